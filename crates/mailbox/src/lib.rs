@@ -1,0 +1,1 @@
+//! The delivery rules for one user agent, as a state machine without IO.

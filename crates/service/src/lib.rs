@@ -1,0 +1,1 @@
+//! Role 1 of Web Push: the push service.
