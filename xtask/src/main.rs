@@ -1,3 +1,48 @@
-//! The task runner.
+//! The task runner: `cargo xtask test` is the one command that a developer and CI both run.
 
-fn main() {}
+mod clock;
+mod counts;
+mod fuzz;
+mod recipes;
+mod report;
+mod setup;
+mod shell;
+mod step;
+mod tree;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask RECIPE
+
+  test            everything that CI runs, installing what is missing
+  setup           only install what the other recipes need
+  check           format, lints and house rules: the quick look before a commit
+  fuzz [SECONDS]  every fuzz target for SECONDS (default 30), two at a time
+  crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["test"] => recipes::test(),
+        ["setup"] => recipes::setup(),
+        ["check"] => recipes::check(),
+        ["fuzz"] => recipes::fuzz(fuzz::SECONDS_DEFAULT),
+        ["fuzz", seconds] if seconds.parse::<u32>().is_ok() => recipes::fuzz(seconds.parse().unwrap_or_default()),
+        ["crash"] => recipes::crash("200"),
+        ["crash", rounds] => recipes::crash(rounds),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

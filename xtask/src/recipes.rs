@@ -1,0 +1,84 @@
+//! The recipes: what each one runs, in order.
+
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::fuzz;
+use crate::report::{Outcome, Report};
+use crate::setup;
+use crate::shell;
+use crate::step::Show;
+
+/// Everything: what CI runs.
+pub(crate) fn test() -> Result<ExitCode> {
+    let mut report = Report::new();
+    if !setup::run(&mut report)? {
+        return Ok(report.finish());
+    }
+    format_and_lints(&mut report)?;
+    // Unit, integration and documentation tests, the house rules, the foreign clients and the crash test.
+    report.tests("tests", cargo(&["test", "--workspace", "--no-fail-fast", "--locked"]))?;
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    docs.env("RUSTDOCFLAGS", "-D warnings");
+    report.step("docs", docs, Show::Failures)?;
+    dependencies(&mut report)?;
+    fuzz::run(&mut report, fuzz::SECONDS_DEFAULT)?;
+    Ok(report.finish())
+}
+
+/// Installs what the other recipes need.
+pub(crate) fn setup() -> Result<ExitCode> {
+    let mut report = Report::new();
+    setup::run(&mut report)?;
+    Ok(report.finish())
+}
+
+/// The quick look before a commit.
+pub(crate) fn check() -> Result<ExitCode> {
+    let mut report = Report::new();
+    format_and_lints(&mut report)?;
+    report.tests("house rules", cargo(&["test", "--package", "xtask"]))?;
+    Ok(report.finish())
+}
+
+/// Every fuzz target for `seconds`.
+pub(crate) fn fuzz(seconds: u32) -> Result<ExitCode> {
+    let mut report = Report::new();
+    fuzz::run(&mut report, seconds)?;
+    Ok(report.finish())
+}
+
+/// The crash test, longer than CI has time for.
+pub(crate) fn crash(rounds: &str) -> Result<ExitCode> {
+    let mut report = Report::new();
+    let mut command = cargo(&["test", "--package", "doorbell", "--test", "crash", "--", "--nocapture"]);
+    command.env("DOORBELL_CRASH_ROUNDS", rounds);
+    report.tests("crash", command)?;
+    Ok(report.finish())
+}
+
+fn format_and_lints(report: &mut Report) -> Result<()> {
+    report.step("format", cargo(&["fmt", "--all", "--check"]), Show::Failures)?;
+    report.step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), Show::Failures)?;
+    Ok(())
+}
+
+/// cargo-deny. The advisories live in a database on the network, without which they cannot be checked.
+fn dependencies(report: &mut Report) -> Result<()> {
+    report.step("dependencies", cargo(&["deny", "check", "bans", "licenses", "sources"]), Show::Failures)?;
+    if shell::succeeds("cargo", &["deny", "fetch", "db"]) {
+        report.step("advisories", cargo(&["deny", "check", "--disable-fetch", "advisories"]), Show::Failures)?;
+    } else {
+        let note = "NOT CHECKED: the advisory database could not be fetched".to_owned();
+        report.add("advisories", Outcome::Skipped, Duration::ZERO, note, None);
+    }
+    Ok(())
+}
+
+fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(args);
+    command
+}

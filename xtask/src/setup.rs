@@ -1,0 +1,137 @@
+//! Installs what the tests need and the machine lacks: Debian packages, the foreign senders' packages, cargo-deny.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::{Outcome, Report};
+use crate::shell::{self, succeeds, which};
+use crate::step::Show;
+use crate::tree;
+
+/// A Debian package, and how to see that what it brings is there, whoever installed it.
+struct Needed {
+    package: &'static str,
+    here: fn() -> bool,
+    why: &'static str,
+}
+
+const NEEDED: &[Needed] = &[
+    Needed { package: "gcc", here: || which("cc").is_some(), why: "links, and compiles SQLite and AWS-LC" },
+    Needed { package: "g++", here: || which("c++").is_some(), why: "compiles libFuzzer" },
+    Needed { package: "git", here: || which("git").is_some(), why: "the house rules read the list of tracked files" },
+    Needed { package: "pkg-config", here: || which("pkg-config").is_some(), why: "finds OpenSSL" },
+    Needed {
+        package: "libssl-dev",
+        here: || succeeds("pkg-config", &["--exists", "openssl"]),
+        why: "the encryption oracle of the tests stands on OpenSSL",
+    },
+    Needed { package: "nghttp2-client", here: || which("nghttp").is_some(), why: "a foreign user agent" },
+    Needed { package: "nodejs", here: || which("node").is_some(), why: "foreign senders and a foreign user agent" },
+    Needed { package: "npm", here: || which("npm").is_some(), why: "installs the foreign senders" },
+    Needed {
+        package: "python3-venv",
+        here: || succeeds("python3", &["-c", "import ensurepip, venv"]),
+        why: "a foreign sender",
+    },
+];
+
+/// Installs what is missing; whether everything is there now. Outside CI the tests run with what could be had.
+pub(crate) fn run(report: &mut Report) -> Result<bool> {
+    let complete = debian_packages(report)? & npm_packages(report)? & python_packages(report)? & cargo_tools(report)?;
+    if !complete && !shell::in_ci() {
+        println!(
+            "!! Some tools are missing: the tests that need them will say that they were skipped. In CI this is an error."
+        );
+    }
+    Ok(complete || !shell::in_ci())
+}
+
+fn debian_packages(report: &mut Report) -> Result<bool> {
+    let missing: Vec<&Needed> = NEEDED.iter().filter(|needed| !(needed.here)()).collect();
+    if missing.is_empty() {
+        return Ok(true);
+    }
+    for needed in &missing {
+        println!("missing: {} ({})", needed.package, needed.why);
+    }
+    let apt = || which("apt-get").and_then(|_| shell::as_root("apt-get"));
+    let (Some(mut update), Some(mut install)) = (apt(), apt()) else {
+        return unavailable(report, "debian packages", "no apt-get, or no right to use it");
+    };
+    update.arg("update");
+    install.args(["install", "--yes", "--no-install-recommends"]).args(missing.iter().map(|needed| needed.package));
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    // A stale list may still do: the installation decides.
+    report.step("debian list", update, Show::Failures)?;
+    report.step("debian packages", install, Show::Failures)
+}
+
+fn npm_packages(report: &mut Report) -> Result<bool> {
+    let senders = tree::senders();
+    let lock = senders.join("package-lock.json");
+    let stamp = senders.join("node_modules").join(".installed");
+    if same(&lock, &stamp) {
+        return Ok(true);
+    }
+    if which("npm").is_none() {
+        return unavailable(report, "npm packages", "npm is not here");
+    }
+    let mut install = Command::new("npm");
+    install.arg("--prefix").arg(&senders).args(["ci", "--no-audit", "--no-fund"]);
+    let installed = report.step("npm packages", install, Show::Failures)?;
+    if installed {
+        fs::copy(&lock, &stamp).context("the stamp of the npm packages")?;
+    }
+    Ok(installed)
+}
+
+fn python_packages(report: &mut Report) -> Result<bool> {
+    let requirements = tree::senders().join("requirements.txt");
+    let environment = tree::python_environment();
+    let stamp = environment.join("installed.txt");
+    if same(&requirements, &stamp) {
+        return Ok(true);
+    }
+    if which("python3").is_none() {
+        return unavailable(report, "python packages", "python3 is not here");
+    }
+    let mut create = Command::new("python3");
+    create.args(["-m", "venv", "--clear"]).arg(&environment);
+    let mut install = Command::new(environment.join("bin").join("python"));
+    install.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
+    let installed = report.step("python environment", create, Show::Failures)?
+        && report.step("python packages", install, Show::Failures)?;
+    if installed {
+        fs::copy(&requirements, &stamp).context("the stamp of the Python packages")?;
+    }
+    Ok(installed)
+}
+
+fn cargo_tools(report: &mut Report) -> Result<bool> {
+    for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        if !succeeds("cargo", &[tool, "--version"]) && !succeeds("rustup", &["component", "add", component]) {
+            bail!("{component} is missing and rustup could not add it");
+        }
+    }
+    if succeeds("cargo", &["deny", "--version"]) {
+        return Ok(true);
+    }
+    let mut install = Command::new("cargo");
+    install.args(["install", "cargo-deny", "--locked", "--version", "^0.20"]);
+    report.step("cargo-deny", install, Show::Failures)
+}
+
+fn unavailable(report: &mut Report, name: &str, why: &str) -> Result<bool> {
+    let outcome = if shell::in_ci() { Outcome::Failed } else { Outcome::Skipped };
+    report.add(name, outcome, Duration::ZERO, why.to_owned(), None);
+    Ok(false)
+}
+
+/// Whether both files exist and say the same.
+fn same(one: &Path, other: &Path) -> bool {
+    matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+}

@@ -1,0 +1,24 @@
+//! Where things lie in the project's tree.
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's folder: the parent of this crate's.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_path_buf()
+}
+
+/// Scratch files of the task runner: logs, the Python environment.
+pub(crate) fn scratch() -> PathBuf {
+    root().join("target").join("xtask")
+}
+
+/// The Python environment of the foreign senders; the integration tests look for it at the same place.
+pub(crate) fn python_environment() -> PathBuf {
+    root().join("target").join("e2e-python")
+}
+
+/// The foreign senders.
+pub(crate) fn senders() -> PathBuf {
+    root().join("e2e").join("senders")
+}
