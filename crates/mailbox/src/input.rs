@@ -1,0 +1,157 @@
+//! What a driver tells a mailbox.
+
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
+
+/// Names a request that waits for an answer. The driver never uses one twice on the same mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Names one open delivery stream of the agent: a held GET, a WebSocket. The driver never uses one twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What a mailbox knows of a message: everything but its headers and body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its id; a greater one is younger.
+    pub id: MessageId,
+    /// The subscription that it was sent to.
+    pub subscription: SubscriptionId,
+    /// How much it is worth waking the agent for (RFC 8030 s5.3).
+    pub urgency: Urgency,
+    /// The first moment at which it must not be sent any more (RFC 8030 s5.2).
+    pub expires_at: UnixMs,
+}
+
+/// Which messages a link carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those of every subscription of the agent: a subscription set (RFC 8030 s6.1), a WebSocket.
+    Agent,
+    /// Those of one subscription (RFC 8030 s6).
+    Subscription(SubscriptionId),
+}
+
+/// How long a link wants messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// What there is now, then [`Effect::Drained`](crate::Effect::Drained) (`Prefer: wait=0`).
+    Drain,
+    /// What there is and what comes, until it disconnects.
+    Hold,
+}
+
+/// Where a message may go again when it was not acknowledged in time or was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// On the same link, [`Rules::offers_max`](crate::Rules::offers_max) times at most.
+    SameLink,
+    /// Only once this link is gone: the agent tells by its silence, or by closing, that it will not take it here.
+    NextLink,
+}
+
+/// What a link carries, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkSpec {
+    /// Which messages.
+    pub scope: Scope,
+    /// The least urgency that the agent wants now; `None`: all (PS-8030-5.3-5).
+    pub floor: Option<Urgency>,
+    /// For how long.
+    pub mode: Mode,
+    /// How many messages may be unacknowledged at a time. Zero carries nothing: a drain of it ends at once.
+    pub window: u16,
+    /// Where an unacknowledged message goes again.
+    pub retry: Retry,
+}
+
+/// Something that happened. What names a ticket, link or id that the mailbox does not know is late, and ignored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// An application server's message. Its subscription exists; `entry.id` is new.
+    Submit {
+        /// The application server's request.
+        ticket: Ticket,
+        /// The message.
+        entry: Entry,
+        /// TTL 0: sent at once to a link with room, or dropped; never stored (PS-8030-5.2-9).
+        transient: bool,
+    },
+    /// The store has committed the message of `ticket`.
+    Stored {
+        /// From [`Effect::Persist`](crate::Effect::Persist).
+        ticket: Ticket,
+        /// The older message with the same topic, which the same commit removed (RFC 8030 s5.4).
+        replaced: Option<MessageId>,
+    },
+    /// The store refused the message of `ticket`, or it is unknown whether it has it.
+    NotStored {
+        /// From [`Effect::Persist`](crate::Effect::Persist).
+        ticket: Ticket,
+    },
+    /// The agent opened a delivery stream.
+    Connect {
+        /// Its name from now on.
+        link: LinkId,
+        /// What it carries.
+        spec: LinkSpec,
+    },
+    /// The agent changed the least urgency that it wants on `link`; what is on its way stays so.
+    SetFloor {
+        /// The link.
+        link: LinkId,
+        /// The new floor.
+        floor: Option<Urgency>,
+    },
+    /// The stream ended. What was unacknowledged on it is undelivered again; transient messages are dropped.
+    Disconnect {
+        /// The link.
+        link: LinkId,
+    },
+    /// A page of what the store holds for the agent, in the order of ids: the answer to
+    /// [`Effect::Load`](crate::Effect::Load).
+    Loaded {
+        /// The page, read at some moment after the `Load`.
+        entries: Vec<Entry>,
+        /// Whether the store holds more after it.
+        more: bool,
+    },
+    /// The agent, or another holder of the message's URI, settled the message (RFC 8030 s6.2).
+    Ack {
+        /// The request to answer, if there is one: a DELETE has one, a WebSocket acknowledgement has none.
+        ticket: Option<Ticket>,
+        /// The message.
+        id: MessageId,
+    },
+    /// The store has answered an [`Effect::Erase`](crate::Effect::Erase). If it failed to remove the message, the next
+    /// load brings it again.
+    Erased {
+        /// The message.
+        id: MessageId,
+    },
+    /// The agent refused or reset the push: try again later.
+    Declined {
+        /// The link that it was sent on.
+        link: LinkId,
+        /// The message.
+        id: MessageId,
+    },
+    /// The push could not be made, because the store does not have the message any more.
+    Gone {
+        /// The link that it was to be sent on.
+        link: LinkId,
+        /// The message.
+        id: MessageId,
+    },
+    /// The store has removed the subscription and its messages (RFC 8030 s7.3).
+    Unsubscribed {
+        /// The subscription.
+        subscription: SubscriptionId,
+    },
+    /// The store has removed the agent with its subscriptions and messages (RFC 8030 s7.3.1).
+    AgentRemoved,
+    /// The moment of [`Mailbox::next_deadline`](crate::Mailbox::next_deadline) has come.
+    Tick,
+}

@@ -1,0 +1,101 @@
+//! The mailbox: what it remembers, and which file handles which event.
+
+use std::collections::BTreeMap;
+
+use doorbell_protocol::id::MessageId;
+use doorbell_protocol::time::UnixMs;
+
+use crate::effect::Effect;
+use crate::input::{Input, Ticket};
+use crate::load::Load;
+use crate::queue::Queue;
+use crate::rules::Rules;
+use crate::settle::Settled;
+
+/// The delivery rules of one user agent.
+///
+/// It holds messages in memory only while a link is open; without one, the store is the only place where they wait.
+#[derive(Debug)]
+pub struct Mailbox {
+    pub(crate) rules: Rules,
+    pub(crate) queue: Queue,
+    /// Whether `queue` holds what the store holds.
+    pub(crate) load: Load,
+    /// Messages that the store is asked to commit, by the request that waits for it.
+    pub(crate) storing: BTreeMap<Ticket, MessageId>,
+    /// Messages that are over, as long as the store may still list them.
+    pub(crate) settled: Settled,
+    /// The agent is removed: no link opens any more.
+    pub(crate) removed: bool,
+    /// The time of the last event, to notice a clock that was set back.
+    pub(crate) latest: UnixMs,
+}
+
+impl Mailbox {
+    /// An empty mailbox, which has not looked into the store yet.
+    pub fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            queue: Queue::default(),
+            load: Load::Unread,
+            storing: BTreeMap::new(),
+            settled: Settled::default(),
+            removed: false,
+            latest: UnixMs::default(),
+        }
+    }
+
+    /// Takes in one event and appends what the driver has to do.
+    pub fn handle(&mut self, input: Input, now: UnixMs, effects: &mut Vec<Effect>) {
+        self.follow_clock(now);
+        // Before the event: whatever it sends, nothing that has expired is among it.
+        self.ring(now, effects);
+        match input {
+            Input::Submit { ticket, entry, transient: false } => self.submit(ticket, &entry, effects),
+            Input::Submit { ticket, entry, transient: true } => self.submit_transient(ticket, &entry, now, effects),
+            Input::Stored { ticket, replaced } => self.stored(ticket, replaced, now, effects),
+            Input::NotStored { ticket } => self.not_stored(ticket, effects),
+            Input::Connect { link, spec } => self.connect(link, spec, now, effects),
+            Input::SetFloor { link, floor } => self.set_floor(link, floor),
+            Input::Disconnect { link } => self.disconnect(link, now, effects),
+            Input::Loaded { entries, more } => self.loaded(&entries, more, now, effects),
+            Input::Ack { ticket, id } => self.ack(ticket, id, effects),
+            Input::Erased { id } => self.erased(id),
+            Input::Declined { link, id } => self.declined(link, id, now, effects),
+            Input::Gone { link, id } => self.gone(link, id, effects),
+            Input::Unsubscribed { subscription } => self.unsubscribed(subscription, now, effects),
+            Input::AgentRemoved => self.agent_removed(effects),
+            Input::Tick => {}
+        }
+        self.deliver(now, effects);
+        self.rest();
+    }
+
+    /// When to feed [`Input::Tick`] if nothing else happens before.
+    pub fn next_deadline(&self) -> Option<UnixMs> {
+        self.queue.next_alarm().map(|(at, _)| at)
+    }
+
+    /// Whether the driver may drop this mailbox and make a new one later: no link is open, and nothing is under way
+    /// with the store whose outcome it would have to know.
+    pub fn is_idle(&self) -> bool {
+        self.queue.links().is_empty() && self.storing.is_empty() && self.settled.is_empty() && !self.load.is_under_way()
+    }
+
+    /// Forgets a message; the store is left as it is.
+    pub(crate) fn forget(&mut self, id: MessageId, effects: &mut Vec<Effect>) {
+        // A ghost was released when it became one.
+        if self.queue.remove(id).is_some_and(|message| !message.place.is_ghost()) {
+            effects.push(Effect::Release { id });
+        }
+    }
+
+    /// Gives back the memory of what is over; an idle mailbox holds no allocation but its links.
+    fn rest(&mut self) {
+        self.queue.rest();
+        if self.storing.is_empty() {
+            self.storing = BTreeMap::new();
+        }
+        self.settled.rest();
+    }
+}

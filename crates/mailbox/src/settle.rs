@@ -1,0 +1,96 @@
+//! Messages are acknowledged and leave the store (RFC 8030 s6.2).
+
+use std::collections::BTreeMap;
+
+use doorbell_protocol::id::{MessageId, SubscriptionId};
+
+use crate::effect::Effect;
+use crate::input::{Entry, Ticket};
+use crate::mailbox::Mailbox;
+
+/// What is over and must not come back through a page that was read before the store knew.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// Messages, with the number of erasures that the store has not answered. At zero a page under way may still list
+    /// the message.
+    messages: BTreeMap<MessageId, u32>,
+    /// Removed subscriptions that a page under way may still list messages of.
+    subscriptions: Vec<SubscriptionId>,
+}
+
+impl Mailbox {
+    /// From here on the message is never sent again, whatever the store still lists (PS-8030-6.2-6).
+    pub(crate) fn ack(&mut self, ticket: Option<Ticket>, id: MessageId, effects: &mut Vec<Effect>) {
+        let known = self.queue.get(id).copied();
+        self.forget(id, effects);
+        if known.is_some_and(|message| message.transient && !message.place.is_ghost()) {
+            effects.extend(ticket.map(|ticket| Effect::Acked { ticket }));
+            return;
+        }
+        let over = known.is_some_and(|message| message.place.is_ghost()) || self.settled.contains(id);
+        if over && ticket.is_none() {
+            return;
+        }
+        // Also for a message that is not known: without a link memory holds none, and the store has the last word.
+        self.settled.erasing(id);
+        effects.push(Effect::Erase { id, ticket });
+    }
+
+    pub(crate) fn erased(&mut self, id: MessageId) {
+        self.settled.erased(id, self.load.is_under_way());
+    }
+
+    /// Remembers a message that the store does not hold any more, as long as a page under way may list it.
+    pub(crate) fn bury(&mut self, id: MessageId) {
+        if self.load.is_under_way() {
+            self.settled.messages.entry(id).or_insert(0);
+        }
+    }
+
+    /// The same for all messages of a subscription.
+    pub(crate) fn bury_subscription(&mut self, subscription: SubscriptionId) {
+        if self.load.is_under_way() {
+            self.settled.subscriptions.push(subscription);
+        }
+    }
+}
+
+impl Settled {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.subscriptions.is_empty()
+    }
+
+    pub(crate) fn contains(&self, id: MessageId) -> bool {
+        self.messages.contains_key(&id)
+    }
+
+    /// Whether an entry of a page is over already.
+    pub(crate) fn lists(&self, entry: &Entry) -> bool {
+        self.contains(entry.id) || self.subscriptions.contains(&entry.subscription)
+    }
+
+    fn erasing(&mut self, id: MessageId) {
+        *self.messages.entry(id).or_insert(0) += 1;
+    }
+
+    fn erased(&mut self, id: MessageId, page_under_way: bool) {
+        let Some(open) = self.messages.get_mut(&id) else { return };
+        *open = open.saturating_sub(1);
+        if *open == 0 && !page_under_way {
+            self.messages.remove(&id);
+        }
+    }
+
+    /// A page has come: the next one is read later than everything that the store has answered until now.
+    pub(crate) fn page_came(&mut self) {
+        self.messages.retain(|_, open| *open > 0);
+        self.subscriptions.clear();
+    }
+
+    /// Gives memory back when there is nothing to remember.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+}
