@@ -1,0 +1,83 @@
+//! The house rules that a machine can check, run over every file of the tree. Each rule says why it exists when it is
+//! broken, and each is shown to catch a planted violation.
+
+#![allow(clippy::expect_used, reason = "a test may fail by panicking")]
+
+mod files;
+mod imports;
+mod sources;
+mod spec_map;
+mod words;
+
+use files::{File, tracked};
+
+/// A broken rule: where, and why the rule exists.
+type Violation = String;
+
+fn assert_none(violations: Vec<Violation>) {
+    assert!(violations.is_empty(), "{} house rules are broken:\n  {}\n", violations.len(), violations.join("\n  "));
+}
+
+/// Applies `rule` to every tracked file.
+fn over_the_tree(rule: impl Fn(&File) -> Vec<Violation>) {
+    let files = tracked();
+    assert!(files.len() > 20, "the list of tracked files is not empty");
+    assert_none(files.iter().flat_map(rule).collect());
+}
+
+#[test]
+fn crates_import_each_other_in_one_direction_only() {
+    over_the_tree(imports::direction);
+}
+
+#[test]
+fn test_oracles_are_dev_dependencies_only() {
+    over_the_tree(imports::oracles);
+}
+
+#[test]
+fn no_crate_is_called_common_or_util() {
+    over_the_tree(imports::names);
+}
+
+#[test]
+fn the_rules_do_no_io_and_read_no_clock() {
+    over_the_tree(words::pure);
+}
+
+#[test]
+fn the_service_cannot_open_a_message() {
+    over_the_tree(words::sealed);
+}
+
+#[test]
+fn doors_talk_to_the_hub_and_to_nothing_else() {
+    over_the_tree(words::doors);
+}
+
+#[test]
+fn notes_to_self_carry_their_reason() {
+    over_the_tree(words::notes);
+}
+
+#[test]
+fn no_file_names_a_registry_or_a_machine() {
+    over_the_tree(words::places);
+}
+
+#[test]
+fn every_source_file_opens_with_its_purpose() {
+    over_the_tree(sources::opening);
+}
+
+#[test]
+fn no_source_file_outgrows_one_idea() {
+    over_the_tree(sources::length);
+}
+
+#[test]
+fn the_spec_map_names_tests_that_exist() {
+    let files = tracked();
+    let map = files.iter().find(|file| file.path == "docs/spec-map.md").expect("docs/spec-map.md");
+    assert_none(spec_map::check(map, &files));
+}
