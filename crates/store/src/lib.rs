@@ -1,1 +1,26 @@
 //! The durable memory of the push service: one batched trait, an engine in memory and one on SQLite.
+//!
+//! [`Store`] is the handle that the service holds. Its writes queue up for one thread, which commits many of them
+//! with one fsync and only then answers them: `Ok` means durable. [`Engine`] is what an engine has to do for that.
+
+mod committer;
+mod engine;
+mod error;
+mod failure;
+mod limits;
+mod memory;
+mod model;
+mod queue;
+mod quota;
+mod readers;
+mod sqlite;
+mod store;
+
+pub use engine::{CommitError, EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
+pub use error::{OpenError, StoreError};
+pub use failure::Failure;
+pub use limits::{Limits, PAGE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
+pub use memory::MemoryEngine;
+pub use model::{Appended, Erased, NewMessage, Page, Pending, StoredMessage, Subscription, Swept};
+pub use sqlite::SqliteEngine;
+pub use store::{Answer, Store};

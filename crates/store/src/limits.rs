@@ -1,0 +1,54 @@
+//! Every bound of the store, with its reason.
+
+/// Bounds of one store. [`Limits::default`] suits a small machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Unexpired messages kept for one agent. It also bounds what the removal of an agent has to delete.
+    pub messages_per_agent_max: u32,
+    /// Octets of bodies and content headers kept for one agent: the default lets it have all its messages at 4 KiB.
+    pub bytes_per_agent_max: u64,
+    /// Subscriptions of one agent: more than any browser profile has, few enough to be listed in one answer.
+    pub subscriptions_per_agent_max: u32,
+    /// Writes that may wait for a commit; the next one is answered [`Overloaded`](crate::StoreError::Overloaded).
+    pub queued_writes_max: usize,
+    /// Octets that waiting writes may hold.
+    pub queued_bytes_max: usize,
+    /// Writes in one commit: enough to spread an fsync thin, few enough to keep the wait short.
+    pub batch_writes_max: usize,
+    /// Octets in one commit. A removal of a subscription or an agent counts for [`REMOVAL_COST_BYTES`].
+    pub batch_bytes_max: usize,
+    /// Reads that may wait.
+    pub queued_reads_max: usize,
+    /// Threads that read, each with its own connection. At least one is started.
+    pub readers: usize,
+    /// Octets that the database file may grow to; `None` leaves it to the disk. Over it, writes that need room are
+    /// answered [`Unavailable`](crate::StoreError::Unavailable).
+    pub database_bytes_max: Option<u64>,
+}
+
+/// What the removal of a subscription or an agent counts for in a batch. It may delete up to
+/// `messages_per_agent_max` messages, so only a few dozen of them share a transaction.
+pub const REMOVAL_COST_BYTES: usize = 128 * 1024;
+
+/// Messages that one sweep deletes at most, whatever it is asked for, so that appends do not wait behind it for long.
+pub const SWEEP_MAX: u32 = 1_000;
+
+/// Entries in one page of [`Store::pending`](crate::Store::pending), whatever it is asked for.
+pub const PAGE_MAX: u32 = 1_000;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            messages_per_agent_max: 1_000,
+            bytes_per_agent_max: 4 << 20,
+            subscriptions_per_agent_max: 4_096,
+            queued_writes_max: 16_384,
+            queued_bytes_max: 64 << 20,
+            batch_writes_max: 4_096,
+            batch_bytes_max: 4 << 20,
+            queued_reads_max: 4_096,
+            readers: 2,
+            database_bytes_max: None,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The reading threads: each has a connection of its own and takes one read at a time.
+
+use std::{io, sync::Arc, thread, thread::JoinHandle};
+
+use crate::{committer::close_and_empty, engine::Reader, failure::FailureSender, queue::Queue};
+
+/// A read that waits for a thread.
+pub(crate) type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;
+
+/// Starts one thread for each of `readers`. They end when `queue` is closed and empty.
+pub(crate) fn spawn(
+    readers: Vec<Box<dyn Reader>>,
+    queue: &Arc<Queue<ReadJob>>,
+    failure: &FailureSender,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let start = |reader| {
+        let (queue, failure) = (Arc::clone(queue), failure.clone());
+        thread::Builder::new().name("store-reader".into()).spawn(move || run(reader, &queue, failure))
+    };
+    let threads: io::Result<Vec<_>> = readers.into_iter().map(start).collect();
+    if threads.is_err() {
+        queue.close();
+    }
+    threads
+}
+
+fn run(mut reader: Box<dyn Reader>, queue: &Queue<ReadJob>, failure: FailureSender) {
+    let _guard = failure.on_panic(|| close_and_empty(queue, drop));
+    while let Some(jobs) = queue.take(|_| false) {
+        for job in jobs {
+            job(&mut *reader);
+        }
+    }
+}

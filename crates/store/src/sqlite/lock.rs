@@ -1,0 +1,45 @@
+//! One process at a time: an advisory lock on a file beside the database, which the system drops with the process.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+};
+
+use rustix::{fs::FlockOperation, io::Errno};
+
+use crate::error::OpenError;
+
+/// The lock, held as long as it lives.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock of the store in `dir`, or tells who holds it.
+    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join("doorbell.lock");
+        let error = |source| OpenError::Io { path: path.clone(), source };
+        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
+        let mut file = options.open(&path).map_err(error)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => note_pid(&mut file).map_err(error)?,
+            Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse { dir: dir.into(), pid: holder(&mut file) }),
+            Err(errno) => return Err(error(errno.into())),
+        }
+        Ok(Self { _file: file })
+    }
+}
+
+/// Only for the error message of the next process: the lock itself does not depend on it.
+fn note_pid(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn holder(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

@@ -1,0 +1,152 @@
+//! The engine on SQLite: one file with a write-ahead log, fsync at every commit (docs/store-format.md).
+
+mod batch;
+mod lock;
+mod open;
+mod reader;
+mod schema;
+mod sql;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+};
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::{
+    engine::{CommitError, Engine, Reader, Write, Written},
+    error::{OpenError, StoreError},
+    limits::Limits,
+    quota::UsageCache,
+};
+use batch::{Batch, Trouble};
+use lock::Lock;
+use reader::SqliteReader;
+
+/// The log is moved into the database once it has this many pages (4 MiB): the engine's own default.
+const CHECKPOINT_PAGES: i32 = 1_000;
+
+/// Agents whose usage is remembered, in each of two generations: some 4 MiB in all.
+const USAGE_GENERATION_MAX: usize = 32_768;
+
+/// An engine on the files of one directory.
+pub struct SqliteEngine {
+    // In this order on purpose: the lock is the last to go.
+    conn: Connection,
+    path: PathBuf,
+    limits: Limits,
+    usage: UsageCache,
+    /// Pages in the log after the last commit.
+    log_pages: Arc<AtomicI32>,
+    greatest_id: i64,
+    _lock: Lock,
+}
+
+impl SqliteEngine {
+    /// Opens the store in `dir`, made if it is missing, and brings its format up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`]; the files are left as they are.
+    pub fn open(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
+        open::make_dir(dir)?;
+        let lock = Lock::take(dir)?;
+        let (mut conn, path) = open::writer(dir, limits.database_bytes_max)?;
+        let log_pages = watch_log(&mut conn).map_err(|e| schema::engine(&path, &e))?;
+        let greatest_id = conn.query_row(sql::MARK, [], |row| row.get(0)).map_err(|e| schema::engine(&path, &e))?;
+        let usage = UsageCache::new(USAGE_GENERATION_MAX);
+        Ok(Self { conn, path, limits, usage, log_pages, greatest_id, _lock: lock })
+    }
+
+    /// Everything of a batch but the last step.
+    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, i64)> {
+        self.conn.execute_batch("BEGIN IMMEDIATE")?;
+        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.usage, self.greatest_id);
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for write in batch {
+            outcomes.push(match transaction.apply(write) {
+                Ok(written) => Ok(written),
+                Err(Trouble::Refused(error)) => Err(error),
+                Err(Trouble::Engine(error)) => return Err(error),
+            });
+        }
+        let greatest_id = transaction.finish()?;
+        Ok((outcomes, greatest_id))
+    }
+
+    /// Ends a batch that did not get as far as its commit, or whose commit was refused for want of room.
+    fn roll_back(&mut self, cause: &rusqlite::Error) -> CommitError {
+        // The counts may include what is now undone.
+        self.usage.clear();
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            return CommitError::Unknown(format!("{cause}; then the roll-back failed: {error}"));
+        }
+        if is_damage(cause) {
+            CommitError::Unknown(cause.to_string())
+        } else {
+            CommitError::RolledBack(cause.to_string())
+        }
+    }
+}
+
+impl Engine for SqliteEngine {
+    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+        let (outcomes, greatest_id) = self.write(batch).map_err(|error| self.roll_back(&error))?;
+        match self.conn.execute_batch("COMMIT") {
+            Ok(()) => {
+                self.greatest_id = greatest_id;
+                Ok(outcomes)
+            }
+            // The log had no room for all of it: its commit mark is missing, which makes the rest void.
+            Err(error) if is_full(&error) => Err(self.roll_back(&error)),
+            Err(error) => Err(CommitError::Unknown(error.to_string())),
+        }
+    }
+
+    fn tidy(&mut self) -> Result<(), String> {
+        if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES {
+            return Ok(());
+        }
+        self.log_pages.store(0, Ordering::Relaxed);
+        match self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
+            // What could not be moved stays in the log, where it is safe.
+            Err(error) if !is_full(&error) => Err(format!("moving the log into the database failed: {error}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        Ok(Box::new(SqliteReader::new(open::reader(&self.path)?)))
+    }
+
+    fn greatest_id(&self) -> i64 {
+        self.greatest_id
+    }
+}
+
+/// Keeps count of the log's pages.
+fn watch_log(conn: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
+    let log_pages = Arc::new(AtomicI32::new(0));
+    let counter = Arc::clone(&log_pages);
+    conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
+        counter.store(pages, Ordering::Relaxed);
+        Ok(())
+    }))?;
+    Ok(log_pages)
+}
+
+fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+/// Whether the files or the disk are not to be trusted any more.
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, ReadOnly, SystemIoFailure};
+    let damage = [CannotOpen, DatabaseCorrupt, NotADatabase, ReadOnly, SystemIoFailure];
+    error.sqlite_error_code().is_some_and(|code| damage.contains(&code))
+}

@@ -1,0 +1,84 @@
+//! Opening: the directory, its files and the settings of each connection.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::schema;
+use crate::error::OpenError;
+
+const DATABASE: &str = "doorbell.db";
+
+/// Pages of a database file are this long, in octets.
+pub(super) const PAGE_BYTES: u64 = 4096;
+
+/// The writer's page cache, in KiB. It holds the upper levels of the indexes of a million subscriptions.
+const WRITER_CACHE_KIB: i64 = 128 * 1024;
+
+/// A reader's page cache, in KiB. Bodies are read once, so there is little to keep.
+const READER_CACHE_KIB: i64 = 8 * 1024;
+
+/// Statements that stay compiled on a connection: more than there are.
+const STATEMENTS_MAX: usize = 64;
+
+/// The writer never waits for another writer, and a reader only for the moment when the log is started anew.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes `dir` if it is missing, for this user only, and sees to it that it survives a power cut.
+pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
+    let make = || -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        dir.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+    };
+    make().map_err(|source| OpenError::Io { path: dir.into(), source })
+}
+
+/// The writing connection of the store in `dir`, ready for work.
+pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf), OpenError> {
+    let path = dir.join(DATABASE);
+    // Made here rather than by the engine so that only this user can read it; the engine's other files follow it.
+    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    made.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&path, flags)?;
+        settle(&conn, WRITER_CACHE_KIB)?;
+        // FULL: a commit returns after its fsync. The checkpoint is ours to run (see `tidy`), to see its errors.
+        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
+        if let Some(bytes) = database_bytes_max {
+            let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).clamp(1, i64::from(u32::MAX) - 1);
+            conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+        }
+        Ok(conn)
+    };
+    let mut conn = open().map_err(|e| schema::engine(&path, &e))?;
+    schema::prepare(&mut conn, &path)?;
+    Ok((conn, path))
+}
+
+/// A connection that only reads.
+pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags)?;
+        settle(&conn, READER_CACHE_KIB)?;
+        Ok(conn)
+    };
+    open().map_err(|e| schema::engine(path, &e))
+}
+
+fn settle(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+    conn.busy_timeout(BUSY_TIMEOUT)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    conn.pragma_update(None, "cache_size", -cache_kib)?;
+    conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")
+}

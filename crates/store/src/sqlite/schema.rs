@@ -1,0 +1,104 @@
+//! The database's format: how it is recognised, made and brought up to date.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode};
+
+use crate::error::OpenError;
+
+/// What step `n` (counted from 1) does to a database of format `n - 1`. A step that was released is never edited.
+const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql")];
+
+/// "Door", in the file's header: tells our databases from others.
+const APPLICATION_ID: i32 = 0x446f_6f72;
+
+/// Makes a fresh database a store, or brings an older store up to date.
+pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let fresh = recognise(conn, path)?;
+    let prepared = if fresh { make_fresh(conn) } else { Ok(()) };
+    prepared.and_then(|()| set_wal(conn)).and_then(|()| migrate(conn, MIGRATIONS)).map_err(|e| engine(path, &e))
+}
+
+/// Whether the file is empty; an error if it is neither that nor a store that this version can read.
+fn recognise(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
+    let header = read_header(conn);
+    let (application, format, tables) = header.map_err(|e| match e.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.into() },
+        _ => engine(path, &e),
+    })?;
+    if application == 0 && format == 0 && tables == 0 {
+        return Ok(true);
+    }
+    if application != APPLICATION_ID {
+        return Err(OpenError::NotAStore { path: path.into() });
+    }
+    let known = known_format();
+    if format > known {
+        return Err(OpenError::NewerFormat { path: path.into(), found: format, known });
+    }
+    Ok(false)
+}
+
+fn read_header(conn: &Connection) -> rusqlite::Result<(i32, i64, i64)> {
+    let tables = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application = conn.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok((application, format_of(conn)?, tables))
+}
+
+fn format_of(conn: &Connection) -> rusqlite::Result<i64> {
+    conn.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
+fn known_format() -> i64 {
+    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+}
+
+/// What can only be chosen before the first page is written.
+fn make_fresh(conn: &Connection) -> rusqlite::Result<()> {
+    conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")
+}
+
+fn set_wal(conn: &Connection) -> rusqlite::Result<()> {
+    conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
+}
+
+/// Takes the steps that the database has not taken yet, each in a transaction of its own.
+fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
+    let format = format_of(conn)?;
+    for (number, step) in (1i64..).zip(steps) {
+        if number <= format {
+            continue;
+        }
+        let transaction = conn.transaction()?;
+        transaction.execute_batch(step)?;
+        transaction.pragma_update(None, "user_version", number)?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.commit()?;
+        tracing::info!(format = number, "the store's format was brought up to date");
+    }
+    Ok(())
+}
+
+/// An error of the engine about `path`.
+pub(super) fn engine(path: &Path, error: &rusqlite::Error) -> OpenError {
+    OpenError::Engine { path: path.into(), reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_fails_leaves_the_format_before_it() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        let steps = ["CREATE TABLE a (x)", "CREATE TABLE b (x); CREATE TABLE a (x)"];
+        assert!(migrate(&mut conn, &steps).is_err());
+        assert_eq!(format_of(&conn).unwrap(), 1);
+        assert!(!conn.table_exists(None, "b").unwrap());
+
+        let repaired = ["CREATE TABLE a (x)", "CREATE TABLE b (x)", "CREATE TABLE c (x)"];
+        migrate(&mut conn, &repaired).unwrap();
+        assert_eq!(format_of(&conn).unwrap(), 3);
+        migrate(&mut conn, &repaired).unwrap();
+    }
+}
