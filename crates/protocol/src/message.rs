@@ -1,19 +1,19 @@
 //! What a push message carries beside its body: the content headers that travel with it to the user agent.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use thiserror::Error;
+
+use crate::headers::coding::{CRYPTO_KEY, ENCRYPTION};
+use crate::headers::params;
 
 /// The longest value of one content header, in octets. An `aesgcm` Crypto-Key with a VAPID key needs about 200.
 pub const CONTENT_HEADER_MAX: usize = 1024;
 
 /// The headers that describe the body and belong to it end to end; everything else of the request stays behind
 /// (RFC 8030 s5.3, s5.4 and RFC 8292 s4.2 forbid forwarding Urgency, Topic and Authorization).
-const CARRIED: [HeaderName; 4] = [
-    header::CONTENT_TYPE,
-    header::CONTENT_ENCODING,
-    HeaderName::from_static("encryption"),
-    HeaderName::from_static("crypto-key"),
-];
+const CARRIED: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_ENCODING, ENCRYPTION, CRYPTO_KEY];
 
 /// Content-Type, Content-Encoding, Encryption and Crypto-Key of one message, packed for the store.
 ///
@@ -31,13 +31,17 @@ pub enum ContentHeadersError {
     /// One of them was sent more than once, so that the reader could not know which describes the body.
     #[error("{0} was given more than once")]
     Repeated(HeaderName),
+    /// A Crypto-Key that is not text, so that nobody could find the VAPID key in it and take it out.
+    #[error("{0} is not text")]
+    NotText(HeaderName),
     /// Bytes from the store that [`ContentHeaders::from_packed`] does not recognise.
     #[error("packed content headers are damaged")]
     Damaged,
 }
 
 impl ContentHeaders {
-    /// Takes the carried headers out of a request.
+    /// Takes the carried headers out of a request. The VAPID key that older senders put into Crypto-Key stays behind:
+    /// it must not reach the user agent (RFC 8292 s4.2).
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, ContentHeadersError> {
         let mut packed = Vec::new();
         for (place, name) in (0u8..).zip(&CARRIED) {
@@ -46,11 +50,15 @@ impl ContentHeaders {
             if values.next().is_some() {
                 return Err(ContentHeadersError::Repeated(name.clone()));
             }
+            let value = carried_value(name, value)?;
+            if value.is_empty() && *name == CRYPTO_KEY {
+                continue;
+            }
             let length = u16::try_from(value.len()).ok().filter(|&n| usize::from(n) <= CONTENT_HEADER_MAX);
             let Some(length) = length else { return Err(ContentHeadersError::TooLong(name.clone())) };
             packed.push(place);
             packed.extend_from_slice(&length.to_be_bytes());
-            packed.extend_from_slice(value.as_bytes());
+            packed.extend_from_slice(&value);
         }
         Ok(Self(packed))
     }
@@ -95,9 +103,34 @@ impl ContentHeaders {
     }
 }
 
+/// The octets of `value` that travel on.
+fn carried_value<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<Cow<'a, [u8]>, ContentHeadersError> {
+    if *name != CRYPTO_KEY {
+        return Ok(Cow::Borrowed(value.as_bytes()));
+    }
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ContentHeadersError::NotText(name.clone()))?;
+    Ok(match without_vapid_key(text) {
+        Some(rest) => Cow::Owned(rest.into_bytes()),
+        None => Cow::Borrowed(text.as_bytes()),
+    })
+}
+
+/// What is left of a Crypto-Key without its `p256ecdsa` parameters; `None` if it has none and stays as it is.
+fn without_vapid_key(value: &str) -> Option<String> {
+    let is_vapid = |piece: &str| params::pair(piece).0.eq_ignore_ascii_case("p256ecdsa");
+    let entries: Vec<Vec<&str>> = params::split(value, ',').map(|entry| params::split(entry, ';').collect()).collect();
+    if !entries.iter().flatten().any(|piece| is_vapid(piece)) {
+        return None;
+    }
+    let rest = |entry: Vec<&str>| entry.into_iter().filter(|piece| !is_vapid(piece)).collect::<Vec<_>>().join(";");
+    Some(entries.into_iter().map(rest).filter(|entry| !entry.is_empty()).collect::<Vec<_>>().join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::vapid::header::{Credentials, CredentialsError};
+    use proptest::prelude::*;
 
     fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let value = |v: &str| HeaderValue::from_str(v).unwrap();
@@ -132,6 +165,48 @@ mod tests {
     fn damaged_bytes_are_an_error_and_not_a_panic() {
         for bytes in [&[0u8][..], &[0, 0, 9, 1], &[9, 0, 0], &[1, 255, 255]] {
             assert_eq!(ContentHeaders::from_packed(bytes), Err(ContentHeadersError::Damaged));
+        }
+    }
+
+    #[test]
+    fn the_vapid_key_never_travels_on_ps_8292_4_2_4() {
+        for (sent, kept) in [
+            ("dh=BNoR;p256ecdsa=BA1H", Some("dh=BNoR")),
+            ("p256ecdsa=BA1H", None),
+            ("p256ecdsa=\"BA1H=\" , keyid=p256dh; dh=\"BNoR==\"", Some("keyid=p256dh;dh=\"BNoR==\"")),
+            ("P256ECDSA = BA1H;dh=BNoR, p256ecdsa=BA1H", Some("dh=BNoR")),
+            ("x=\"y;p256ecdsa=BA1H", Some("x=\"y")),
+        ] {
+            let kept_headers = ContentHeaders::from_headers(&headers(&[("crypto-key", sent)])).unwrap();
+            assert_eq!(kept_headers.get(&CRYPTO_KEY), kept, "{sent}");
+            assert_eq!(kept_headers.iter().count(), usize::from(kept.is_some()), "{sent}");
+        }
+    }
+
+    #[test]
+    fn a_crypto_key_without_a_vapid_key_is_not_touched() {
+        for sent in ["dh=BNoR", " keyid = \"a;p256ecdsa=b\" ; dh=BNoR ,, x", "", "dh=p256ecdsa"] {
+            let kept = ContentHeaders::from_headers(&headers(&[("crypto-key", sent)])).unwrap();
+            assert_eq!(kept.get(&CRYPTO_KEY), Some(sent).filter(|s| !s.is_empty()), "{sent}");
+        }
+        let mut odd = HeaderMap::new();
+        odd.append(CRYPTO_KEY, HeaderValue::from_bytes(b"\xff;p256ecdsa=BA1H").unwrap());
+        assert_eq!(ContentHeaders::from_headers(&odd), Err(ContentHeadersError::NotText(CRYPTO_KEY)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_crypto_key_lets_a_vapid_key_through_ps_8292_4_2_4(text in r#"(p256ecdsa=K|dh=D|[a=;, "\\\\]){0,12}"#) {
+            let kept = ContentHeaders::from_headers(&headers(&[("crypto-key", &text)])).unwrap();
+            let left: HeaderMap = kept.iter().chain([(header::AUTHORIZATION, "WebPush t".parse().unwrap())]).collect();
+            prop_assert_eq!(Credentials::parse(&left), Err(CredentialsError::NoKey));
+        }
+
+        #[test]
+        fn no_packed_bytes_make_it_panic(bytes: Vec<u8>) {
+            if let Ok(kept) = ContentHeaders::from_packed(&bytes) {
+                prop_assert_eq!(kept.as_packed(), bytes);
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ impl AuthSecret {
     /// Reads the base64url form of a subscription; padding and the standard alphabet are tolerated.
     pub fn from_base64url(text: &str) -> Result<Self, EceError> {
         base64url::decode_array(text).map(Self::new).map_err(|e| match e {
-            Base64Error::Malformed => EceError::HeaderField,
+            Base64Error::Malformed => EceError::AuthSecretText,
             Base64Error::Length(length, _) => EceError::AuthSecret(length),
         })
     }
@@ -142,4 +142,34 @@ pub(super) fn public_of(private: &agreement::PrivateKey) -> Result<PublicKey, Ec
 pub(super) fn agree(private: &agreement::PrivateKey, peer: &PublicKey) -> Result<Zeroizing<Vec<u8>>, EceError> {
     let peer = UnparsedPublicKey::new(&ECDH_P256, peer.as_bytes());
     agreement::agree(private, peer, EceError::Crypto, |secret| Ok(Zeroizing::new(secret.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The oracle's shared secret of the private keys `n` and 7.
+    fn oracle(n: u16) -> Vec<u8> {
+        let (mine, theirs) = (oracle_key(n), oracle_key(7).public_key());
+        p256::ecdh::diffie_hellman(mine.to_nonzero_scalar(), theirs.as_affine()).raw_secret_bytes().to_vec()
+    }
+
+    fn oracle_key(n: u16) -> p256::SecretKey {
+        p256::SecretKey::from_slice(&scalar(n)).unwrap()
+    }
+
+    fn scalar(n: u16) -> [u8; 32] {
+        let mut scalar = [0; 32];
+        scalar[30..].copy_from_slice(&n.to_be_bytes());
+        scalar
+    }
+
+    #[test]
+    fn a_shared_secret_keeps_its_leading_zeros_cr_8291_3_2() {
+        let n = (1..).find(|&n| oracle(n)[0] == 0).unwrap();
+        let theirs = public_of(&private_from_bytes(&scalar(7)).unwrap()).unwrap();
+        let shared = agree(&private_from_bytes(&scalar(n)).unwrap(), &theirs).unwrap();
+        assert_eq!(*shared, oracle(n));
+        assert_eq!(shared.len(), 32);
+    }
 }

@@ -32,6 +32,9 @@ pub enum EceError {
     /// The key in the body is none.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// An authentication secret that is not base64url.
+    #[error("the authentication secret is not base64url")]
+    AuthSecretText,
     /// An authentication secret of another length than 16 octets.
     #[error("the authentication secret has {0} octets, not 16")]
     AuthSecret(usize),

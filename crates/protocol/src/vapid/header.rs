@@ -112,3 +112,121 @@ impl std::fmt::Debug for Credentials<'_> {
         f.write_str("Credentials(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: &str = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, HeaderValue::from_str(&value.replace("KEY", KEY)).unwrap());
+        }
+        headers
+    }
+
+    fn parse(pairs: &[(&'static str, &str)]) -> Result<Option<String>, CredentialsError> {
+        let headers = headers(pairs);
+        let credentials = Credentials::parse(&headers)?;
+        Ok(credentials.map(|c| {
+            assert_eq!(c.key.to_base64url(), KEY);
+            c.token.to_owned()
+        }))
+    }
+
+    #[test]
+    fn the_scheme_in_any_case_and_its_parameters_in_any_order_are_read_ps_8292_3_1() {
+        for value in [
+            "vapid t=a.b.c, k=KEY",
+            "vapid t=a.b.c,k=KEY",
+            "VAPID k=\"KEY\" ,\tt=\"a.b.c\"",
+            "Vapid realm=\"x, t=y\", T = a.b.c, K = KEY=, unknown=1,",
+        ] {
+            assert_eq!(parse(&[("authorization", value)]), Ok(Some("a.b.c".to_owned())), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_older_forms_take_their_key_from_crypto_key_ps_8292_l_1() {
+        for (scheme, keys) in [
+            ("WebPush a.b.c", "p256ecdsa=KEY"),
+            ("Bearer a.b.c", "dh=BNoR;p256ecdsa=\"KEY\""),
+            ("webpush  a.b.c", "keyid=p256dh;dh=BNoR, keyid=p256ecdsa;p256ecdsa=KEY"),
+        ] {
+            let read = parse(&[("authorization", scheme), ("crypto-key", keys)]);
+            assert_eq!(read, Ok(Some("a.b.c".to_owned())), "{scheme} {keys}");
+        }
+        let apart = [("authorization", "WebPush a.b.c"), ("crypto-key", "dh=BNoR"), ("crypto-key", "p256ecdsa=KEY")];
+        assert_eq!(parse(&apart), Ok(Some("a.b.c".to_owned())));
+    }
+
+    #[test]
+    fn no_credentials_and_those_of_a_proxy_or_another_scheme_are_none_ps_8292_3_2() {
+        assert_eq!(parse(&[]), Ok(None));
+        assert_eq!(parse(&[("proxy-authorization", "vapid t=a.b.c, k=KEY")]), Ok(None));
+        for value in ["Basic dTpw", "", "vapidx t=a.b.c, k=KEY"] {
+            assert_eq!(parse(&[("authorization", value)]), Ok(None), "{value}");
+        }
+    }
+
+    #[test]
+    fn incomplete_repeated_or_oversized_credentials_are_refused_ps_8292_4_2_3() {
+        use CredentialsError::{NoKey, NoToken, Repeated, TokenTooLong};
+        for (value, error) in [
+            ("vapid", NoToken),
+            ("vapid k=KEY", NoToken),
+            ("vapid t=, k=KEY", NoToken),
+            ("vapid t, k=KEY", NoToken),
+            ("vapid t=a.b.c", NoKey),
+            ("vapid t=a.b.c, k=", NoKey),
+            ("vapid t=a.b.c, t=a.b.c, k=KEY", Repeated),
+            ("WebPush a.b.c", NoKey),
+            (&format!("vapid t={}, k=KEY", "a".repeat(TOKEN_MAX + 1)), TokenTooLong),
+        ] {
+            assert_eq!(parse(&[("authorization", value)]), Err(error), "{value}");
+        }
+        let twice = [("authorization", "vapid t=a.b.c, k=KEY"); 2];
+        assert_eq!(parse(&twice), Err(Repeated));
+        let keys = [("authorization", "WebPush a.b.c"), ("crypto-key", "p256ecdsa=KEY, p256ecdsa=KEY")];
+        assert_eq!(parse(&keys), Err(Repeated));
+        let binary = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_bytes(b"vapid \xff").unwrap())]);
+        assert_eq!(Credentials::parse(&binary), Err(CredentialsError::NotText));
+    }
+
+    #[test]
+    fn a_key_that_is_no_point_is_refused_ps_8292_3_2_1() {
+        let short = crate::base64url::encode(&[4; 64]);
+        for (key, error) in [
+            (short.as_str(), KeyError::Length(64)),
+            ("AwAA", KeyError::Length(3)),
+            (
+                "BAAAxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs",
+                KeyError::OffCurve,
+            ),
+            ("AA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs", KeyError::Form),
+            ("not base64", KeyError::Encoding),
+        ] {
+            let value = format!("vapid t=a.b.c, k={key}");
+            assert_eq!(parse(&[("authorization", &value)]), Err(CredentialsError::Key(error)), "{key}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_and_hidden() {
+        let written = Credentials { token: "a.b.c", key: PublicKey::from_base64url(KEY).unwrap() };
+        let value = written.to_value().unwrap();
+        assert!(value.is_sensitive());
+        assert_eq!(Credentials::parse(&HeaderMap::from_iter([(header::AUTHORIZATION, value)])), Ok(Some(written)));
+        assert_eq!(format!("{written:?}"), "Credentials(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_it_panic(text in r#"(vapid |WebPush |t=|k=|[a-zA-Z.=;, "\\])*"#, keys in r#"(p256ecdsa=|[a-z=;,"])*"#) {
+            let _ = Credentials::parse(&headers(&[("authorization", &text), ("crypto-key", &keys)]));
+        }
+    }
+}
