@@ -1,0 +1,63 @@
+//! DELETE: of a message that was dealt with (RFC 8030 s6.2), of a subscription that is left (RFC 8030 s7.3).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Method, StatusCode};
+use url::Url;
+
+use crate::doors::http2::answer::{exchange, request};
+use crate::error::Error;
+
+/// What became of a DELETE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deleted {
+    /// It was there, and is not any more.
+    Now,
+    /// It was not there: deleted before, or expired.
+    Before,
+    /// The service will never do it; asking again would not help.
+    Never,
+    /// The service could not do it now.
+    NotYet,
+}
+
+/// Deletes a resource.
+pub(crate) async fn delete(requests: SendRequest<Bytes>, url: &Url, limit: Duration) -> Result<Deleted, Error> {
+    let request = request(Method::DELETE, url, HeaderMap::new())?;
+    let answer = exchange(requests, request, Bytes::new(), limit).await?;
+    Ok(meaning(answer.status()))
+}
+
+fn meaning(status: StatusCode) -> Deleted {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::GONE => Deleted::Before,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Deleted::NotYet,
+        s if s.is_success() => Deleted::Now,
+        s if s.is_server_error() => Deleted::NotYet,
+        _ => Deleted::Never,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_change_is_asked_again_ua_8030_6_2_1() {
+        for (status, expected) in [
+            (204, Deleted::Now),
+            (200, Deleted::Now),
+            (404, Deleted::Before),
+            (410, Deleted::Before),
+            (429, Deleted::NotYet),
+            (500, Deleted::NotYet),
+            (503, Deleted::NotYet),
+            (302, Deleted::Never),
+            (403, Deleted::Never),
+        ] {
+            assert_eq!(meaning(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+        }
+    }
+}

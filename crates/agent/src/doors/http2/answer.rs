@@ -1,0 +1,115 @@
+//! Requests with short answers: sent, waited for with a deadline, read up to a bound, and errors put into words.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use h2::RecvStream;
+use h2::client::SendRequest;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use serde::Deserialize;
+use tokio::time::timeout;
+use url::Url;
+
+use crate::doors::http2::connection::lost;
+use crate::error::Error;
+
+/// What is read of an answer: its body, if any, is a sentence about an error.
+pub(crate) const ANSWER_OCTETS_MAX: usize = 16 * 1024;
+/// What is repeated of the service's own words, in characters.
+const WORDS_MAX: usize = 300;
+/// The longest wait that a service can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
+
+/// A request for `url`.
+pub(crate) fn request(method: Method, url: &Url, fields: HeaderMap) -> Result<Request<()>, Error> {
+    let uri: Uri = url.as_str().parse().map_err(|_| Error::Unusable("it named a URL that HTTP cannot carry"))?;
+    let mut request = Request::new(());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = fields;
+    Ok(request)
+}
+
+/// Sends a request and waits for the whole answer, for `limit` at most.
+pub(crate) async fn exchange(
+    requests: SendRequest<Bytes>,
+    request: Request<()>,
+    body: Bytes,
+    limit: Duration,
+) -> Result<Response<Bytes>, Error> {
+    let exchange = async {
+        let mut requests = requests.ready().await.map_err(lost)?;
+        let (response, mut sending) = requests.send_request(request, body.is_empty()).map_err(lost)?;
+        if !body.is_empty() {
+            sending.send_data(body, true).map_err(lost)?;
+        }
+        let (head, body) = response.await.map_err(lost)?.into_parts();
+        let body = read(body, ANSWER_OCTETS_MAX).await?.unwrap_or_default();
+        Ok(Response::from_parts(head, body))
+    };
+    timeout(limit, exchange).await.unwrap_or(Err(Error::Late("answer", limit)))
+}
+
+/// All of a body; `None` if it is longer than `max` octets. An error if it is cut short (UA-8188-4.2-1).
+pub(crate) async fn read(mut stream: RecvStream, max: usize) -> Result<Option<Bytes>, Error> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = stream.data().await {
+        let chunk = chunk.map_err(lost)?;
+        if body.len() + chunk.len() > max {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+        stream.flow_control().release_capacity(chunk.len()).map_err(lost)?;
+    }
+    Ok(Some(body.freeze()))
+}
+
+/// The error that an answer is.
+pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+    Error::Refused { status, detail: words(body), retry_after: retry_after(headers) }
+}
+
+/// Retry-After, if it counts seconds (the other form, a date, would need a wall clock).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let secs = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(secs).min(RETRY_AFTER_MAX))
+}
+
+/// What the service says about an error, for people: foreign text, so it is cut and freed from control characters.
+fn words(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Problem {
+        message: String,
+        #[serde(default)]
+        hint: String,
+    }
+    let Ok(problem) = serde_json::from_slice::<Problem>(body) else { return String::new() };
+    let text = format!(": {} {}", problem.message, problem.hint);
+    text.trim_end().chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_body_becomes_words_without_control_characters() {
+        let body = br#"{"code":400,"message":"No such \u001b[31mset.","hint":"Leave it out."}"#;
+        assert_eq!(words(body), ": No such [31mset. Leave it out.");
+        assert_eq!(words(b"<html>"), "");
+        let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(5000));
+        assert_eq!(words(long.as_bytes()).len(), WORDS_MAX);
+    }
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_bounded() {
+        let after = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(value));
+            retry_after(&headers)
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("99999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! What becomes of each message from its arrival to its acknowledgement, as rules without IO (RFC 8030 s6.2).
+//!
+//! A message is handed to the app, tried again if the app fails (WA-14), and owed a DELETE from the moment it was
+//! handed over or given up. A URI that was seen before is never handed over again, whoever sends it.
+//! Time is an argument: how long the agent's clock has run.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::time::Duration;
+
+use url::Url;
+
+use crate::limits::Limits;
+
+/// The messages in hand, and the DELETE requests owed to the service.
+pub(crate) struct Inbox<M> {
+    limits: Limits,
+    /// In order of arrival.
+    waiting: VecDeque<Waiting<M>>,
+    /// With the app at this moment.
+    in_hand: HashSet<Url>,
+    owed: BTreeMap<Url, Owed>,
+    acknowledging: usize,
+    settled: Remembered,
+}
+
+/// A message on its way to the app.
+pub(crate) struct Waiting<M> {
+    pub(crate) uri: Url,
+    pub(crate) message: M,
+    /// Attempts that failed.
+    failures: u32,
+    not_before: Duration,
+}
+
+/// A resource that is to be deleted.
+#[derive(Clone, Copy, Default)]
+struct Owed {
+    failures: u32,
+    not_before: Duration,
+    on_its_way: bool,
+}
+
+/// What follows from a failure of the app.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The app gets the message again.
+    Again,
+    /// It had its attempts: the message is acknowledged without having been handled.
+    GivenUp,
+}
+
+impl<M> Inbox<M> {
+    /// An inbox that owes what an earlier run left behind.
+    pub(crate) fn new(limits: Limits, owed: impl IntoIterator<Item = Url>) -> Self {
+        Self {
+            limits,
+            waiting: VecDeque::new(),
+            in_hand: HashSet::new(),
+            owed: owed.into_iter().map(|uri| (uri, Owed::default())).collect(),
+            acknowledging: 0,
+            settled: Remembered::default(),
+        }
+    }
+
+    /// Whether the message was here before. If it was dealt with, the service has not heard so: it is owed a DELETE.
+    pub(crate) fn knows(&mut self, uri: &Url, now: Duration) -> bool {
+        if let Some(owed) = self.owed.get_mut(uri) {
+            owed.not_before = owed.not_before.min(now);
+            return true;
+        }
+        if self.settled.contains(uri) {
+            self.owe(uri.clone());
+            return true;
+        }
+        self.in_hand.contains(uri) || self.waiting.iter().any(|w| w.uri == *uri)
+    }
+
+    /// Takes in a message that it does not know.
+    pub(crate) fn take(&mut self, uri: Url, message: M) {
+        self.waiting.push_back(Waiting { uri, message, failures: 0, not_before: Duration::ZERO });
+    }
+
+    /// Acknowledges what cannot be handed over at all (WA-13), or another resource that is to go.
+    pub(crate) fn owe(&mut self, uri: Url) {
+        self.owed.entry(uri).or_default();
+    }
+
+    /// A resource whose DELETE is due; [`Inbox::answered`] must follow.
+    pub(crate) fn next_acknowledgement(&mut self, now: Duration) -> Option<Url> {
+        if self.acknowledging >= self.limits.acknowledging_max {
+            return None;
+        }
+        let (uri, owed) = self.owed.iter_mut().find(|(_, o)| !o.on_its_way && o.not_before <= now)?;
+        owed.on_its_way = true;
+        self.acknowledging += 1;
+        Some(uri.clone())
+    }
+
+    /// A message that is due for the app; [`Inbox::handed_over`] or [`Inbox::failed`] must follow.
+    pub(crate) fn next_message(&mut self, now: Duration) -> Option<Waiting<M>> {
+        if self.owed.len() >= self.limits.owed_max {
+            return None;
+        }
+        let place = self.waiting.iter().position(|w| w.not_before <= now)?;
+        let waiting = self.waiting.remove(place)?;
+        self.in_hand.insert(waiting.uri.clone());
+        Some(waiting)
+    }
+
+    /// When something becomes due that is not yet.
+    pub(crate) fn deadline(&self, now: Duration) -> Option<Duration> {
+        let owed = self.owed.values().filter(|o| !o.on_its_way).map(|o| o.not_before);
+        let waiting = self.waiting.iter().map(|w| w.not_before);
+        owed.chain(waiting).filter(|at| *at > now).min()
+    }
+
+    /// The app has it for good.
+    pub(crate) fn handed_over(&mut self, uri: &Url) {
+        self.in_hand.remove(uri);
+        self.owe(uri.clone());
+    }
+
+    /// The app could not handle it (WA-14).
+    pub(crate) fn failed(&mut self, mut waiting: Waiting<M>, now: Duration, random: u32) -> Verdict {
+        self.in_hand.remove(&waiting.uri);
+        waiting.failures += 1;
+        if waiting.failures >= self.limits.attempts_max {
+            self.owe(waiting.uri);
+            return Verdict::GivenUp;
+        }
+        waiting.not_before = now + self.limits.redeliver.wait(waiting.failures, random);
+        self.waiting.push_back(waiting);
+        Verdict::Again
+    }
+
+    /// A DELETE was answered for good, or failed and is due again later.
+    pub(crate) fn answered(&mut self, uri: &Url, settled: bool, now: Duration, random: u32) {
+        let Some(owed) = self.owed.get_mut(uri) else { return };
+        if std::mem::take(&mut owed.on_its_way) {
+            self.acknowledging -= 1;
+        }
+        if settled {
+            self.owed.remove(uri);
+            self.settled.insert(uri.clone(), self.limits.remembered_max);
+        } else {
+            owed.failures = owed.failures.saturating_add(1);
+            owed.not_before = now + self.limits.acknowledge.wait(owed.failures, random);
+        }
+    }
+
+    /// A new connection: what failed on the old one need not wait.
+    pub(crate) fn connected(&mut self) {
+        for owed in self.owed.values_mut() {
+            owed.not_before = Duration::ZERO;
+        }
+    }
+
+    /// Whether another message may be read.
+    pub(crate) fn has_room(&self) -> bool {
+        self.waiting.len() < self.limits.waiting_max
+    }
+
+    /// Whether nothing is in hand and nothing is owed.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.in_hand.is_empty() && self.owed.is_empty()
+    }
+}
+
+/// The last URIs that were settled, oldest forgotten first.
+#[derive(Default)]
+struct Remembered {
+    order: VecDeque<Url>,
+    uris: HashSet<Url>,
+}
+
+impl Remembered {
+    fn contains(&self, uri: &Url) -> bool {
+        self.uris.contains(uri)
+    }
+
+    fn insert(&mut self, uri: Url, max: usize) {
+        if self.uris.insert(uri.clone()) {
+            self.order.push_back(uri);
+        }
+        while self.order.len() > max {
+            if let Some(oldest) = self.order.pop_front() {
+                self.uris.remove(&oldest);
+            }
+        }
+    }
+}
