@@ -61,6 +61,7 @@ pub(crate) fn crash(rounds: &str) -> Result<ExitCode> {
 
 fn format_and_lints(report: &mut Report) -> Result<()> {
     report.step("format", cargo(&["fmt", "--all", "--check"]), Show::Failures)?;
+    report.step("fuzz format", cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]), Show::Failures)?;
     report.step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), Show::Failures)?;
     Ok(())
 }

@@ -1,0 +1,16 @@
+//! base64url: one text per value but for padding, and the lenient reader reads all that the strict one does.
+#![no_main]
+
+use doorbell_protocol::base64url::{decode, decode_array, decode_lenient, encode};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    if let Ok(octets) = decode(text) {
+        assert_eq!(encode(&octets), text.trim_end_matches('='));
+        assert_eq!(decode_lenient(text).as_ref(), Ok(&octets));
+    }
+    if let Ok(octets) = decode_array::<16>(text) {
+        assert_eq!(decode_lenient(text).as_deref(), Ok(octets.as_slice()));
+    }
+    assert_eq!(decode(&encode(text.as_bytes())).as_deref(), Ok(text.as_bytes()));
+});
