@@ -61,3 +61,97 @@ impl Mailbox {
         self.end_load();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::headers::urgency::Urgency;
+
+    use crate::harness::*;
+    use crate::{Input, LinkId, LinkSpec};
+
+    fn floors() -> impl Iterator<Item = Option<Urgency>> {
+        std::iter::once(None).chain(Urgency::ALL.map(Some))
+    }
+
+    #[test]
+    fn nothing_below_the_floor_is_sent_on_either_kind_of_link_ps_8030_5_3_5_6_9() {
+        for floor in floors() {
+            for spec in [hold(), only(NEWS, hold()), drain()] {
+                for urgency in Urgency::ALL {
+                    let mut desk = Desk::new();
+                    desk.connect(1, LinkSpec { floor, ..spec });
+                    let wanted = floor.is_none_or(|floor| urgency >= floor);
+                    assert_eq!(sent(&desk.page(&[urgent(1, urgency)])).len(), usize::from(wanted));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_held_back_flows_when_the_floor_drops_ps_8030_5_3_6() {
+        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+        for (n, urgency) in (1..).zip(Urgency::ALL) {
+            desk.arrives(urgent(n, urgency));
+        }
+        let floor = |floor| Input::SetFloor { link: LinkId(1), floor };
+        assert_eq!(desk.feed(floor(Some(Urgency::Low))), [send(1, 3), send(1, 2)]);
+        assert_eq!(desk.feed(floor(Some(Urgency::High))), []);
+        assert_eq!(desk.feed(floor(None)), [send(1, 1)]);
+    }
+
+    #[test]
+    fn what_was_held_back_flows_on_a_later_link_without_a_floor_ps_8030_5_3_6() {
+        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+        desk.arrives(message(1));
+        assert_eq!(desk.connect(2, hold()), [send(2, 1)]);
+    }
+
+    #[test]
+    fn the_unacknowledged_is_sent_again_on_every_new_link_ps_8030_6_2_3_6_2_4() {
+        let mut desk = Desk::with_link(once());
+        desk.arrives(message(1));
+        for link in 2..20 {
+            assert_eq!(desk.disconnect(link - 1), [release(1)]);
+            assert_eq!(desk.connect(link, once()), [load_after(None)]);
+            assert_eq!(desk.page(&[message(1)]), [send(link, 1)]);
+        }
+    }
+
+    #[test]
+    fn the_unacknowledged_moves_to_a_link_that_is_open_already_ps_8030_6_2_3() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        assert_eq!(desk.connect(2, hold()), [], "two links never hold the same message");
+        assert_eq!(desk.disconnect(1), [send(2, 1)]);
+        assert_eq!(desk.disconnect(2), [release(1)]);
+        assert!(desk.mailbox.is_idle());
+    }
+
+    #[test]
+    fn what_expired_on_its_way_does_not_come_back_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(expiring_in_ms(1, 1_000));
+        desk.connect(2, hold());
+        desk.wait_ms(1_000);
+        assert_eq!(desk.disconnect(1), [release(1)]);
+    }
+
+    #[test]
+    fn a_link_of_one_subscription_carries_only_that_and_one_of_the_agent_carries_all_ps_8030_6_1_2() {
+        let mut desk = Desk::with_link(only(CHAT, hold()));
+        desk.arrives(message(1));
+        assert_eq!(sent(&desk.arrives(chat(2))), [(1, 2)]);
+        assert_eq!(desk.connect(2, hold()), [send(2, 1)]);
+        desk.disconnect(1);
+        assert_eq!(sent(&desk.arrives(chat(3))), [(2, 3)]);
+    }
+
+    #[test]
+    fn a_link_that_connects_twice_starts_anew() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.connect(1, window(1, hold()));
+        assert_eq!(sent(&desk.page(&[message(1), message(2)])), [(1, 1)]);
+        assert_eq!(desk.mailbox.queue.links().len(), 1);
+    }
+}

@@ -8,6 +8,9 @@ use crate::input::{LinkId, Retry};
 use crate::mailbox::Mailbox;
 use crate::message::{Message, Place};
 
+/// A clock that is back by less than this is not worth a look at every message: a time-out comes that much later.
+const CLOCK_JITTER_MS: i64 = 1_000;
+
 impl Mailbox {
     /// Handles every alarm that is due.
     pub(crate) fn ring(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
@@ -40,6 +43,9 @@ impl Mailbox {
     /// acknowledgement until the clock has caught up. Expiry is a moment, and stays.
     pub(crate) fn follow_clock(&mut self, now: UnixMs) {
         let back_ms = self.latest.as_millis().saturating_sub(now.as_millis());
+        if (1..=CLOCK_JITTER_MS).contains(&back_ms) {
+            return;
+        }
         self.latest = now;
         if back_ms <= 0 {
             return;
@@ -48,5 +54,118 @@ impl Mailbox {
         for id in self.queue.ids(|message| message.place.until().is_some()) {
             self.queue.change(id, |message| message.place = message.place.moved(moved));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use doorbell_protocol::headers::urgency::Urgency;
+    use doorbell_protocol::time::UnixMs;
+
+    use crate::harness::*;
+    use crate::{Input, LinkId};
+
+    #[test]
+    fn a_message_is_released_when_it_expires_and_never_sent_then_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+        desk.arrives(expiring_in_ms(1, 1_000));
+        assert_eq!(desk.wait_ms(999), []);
+        assert_eq!(desk.wait_ms(1), [release(1)]);
+        assert_eq!(desk.connect(2, hold()), []);
+    }
+
+    #[test]
+    fn no_event_sends_what_has_expired_even_if_the_tick_is_late_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+        desk.arrives(expiring_in_ms(1, 1_000));
+        desk.now = desk.now.plus(Duration::from_secs(1));
+        assert_eq!(desk.feed(Input::SetFloor { link: LinkId(1), floor: None }), [release(1)]);
+    }
+
+    #[test]
+    fn an_unacknowledged_push_goes_again_on_the_same_link_until_its_offers_are_used_up_ps_8030_6_2_3() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        assert_eq!(sent(&desk.wait_ms(10 * ACK_TIMEOUT_MS)).len(), 4, "five offers in all");
+        desk.connect(2, hold());
+        assert_eq!(desk.disconnect(1), [send(2, 1)]);
+        assert_eq!(sent(&desk.wait_ms(10 * ACK_TIMEOUT_MS)).len(), 4, "a new link, new offers");
+    }
+
+    #[test]
+    fn an_unacknowledged_push_of_a_link_without_retries_frees_its_place_and_waits_for_the_next_ps_8030_6_2_3() {
+        let mut desk = Desk::with_link(window(1, once()));
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 2)]);
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), []);
+        desk.connect(2, once());
+        assert_eq!(desk.disconnect(1), [send(2, 1), send(2, 2)]);
+    }
+
+    #[test]
+    fn an_unacknowledged_push_goes_to_a_newer_link_if_there_is_one_ps_8030_6_2_3() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        desk.connect(2, hold());
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(2, 1)]);
+    }
+
+    #[test]
+    fn a_push_that_nobody_can_take_does_not_hold_up_the_others() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 2)]);
+        assert_eq!(desk.ack(2)[2..], [send(1, 1)]);
+    }
+
+    #[test]
+    fn a_push_that_expires_on_its_way_keeps_its_place_until_the_time_out_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(expiring_in_ms(1, 1_000));
+        desk.arrives(message(2));
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS - 1), []);
+        assert_eq!(desk.wait_ms(1), [release(1), send(1, 2)]);
+    }
+
+    #[test]
+    fn a_parked_message_expires_too_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(once());
+        desk.arrives(expiring_in_ms(1, 2 * ACK_TIMEOUT_MS));
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), []);
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [release(1)]);
+        assert_eq!(desk.mailbox.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_prolong_the_wait_for_an_acknowledgement() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        desk.declined(1, 2);
+        desk.wait_ms(500);
+        desk.feed(Input::Tick);
+        desk.now = UnixMs::from_millis(desk.now.as_millis() - 7_200_000);
+        assert_eq!(desk.feed(Input::Tick), []);
+        assert_eq!(desk.wait_ms(500), [send(1, 2)]);
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS - 1_000), [send(1, 1)]);
+    }
+
+    #[test]
+    fn a_clock_that_trembles_moves_nothing_and_small_steps_back_add_up() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        let before = desk.mailbox.next_deadline();
+        for step in 1..=10 {
+            desk.now = UnixMs::from_millis(desk.now.as_millis() - 100);
+            desk.feed(Input::Tick);
+            assert_eq!(desk.mailbox.next_deadline(), before, "step {step}");
+        }
+        desk.now = UnixMs::from_millis(desk.now.as_millis() - 100);
+        desk.feed(Input::Tick);
+        assert!(desk.mailbox.next_deadline() < before);
     }
 }

@@ -9,6 +9,8 @@ mod connect;
 mod deadline;
 mod deliver;
 mod effect;
+#[cfg(test)]
+mod harness;
 mod input;
 mod link;
 mod load;

@@ -55,3 +55,43 @@ impl Ready {
 fn rank(id: MessageId, message: &Message) -> Rank {
     (Reverse(message.urgency), message.offers, id)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::harness::{hold, id, urgent};
+    use crate::message::Place;
+    use crate::{Entry, LinkId, LinkSpec};
+
+    /// Subscription, urgency, offers, and whether it is taken out again.
+    type Parts = (i64, usize, u8, bool);
+
+    fn message(n: usize, &(subscription, urgency, offers, _): &Parts) -> (MessageId, Message) {
+        let id = id(n as i64);
+        let entry = Entry { subscription: SubscriptionId::from_raw(subscription), ..urgent(0, Urgency::ALL[urgency]) };
+        (id, Message { offers, ..Message::new(&entry, false, Place::Ready) })
+    }
+
+    proptest! {
+        #[test]
+        fn the_next_one_is_the_first_by_urgency_offers_and_age_of_those_that_the_link_carries(
+            parts in prop::collection::vec((1i64..4, 0usize..4, 0u8..3, any::<bool>()), 0..20),
+            only in prop::option::of(1i64..4),
+            floor in prop::option::of(0usize..4),
+        ) {
+            let scope = only.map_or(Scope::Agent, |n| Scope::Subscription(SubscriptionId::from_raw(n)));
+            let link = Link::new(LinkId(1), LinkSpec { scope, floor: floor.map(|n| Urgency::ALL[n]), ..hold() });
+            let all: Vec<_> = parts.iter().enumerate().map(|(n, parts)| (parts.3, message(n, parts))).collect();
+            let mut ready = Ready::default();
+            all.iter().for_each(|(_, (id, message))| ready.insert(*id, message));
+            all.iter().filter(|(out, _)| *out).for_each(|(_, (id, message))| ready.remove(*id, message));
+
+            let left = all.iter().filter(|(out, _)| !out).map(|(_, both)| both);
+            let carried = left.filter(|(_, message)| link.carries(message.subscription, message.urgency));
+            let expected = carried.min_by_key(|(id, message)| rank(*id, message)).map(|(id, _)| *id);
+            prop_assert_eq!(ready.next_for(&link), expected);
+        }
+    }
+}

@@ -41,3 +41,86 @@ impl Mailbox {
         Duration::from_millis(ms.min(u64::from(self.rules.ack_timeout_ms)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::*;
+    use crate::{Input, LinkId};
+
+    #[test]
+    fn a_refused_push_waits_while_the_others_flow_ps_8030_6_11() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        assert_eq!(desk.declined(1, 1), [send(1, 2)]);
+        desk.ack(2);
+        assert_eq!(desk.wait_ms(999), []);
+        assert_eq!(desk.wait_ms(1), [send(1, 1)]);
+    }
+
+    #[test]
+    fn the_wait_doubles_until_the_offers_are_used_up_then_the_next_link_gets_it_ps_8030_6_11() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        for backoff_ms in [1_000, 2_000, 4_000, 8_000] {
+            assert_eq!(desk.declined(1, 1), []);
+            assert_eq!(desk.wait_ms(backoff_ms - 1), []);
+            assert_eq!(desk.wait_ms(1), [send(1, 1)]);
+        }
+        desk.declined(1, 1);
+        desk.connect(2, hold());
+        assert_eq!(desk.wait_ms(TTL_MS / 2), []);
+        assert_eq!(desk.disconnect(1), [send(2, 1)]);
+    }
+
+    #[test]
+    fn a_link_without_retries_that_refuses_leaves_the_message_to_the_next() {
+        let mut desk = Desk::with_link(once());
+        desk.arrives(message(1));
+        assert_eq!(desk.declined(1, 1), []);
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), []);
+        desk.disconnect(1);
+        desk.connect(2, once());
+        assert_eq!(desk.page(&[message(1)]), [send(2, 1)]);
+    }
+
+    #[test]
+    fn a_refused_message_that_has_expired_is_forgotten_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(expiring_in_ms(1, 500));
+        desk.arrives(expiring_in_ms(2, 1_500));
+        desk.wait_ms(600);
+        assert_eq!(desk.declined(1, 1), [release(1)]);
+        desk.declined(1, 2);
+        assert_eq!(desk.wait_ms(TTL_MS), [release(2)], "it expired while it waited");
+    }
+
+    #[test]
+    fn a_late_refusal_changes_nothing() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        desk.connect(2, hold());
+        desk.disconnect(1);
+        assert_eq!(desk.declined(1, 1), []);
+        assert_eq!(desk.wait_ms(2_000), [], "link 2 holds it");
+    }
+
+    #[test]
+    fn what_the_store_has_lost_frees_its_place_and_is_forgotten() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        let gone = |link, n| Input::Gone { link: LinkId(link), id: id(n) };
+        assert_eq!(desk.feed(gone(7, 1)), []);
+        assert_eq!(desk.feed(gone(1, 1)), [release(1), send(1, 2)]);
+    }
+
+    #[test]
+    fn what_the_store_has_lost_does_not_come_back_through_an_older_page() {
+        let mut desk = Desk::new();
+        desk.connect(1, hold());
+        desk.arrives(message(1));
+        desk.feed(Input::Gone { link: LinkId(1), id: id(1) });
+        assert_eq!(desk.page(&[message(1)]), []);
+    }
+}

@@ -94,3 +94,68 @@ impl Settled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Effect;
+    use crate::harness::*;
+
+    #[test]
+    fn an_ack_erases_the_message_and_frees_its_place_ps_8030_6_2_6() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        assert_eq!(desk.ack(1), [release(1), erase(1), send(1, 2)]);
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 2)]);
+    }
+
+    #[test]
+    fn an_ack_without_a_link_asks_the_store() {
+        let mut desk = Desk::new();
+        assert_eq!(desk.ack_with(9, 1), [Effect::Erase { id: id(1), ticket: Some(ticket(9)) }]);
+        assert!(!desk.mailbox.is_idle(), "a new mailbox would load the message again");
+        desk.erased(1);
+        assert!(desk.mailbox.is_idle());
+    }
+
+    #[test]
+    fn a_second_ack_is_answered_by_the_store_too_ps_8030_6_2_6() {
+        let mut desk = Desk::new();
+        desk.ack_with(8, 1);
+        assert_eq!(desk.ack(1), [], "nobody waits for an answer");
+        assert_eq!(desk.ack_with(9, 1), [Effect::Erase { id: id(1), ticket: Some(ticket(9)) }]);
+        desk.erased(1);
+        assert!(!desk.mailbox.is_idle(), "one erasure is still to be answered");
+        desk.erased(1);
+        assert!(desk.mailbox.is_idle());
+    }
+
+    #[test]
+    fn an_ack_after_the_time_out_keeps_the_message_from_going_again_ps_8030_6_2_6() {
+        let mut desk = Desk::with_link(once());
+        desk.arrives(message(1));
+        desk.wait_ms(ACK_TIMEOUT_MS);
+        assert_eq!(desk.ack(1), [release(1), erase(1)]);
+        assert_eq!(desk.connect(2, hold()), []);
+        assert_eq!(desk.disconnect(1), []);
+    }
+
+    #[test]
+    fn an_ack_that_comes_with_the_time_out_wins() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        desk.now = desk.mailbox.next_deadline().unwrap();
+        assert_eq!(desk.ack(1), [release(1), erase(1)]);
+    }
+
+    #[test]
+    fn a_message_withdrawn_during_its_commit_is_accepted_and_not_sent() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(message(1));
+        assert_eq!(desk.ack(1), [release(1), erase(1)]);
+        assert_eq!(desk.stored(1), [accept(1)]);
+        desk.disconnect(1);
+        desk.connect(2, hold());
+        assert_eq!(desk.page(&[message(1)]), []);
+    }
+}

@@ -75,3 +75,130 @@ impl Mailbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::headers::urgency::Urgency;
+
+    use crate::Effect;
+    use crate::harness::*;
+
+    #[test]
+    fn nothing_is_accepted_or_sent_before_the_store_has_it_ps_8030_5_2() {
+        let mut desk = Desk::with_link(hold());
+        assert_eq!(desk.submit(message(1)), [Effect::Persist { ticket: ticket(1) }]);
+        assert_eq!(desk.stored(1), [accept(1), send(1, 1)]);
+    }
+
+    #[test]
+    fn without_a_link_a_stored_message_is_accepted_and_left_to_the_store_ps_8030_6_8() {
+        let mut desk = Desk::new();
+        desk.submit(message(1));
+        assert!(!desk.mailbox.is_idle());
+        assert_eq!(desk.stored(1), [accept(1), release(1)]);
+        assert!(desk.mailbox.is_idle());
+        assert_eq!(desk.mailbox.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_link_that_comes_during_the_commit_gets_the_message() {
+        let mut desk = Desk::new();
+        desk.submit(message(1));
+        desk.connect(1, hold());
+        desk.page(&[]);
+        assert_eq!(desk.stored(1), [accept(1), send(1, 1)]);
+    }
+
+    #[test]
+    fn what_the_store_refuses_is_rejected_and_forgotten() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(message(1));
+        let effects = desk.feed(crate::Input::NotStored { ticket: ticket(1) });
+        assert_eq!(effects, [Effect::Reject { ticket: ticket(1) }, release(1)]);
+        assert_eq!(desk.stored(1), []);
+        assert_eq!(desk.mailbox.next_deadline(), None);
+    }
+
+    #[test]
+    fn a_message_that_expires_during_the_commit_is_accepted_and_not_sent_ps_8030_5_2_7() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(expiring_in_ms(1, 1_000));
+        desk.wait_ms(1_000);
+        assert_eq!(desk.stored(1), [accept(1), release(1)]);
+    }
+
+    #[test]
+    fn a_transient_message_goes_out_at_once_and_touches_no_store_ps_8030_5_2_9() {
+        let mut desk = Desk::with_link(hold());
+        assert_eq!(desk.submit_transient(message(1)), [send(1, 1), accept(1)]);
+        assert_eq!(desk.ack_with(9, 1), [release(1), Effect::Acked { ticket: ticket(9) }]);
+    }
+
+    #[test]
+    fn a_transient_message_that_no_link_can_take_now_is_dropped_ps_8030_5_2_9() {
+        let dropped = [release(7), accept(7)];
+        assert_eq!(Desk::new().submit_transient(message(7)), dropped);
+        for unfit in [window(0, hold()), only(CHAT, hold()), from(Urgency::High, hold()), drain()] {
+            let mut desk = Desk::with_link(unfit);
+            assert_eq!(desk.submit_transient(message(7)), dropped, "{unfit:?}");
+            assert_eq!(sent(&desk.connect(2, hold())), []);
+        }
+    }
+
+    #[test]
+    fn a_transient_message_has_one_chance_ps_8030_5_2_9() {
+        let ways: [fn(&mut Desk) -> Vec<Effect>; 3] =
+            [|desk| desk.disconnect(1), |desk| desk.declined(1, 1), |desk| desk.wait_ms(ACK_TIMEOUT_MS)];
+        for lose in ways {
+            let mut desk = Desk::with_link(hold());
+            desk.connect(2, window(0, hold()));
+            desk.submit_transient(message(1));
+            assert_eq!(lose(&mut desk), [release(1)]);
+            assert_eq!(sent(&desk.connect(3, hold())), []);
+            assert_eq!(desk.wait_ms(TTL_MS), []);
+        }
+    }
+
+    #[test]
+    fn a_topic_replaces_the_message_that_waits_ps_8030_5_4_2() {
+        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+        desk.arrives(message(1));
+        desk.submit(message(2));
+        assert_eq!(desk.stored_instead_of(2, 1), [accept(2), release(1)]);
+        assert_eq!(sent(&desk.feed(crate::Input::SetFloor { link: crate::LinkId(1), floor: None })), [(1, 2)]);
+    }
+
+    #[test]
+    fn a_replaced_push_on_its_way_keeps_its_place_and_never_goes_again_ps_8030_5_4_2() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.submit(message(2));
+        assert_eq!(desk.stored_instead_of(2, 1), [accept(2), release(1)], "the window is full");
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 2)], "only the younger one");
+        desk.disconnect(1);
+        desk.connect(2, hold());
+        assert_eq!(sent(&desk.page(&[message(2)])), [(2, 2)]);
+    }
+
+    #[test]
+    fn a_late_ack_of_a_replaced_message_frees_its_place_and_is_answered_by_the_store_ps_8030_5_4_5() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.submit(message(2));
+        desk.stored_instead_of(2, 1);
+        assert_eq!(desk.ack_with(9, 1), [Effect::Erase { id: id(1), ticket: Some(ticket(9)) }, send(1, 2)]);
+
+        desk.submit(message(3));
+        desk.stored_instead_of(3, 2);
+        assert_eq!(desk.ack(2), [send(1, 3)], "nobody asks, and the store has removed it already");
+    }
+
+    #[test]
+    fn a_message_replaced_during_its_own_commit_is_accepted_and_not_sent_ps_8030_5_4_8() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(message(1));
+        desk.submit(message(2));
+        assert_eq!(desk.stored_instead_of(2, 1), [accept(2), release(1), send(1, 2)]);
+        assert_eq!(desk.stored(1), [accept(1)]);
+    }
+}

@@ -37,3 +37,78 @@ impl Mailbox {
         self.queue.links().iter().filter(|link| which(link.spec.scope)).map(|link| link.id).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::harness::*;
+    use crate::{CloseReason, Effect, Input, LinkId};
+
+    const NEWS_REMOVED: Input = Input::Unsubscribed { subscription: NEWS };
+
+    fn close(link: u64, why: CloseReason) -> Effect {
+        Effect::Close { link: LinkId(link), why }
+    }
+
+    #[test]
+    fn a_removed_subscription_ends_its_links_and_drops_its_messages_ps_8030_7_3_2_7_3_4() {
+        let mut desk = Desk::with_link(only(NEWS, window(1, hold())));
+        desk.arrives(message(1));
+        desk.arrives(message(2));
+        let effects = desk.feed(NEWS_REMOVED);
+        assert_eq!(effects, [release(1), release(2), close(1, CloseReason::SubscriptionGone)]);
+        assert!(desk.mailbox.is_idle());
+    }
+
+    #[test]
+    fn a_set_goes_on_with_its_other_members_ps_8030_7_3_1_4() {
+        let mut desk = Desk::with_link(window(2, hold()));
+        desk.arrives(message(1));
+        desk.arrives(chat(2));
+        desk.arrives(message(3));
+        assert_eq!(desk.feed(NEWS_REMOVED), [release(1), release(3)]);
+        assert_eq!(sent(&desk.arrives(chat(4))), [], "the push on its way keeps its place");
+        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 4), send(1, 2)]);
+    }
+
+    #[test]
+    fn a_message_in_its_commit_is_answered_as_the_store_says_and_not_sent_ps_8030_7_3_4() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(message(1));
+        desk.submit(message(2));
+        assert_eq!(desk.feed(NEWS_REMOVED), [release(1), release(2)]);
+        assert_eq!(desk.stored(1), [accept(1)]);
+        assert_eq!(desk.feed(Input::NotStored { ticket: ticket(2) }), [Effect::Reject { ticket: ticket(2) }]);
+    }
+
+    #[test]
+    fn a_page_that_was_read_before_does_not_bring_its_messages_back_ps_8030_7_3_4() {
+        let mut desk = Desk::new();
+        desk.connect(1, hold());
+        desk.feed(NEWS_REMOVED);
+        assert_eq!(desk.page(&[message(1), chat(2)]), [send(1, 2)]);
+        assert!(desk.mailbox.settled.is_empty());
+    }
+
+    #[test]
+    fn a_removed_agent_ends_every_link_and_opens_none_ps_8030_7_3_1_1_to_3() {
+        let mut desk = Desk::with_link(only(NEWS, hold()));
+        desk.connect(2, hold());
+        desk.arrives(message(1));
+        desk.submit(chat(2));
+        let gone = CloseReason::AgentGone;
+        assert_eq!(desk.feed(Input::AgentRemoved), [close(1, gone), close(2, gone), release(1), release(2)]);
+        assert_eq!(desk.connect(3, hold()), [close(3, gone)]);
+        assert_eq!(desk.stored(2), [accept(2)]);
+        assert!(desk.mailbox.is_idle());
+    }
+
+    #[test]
+    fn a_removed_agent_waits_for_its_page_and_forgets_it() {
+        let mut desk = Desk::new();
+        desk.connect(1, hold());
+        desk.feed(Input::AgentRemoved);
+        assert!(!desk.mailbox.is_idle());
+        assert_eq!(desk.page(&[message(1)]), []);
+        assert!(desk.mailbox.is_idle());
+    }
+}
