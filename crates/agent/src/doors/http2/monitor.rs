@@ -1,6 +1,7 @@
 //! Monitoring: one GET that is held open while the service pushes messages at it (RFC 8030 s6, s6.1).
 
 use std::future::Future;
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
@@ -94,14 +95,19 @@ impl Monitor {
                     }
                     Some(Err(e)) => return End::Failed(lost(e)),
                     None if answered => return End::Finished { pushes: count },
-                    None => return End::Failed(Error::Lost("the GET ended without an answer".to_owned())),
+                    // The stream has ended, so that the answer is here.
+                    None => return match self.response.await {
+                        Ok(answer) if answer.status().is_success() => End::Finished { pushes: count },
+                        Ok(answer) => refused(answer, self.limits.answer_timeout).await,
+                        Err(e) => End::Failed(lost(e)),
+                    },
                 },
                 answer = &mut self.response, if !answered => match answer {
                     Ok(answer) if answer.status().is_success() => {
                         answered = true;
                         body = Some(answer.into_body());
                     }
-                    Ok(answer) => return self.refused(answer).await,
+                    Ok(answer) => return refused(answer, self.limits.answer_timeout).await,
                     Err(e) => return End::Failed(lost(e)),
                 },
                 // A service that does not know the preference would hold the GET open.
@@ -138,16 +144,16 @@ impl Monitor {
             }
         }
     }
+}
 
-    async fn refused(&self, answer: Response<RecvStream>) -> End {
-        let (head, body) = answer.into_parts();
-        if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-            return End::Gone;
-        }
-        let body = timeout(self.limits.answer_timeout, read(body, ANSWER_OCTETS_MAX)).await;
-        let words = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
-        End::Failed(refusal(head.status, &head.headers, &words))
+async fn refused(answer: Response<RecvStream>, limit: Duration) -> End {
+    let (head, body) = answer.into_parts();
+    if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+        return End::Gone;
     }
+    let body = timeout(limit, read(body, ANSWER_OCTETS_MAX)).await;
+    let words = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
+    End::Failed(refusal(head.status, &head.headers, &words))
 }
 
 /// Reads and forgets a piece of the answer's body, which says nothing; false at its end.

@@ -1,0 +1,439 @@
+//! A small push service for tests (RFC 8030 over the `h2` server), which can also misbehave on request.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use bytes::{Bytes, BytesMut};
+use doorbell_agent::{Agent, Limits, Profile, PushSubscription, Trust};
+use doorbell_protocol::ece::aes128gcm::{self, Padding};
+use doorbell_protocol::ece::keys::AuthSecret;
+use doorbell_protocol::key::PublicKey;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{broadcast, watch};
+use tokio_rustls::TlsAcceptor;
+
+use super::soon;
+
+/// The service; it ends with the test's runtime.
+pub struct Service {
+    address: SocketAddr,
+    world: Arc<World>,
+    folder: tempfile::TempDir,
+}
+
+/// A request that the service saw.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub connection: usize,
+    pub method: Method,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A push, good or bad.
+#[derive(Clone)]
+pub struct Push {
+    pub authority: Option<String>,
+    pub status: u16,
+    pub headers: Vec<(&'static str, String)>,
+    pub promise: Vec<(&'static str, String)>,
+    pub body: Bytes,
+    /// After so many octets the stream is reset.
+    pub cut_after: Option<usize>,
+}
+
+struct World {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+    commands: broadcast::Sender<Command>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub seen: Vec<Seen>,
+    pub connections: usize,
+    with_sets: bool,
+    subscriptions: usize,
+    messages: BTreeMap<String, Push>,
+    held: Vec<Held>,
+    /// For requests with this method and the start of this path: the answer, once each.
+    canned: Vec<(Method, String, Response<String>)>,
+    deaf_to: Option<Method>,
+    sent: usize,
+}
+
+struct Held {
+    connection: usize,
+    respond: SendResponse<Bytes>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Command {
+    /// Drop every connection.
+    Cut,
+    /// Announce the end of every connection, and go on with what is open.
+    GoAway,
+    /// Read and write nothing more, and keep the sockets open.
+    Freeze,
+}
+
+impl Service {
+    /// A service that gives out sets.
+    pub async fn start() -> Self {
+        Self::start_as("127.0.0.1", &[b"h2"]).await
+    }
+
+    /// A service whose certificate is for `name` and that offers `protocols` by ALPN.
+    pub async fn start_as(name: &str, protocols: &[&[u8]]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tls = certificates(name, protocols, folder.path().join("ca.pem"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let state = State { with_sets: true, ..State::default() };
+        let world = Arc::new(World {
+            state: Mutex::new(state),
+            changes: watch::channel(0).0,
+            commands: broadcast::channel(16).0,
+        });
+        tokio::spawn(accept(listener, TlsAcceptor::from(tls), Arc::clone(&world)));
+        Self { address, world, folder }
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub fn ca(&self) -> PathBuf {
+        self.folder.path().join("ca.pem")
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust::nobody().with_file(&self.ca()).unwrap()
+    }
+
+    /// An agent that trusts this service.
+    pub fn agent(&self, profile: Profile, limits: Limits) -> Agent {
+        Agent::new(profile, &self.url(), self.trust(), limits).unwrap()
+    }
+
+    pub fn without_sets(&self) {
+        self.change(|s| s.with_sets = false);
+    }
+
+    /// The next request with `method` to a path that starts with `path` gets this answer.
+    pub fn answer_once(&self, method: Method, path: &str, answer: Response<String>) {
+        self.change(|s| s.canned.push((method, path.to_owned(), answer)));
+    }
+
+    /// Requests with this method are not answered any more; `None`: all are.
+    pub fn be_deaf_to(&self, method: Option<Method>) {
+        self.change(|s| s.deaf_to = method);
+    }
+
+    /// Accepts a text for `subscription`.
+    pub fn send(&self, subscription: &PushSubscription, text: &str) -> String {
+        self.accept(subscription, Push::of(subscription, text))
+    }
+
+    /// Accepts any push for `subscription`; returns the path of the message.
+    pub fn accept(&self, subscription: &PushSubscription, push: Push) -> String {
+        let endpoint = subscription.endpoint.clone();
+        let push = if push.promise.is_empty() {
+            Push { promise: vec![("link", format!("<{endpoint}>; rel=\"urn:ietf:params:push\""))], ..push }
+        } else {
+            push
+        };
+        self.accept_as_it_is(push)
+    }
+
+    pub fn accept_as_it_is(&self, push: Push) -> String {
+        let authority = self.address.to_string();
+        self.change(|s| {
+            s.sent += 1;
+            let path = format!("/m/{:04}", s.sent);
+            s.messages.insert(path.clone(), push.clone());
+            if let Some(held) = s.held.last_mut() {
+                offer(&authority, &path, &push, &mut held.respond);
+            }
+            path
+        })
+    }
+
+    /// Ends every held GET with this answer.
+    pub fn end_monitoring(&self, status: u16) {
+        self.change(|s| {
+            for mut held in s.held.drain(..) {
+                let _ = held.respond.send_response(Response::builder().status(status).body(()).unwrap(), true);
+            }
+        });
+    }
+
+    pub fn cut(&self) {
+        self.command(Command::Cut);
+        self.change(|s| s.held.clear());
+    }
+
+    pub fn go_away(&self) {
+        self.command(Command::GoAway);
+    }
+
+    pub fn freeze(&self) {
+        self.command(Command::Freeze);
+        self.change(|s| s.held.clear());
+    }
+
+    /// Waits until `state` is so.
+    pub async fn until(&self, what: &str, state: impl Fn(&State) -> bool) {
+        let mut changes = self.world.changes.subscribe();
+        soon(what, async {
+            while !state(&self.world.state.lock().unwrap()) {
+                changes.changed().await.unwrap();
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a GET is held open, and nothing else.
+    pub async fn until_monitored(&self) {
+        self.until("a held GET", |s| !s.held.is_empty()).await;
+    }
+
+    pub async fn until_deleted(&self, path: &str) {
+        self.until(path, |s| s.count(&Method::DELETE, path) > 0 && !s.messages.contains_key(path)).await;
+    }
+
+    /// What was seen so far.
+    pub fn seen(&self, method: Method, path: &str) -> Vec<Seen> {
+        let state = self.world.state.lock().unwrap();
+        state.seen.iter().filter(|s| s.method == method && s.path.starts_with(path)).cloned().collect()
+    }
+
+    fn command(&self, command: Command) {
+        let _ = self.world.commands.send(command);
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        self.world.change(change)
+    }
+}
+
+impl State {
+    pub fn count(&self, method: &Method, path: &str) -> usize {
+        self.seen.iter().filter(|s| s.method == *method && s.path.starts_with(path)).count()
+    }
+
+    pub fn stored(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// The numbers of the connections with a held GET.
+    pub fn monitored_on(&self) -> Vec<usize> {
+        self.held.iter().map(|h| h.connection).collect()
+    }
+
+    fn canned_for(&mut self, seen: &Seen) -> Option<Response<String>> {
+        let fits = |(method, path, _): &(Method, String, _)| *method == seen.method && seen.path.starts_with(path);
+        let place = self.canned.iter().position(fits)?;
+        Some(self.canned.remove(place).2)
+    }
+}
+
+impl Push {
+    /// `text`, encrypted for `subscription`.
+    pub fn of(subscription: &PushSubscription, text: &str) -> Self {
+        let key = PublicKey::from_base64url(&subscription.keys.p256dh).unwrap();
+        let auth = AuthSecret::from_base64url(&subscription.keys.auth).unwrap();
+        let body = aes128gcm::encrypt(text.as_bytes(), Padding::default(), &key, &auth).unwrap();
+        Self::raw(body).with("content-encoding", "aes128gcm")
+    }
+
+    pub fn raw(body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { authority: None, status: 200, headers: Vec::new(), promise: Vec::new(), body, cut_after: None }
+    }
+
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+}
+
+impl World {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let result = change(&mut self.state.lock().unwrap());
+        self.changes.send_modify(|n| *n += 1);
+        result
+    }
+}
+
+/// A certificate for `name` from a new authority, whose own is written to `ca`.
+fn certificates(name: &str, protocols: &[&[u8]], ca: PathBuf) -> Arc<ServerConfig> {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    std::fs::write(ca, issuer.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
+    Arc::new(config)
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, world: Arc<World>) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        let number = world.change(|s| {
+            s.connections += 1;
+            s.connections
+        });
+        let commands = world.commands.subscribe();
+        tokio::spawn(serve(tcp, tls.clone(), Arc::clone(&world), number, commands));
+    }
+}
+
+async fn serve(
+    tcp: TcpStream,
+    tls: TlsAcceptor,
+    world: Arc<World>,
+    number: usize,
+    mut commands: broadcast::Receiver<Command>,
+) {
+    let authority = tcp.local_addr().unwrap().to_string();
+    let Ok(stream) = tls.accept(tcp).await else { return };
+    let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+    loop {
+        tokio::select! {
+            request = connection.accept() => {
+                let Some(Ok((request, respond))) = request else { break };
+                let (world, authority) = (Arc::clone(&world), authority.clone());
+                tokio::spawn(async move { handle(&world, &authority, number, request, respond).await });
+            }
+            command = commands.recv() => match command {
+                Ok(Command::GoAway) => connection.graceful_shutdown(),
+                Ok(Command::Freeze) => std::future::pending().await,
+                _ => break,
+            },
+        }
+    }
+    world.change(|s| s.held.retain(|h| h.connection != number));
+}
+
+async fn handle(
+    world: &World,
+    authority: &str,
+    connection: usize,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let (head, mut stream) = request.into_parts();
+    let mut body = BytesMut::new();
+    while let Some(Ok(chunk)) = stream.data().await {
+        body.extend_from_slice(&chunk);
+        let _ = stream.flow_control().release_capacity(chunk.len());
+    }
+    let path = head.uri.path().to_owned();
+    let seen = Seen { connection, method: head.method, path, headers: head.headers, body: body.freeze() };
+    world.change(|s| {
+        s.seen.push(seen.clone());
+        if s.deaf_to.as_ref() == Some(&seen.method) {
+            s.held.push(Held { connection: usize::MAX, respond });
+            return;
+        }
+        if let Some(answer) = s.canned_for(&seen) {
+            reply(&mut respond, answer);
+            return;
+        }
+        match (&seen.method, seen.path.get(..3)) {
+            (&Method::POST, Some("/su")) => reply(&mut respond, subscribe(s)),
+            (&Method::GET, Some("/a/" | "/s/")) => monitor(s, authority, &seen, respond),
+            (&Method::DELETE, Some("/m/")) if s.messages.remove(&seen.path).is_none() => {
+                reply(&mut respond, status(404));
+            }
+            (&Method::DELETE, _) => reply(&mut respond, status(204)),
+            _ => reply(&mut respond, status(404)),
+        }
+    });
+}
+
+fn subscribe(s: &mut State) -> Response<String> {
+    s.subscriptions += 1;
+    let n = s.subscriptions;
+    let mut answer = Response::builder()
+        .status(201)
+        .header("location", format!("/s/{n}"))
+        .header("link", format!("</p/{n}>; rel=\"urn:ietf:params:push\""));
+    if s.with_sets {
+        answer = answer.header("link", "</a/1>; rel=\"urn:ietf:params:push:set\"");
+    }
+    answer.body(String::new()).unwrap()
+}
+
+fn monitor(s: &mut State, authority: &str, seen: &Seen, mut respond: SendResponse<Bytes>) {
+    for (path, push) in &s.messages {
+        offer(authority, path, push, &mut respond);
+    }
+    if seen.headers.get("prefer").is_some_and(|v| v == "wait=0") {
+        reply(&mut respond, status(if s.messages.is_empty() { 204 } else { 200 }));
+    } else {
+        s.held.push(Held { connection: seen.connection, respond });
+    }
+}
+
+fn offer(authority: &str, path: &str, push: &Push, respond: &mut SendResponse<Bytes>) {
+    let authority = push.authority.as_deref().unwrap_or(authority);
+    let mut request = Request::get(format!("https://{authority}{path}"));
+    for (name, value) in &push.promise {
+        request = request.header(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    let Ok(mut pushed) = respond.push_request(request.body(()).unwrap()) else { return };
+    let mut response = Response::builder().status(push.status);
+    for (name, value) in &push.headers {
+        response = response.header(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+    }
+    let Ok(stream) = pushed.send_response(response.body(()).unwrap(), false) else { return };
+    deliver(stream, push.body.clone(), push.cut_after);
+}
+
+fn deliver(mut stream: SendStream<Bytes>, body: Bytes, cut_after: Option<usize>) {
+    let Some(octets) = cut_after else {
+        let _ = stream.send_data(body, true);
+        return;
+    };
+    let _ = stream.send_data(body.slice(..octets), false);
+    tokio::spawn(async move {
+        // A reset overtakes what is queued: the octets go first.
+        stream.reserve_capacity(usize::from(u16::MAX));
+        let _ = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        stream.send_reset(Reason::INTERNAL_ERROR);
+    });
+}
+
+fn reply(respond: &mut SendResponse<Bytes>, answer: Response<String>) {
+    let (head, body) = answer.into_parts();
+    let end = body.is_empty();
+    if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), end)
+        && !end
+    {
+        let _ = stream.send_data(body.into(), true);
+    }
+}
+
+/// An answer without a body.
+pub fn status(status: u16) -> Response<String> {
+    Response::builder().status(status).body(String::new()).unwrap()
+}
