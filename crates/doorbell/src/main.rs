@@ -1,3 +1,60 @@
-//! The `doorbell` command.
+//! The `doorbell` command: all three roles of Web Push, one verb each.
 
-fn main() {}
+mod environment;
+mod serve;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Web Push, whole: a push service, a user agent and an application server.
+#[derive(Parser)]
+#[command(name = "doorbell", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as `warn,doorbell_service=debug`
+    #[arg(long, global = true, env = "DOORBELL_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Run the push service
+    Serve(Box<serve::Args>),
+}
+
+const EXAMPLES: &str = "\
+Try it in three terminals:
+  doorbell serve
+  doorbell listen --subscription sub.json
+  doorbell send sub.json 'Hello, it is me'";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = log_to_stderr(&cli.log) {
+        return fail(&error);
+    }
+    let done = match cli.verb {
+        Verb::Serve(args) => environment::check(&Cli::command()).and(serve::run(*args).await),
+    };
+    done.unwrap_or_else(|error| fail(&error))
+}
+
+fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| anyhow::anyhow!("--log {filter}: {e}"))?;
+    let colour = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    lines.with_ansi(colour).with_target(false).init();
+    Ok(())
+}
+
+/// Says what went wrong, with its causes, on one line.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("doorbell: {error:#}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,106 @@
+//! `doorbell serve`: runs the push service until a signal comes.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use doorbell_service::config::{Config, Settings};
+use doorbell_service::{Clock, Service};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// A TOML file with the same settings, under the flags' names with underscores: `ttl_max_secs = 3600`
+    #[arg(long, env = "DOORBELL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Seal URLs with a new key from now on; those given out so far stay good
+    #[arg(long)]
+    rotate_capability_key: bool,
+
+    #[command(flatten)]
+    settings: Settings,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  doorbell serve                                    on https://127.0.0.1:8443, to try it out
+  doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
+      --tls-cert fullchain.pem --tls-key privkey.pem
+  doorbell serve --listen 127.0.0.1:8080 --plain    without TLS, for tests on this machine
+  doorbell serve --config /etc/doorbell.toml
+
+A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.
+SIGTERM and SIGINT stop the service in order; a second signal stops it at once.";
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let config = Config::load(args.settings, args.config.as_deref())?;
+    // Listening for signals begins first, so that none that comes during the start is lost.
+    let mut signals = Signals::new()?;
+    let clock = Clock::system();
+    if args.rotate_capability_key {
+        Service::rotate_capability_key(&config, &clock)?;
+    }
+    let service = Service::start(config, clock).await?;
+    print_welcome(&service);
+    tokio::select! {
+        name = signals.next() => info!("{name}: draining"),
+        failure = service.failed() => {
+            // Nothing that is under way may be answered as accepted any more; what the disk holds is read at the next start.
+            error!(%failure, "stopping");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    tokio::select! {
+        stopped = service.stop() => stopped?,
+        name = signals.next() => {
+            warn!("{name} again: stopping at once");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The URLs, and the two commands to try next.
+fn print_welcome(service: &Service) {
+    let origin = service.origin();
+    println!("listening on {origin}");
+    let ca = service.ca_file().map(|file| format!(" --ca {}", quoted(&file.display().to_string()))).unwrap_or_default();
+    if let Some(file) = service.ca_file() {
+        println!("trust      {} (a throw-away CA, made for this state directory)", file.display());
+    }
+    println!("subscribe  POST {origin}/subscribe");
+    println!();
+    println!("Try it, each in a terminal of its own:");
+    println!("  doorbell listen {origin}{ca} --subscription sub.json");
+    println!("  doorbell send{ca} sub.json 'Hello, it is me'");
+}
+
+/// A word for a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// The signals that mean: stop.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let on = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

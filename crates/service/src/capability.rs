@@ -1,0 +1,318 @@
+//! Capability URLs: each resource's path is a sealed token that only this service can make and open (RFC 8030 s8.3).
+//!
+//! A token is `base64url(nonce || AES-256-GCM-SIV(key, nonce, record))`, 91 characters for every kind of resource. The
+//! nonce is a keyed hash of the record and not drawn at random, because one resource must have one URI: the Location
+//! that an application server got is the path that the user agent sees promised. To everybody without the key the
+//! nonce is random all the same, so no two tokens can be told to belong to one agent (s8.2), and no row has to be
+//! looked up to open one.
+
+mod ring;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
+
+pub use ring::{KeyRing, KeyRingError};
+
+const NONCE_LEN: usize = 12;
+const TAG_LEN: usize = 16;
+const RECORD_LEN: usize = 40;
+const SEALED_LEN: usize = NONCE_LEN + RECORD_LEN + TAG_LEN;
+/// Base64url without padding.
+const TOKEN_LEN: usize = (SEALED_LEN * 4).div_ceil(3);
+
+/// The first 16 octets of the SHA-256 of a VAPID public key: whom a subscription is restricted to (RFC 8292 s4).
+pub type KeyFingerprint = [u8; 16];
+
+/// What a capability URL gives access to; knowing one kind gives nothing of the others (PS-8030-2-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resource {
+    /// `/p/`: an application server posts messages here (RFC 8030 s5).
+    Push {
+        /// The agent that the messages are for.
+        agent: AgentId,
+        /// The subscription that they belong to.
+        subscription: SubscriptionId,
+        /// The only key that may sign them, if there is one.
+        restricted_to: Option<KeyFingerprint>,
+    },
+    /// `/m/`: one message, to read, acknowledge or withdraw (RFC 8030 s6.2).
+    Message {
+        /// The agent that the message is for.
+        agent: AgentId,
+        /// The message.
+        id: MessageId,
+    },
+    /// `/s/`: the user agent receives here, and removes the subscription (RFC 8030 s4, s6).
+    Subscription {
+        /// Its agent.
+        agent: AgentId,
+        /// The subscription.
+        subscription: SubscriptionId,
+    },
+    /// `/a/`: a subscription set, all subscriptions of one agent (RFC 8030 s4.1).
+    Set {
+        /// The agent.
+        agent: AgentId,
+    },
+}
+
+/// Seals and opens the paths of resources.
+#[derive(Debug)]
+pub struct Capabilities {
+    /// Oldest first.
+    generations: Vec<Generation>,
+}
+
+#[derive(Debug)]
+struct Generation {
+    since: UnixMs,
+    sealing: LessSafeKey,
+    nonces: hmac::Key,
+}
+
+impl Capabilities {
+    /// Seals with the keys of `ring`.
+    pub fn new(ring: &KeyRing) -> Self {
+        let generations = ring.keys().map(|(since, key)| Generation::new(since, key)).collect();
+        Self { generations }
+    }
+
+    /// The path of a resource: the same one each time it is asked for.
+    ///
+    /// The key is the one that was current when the resource came into being, so that rotation changes no URI that
+    /// somebody holds.
+    pub fn path(&self, resource: Resource) -> String {
+        let (kind, record) = resource.to_record();
+        let born = resource.born();
+        let current = self.generations.iter().rev().find(|g| g.since <= born).or(self.generations.first());
+        let sealed = current.and_then(|g| g.seal(kind, &record)).unwrap_or_default();
+        format!("/{kind}/{}", URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// The resource that a path names, if this service sealed it.
+    pub fn open(&self, path: &str) -> Option<Resource> {
+        let (kind, token) = path.strip_prefix('/')?.split_once('/')?;
+        let kind = Kind::from_word(kind)?;
+        // Anything but the exact length is refused, before anything is decoded.
+        let token = (token.len() == TOKEN_LEN).then_some(token)?;
+        let sealed: [u8; SEALED_LEN] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
+        let record = self.generations.iter().rev().find_map(|g| g.open(kind, sealed))?;
+        Some(Resource::from_record(kind, &record))
+    }
+}
+
+impl Generation {
+    fn new(since: UnixMs, secret: &[u8; 32]) -> Self {
+        let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let derive = |label: &[u8]| hmac::sign(&root, label);
+        let sealing = UnboundKey::new(&AES_256_GCM_SIV, derive(b"doorbell capability seal").as_ref());
+        #[allow(clippy::expect_used, reason = "HMAC-SHA256 gives the 32 octets that AES-256 takes")]
+        let sealing = LessSafeKey::new(sealing.expect("a key of 32 octets"));
+        let nonces = hmac::Key::new(hmac::HMAC_SHA256, derive(b"doorbell capability nonce").as_ref());
+        Self { since, sealing, nonces }
+    }
+
+    fn seal(&self, kind: Kind, record: &[u8; RECORD_LEN]) -> Option<Vec<u8>> {
+        let mut context = hmac::Context::with_key(&self.nonces);
+        context.update(kind.word().as_bytes());
+        context.update(record);
+        let nonce: [u8; NONCE_LEN] = context.sign().as_ref().first_chunk().copied()?;
+        let mut sealed = record.to_vec();
+        let aad = Aad::from(kind.word().as_bytes());
+        self.sealing.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).ok()?;
+        sealed.splice(0..0, nonce);
+        Some(sealed)
+    }
+
+    fn open(&self, kind: Kind, mut sealed: [u8; SEALED_LEN]) -> Option<[u8; RECORD_LEN]> {
+        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
+        let aad = Aad::from(kind.word().as_bytes());
+        let record = self.sealing.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, rest).ok()?;
+        record.first_chunk().copied()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Push,
+    Message,
+    Subscription,
+    Set,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Push, Self::Message, Self::Subscription, Self::Set];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Push => "p",
+            Self::Message => "m",
+            Self::Subscription => "s",
+            Self::Set => "a",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.word() == word)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Resource {
+    fn born(&self) -> UnixMs {
+        match self {
+            Self::Push { subscription, .. } | Self::Subscription { subscription, .. } => subscription.minted_at(),
+            Self::Message { id, .. } => id.minted_at(),
+            Self::Set { agent } => agent.minted_at(),
+        }
+    }
+
+    /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that length tells nothing.
+    fn to_record(self) -> (Kind, [u8; RECORD_LEN]) {
+        let mut record = [0; RECORD_LEN];
+        let (kind, agent, second) = match self {
+            Self::Push { agent, subscription, restricted_to } => {
+                if let Some(fingerprint) = restricted_to {
+                    record[16] = 1;
+                    record[24..].copy_from_slice(&fingerprint);
+                }
+                (Kind::Push, agent, subscription.raw())
+            }
+            Self::Message { agent, id } => (Kind::Message, agent, id.raw()),
+            Self::Subscription { agent, subscription } => (Kind::Subscription, agent, subscription.raw()),
+            Self::Set { agent } => (Kind::Set, agent, 0),
+        };
+        record[..8].copy_from_slice(&agent.raw().to_be_bytes());
+        record[8..16].copy_from_slice(&second.to_be_bytes());
+        (kind, record)
+    }
+
+    fn from_record(kind: Kind, record: &[u8; RECORD_LEN]) -> Self {
+        let number = |at: usize| i64::from_be_bytes(std::array::from_fn(|i| record[at + i]));
+        let agent = AgentId::from_raw(number(0));
+        let subscription = SubscriptionId::from_raw(number(8));
+        match kind {
+            Kind::Push => {
+                let restricted_to = (record[16] == 1).then(|| std::array::from_fn(|i| record[24 + i]));
+                Self::Push { agent, subscription, restricted_to }
+            }
+            Kind::Message => Self::Message { agent, id: MessageId::from_raw(number(8)) },
+            Kind::Subscription => Self::Subscription { agent, subscription },
+            Kind::Set => Self::Set { agent },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::id::Mint;
+
+    use super::*;
+
+    const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
+
+    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 5] {
+        let agent = AgentId::from_raw(mint.next(now));
+        let subscription = SubscriptionId::from_raw(mint.next(now));
+        [
+            Resource::Push { agent, subscription, restricted_to: None },
+            Resource::Push { agent, subscription, restricted_to: Some([7; 16]) },
+            Resource::Message { agent, id: MessageId::from_raw(mint.next(now)) },
+            Resource::Subscription { agent, subscription },
+            Resource::Set { agent },
+        ]
+    }
+
+    #[test]
+    fn a_path_opens_to_its_resource_and_is_the_same_each_time_ps_8030_6_2() {
+        let capabilities = Capabilities::new(&KeyRing::generate(NOON));
+        for resource in every_kind(&Mint::new(0, 0), NOON) {
+            let path = capabilities.path(resource);
+            assert_eq!(capabilities.open(&path), Some(resource));
+            assert_eq!(capabilities.path(resource), path);
+            assert!(path.len() < 1000, "UP-S-1");
+        }
+    }
+
+    #[test]
+    fn a_token_of_one_kind_does_not_open_as_another_ps_8030_2_2() {
+        let capabilities = Capabilities::new(&KeyRing::generate(NOON));
+        for resource in every_kind(&Mint::new(0, 0), NOON) {
+            let path = capabilities.path(resource);
+            for kind in ["p", "m", "s", "a"] {
+                let other = format!("/{kind}{}", &path[2..]);
+                assert_eq!(capabilities.open(&other).is_some(), other == path);
+            }
+        }
+    }
+
+    #[test]
+    fn a_forged_truncated_or_foreign_token_does_not_open() {
+        let capabilities = Capabilities::new(&KeyRing::generate(NOON));
+        let foreign = Capabilities::new(&KeyRing::generate(NOON));
+        for resource in every_kind(&Mint::new(0, 0), NOON) {
+            let path = capabilities.path(resource);
+            assert_eq!(foreign.open(&path), None);
+            for cut in 0..path.len() {
+                assert_eq!(capabilities.open(&path[..cut]), None);
+            }
+            for at in 3..path.len() {
+                let mut forged = path.clone().into_bytes();
+                forged[at] = if forged[at] == b'A' { b'B' } else { b'A' };
+                assert_eq!(capabilities.open(&String::from_utf8(forged).unwrap()), None, "at {at}");
+            }
+            assert_eq!(capabilities.open(&format!("{path}A")), None);
+        }
+    }
+
+    #[test]
+    fn rotation_keeps_every_uri_that_somebody_holds() {
+        let mut ring = KeyRing::generate(NOON);
+        let old = every_kind(&Mint::new(0, 0), NOON);
+        let before: Vec<_> = old.iter().map(|r| Capabilities::new(&ring).path(*r)).collect();
+        let later = NOON.plus(std::time::Duration::from_secs(3600));
+        ring.rotate(later);
+        let capabilities = Capabilities::new(&ring);
+        for (resource, path) in old.iter().zip(&before) {
+            assert_eq!(capabilities.open(path), Some(*resource));
+            assert_eq!(&capabilities.path(*resource), path);
+        }
+        let mut only_new = KeyRing::generate(NOON);
+        only_new.keep_newest_of(&ring);
+        for resource in every_kind(&Mint::new(0, 0), later) {
+            let path = capabilities.path(resource);
+            assert_eq!(Capabilities::new(&only_new).open(&path), Some(resource), "sealed with the new key");
+        }
+    }
+
+    #[test]
+    fn paths_of_one_agent_share_no_more_than_paths_of_many_ps_8030_8_2_1() {
+        let capabilities = Capabilities::new(&KeyRing::generate(NOON));
+        let mint = Mint::new(0, 0);
+        let agent = AgentId::from_raw(mint.next(NOON));
+        let path = |agent| {
+            let subscription = SubscriptionId::from_raw(mint.next(NOON));
+            capabilities.path(Resource::Push { agent, subscription, restricted_to: None })
+        };
+        let one: Vec<_> = (0..2000).map(|_| path(agent)).collect();
+        let many: Vec<_> = (0..2000).map(|_| path(AgentId::from_raw(mint.next(NOON)))).collect();
+        // Expected by chance: 91 characters, each the same with probability 1/64.
+        let shared = |paths: &[String]| {
+            let same = |a: &str, b: &str| a.bytes().zip(b.bytes()).skip(3).filter(|(x, y)| x == y).count();
+            paths.windows(2).map(|w| same(&w[0], &w[1])).sum::<usize>() as f64 / (paths.len() - 1) as f64
+        };
+        for (name, paths) in [("one agent", &one), ("many agents", &many)] {
+            let mean = shared(paths);
+            assert!((1.1..1.7).contains(&mean), "{name}: neighbours share {mean} characters of 91");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! The TOML file: unknown keys are an error with a suggestion.
+
+use std::path::Path;
+
+use super::{ConfigError, Settings};
+
+/// Reads the file's settings.
+pub(super) fn read(path: &Path) -> Result<Settings, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    parse(&std::fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
+    let toml = |source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
+    let table: toml::Table = text.parse().map_err(toml)?;
+    if let Some(key) = table.keys().find(|k| !Settings::NAMES.contains(&k.as_str())) {
+        let hint = suggest(key, Settings::NAMES.iter().copied());
+        return Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone(), hint });
+    }
+    toml::from_str(text).map_err(toml)
+}
+
+/// `: did you mean ...?` for a word that is close to one of `known`, else nothing.
+pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let closeness = |k: &str| strsim::jaro_winkler(&word.to_lowercase().replace('-', "_"), &k.to_lowercase());
+    known
+        .map(|k| (closeness(k), k))
+        .filter(|(close, _)| *close > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map_or_else(String::new, |(_, k)| format!(": did you mean `{k}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_the_nearest_one() {
+        let error = parse("ttl_max_sec = 5", Path::new("doorbell.toml")).unwrap_err().to_string();
+        assert!(error.contains("no setting `ttl_max_sec`: did you mean `ttl_max_secs`?"), "{error}");
+        let error = parse("frobnicate = 5", Path::new("doorbell.toml")).unwrap_err().to_string();
+        assert!(!error.contains("did you mean"), "{error}");
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_type_is_an_error_that_says_where() {
+        let error = parse("\nttl_max_secs = \"long\"", Path::new("doorbell.toml")).unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn flags_lie_over_the_file() {
+        let file = parse("body_max = 5000\nttl_max_secs = 7", Path::new("x")).unwrap();
+        let flags = Settings { body_max: Some(6000), ..Settings::default() };
+        let both = flags.over(file);
+        assert_eq!((both.body_max, both.ttl_max_secs), (Some(6000), Some(7)));
+    }
+}

@@ -1,0 +1,79 @@
+//! The bounds of everything (invariant 7), each with its reason.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::{ConfigError, Settings};
+
+/// How much of everything the service takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest TTL, in seconds: bounds how long a device that never comes back costs disk.
+    pub ttl_max_secs: u32,
+    /// The largest body, in octets; RFC 8030 s7.2 forbids less than 4096.
+    pub body_max: usize,
+    /// Stored messages per agent: bounds what one agent's mailbox takes in memory.
+    pub messages_per_agent_max: u32,
+    /// Stored octets per agent.
+    pub bytes_per_agent_max: u64,
+    /// Subscriptions per agent: bounds a set.
+    pub subscriptions_per_agent_max: u32,
+    /// Open connections: each costs memory before it has said anything.
+    pub connections_max: usize,
+    /// A connection without a request in progress is closed after this.
+    pub idle_timeout: Duration,
+    /// TLS handshake, request head and request body must each be complete within this: slow senders hold resources.
+    pub request_timeout: Duration,
+    /// Unacknowledged pushes on one delivery stream; less where the peer allows less.
+    pub window: u16,
+    /// An unacknowledged push is offered again after this.
+    pub ack_timeout: Duration,
+    /// Submissions in one shard that wait for the store; more get 429.
+    pub submissions_max: usize,
+    /// Stopping takes no longer than this.
+    pub drain_timeout: Duration,
+    /// How often expired messages are removed from disk (they are never delivered, swept or not).
+    pub sweep_interval: Duration,
+    /// The answer for a subscription that is gone: 404, or 410 for parity with Mozilla's service.
+    pub gone_status: StatusCode,
+}
+
+impl Limits {
+    pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
+        let unfit = |text: &str| Err(ConfigError::Unfit(text.into()));
+        let body_max = s.body_max.unwrap_or(4096);
+        if !(4096..=1 << 20).contains(&body_max) {
+            return unfit("body_max must be between 4096 (RFC 8030 s7.2 asks that much of a push service) and 1048576");
+        }
+        let gone_status = match s.gone_status.unwrap_or(404) {
+            404 => StatusCode::NOT_FOUND,
+            410 => StatusCode::GONE,
+            _ => return unfit("gone_status must be 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer)"),
+        };
+        let ttl_max_secs = s.ttl_max_secs.unwrap_or(2_592_000);
+        if ttl_max_secs > 1 << 31 {
+            return unfit("ttl_max_secs must be at most 2147483648 (RFC 8030 s5.2)");
+        }
+        let ack_timeout = Duration::from_secs(s.ack_timeout_secs.unwrap_or(30));
+        if ack_timeout.is_zero() {
+            return unfit("ack_timeout_secs must be at least 1: agents need time to acknowledge");
+        }
+        Ok(Self {
+            ttl_max_secs,
+            body_max,
+            messages_per_agent_max: s.messages_per_agent_max.unwrap_or(10_000),
+            bytes_per_agent_max: s.bytes_per_agent_max.unwrap_or(16 << 20),
+            subscriptions_per_agent_max: s.subscriptions_per_agent_max.unwrap_or(1000),
+            connections_max: s.connections_max.unwrap_or(16_384).max(1),
+            idle_timeout: Duration::from_secs(s.idle_timeout_secs.unwrap_or(120).max(1)),
+            request_timeout: Duration::from_secs(10),
+            window: 100,
+            ack_timeout,
+            submissions_max: 8192,
+            drain_timeout: Duration::from_secs(s.drain_timeout_secs.unwrap_or(10)),
+            sweep_interval: Duration::from_secs(60),
+            gone_status,
+        })
+    }
+}

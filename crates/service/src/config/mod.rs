@@ -1,0 +1,88 @@
+//! The configuration: flags over environment over TOML file over defaults, checked as a whole before anything starts.
+
+mod file;
+mod limits;
+mod origin;
+mod place;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+pub use file::suggest;
+pub use limits::Limits;
+pub use origin::Origin;
+pub use place::{Place, TlsSource};
+pub use settings::Settings;
+
+/// A configuration that fits together.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the service listens, and how it is reached.
+    pub place: Place,
+    /// The directory of all that must survive a restart.
+    pub state_dir: PathBuf,
+    /// The bounds of everything.
+    pub limits: Limits,
+}
+
+/// What is wrong with a configuration, and what to do about it.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration file {path}: {source}")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A key that does not exist.
+    #[error("{path}: there is no setting `{key}`{hint}; `doorbell serve --help` lists them all")]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// `: did you mean ...?`, or nothing.
+        hint: String,
+    },
+    /// TOML that does not parse, or a value of the wrong type.
+    #[error("{path}: {source}")]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason.
+        source: Box<toml::de::Error>,
+    },
+    /// Settings that do not go together or are out of range.
+    #[error("{0}")]
+    Unfit(String),
+}
+
+impl Config {
+    /// Lays `given` (flags and environment) over the file, if there is one, and checks the whole.
+    pub fn load(given: Settings, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let below = file.map(file::read).transpose()?.unwrap_or_default();
+        Self::from_settings(given.over(below))
+    }
+
+    /// Checks settings and fills in the defaults.
+    pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+        Ok(Self {
+            place: Place::from_settings(&settings)?,
+            limits: Limits::from_settings(&settings)?,
+            state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
+                ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
+            })?,
+        })
+    }
+}
+
+/// `$XDG_STATE_HOME/doorbell`, or `~/.local/state/doorbell`.
+pub fn default_state_dir() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p: &PathBuf| p.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local/state")))?;
+    Some(state.join("doorbell"))
+}

@@ -1,0 +1,99 @@
+//! Every setting, once: the flag, the environment variable and the key of the TOML file have the same word.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Declares the settings and how one layer (flags and environment) lies over another (the file).
+macro_rules! settings {
+    ($($(#[$meta:meta])* $name:ident: $type:ty,)*) => {
+        /// What somebody set, in one layer; `None` is left to the layer below.
+        #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct Settings {
+            $($(#[$meta])* pub $name: Option<$type>,)*
+        }
+
+        impl Settings {
+            /// The words, as the TOML file spells them.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// These settings where they are given, else those of `below`.
+            #[must_use]
+            pub fn over(self, below: Self) -> Self {
+                Self { $($name: self.$name.or(below.$name),)* }
+            }
+        }
+    };
+}
+
+settings! {
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
+    #[arg(long, env = "DOORBELL_LISTEN", value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+
+    /// Where messages, keys and the throw-away CA are kept [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
+    #[arg(long, env = "DOORBELL_STATE_DIR", value_name = "DIR")]
+    state_dir: PathBuf,
+
+    /// The origin that push URLs begin with, as the outside reaches it: https://push.example.org [default: from --listen]
+    #[arg(long, env = "DOORBELL_PUBLIC_URL", value_name = "URL")]
+    public_url: String,
+
+    /// Certificate chain (PEM); without it a throw-away CA in the state directory signs one for localhost
+    #[arg(long, env = "DOORBELL_TLS_CERT", value_name = "FILE")]
+    tls_cert: PathBuf,
+
+    /// Private key of --tls-cert (PEM)
+    #[arg(long, env = "DOORBELL_TLS_KEY", value_name = "FILE")]
+    tls_key: PathBuf,
+
+    /// Serve without TLS: on a loopback address, or anywhere with --trust-proxy
+    #[arg(long, env = "DOORBELL_PLAIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    plain: bool,
+
+    /// A reverse proxy in front ends TLS; needs --public-url
+    #[arg(long, env = "DOORBELL_TRUST_PROXY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    trust_proxy: bool,
+
+    /// The longest time a message is kept, in seconds; longer TTLs are shortened [default: 2592000, 30 days]
+    #[arg(long, env = "DOORBELL_TTL_MAX_SECS", value_name = "SECS")]
+    ttl_max_secs: u32,
+
+    /// The largest message body, in octets, at least 4096 (RFC 8030 s7.2) [default: 4096]
+    #[arg(long, env = "DOORBELL_BODY_MAX", value_name = "OCTETS")]
+    body_max: usize,
+
+    /// Messages kept for one user agent; over it senders get 429 [default: 10000]
+    #[arg(long, env = "DOORBELL_MESSAGES_PER_AGENT_MAX", value_name = "N")]
+    messages_per_agent_max: u32,
+
+    /// Octets of bodies kept for one user agent; over it senders get 429 [default: 16777216]
+    #[arg(long, env = "DOORBELL_BYTES_PER_AGENT_MAX", value_name = "OCTETS")]
+    bytes_per_agent_max: u64,
+
+    /// Subscriptions of one user agent; over it subscribing gets 429 [default: 1000]
+    #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_PER_AGENT_MAX", value_name = "N")]
+    subscriptions_per_agent_max: u32,
+
+    /// Connections held at once; more wait to be accepted [default: 16384]
+    #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", value_name = "N")]
+    connections_max: usize,
+
+    /// A connection on which nothing is asked is closed after this time [default: 120]
+    #[arg(long, env = "DOORBELL_IDLE_TIMEOUT_SECS", value_name = "SECS")]
+    idle_timeout_secs: u64,
+
+    /// A message that was pushed and not acknowledged is offered again after this time [default: 30]
+    #[arg(long, env = "DOORBELL_ACK_TIMEOUT_SECS", value_name = "SECS")]
+    ack_timeout_secs: u64,
+
+    /// How long stopping may take: requests in flight are finished, then the rest is cut [default: 10]
+    #[arg(long, env = "DOORBELL_DRAIN_TIMEOUT_SECS", value_name = "SECS")]
+    drain_timeout_secs: u64,
+
+    /// What a push to a removed subscription gets: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404]
+    #[arg(long, env = "DOORBELL_GONE_STATUS", value_name = "STATUS")]
+    gone_status: u16,
+}

@@ -1,0 +1,52 @@
+//! What the agents' HTTP/2 door answers: the one place where its errors become statuses.
+
+use doorbell_protocol::headers::urgency::UrgencyError;
+use doorbell_protocol::key::KeyError;
+use doorbell_protocol::problem::{Problem, errno};
+use http::StatusCode;
+use thiserror::Error;
+
+use crate::doors::wire;
+use crate::hub::HubError;
+use crate::listen::{BodyError, Response};
+
+/// Why an agent did not get what it asked for.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error("the subscription set is not known")]
+    Set,
+    #[error("the options are not JSON with a member `vapid`")]
+    Options,
+    #[error(transparent)]
+    Key(KeyError),
+    #[error("this connection cannot receive server pushes")]
+    NoPush,
+    #[error(transparent)]
+    Urgency(#[from] UrgencyError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Hub(#[from] HubError),
+}
+
+impl Refusal {
+    /// The answer on the wire.
+    pub(super) fn answer(self) -> Response {
+        let text = self.to_string();
+        let bad = |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
+        let problem = match self {
+            Self::Hub(HubError::Gone) => return wire::not_found(StatusCode::NOT_FOUND),
+            Self::Hub(error) => wire::hub_problem(error),
+            Self::Body(error) => wire::body_problem(error),
+            Self::Set => bad(errno::SUBSCRIBE_OPTIONS, "Leave the Link out to start a new set."),
+            Self::Options | Self::Key(_) => {
+                bad(errno::SUBSCRIBE_OPTIONS, "Send {\"vapid\": \"<base64url of the 65-octet P-256 key>\"} (RFC 8292 s4.1).")
+            }
+            Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
+            Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text).with_hint(
+                "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6).",
+            ),
+        };
+        wire::problem(&problem)
+    }
+}

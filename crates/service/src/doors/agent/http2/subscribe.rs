@@ -1,0 +1,77 @@
+//! POST to the subscribe resource (RFC 8030 s4, RFC 8292 s4.1).
+
+use doorbell_protocol::headers::link::{self, Link, REL_PUSH, REL_PUSH_SET};
+use doorbell_protocol::id::AgentId;
+use doorbell_protocol::key::PublicKey;
+use http::header::{CONTENT_TYPE, LINK, LOCATION};
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use super::answer::Refusal;
+use crate::capability::Resource;
+use crate::doors::{Doors, wire};
+use crate::hub::HubError;
+use crate::listen::{Request, Response};
+
+/// The longest options that are read; a key takes 100 octets.
+const OPTIONS_MAX: usize = 4096;
+
+/// `application/webpush-options+json`; members that we do not know are ignored (PS-8292-4.1-3).
+#[derive(Deserialize)]
+struct Options {
+    vapid: Option<String>,
+}
+
+impl Doors {
+    pub(in crate::doors) async fn subscribe(&self, request: Request) -> Response {
+        self.try_subscribe(request).await.unwrap_or_else(Refusal::answer)
+    }
+
+    async fn try_subscribe(&self, request: Request) -> Result<Response, Refusal> {
+        let (head, incoming) = request.into_parts();
+        let set = self.named_set(&head.headers)?;
+        let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
+        let key = restriction(&head.headers, &body)?;
+        let restricted_to = key.map(|key| key.fingerprint());
+        let (agent, subscription) = self.hub.subscribe(set, key).await.map_err(|error| match error {
+            // The set went away between two requests.
+            HubError::Gone => Refusal::Set,
+            other => Refusal::Hub(other),
+        })?;
+
+        let mut response = wire::empty(StatusCode::CREATED);
+        let headers = response.headers_mut();
+        let location = self.uri(Resource::Subscription { agent, subscription });
+        if let Ok(uri) = location.try_into() {
+            headers.insert(LOCATION, uri);
+        }
+        let push = self.uri(Resource::Push { agent, subscription, restricted_to });
+        for link in [Link::new(push, REL_PUSH), Link::new(self.uri(Resource::Set { agent }), REL_PUSH_SET)] {
+            if let Some(value) = link.to_value() {
+                headers.append(LINK, value);
+            }
+        }
+        Ok(response)
+    }
+
+    /// The agent of the set that the request names: an invalid one is an error, never a new set (PS-8030-4.1-3).
+    fn named_set(&self, headers: &HeaderMap) -> Result<Option<AgentId>, Refusal> {
+        let Some(target) = link::target(headers, REL_PUSH_SET) else { return Ok(None) };
+        let path = target.strip_prefix(self.origin.as_str()).unwrap_or(&target);
+        match self.capabilities.open(path) {
+            Some(Resource::Set { agent }) => Ok(Some(agent)),
+            _ => Err(Refusal::Set),
+        }
+    }
+}
+
+/// The key that the subscription is restricted to; a body of any other type asks for none (PS-8292-4.1-2).
+fn restriction(headers: &HeaderMap, body: &[u8]) -> Result<Option<PublicKey>, Refusal> {
+    let media_type = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let essence = media_type.split(';').next().unwrap_or_default().trim();
+    if !essence.eq_ignore_ascii_case("application/webpush-options+json") {
+        return Ok(None);
+    }
+    let options: Options = serde_json::from_slice(body).map_err(|_| Refusal::Options)?;
+    options.vapid.map(|key| PublicKey::from_base64url(&key)).transpose().map_err(Refusal::Key)
+}

@@ -1,0 +1,87 @@
+//! What the application server's door answers: the one place where its errors become statuses.
+
+use doorbell_protocol::headers::topic::TopicError;
+use doorbell_protocol::headers::ttl::{TTL, Ttl, TtlError};
+use doorbell_protocol::headers::urgency::UrgencyError;
+use doorbell_protocol::message::ContentHeadersError;
+use doorbell_protocol::problem::{Problem, errno};
+use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderName, StatusCode};
+use thiserror::Error;
+
+use super::vapid::VapidRefusal;
+use crate::doors::wire;
+use crate::hub::HubError;
+use crate::listen::{BodyError, Response};
+
+/// Why a message was not accepted.
+#[derive(Debug, Error)]
+pub(super) enum Refusal {
+    #[error("the subscription is gone")]
+    Gone,
+    #[error("the key that signs and the key that encrypts are the same")]
+    KeyReuse,
+    #[error(transparent)]
+    Vapid(#[from] VapidRefusal),
+    #[error(transparent)]
+    Ttl(#[from] TtlError),
+    #[error(transparent)]
+    Urgency(#[from] UrgencyError),
+    #[error(transparent)]
+    Topic(#[from] TopicError),
+    #[error(transparent)]
+    Content(#[from] ContentHeadersError),
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    #[error(transparent)]
+    Hub(HubError),
+}
+
+impl From<HubError> for Refusal {
+    fn from(error: HubError) -> Self {
+        if error == HubError::Gone { Self::Gone } else { Self::Hub(error) }
+    }
+}
+
+impl Refusal {
+    /// The answer on the wire.
+    pub(super) fn answer(self, gone: StatusCode) -> Response {
+        let text = self.to_string();
+        let bad = |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
+        let problem = match self {
+            Self::Gone => return wire::not_found(gone),
+            Self::Vapid(refusal) => return unauthorized(&refusal, text),
+            Self::Hub(error) => wire::hub_problem(error),
+            Self::Body(error) => wire::body_problem(error),
+            Self::KeyReuse => bad(errno::KEY_REUSE, "Make a fresh ECDH key for each message (RFC 8292 s3.2)."),
+            Self::Ttl(TtlError::Missing) => {
+                bad(errno::TTL_MISSING, "Add `TTL: <seconds>`: how long the message is worth delivering (RFC 8030 s5.2).")
+            }
+            Self::Ttl(_) => bad(errno::TTL_INVALID, "TTL is one whole number of seconds, such as `TTL: 3600`."),
+            Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
+            Self::Topic(_) => bad(errno::TOPIC, "Send one topic of 1 to 32 characters out of A-Z a-z 0-9 - _."),
+            Self::Content(_) => bad(errno::ENCRYPTION_HEADERS, "Send each content header once and in its usual form."),
+        };
+        wire::problem(&problem)
+    }
+}
+
+/// 401 with a bare challenge where credentials are missing, 403 where they are wrong (RFC 8292 s4.2).
+fn unauthorized(refusal: &VapidRefusal, text: String) -> Response {
+    if matches!(refusal, VapidRefusal::Missing) {
+        let hint = "Sign with the key that the web app gave as applicationServerKey (RFC 8292).";
+        let problem = Problem::new(StatusCode::UNAUTHORIZED, errno::AUTHENTICATION, text).with_hint(hint);
+        let mut response = wire::problem(&problem);
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("vapid"));
+        return response;
+    }
+    let hint = "Sign with ES256, aud = the origin of the push URL, exp at most 24 hours ahead; check the clock and the key.";
+    wire::problem(&Problem::new(StatusCode::FORBIDDEN, errno::AUTHENTICATION, text).with_hint(hint))
+}
+
+/// The answer to an accepted message, with the TTL that was granted (PS-8030-5.2-5).
+pub(super) fn accepted(status: StatusCode, granted: Ttl) -> Response {
+    let mut response = wire::empty(status);
+    response.headers_mut().insert(HeaderName::from_static(TTL), granted.to_value());
+    response
+}

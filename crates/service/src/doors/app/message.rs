@@ -1,0 +1,32 @@
+//! A message resource: its holder reads it, acknowledges it or withdraws it (RFC 8030 s6.2, s8.3).
+
+use doorbell_protocol::id::{AgentId, MessageId};
+use http::StatusCode;
+
+use super::answer::Refusal;
+use crate::doors::{Doors, wire};
+use crate::listen::Response;
+
+impl Doors {
+    /// GET: the message while it is outstanding (PS-8030-5-6).
+    pub(in crate::doors) async fn read_message(&self, id: MessageId) -> Response {
+        match self.hub.message(id).await {
+            Ok(Some(message)) => {
+                let mut response = Response::new(message.body.clone());
+                *response.headers_mut() = wire::message_headers(&message);
+                response
+            }
+            Ok(None) => wire::not_found(StatusCode::NOT_FOUND),
+            Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),
+        }
+    }
+
+    /// DELETE: 204 the first time, 404 after that (PS-8030-6.2-6).
+    pub(in crate::doors) async fn settle_message(&self, agent: AgentId, id: MessageId) -> Response {
+        match self.hub.settle(agent, id).await {
+            Ok(true) => wire::empty(StatusCode::NO_CONTENT),
+            Ok(false) => wire::not_found(StatusCode::NOT_FOUND),
+            Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The application server's door: push resources (RFC 8030 s5) and message resources (s6.2).
+
+mod answer;
+mod message;
+mod push;
+pub(super) mod vapid;

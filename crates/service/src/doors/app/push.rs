@@ -1,0 +1,58 @@
+//! POST to a push resource: the whole story of accepting a message (RFC 8030 s5, RFC 8292 s4.2).
+
+use doorbell_protocol::headers::coding;
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::message::ContentHeaders;
+use http::StatusCode;
+use http::header::{CONTENT_LENGTH, LOCATION};
+
+use super::answer::{Refusal, accepted};
+use crate::capability::Resource;
+use crate::doors::Doors;
+use crate::hub::Submission;
+use crate::listen::{BodyError, Request, Response};
+
+impl Doors {
+    pub(in crate::doors) async fn push(&self, to: Resource, request: Request) -> Response {
+        self.try_push(to, request).await.unwrap_or_else(|refusal| refusal.answer(self.limits.gone_status))
+    }
+
+    async fn try_push(&self, to: Resource, request: Request) -> Result<Response, Refusal> {
+        let Resource::Push { agent, subscription, restricted_to } = to else { return Err(Refusal::Gone) };
+        let (head, incoming) = request.into_parts();
+        self.refuse_announced(&head.headers)?;
+        // The body is taken before anything can be wrong, or a client that is still sending it might not hear what is.
+        let body = incoming.body.read(self.limits.body_max, self.limits.request_timeout).await?;
+
+        let signer = self.vapid.check(&head.headers, restricted_to, self.clock.now())?;
+        let ttl = Ttl::from_headers(&head.headers)?.clamp(self.limits.ttl_max_secs);
+        let urgency = Urgency::from_headers(&head.headers)?.unwrap_or_default();
+        let topic = Topic::from_headers(&head.headers)?;
+        let headers = ContentHeaders::from_headers(&head.headers)?;
+        if let Some(signer) = signer
+            && coding::sender_key(&headers, &body).is_some_and(|key| key == *signer.as_bytes())
+        {
+            return Err(Refusal::KeyReuse);
+        }
+        let submission = Submission { agent, subscription, ttl, urgency, topic, headers, body };
+        let id = self.hub.submit(submission).await?;
+
+        let mut response = accepted(StatusCode::CREATED, ttl);
+        let location = self.uri(Resource::Message { agent, id });
+        response.headers_mut().insert(LOCATION, location.try_into().map_err(|_| Refusal::Gone)?);
+        Ok(response)
+    }
+
+    /// Refuses a body that announces itself as too long, before a client that asks first (`Expect`) sends it.
+    fn refuse_announced(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
+        let max = self.limits.body_max;
+        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        let expects = headers.contains_key(http::header::EXPECT);
+        match announced {
+            Some(length) if expects && length > max as u64 => Err(BodyError::TooLarge { max }.into()),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Who may send: VAPID credentials (RFC 8292), verified once and remembered until they expire.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use aws_lc_rs::digest::{Context, SHA256};
+use doorbell_protocol::key::PublicKey;
+use doorbell_protocol::time::UnixMs;
+use doorbell_protocol::vapid::header::{Credentials, CredentialsError};
+use doorbell_protocol::vapid::verify::{self, VapidError};
+use http::HeaderMap;
+use thiserror::Error;
+
+use crate::capability::KeyFingerprint;
+use crate::config::Origin;
+
+/// Tokens in one half of the cache. Senders use one token per origin and key for hours: 64 thousand of them are few
+/// megabytes, and a flood of fresh tokens pushes out at most the older half.
+const REMEMBERED_MAX: usize = 1 << 15;
+
+/// Why a request may not send here.
+#[derive(Debug, Error)]
+pub(crate) enum VapidRefusal {
+    /// The subscription is restricted and the request is not signed: 401 with a challenge (RFC 8292 s4.2).
+    #[error("this subscription takes signed messages only")]
+    Missing,
+    /// The credentials cannot be read.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The token is not good.
+    #[error(transparent)]
+    Token(#[from] VapidError),
+    /// The token is good, but the subscription is restricted to another key.
+    #[error("the subscription was made for another application server key")]
+    OtherKey,
+}
+
+/// Checks credentials, and remembers verified ones by their exact octets: ES256 costs more than all else of a message.
+pub(crate) struct Gate {
+    origin: Origin,
+    verified: Mutex<Verified>,
+}
+
+/// Two halves: when the newer one is full it becomes the older one, and what was in the older one is forgotten.
+#[derive(Default)]
+struct Verified {
+    newer: HashMap<[u8; 32], UnixMs>,
+    older: HashMap<[u8; 32], UnixMs>,
+}
+
+impl Gate {
+    pub(crate) fn new(origin: Origin) -> Self {
+        Self { origin, verified: Mutex::default() }
+    }
+
+    /// The key that signed the request, if it is signed and may send to a subscription with this restriction.
+    pub(crate) fn check(
+        &self,
+        headers: &HeaderMap,
+        restricted_to: Option<KeyFingerprint>,
+        now: UnixMs,
+    ) -> Result<Option<PublicKey>, VapidRefusal> {
+        let Some(credentials) = Credentials::parse(headers)? else {
+            return if restricted_to.is_some() { Err(VapidRefusal::Missing) } else { Ok(None) };
+        };
+        self.verify(&credentials, now)?;
+        if restricted_to.is_some_and(|only| only != credentials.key.fingerprint()) {
+            return Err(VapidRefusal::OtherKey);
+        }
+        Ok(Some(credentials.key))
+    }
+
+    fn verify(&self, credentials: &Credentials<'_>, now: UnixMs) -> Result<(), VapidError> {
+        let name = name(credentials);
+        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).expiry(&name);
+        if known.is_some_and(|exp| now < exp) {
+            return Ok(());
+        }
+        let claims = verify::verify(credentials, &[self.origin.as_str()], now)?;
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remember(name, claims.exp);
+        Ok(())
+    }
+}
+
+impl Verified {
+    fn expiry(&self, name: &[u8; 32]) -> Option<UnixMs> {
+        self.newer.get(name).or_else(|| self.older.get(name)).copied()
+    }
+
+    fn remember(&mut self, name: [u8; 32], exp: UnixMs) {
+        if self.newer.len() >= REMEMBERED_MAX {
+            self.older = std::mem::take(&mut self.newer);
+        }
+        self.newer.insert(name, exp);
+    }
+}
+
+/// Token and key, hashed together with their lengths fixed by the key's.
+fn name(credentials: &Credentials<'_>) -> [u8; 32] {
+    let mut context = Context::new(&SHA256);
+    context.update(credentials.key.as_bytes());
+    context.update(credentials.token.as_bytes());
+    let digest = context.finish();
+    std::array::from_fn(|i| digest.as_ref()[i])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use doorbell_protocol::vapid::sign::SigningKey;
+    use http::HeaderValue;
+
+    use super::*;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+    const ORIGIN: &str = "https://push.example.org";
+
+    fn gate() -> Gate {
+        Gate::new(Origin::parse(ORIGIN).unwrap())
+    }
+
+    fn signed(key: &SigningKey, aud: &str, exp: UnixMs) -> HeaderMap {
+        let token = key.sign(aud, exp, None).unwrap();
+        let value = format!("vapid t={token}, k={}", key.public_key().to_base64url());
+        [(http::header::AUTHORIZATION, HeaderValue::from_str(&value).unwrap())].into_iter().collect()
+    }
+
+    #[test]
+    fn a_restricted_subscription_takes_its_own_key_only_ps_8292_4_2_1() {
+        let (own, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let only = Some(own.public_key().fingerprint());
+        let exp = NOW.plus(Duration::from_secs(3600));
+        assert!(gate().check(&signed(&own, ORIGIN, exp), only, NOW).is_ok());
+        assert!(matches!(gate().check(&signed(&other, ORIGIN, exp), only, NOW), Err(VapidRefusal::OtherKey)));
+        assert!(matches!(gate().check(&HeaderMap::new(), only, NOW), Err(VapidRefusal::Missing)));
+        assert!(matches!(gate().check(&HeaderMap::new(), None, NOW), Ok(None)));
+    }
+
+    #[test]
+    fn a_remembered_token_expires_all_the_same_ps_8292_5_1() {
+        let (key, gate) = (SigningKey::generate().unwrap(), gate());
+        let headers = signed(&key, ORIGIN, NOW.plus(Duration::from_secs(10)));
+        assert!(gate.check(&headers, None, NOW).is_ok());
+        assert_eq!(gate.verified.lock().unwrap().newer.len(), 1);
+        assert!(gate.check(&headers, None, NOW.plus(Duration::from_secs(9))).is_ok());
+        assert!(gate.check(&headers, None, NOW.plus(Duration::from_secs(11))).is_err());
+    }
+
+    #[test]
+    fn a_refused_token_is_not_remembered_and_the_cache_is_bounded() {
+        let (key, gate) = (SigningKey::generate().unwrap(), gate());
+        let headers = signed(&key, "https://elsewhere.example", NOW.plus(Duration::from_secs(10)));
+        assert!(gate.check(&headers, None, NOW).is_err());
+        let mut verified = gate.verified.lock().unwrap();
+        assert!(verified.newer.is_empty());
+        for n in 0..4 * REMEMBERED_MAX as u64 {
+            let mut name = [0; 32];
+            name[..8].copy_from_slice(&n.to_be_bytes());
+            verified.remember(name, NOW);
+        }
+        assert!(verified.newer.len() + verified.older.len() <= 2 * REMEMBERED_MAX);
+    }
+}

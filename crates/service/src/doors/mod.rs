@@ -1,0 +1,93 @@
+//! The doors: every resource of the service and who knocks at it. This file is the index (RFC 8030 s2).
+//!
+//! | resource | who | GET | POST | DELETE |
+//! |---|---|---|---|---|
+//! | `/subscribe` | agent | | new subscription | |
+//! | `/s/…` subscription, `/a/…` set | agent | receive | | remove |
+//! | `/p/…` push resource | application server | | send | |
+//! | `/m/…` message | whoever holds it | read | | acknowledge, withdraw |
+
+mod agent;
+mod app;
+mod wire;
+
+use std::sync::Arc;
+
+use http::header::{DATE, HeaderValue};
+use http::{HeaderMap, Method, StatusCode};
+
+use crate::capability::{Capabilities, Resource};
+use crate::clock::Clock;
+use crate::config::{Limits, Origin};
+use crate::hub::{Hub, Scope};
+use crate::listen::{Request, Response};
+
+/// What the doors need: they talk to the hub and to nothing else (invariant 5).
+pub(crate) struct Doors {
+    hub: Arc<Hub>,
+    capabilities: Capabilities,
+    origin: Origin,
+    limits: Limits,
+    clock: Clock,
+    vapid: app::vapid::Gate,
+}
+
+impl Doors {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        capabilities: Capabilities,
+        origin: Origin,
+        limits: Limits,
+        clock: Clock,
+    ) -> Self {
+        let vapid = app::vapid::Gate::new(origin.clone());
+        Self { hub, capabilities, origin, limits, clock, vapid }
+    }
+
+    /// Answers one request, of either HTTP version.
+    pub(crate) async fn answer(&self, request: Request) -> Response {
+        let method = request.method().clone();
+        match (&method, request.uri().path()) {
+            (&Method::GET, "/") => wire::greeting(&self.origin),
+            (&Method::POST, "/subscribe") => self.subscribe(request).await,
+            (_, "/subscribe") => wire::method_not_allowed("POST"),
+            (_, path) => match self.capabilities.open(path) {
+                Some(resource) => self.on_resource(&method, resource, request).await,
+                None => wire::not_found(StatusCode::NOT_FOUND),
+            },
+        }
+    }
+
+    async fn on_resource(&self, method: &Method, resource: Resource, request: Request) -> Response {
+        match (resource, method) {
+            (Resource::Push { .. }, &Method::POST) => self.push(resource, request).await,
+            (Resource::Push { .. }, _) => wire::method_not_allowed("POST"),
+
+            (Resource::Message { id, .. }, &Method::GET) => self.read_message(id).await,
+            (Resource::Message { agent, id }, &Method::DELETE) => self.settle_message(agent, id).await,
+            (Resource::Message { .. }, _) => wire::method_not_allowed("GET, DELETE"),
+
+            (Resource::Subscription { agent, subscription }, &Method::GET) => {
+                self.monitor(agent, Scope::Subscription(subscription), request).await
+            }
+            (Resource::Set { agent }, &Method::GET) => self.monitor(agent, Scope::Agent, request).await,
+            (Resource::Subscription { agent, subscription }, &Method::DELETE) => {
+                self.remove(agent, Scope::Subscription(subscription)).await
+            }
+            (Resource::Set { agent }, &Method::DELETE) => self.remove(agent, Scope::Agent).await,
+            (Resource::Subscription { .. } | Resource::Set { .. }, _) => wire::method_not_allowed("GET, DELETE"),
+        }
+    }
+
+    /// The absolute URI of a resource.
+    fn uri(&self, resource: Resource) -> String {
+        format!("{}{}", self.origin, self.capabilities.path(resource))
+    }
+
+    /// Adds the Date that HTTP/2 answers and pushes need from us (RFC 9110 s6.6.1).
+    pub(crate) fn add_date(&self, headers: &mut HeaderMap) {
+        if let Ok(date) = HeaderValue::try_from(wire::http_date(self.clock.now())) {
+            headers.entry(DATE).or_insert(date);
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A message on its way through the hub.
+
+use bytes::Bytes;
+use doorbell_mailbox::Entry;
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::message::ContentHeaders;
+use doorbell_protocol::time::UnixMs;
+use doorbell_store::{NewMessage, StoredMessage};
+
+/// What an application server posted, parsed and admitted.
+pub(crate) struct Submission {
+    pub(crate) agent: AgentId,
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) ttl: Ttl,
+    pub(crate) urgency: Urgency,
+    pub(crate) topic: Option<Topic>,
+    pub(crate) headers: ContentHeaders,
+    pub(crate) body: Bytes,
+}
+
+/// A message as an agent gets it.
+pub(crate) struct Message {
+    pub(crate) id: MessageId,
+    pub(crate) subscription: SubscriptionId,
+    pub(crate) headers: ContentHeaders,
+    pub(crate) body: Bytes,
+    /// Not to be sent from this moment on; `None` for a transient message, whose moment is now.
+    pub(crate) expires_at: Option<UnixMs>,
+}
+
+impl Submission {
+    /// TTL 0: delivered at once or not at all, and never stored (PS-8030-5.2-9).
+    pub(crate) fn is_transient(&self) -> bool {
+        self.ttl == Ttl::ZERO
+    }
+
+    fn expires_at(&self, now: UnixMs) -> UnixMs {
+        now.plus(std::time::Duration::from_secs(self.ttl.as_secs().into()))
+    }
+
+    /// What the mailbox has to know of it.
+    pub(super) fn entry(&self, id: MessageId, now: UnixMs) -> Entry {
+        Entry { id, subscription: self.subscription, urgency: self.urgency, expires_at: self.expires_at(now) }
+    }
+
+    /// What the agent would get.
+    pub(super) fn message(&self, id: MessageId, now: UnixMs) -> Message {
+        Message {
+            id,
+            subscription: self.subscription,
+            headers: self.headers.clone(),
+            body: self.body.clone(),
+            expires_at: (!self.is_transient()).then(|| self.expires_at(now)),
+        }
+    }
+
+    /// What the store keeps.
+    pub(super) fn to_store(&self, id: MessageId, now: UnixMs) -> NewMessage {
+        NewMessage {
+            id,
+            agent: self.agent,
+            subscription: self.subscription,
+            now,
+            expires_at: self.expires_at(now),
+            topic: self.topic.clone(),
+            urgency: self.urgency,
+            headers: self.headers.as_packed().to_vec(),
+            body: self.body.clone(),
+        }
+    }
+}
+
+impl From<StoredMessage> for Message {
+    fn from(stored: StoredMessage) -> Self {
+        Self {
+            id: stored.id,
+            subscription: stored.subscription,
+            // The store checks its pages, so what does not unpack was packed by a later version: deliver the body.
+            headers: ContentHeaders::from_packed(&stored.headers).unwrap_or_default(),
+            body: stored.body,
+            expires_at: Some(stored.expires_at),
+        }
+    }
+}

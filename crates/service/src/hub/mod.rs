@@ -1,0 +1,193 @@
+//! The middle: doors hand messages and links in here, shards own the mailboxes, and the store remembers.
+//!
+//! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is answered as accepted
+//! only when its shard has heard from the store that it is durable (invariant 1).
+
+mod link;
+mod message;
+mod resident;
+mod shard;
+mod tickets;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use doorbell_mailbox::{LinkId, Rules};
+use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
+use doorbell_protocol::key::PublicKey;
+use doorbell_store::{Store, StoreError, Subscription};
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
+pub(crate) use link::{Link, LinkEvent};
+pub(crate) use message::{Message, Submission};
+
+use crate::capability::KeyFingerprint;
+use crate::clock::Clock;
+use crate::config::Limits;
+use link::Outbox;
+use shard::{Command, Shard};
+
+/// What a door may ask for.
+pub(crate) struct Hub {
+    shards: Vec<ShardHandle>,
+    store: Store,
+    mint: Arc<Mint>,
+    clock: Clock,
+    next_link: AtomicU64,
+}
+
+/// The way to one shard.
+struct ShardHandle {
+    commands: mpsc::UnboundedSender<Command>,
+    /// Bounds what application servers have under way here. What agents have under way is bounded by their streams.
+    submissions: Arc<Semaphore>,
+}
+
+/// Why the hub did not do what it was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum HubError {
+    /// The subscription, set or message does not exist (any more).
+    #[error("there is no such resource")]
+    Gone,
+    /// The agent has as many messages, octets or subscriptions as it may have.
+    #[error("the agent's share is used up")]
+    Full,
+    /// Too much is under way.
+    #[error("the service has too much to do")]
+    Overloaded,
+    /// The store failed, and perhaps kept the message all the same.
+    #[error("the store is not available")]
+    Unavailable,
+}
+
+impl From<StoreError> for HubError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::NoAgent | StoreError::NoSubscription => Self::Gone,
+            StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
+            StoreError::Overloaded => Self::Overloaded,
+            StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
+        }
+    }
+}
+
+impl Hub {
+    /// Starts `shards` shards on the current runtime. They end when the hub is dropped.
+    pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Arc<Self> {
+        let mint = Arc::new(Mint::new(0, store.greatest_id()));
+        let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
+        let rules = Rules { ack_timeout_ms, ..Rules::default() };
+        let start_shard = |_| {
+            let (commands, inbox) = mpsc::unbounded_channel();
+            tokio::spawn(Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), rules).run());
+            ShardHandle { commands, submissions: Arc::new(Semaphore::new(limits.submissions_max)) }
+        };
+        let shards = (0..shards.max(1)).map(start_shard).collect();
+        Arc::new(Self { shards, store, mint, clock, next_link: AtomicU64::new(0) })
+    }
+
+    /// Makes a subscription: of the agent that the set belongs to, or of a new one.
+    pub(crate) async fn subscribe(
+        &self,
+        set: Option<AgentId>,
+        restricted_to: Option<PublicKey>,
+    ) -> Result<(AgentId, SubscriptionId), HubError> {
+        let now = self.clock.now();
+        let agent = set.unwrap_or_else(|| AgentId::from_raw(self.mint.next(now)));
+        let id = SubscriptionId::from_raw(self.mint.next(now));
+        let vapid_key = restricted_to.map(|key| *key.as_bytes());
+        // Both are queued before either is awaited, so that they share a commit.
+        let new_agent = set.is_none().then(|| self.store.create_agent(agent, now));
+        let new_subscription = self.store.create_subscription(Subscription { id, agent, vapid_key, created: now });
+        if let Some(answer) = new_agent {
+            answer.await?;
+        }
+        new_subscription.await?;
+        Ok((agent, id))
+    }
+
+    /// Whom a subscription is restricted to; `None` if there is no such subscription.
+    pub(crate) async fn restriction(&self, id: SubscriptionId) -> Result<Option<Option<KeyFingerprint>>, HubError> {
+        let Some(subscription) = self.store.subscription(id).await? else { return Ok(None) };
+        let key = subscription.vapid_key.and_then(|key| PublicKey::from_bytes(&key).ok());
+        Ok(Some(key.map(|key| key.fingerprint())))
+    }
+
+    /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
+    pub(crate) async fn submit(&self, submission: Submission) -> Result<MessageId, HubError> {
+        if submission.is_transient() && self.store.subscription(submission.subscription).await?.is_none() {
+            // A message that is never stored is not checked by the store either.
+            return Err(HubError::Gone);
+        }
+        let shard = self.shard(submission.agent);
+        let permit = shard.submissions.clone().try_acquire_owned().map_err(|_| HubError::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        self.tell(submission.agent, Command::Submit { submission, reply, permit });
+        answer.await.unwrap_or(Err(HubError::Unavailable))
+    }
+
+    /// Opens a delivery stream to the agent.
+    pub(crate) async fn connect(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Result<Link, HubError> {
+        let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(Outbox::default());
+        self.tell(agent, Command::Connect { agent, link: id, spec, outbox: outbox.clone() });
+        let link = Link::new(self.clone(), agent, id, outbox);
+        // Looked up after connecting: a removal in between is then seen here, or told to the link.
+        let exists = match spec.scope {
+            Scope::Agent => self.store.agent_exists(agent).await?,
+            Scope::Subscription(id) => self.store.subscription(id).await?.is_some(),
+        };
+        if exists { Ok(link) } else { Err(HubError::Gone) }
+    }
+
+    /// Removes a message for good; whether it was there.
+    pub(crate) async fn settle(&self, agent: AgentId, id: MessageId) -> Result<bool, HubError> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(agent, Command::Settle { agent, id, reply });
+        answer.await.unwrap_or(Err(HubError::Unavailable))
+    }
+
+    /// An outstanding message.
+    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, HubError> {
+        let found = self.store.messages(vec![id], self.clock.now()).await?;
+        Ok(found.into_iter().next().flatten().map(Message::from))
+    }
+
+    /// Removes a subscription or a whole agent, with what was stored for it.
+    pub(crate) async fn remove(&self, agent: AgentId, what: Scope) -> Result<(), HubError> {
+        let (removal, command) = match what {
+            Scope::Agent => (self.store.delete_agent(agent), Command::AgentRemoved { agent }),
+            Scope::Subscription(subscription) => {
+                let command = Command::Unsubscribed { agent, subscription };
+                (self.store.delete_subscription(agent, subscription), command)
+            }
+        };
+        if !removal.await?.existed {
+            return Err(HubError::Gone);
+        }
+        self.tell(agent, command);
+        Ok(())
+    }
+
+    /// Ends every link, now and from now on: the service drains.
+    pub(crate) fn stop_links(&self) {
+        for shard in &self.shards {
+            // A shard that is gone has no links.
+            let _ = shard.commands.send(Command::Stop);
+        }
+    }
+
+    fn tell(&self, agent: AgentId, command: Command) {
+        // A shard ends only with the hub; a request that is under way then is answered by its dropped reply.
+        let _ = self.shard(agent).commands.send(command);
+    }
+
+    fn shard(&self, agent: AgentId) -> &ShardHandle {
+        // The low bits count within a millisecond, the high ones are the time: mix them all.
+        let mixed = agent.raw().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        let place = usize::try_from(mixed).unwrap_or(0) % self.shards.len();
+        &self.shards[place]
+    }
+}

@@ -1,0 +1,86 @@
+//! The mailboxes that are in memory: those of agents that are connected or have something under way.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use doorbell_mailbox::{LinkId, Mailbox, Rules};
+use doorbell_protocol::id::{AgentId, MessageId};
+use doorbell_protocol::time::UnixMs;
+
+use super::link::Outbox;
+use super::message::Message;
+
+/// One agent in memory.
+pub(super) struct Resident {
+    pub(super) mailbox: Mailbox,
+    /// Almost always one: a set's GET, a WebSocket.
+    pub(super) links: Vec<(LinkId, Arc<Outbox>)>,
+    /// Messages that are nowhere else: those with TTL 0, until the mailbox releases them.
+    pub(super) transients: Vec<Arc<Message>>,
+    alarm: Option<UnixMs>,
+}
+
+/// All agents of one shard that are in memory, and when each wants to be woken.
+pub(super) struct Residents {
+    rules: Rules,
+    agents: HashMap<AgentId, Resident>,
+    alarms: BTreeSet<(UnixMs, AgentId)>,
+}
+
+impl Resident {
+    pub(super) fn outbox(&self, link: LinkId) -> Option<&Arc<Outbox>> {
+        self.links.iter().find(|(id, _)| *id == link).map(|(_, outbox)| outbox)
+    }
+
+    pub(super) fn transient(&self, id: MessageId) -> Option<&Arc<Message>> {
+        self.transients.iter().find(|message| message.id == id)
+    }
+}
+
+impl Residents {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, agents: HashMap::new(), alarms: BTreeSet::new() }
+    }
+
+    /// The agent's mailbox, made if it is not in memory.
+    pub(super) fn enter(&mut self, agent: AgentId) -> &mut Resident {
+        let rules = self.rules;
+        let fresh =
+            || Resident { mailbox: Mailbox::new(rules), links: Vec::new(), transients: Vec::new(), alarm: None };
+        self.agents.entry(agent).or_insert_with(fresh)
+    }
+
+    pub(super) fn get_mut(&mut self, agent: AgentId) -> Option<&mut Resident> {
+        self.agents.get_mut(&agent)
+    }
+
+    /// Notes when the mailbox wants to be woken, or forgets it when the store knows all that it knows.
+    pub(super) fn leave(&mut self, agent: AgentId) {
+        let Some(resident) = self.agents.get_mut(&agent) else { return };
+        let keep = !resident.mailbox.is_idle() || !resident.links.is_empty();
+        let alarm = resident.mailbox.next_deadline().filter(|_| keep);
+        if alarm != resident.alarm {
+            self.alarms.extend(alarm.map(|at| (at, agent)));
+            if let Some(at) = std::mem::replace(&mut resident.alarm, alarm) {
+                self.alarms.remove(&(at, agent));
+            }
+        }
+        if !keep {
+            self.agents.remove(&agent);
+        }
+    }
+
+    /// The first moment at which a mailbox wants to be woken.
+    pub(super) fn next_alarm(&self) -> Option<UnixMs> {
+        self.alarms.first().map(|(at, _)| *at)
+    }
+
+    /// An agent whose moment has come.
+    pub(super) fn due(&self, now: UnixMs) -> Option<AgentId> {
+        self.alarms.first().filter(|(at, _)| *at <= now).map(|(_, agent)| *agent)
+    }
+
+    pub(super) fn all_links(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.agents.values().flat_map(|resident| &resident.links).map(|(_, outbox)| outbox)
+    }
+}

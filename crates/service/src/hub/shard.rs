@@ -1,0 +1,298 @@
+//! A shard: the task that owns some of the mailboxes, feeds them, and carries out what they say.
+
+use std::sync::Arc;
+
+use doorbell_mailbox::{CloseReason, Effect, Entry, Input, LinkId, LinkSpec, Rules, Ticket};
+use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
+use doorbell_store::{Appended, Erased, Page, Store, StoreError};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::HubError;
+use super::link::{Delivery, LinkEvent, Outbox};
+use super::message::{Message, Submission};
+use super::resident::Residents;
+use super::tickets::{Submitting, Tickets, Waiting};
+use crate::clock::Clock;
+
+/// Messages in one page of a mailbox that is being loaded.
+const PAGE_MAX: u32 = 1000;
+
+/// What the hub and its links tell a shard.
+pub(super) enum Command {
+    Submit {
+        submission: Submission,
+        reply: oneshot::Sender<Result<MessageId, HubError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Settle {
+        agent: AgentId,
+        id: MessageId,
+        reply: oneshot::Sender<Result<bool, HubError>>,
+    },
+    Connect {
+        agent: AgentId,
+        link: LinkId,
+        spec: LinkSpec,
+        outbox: Arc<Outbox>,
+    },
+    Disconnect {
+        agent: AgentId,
+        link: LinkId,
+    },
+    Declined {
+        agent: AgentId,
+        link: LinkId,
+        id: MessageId,
+    },
+    Gone {
+        agent: AgentId,
+        link: LinkId,
+        id: MessageId,
+    },
+    Unsubscribed {
+        agent: AgentId,
+        subscription: SubscriptionId,
+    },
+    AgentRemoved {
+        agent: AgentId,
+    },
+    Stop,
+}
+
+/// What the store has done.
+enum Written {
+    Appended { agent: AgentId, ticket: Ticket, outcome: Result<Appended, StoreError> },
+    Erased { agent: AgentId, id: MessageId, ticket: Option<Ticket>, outcome: Result<Erased, StoreError> },
+}
+
+/// A page of an agent's messages.
+struct Loaded {
+    agent: AgentId,
+    page: Result<Page, StoreError>,
+}
+
+pub(super) struct Shard {
+    inbox: mpsc::UnboundedReceiver<Command>,
+    store: Store,
+    clock: Clock,
+    mint: Arc<Mint>,
+    residents: Residents,
+    tickets: Tickets,
+    /// In the order in which they were asked for, which is the order of their commits: a mailbox must not hear of a
+    /// message that replaced another before it has heard of that one.
+    writes: FuturesOrdered<BoxFuture<'static, Written>>,
+    reads: FuturesUnordered<BoxFuture<'static, Loaded>>,
+    effects: Vec<Effect>,
+    /// The message that was stored this moment: whoever is connected gets it without a look into the store.
+    fresh: Option<Arc<Message>>,
+    stopping: bool,
+}
+
+impl Shard {
+    pub(super) fn new(
+        inbox: mpsc::UnboundedReceiver<Command>,
+        store: Store,
+        clock: Clock,
+        mint: Arc<Mint>,
+        rules: Rules,
+    ) -> Self {
+        Self {
+            inbox,
+            store,
+            clock,
+            mint,
+            residents: Residents::new(rules),
+            tickets: Tickets::default(),
+            writes: FuturesOrdered::new(),
+            reads: FuturesUnordered::new(),
+            effects: Vec::new(),
+            fresh: None,
+            stopping: false,
+        }
+    }
+
+    /// Works until the hub is gone and everything under way is answered.
+    pub(super) async fn run(mut self) {
+        let mut open = true;
+        while open || !self.writes.is_empty() {
+            let clock = self.clock.clone();
+            let alarm = self.residents.next_alarm();
+            tokio::select! {
+                command = self.inbox.recv(), if open => match command {
+                    Some(command) => self.on_command(command),
+                    None => open = false,
+                },
+                Some(written) = self.writes.next() => self.on_written(written),
+                Some(loaded) = self.reads.next() => self.on_loaded(loaded),
+                () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => self.on_alarm(),
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Submit { submission, reply, permit } => self.submit(submission, reply, permit),
+            Command::Settle { agent, id, reply } => {
+                let ticket = Some(self.tickets.issue(Waiting::Settle(reply)));
+                self.feed(agent, Input::Ack { ticket, id });
+            }
+            Command::Connect { agent, link, spec, outbox } => {
+                if self.stopping {
+                    outbox.put(Delivery::Event(LinkEvent::Stopping));
+                }
+                self.residents.enter(agent).links.push((link, outbox));
+                self.feed(agent, Input::Connect { link, spec });
+            }
+            Command::Disconnect { agent, link } => {
+                if let Some(resident) = self.residents.get_mut(agent) {
+                    resident.links.retain(|(id, _)| *id != link);
+                    self.feed(agent, Input::Disconnect { link });
+                }
+            }
+            Command::Declined { agent, link, id } => self.feed(agent, Input::Declined { link, id }),
+            Command::Gone { agent, link, id } => self.feed(agent, Input::Gone { link, id }),
+            Command::Unsubscribed { agent, subscription } => self.feed(agent, Input::Unsubscribed { subscription }),
+            Command::AgentRemoved { agent } => self.feed(agent, Input::AgentRemoved),
+            Command::Stop => {
+                self.stopping = true;
+                self.residents.all_links().for_each(|outbox| outbox.put(Delivery::Event(LinkEvent::Stopping)));
+            }
+        }
+    }
+
+    fn submit(
+        &mut self,
+        submission: Submission,
+        reply: oneshot::Sender<Result<MessageId, HubError>>,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let taken_at = self.clock.now();
+        let agent = submission.agent;
+        let id = MessageId::from_raw(self.mint.next(taken_at));
+        let entry = submission.entry(id, taken_at);
+        let transient = submission.is_transient();
+        if transient {
+            let message = Arc::new(submission.message(id, taken_at));
+            self.residents.enter(agent).transients.push(message);
+        }
+        let submitting = Submitting { id, submission, taken_at, refused: None, reply, permit };
+        let ticket = self.tickets.issue(Waiting::Submit(Box::new(submitting)));
+        self.feed(agent, Input::Submit { ticket, entry, transient });
+    }
+
+    fn on_written(&mut self, written: Written) {
+        match written {
+            Written::Appended { agent, ticket, outcome: Ok(appended) } => {
+                if self.residents.get_mut(agent).is_some_and(|resident| !resident.links.is_empty()) {
+                    let stored = self.tickets.submitting(ticket);
+                    self.fresh = stored.map(|s| Arc::new(s.submission.message(s.id, s.taken_at)));
+                }
+                self.feed(agent, Input::Stored { ticket, replaced: appended.replaced });
+                self.fresh = None;
+            }
+            Written::Appended { agent, ticket, outcome: Err(error) } => {
+                if let Some(submitting) = self.tickets.submitting(ticket) {
+                    submitting.refused = Some(error.into());
+                }
+                self.feed(agent, Input::NotStored { ticket });
+            }
+            Written::Erased { agent, id, ticket, outcome } => {
+                if let Some(ticket) = ticket {
+                    let outcome = outcome.map(|erased| erased.existed).map_err(HubError::from);
+                    self.tickets.answer_settle(ticket, outcome);
+                }
+                self.feed(agent, Input::Erased { id });
+            }
+        }
+    }
+
+    fn on_loaded(&mut self, Loaded { agent, page }: Loaded) {
+        let page = page.unwrap_or_else(|_| {
+            // The store cannot be read: end the links, so that the agent comes again.
+            if let Some(resident) = self.residents.get_mut(agent) {
+                let end = |(_, outbox): &(_, Arc<Outbox>)| outbox.put(Delivery::Event(LinkEvent::Stopping));
+                resident.links.iter().for_each(end);
+            }
+            Page::default()
+        });
+        let entry = |p: doorbell_store::Pending| Entry {
+            id: p.id,
+            subscription: p.subscription,
+            urgency: p.urgency,
+            expires_at: p.expires_at,
+        };
+        self.feed(agent, Input::Loaded { entries: page.entries.into_iter().map(entry).collect(), more: page.more });
+    }
+
+    fn on_alarm(&mut self) {
+        let now = self.clock.now();
+        while let Some(agent) = self.residents.due(now) {
+            self.feed(agent, Input::Tick);
+            if self.residents.due(now) == Some(agent) {
+                // A mailbox that asks to be woken for a moment that is past gets its turn after the others.
+                break;
+            }
+        }
+    }
+
+    /// Hands an input to the agent's mailbox and carries out what it says.
+    fn feed(&mut self, agent: AgentId, input: Input) {
+        let mut effects = std::mem::take(&mut self.effects);
+        self.residents.enter(agent).mailbox.handle(input, self.clock.now(), &mut effects);
+        for effect in effects.drain(..) {
+            self.carry_out(agent, effect);
+        }
+        self.effects = effects;
+        self.residents.leave(agent);
+    }
+
+    fn carry_out(&mut self, agent: AgentId, effect: Effect) {
+        match effect {
+            Effect::Persist { ticket } => self.persist(agent, ticket),
+            Effect::Accept { ticket } => self.tickets.answer_submit(ticket, true),
+            Effect::Reject { ticket } => self.tickets.answer_submit(ticket, false),
+            Effect::Load { after } => {
+                let page = self.store.pending(agent, after, PAGE_MAX, self.clock.now());
+                self.reads.push(Box::pin(async move { Loaded { agent, page: page.await } }));
+            }
+            Effect::Send { link, id } => self.send(agent, link, id),
+            Effect::Drained { link } => self.put(agent, link, Delivery::Event(LinkEvent::Drained)),
+            Effect::Close { link, why: CloseReason::SubscriptionGone | CloseReason::AgentGone } => {
+                self.put(agent, link, Delivery::Event(LinkEvent::Gone));
+            }
+            Effect::Erase { id, ticket } => {
+                let outcome = self.store.erase(id, agent);
+                let written = async move { Written::Erased { agent, id, ticket, outcome: outcome.await } };
+                self.writes.push_back(Box::pin(written));
+            }
+            Effect::Acked { ticket } => self.tickets.answer_settle(ticket, Ok(true)),
+            Effect::Release { id } => {
+                if let Some(resident) = self.residents.get_mut(agent) {
+                    resident.transients.retain(|message| message.id != id);
+                }
+            }
+        }
+    }
+
+    fn persist(&mut self, agent: AgentId, ticket: Ticket) {
+        let Some(submitting) = self.tickets.submitting(ticket) else { return };
+        let message = submitting.submission.to_store(submitting.id, submitting.taken_at);
+        let outcome = self.store.append(message);
+        let written = async move { Written::Appended { agent, ticket, outcome: outcome.await } };
+        self.writes.push_back(Box::pin(written));
+    }
+
+    fn send(&mut self, agent: AgentId, link: LinkId, id: MessageId) {
+        let fresh = self.fresh.clone().filter(|message| message.id == id);
+        let at_hand = fresh.or_else(|| self.residents.get_mut(agent)?.transient(id).cloned());
+        self.put(agent, link, at_hand.map_or(Delivery::Stored(id), Delivery::Message));
+    }
+
+    fn put(&mut self, agent: AgentId, link: LinkId, delivery: Delivery) {
+        if let Some(outbox) = self.residents.get_mut(agent).and_then(|resident| resident.outbox(link)) {
+            outbox.put(delivery);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The accept loop: one port, TLS, and ALPN's choice of HTTP version.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, warn};
+
+use super::{Context, http1, http2};
+
+/// What runs on top of TCP.
+#[derive(Clone)]
+pub(crate) enum Transport {
+    /// TLS, with the HTTP version chosen by ALPN.
+    Tls(TlsAcceptor),
+    /// Plain HTTP/1.1, or HTTP/2 with prior knowledge (RFC 9113 s3.3).
+    Plain,
+}
+
+/// A bound port and what it serves.
+pub(crate) struct Listener {
+    pub(crate) socket: TcpListener,
+    pub(crate) transport: Transport,
+    pub(crate) context: Context,
+}
+
+/// The first octets of every HTTP/2 connection (RFC 9113 s3.4).
+const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
+
+impl Listener {
+    /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
+    pub(crate) async fn run(self) {
+        let most = self.context.limits.connections_max;
+        let places = Arc::new(Semaphore::new(most));
+        tokio::select! {
+            () = self.accept_all(&places) => {}
+            () = self.context.stopping() => {}
+        }
+        drop(self.socket);
+        let everyone = u32::try_from(most).unwrap_or(u32::MAX);
+        if timeout(self.context.limits.drain_timeout, places.acquire_many(everyone)).await.is_err() {
+            warn!("drain time-out: connections that are still open are cut");
+        }
+    }
+
+    async fn accept_all(&self, places: &Arc<Semaphore>) {
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match self.socket.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(connection(stream, self.transport.clone(), self.context.clone(), place));
+                }
+                Err(error) => {
+                    // Out of file descriptors, mostly: those in use will come free.
+                    warn!(%error, "cannot accept a connection");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, transport: Transport, context: Context, place: OwnedSemaphorePermit) {
+    if let Err(error) = prepare(&stream) {
+        debug!(%error, "cannot set the socket's options");
+    }
+    let opening = async {
+        match transport {
+            Transport::Tls(acceptor) => {
+                let tls = acceptor.accept(stream).await?;
+                let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                Ok(Opened::Tls(Box::new(tls), http2))
+            }
+            Transport::Plain => speaks_http2(&stream).await.map(|http2| Opened::Plain(stream, http2)),
+        }
+    };
+    // Whoever is not through when the service drains has asked nothing yet.
+    let opened = tokio::select! {
+        opened = timeout(context.limits.request_timeout, opening) => opened,
+        () = context.stopping() => return,
+    };
+    match opened {
+        Ok(Ok(Opened::Tls(tls, true))) => http2::serve(*tls, context).await,
+        Ok(Ok(Opened::Tls(tls, false))) => http1::serve(*tls, context).await,
+        Ok(Ok(Opened::Plain(stream, true))) => http2::serve(stream, context).await,
+        Ok(Ok(Opened::Plain(stream, false))) => http1::serve(stream, context).await,
+        Ok(Err(error)) => debug!(%error, "a connection did not open"),
+        Err(_) => debug!("a connection did not open in time"),
+    }
+    drop(place);
+}
+
+/// A connection whose HTTP version is known.
+enum Opened {
+    Tls(Box<TlsStream<TcpStream>>, bool),
+    Plain(TcpStream, bool),
+}
+
+/// Sends small frames at once, and notices peers that vanished: an idle agent may be silent for hours.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(600)).with_interval(Duration::from_secs(60));
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// Looks at the first octets without taking them.
+async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+    let mut start = [0; H2_PREFACE_START.len()];
+    loop {
+        let seen = stream.peek(&mut start).await?;
+        if seen == 0 || !H2_PREFACE_START.starts_with(&start[..seen]) {
+            return Ok(false);
+        }
+        if seen == start.len() {
+            return Ok(true);
+        }
+        // Part of a preface: the rest is on its way, and the caller's time-out bounds the wait.
+        sleep(Duration::from_millis(5)).await;
+    }
+}

@@ -1,0 +1,89 @@
+//! Request bodies of either HTTP version, read whole within a bound of octets and time.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use thiserror::Error;
+use tokio::time::timeout;
+
+/// A body that has not been read yet.
+pub(crate) enum Body {
+    Http1(hyper::body::Incoming),
+    Http2(h2::RecvStream),
+}
+
+/// Why a body was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum BodyError {
+    /// It is longer than the bound; answered with 413.
+    #[error("the body is longer than {max} octets")]
+    TooLarge { max: usize },
+    /// It did not arrive in time; answered with 408.
+    #[error("the body did not arrive in time")]
+    TimedOut,
+    /// The client reset the stream, or its framing is broken.
+    #[error("the body broke off")]
+    Broken,
+}
+
+/// What is read and thrown away of a body that is too long, so that the connection can go on (PS-8030-7.2-4).
+const DISCARDED_MAX: usize = 2 << 20;
+
+impl Body {
+    /// Reads it all; more than `max` octets are an error.
+    pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
+        timeout(within, self.collect(max)).await.unwrap_or(Err(BodyError::TimedOut))
+    }
+
+    async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
+        let mut first = Bytes::new();
+        let mut whole = BytesMut::new();
+        let mut seen = 0;
+        while let Some(data) = self.next().await? {
+            seen += data.len();
+            if seen > max {
+                (whole, first) = (BytesMut::new(), Bytes::new());
+                if seen > DISCARDED_MAX {
+                    break;
+                }
+            } else if first.is_empty() && whole.is_empty() {
+                // The usual body comes in one piece, which is taken as it is.
+                first = data;
+            } else {
+                whole.extend_from_slice(&std::mem::take(&mut first));
+                whole.extend_from_slice(&data);
+            }
+        }
+        match seen > max {
+            true => Err(BodyError::TooLarge { max }),
+            false if whole.is_empty() => Ok(first),
+            false => Ok(whole.freeze()),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        match self {
+            Self::Http1(body) => loop {
+                match body.frame().await {
+                    None => return Ok(None),
+                    Some(Err(_)) => return Err(BodyError::Broken),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) if data.is_empty() => {}
+                        Ok(data) => return Ok(Some(data)),
+                        Err(_trailers) => return Ok(None),
+                    },
+                }
+            },
+            Self::Http2(stream) => match stream.data().await {
+                None => Ok(None),
+                Some(Err(_)) => Err(BodyError::Broken),
+                Some(Ok(data)) => {
+                    // Bodies are bounded, so the window may open again at once.
+                    stream.flow_control().release_capacity(data.len()).map_err(|_| BodyError::Broken)?;
+                    Ok(Some(data))
+                }
+            },
+        }
+    }
+}

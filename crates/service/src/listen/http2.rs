@@ -1,0 +1,97 @@
+//! HTTP/2, served by the h2 crate itself, because only it can push (RFC 8030 s6).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, Connection, SendResponse};
+use http::HeaderValue;
+use http::header::CONTENT_LENGTH;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::preface::{Peer, Sniffed};
+use super::push::{Exchange, send_body};
+use super::{Body, Context, Incoming};
+
+/// The longest header list, in octets as RFC 9113 s6.5.2 counts them.
+const HEADER_LIST_MAX: u32 = 16 << 10;
+/// Requests at once on one connection.
+const STREAMS_MAX: u32 = 100;
+/// Streams that a client opened and reset before we answered: more are a rapid-reset attack (CVE-2023-44487).
+const RESETS_MAX: usize = 20;
+
+pub(super) async fn serve<IO>(io: IO, context: Context)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let peer = Arc::new(Peer::default());
+    let mut builder = Builder::new();
+    builder
+        .max_header_list_size(HEADER_LIST_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_concurrent_reset_streams(RESETS_MAX)
+        .max_send_buffer_size(64 << 10);
+    let handshake = builder.handshake(Sniffed::new(io, peer.clone()));
+    match timeout(context.limits.request_timeout, handshake).await {
+        Ok(Ok(connection)) => requests(connection, peer, context).await,
+        Ok(Err(error)) => debug!(%error, "HTTP/2 handshake failed"),
+        Err(_) => debug!("HTTP/2 handshake timed out"),
+    }
+}
+
+/// Answers requests until the client leaves, is idle for too long, or the service drains.
+async fn requests<IO>(mut connection: Connection<IO, Bytes>, peer: Arc<Peer>, context: Context)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut stopping = std::pin::pin!(context.stopping());
+    let mut leaving = false;
+    loop {
+        let idle_timeout = context.limits.idle_timeout;
+        tokio::select! {
+            next = connection.accept() => match next {
+                Some(Ok((request, respond))) => {
+                    peer.set_pushes_max(connection.max_concurrent_send_streams());
+                    tokio::spawn(exchange(request, respond, peer.clone(), context.clone()));
+                }
+                Some(Err(error)) => return debug!(%error, "HTTP/2 connection ended"),
+                None => return,
+            },
+            () = &mut stopping, if !leaving => {
+                leaving = true;
+                connection.graceful_shutdown();
+            }
+            () = sleep(idle_timeout), if !connection.has_streams() => {
+                if leaving {
+                    return;
+                }
+                leaving = true;
+                connection.graceful_shutdown();
+            }
+            // While streams are open there is nothing to time; look again when they may have ended.
+            () = sleep(idle_timeout.max(Duration::from_secs(1))), if connection.has_streams() => {}
+        }
+    }
+}
+
+async fn exchange(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, peer: Arc<Peer>, context: Context) {
+    let exchange = Exchange::new(respond, peer);
+    let pusher = exchange.pusher();
+    let answer = context.doors.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
+    let (mut head, body) = answer.into_parts();
+    if !body.is_empty() {
+        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    context.doors.add_date(&mut head.headers);
+    let response = http::Response::from_parts(head, ());
+    // Failing here means that the client has gone: nobody is left to tell.
+    if let Ok(stream) = exchange.respond(response, body.is_empty())
+        && let Err(error) = send_body(stream, body).await
+    {
+        debug!(%error, "the client did not take the answer");
+    }
+}

@@ -1,0 +1,54 @@
+//! The network edge: accepts connections, ends TLS, and turns HTTP/1.1 and HTTP/2 into one kind of request.
+//!
+//! What arrives here is hostile: every wait has a time-out and every buffer a bound, before a door sees anything.
+
+mod accept;
+mod body;
+pub(crate) mod certificate;
+mod http1;
+mod http2;
+mod preface;
+mod push;
+pub(crate) mod tls;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::config::Limits;
+use crate::doors::Doors;
+
+pub(crate) use accept::{Listener, Transport};
+pub(crate) use body::{Body, BodyError};
+pub(crate) use push::{PushError, Pusher};
+
+/// A request of either HTTP version.
+pub(crate) type Request = http::Request<Incoming>;
+/// An answer of either HTTP version; answers are small and known in full.
+pub(crate) type Response = http::Response<Bytes>;
+
+/// What comes with a request beside its head.
+pub(crate) struct Incoming {
+    /// The body, not yet read.
+    pub(crate) body: Body,
+    /// The way to push responses to the client, where it takes any (HTTP/2 with SETTINGS_ENABLE_PUSH).
+    pub(crate) pusher: Option<Pusher>,
+}
+
+/// What every connection needs to know.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) doors: Arc<Doors>,
+    pub(crate) limits: Limits,
+    /// Turns true when the service drains.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+impl Context {
+    /// Waits until the service drains.
+    async fn stopping(&self) {
+        // An error means that the service is gone, which is the end of draining too.
+        let _ = self.stopping.clone().wait_for(|stop| *stop).await;
+    }
+}

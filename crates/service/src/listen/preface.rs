@@ -1,0 +1,149 @@
+//! What an HTTP/2 client says of itself first: the h2 crate keeps SETTINGS_ENABLE_PUSH to itself until a push fails,
+//! but a client that cannot take pushes must be told so when it asks, and not be left waiting (PS-8030-6-10).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// `PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n`, then a frame header.
+const PREFACE_LEN: usize = 24;
+const FRAME_HEADER_LEN: usize = 9;
+const SETTINGS: u8 = 4;
+const SETTING_LEN: usize = 6;
+const ENABLE_PUSH: u16 = 2;
+/// RFC 9113 defines six settings; a client that sends more than forty in its first frame is not looked at.
+const WATCHED_MAX: usize = PREFACE_LEN + FRAME_HEADER_LEN + 40 * SETTING_LEN;
+
+/// What is known of the client at the other end of a connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    refuses_pushes: AtomicBool,
+    pushes_max: AtomicUsize,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self { refuses_pushes: AtomicBool::new(false), pushes_max: AtomicUsize::new(usize::MAX) }
+    }
+}
+
+impl Peer {
+    pub(super) fn takes_pushes(&self) -> bool {
+        !self.refuses_pushes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn pushes_max(&self) -> usize {
+        self.pushes_max.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_pushes_max(&self, max: usize) {
+        self.pushes_max.store(max, Ordering::Relaxed);
+    }
+}
+
+/// A stream whose first octets are looked at as they pass.
+pub(super) struct Sniffed<IO> {
+    io: IO,
+    /// What has passed so far; empty when the watch is over.
+    seen: Vec<u8>,
+    watching: bool,
+    peer: Arc<Peer>,
+}
+
+impl<IO> Sniffed<IO> {
+    pub(super) fn new(io: IO, peer: Arc<Peer>) -> Self {
+        Self { io, seen: Vec::new(), watching: true, peer }
+    }
+
+    fn watch(&mut self, octets: &[u8]) {
+        self.seen.extend_from_slice(octets);
+        let verdict = refuses_pushes(&self.seen);
+        if verdict.is_some() || self.seen.len() > WATCHED_MAX || octets.is_empty() {
+            self.peer.refuses_pushes.store(verdict == Some(true), Ordering::Relaxed);
+            self.watching = false;
+            self.seen = Vec::new();
+        }
+    }
+}
+
+/// Whether the first SETTINGS frame turns pushes off; `None` while it is incomplete.
+fn refuses_pushes(seen: &[u8]) -> Option<bool> {
+    let (header, rest) = seen.get(PREFACE_LEN..)?.split_first_chunk::<FRAME_HEADER_LEN>()?;
+    let [a, b, c, kind, ..] = *header;
+    if kind != SETTINGS {
+        // A protocol error, which the h2 crate will find.
+        return Some(false);
+    }
+    let payload = rest.get(..u32::from_be_bytes([0, a, b, c]) as usize)?;
+    let settings = payload.chunks_exact(SETTING_LEN);
+    let is_off = |s: &[u8]| s[..2] == ENABLE_PUSH.to_be_bytes() && s[2..] == [0; 4];
+    Some(settings.into_iter().any(is_off))
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Sniffed<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buf);
+        if self.watching && polled.is_ready() {
+            self.watch(&buf.filled()[before..]);
+        }
+        polled
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffed<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn first_octets(settings: &[(u16, u32)]) -> Vec<u8> {
+        let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        octets.extend_from_slice(&((settings.len() * SETTING_LEN) as u32).to_be_bytes()[1..]);
+        octets.extend_from_slice(&[SETTINGS, 0, 0, 0, 0, 0]);
+        for (id, value) in settings {
+            octets.extend_from_slice(&id.to_be_bytes());
+            octets.extend_from_slice(&value.to_be_bytes());
+        }
+        octets
+    }
+
+    #[test]
+    fn enable_push_is_read_from_the_first_settings_frame_however_it_is_cut_ps_8030_6_10() {
+        for (settings, refuses) in [(&[][..], false), (&[(3, 100), (2, 0)], true), (&[(2, 1)], false), (&[(4, 0)], false)] {
+            let octets = first_octets(settings);
+            for cut in 0..octets.len() {
+                assert_eq!(refuses_pushes(&octets[..cut]), None, "{settings:?} cut at {cut}");
+            }
+            assert_eq!(refuses_pushes(&octets), Some(refuses), "{settings:?}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The composition root: opens the state directory, starts the parts, and stops them in order.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use doorbell_store::{Failure, OpenError, Store};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing::{error, info};
+
+use crate::capability::{Capabilities, KeyRing, KeyRingError};
+use crate::clock::Clock;
+use crate::config::{Config, Limits, Origin, TlsSource};
+use crate::doors::Doors;
+use crate::hub::Hub;
+use crate::listen::tls::TlsError;
+use crate::listen::{Context, Listener, Transport, certificate, tls};
+
+/// The secrets behind every URL, in the state directory.
+const CAPABILITY_KEYS: &str = "capability.keys";
+
+/// A running push service.
+pub struct Service {
+    address: SocketAddr,
+    origin: Origin,
+    ca_file: Option<PathBuf>,
+    store: Store,
+    hub: Arc<Hub>,
+    stop: watch::Sender<bool>,
+    listener: JoinHandle<()>,
+    sweeper: JoinHandle<()>,
+}
+
+/// Why a service did not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The state directory cannot be made or written.
+    #[error("cannot use the state directory {}: {source}; give another one with --state-dir", path.display())]
+    StateDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {source}; give another address with --listen (port 0 takes a free one)")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The keys of the capability URLs cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyRingError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl Service {
+    /// Starts a service; it serves when this returns.
+    pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        let state_dir = &config.state_dir;
+        make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
+        let store = open_store(state_dir, &config.limits).await?;
+        let ring = KeyRing::load_or_create(&state_dir.join(CAPABILITY_KEYS), clock.now())?;
+
+        let bind = |source| StartError::Bind { address: config.place.listen, source };
+        let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
+        let address = socket.local_addr().map_err(bind)?;
+        let origin = config.place.origin(address);
+        let transport = match &config.place.tls {
+            TlsSource::Plain => Transport::Plain,
+            TlsSource::Files { cert, key } => Transport::Tls(tls::from_files(cert, key)?),
+            TlsSource::ThrowAway => {
+                let host = origin.authority().parse::<http::uri::Authority>().map(|a| a.host().to_owned());
+                Transport::Tls(certificate::throw_away(state_dir, host.as_deref().unwrap_or("localhost"), clock.now())?)
+            }
+        };
+        let ca_file = matches!(config.place.tls, TlsSource::ThrowAway).then(|| certificate::ca_file(state_dir));
+
+        let shards = std::thread::available_parallelism().map_or(1, usize::from);
+        let hub = Hub::start(store.clone(), clock.clone(), &config.limits, shards);
+        let capabilities = Capabilities::new(&ring);
+        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), config.limits, clock.clone());
+        let (stop, stopping) = watch::channel(false);
+        let context = Context { doors: Arc::new(doors), limits: config.limits, stopping };
+        let listener = tokio::spawn(Listener { socket, transport, context }.run());
+        let sweeper = tokio::spawn(sweep(store.clone(), clock, config.limits));
+        info!(%address, "serving");
+        Ok(Self { address, origin, ca_file, store, hub, stop, listener, sweeper })
+    }
+
+    /// Adds a key that seals the URLs of what comes into being from now on. The service must not be running.
+    pub fn rotate_capability_key(config: &Config, clock: &Clock) -> Result<(), StartError> {
+        let path = config.state_dir.join(CAPABILITY_KEYS);
+        make_private_dir(&config.state_dir)
+            .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
+        let mut ring = KeyRing::load_or_create(&path, clock.now())?;
+        ring.rotate(clock.now());
+        ring.save(&path).map_err(|source| KeyRingError::Io { path: path.display().to_string(), source })?;
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The origin that its URLs begin with.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The certificate that clients have to trust, if TLS is by the throw-away CA.
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// Completes when the store has failed: the process must end then, because it can promise nothing any more.
+    pub async fn failed(&self) -> Failure {
+        self.store.failed().await
+    }
+
+    /// Stops: accepts no more connections, tells those that are open (GOAWAY), finishes what was asked, closes the
+    /// store. Takes the drain time-out at most, and then a moment for the store.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.sweeper.abort();
+        self.stop.send_replace(true);
+        self.hub.stop_links();
+        if let Err(error) = self.listener.await {
+            error!(%error, "the listener did not end well");
+        }
+        self.store.close().await
+    }
+}
+
+async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartError> {
+    let limits = doorbell_store::Limits {
+        messages_per_agent_max: limits.messages_per_agent_max,
+        bytes_per_agent_max: limits.bytes_per_agent_max,
+        subscriptions_per_agent_max: limits.subscriptions_per_agent_max,
+        ..doorbell_store::Limits::default()
+    };
+    let dir = state_dir.to_owned();
+    // Opening may migrate, which takes its time.
+    match tokio::task::spawn_blocking(move || Store::open_sqlite(&dir, limits)).await {
+        Ok(opened) => Ok(opened?),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// Frees the room of expired messages, now and then.
+async fn sweep(store: Store, clock: Clock, limits: Limits) {
+    loop {
+        clock.sleep_until(clock.now().plus(limits.sweep_interval)).await;
+        while store.sweep(clock.now(), u32::MAX).await.is_ok_and(|swept| swept.more) {}
+    }
+}
+
+fn make_private_dir(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
