@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use crate::random;
+
 /// The bounds of a wait. The n-th failure in a row waits a random share of `first * 2^(n-1)`, of `longest` at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -18,6 +20,11 @@ impl Backoff {
         let doublings = failures.saturating_sub(1).min(31);
         let bound = self.first.saturating_mul(1 << doublings).min(self.longest);
         bound.mul_f64(f64::from(random) / f64::from(u32::MAX))
+    }
+
+    /// The same with randomness from the system.
+    pub fn draw(&self, failures: u32) -> Duration {
+        self.wait(failures, random::bits())
     }
 }
 

@@ -17,7 +17,6 @@ use crate::clock::Clock;
 use crate::doors::http2::connection::{Connection, Connector};
 use crate::doors::http2::monitor::{Arrival, End, Monitor};
 use crate::error::Error;
-use crate::random;
 
 /// One resource under watch.
 pub(crate) struct Link {
@@ -147,7 +146,6 @@ impl Link {
     }
 
     fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        let wait = self.connector.limits.reconnect.wait(failures, random::bits());
-        wait.max(asked.unwrap_or_default())
+        self.connector.limits.reconnect.draw(failures).max(asked.unwrap_or_default())
     }
 }

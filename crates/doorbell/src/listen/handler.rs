@@ -1,0 +1,152 @@
+//! What happens with each message: it is printed, as text or JSON, or a command gets it.
+
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorbell_agent::{App, Event, Message};
+use doorbell_protocol::base64url;
+use serde_json::json;
+use tokio::io::{AsyncWriteExt, ErrorKind};
+use tokio::process::Command;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::{Args, status};
+
+/// The application behind `doorbell listen`.
+pub(super) struct Handler {
+    manner: Manner,
+    output_closed: Arc<Notify>,
+    handled: usize,
+    handled_max: Option<usize>,
+    was_connected: bool,
+}
+
+enum Manner {
+    /// The data and a line feed; made harmless if a terminal would obey it.
+    Text {
+        terminal: bool,
+    },
+    Json,
+    Exec {
+        command: String,
+        limit: Duration,
+    },
+}
+
+impl Handler {
+    pub(super) fn new(args: &Args, output_closed: Arc<Notify>) -> Self {
+        let limit = Duration::from_secs(args.exec_timeout);
+        let manner = match &args.exec {
+            Some(command) => Manner::Exec { command: command.clone(), limit },
+            None if args.json => Manner::Json,
+            None => Manner::Text { terminal: std::io::stdout().is_terminal() },
+        };
+        let handled_max = if args.once { Some(1) } else { args.count.map(Into::into) };
+        Self { manner, output_closed, handled: 0, handled_max, was_connected: false }
+    }
+
+    /// How many messages were handled.
+    pub(super) fn handled(&self) -> usize {
+        self.handled
+    }
+
+    async fn print(&self, line: &[u8]) -> Result<(), String> {
+        let mut output = tokio::io::stdout();
+        let written = async {
+            output.write_all(line).await?;
+            output.flush().await
+        };
+        match written.await {
+            Ok(()) => Ok(()),
+            // Nobody reads any more. That is the end, and this message is left for the next time.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => {
+                self.output_closed.notify_one();
+                std::future::pending().await
+            }
+            Err(e) => Err(format!("standard output: {e}")),
+        }
+    }
+}
+
+impl App for Handler {
+    type Failure = String;
+
+    async fn message(&mut self, message: &Message) -> Result<ControlFlow<()>, String> {
+        match &self.manner {
+            Manner::Text { terminal } => self.print(&text_line(message, *terminal)).await?,
+            Manner::Json => self.print(json_line(message).as_bytes()).await?,
+            Manner::Exec { command, limit } => execute(command, *limit, message).await?,
+        }
+        self.handled += 1;
+        let enough = self.handled_max.is_some_and(|max| self.handled >= max);
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Connected if self.was_connected => status("connected again"),
+            Event::Connected => status("listening"),
+            Event::Disconnected { why, wait } => {
+                status(&format!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
+            }
+            Event::Discarded(why) => status(&format!("a message was discarded: {why}")),
+            Event::Refused(why) => status(&format!("refused {why}")),
+            Event::Failed { why, given_up: false } => status(&format!("{why}; the message comes again")),
+            Event::Failed { why, given_up: true } => status(&format!("{why}; the message is given up")),
+        }
+        self.was_connected = true;
+    }
+}
+
+fn text_line(message: &Message, terminal: bool) -> Vec<u8> {
+    let data = message.data.as_deref().unwrap_or_default();
+    let mut line = if terminal {
+        // Foreign text must not move the cursor or rename the window.
+        let harmless = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
+        String::from_utf8_lossy(data).chars().map(harmless).collect::<String>().into_bytes()
+    } else {
+        data.to_vec()
+    };
+    line.push(b'\n');
+    line
+}
+
+fn json_line(message: &Message) -> String {
+    let mut object = match message.data.as_deref().map(|data| (std::str::from_utf8(data), data)) {
+        None => json!({ "text": null }),
+        Some((Ok(text), _)) => json!({ "text": text }),
+        Some((Err(_), data)) => json!({ "base64url": base64url::encode(data) }),
+    };
+    if let Some(kind) = &message.content_type {
+        object["contentType"] = json!(kind);
+    }
+    format!("{object}\n")
+}
+
+/// Runs the command; success is exit status 0 in time. Dropped, it ends the command.
+async fn execute(command: &str, limit: Duration, message: &Message) -> Result<(), String> {
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(command).stdin(Stdio::piped()).kill_on_drop(true).env_remove("DOORBELL_CONTENT_TYPE");
+    if let Some(kind) = &message.content_type {
+        shell.env("DOORBELL_CONTENT_TYPE", kind);
+    }
+    let mut child = shell.spawn().map_err(|e| format!("cannot run sh: {e}"))?;
+    let input = child.stdin.take();
+    let run = async {
+        if let Some(mut input) = input {
+            // A command may exit without having read everything; its status says whether that was right.
+            let _ = input.write_all(message.data.as_deref().unwrap_or_default()).await;
+        }
+        child.wait().await
+    };
+    match timeout(limit, run).await {
+        Ok(Ok(end)) if end.success() => Ok(()),
+        Ok(Ok(end)) => Err(format!("the command failed ({end})")),
+        Ok(Err(e)) => Err(format!("the command cannot be waited for: {e}")),
+        Err(_) => Err(format!("the command took longer than {} s", limit.as_secs())),
+    }
+}

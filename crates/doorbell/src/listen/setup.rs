@@ -1,0 +1,97 @@
+//! What `doorbell listen` starts from: the profile, whom to trust, and a subscription.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use doorbell_agent::{Agent, Error, Limits, Profile, PushSubscription, Trust};
+use doorbell_service::config::default_state_dir;
+
+use super::{Args, status};
+
+/// The agent that `args` describe.
+pub(super) fn agent(args: &Args) -> Result<Agent> {
+    let folder = match &args.profile {
+        Some(folder) => folder.clone(),
+        None => state_dir().context("neither HOME nor XDG_STATE_HOME is set: name a --profile")?.join("listen"),
+    };
+    let profile = Profile::open(&folder)?;
+    Ok(Agent::new(profile, &args.url, trust(args)?, Limits::default())?)
+}
+
+/// The subscription of the profile, or a new one.
+pub(super) async fn subscription(agent: &mut Agent, args: &Args) -> Result<PushSubscription> {
+    let old: Vec<PushSubscription> = agent.subscriptions().map(|s| s.to_push_subscription()).collect();
+    if !args.new
+        && let Some(kept) = agent.subscriptions().next_back()
+    {
+        if args.vapid.is_some() && kept.vapid() != args.vapid.as_ref() {
+            bail!("the subscription of this profile was not made for that --vapid key: add --new to make one that is");
+        }
+        return Ok(kept.to_push_subscription());
+    }
+    let made = agent.subscribe(args.vapid).await.map_err(|e| explain(e, args))?;
+    for subscription in old {
+        agent.unsubscribe(&subscription.endpoint).await?;
+    }
+    status("made a new subscription");
+    Ok(made)
+}
+
+/// Writes the subscription for its owner only: whoever reads it can send.
+pub(super) fn write_subscription(file: &Path, json: &str) -> Result<()> {
+    doorbell_agent::file::replace(file, format!("{json}\n").as_bytes())
+        .with_context(|| format!("cannot write the subscription to {}", file.display()))
+}
+
+/// The system's authorities, those that were named, and, for a service on this machine, the one that
+/// `doorbell serve` made.
+fn trust(args: &Args) -> Result<Trust> {
+    let mut trust = Trust::system();
+    if let Some(file) = &args.ca {
+        trust = trust.with_file(file)?;
+    }
+    let local = state_dir().map(|dir| dir.join("ca.pem")).filter(|file| is_loopback(&args.url) && file.exists());
+    match local {
+        Some(file) => Ok(trust.with_file(&file)?),
+        None => Ok(trust),
+    }
+}
+
+fn state_dir() -> Option<PathBuf> {
+    std::env::var_os("DOORBELL_STATE_DIR").map(PathBuf::from).or_else(default_state_dir)
+}
+
+fn is_loopback(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Adds what a person would try next.
+fn explain(error: Error, args: &Args) -> anyhow::Error {
+    let hint = match &error {
+        Error::Unreachable { .. } if is_loopback(&args.url) => Some("is `doorbell serve` running?"),
+        Error::Untrusted { .. } => Some("name the file of its certificate authority with --ca"),
+        _ => None,
+    };
+    match hint {
+        Some(hint) => anyhow::anyhow!("{error}; {hint}"),
+        None => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in ["https://127.0.0.1:8443", "https://127.9.9.9", "https://[::1]:1/s", "https://localhost"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://10.0.0.1", "https://localhost.example", "https://127.0.0.1.example", "x y"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! SIGINT and SIGTERM: the first stops in order, the second at once.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+/// What a shell reports for a command that SIGINT ended.
+const INTERRUPTED: u8 = 130;
+
+/// What may end listening from outside: a signal, or standard output that nobody reads any more.
+pub(super) struct Signals {
+    exit: watch::Receiver<Option<u8>>,
+    pub(super) output_closed: Arc<Notify>,
+}
+
+impl Signals {
+    /// Watches from now on, so that no signal that comes during the start is lost.
+    pub(super) fn watch() -> Result<Self> {
+        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+        let (sender, exit) = watch::channel(None);
+        tokio::spawn(forward(interrupt, terminate, sender));
+        Ok(Self { exit, output_closed: Arc::new(Notify::new()) })
+    }
+
+    /// Resolves when it is time to stop.
+    pub(super) async fn stopped(&self) {
+        let mut exit = self.exit.clone();
+        tokio::select! {
+            _ = exit.wait_for(Option::is_some) => {}
+            () = self.output_closed.notified() => {}
+        }
+    }
+
+    /// What to exit with after that.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.exit.borrow().unwrap_or_default())
+    }
+}
+
+async fn forward(mut interrupt: Signal, mut terminate: Signal, exit: watch::Sender<Option<u8>>) {
+    loop {
+        let code = tokio::select! {
+            _ = interrupt.recv() => INTERRUPTED,
+            // Whoever sends SIGTERM expects an orderly end, which is a success.
+            _ = terminate.recv() => 0,
+        };
+        if exit.send_replace(Some(code)).is_some() {
+            std::process::exit(code.into());
+        }
+    }
+}
