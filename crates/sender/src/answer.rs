@@ -1,0 +1,156 @@
+//! What the answer of a push service means for the message and for the subscription (RFC 8030 s5, s7, s8.4).
+
+use std::time::Duration;
+
+use doorbell_protocol::headers::link::{self, REL_PUSH_RECEIPT};
+use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::time::UnixMs;
+use http::{HeaderMap, StatusCode, header};
+
+use crate::endpoint::Endpoint;
+
+/// The meaning of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// 201 or 202 (and any other 2xx): the push service took the message. Whether it arrives is another question.
+    Accepted(Accepted),
+    /// 404 or 410: the subscription is dead. Delete it and do not send to it again.
+    Gone,
+    /// 413: the body is too large for this push service. The subscription is fine.
+    TooLarge,
+    /// Another 4xx, or a redirection, which is never followed: the same request would be refused again.
+    Refused,
+    /// 429, 408 or a 5xx: the same request may succeed later.
+    RetryLater {
+        /// What Retry-After asked for.
+        after: Option<Duration>,
+    },
+}
+
+/// What came with an acceptance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The message resource (Location), absolute. Whoever knows it can withdraw the message with DELETE.
+    pub message: Option<String>,
+    /// The TTL that the push service granted, if it says.
+    pub ttl: Option<Ttl>,
+    /// The receipt subscription, if a receipt was asked for (202).
+    pub receipt: Option<String>,
+}
+
+/// The longest Retry-After that is believed: a day.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
+
+impl Answer {
+    /// Reads an answer of `endpoint` that arrived at `now`.
+    pub fn read(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap, now: UnixMs) -> Self {
+        match status.as_u16() {
+            200..=299 => Self::Accepted(Accepted::read(endpoint, headers)),
+            404 | 410 => Self::Gone,
+            413 => Self::TooLarge,
+            408 | 429 | 500..=599 => Self::RetryLater { after: retry_after(headers, now) },
+            _ => Self::Refused,
+        }
+    }
+}
+
+impl Accepted {
+    fn read(endpoint: &Endpoint, headers: &HeaderMap) -> Self {
+        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+        Self {
+            message: location.and_then(|reference| endpoint.resolve(reference)),
+            ttl: Ttl::from_headers(headers).ok(),
+            receipt: link::target(headers, REL_PUSH_RECEIPT).and_then(|reference| endpoint.resolve(&reference)),
+        }
+    }
+}
+
+/// Retry-After: seconds, or a date (RFC 9110 s10.2.3). At most a day.
+fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    let after = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        Duration::from_secs(value.parse().unwrap_or(u64::MAX))
+    } else {
+        let date = httpdate::parse_http_date(value).ok()?;
+        let since_epoch = date.duration_since(std::time::UNIX_EPOCH).ok()?;
+        UnixMs::default().plus(since_epoch).since(now)
+    };
+    Some(after.min(RETRY_AFTER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
+
+    const NOW: UnixMs = UnixMs::from_secs(784_111_777);
+
+    fn read(status: u16, pairs: &[(&'static str, &str)]) -> Answer {
+        let endpoint = Endpoint::parse("https://push.example.net/p/x").unwrap();
+        let headers: HeaderMap = pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
+            .collect();
+        Answer::read(&endpoint, StatusCode::from_u16(status).unwrap(), &headers, NOW)
+    }
+
+    #[test]
+    fn every_status_has_one_meaning_as_8030_7_3_1() {
+        for status in [200, 201, 202, 204] {
+            assert_eq!(read(status, &[]), Answer::Accepted(Accepted::default()), "{status}");
+        }
+        for status in [404, 410] {
+            assert_eq!(read(status, &[]), Answer::Gone, "{status}");
+        }
+        assert_eq!(read(413, &[]), Answer::TooLarge);
+        for status in [400, 401, 403, 405, 409, 415, 422] {
+            assert_eq!(read(status, &[]), Answer::Refused, "{status}");
+        }
+        for status in [408, 429, 500, 502, 503, 504, 599] {
+            assert_eq!(read(status, &[]), Answer::RetryLater { after: None }, "{status}");
+        }
+    }
+
+    #[test]
+    fn a_redirection_is_a_refusal_as_ssrf_1() {
+        for status in [301, 302, 303, 307, 308] {
+            assert_eq!(read(status, &[("location", "https://169.254.169.254/")]), Answer::Refused, "{status}");
+        }
+    }
+
+    #[test]
+    fn an_acceptance_tells_the_message_the_ttl_and_the_receipt_subscription_as_8030_5_1_2() {
+        let answer =
+            read(202, &[("location", "/m/1"), ("ttl", "30"), ("link", "</r/2>;rel=\"urn:ietf:params:push:receipt\"")]);
+        let accepted = Accepted {
+            message: Some("https://push.example.net/m/1".to_owned()),
+            ttl: Some(Ttl::from_secs(30)),
+            receipt: Some("https://push.example.net/r/2".to_owned()),
+        };
+        assert_eq!(answer, Answer::Accepted(accepted));
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_as_8030_7_3_1() {
+        let after = |value| match read(429, &[("retry-after", value)]) {
+            Answer::RetryLater { after } => after.map(|d| d.as_secs()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(after("0"), Some(0));
+        assert_eq!(after(" 120 "), Some(120));
+        assert_eq!(after("Sun, 06 Nov 1994 08:50:37 GMT"), Some(60));
+        assert_eq!(after("Sun, 06 Nov 1994 08:40:00 GMT"), Some(0), "the past means now");
+        assert_eq!(after("99999999999999999999999"), Some(86_400));
+        for nonsense in ["", "-1", "1.5", "soon", "Sun, 06 Nov 1894 08:50:37 GMT"] {
+            assert_eq!(after(nonsense), None, "{nonsense}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_it_panic(status in 100u16..1000, value in "[ -~]{0,60}") {
+            let _ = read(status, &[("retry-after", &value), ("location", &value), ("link", &value), ("ttl", &value)]);
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Sends messages: the one place of this crate that touches the network.
+//!
+//! It never follows a redirection, connects only where its [`AddressPolicy`] permits, and uses no proxy: a proxy would
+//! resolve names itself, behind the back of that policy.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+
+use crate::answer::Answer;
+use crate::clock;
+use crate::endpoint::{Endpoint, EndpointError};
+use crate::error::{ClientError, SendError};
+use crate::explanation::{EXPLANATION_MAX, Explanation};
+use crate::guard::{AddressRefused, Guard};
+use crate::network::AddressPolicy;
+use crate::request::{self, Message};
+use crate::retry::{Retry, RetryPolicy};
+use crate::tls;
+
+/// How a client connects.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Where it may connect to.
+    pub addresses: AddressPolicy,
+    /// Certificates, in PEM, of further certificate authorities to trust beside the system's. May be empty.
+    pub extra_ca_pem: Vec<u8>,
+    /// For how long it tries to connect.
+    pub connect_timeout: Duration,
+    /// For how long one attempt may take, from the beginning to the end of the answer.
+    pub request_timeout: Duration,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            addresses: AddressPolicy::public(),
+            extra_ca_pem: Vec::new(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A client with its connections. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    addresses: Arc<AddressPolicy>,
+}
+
+/// The answer to one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// The status.
+    pub status: StatusCode,
+    /// What it means.
+    pub answer: Answer,
+    /// What the push service said about a refusal; empty for an acceptance.
+    pub explanation: Explanation,
+}
+
+/// A pause between two attempts.
+#[derive(Debug)]
+pub struct Wait<'a> {
+    /// How many attempts have failed.
+    pub attempts: u32,
+    /// How long the pause is.
+    pub delay: Duration,
+    /// How the last attempt ended.
+    pub because: &'a Result<Reply, SendError>,
+}
+
+impl Client {
+    /// A client without connections yet.
+    pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
+        let addresses = Arc::new(config.addresses);
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls::config(&config.extra_ca_pem)?)
+            .dns_resolver(Guard::new(Arc::clone(&addresses)))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("doorbell/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(config.connect_timeout)
+            .timeout(config.request_timeout)
+            .build()
+            .map_err(|e| ClientError::Setup(said(&e)))?;
+        Ok(Self { http, addresses })
+    }
+
+    /// Sends a message once.
+    pub async fn send(&self, message: &Message<'_>) -> Result<Reply, SendError> {
+        let endpoint = &message.subscription.endpoint;
+        // Addresses that are written in the URL never reach the resolver, so that they are judged here.
+        endpoint.check(&self.addresses)?;
+        let request = request::build(message, clock::now())?;
+        self.exchange(endpoint, request).await
+    }
+
+    /// Sends a message, and again as long as the push service asks for that, or cannot be reached, and `policy` lasts.
+    /// `on_wait` hears of each pause. The result is that of the last attempt.
+    pub async fn send_with_retries(
+        &self,
+        message: &Message<'_>,
+        policy: RetryPolicy,
+        mut on_wait: impl FnMut(Wait<'_>),
+    ) -> Result<Reply, SendError> {
+        let mut retry = Retry::new(policy, clock::now());
+        loop {
+            let result = self.send(message).await;
+            let asked = match &result {
+                Ok(Reply { answer: Answer::RetryLater { after }, .. }) => *after,
+                Err(SendError::Connect(_)) => None,
+                _ => return result,
+            };
+            let Some(delay) = retry.after_failure(asked, clock::now(), dice()) else { return result };
+            on_wait(Wait { attempts: retry.attempts(), delay, because: &result });
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    async fn exchange(&self, endpoint: &Endpoint, request: Request<Bytes>) -> Result<Reply, SendError> {
+        let request = reqwest::Request::try_from(request).map_err(|e| SendError::Connect(said(&e)))?;
+        let mut response = self.http.execute(request).await.map_err(failure)?;
+        let answer = Answer::read(endpoint, response.status(), response.headers(), clock::now());
+        let explanation = match answer {
+            Answer::Accepted(_) => Explanation::default(),
+            _ => explanation(&mut response).await,
+        };
+        Ok(Reply { status: response.status(), answer, explanation })
+    }
+}
+
+/// The beginning of the body. The status has already said what matters, so that a body which breaks off is no error.
+async fn explanation(response: &mut reqwest::Response) -> Explanation {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= EXPLANATION_MAX {
+            break;
+        }
+    }
+    Explanation::read(&body)
+}
+
+fn failure(error: reqwest::Error) -> SendError {
+    let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
+    match error.is_connect() {
+        _ if refused => SendError::Endpoint(EndpointError::Address),
+        true => SendError::Connect(said(&error)),
+        false => SendError::Broken(said(&error)),
+    }
+}
+
+/// What the innermost cause says: the outer ones name the URL, which is a secret, or say nothing.
+fn said(error: &reqwest::Error) -> String {
+    sources(error).last().map_or_else(|| "the request failed".to_owned(), ToString::to_string)
+}
+
+fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
+/// A number for the jitter. Without one everybody just waits a little less.
+fn dice() -> u32 {
+    let mut octets = [0; 4];
+    let _ = aws_lc_rs::rand::fill(&mut octets);
+    u32::from_be_bytes(octets)
+}

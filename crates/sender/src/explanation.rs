@@ -1,0 +1,90 @@
+//! What a push service says about a refusal, in a form that may be shown: it comes from a stranger.
+
+use serde::Deserialize;
+
+/// How much of an answer's body is read, in octets.
+pub const EXPLANATION_MAX: usize = 8 * 1024;
+
+/// How much of it is shown, in characters.
+const SHOWN_MAX: usize = 300;
+
+/// The number and the words of an error body, if it has them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explanation {
+    /// `errno` of Mozilla's and Doorbell's error bodies.
+    pub errno: Option<u32>,
+    /// What is wrong, on one line, without control characters. Empty if nothing was said.
+    pub message: String,
+    /// What to do about it, if that was said.
+    pub hint: String,
+}
+
+/// The members that push services use: Mozilla and Doorbell `errno`, `message`, `hint`; Apple `reason`.
+#[derive(Deserialize)]
+struct Wire {
+    errno: Option<u32>,
+    message: Option<String>,
+    hint: Option<String>,
+    reason: Option<String>,
+}
+
+impl Explanation {
+    /// Reads an error body: JSON of a known shape, or plain text. HTML pages of proxies say nothing worth showing.
+    pub fn read(body: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(body.get(..EXPLANATION_MAX).unwrap_or(body));
+        match serde_json::from_str::<Wire>(&text) {
+            Ok(wire) => Self {
+                errno: wire.errno,
+                message: shown(&wire.message.or(wire.reason).unwrap_or_default()),
+                hint: shown(&wire.hint.unwrap_or_default()),
+            },
+            Err(_) if text.trim_start().starts_with('<') => Self::default(),
+            Err(_) => Self { message: shown(&text), ..Self::default() },
+        }
+    }
+}
+
+/// One line, no control characters (a terminal would obey them), not too long.
+fn shown(text: &str) -> String {
+    let clean = |c: char| if c.is_control() { ' ' } else { c };
+    let words: String = text.chars().map(clean).take(SHOWN_MAX * 4).collect();
+    let line = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(SHOWN_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_error_bodies_of_push_services_are_understood() {
+        let ours = br#"{"code":400,"errno":111,"error":"Bad Request","message":"There is no TTL.","hint":"Add one."}"#;
+        let read = Explanation::read(ours);
+        assert_eq!(
+            (read.errno, read.message.as_str(), read.hint.as_str()),
+            (Some(111), "There is no TTL.", "Add one.")
+        );
+        assert_eq!(Explanation::read(br#"{"reason":"BadJwtToken"}"#).message, "BadJwtToken");
+        assert_eq!(
+            Explanation::read(b"push subscription has unsubscribed\n").message,
+            "push subscription has unsubscribed"
+        );
+        assert_eq!(Explanation::read(b" <html><body>502</body></html>"), Explanation::default());
+        assert_eq!(Explanation::read(b""), Explanation::default());
+    }
+
+    #[test]
+    fn nothing_shown_can_drive_a_terminal_or_fill_it() {
+        let hostile = [&b"\x1b[2J\x07 first\nsecond "[..], &[b'x'; 9000]].concat();
+        let shown = Explanation::read(&hostile).message;
+        assert!(shown.starts_with("[2J first second xxx") && shown.chars().count() == SHOWN_MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_makes_it_panic(body: Vec<u8>) {
+            prop_assert!(!Explanation::read(&body).message.contains(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The second look at where a message goes: after the name of the endpoint was resolved (AS-SSRF-1).
+//!
+//! A name that looks public may resolve to a private address, and to another one a second later. Therefore the client
+//! connects to exactly the addresses that were judged here.
+
+use std::sync::Arc;
+
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use thiserror::Error;
+
+use crate::network::AddressPolicy;
+
+/// The system's resolver, behind an [`AddressPolicy`].
+pub(crate) struct Guard {
+    policy: Arc<AddressPolicy>,
+}
+
+/// A name of which no address is permitted.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("the name resolves to addresses that are not allowed")]
+pub(crate) struct AddressRefused;
+
+impl Guard {
+    pub(crate) fn new(policy: Arc<AddressPolicy>) -> Self {
+        Self { policy }
+    }
+}
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let policy = Arc::clone(&self.policy);
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let permitted: Vec<_> = found.filter(|address| policy.permits(address.ip())).collect();
+            if permitted.is_empty() {
+                return Err(AddressRefused.into());
+            }
+            Ok(Box::new(permitted.into_iter()) as Addrs)
+        })
+    }
+}

@@ -1,0 +1,203 @@
+//! Builds the request that sends one message (RFC 8030 s5, RFC 8291 s4, RFC 8292 s3), without sending it.
+
+use bytes::Bytes;
+use doorbell_protocol::ece::aes128gcm::{self, Padding};
+use doorbell_protocol::ece::{EceError, PLAINTEXT_MAX};
+use doorbell_protocol::headers::coding::AES128GCM;
+use doorbell_protocol::headers::topic::{TOPIC, Topic};
+use doorbell_protocol::headers::ttl::{TTL, Ttl};
+use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
+use doorbell_protocol::time::UnixMs;
+use doorbell_protocol::vapid::sign::SigningError;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderValue, Request};
+use thiserror::Error;
+
+use crate::subscription::Subscription;
+use crate::token::Signer;
+
+/// The longest text of a message, in octets (AS-8291-4-4): what fits into the 4096 that every push service takes.
+pub const PAYLOAD_MAX: usize = PLAINTEXT_MAX;
+
+/// How a message is to be delivered. There is no default: how long it is worth keeping only the caller knows, and the
+/// defaults of other libraries (nothing, or four weeks) have surprised many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// For how long the push service keeps trying. Zero: now or never.
+    pub ttl: Ttl,
+    /// How much the message is worth waking a device for; `None` leaves it at normal.
+    pub urgency: Option<Urgency>,
+    /// A newer message with the same topic replaces this one while it waits.
+    pub topic: Option<Topic>,
+    /// Whether its length is hidden.
+    pub padding: Padding,
+}
+
+impl Options {
+    /// A message that is kept for `ttl`, and otherwise usual.
+    pub fn new(ttl: Ttl) -> Self {
+        Self { ttl, urgency: None, topic: None, padding: Padding::None }
+    }
+}
+
+/// Why a request could not be built. Nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// The text does not fit.
+    #[error("the message has {0} octets, and at most {PAYLOAD_MAX} fit")]
+    TooLong(usize),
+    /// The subscription was made with another key, and its push service would refuse ours (RFC 8292 s4.2).
+    #[error("the subscription was made with another application server key")]
+    OtherKey,
+    /// The encryption failed.
+    #[error(transparent)]
+    Encryption(EceError),
+    /// The signature failed.
+    #[error("signing: {0}")]
+    Signing(SigningError),
+}
+
+/// One message, ready to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// To whom.
+    pub subscription: &'a Subscription,
+    /// The text, not yet encrypted.
+    pub payload: &'a [u8],
+    /// How it is to be delivered.
+    pub options: &'a Options,
+    /// Who says so.
+    pub signer: &'a Signer,
+}
+
+/// The request that sends `message` at `now`, encrypted afresh.
+pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, RequestError> {
+    let Message { subscription, payload, options, signer } = *message;
+    if payload.len() > PAYLOAD_MAX {
+        return Err(RequestError::TooLong(payload.len()));
+    }
+    if subscription.application_server_key.is_some_and(|key| key != *signer.public_key()) {
+        return Err(RequestError::OtherKey);
+    }
+    let body = aes128gcm::encrypt(payload, options.padding, &subscription.agent_key, &subscription.auth)
+        .map_err(RequestError::Encryption)?;
+    let authorization = signer.authorization(&subscription.endpoint, now).map_err(RequestError::Signing)?;
+    let mut request = Request::new(Bytes::from(body));
+    *request.method_mut() = http::Method::POST;
+    request.uri_mut().clone_from(subscription.endpoint.uri());
+    let headers = request.headers_mut();
+    headers.insert(TTL, options.ttl.to_value());
+    headers.insert(CONTENT_ENCODING, HeaderValue::from_static(AES128GCM));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(AUTHORIZATION, authorization);
+    if let Some(urgency) = options.urgency {
+        headers.insert(URGENCY, HeaderValue::from_static(urgency.as_str()));
+    }
+    // A topic has no character that a header value could not have.
+    if let Some(topic) = options.topic.as_ref().and_then(|topic| HeaderValue::from_str(topic.as_str()).ok()) {
+        headers.insert(TOPIC, topic);
+    }
+    Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use doorbell_protocol::ece::keys::AgentKeys;
+    use doorbell_protocol::headers::coding::sender_key;
+    use doorbell_protocol::message::ContentHeaders;
+    use doorbell_protocol::vapid::header::Credentials;
+    use doorbell_protocol::vapid::sign::SigningKey;
+    use doorbell_protocol::vapid::verify::verify;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
+
+    struct Setting {
+        agent: AgentKeys,
+        signer: Signer,
+        subscription: Subscription,
+    }
+
+    impl Setting {
+        fn new() -> Self {
+            let agent = AgentKeys::generate().unwrap();
+            let subscription = Subscription {
+                endpoint: Endpoint::parse("https://push.example.net/p/x?y").unwrap(),
+                agent_key: *agent.public_key(),
+                auth: agent.auth_secret().clone(),
+                expires_at: None,
+                application_server_key: None,
+            };
+            Self { agent, signer: Signer::new(SigningKey::generate().unwrap(), None), subscription }
+        }
+
+        fn build(&self, payload: &[u8], options: &Options) -> Result<Request<Bytes>, RequestError> {
+            build(&Message { subscription: &self.subscription, payload, options, signer: &self.signer }, NOW)
+        }
+    }
+
+    fn minute() -> Options {
+        Options::new(Ttl::from_secs(60))
+    }
+
+    #[test]
+    fn a_request_has_a_ttl_one_coding_and_a_token_for_the_origin_as_8030_5_2_1_as_8291_4_3_as_8292_2_1() {
+        let setting = Setting::new();
+        let request = setting.build(b"ding", &minute()).unwrap();
+        assert_eq!(request.method(), "POST");
+        assert_eq!(request.uri(), "https://push.example.net/p/x?y");
+        let headers = request.headers();
+        assert_eq!(headers["ttl"], "60");
+        assert_eq!(headers.get_all("content-encoding").iter().collect::<Vec<_>>(), ["aes128gcm"]);
+        assert!(!headers.contains_key("urgency") && !headers.contains_key("topic"));
+        let credentials = Credentials::parse(headers).unwrap().unwrap();
+        verify(&credentials, &["https://push.example.net"], NOW).unwrap();
+        assert_eq!(aes128gcm::decrypt(&setting.agent, request.body()).unwrap(), b"ding");
+    }
+
+    #[test]
+    fn urgency_and_topic_appear_once_as_8030_5_3_1_as_8030_5_4_1() {
+        let options = Options { urgency: Some(Urgency::High), topic: Some("score-1".parse().unwrap()), ..minute() };
+        let request = Setting::new().build(b"", &options).unwrap();
+        assert_eq!(request.headers().get_all("urgency").iter().collect::<Vec<_>>(), ["high"]);
+        assert_eq!(request.headers().get_all("topic").iter().collect::<Vec<_>>(), ["score-1"]);
+    }
+
+    #[test]
+    fn the_largest_payload_makes_4096_octets_and_one_more_is_refused_as_8291_4_4() {
+        let setting = Setting::new();
+        let body = setting.build(&[b'x'; PAYLOAD_MAX], &minute()).unwrap().into_body();
+        assert_eq!(body.len(), 4096);
+        let refused = setting.build(&[b'x'; PAYLOAD_MAX + 1], &minute());
+        assert_eq!(refused.map(|_| ()), Err(RequestError::TooLong(PAYLOAD_MAX + 1)));
+    }
+
+    #[test]
+    fn padding_makes_lengths_equal_as_8291_7_2() {
+        let setting = Setting::new();
+        let options = Options { padding: Padding::To(512), ..minute() };
+        let length = |text: &[u8]| setting.build(text, &options).unwrap().into_body().len();
+        assert_eq!(length(b"yes"), length(b"certainly not"));
+    }
+
+    #[test]
+    fn the_signing_key_never_encrypts_as_8292_3_2_1() {
+        let setting = Setting::new();
+        let (head, body) = setting.build(b"ding", &minute()).unwrap().into_parts();
+        let content = ContentHeaders::from_headers(&head.headers).unwrap();
+        let ecdh = sender_key(&content, &body).unwrap();
+        assert_ne!(ecdh, *setting.signer.public_key().as_bytes());
+        let again = setting.build(b"ding", &minute()).unwrap().into_body();
+        assert_ne!(sender_key(&content, &again).unwrap(), ecdh, "a fresh key per message (AS-8291-4-2)");
+    }
+
+    #[test]
+    fn a_subscription_made_with_another_key_is_not_sent_to_as_8292_4_2_1() {
+        let mut setting = Setting::new();
+        setting.subscription.application_server_key = Some(*setting.signer.public_key());
+        assert!(setting.build(b"", &minute()).is_ok());
+        setting.subscription.application_server_key = Some(*setting.agent.public_key());
+        assert_eq!(setting.build(b"", &minute()).map(|_| ()), Err(RequestError::OtherKey));
+    }
+}

@@ -1,0 +1,40 @@
+//! Whom the client believes: the system's certificate authorities, and those that were given.
+
+use std::sync::Arc;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::error::ClientError;
+
+/// HTTP/2 where there is a choice (RFC 9113 s3.2).
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// TLS with the roots of the system and the certificates in the PEM text `extra_ca`.
+pub(crate) fn config(extra_ca: &[u8]) -> Result<ClientConfig, ClientError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| ClientError::Setup(e.to_string()))?
+        .with_root_certificates(roots(extra_ca)?)
+        .with_no_client_auth();
+    config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
+    Ok(config)
+}
+
+fn roots(extra_ca: &[u8]) -> Result<RootCertStore, ClientError> {
+    let mut roots = RootCertStore::empty();
+    // Systems have odd certificates among their roots; one that cannot be read is one that is not trusted.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let unreadable = |e: &dyn std::fmt::Display| ClientError::Ca(e.to_string());
+    let before = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(extra_ca) {
+        roots.add(certificate.map_err(|e| unreadable(&e))?).map_err(|e| unreadable(&e))?;
+    }
+    match roots.len() {
+        0 => Err(ClientError::NoRoots),
+        n if n == before && !extra_ca.is_empty() => Err(unreadable(&"there is none in the file")),
+        _ => Ok(roots),
+    }
+}
