@@ -19,9 +19,6 @@ use crate::{
 /// until then the next messages use them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
-/// Pages that one sweep gives back.
-const VACUUM_PAGES: u32 = 256;
-
 /// Why a write was not carried out.
 pub(super) enum Trouble {
     /// This write only.
@@ -206,7 +203,10 @@ impl<'a> Batch<'a> {
         let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
         let (free, all) = (pragma("freelist_count")?, pragma("page_count")?);
         if u64::from(free) * PAGE_BYTES > FREE_BYTES_KEPT && free > all / 4 {
-            self.conn.execute_batch(&format!("PRAGMA incremental_vacuum({VACUUM_PAGES})"))?;
+            // One step gives back one page.
+            let mut vacuum = self.conn.prepare_cached(sql::GIVE_BACK_PAGES)?;
+            let mut steps = vacuum.query([])?;
+            while steps.next()?.is_some() {}
         }
         Ok(())
     }

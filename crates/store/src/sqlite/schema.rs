@@ -21,11 +21,7 @@ pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), OpenErro
 
 /// Whether the file is empty; an error if it is neither that nor a store that this version can read.
 fn recognise(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
-    let header = read_header(conn);
-    let (application, format, tables) = header.map_err(|e| match e.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.into() },
-        _ => engine(path, &e),
-    })?;
+    let (application, format, tables) = read_header(conn).map_err(|e| engine(path, &e))?;
     if application == 0 && format == 0 && tables == 0 {
         return Ok(true);
     }
@@ -79,9 +75,12 @@ fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// An error of the engine about `path`.
+/// What an error of the engine means for the operator.
 pub(super) fn engine(path: &Path, error: &rusqlite::Error) -> OpenError {
-    OpenError::Engine { path: path.into(), reason: error.to_string() }
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.into() },
+        _ => OpenError::Engine { path: path.into(), reason: error.to_string() },
+    }
 }
 
 #[cfg(test)]

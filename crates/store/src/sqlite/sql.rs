@@ -34,6 +34,9 @@ pub(super) const SWEEP: &str = "DELETE FROM message WHERE id IN (SELECT id FROM 
     WHERE expires_at / 600000 < ?1 ORDER BY expires_at / 600000, id LIMIT ?2) RETURNING agent, size";
 pub(super) const SWEEP_MORE: &str = "SELECT EXISTS (SELECT 1 FROM message WHERE expires_at / 600000 < ?1)";
 
+/// One sweep gives back a MiB at most.
+pub(super) const GIVE_BACK_PAGES: &str = "PRAGMA incremental_vacuum(256)";
+
 pub(super) const PENDING: &str = "SELECT id, subscription, urgency, expires_at, size FROM message \
     WHERE agent = ?1 AND id > ?2 AND expires_at > ?3 ORDER BY id LIMIT ?4";
 pub(super) const MESSAGE: &str = "SELECT id, subscription, urgency, expires_at, headers, body FROM message \

@@ -1,0 +1,116 @@
+//! The test bed: a store with two agents, and short words for what tests do with it.
+
+use std::path::Path;
+
+use bytes::Bytes;
+use doorbell_protocol::{
+    headers::{topic::Topic, urgency::Urgency},
+    id::{AgentId, MessageId, SubscriptionId},
+    time::UnixMs,
+};
+use doorbell_store::{Limits, NewMessage, Store, Subscription};
+use tempfile::TempDir;
+
+/// Two agents; the first has two subscriptions.
+pub(crate) const ALICE: AgentId = AgentId::from_raw(1);
+pub(crate) const BOB: AgentId = AgentId::from_raw(2);
+pub(crate) const ALICE_NEWS: SubscriptionId = SubscriptionId::from_raw(11);
+pub(crate) const ALICE_CHAT: SubscriptionId = SubscriptionId::from_raw(12);
+pub(crate) const BOB_NEWS: SubscriptionId = SubscriptionId::from_raw(21);
+
+const NOON_MS: i64 = 1_800_000_000_000;
+
+/// The present in tests.
+pub(crate) const NOON: UnixMs = UnixMs::from_millis(NOON_MS);
+
+/// So many minutes after noon.
+pub(crate) const fn minutes(n: i64) -> UnixMs {
+    UnixMs::from_millis(NOON_MS + n * 60_000)
+}
+
+/// How a case opens its bed.
+pub(crate) type Open = fn(Limits) -> Bed;
+
+pub(crate) struct Bed {
+    pub(crate) store: Store,
+    /// Where it is, if it is anywhere. It must outlive the store.
+    _dir: Option<TempDir>,
+}
+
+impl Bed {
+    pub(crate) fn memory(limits: Limits) -> Self {
+        Self { store: Store::open_memory(limits).unwrap(), _dir: None }
+    }
+
+    pub(crate) fn sqlite(limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { store: open(dir.path(), limits), _dir: Some(dir) }
+    }
+
+    /// Makes the two agents and their subscriptions.
+    pub(crate) async fn furnish(self) -> Self {
+        furnish(&self.store).await;
+        self
+    }
+
+    /// The ids of what waits for an agent.
+    pub(crate) async fn waiting(&self, agent: AgentId, now: UnixMs) -> Vec<i64> {
+        waiting(&self.store, agent, now).await
+    }
+}
+
+pub(crate) fn open(dir: &Path, limits: Limits) -> Store {
+    Store::open_sqlite(dir, limits).unwrap()
+}
+
+pub(crate) async fn furnish(store: &Store) {
+    for agent in [ALICE, BOB] {
+        store.create_agent(agent, NOON).await.unwrap();
+    }
+    for (id, agent) in [(ALICE_NEWS, ALICE), (ALICE_CHAT, ALICE), (BOB_NEWS, BOB)] {
+        store.create_subscription(subscription(id, agent)).await.unwrap();
+    }
+}
+
+pub(crate) async fn waiting(store: &Store, agent: AgentId, now: UnixMs) -> Vec<i64> {
+    let page = store.pending(agent, None, 1_000, now).await.unwrap();
+    assert!(!page.more);
+    page.entries.iter().map(|entry| entry.id.raw()).collect()
+}
+
+pub(crate) fn subscription(id: SubscriptionId, agent: AgentId) -> Subscription {
+    Subscription { id, agent, vapid_key: None, created: NOON }
+}
+
+pub(crate) fn id(raw: i64) -> MessageId {
+    MessageId::from_raw(raw)
+}
+
+pub(crate) fn topic(text: &str) -> Option<Topic> {
+    Some(text.parse().unwrap())
+}
+
+/// A message of one octet to Alice's news that expires an hour after noon.
+pub(crate) fn news(raw: i64) -> NewMessage {
+    NewMessage {
+        id: id(raw),
+        agent: ALICE,
+        subscription: ALICE_NEWS,
+        now: NOON,
+        expires_at: minutes(60),
+        topic: None,
+        urgency: Urgency::Normal,
+        headers: Vec::new(),
+        body: Bytes::from_static(b"."),
+    }
+}
+
+/// The same to Alice's chat.
+pub(crate) fn chat(raw: i64) -> NewMessage {
+    NewMessage { subscription: ALICE_CHAT, ..news(raw) }
+}
+
+/// The same to Bob.
+pub(crate) fn to_bob(raw: i64) -> NewMessage {
+    NewMessage { agent: BOB, subscription: BOB_NEWS, ..news(raw) }
+}

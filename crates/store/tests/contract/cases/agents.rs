@@ -1,0 +1,87 @@
+//! Agents and subscriptions: made once, read back, removed with what hangs on them.
+
+use doorbell_protocol::id::{AgentId, SubscriptionId};
+use doorbell_store::{Erased, Limits, StoreError, Subscription};
+
+use crate::bed::*;
+
+pub(crate) async fn what_was_made_can_be_read(open: Open) {
+    let Bed { store, .. } = open(Limits::default()).furnish().await;
+    let id = SubscriptionId::from_raw(13);
+    let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(id, ALICE) };
+    store.create_subscription(restricted.clone()).await.unwrap();
+
+    assert_eq!(store.agent_exists(ALICE).await, Ok(true));
+    assert_eq!(store.subscription(id).await, Ok(Some(restricted.clone())));
+    let all = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE), restricted];
+    assert_eq!(store.subscriptions_of(ALICE).await, Ok(all));
+}
+
+pub(crate) async fn what_was_not_made_is_not_there(open: Open) {
+    let Bed { store, .. } = open(Limits::default());
+    assert_eq!(store.agent_exists(ALICE).await, Ok(false));
+    assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
+    assert_eq!(store.subscriptions_of(ALICE).await, Ok(vec![]));
+    assert_eq!(store.delete_agent(ALICE).await, Ok(Erased { existed: false }));
+    assert_eq!(store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: false }));
+    assert_eq!(store.erase(id(1), ALICE).await, Ok(Erased { existed: false }));
+}
+
+pub(crate) async fn an_id_is_given_once(open: Open) {
+    let Bed { store, .. } = open(Limits::default()).furnish().await;
+    assert_eq!(store.create_agent(ALICE, NOON).await, Err(StoreError::IdTaken));
+    let again = Subscription { vapid_key: Some([4; 65]), ..subscription(ALICE_NEWS, BOB) };
+    assert_eq!(store.create_subscription(again).await, Err(StoreError::IdTaken));
+    assert_eq!(store.subscription(ALICE_NEWS).await, Ok(Some(subscription(ALICE_NEWS, ALICE))));
+}
+
+pub(crate) async fn a_subscription_needs_its_agent(open: Open) {
+    let Bed { store, .. } = open(Limits::default());
+    let orphan = subscription(ALICE_NEWS, ALICE);
+    assert_eq!(store.create_subscription(orphan).await, Err(StoreError::NoAgent));
+    assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
+}
+
+pub(crate) async fn an_agent_has_a_bounded_number_of_subscriptions(open: Open) {
+    let Bed { store, .. } = open(Limits { subscriptions_per_agent_max: 2, ..Limits::default() }).furnish().await;
+    let third = subscription(SubscriptionId::from_raw(13), ALICE);
+    assert_eq!(store.create_subscription(third.clone()).await, Err(StoreError::TooManySubscriptions));
+    store.delete_subscription(ALICE, ALICE_CHAT).await.unwrap();
+    assert_eq!(store.create_subscription(third).await, Ok(()));
+}
+
+pub(crate) async fn a_subscription_is_removed_by_its_agent_only(open: Open) {
+    let bed = open(Limits::default()).furnish().await;
+    bed.store.append(news(101)).await.unwrap();
+    assert_eq!(bed.store.delete_subscription(BOB, ALICE_NEWS).await, Ok(Erased { existed: false }));
+    assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
+}
+
+pub(crate) async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_ps_8030_7_3_4(open: Open) {
+    let bed = open(Limits::default()).furnish().await;
+    for message in [news(101), chat(102), news(103), to_bob(104)] {
+        bed.store.append(message).await.unwrap();
+    }
+    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: true }));
+    assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
+    assert_eq!(bed.waiting(ALICE, NOON).await, [102]);
+    assert_eq!(bed.waiting(BOB, NOON).await, [104]);
+    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
+    assert_eq!(bed.store.append(news(105)).await, Err(StoreError::NoSubscription));
+    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: false }));
+}
+
+pub(crate) async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3(open: Open) {
+    let bed = open(Limits::default()).furnish().await;
+    for message in [news(101), chat(102), to_bob(103)] {
+        bed.store.append(message).await.unwrap();
+    }
+    assert_eq!(bed.store.delete_agent(ALICE).await, Ok(Erased { existed: true }));
+    assert_eq!(bed.store.agent_exists(ALICE).await, Ok(false));
+    assert_eq!(bed.store.subscriptions_of(ALICE).await, Ok(vec![]));
+    assert_eq!(bed.store.subscription(ALICE_CHAT).await, Ok(None));
+    assert!(bed.waiting(ALICE, NOON).await.is_empty());
+    assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![None, None]));
+    assert_eq!(bed.waiting(BOB, NOON).await, [103]);
+    assert_eq!(bed.store.delete_agent(AgentId::from_raw(3)).await, Ok(Erased { existed: false }));
+}

@@ -1,0 +1,102 @@
+//! Quota: a bound on what one agent's messages take, and a clear refusal at the bound.
+
+use bytes::Bytes;
+use doorbell_store::{Appended, Limits, NewMessage, StoreError};
+
+use crate::bed::*;
+
+const TWO_MESSAGES: fn() -> Limits = || Limits { messages_per_agent_max: 2, ..Limits::default() };
+const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None });
+
+fn of_bytes(message: NewMessage, n: usize) -> NewMessage {
+    NewMessage { body: Bytes::from(vec![0; n]), ..message }
+}
+
+pub(crate) async fn a_full_agent_is_refused_and_keeps_what_it_has(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    assert_eq!(bed.store.append(news(101)).await, KEPT);
+    assert_eq!(bed.store.append(chat(102)).await, KEPT);
+    let refusal = Err(StoreError::QuotaExceeded { messages: 2, bytes: 2 });
+    assert_eq!(bed.store.append(news(103)).await, refusal);
+    assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
+}
+
+pub(crate) async fn octets_count_as_well_as_messages(open: Open) {
+    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
+    let with_headers = NewMessage { headers: vec![0; 4], ..of_bytes(news(101), 4) };
+    assert_eq!(bed.store.append(with_headers).await, KEPT);
+    let refusal = Err(StoreError::QuotaExceeded { messages: 1, bytes: 8 });
+    assert_eq!(bed.store.append(of_bytes(news(102), 3)).await, refusal);
+    assert_eq!(bed.store.append(of_bytes(news(102), 2)).await, KEPT);
+}
+
+pub(crate) async fn erasing_makes_room(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    for raw in 101..110 {
+        assert_eq!(bed.store.append(news(raw)).await, KEPT);
+        bed.store.erase(id(raw - 1), ALICE).await.unwrap();
+    }
+    assert_eq!(bed.waiting(ALICE, NOON).await, [109]);
+}
+
+pub(crate) async fn what_has_expired_makes_room(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(101) }).await, KEPT);
+    assert_eq!(bed.store.append(NewMessage { expires_at: minutes(2), ..news(102) }).await, KEPT);
+    assert!(bed.store.append(news(103)).await.is_err());
+    assert_eq!(bed.store.append(NewMessage { now: minutes(1), ..news(103) }).await, KEPT);
+    assert!(bed.store.append(NewMessage { now: minutes(1), ..news(104) }).await.is_err());
+    assert_eq!(bed.store.append(NewMessage { now: minutes(2), ..news(104) }).await, KEPT);
+    assert_eq!(bed.waiting(ALICE, minutes(2)).await, [103, 104]);
+}
+
+pub(crate) async fn a_removed_subscription_makes_room(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    assert_eq!(bed.store.append(chat(101)).await, KEPT);
+    assert_eq!(bed.store.append(news(102)).await, KEPT);
+    bed.store.delete_subscription(ALICE, ALICE_CHAT).await.unwrap();
+    assert_eq!(bed.store.append(news(103)).await, KEPT);
+    assert!(bed.store.append(news(104)).await.is_err());
+}
+
+pub(crate) async fn a_sweep_makes_room(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    for raw in [101, 102] {
+        assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(raw) }).await, KEPT);
+    }
+    bed.store.sweep(minutes(20), 10).await.unwrap();
+    // At noon's time these two would not have expired: it is the sweep that made the room.
+    assert_eq!(bed.store.append(news(103)).await, KEPT);
+    assert_eq!(bed.store.append(news(104)).await, KEPT);
+    assert!(bed.store.append(news(105)).await.is_err());
+}
+
+pub(crate) async fn a_replaced_message_makes_room_for_its_successor(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await, KEPT);
+    assert_eq!(bed.store.append(news(102)).await, KEPT);
+    let successor = NewMessage { topic: topic("t"), ..news(103) };
+    assert_eq!(bed.store.append(successor).await, Ok(Appended { replaced: Some(id(101)) }));
+    assert!(bed.store.append(news(104)).await.is_err());
+}
+
+pub(crate) async fn a_refused_replacement_leaves_the_old_message(open: Open) {
+    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
+    assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..of_bytes(news(101), 5) }).await, KEPT);
+    assert_eq!(bed.store.append(of_bytes(news(102), 5)).await, KEPT);
+    let too_big = NewMessage { topic: topic("t"), ..of_bytes(news(103), 6) };
+    assert_eq!(bed.store.append(too_big).await, Err(StoreError::QuotaExceeded { messages: 2, bytes: 10 }));
+    assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
+}
+
+pub(crate) async fn one_full_agent_does_not_touch_another(open: Open) {
+    let bed = open(TWO_MESSAGES()).furnish().await;
+    let writes: Vec<_> = (101..200).map(|raw| (bed.store.append(news(raw)), raw)).collect();
+    let bobs = bed.store.append(to_bob(900));
+    let mut kept = 0;
+    for (write, _) in writes {
+        kept += usize::from(write.await.is_ok());
+    }
+    assert_eq!(kept, 2);
+    assert_eq!(bobs.await, KEPT);
+}

@@ -1,0 +1,147 @@
+//! Crashes: a child process is killed in the middle of its work, and what it had acknowledged must be there.
+
+mod child;
+
+use std::{
+    collections::HashMap,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_store::{Limits, OpenError, Store};
+
+use crate::bed::*;
+use child::{AGENTS, Report, agent, limits, topics_of};
+
+const ROUNDS: usize = 8;
+
+/// This test's binary again, to run the test called `child` in `dir`.
+fn spawn(child: &str, dir: &Path) -> Child {
+    let exe = std::env::current_exe().unwrap();
+    let mut command = Command::new(exe);
+    command.args(["--exact", child, "--ignored", "--nocapture"]).env(child::DIR, dir);
+    command.stdout(Stdio::piped()).spawn().unwrap()
+}
+
+/// Reads what the child reports: `kill_after` reports, then what was still on its way when it was killed.
+fn reports(child: &mut Child, kill_after: usize) -> Vec<Report> {
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    let mut reports = Vec::new();
+    let mut line = String::new();
+    while lines.read_line(&mut line).unwrap() > 0 {
+        // A line without its end was cut by the kill.
+        if line.ends_with('\n') {
+            reports.extend(Report::parse(&line));
+        }
+        line.clear();
+        if reports.len() == kill_after {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    reports
+}
+
+/// How many reports to let pass before the kill, different in each round.
+fn moment_of(round: usize) -> usize {
+    let seed = u64::from(std::process::id()) ^ (round as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    100 + usize::try_from((seed ^ (seed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 54).unwrap() * 2
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_before_a_kill_is_there_afterwards_ps_8030_5_2_and_5_4_8() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut acknowledged = Vec::new();
+    for round in 0..ROUNDS {
+        let mut child = spawn("crash::child::child_that_writes", dir.path());
+        let moment = moment_of(round);
+        let new = reports(&mut child, moment);
+        assert!(new.len() >= moment, "round {round}: the child ended by itself after {} reports", new.len());
+        acknowledged.extend(new);
+        check(dir.path(), &acknowledged).await;
+    }
+    println!("{ROUNDS} kills, {} acknowledged writes, none lost", acknowledged.len());
+}
+
+/// Opens what the child left and holds it against its reports.
+async fn check(dir: &Path, acknowledged: &[Report]) {
+    let store = open(dir, limits());
+    let mut last_of_topic = HashMap::new();
+    for report in acknowledged {
+        match *report {
+            Report::Kept { id } => assert!(is_there(&store, id).await, "{id:?} was acknowledged and is lost"),
+            Report::Erased { id } => assert!(!is_there(&store, id).await, "{id:?} was erased and is back"),
+            Report::OnTopic { id, subscription } => {
+                let last = last_of_topic.entry(subscription).or_insert(id);
+                *last = id.max(*last);
+            }
+        }
+    }
+    for n in 0..AGENTS {
+        check_topics(&store, n, &last_of_topic).await;
+    }
+    store.close().await.unwrap();
+}
+
+/// Each topic has exactly one survivor: the last that was acknowledged, or one after it.
+async fn check_topics(store: &Store, n: i64, last_of_topic: &HashMap<SubscriptionId, MessageId>) {
+    let mut survivors: HashMap<SubscriptionId, Vec<MessageId>> = HashMap::new();
+    let mut after = None;
+    loop {
+        let page = store.pending(agent(n), after, 1_000, NOON).await.unwrap();
+        for entry in page.entries.iter().filter(|entry| topics_of(n) == entry.subscription) {
+            survivors.entry(entry.subscription).or_default().push(entry.id);
+        }
+        after = page.entries.last().map(|entry| entry.id);
+        if !page.more {
+            break;
+        }
+    }
+    if let Some(last) = last_of_topic.get(&topics_of(n)) {
+        let survivors = &survivors[&topics_of(n)];
+        assert_eq!(survivors.len(), 1, "a topic has one message");
+        assert!(survivors[0] >= *last, "a topic went back to an older message");
+    }
+}
+
+async fn is_there(store: &Store, id: MessageId) -> bool {
+    store.messages(vec![id], NOON).await.unwrap()[0].is_some()
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_store_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = spawn("crash::child::child_that_writes", dir.path());
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| Report::parse(&line.unwrap()).is_some()), "the child never began");
+
+    let refusal = Store::open_sqlite(dir.path(), Limits::default()).map(|_| ()).unwrap_err();
+    assert!(matches!(refusal, OpenError::InUse { pid: Some(pid), .. } if pid == child.id()), "{refusal}");
+    let text = refusal.to_string();
+    assert!(text.contains(&format!("(pid {})", child.id())) && text.contains("stop that one first"), "{text}");
+
+    child.kill().unwrap();
+    child.wait().unwrap();
+    open(dir.path(), limits());
+}
+
+/// A limit on the size of files makes the log's write fail in the middle of a commit, as a failing disk would.
+#[tokio::test]
+async fn a_commit_that_the_disk_refuses_is_never_answered_ok_and_stops_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let exe = std::env::current_exe().unwrap();
+    let mut child = Command::new("sh")
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 3000; exec "$0" "$@""#])
+        .arg(exe)
+        .args(["--exact", "crash::child::child_on_a_failing_disk", "--ignored", "--nocapture"])
+        .env(child::DIR, dir.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let acknowledged = reports(&mut child, usize::MAX);
+    assert!(child.wait().unwrap().success(), "the child saw something else than a store that stops");
+    assert!(!acknowledged.is_empty());
+    check(dir.path(), &acknowledged).await;
+}

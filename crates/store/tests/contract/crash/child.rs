@@ -1,0 +1,149 @@
+//! The child's side of the crash tests: it writes, and reports each write once it was acknowledged.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_store::{Limits, NewMessage, Store, StoreError};
+
+use crate::bed::*;
+
+/// Where the child finds its store.
+pub(crate) const DIR: &str = "DOORBELL_CRASH_DIR";
+
+/// Agents, each with a task that writes to it.
+pub(crate) const AGENTS: i64 = 32;
+
+pub(crate) fn agent(n: i64) -> AgentId {
+    AgentId::from_raw(1_000 + n)
+}
+
+/// The subscription for messages that stay.
+fn plain_of(n: i64) -> SubscriptionId {
+    SubscriptionId::from_raw(2_000 + n)
+}
+
+/// The subscription for messages of one topic.
+pub(crate) fn topics_of(n: i64) -> SubscriptionId {
+    SubscriptionId::from_raw(3_000 + n)
+}
+
+pub(crate) fn limits() -> Limits {
+    Limits { messages_per_agent_max: 1_000_000, bytes_per_agent_max: 1 << 40, ..Limits::default() }
+}
+
+/// A write that was acknowledged.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Report {
+    /// A message that stays.
+    Kept { id: MessageId },
+    /// A message with a topic.
+    OnTopic { id: MessageId, subscription: SubscriptionId },
+    /// A message that was kept and then erased.
+    Erased { id: MessageId },
+}
+
+impl Report {
+    /// One `write(2)` for each line, so that lines do not mix.
+    fn print(self) {
+        match self {
+            Self::Kept { id } => println!("kept {} 0", id.raw()),
+            Self::OnTopic { id, subscription } => println!("topic {} {}", id.raw(), subscription.raw()),
+            Self::Erased { id } => println!("erased {} 0", id.raw()),
+        }
+    }
+
+    /// `None` for the test harness's own lines.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let (kind, id, subscription) = (words.next()?, words.next()?.parse(), words.next()?.parse());
+        let id = MessageId::from_raw(id.ok()?);
+        match kind {
+            "kept" => Some(Self::Kept { id }),
+            "topic" => Some(Self::OnTopic { id, subscription: SubscriptionId::from_raw(subscription.ok()?) }),
+            "erased" => Some(Self::Erased { id }),
+            _ => None,
+        }
+    }
+}
+
+fn open_as_child() -> Store {
+    let dir = PathBuf::from(std::env::var_os(DIR).expect("only run by the tests of the parent"));
+    open(&dir, limits())
+}
+
+/// Runs one task for each agent until all of them have ended with an error.
+async fn write_until_it_fails(store: &Store) -> Vec<StoreError> {
+    for n in 0..AGENTS {
+        // In later rounds they exist already.
+        let _ = store.create_agent(agent(n), NOON).await;
+        let _ = store.create_subscription(subscription(plain_of(n), agent(n))).await;
+        let _ = store.create_subscription(subscription(topics_of(n), agent(n))).await;
+    }
+    let next_id = Arc::new(AtomicI64::new(store.greatest_id().max(10_000)));
+    let tasks: Vec<_> = (0..AGENTS).map(|n| tokio::spawn(write_to(store.clone(), n, Arc::clone(&next_id)))).collect();
+    let mut errors = Vec::new();
+    for task in tasks {
+        errors.push(task.await.unwrap().unwrap_err());
+    }
+    errors
+}
+
+async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), StoreError> {
+    let message = |subscription, topic, len| NewMessage {
+        id: id(next_id.fetch_add(1, Ordering::Relaxed) + 1),
+        agent: agent(n),
+        subscription,
+        topic,
+        body: Bytes::from(vec![7; len]),
+        ..news(0)
+    };
+    loop {
+        let kept = message(plain_of(n), None, 700);
+        let id = kept.id;
+        store.append(kept).await?;
+        Report::Kept { id }.print();
+
+        let on_topic = message(topics_of(n), topic("score"), 3_000);
+        let id = on_topic.id;
+        store.append(on_topic).await?;
+        Report::OnTopic { id, subscription: topics_of(n) }.print();
+
+        let passing = message(plain_of(n), None, 20);
+        let id = passing.id;
+        store.append(passing).await?;
+        store.erase(id, agent(n)).await?;
+        Report::Erased { id }.print();
+    }
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("this should have come by now")
+}
+
+#[tokio::test]
+#[ignore = "the child of a crash test"]
+async fn child_that_writes() {
+    let store = open_as_child();
+    write_until_it_fails(&store).await;
+}
+
+#[tokio::test]
+#[ignore = "the child of a crash test"]
+async fn child_on_a_failing_disk() {
+    let store = open_as_child();
+    let errors = write_until_it_fails(&store).await;
+    assert!(errors.contains(&StoreError::Unknown), "{errors:?}");
+    assert!(errors.iter().all(|e| matches!(e, StoreError::Unknown | StoreError::Unavailable)), "{errors:?}");
+    let failure = soon(store.failed()).await;
+    assert!(failure.to_string().contains("disk I/O error"), "{failure}");
+    assert_eq!(soon(store.append(news(1))).await, Err(StoreError::Unavailable));
+}

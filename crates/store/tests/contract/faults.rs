@@ -1,0 +1,119 @@
+//! Faults: a commit that fails never answers `Ok`, and after one of unknown outcome the store stops.
+
+use std::{future::Future, time::Duration};
+
+use doorbell_store::{Appended, Erased, Limits, Store, StoreError};
+use tokio::time::timeout;
+
+use crate::{
+    bed::*,
+    front::{Order, Puppeteer},
+};
+
+const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None });
+
+async fn furnished() -> (Store, Puppeteer) {
+    let (store, puppeteer) = Puppeteer::start(Limits::default());
+    puppeteer.let_through(furnish(&store)).await;
+    (store, puppeteer)
+}
+
+/// What must come soon, or the test fails rather than hang.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(20), future).await.expect("this should have come by now")
+}
+
+#[tokio::test]
+async fn a_commit_of_unknown_outcome_answers_unknown_to_all_and_stops_the_store() {
+    for lost in [Order::LoseAnswer, Order::LoseBatch] {
+        let (store, puppeteer) = furnished().await;
+        let first = store.append(news(101));
+        puppeteer.next_batch();
+        let batch: Vec<_> = (102..110).map(|raw| store.append(news(raw))).collect();
+        puppeteer.order(Order::Commit);
+        assert_eq!(soon(first).await, KEPT);
+        puppeteer.next_batch();
+        let behind = store.append(news(200));
+        puppeteer.order(lost);
+
+        for answer in batch {
+            assert_eq!(soon(answer).await, Err(StoreError::Unknown));
+        }
+        assert_eq!(soon(store.append(news(201))).await, Err(StoreError::Unavailable), "it takes no writes any more");
+        assert_eq!(soon(behind).await, Err(StoreError::Unavailable), "it was not begun");
+        assert_eq!(soon(store.failed()).await.to_string(), "the store has stopped: fsync failed");
+        assert!(soon(store.close()).await.is_err());
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_was_rolled_back_is_unavailable_and_later_ones_succeed() {
+    let (store, puppeteer) = furnished().await;
+    let refused = store.append(news(101));
+    puppeteer.next_batch();
+    puppeteer.order(Order::RollBack);
+    assert_eq!(soon(refused).await, Err(StoreError::Unavailable));
+
+    let later = store.append(news(101));
+    puppeteer.next_batch();
+    puppeteer.order(Order::Commit);
+    assert_eq!(soon(later).await, KEPT);
+}
+
+#[tokio::test]
+async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
+    let (store, puppeteer) = furnished().await;
+    let first = store.append(news(101));
+    puppeteer.next_batch();
+    let (erased, appended, swept) = (store.erase(id(101), ALICE), store.append(news(102)), store.sweep(NOON, 10));
+    puppeteer.order(Order::Commit);
+    assert_eq!(soon(first).await, KEPT);
+    assert_eq!(puppeteer.next_batch().len(), 3);
+    puppeteer.order(Order::RollBack);
+    assert_eq!(puppeteer.next_batch().len(), 2, "tried once more without the append");
+    puppeteer.order(Order::Commit);
+    assert_eq!(soon(appended).await, Err(StoreError::Unavailable));
+    assert_eq!(soon(erased).await, Ok(Erased { existed: true }));
+    assert!(soon(swept).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_failed_housekeeping_stops_the_store_after_the_answers() {
+    let (store, puppeteer) = furnished().await;
+    let committed = store.append(news(101));
+    puppeteer.next_batch();
+    puppeteer.order(Order::CommitThenBreak);
+    assert_eq!(soon(committed).await, KEPT);
+    assert_eq!(soon(store.failed()).await.to_string(), "the store has stopped: the checkpoint failed");
+    assert_eq!(soon(store.append(news(102))).await, Err(StoreError::Unavailable));
+}
+
+#[tokio::test]
+async fn an_engine_that_panics_leaves_nobody_waiting() {
+    let (store, puppeteer) = furnished().await;
+    let under_way = store.append(news(101));
+    puppeteer.next_batch();
+    let behind = store.append(news(102));
+    puppeteer.order(Order::Panic);
+    assert_eq!(soon(under_way).await, Err(StoreError::Unknown));
+    assert!(soon(behind).await.is_err());
+    soon(store.failed()).await;
+    assert_eq!(soon(store.append(news(103))).await, Err(StoreError::Unavailable));
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_unavailable_and_the_next_one_succeeds() {
+    let (store, puppeteer) = furnished().await;
+    puppeteer.break_a_read();
+    assert_eq!(soon(store.agent_exists(ALICE)).await, Err(StoreError::Unavailable));
+    puppeteer.release_reads(1);
+    assert_eq!(soon(store.agent_exists(ALICE)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_sound_store_never_reports_a_failure() {
+    let bed = Bed::memory(Limits::default()).furnish().await;
+    let failed = bed.store.failed();
+    assert_eq!(soon(bed.store.close()).await, Ok(()));
+    assert!(timeout(Duration::ZERO, failed).await.is_err(), "an orderly end is not a failure");
+}

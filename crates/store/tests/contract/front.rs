@@ -1,0 +1,131 @@
+//! The group-commit front: what shares a commit, what is refused, and how a store ends.
+
+mod puppet;
+
+use bytes::Bytes;
+use doorbell_store::{Appended, Limits, NewMessage, REMOVAL_COST_BYTES, Store, StoreError};
+
+use crate::bed::*;
+pub(crate) use puppet::{Order, Puppeteer};
+
+const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None });
+
+/// A furnished store whose engine is inside a commit: what comes next has to wait.
+async fn busy(limits: Limits) -> (Store, Puppeteer) {
+    let (store, puppeteer) = Puppeteer::start(limits);
+    puppeteer.let_through(furnish(&store)).await;
+    drop(store.append(news(100)));
+    puppeteer.next_batch();
+    (store, puppeteer)
+}
+
+#[tokio::test]
+async fn what_waits_shares_one_commit() {
+    let (store, puppeteer) = busy(Limits::default()).await;
+    let answers: Vec<_> = (101..164).map(|raw| store.append(news(raw))).collect();
+    puppeteer.order(Order::Commit);
+    assert_eq!(puppeteer.next_batch().len(), 63);
+    puppeteer.order(Order::Commit);
+    for answer in answers {
+        assert_eq!(answer.await, KEPT);
+    }
+}
+
+#[tokio::test]
+async fn a_commit_carries_a_bounded_number_of_writes_and_octets() {
+    let limits = Limits { batch_writes_max: 3, batch_bytes_max: 10_000, ..Limits::default() };
+    let (store, puppeteer) = busy(limits).await;
+    let big = |raw| NewMessage { body: Bytes::from(vec![0; 9_000]), ..news(raw) };
+    let _ = [news(101), news(102), news(103), news(104), big(105), big(106)].map(|message| store.append(message));
+    puppeteer.order(Order::Commit);
+    for expected in [3, 2, 1] {
+        assert_eq!(puppeteer.next_batch().len(), expected);
+        puppeteer.order(Order::Commit);
+    }
+}
+
+#[tokio::test]
+async fn few_removals_share_a_commit_because_each_may_delete_much() {
+    let limits = Limits::default();
+    let (store, puppeteer) = busy(limits).await;
+    for _ in 0..100 {
+        drop(store.delete_agent(BOB));
+    }
+    puppeteer.order(Order::Commit);
+    assert_eq!(puppeteer.next_batch().len(), limits.batch_bytes_max / REMOVAL_COST_BYTES);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once_and_takes_again_later() {
+    let (store, puppeteer) = busy(Limits { queued_writes_max: 2, ..Limits::default() }).await;
+    let waiting = [store.append(news(101)), store.append(news(102))];
+    assert_eq!(store.append(news(103)).await, Err(StoreError::Overloaded));
+    puppeteer.order(Order::Commit);
+    puppeteer.order(Order::Commit);
+    for answer in waiting {
+        assert_eq!(answer.await, KEPT);
+    }
+    let later = store.append(news(103));
+    puppeteer.order(Order::Commit);
+    assert_eq!(later.await, KEPT);
+}
+
+#[tokio::test]
+async fn octets_fill_the_queue_too() {
+    let (store, _puppeteer) = busy(Limits { queued_bytes_max: 10_000, ..Limits::default() }).await;
+    let big = |raw| NewMessage { body: Bytes::from(vec![0; 9_000]), ..news(raw) };
+    let _waits = store.append(big(101));
+    assert_eq!(store.append(big(102)).await, Err(StoreError::Overloaded));
+}
+
+#[tokio::test]
+async fn too_many_waiting_reads_are_refused_at_once() {
+    let (store, puppeteer) = Puppeteer::start(Limits { queued_reads_max: 2, readers: 1, ..Limits::default() });
+    let under_way = store.agent_exists(ALICE);
+    puppeteer.next_read();
+    let waiting = [store.agent_exists(ALICE), store.agent_exists(ALICE)];
+    assert_eq!(store.agent_exists(ALICE).await, Err(StoreError::Overloaded));
+    puppeteer.release_reads(3);
+    assert_eq!(under_way.await, Ok(false));
+    for answer in waiting {
+        assert_eq!(answer.await, Ok(false));
+    }
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_nobody_awaits_is_done_all_the_same() {
+    let bed = Bed::memory(Limits::default()).furnish().await;
+    drop(bed.store.append(news(101)));
+    bed.store.append(news(102)).await.unwrap();
+    assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_commits_what_is_queued() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Limits::default());
+    furnish(&store).await;
+    let answers: Vec<_> = (101..601).map(|raw| store.append(news(raw))).collect();
+    drop(store);
+    for answer in answers {
+        assert_eq!(answer.await, KEPT);
+    }
+    let store = open(dir.path(), Limits::default());
+    assert_eq!(waiting(&store, ALICE, NOON).await, (101..601).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn closing_commits_what_is_queued_and_refuses_the_rest_from_every_handle() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Limits::default());
+    furnish(&store).await;
+    let other_handle = store.clone();
+    let _unawaited: Vec<_> = (101..601).map(|raw| store.append(news(raw))).collect();
+    assert_eq!(store.close().await, Ok(()));
+    assert_eq!(other_handle.append(news(900)).await, Err(StoreError::Unavailable));
+    assert_eq!(other_handle.agent_exists(ALICE).await, Err(StoreError::Unavailable));
+    assert_eq!(other_handle.close().await, Ok(()), "closing twice is no error");
+
+    let reopened = open(dir.path(), Limits::default());
+    assert_eq!(waiting(&reopened, ALICE, NOON).await, (101..601).collect::<Vec<_>>());
+}

@@ -1,0 +1,186 @@
+//! An engine on strings: it stops before each commit and each read, and does what the test orders.
+
+use std::{
+    future::Future,
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, Sender, channel},
+    },
+    time::Duration,
+};
+
+use doorbell_protocol::{
+    id::{AgentId, MessageId, SubscriptionId},
+    time::UnixMs,
+};
+use doorbell_store::{
+    CommitError, Engine, Limits, MemoryEngine, OpenError, Page, Reader, Store, StoreError, StoredMessage, Subscription,
+    Write, Written,
+};
+
+/// How long a test waits for what must come.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What the engine does with the batch before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Order {
+    /// Commits it.
+    Commit,
+    /// Fails, and tells that nothing of it was done.
+    RollBack,
+    /// Commits it and yet reports that the outcome is unknown.
+    LoseAnswer,
+    /// Fails, and reports that the outcome is unknown.
+    LoseBatch,
+    /// Commits it and then fails at its housekeeping.
+    CommitThenBreak,
+    /// Has a bug.
+    Panic,
+}
+
+/// The test's end of the strings. While it lives, the engine waits for orders.
+pub(crate) struct Puppeteer {
+    batches: Receiver<Vec<Write>>,
+    orders: Sender<Order>,
+    reads: Receiver<()>,
+    releases: Sender<Result<(), String>>,
+}
+
+struct Puppet {
+    engine: MemoryEngine,
+    batches: Sender<Vec<Write>>,
+    orders: Receiver<Order>,
+    reads: Sender<()>,
+    releases: Arc<Mutex<Receiver<Result<(), String>>>>,
+    broken: bool,
+}
+
+struct PuppetReader {
+    reader: Box<dyn Reader>,
+    reads: Sender<()>,
+    releases: Arc<Mutex<Receiver<Result<(), String>>>>,
+}
+
+impl Puppeteer {
+    pub(crate) fn start(limits: Limits) -> (Store, Self) {
+        let (batches_in, batches) = channel();
+        let (orders, orders_out) = channel();
+        let (reads_in, reads) = channel();
+        let (releases, releases_out) = channel();
+        let puppet = Puppet {
+            engine: MemoryEngine::new(limits),
+            batches: batches_in,
+            orders: orders_out,
+            reads: reads_in,
+            releases: Arc::new(Mutex::new(releases_out)),
+            broken: false,
+        };
+        (Store::start(puppet, limits).unwrap(), Self { batches, orders, reads, releases })
+    }
+
+    /// Waits until the engine is given a batch. It stays there until it is given an order.
+    pub(crate) fn next_batch(&self) -> Vec<Write> {
+        self.batches.recv_timeout(DEADLINE).unwrap()
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        self.orders.send(order).unwrap();
+    }
+
+    /// Lets every commit pass while `work` goes on; `work` awaits each of its writes.
+    pub(crate) async fn let_through<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = tokio::task::yield_now() => {
+                    if self.batches.try_recv().is_ok() {
+                        self.order(Order::Commit);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until a reader has begun a read. It stays there until it is released.
+    pub(crate) fn next_read(&self) {
+        self.reads.recv_timeout(DEADLINE).unwrap();
+    }
+
+    pub(crate) fn release_reads(&self, n: usize) {
+        (0..n).for_each(|_| self.releases.send(Ok(())).unwrap());
+    }
+
+    pub(crate) fn break_a_read(&self) {
+        self.releases.send(Err("the disk hums".into())).unwrap();
+    }
+}
+
+impl Engine for Puppet {
+    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+        // Both ends may be gone when a test is over.
+        let _ = self.batches.send(batch.to_vec());
+        match self.orders.recv().unwrap_or(Order::Commit) {
+            Order::Commit => self.engine.commit(batch),
+            Order::CommitThenBreak => {
+                self.broken = true;
+                self.engine.commit(batch)
+            }
+            Order::RollBack => Err(CommitError::RolledBack("the disk is full".into())),
+            Order::LoseAnswer => {
+                self.engine.commit(batch)?;
+                Err(CommitError::Unknown("fsync failed".into()))
+            }
+            Order::LoseBatch => Err(CommitError::Unknown("fsync failed".into())),
+            Order::Panic => panic!("as ordered"),
+        }
+    }
+
+    fn tidy(&mut self) -> Result<(), String> {
+        if self.broken { Err("the checkpoint failed".into()) } else { Ok(()) }
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        let reader = self.engine.reader()?;
+        Ok(Box::new(PuppetReader { reader, reads: self.reads.clone(), releases: Arc::clone(&self.releases) }))
+    }
+
+    fn greatest_id(&self) -> i64 {
+        self.engine.greatest_id()
+    }
+}
+
+impl PuppetReader {
+    fn wait(&self) -> Result<(), String> {
+        let _ = self.reads.send(());
+        self.releases.lock().unwrap().recv().unwrap_or(Ok(()))
+    }
+}
+
+impl Reader for PuppetReader {
+    fn agent_exists(&mut self, id: AgentId) -> Result<bool, String> {
+        self.wait()?;
+        self.reader.agent_exists(id)
+    }
+
+    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String> {
+        self.wait()?;
+        self.reader.subscription(id)
+    }
+
+    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
+        self.wait()?;
+        self.reader.subscriptions_of(agent)
+    }
+
+    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, String> {
+        self.wait()?;
+        self.reader.pending(agent, after, max, now)
+    }
+
+    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
+        self.wait()?;
+        self.reader.messages(ids, now)
+    }
+}
