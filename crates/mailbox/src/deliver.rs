@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use doorbell_protocol::id::MessageId;
-use doorbell_protocol::time::UnixMs;
 
 use crate::effect::Effect;
 use crate::input::LinkId;
@@ -14,10 +13,10 @@ use crate::message::Place;
 
 impl Mailbox {
     /// Fills the newest link first: if the agent has several, that one is the most likely to be alive.
-    pub(crate) fn deliver(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
+    pub(crate) fn deliver(&mut self, effects: &mut Vec<Effect>) {
         for at in (0..self.queue.links().len()).rev() {
             while let Some((link, id)) = self.next_offer(at) {
-                self.send(link, id, now, effects);
+                self.send(link, id, effects);
             }
             self.end_drain(at, effects);
         }
@@ -28,8 +27,8 @@ impl Mailbox {
         Some((link.id, self.queue.next_for(link)?))
     }
 
-    pub(crate) fn send(&mut self, link: LinkId, id: MessageId, now: UnixMs, effects: &mut Vec<Effect>) {
-        let until = now.plus(Duration::from_millis(u64::from(self.rules.ack_timeout_ms)));
+    pub(crate) fn send(&mut self, link: LinkId, id: MessageId, effects: &mut Vec<Effect>) {
+        let until = self.latest.plus(Duration::from_millis(u64::from(self.rules.ack_timeout_ms)));
         self.queue.change(id, |message| {
             message.offers = message.offers.saturating_add(1);
             message.place = Place::Held { link, until };

@@ -27,7 +27,7 @@ pub struct Mailbox {
     pub(crate) settled: Settled,
     /// The agent is removed: no link opens any more.
     pub(crate) removed: bool,
-    /// The time of the last event, to notice a clock that was set back.
+    /// Where the clock stood, from which waits are counted: it does not follow a clock that trembles.
     pub(crate) latest: UnixMs,
 }
 
@@ -52,7 +52,7 @@ impl Mailbox {
         self.ring(now, effects);
         match input {
             Input::Submit { ticket, entry, transient: false } => self.submit(ticket, &entry, effects),
-            Input::Submit { ticket, entry, transient: true } => self.submit_transient(ticket, &entry, now, effects),
+            Input::Submit { ticket, entry, transient: true } => self.submit_transient(ticket, &entry, effects),
             Input::Stored { ticket, replaced } => self.stored(ticket, replaced, now, effects),
             Input::NotStored { ticket } => self.not_stored(ticket, effects),
             Input::Connect { link, spec } => self.connect(link, spec, now, effects),
@@ -67,7 +67,7 @@ impl Mailbox {
             Input::AgentRemoved => self.agent_removed(effects),
             Input::Tick => {}
         }
-        self.deliver(now, effects);
+        self.deliver(effects);
         self.rest();
     }
 

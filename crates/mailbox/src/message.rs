@@ -26,8 +26,8 @@ pub(crate) enum Place {
     Storing,
     /// Waits for a link with room.
     Ready,
-    /// Was refused; ready again at `until`.
-    Delayed { until: UnixMs },
+    /// Was refused on `link`; ready again at `until`, or when that link closes.
+    Delayed { link: LinkId, until: UnixMs },
     /// Sent on `link`, where it occupies a place of the window until it is acknowledged, but no longer than `until`.
     Held { link: LinkId, until: UnixMs },
     /// Sent on `link` and over since: only its place in the window is left.
@@ -59,7 +59,7 @@ impl Message {
             // The store decides what becomes of it, and it is looked at then.
             Place::Storing => None,
             Place::Ready | Place::Parked { .. } => Some(self.expires_at),
-            Place::Delayed { until } => Some(until.min(self.expires_at)),
+            Place::Delayed { until, .. } => Some(until.min(self.expires_at)),
             // What is on its way cannot be called back: expiry is looked at when the place times out.
             Place::Held { until, .. } | Place::Ghost { until, .. } => Some(until),
         }
@@ -70,8 +70,10 @@ impl Place {
     /// The link whose closing moves it.
     pub(crate) fn bound_to(self) -> Option<LinkId> {
         match self {
-            Self::Held { link, .. } | Self::Ghost { link, .. } | Self::Parked { link } => Some(link),
-            Self::Storing | Self::Ready | Self::Delayed { .. } => None,
+            Self::Delayed { link, .. } | Self::Held { link, .. } | Self::Ghost { link, .. } | Self::Parked { link } => {
+                Some(link)
+            }
+            Self::Storing | Self::Ready => None,
         }
     }
 
@@ -90,7 +92,7 @@ impl Place {
     /// When it ends by itself.
     pub(crate) fn until(self) -> Option<UnixMs> {
         match self {
-            Self::Delayed { until } | Self::Held { until, .. } | Self::Ghost { until, .. } => Some(until),
+            Self::Delayed { until, .. } | Self::Held { until, .. } | Self::Ghost { until, .. } => Some(until),
             Self::Storing | Self::Ready | Self::Parked { .. } => None,
         }
     }
@@ -98,7 +100,7 @@ impl Place {
     /// The same place, ending at another time.
     pub(crate) fn moved(self, to: impl Fn(UnixMs) -> UnixMs) -> Self {
         match self {
-            Self::Delayed { until } => Self::Delayed { until: to(until) },
+            Self::Delayed { link, until } => Self::Delayed { link, until: to(until) },
             Self::Held { link, until } => Self::Held { link, until: to(until) },
             Self::Ghost { link, until } => Self::Ghost { link, until: to(until) },
             Self::Storing | Self::Ready | Self::Parked { .. } => self,

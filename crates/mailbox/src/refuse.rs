@@ -21,7 +21,7 @@ impl Mailbox {
             return;
         }
         let place = match self.place_after(&message, link) {
-            Place::Ready => Place::Delayed { until: now.plus(self.backoff(message.offers)) },
+            Place::Ready => Place::Delayed { link, until: self.latest.plus(self.backoff(message.offers)) },
             parked => parked,
         };
         self.queue.change(id, |message| message.place = place);
@@ -82,6 +82,15 @@ mod tests {
         desk.disconnect(1);
         desk.connect(2, once());
         assert_eq!(desk.page(&[message(1)]), [send(2, 1)]);
+    }
+
+    #[test]
+    fn a_refused_push_does_not_wait_when_the_link_that_refused_it_closes() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        desk.declined(1, 1);
+        assert_eq!(desk.connect(2, hold()), []);
+        assert_eq!(desk.disconnect(1), [send(2, 1)]);
     }
 
     #[test]

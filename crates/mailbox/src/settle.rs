@@ -27,7 +27,7 @@ impl Mailbox {
             effects.extend(ticket.map(|ticket| Effect::Acked { ticket }));
             return;
         }
-        let over = known.is_some_and(|message| message.place.is_ghost()) || self.settled.contains(id);
+        let over = known.is_some_and(|message| message.place.is_ghost()) || self.settled.is_erasing(id);
         if over && ticket.is_none() {
             return;
         }
@@ -60,13 +60,13 @@ impl Settled {
         self.messages.is_empty() && self.subscriptions.is_empty()
     }
 
-    pub(crate) fn contains(&self, id: MessageId) -> bool {
-        self.messages.contains_key(&id)
-    }
-
     /// Whether an entry of a page is over already.
     pub(crate) fn lists(&self, entry: &Entry) -> bool {
-        self.contains(entry.id) || self.subscriptions.contains(&entry.subscription)
+        self.messages.contains_key(&entry.id) || self.subscriptions.contains(&entry.subscription)
+    }
+
+    fn is_erasing(&self, id: MessageId) -> bool {
+        self.messages.get(&id).is_some_and(|open| *open > 0)
     }
 
     fn erasing(&mut self, id: MessageId) {

@@ -17,14 +17,14 @@ impl Mailbox {
     }
 
     /// A message with TTL 0 goes out now or never (PS-8030-5.2-9).
-    pub(crate) fn submit_transient(&mut self, ticket: Ticket, entry: &Entry, now: UnixMs, effects: &mut Vec<Effect>) {
+    pub(crate) fn submit_transient(&mut self, ticket: Ticket, entry: &Entry, effects: &mut Vec<Effect>) {
         let message = Message::new(entry, true, Place::Ready);
         let mut newest_first = self.queue.links().iter().rev();
         let link = newest_first.find(|link| link.has_room() && link.carries(message.subscription, message.urgency));
         match link.map(|link| link.id) {
             Some(link) => {
                 self.queue.insert(entry.id, message);
-                self.send(link, entry.id, now, effects);
+                self.send(link, entry.id, effects);
             }
             None => effects.push(Effect::Release { id: entry.id }),
         }

@@ -1,0 +1,231 @@
+//! What may happen in a schedule, by chance.
+
+use std::time::Duration;
+
+use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Mode, Retry, Scope, Ticket};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{MessageId, SubscriptionId};
+
+use crate::judge::Violation;
+use crate::store::Write;
+use crate::world::World;
+
+const LINKS_MAX: usize = 3;
+
+impl World {
+    /// One step of a schedule.
+    pub(crate) fn step(&mut self) -> Result<(), Violation> {
+        match self.random.below(100) {
+            0..18 => self.submit(),
+            18..32 => self.work_in_store(),
+            32..46 => self.answer(),
+            46..56 => self.page(),
+            56..61 => self.connect(),
+            61..64 => self.disconnect(),
+            64..67 => self.change_floor(),
+            67..82 => self.push_arrives(),
+            82..85 => self.late_ack(),
+            85..87 => self.strangers_ack(),
+            87..95 => self.time_passes(),
+            95..97 => self.nonsense(),
+            97 => self.evict(),
+            _ => self.calamity(),
+        }
+    }
+
+    fn submit(&mut self) -> Result<(), Violation> {
+        // The driver has looked the subscription up, so a removed one gets no new messages.
+        let live: Vec<SubscriptionId> = self.store.subscriptions.iter().copied().collect();
+        let Some(subscription) = self.random.pick(&live) else { return Ok(()) };
+        let transient = self.random.percent(15);
+        let ttl_ms = match self.random.below(3) {
+            _ if transient => 0,
+            0 => self.random.between(1, 40_000),
+            _ => 86_400_000 * self.random.between(2, 9),
+        };
+        let entry = Entry {
+            id: MessageId::from_raw(self.number() as i64),
+            subscription,
+            urgency: self.random.pick(&Urgency::ALL).unwrap_or_default(),
+            expires_at: self.now.plus(Duration::from_millis(ttl_ms)),
+        };
+        let ticket = Ticket(self.number());
+        let topic = if self.random.percent(30) { self.random.pick(&[1, 2]) } else { None };
+        self.topics.insert(ticket, topic);
+        self.feed(Input::Submit { ticket, entry, transient })
+    }
+
+    fn work_in_store(&mut self) -> Result<(), Violation> {
+        let count = 1 + self.random.below(4);
+        self.store.commit(count, &mut self.random);
+        Ok(())
+    }
+
+    pub(crate) fn answer(&mut self) -> Result<(), Violation> {
+        match self.store.take_answer(&mut self.random) {
+            Some(answer) => self.feed(answer),
+            None => Ok(()),
+        }
+    }
+
+    /// A page is read, or one that was read arrives.
+    pub(crate) fn page(&mut self) -> Result<(), Violation> {
+        match self.store.take_page() {
+            Some(page) => self.feed(page),
+            None => {
+                let size = 1 + self.random.below(4);
+                self.store.read(size, self.now);
+                Ok(())
+            }
+        }
+    }
+
+    fn connect(&mut self) -> Result<(), Violation> {
+        if self.links.len() >= LINKS_MAX {
+            return Ok(());
+        }
+        let of_one = SubscriptionId::from_raw(self.random.between(1, 3) as i64);
+        let gone = !self.store.subscriptions.contains(&of_one);
+        let scope = if gone || self.random.percent(60) { Scope::Agent } else { Scope::Subscription(of_one) };
+        let spec = LinkSpec {
+            scope,
+            floor: if self.random.percent(30) { self.random.pick(&Urgency::ALL) } else { None },
+            mode: if self.random.percent(30) { Mode::Drain } else { Mode::Hold },
+            window: self.random.pick(&[0, 1, 1, 2, 3, 8]).unwrap_or(1),
+            retry: if self.random.percent(60) { Retry::SameLink } else { Retry::NextLink },
+        };
+        self.open(spec).map(|_| ())
+    }
+
+    pub(crate) fn open(&mut self, spec: LinkSpec) -> Result<LinkId, Violation> {
+        let link = LinkId(self.number());
+        self.links.insert(link, Vec::new());
+        self.feed(Input::Connect { link, spec })?;
+        Ok(link)
+    }
+
+    fn some_link(&mut self) -> Option<LinkId> {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        self.random.pick(&links)
+    }
+
+    fn disconnect(&mut self) -> Result<(), Violation> {
+        match self.some_link() {
+            Some(link) => self.close(link),
+            None => Ok(()),
+        }
+    }
+
+    /// The agent may have received some of the pushes, and its acknowledgements may still come.
+    pub(crate) fn close(&mut self, link: LinkId) -> Result<(), Violation> {
+        let pushes = self.links.remove(&link).unwrap_or_default();
+        self.drained.retain(|drained| *drained != link);
+        if self.random.percent(30) {
+            self.late_acks.extend(pushes);
+        }
+        self.feed(Input::Disconnect { link })
+    }
+
+    fn change_floor(&mut self) -> Result<(), Violation> {
+        let Some(link) = self.some_link() else { return Ok(()) };
+        let floor = if self.random.percent(50) { self.random.pick(&Urgency::ALL) } else { None };
+        self.feed(Input::SetFloor { link, floor })
+    }
+
+    /// The agent deals with one push, or never hears of it.
+    fn push_arrives(&mut self) -> Result<(), Violation> {
+        let Some((link, id)) = self.take_push() else { return Ok(()) };
+        let stored = self.store.rows.contains_key(&id);
+        let transient = self.judge.facts.get(&id).is_some_and(|fact| fact.transient);
+        if !stored && !transient && self.random.percent(50) {
+            return self.feed(Input::Gone { link, id });
+        }
+        match self.random.below(10) {
+            0..5 => self.ack(id),
+            5 | 6 => self.feed(Input::Declined { link, id }),
+            7 => {
+                self.late_acks.push(id);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn take_push(&mut self) -> Option<(LinkId, MessageId)> {
+        let busy: Vec<LinkId> = self.links.iter().filter(|(_, pushes)| !pushes.is_empty()).map(|(id, _)| *id).collect();
+        let link = self.random.pick(&busy)?;
+        let pushes = self.links.get_mut(&link)?;
+        let at = self.random.below(pushes.len());
+        Some((link, pushes.swap_remove(at)))
+    }
+
+    pub(crate) fn ack(&mut self, id: MessageId) -> Result<(), Violation> {
+        let ticket = if self.random.percent(50) { Some(Ticket(self.number())) } else { None };
+        self.feed(Input::Ack { ticket, id })
+    }
+
+    fn late_ack(&mut self) -> Result<(), Violation> {
+        if self.late_acks.is_empty() {
+            return Ok(());
+        }
+        let at = self.random.below(self.late_acks.len());
+        let id = self.late_acks.swap_remove(at);
+        self.ack(id)
+    }
+
+    /// Another holder of the message's URI settles it, whatever state it is in.
+    fn strangers_ack(&mut self) -> Result<(), Violation> {
+        let last = self.judge.facts.len();
+        let recent: Vec<MessageId> = self.judge.facts.keys().skip(last.saturating_sub(8)).copied().collect();
+        match self.random.pick(&recent) {
+            Some(id) => self.ack(id),
+            None => Ok(()),
+        }
+    }
+
+    fn time_passes(&mut self) -> Result<(), Violation> {
+        let ms = match self.random.below(3) {
+            0 => self.random.between(1, 2_000),
+            1 => self.random.between(2_000, 40_000),
+            _ => match self.subject.next_deadline() {
+                Some(at) => (at.since(self.now).as_millis() as u64).min(60_000),
+                None => 1,
+            },
+        };
+        self.pass_ms(ms);
+        // A tick may be late: then the next event finds what is due.
+        if self.random.percent(70) { self.feed(Input::Tick) } else { Ok(()) }
+    }
+
+    /// What is late or unknown must change nothing.
+    fn nonsense(&mut self) -> Result<(), Violation> {
+        let (link, id, ticket) = (LinkId(0), MessageId::from_raw(0), Ticket(0));
+        let nonsense = match self.random.below(6) {
+            0 => Input::Disconnect { link },
+            1 => Input::Declined { link, id },
+            2 => Input::Gone { link, id },
+            3 => Input::Stored { ticket, replaced: None },
+            4 => Input::Erased { id },
+            _ => Input::SetFloor { link, floor: None },
+        };
+        self.feed(nonsense)
+    }
+
+    fn calamity(&mut self) -> Result<(), Violation> {
+        match self.random.below(40) {
+            0..8 => self.crash(),
+            8..16 => self.store.sweep(self.now),
+            16..22 => {
+                let removed = SubscriptionId::from_raw(self.random.between(1, 3) as i64);
+                self.store.write(Write::RemoveSubscription(removed));
+            }
+            22 => self.store.write(Write::RemoveAgent),
+            _ if self.judge.clock_steps_back => {
+                let ms = self.random.pick(&[300, 900, 5_000, 7_200_000]).unwrap_or(1);
+                self.set_clock_back_ms(ms);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,115 @@
+//! What is true of messages and links, kept independently of the mailbox.
+
+use std::collections::BTreeMap;
+
+use doorbell_mailbox::{Entry, LinkId, LinkSpec, Retry, Scope};
+use doorbell_protocol::id::MessageId;
+use doorbell_protocol::time::UnixMs;
+
+use crate::subject::RULES;
+
+/// Why a message must not be sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Over {
+    Acked,
+    Replaced,
+    Removed,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub(crate) entry: Entry,
+    pub(crate) transient: bool,
+    /// The mailbox was told that the store has it.
+    pub(crate) announced: bool,
+    pub(crate) over: Option<Over>,
+    /// The mailbox must know of it now: it was announced or listed while a link was open.
+    pub(crate) in_memory: bool,
+    /// Its erasure failed, so it is in the store and may be missing in memory until memory is filled anew.
+    pub(crate) excused: bool,
+    /// A release is allowed.
+    pub(crate) entered: bool,
+    /// A release is owed.
+    pub(crate) owed: bool,
+    /// How often it was sent since a link that carried it closed: the bound that is never exceeded.
+    pub(crate) offers: u8,
+    /// The same since the link that it belonged to closed: as long as it is small the message must go again.
+    pub(crate) turns: u8,
+    /// Where it was sent last.
+    pub(crate) last: Option<LinkId>,
+    /// What its next delivery will be counted as.
+    pub(crate) again: Option<&'static str>,
+}
+
+impl Fact {
+    pub(crate) fn new(entry: Entry, transient: bool) -> Self {
+        Self {
+            entry,
+            transient,
+            announced: false,
+            over: None,
+            in_memory: false,
+            excused: false,
+            entered: true,
+            owed: true,
+            offers: 0,
+            turns: 0,
+            last: None,
+            again: None,
+        }
+    }
+
+    pub(crate) fn is_live(&self, now: UnixMs) -> bool {
+        self.over.is_none() && self.entry.expires_at > now
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Sent at this moment of elapsed time, and neither settled nor refused.
+    Open { at: u64 },
+    /// Refused; to be offered again at this moment.
+    Declined { until: u64 },
+    /// Settled or gone: its place is free.
+    Closed,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct LinkFact {
+    pub(crate) spec: LinkSpec,
+    pub(crate) drained: bool,
+    pub(crate) offers: BTreeMap<MessageId, Offer>,
+}
+
+impl LinkFact {
+    pub(crate) fn new(spec: LinkSpec) -> Self {
+        Self { spec, drained: false, offers: BTreeMap::new() }
+    }
+
+    pub(crate) fn carries(&self, entry: &Entry) -> bool {
+        let in_scope = match self.spec.scope {
+            Scope::Agent => true,
+            Scope::Subscription(only) => only == entry.subscription,
+        };
+        in_scope && self.spec.floor.is_none_or(|floor| entry.urgency >= floor)
+    }
+
+    /// Whether the message occupies a place of the window.
+    pub(crate) fn holds(&self, id: MessageId, elapsed: u64) -> bool {
+        let offer = self.offers.get(&id);
+        matches!(offer, Some(Offer::Open { at }) if elapsed - at < u64::from(RULES.ack_timeout_ms))
+    }
+
+    pub(crate) fn unacked(&self, elapsed: u64) -> usize {
+        self.offers.keys().filter(|id| self.holds(**id, elapsed)).count()
+    }
+
+    pub(crate) fn has_room(&self, elapsed: u64) -> bool {
+        !self.drained && self.unacked(elapsed) < usize::from(self.spec.window)
+    }
+
+    /// Whether a message that was offered here, and is not held, waits until this link closes.
+    pub(crate) fn keeps(&self, turns: u8) -> bool {
+        self.spec.retry == Retry::NextLink || turns >= RULES.offers_max
+    }
+}

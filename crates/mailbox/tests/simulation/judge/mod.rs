@@ -1,0 +1,120 @@
+//! Watches what goes into a mailbox and what comes out, and knows what must and must not happen.
+//!
+//! `hears` is told each input before the mailbox is, `sees` judges each effect, `rests` judges the state after each
+//! event: safety, and that nothing that could move stands still.
+
+pub(crate) mod facts;
+mod hears;
+mod rests;
+mod sees;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use doorbell_mailbox::{LinkId, Ticket};
+use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
+
+use crate::counts::Counts;
+use crate::store::Store;
+use facts::{Fact, LinkFact, Offer, Over};
+
+/// A rule that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    pub(crate) rule: &'static str,
+    pub(crate) detail: String,
+}
+
+pub(crate) fn broken(rule: &'static str, detail: impl std::fmt::Debug) -> Result<(), Violation> {
+    Err(Violation { rule, detail: format!("{detail:?}") })
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Judge {
+    pub(crate) now: UnixMs,
+    /// Milliseconds that have passed, whatever the clock says.
+    pub(crate) elapsed: u64,
+    /// The clock is set back in this schedule: when a wait ends is not exact, and what expired may be unexpired again.
+    pub(crate) clock_steps_back: bool,
+    pub(crate) facts: BTreeMap<MessageId, Fact>,
+    pub(crate) links: BTreeMap<LinkId, LinkFact>,
+    pub(crate) counts: Counts,
+    /// Requests with a message that wait for an answer, and whether the store was asked.
+    submitted: BTreeMap<Ticket, (MessageId, bool)>,
+    refused: BTreeSet<Ticket>,
+    /// DELETE requests that wait to be handed to the store.
+    settling: BTreeMap<Ticket, MessageId>,
+    /// Erasures that the store has not answered.
+    erasing: BTreeMap<MessageId, u32>,
+    /// A page is under way, and whether it is of use.
+    loading: Option<bool>,
+    /// Every page has come since the first link opened.
+    complete: bool,
+    removed_subscriptions: BTreeSet<SubscriptionId>,
+    agent_removed: bool,
+    /// The transient message of this very event.
+    transient_now: Option<MessageId>,
+    /// Links that this event must close.
+    to_close: BTreeSet<LinkId>,
+}
+
+impl Judge {
+    pub(crate) fn new(now: UnixMs, clock_steps_back: bool) -> Self {
+        Self { now, clock_steps_back, ..Self::default() }
+    }
+
+    /// The mailbox was dropped and made anew: it knows nothing.
+    pub(crate) fn forgotten(&mut self) {
+        self.links.clear();
+        self.agent_removed = false;
+        for fact in self.facts.values_mut() {
+            fact.in_memory = false;
+            fact.excused = false;
+            fact.owed = false;
+            fact.offers = 0;
+            fact.turns = 0;
+            fact.last = None;
+        }
+    }
+
+    /// The service crashed: the store's rows are the truth now.
+    pub(crate) fn crashed(&mut self, store: &Store) {
+        self.forgotten();
+        self.submitted.clear();
+        self.refused.clear();
+        self.settling.clear();
+        self.erasing.clear();
+        self.loading = None;
+        for (id, fact) in &mut self.facts {
+            let stored = store.rows.contains_key(id);
+            fact.announced = stored;
+            fact.over = if stored { None } else { fact.over.or(Some(Over::Removed)) };
+            fact.again = stored.then_some("delivered after a crash");
+        }
+    }
+
+    /// Whether the mailbox has nothing under way.
+    fn nothing_under_way(&self) -> bool {
+        let storing = self.submitted.values().any(|(_, asked)| *asked);
+        self.links.is_empty() && !storing && self.erasing.is_empty() && self.loading.is_none()
+    }
+
+    fn is_held(&self, id: MessageId) -> bool {
+        self.links.values().any(|link| link.holds(id, self.elapsed))
+    }
+
+    /// Whether the mailbox has to offer the message to the next link with room that carries it.
+    fn is_ready(&self, id: MessageId, fact: &Fact) -> bool {
+        if !fact.in_memory || !fact.is_live(self.now) || self.is_held(id) {
+            return false;
+        }
+        let Some(link) = fact.last.and_then(|last| self.links.get(&last)) else { return true };
+        match link.offers.get(&id) {
+            // Not held, so its time is over.
+            Some(Offer::Open { .. }) => !link.keeps(fact.turns),
+            Some(Offer::Declined { until }) => *until <= self.elapsed && !link.keeps(fact.turns),
+            Some(Offer::Closed) => false,
+            None => true,
+        }
+    }
+}

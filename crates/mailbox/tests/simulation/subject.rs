@@ -1,0 +1,82 @@
+//! The mailbox under test, with a bug planted into what goes in and out of it if a test asks for one.
+
+use std::time::Duration;
+
+use doorbell_mailbox::{Effect, Input, LinkSpec, Mailbox, Rules};
+use doorbell_protocol::time::UnixMs;
+
+pub(crate) const RULES: Rules = Rules { ack_timeout_ms: 30_000, decline_backoff_ms: 1_000, offers_max: 3 };
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    AcceptBeforeDurable,
+    NoExpiry,
+    NoRetryAfterTimeOut,
+    TopicLeak,
+    NoDeadline,
+    FloorIgnored,
+    WindowIgnored,
+    DrainWithoutEnd,
+    AckLost,
+    UnsubscribeLost,
+}
+
+pub(crate) struct Subject {
+    mailbox: Mailbox,
+    bug: Option<Bug>,
+}
+
+impl Subject {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        let never = Rules { ack_timeout_ms: u32::MAX, ..RULES };
+        let rules = if bug == Some(Bug::NoRetryAfterTimeOut) { never } else { RULES };
+        Self { mailbox: Mailbox::new(rules), bug }
+    }
+
+    pub(crate) fn handle(&mut self, mut input: Input, now: UnixMs, effects: &mut Vec<Effect>) {
+        self.spoil_input(&mut input);
+        self.mailbox.handle(input, now, effects);
+        self.spoil_effects(effects);
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<UnixMs> {
+        self.mailbox.next_deadline().filter(|_| self.bug != Some(Bug::NoDeadline))
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.mailbox.is_idle()
+    }
+
+    fn spoil_input(&mut self, input: &mut Input) {
+        let later = |at: &mut UnixMs| *at = at.plus(Duration::from_secs(1_000_000));
+        match (self.bug, input) {
+            (Some(Bug::NoExpiry), Input::Submit { entry, .. }) => later(&mut entry.expires_at),
+            (Some(Bug::NoExpiry), Input::Loaded { entries, .. }) => {
+                entries.iter_mut().for_each(|entry| later(&mut entry.expires_at));
+            }
+            (Some(Bug::TopicLeak), Input::Stored { replaced, .. }) => *replaced = None,
+            (Some(Bug::FloorIgnored), Input::SetFloor { floor, .. }) => *floor = None,
+            (Some(Bug::WindowIgnored), Input::Connect { spec, .. }) => {
+                *spec = LinkSpec { window: spec.window + 1, ..*spec };
+            }
+            (Some(Bug::AckLost), input @ Input::Ack { ticket: None, .. }) => *input = Input::Tick,
+            (Some(Bug::UnsubscribeLost), input @ Input::Unsubscribed { .. }) => *input = Input::Tick,
+            _ => {}
+        }
+    }
+
+    fn spoil_effects(&self, effects: &mut Vec<Effect>) {
+        match self.bug {
+            Some(Bug::AcceptBeforeDurable) => {
+                let persisted = effects.iter().filter_map(|effect| match effect {
+                    Effect::Persist { ticket } => Some(Effect::Accept { ticket: *ticket }),
+                    _ => None,
+                });
+                let early: Vec<Effect> = persisted.collect();
+                effects.extend(early);
+            }
+            Some(Bug::DrainWithoutEnd) => effects.retain(|effect| !matches!(effect, Effect::Drained { .. })),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One schedule's world: the mailbox, the store, the links, the agent and the clock, and what may happen next.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use doorbell_mailbox::{Effect, Input, LinkId, Ticket};
+use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
+
+use crate::judge::{Judge, Violation};
+use crate::random::Random;
+use crate::store::{Store, Write};
+use crate::subject::{Bug, Subject};
+
+const START: UnixMs = UnixMs::from_millis(1_800_000_000_000);
+
+/// One event and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) at: UnixMs,
+    pub(crate) input: Input,
+    pub(crate) effects: Vec<Effect>,
+}
+
+pub(crate) struct World {
+    pub(crate) random: Random,
+    pub(crate) now: UnixMs,
+    pub(crate) bug: Option<Bug>,
+    pub(crate) subject: Subject,
+    pub(crate) store: Store,
+    pub(crate) judge: Judge,
+    /// The open links, with the pushes that the agent has not dealt with.
+    pub(crate) links: BTreeMap<LinkId, Vec<MessageId>>,
+    /// Links that have been told their end.
+    pub(crate) drained: Vec<LinkId>,
+    /// Acknowledgements on their way.
+    pub(crate) late_acks: Vec<MessageId>,
+    pub(crate) log: Vec<Moment>,
+    /// What the store is to do with a message that is submitted: its topic.
+    pub(crate) topics: BTreeMap<Ticket, Option<u8>>,
+    next_number: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut random = Random::new(seed);
+        let judge = Judge::new(START, random.percent(10));
+        let subscriptions = (1..=3).map(SubscriptionId::from_raw).collect();
+        Self {
+            random,
+            now: START,
+            bug,
+            subject: Subject::new(bug),
+            store: Store::new(subscriptions),
+            judge,
+            links: BTreeMap::new(),
+            drained: Vec::new(),
+            late_acks: Vec::new(),
+            log: Vec::new(),
+            topics: BTreeMap::new(),
+            next_number: 0,
+        }
+    }
+
+    /// A number that was not used before, for a ticket, a link or a message.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number
+    }
+
+    /// Feeds the mailbox under the eyes of the judge and carries out what it asks for.
+    pub(crate) fn feed(&mut self, input: Input) -> Result<(), Violation> {
+        self.judge.hears(&input);
+        let failed_erasure = self.failed_erasure(&input);
+        let mut effects = Vec::new();
+        self.subject.handle(input.clone(), self.now, &mut effects);
+        self.log.push(Moment { at: self.now, input: input.clone(), effects: effects.clone() });
+        for effect in &effects {
+            self.judge.sees(effect, &self.store)?;
+            self.carry_out(effect, &input);
+        }
+        if let Some(id) = failed_erasure {
+            self.judge.not_erased(id);
+        }
+        self.judge.rests(&self.subject)
+    }
+
+    /// The message that the store should have erased and still has.
+    fn failed_erasure(&self, input: &Input) -> Option<MessageId> {
+        match input {
+            Input::Erased { id } if self.store.rows.contains_key(id) => Some(*id),
+            _ => None,
+        }
+    }
+
+    fn carry_out(&mut self, effect: &Effect, input: &Input) {
+        match *effect {
+            Effect::Persist { ticket } => {
+                if let Input::Submit { entry, .. } = input {
+                    let topic = self.topics.get(&ticket).copied().flatten();
+                    self.store.write(Write::Append { ticket, row: crate::store::Row { entry: *entry, topic } });
+                }
+            }
+            Effect::Erase { id, .. } => self.store.write(Write::Erase { id }),
+            Effect::Load { after } => self.store.ask(after),
+            Effect::Send { link, id } => self.links.entry(link).or_default().push(id),
+            Effect::Drained { link } => self.drained.push(link),
+            Effect::Close { link, .. } => {
+                self.links.remove(&link);
+            }
+            Effect::Accept { .. } | Effect::Reject { .. } | Effect::Acked { .. } | Effect::Release { .. } => {}
+        }
+    }
+
+    /// Lets time pass; whether a tick follows is the caller's business.
+    pub(crate) fn pass_ms(&mut self, ms: u64) {
+        self.now = self.now.plus(Duration::from_millis(ms));
+        self.judge.now = self.now;
+        self.judge.elapsed += ms;
+    }
+
+    pub(crate) fn set_clock_back_ms(&mut self, ms: i64) {
+        self.now = UnixMs::from_millis(self.now.as_millis() - ms);
+        self.judge.now = self.now;
+        self.judge.counts.add("clock set back");
+    }
+
+    /// The service dies and starts again: only what is committed is left.
+    pub(crate) fn crash(&mut self) {
+        self.judge.counts.add("crash");
+        if self.store.crash() {
+            self.judge.counts.add("crash loses writes");
+        }
+        self.start_anew();
+        self.judge.crashed(&self.store);
+    }
+
+    /// Drops an idle mailbox, as the driver does to save memory.
+    pub(crate) fn evict(&mut self) -> Result<(), Violation> {
+        if self.subject.is_idle() {
+            self.judge.ends()?;
+            self.judge.counts.add("evicted");
+            self.start_anew();
+            self.judge.forgotten();
+        }
+        Ok(())
+    }
+
+    fn start_anew(&mut self) {
+        self.subject = Subject::new(self.bug);
+        self.links.clear();
+        self.drained.clear();
+    }
+}
