@@ -25,7 +25,7 @@ pub(crate) struct Fact {
     pub(crate) over: Option<Over>,
     /// The mailbox must know of it now: it was announced or listed while a link was open.
     pub(crate) in_memory: bool,
-    /// Its erasure failed, so it is in the store and may be missing in memory until memory is filled anew.
+    /// Its erasure failed, or its body was gone: it may be missing in memory until memory is filled anew.
     pub(crate) excused: bool,
     /// A release is allowed.
     pub(crate) entered: bool,

@@ -10,6 +10,7 @@ use crate::subject::RULES;
 impl Judge {
     pub(crate) fn hears(&mut self, input: &Input) {
         self.transient_now = None;
+        self.acked_now = None;
         match input {
             Input::Submit { ticket, entry, transient } => {
                 self.facts.insert(entry.id, Fact::new(*entry, *transient));
@@ -138,6 +139,7 @@ impl Judge {
     }
 
     fn hears_ack(&mut self, ticket: Option<Ticket>, id: MessageId) {
+        self.acked_now = Some(id);
         self.settling.extend(ticket.map(|ticket| (ticket, id)));
         let held = self.is_held(id);
         let storing = self.submitted.values().any(|(waiting, _)| *waiting == id);
@@ -169,6 +171,7 @@ impl Judge {
         self.counts.add(if declined { "declined" } else { "body gone" });
         let Some(fact) = self.facts.get_mut(&id) else { return };
         fact.in_memory &= declined;
+        fact.excused |= !declined;
         fact.again = Some("redelivered after a refusal");
         if fact.transient && fact.over.is_none() {
             self.counts.add("transient lost");

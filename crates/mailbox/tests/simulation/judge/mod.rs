@@ -54,6 +54,8 @@ pub(crate) struct Judge {
     agent_removed: bool,
     /// The transient message of this very event.
     transient_now: Option<MessageId>,
+    /// The message that this very event acknowledges.
+    acked_now: Option<MessageId>,
     /// Links that this event must close.
     to_close: BTreeSet<LinkId>,
 }
