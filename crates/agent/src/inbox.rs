@@ -189,3 +189,115 @@ impl Remembered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backoff::Backoff;
+
+    const NEVER: Duration = Duration::MAX;
+
+    fn limits() -> Limits {
+        let second = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(1) };
+        Limits { redeliver: second, acknowledge: second, remembered_max: 2, owed_max: 3, ..Limits::default() }
+    }
+
+    fn inbox() -> Inbox<&'static str> {
+        Inbox::new(limits(), [])
+    }
+
+    fn uri(n: u32) -> Url {
+        Url::parse(&format!("https://push.example/m/{n}")).unwrap()
+    }
+
+    fn at(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn a_message_is_known_in_every_state_from_arrival_to_long_after_ua_8030_6_2_2() {
+        let mut inbox = inbox();
+        assert!(!inbox.knows(&uri(1), at(0)));
+        inbox.take(uri(1), "text");
+        assert!(inbox.knows(&uri(1), at(0)));
+        let waiting = inbox.next_message(at(0)).unwrap();
+        assert!(inbox.knows(&uri(1), at(0)) && inbox.next_message(at(0)).is_none());
+        inbox.handed_over(&waiting.uri);
+        assert!(inbox.knows(&uri(1), at(0)));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+        assert!(inbox.knows(&uri(1), at(0)) && inbox.next_acknowledgement(at(0)).is_none());
+        inbox.answered(&uri(1), true, at(0), 0);
+        assert!(inbox.is_empty());
+        assert!(inbox.knows(&uri(1), at(0)), "a redelivery after the acknowledgement");
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)), "is acknowledged again");
+    }
+
+    #[test]
+    fn what_an_earlier_run_handed_over_is_known_and_owed() {
+        let mut inbox = Inbox::<&str>::new(limits(), [uri(7)]);
+        assert!(inbox.knows(&uri(7), at(0)));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(7)));
+    }
+
+    #[test]
+    fn a_failing_app_gets_three_attempts_with_waits_between_and_others_go_first_wa_14() {
+        let mut inbox = inbox();
+        inbox.take(uri(1), "bad");
+        let first = inbox.next_message(at(0)).unwrap();
+        assert_eq!(inbox.failed(first, at(0), u32::MAX), Verdict::Again);
+        inbox.take(uri(2), "good");
+        assert_eq!(inbox.next_message(at(0)).unwrap().message, "good");
+        assert!(inbox.next_message(at(0)).is_none());
+        assert_eq!(inbox.deadline(at(0)), Some(at(1)));
+        let second = inbox.next_message(at(1)).unwrap();
+        assert_eq!(inbox.failed(second, at(1), u32::MAX), Verdict::Again);
+        let third = inbox.next_message(at(2)).unwrap();
+        assert_eq!(inbox.failed(third, at(2), u32::MAX), Verdict::GivenUp);
+        assert!(inbox.next_message(NEVER).is_none());
+        assert_eq!(inbox.next_acknowledgement(at(2)), Some(uri(1)));
+    }
+
+    #[test]
+    fn a_failed_delete_waits_and_a_new_connection_ends_the_wait() {
+        let mut inbox = inbox();
+        inbox.owe(uri(1));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+        inbox.answered(&uri(1), false, at(0), u32::MAX);
+        assert_eq!(inbox.next_acknowledgement(at(0)), None);
+        assert_eq!(inbox.deadline(at(0)), Some(at(1)));
+        inbox.connected();
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+    }
+
+    #[test]
+    fn nothing_more_is_handed_over_while_too_much_is_owed() {
+        let mut inbox = Inbox::new(limits(), (1..=3).map(uri));
+        inbox.take(uri(9), "text");
+        assert!(inbox.next_message(at(0)).is_none());
+        let settled = inbox.next_acknowledgement(at(0)).unwrap();
+        inbox.answered(&settled, true, at(0), 0);
+        assert!(inbox.next_message(at(0)).is_some());
+    }
+
+    #[test]
+    fn deletes_on_their_way_are_bounded() {
+        let limits = Limits { acknowledging_max: 2, ..limits() };
+        let mut inbox = Inbox::<&str>::new(limits, (1..=3).map(uri));
+        let first = inbox.next_acknowledgement(at(0)).unwrap();
+        assert!(inbox.next_acknowledgement(at(0)).is_some() && inbox.next_acknowledgement(at(0)).is_none());
+        inbox.answered(&first, true, at(0), 0);
+        assert!(inbox.next_acknowledgement(at(0)).is_some());
+    }
+
+    #[test]
+    fn the_memory_of_settled_messages_is_bounded() {
+        let mut inbox = inbox();
+        for n in 1..=3 {
+            inbox.owe(uri(n));
+            inbox.next_acknowledgement(at(0)).unwrap();
+            inbox.answered(&uri(n), true, at(0), 0);
+        }
+        assert!(!inbox.knows(&uri(1), at(0)), "the oldest is forgotten");
+        assert!(inbox.knows(&uri(2), at(0)) && inbox.knows(&uri(3), at(0)));
+    }
+}

@@ -94,3 +94,118 @@ fn decrypt(content: &ContentHeaders, body: &[u8], to: &Subscription) -> Result<O
     };
     data.map(|data| Some(data.into())).map_err(Discarded::Sealed)
 }
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::base64url;
+    use doorbell_protocol::ece::keys::{AgentKeyParts, AgentKeys};
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn subscription(private: &str, auth: &str, n: u32) -> Subscription {
+        let private = base64url::decode_array(private).unwrap().into();
+        let parts = AgentKeyParts { private, auth: base64url::decode_array(auth).unwrap().into() };
+        let url = |path| Url::parse(&format!("https://push.example/{path}/{n}")).unwrap();
+        Subscription {
+            service: url("subscribe"),
+            resource: url("s"),
+            endpoint: url("p"),
+            set: None,
+            vapid: None,
+            keys: AgentKeys::from_parts(&parts).unwrap(),
+        }
+    }
+
+    /// The user agent of RFC 8291 s5.
+    fn rfc_8291() -> Subscription {
+        subscription("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94", "BTBZMqHH6r4Tts7J_aSIgg", 1)
+    }
+
+    /// The user agent of draft-ietf-webpush-encryption-04 s5.
+    fn draft_04() -> Subscription {
+        subscription("9FWl15_QUQAWDaD3k3l50ZBZQJ4au27F1V4F0uLSD_M", "R29vIGdvbyBnJyBqb29iIQ", 2)
+    }
+
+    fn pushed(fields: &[(&'static str, &'static str)], body: &str) -> Pushed {
+        let field = |(n, v): &(&'static str, &'static str)| (HeaderName::from_static(n), HeaderValue::from_static(v));
+        Pushed {
+            uri: Url::parse("https://push.example/m/1").unwrap(),
+            promise: HeaderMap::new(),
+            headers: fields.iter().map(field).collect(),
+            body: base64url::decode(body).unwrap().into(),
+        }
+    }
+
+    fn watermelon() -> Pushed {
+        let body = "DGv6ra1nlYgDCS1FRnbzlwAAEABBBP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8w\
+                    EqKK6PBru3jl7A_yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN";
+        pushed(&[("content-encoding", "aes128gcm")], body)
+    }
+
+    #[test]
+    fn the_message_of_rfc_8291_opens() {
+        let message = open(&watermelon(), &[&rfc_8291()]).unwrap();
+        assert_eq!(message.data.as_deref(), Some(b"When I grow up, I want to be a watermelon".as_slice()));
+    }
+
+    #[test]
+    fn the_aesgcm_message_of_the_draft_opens_also_beside_other_subscriptions() {
+        let dh = "dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7CYkDjXsIEc4aqxYaQ1G8BqkXCJ6DPpDrWtdWj_mugHU";
+        let fields =
+            [("content-encoding", "aesgcm"), ("encryption", "salt=lngarbyKfMoi9Z75xYXmkg"), ("crypto-key", dh)];
+        let pushed = pushed(&fields, "6nqAQUME8hNqw5J3kl8cpVVJylXKYqZOeseZG8UueKpA");
+        let message = open(&pushed, &[&rfc_8291(), &draft_04()]).unwrap();
+        assert_eq!(message.data.as_deref(), Some(b"I am the walrus".as_slice()));
+        assert_eq!(message.endpoint, draft_04().endpoint);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_anywhere_is_discarded_ua_8188_4_2_1() {
+        let whole = watermelon();
+        for length in 0..whole.body.len() {
+            let cut = Pushed { body: whole.body.slice(..length), ..watermelon() };
+            assert!(matches!(open(&cut, &[&rfc_8291()]), Err(Discarded::Sealed(_))), "{length} octets");
+        }
+    }
+
+    #[test]
+    fn a_message_with_any_octet_changed_is_discarded_ua_8291_4_1_ua_8291_7_1() {
+        let whole = watermelon();
+        for place in 0..whole.body.len() {
+            let mut body = whole.body.to_vec();
+            body[place] ^= 1;
+            // The record size (octets 16 to 19) may be larger than the record: a change there can be harmless.
+            let harmless = (16..20).contains(&place);
+            let opened = open(&Pushed { body: body.into(), ..watermelon() }, &[&rfc_8291()]);
+            assert!(harmless || matches!(opened, Err(Discarded::Sealed(_))), "octet {place}");
+        }
+    }
+
+    #[test]
+    fn without_exactly_one_known_coding_nothing_is_opened_ua_8188_4_1_1() {
+        let open_with = |fields: &[(&'static str, &'static str)]| {
+            let headers = pushed(fields, "").headers;
+            open(&Pushed { headers, ..watermelon() }, &[&rfc_8291()])
+        };
+        assert_eq!(open_with(&[]).err(), Some(Discarded::Unencrypted));
+        assert_eq!(open_with(&[("content-encoding", "gzip")]).err(), Some(Discarded::Unencrypted));
+        assert_eq!(open_with(&[("content-encoding", "aes128gcm, gzip")]).err(), Some(Discarded::Unencrypted));
+        assert!(open_with(&[("content-encoding", "AES128GCM")]).is_ok(), "codings compare without case");
+        let mut twice = watermelon();
+        twice.headers.append("content-encoding", HeaderValue::from_static("aes128gcm"));
+        assert!(matches!(open(&twice, &[&rfc_8291()]), Err(Discarded::Headers(_))));
+    }
+
+    #[test]
+    fn headers_choose_which_keys_are_tried_and_nothing_more_ua_8291_7_2() {
+        let named = |target: &'static str| {
+            let mut pushed = watermelon();
+            pushed.promise.insert("link", HeaderValue::from_static(target));
+            open(&pushed, &[&rfc_8291(), &draft_04()])
+        };
+        assert!(named("</p/1>;rel=\"urn:ietf:params:push\"").is_ok());
+        assert!(matches!(named("</p/2>;rel=\"urn:ietf:params:push\"").err(), Some(Discarded::Sealed(_))));
+        assert_eq!(named("</p/3>;rel=\"urn:ietf:params:push\"").err(), Some(Discarded::Stranger));
+    }
+}

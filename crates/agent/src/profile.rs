@@ -116,3 +116,82 @@ impl Subscription {
         self.set.as_ref().unwrap_or(&self.resource)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn url(path: &str) -> Url {
+        Url::parse(&format!("https://push.example{path}")).unwrap()
+    }
+
+    fn subscription(n: u32) -> Subscription {
+        Subscription {
+            service: url("/subscribe"),
+            resource: url(&format!("/s/{n}")),
+            endpoint: url(&format!("/p/{n}")),
+            set: (n == 1).then(|| url("/a/1")),
+            vapid: (n == 2).then(|| *AgentKeys::generate().unwrap().public_key()),
+            keys: AgentKeys::generate().unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn everything_comes_back_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("deep/inside");
+        let mut profile = Profile::open(&place).unwrap();
+        profile.subscriptions = vec![subscription(1), subscription(2)];
+        profile.owe(url("/m/1"));
+        profile.owe(url("/m/2"));
+        profile.settle(&url("/m/1"));
+        profile.save().await.unwrap();
+        let before: Vec<_> = profile.subscriptions.iter().map(|s| (s.to_push_subscription(), s.vapid)).collect();
+        drop(profile);
+        let profile = Profile::open(&place).unwrap();
+        let after: Vec<_> = profile.subscriptions.iter().map(|s| (s.to_push_subscription(), s.vapid)).collect();
+        assert!(before == after);
+        assert_eq!(profile.subscriptions[0].monitored(), &url("/a/1"));
+        assert_eq!(profile.subscriptions[1].monitored(), &url("/s/2"));
+        assert_eq!(profile.owed().collect::<Vec<_>>(), [&url("/m/2")]);
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&place), mode(&place.join("profile.json"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_profile_serves_one_agent_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Profile::open(folder.path()).unwrap();
+        assert!(matches!(Profile::open(folder.path()), Err(ProfileError::InUse(_))));
+        drop(first);
+        assert!(Profile::open(folder.path()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn damage_anywhere_is_an_error_that_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("profile.json");
+        let mut profile = Profile::open(folder.path()).unwrap();
+        profile.subscriptions = vec![subscription(1)];
+        profile.save().await.unwrap();
+        drop(profile);
+        let good = std::fs::read_to_string(&file).unwrap();
+        let cut = (0..good.len()).step_by(7).map(|n| good.get(..n).unwrap().to_owned());
+        let altered = [("private_key\": \"", "private_key\": \"!"), ("https://", "//"), ("\"owed\"", "\"own\"")];
+        for bad in cut.chain(altered.map(|(from, to)| good.replace(from, to))) {
+            std::fs::write(&file, &bad).unwrap();
+            let Err(why) = Profile::open(folder.path()) else { panic!("read {bad}") };
+            assert!(matches!(why, ProfileError::Damaged { .. }), "{bad}");
+            assert!(why.to_string().contains("move it away"), "{why}");
+        }
+    }
+
+    #[test]
+    fn a_profile_from_the_future_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("profile.json"), r#"{"format":2,"else":true}"#).unwrap();
+        assert!(matches!(Profile::open(folder.path()), Err(ProfileError::Newer { format: 2, .. })));
+    }
+}

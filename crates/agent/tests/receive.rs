@@ -1,5 +1,7 @@
 //! Messages arrive by server push, are opened or discarded, and are acknowledged.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+
 mod support;
 
 use doorbell_agent::{Discarded, Event, Listening, Profile};

@@ -10,7 +10,7 @@ use super::soon;
 
 /// How the app takes messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
+pub(crate) enum Manner {
     /// All of them, at once.
     Takes,
     /// Has enough after this many.
@@ -50,7 +50,7 @@ impl App for Recorder {
 }
 
 /// A running agent.
-pub struct Running {
+pub(crate) struct Running {
     task: JoinHandle<(Agent, Result<Outcome, Error>)>,
     stop: Option<oneshot::Sender<()>>,
     messages: mpsc::UnboundedReceiver<Message>,
@@ -59,11 +59,11 @@ pub struct Running {
 
 impl Running {
     /// Lets `agent` listen for every message.
-    pub fn start(agent: Agent, manner: Manner) -> Self {
+    pub(crate) fn start(agent: Agent, manner: Manner) -> Self {
         Self::start_with(agent, manner, Listening::from(None))
     }
 
-    pub fn start_with(mut agent: Agent, manner: Manner, how: Listening) -> Self {
+    pub(crate) fn start_with(mut agent: Agent, manner: Manner, how: Listening) -> Self {
         let (message_sender, messages) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -79,18 +79,18 @@ impl Running {
     }
 
     /// The next message that the app got.
-    pub async fn message(&mut self) -> Message {
+    pub(crate) async fn message(&mut self) -> Message {
         soon("a message", self.messages.recv()).await.expect("the agent has ended")
     }
 
     /// The text of the next message.
-    pub async fn text(&mut self) -> String {
+    pub(crate) async fn text(&mut self) -> String {
         let data = self.message().await.data.expect("a message with data");
         String::from_utf8(data.to_vec()).unwrap()
     }
 
     /// The texts of the next `n` messages, sorted.
-    pub async fn texts(&mut self, n: usize) -> Vec<String> {
+    pub(crate) async fn texts(&mut self, n: usize) -> Vec<String> {
         let mut texts = Vec::new();
         for _ in 0..n {
             texts.push(self.text().await);
@@ -100,12 +100,12 @@ impl Running {
     }
 
     /// Whether the app got nothing that it has not told of.
-    pub fn is_quiet(&mut self) -> bool {
+    pub(crate) fn is_quiet(&mut self) -> bool {
         self.messages.try_recv().is_err()
     }
 
     /// The next event that `wanted` makes something of.
-    pub async fn event<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> T {
+    pub(crate) async fn event<T>(&mut self, wanted: impl Fn(Event) -> Option<T>) -> T {
         let search = async {
             loop {
                 if let Some(found) = wanted(self.events.recv().await.expect("the agent has ended")) {
@@ -117,19 +117,19 @@ impl Running {
     }
 
     /// Ends it as a user does.
-    pub async fn stop(mut self) -> (Agent, Outcome) {
+    pub(crate) async fn stop(mut self) -> (Agent, Outcome) {
         self.stop.take();
         let (agent, outcome) = self.end().await;
         (agent, outcome.unwrap())
     }
 
     /// Waits for its end.
-    pub async fn end(&mut self) -> (Agent, Result<Outcome, Error>) {
+    pub(crate) async fn end(&mut self) -> (Agent, Result<Outcome, Error>) {
         soon("the end", &mut self.task).await.unwrap()
     }
 
     /// Ends it as a power cut does: nothing is written or sent any more.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
     }

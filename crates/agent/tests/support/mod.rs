@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod app;
-pub mod service;
+pub(crate) mod app;
+pub(crate) mod service;
 
 use std::future::Future;
 use std::time::Duration;
@@ -14,12 +14,12 @@ use doorbell_agent::{Backoff, Limits};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Waits for what must happen.
-pub async fn soon<T>(what: &str, it: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, it: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, it).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// The usual limits, with waits that a test can sit out.
-pub fn quick() -> Limits {
+pub(crate) fn quick() -> Limits {
     let backoff = Backoff { first: Duration::from_millis(5), longest: Duration::from_millis(50) };
     Limits {
         reconnect: backoff,

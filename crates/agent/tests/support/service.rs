@@ -23,7 +23,7 @@ use tokio_rustls::TlsAcceptor;
 use super::soon;
 
 /// The service; it ends with the test's runtime.
-pub struct Service {
+pub(crate) struct Service {
     address: SocketAddr,
     world: Arc<World>,
     folder: tempfile::TempDir,
@@ -31,24 +31,24 @@ pub struct Service {
 
 /// A request that the service saw.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub connection: usize,
-    pub method: Method,
-    pub path: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Seen {
+    pub(crate) connection: usize,
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// A push, good or bad.
 #[derive(Clone)]
-pub struct Push {
-    pub authority: Option<String>,
-    pub status: u16,
-    pub headers: Vec<(&'static str, String)>,
-    pub promise: Vec<(&'static str, String)>,
-    pub body: Bytes,
+pub(crate) struct Push {
+    pub(crate) authority: Option<String>,
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) promise: Vec<(&'static str, String)>,
+    pub(crate) body: Bytes,
     /// After so many octets the stream is reset.
-    pub cut_after: Option<usize>,
+    pub(crate) cut_after: Option<usize>,
 }
 
 struct World {
@@ -58,9 +58,9 @@ struct World {
 }
 
 #[derive(Default)]
-pub struct State {
-    pub seen: Vec<Seen>,
-    pub connections: usize,
+pub(crate) struct State {
+    pub(crate) seen: Vec<Seen>,
+    pub(crate) connections: usize,
     with_sets: bool,
     subscriptions: usize,
     messages: BTreeMap<String, Push>,
@@ -88,12 +88,12 @@ enum Command {
 
 impl Service {
     /// A service that gives out sets.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_as("127.0.0.1", &[b"h2"]).await
     }
 
     /// A service whose certificate is for `name` and that offers `protocols` by ALPN.
-    pub async fn start_as(name: &str, protocols: &[&[u8]]) -> Self {
+    pub(crate) async fn start_as(name: &str, protocols: &[&[u8]]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tls = certificates(name, protocols, folder.path().join("ca.pem"));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -108,44 +108,44 @@ impl Service {
         Self { address, world, folder }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    pub fn ca(&self) -> PathBuf {
+    pub(crate) fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
     }
 
-    pub fn trust(&self) -> Trust {
+    pub(crate) fn trust(&self) -> Trust {
         Trust::nobody().with_file(&self.ca()).unwrap()
     }
 
     /// An agent that trusts this service.
-    pub fn agent(&self, profile: Profile, limits: Limits) -> Agent {
+    pub(crate) fn agent(&self, profile: Profile, limits: Limits) -> Agent {
         Agent::new(profile, &self.url(), self.trust(), limits).unwrap()
     }
 
-    pub fn without_sets(&self) {
+    pub(crate) fn without_sets(&self) {
         self.change(|s| s.with_sets = false);
     }
 
     /// The next request with `method` to a path that starts with `path` gets this answer.
-    pub fn answer_once(&self, method: Method, path: &str, answer: Response<String>) {
+    pub(crate) fn answer_once(&self, method: Method, path: &str, answer: Response<String>) {
         self.change(|s| s.canned.push((method, path.to_owned(), answer)));
     }
 
     /// Requests with this method are not answered any more; `None`: all are.
-    pub fn be_deaf_to(&self, method: Option<Method>) {
+    pub(crate) fn be_deaf_to(&self, method: Option<Method>) {
         self.change(|s| s.deaf_to = method);
     }
 
     /// Accepts a text for `subscription`.
-    pub fn send(&self, subscription: &PushSubscription, text: &str) -> String {
+    pub(crate) fn send(&self, subscription: &PushSubscription, text: &str) -> String {
         self.accept(subscription, Push::of(subscription, text))
     }
 
     /// Accepts any push for `subscription`; returns the path of the message.
-    pub fn accept(&self, subscription: &PushSubscription, push: Push) -> String {
+    pub(crate) fn accept(&self, subscription: &PushSubscription, push: Push) -> String {
         let endpoint = subscription.endpoint.clone();
         let push = if push.promise.is_empty() {
             Push { promise: vec![("link", format!("<{endpoint}>; rel=\"urn:ietf:params:push\""))], ..push }
@@ -155,7 +155,7 @@ impl Service {
         self.accept_as_it_is(push)
     }
 
-    pub fn accept_as_it_is(&self, push: Push) -> String {
+    pub(crate) fn accept_as_it_is(&self, push: Push) -> String {
         let authority = self.address.to_string();
         self.change(|s| {
             s.sent += 1;
@@ -169,7 +169,7 @@ impl Service {
     }
 
     /// Ends every held GET with this answer.
-    pub fn end_monitoring(&self, status: u16) {
+    pub(crate) fn end_monitoring(&self, status: u16) {
         self.change(|s| {
             for mut held in s.held.drain(..) {
                 let _ = held.respond.send_response(Response::builder().status(status).body(()).unwrap(), true);
@@ -177,22 +177,22 @@ impl Service {
         });
     }
 
-    pub fn cut(&self) {
+    pub(crate) fn cut(&self) {
         self.command(Command::Cut);
         self.change(|s| s.held.clear());
     }
 
-    pub fn go_away(&self) {
+    pub(crate) fn go_away(&self) {
         self.command(Command::GoAway);
     }
 
-    pub fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.command(Command::Freeze);
         self.change(|s| s.held.clear());
     }
 
     /// Waits until `state` is so.
-    pub async fn until(&self, what: &str, state: impl Fn(&State) -> bool) {
+    pub(crate) async fn until(&self, what: &str, state: impl Fn(&State) -> bool) {
         let mut changes = self.world.changes.subscribe();
         soon(what, async {
             while !state(&self.world.state.lock().unwrap()) {
@@ -203,16 +203,16 @@ impl Service {
     }
 
     /// Waits until a GET is held open, and nothing else.
-    pub async fn until_monitored(&self) {
+    pub(crate) async fn until_monitored(&self) {
         self.until("a held GET", |s| !s.held.is_empty()).await;
     }
 
-    pub async fn until_deleted(&self, path: &str) {
+    pub(crate) async fn until_deleted(&self, path: &str) {
         self.until(path, |s| s.count(&Method::DELETE, path) > 0 && !s.messages.contains_key(path)).await;
     }
 
     /// What was seen so far.
-    pub fn seen(&self, method: Method, path: &str) -> Vec<Seen> {
+    pub(crate) fn seen(&self, method: Method, path: &str) -> Vec<Seen> {
         let state = self.world.state.lock().unwrap();
         state.seen.iter().filter(|s| s.method == method && s.path.starts_with(path)).cloned().collect()
     }
@@ -227,16 +227,16 @@ impl Service {
 }
 
 impl State {
-    pub fn count(&self, method: &Method, path: &str) -> usize {
+    pub(crate) fn count(&self, method: &Method, path: &str) -> usize {
         self.seen.iter().filter(|s| s.method == *method && s.path.starts_with(path)).count()
     }
 
-    pub fn stored(&self) -> usize {
+    pub(crate) fn stored(&self) -> usize {
         self.messages.len()
     }
 
     /// The numbers of the connections with a held GET.
-    pub fn monitored_on(&self) -> Vec<usize> {
+    pub(crate) fn monitored_on(&self) -> Vec<usize> {
         self.held.iter().map(|h| h.connection).collect()
     }
 
@@ -249,19 +249,19 @@ impl State {
 
 impl Push {
     /// `text`, encrypted for `subscription`.
-    pub fn of(subscription: &PushSubscription, text: &str) -> Self {
+    pub(crate) fn of(subscription: &PushSubscription, text: &str) -> Self {
         let key = PublicKey::from_base64url(&subscription.keys.p256dh).unwrap();
         let auth = AuthSecret::from_base64url(&subscription.keys.auth).unwrap();
         let body = aes128gcm::encrypt(text.as_bytes(), Padding::default(), &key, &auth).unwrap();
         Self::raw(body).with("content-encoding", "aes128gcm")
     }
 
-    pub fn raw(body: impl Into<Bytes>) -> Self {
+    pub(crate) fn raw(body: impl Into<Bytes>) -> Self {
         let body = body.into();
         Self { authority: None, status: 200, headers: Vec::new(), promise: Vec::new(), body, cut_after: None }
     }
 
-    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &'static str, value: &str) -> Self {
         self.headers.push((name, value.to_owned()));
         self
     }
@@ -434,6 +434,6 @@ fn reply(respond: &mut SendResponse<Bytes>, answer: Response<String>) {
 }
 
 /// An answer without a body.
-pub fn status(status: u16) -> Response<String> {
+pub(crate) fn status(status: u16) -> Response<String> {
     Response::builder().status(status).body(String::new()).unwrap()
 }

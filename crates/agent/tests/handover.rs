@@ -1,0 +1,190 @@
+//! Between arrival and acknowledgement: nothing is shown twice, nothing is acknowledged that the app does not have.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::path::Path;
+
+use doorbell_agent::{Agent, Error, Event, Outcome, Profile, ProfileError};
+use http::Method;
+use support::app::{Manner, Running};
+use support::quick;
+use support::service::{Service, status};
+
+fn agent_in(folder: &Path, service: &Service) -> Agent {
+    service.agent(Profile::open(folder).unwrap(), quick())
+}
+
+#[tokio::test]
+async fn keys_and_subscription_outlive_a_restart() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let subscription = agent_in(folder.path(), &service).subscribe(None).await.unwrap();
+    service.send(&subscription, "while away");
+    let agent = agent_in(folder.path(), &service);
+    assert!(agent.subscriptions().next().unwrap().to_push_subscription() == subscription);
+    assert_eq!(Running::start(agent, Manner::Takes).text().await, "while away");
+    assert_eq!(service.seen(Method::POST, "/subscribe").len(), 1);
+}
+
+#[tokio::test]
+async fn a_crash_between_hand_over_and_acknowledgement_shows_no_message_twice_ua_8030_6_2_2() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = agent_in(folder.path(), &service);
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.be_deaf_to(Some(Method::DELETE));
+    let first = service.send(&subscription, "first");
+    let mut running = Running::start(agent, Manner::Takes);
+    assert_eq!(running.text().await, "first");
+    service.until("the DELETE", |s| s.count(&Method::DELETE, &first) == 1).await;
+    running.kill().await;
+
+    service.be_deaf_to(None);
+    service.send(&subscription, "second");
+    let mut running = Running::start(agent_in(folder.path(), &service), Manner::Takes);
+    assert_eq!(running.text().await, "second");
+    service.until_deleted(&first).await;
+    assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn a_crash_before_the_hand_over_brings_the_message_again_ua_8030_6_2_2() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = agent_in(folder.path(), &service);
+    let subscription = agent.subscribe(None).await.unwrap();
+    let message = service.send(&subscription, "important");
+    let mut running = Running::start(agent, Manner::Hangs);
+    assert_eq!(running.text().await, "important");
+    running.kill().await;
+    assert!(service.seen(Method::DELETE, &message).is_empty());
+    let mut running = Running::start(agent_in(folder.path(), &service), Manner::Takes);
+    assert_eq!(running.text().await, "important");
+    service.until_deleted(&message).await;
+}
+
+#[tokio::test]
+async fn an_agent_that_is_told_to_stop_leaves_the_message_in_hand_for_the_next_time() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let message = service.send(&subscription, "unfinished");
+    let mut running = Running::start(agent, Manner::Hangs);
+    running.message().await;
+    let (agent, outcome) = running.stop().await;
+    assert_eq!(outcome, Outcome::Stopped);
+    assert!(service.seen(Method::DELETE, &message).is_empty());
+    assert_eq!(Running::start(agent, Manner::Takes).text().await, "unfinished");
+}
+
+#[tokio::test]
+async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_wa_14() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let message = service.send(&subscription, "too much");
+    let mut running = Running::start(agent, Manner::FailsFirst(usize::MAX));
+    for last in [false, false, true] {
+        assert_eq!(running.text().await, "too much");
+        let given_up =
+            running.event(|e| if let Event::Failed { given_up, .. } = e { Some(given_up) } else { None }).await;
+        assert_eq!(given_up, last);
+    }
+    service.until_deleted(&message).await;
+    assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn an_app_that_recovers_loses_nothing_and_is_acknowledged_once_wa_14_wa_15() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let one = service.send(&subscription, "one");
+    let two = service.send(&subscription, "two");
+    let mut running = Running::start(agent, Manner::FailsFirst(2));
+    let mut attempts = running.texts(4).await;
+    attempts.dedup();
+    assert_eq!(attempts, ["one", "two"]);
+    for message in [one, two] {
+        service.until_deleted(&message).await;
+        assert_eq!(service.seen(Method::DELETE, &message).len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_fails_is_sent_again_ua_8030_6_2_1() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    for answer in [503, 429, 500] {
+        service.answer_once(Method::DELETE, "/m/", status(answer));
+    }
+    let message = service.send(&subscription, "once");
+    let mut running = Running::start(agent, Manner::Takes);
+    assert_eq!(running.text().await, "once");
+    service.until_deleted(&message).await;
+    assert_eq!(service.seen(Method::DELETE, &message).len(), 4);
+    assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn a_redelivery_over_a_new_connection_is_not_shown_but_acknowledged_again() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.answer_once(Method::DELETE, "/m/", status(204));
+    let message = service.send(&subscription, "shown once");
+    let mut running = Running::start(agent, Manner::Takes);
+    assert_eq!(running.text().await, "shown once");
+    service.until("the DELETE", |s| s.count(&Method::DELETE, &message) == 1).await;
+    service.cut();
+    service.until_deleted(&message).await;
+    assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn an_app_that_has_enough_ends_it_with_everything_acknowledged() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    for text in ["1", "2", "3"] {
+        service.send(&subscription, text);
+    }
+    let mut running = Running::start(agent, Manner::TakesOnly(2));
+    let (_, outcome) = running.end().await;
+    assert_eq!(outcome.unwrap(), Outcome::Enough);
+    assert_eq!(running.texts(2).await, ["1", "2"]);
+    assert_eq!(service.seen(Method::DELETE, "/m/").len(), 2);
+}
+
+#[tokio::test]
+async fn leaving_a_subscription_is_made_up_for_when_the_service_is_back_wa_11() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = agent_in(folder.path(), &service);
+    let old = agent.subscribe(None).await.unwrap();
+    agent.subscribe(None).await.unwrap();
+    service.answer_once(Method::DELETE, "/s/1", status(503));
+    assert!(agent.unsubscribe(&old.endpoint).await.unwrap());
+    drop(agent);
+    let running = Running::start(agent_in(folder.path(), &service), Manner::Takes);
+    service.until("the second DELETE", |s| s.count(&Method::DELETE, "/s/1") == 2).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_profile_that_cannot_be_written_ends_it_before_anything_is_acknowledged() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let mut agent = agent_in(folder.path(), &service);
+    let subscription = agent.subscribe(None).await.unwrap();
+    // A folder in the draft's place stops even root from writing.
+    std::fs::create_dir_all(folder.path().join("profile.json.new/in-the-way")).unwrap();
+    let message = service.send(&subscription, "not kept");
+    let mut running = Running::start(agent, Manner::Takes);
+    let (_, outcome) = running.end().await;
+    assert!(matches!(outcome, Err(Error::Profile(ProfileError::Io { .. }))));
+    assert!(service.seen(Method::DELETE, &message).is_empty());
+}

@@ -1,0 +1,203 @@
+//! Staying in touch: through cut connections, departing and dead services, and subscriptions that end.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use doorbell_agent::{Error, Event, Limits, Listening, Outcome, Profile};
+use doorbell_protocol::headers::urgency::Urgency;
+use http::{Method, Response};
+use support::app::{Manner, Running};
+use support::quick;
+use support::service::{Service, status};
+use tokio::sync::watch;
+
+fn disconnected(event: Event) -> Option<(Error, Duration)> {
+    if let Event::Disconnected { why, wait } = event { Some((why, wait)) } else { None }
+}
+
+#[tokio::test]
+async fn a_cut_connection_is_made_again_and_what_came_meanwhile_arrives() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    for round in 0..5 {
+        service.until_monitored().await;
+        service.cut();
+        let text = format!("after cut {round}");
+        service.send(&subscription, &text);
+        assert_eq!(running.text().await, text);
+        running.event(disconnected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_departing_service_is_left_only_when_its_replacement_is_there_ua_8030_7_1_2() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    service.go_away();
+    service.until("both connections", |s| s.monitored_on().len() == 2).await;
+    let message = service.send(&subscription, "moved");
+    assert_eq!(running.text().await, "moved");
+    service.until_deleted(&message).await;
+    let deletion = service.seen(Method::DELETE, &message).remove(0);
+    assert_eq!(deletion.connection, service.seen(Method::GET, "/a/")[1].connection);
+}
+
+#[tokio::test]
+async fn a_message_on_the_departing_connection_is_acknowledged_on_the_new_one() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    let message = service.send(&subscription, "last words");
+    service.go_away();
+    assert_eq!(running.text().await, "last words");
+    service.until_deleted(&message).await;
+}
+
+#[tokio::test]
+async fn a_get_that_the_service_ends_is_renewed() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    for answer in [200, 204] {
+        service.until_monitored().await;
+        service.end_monitoring(answer);
+        service.until_monitored().await;
+    }
+    service.send(&subscription, "again");
+    assert_eq!(running.text().await, "again");
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_is_noticed_and_left() {
+    let service = Service::start().await;
+    let pulse = Duration::from_millis(30);
+    let mut agent =
+        service.agent(Profile::in_memory(), Limits { ping_interval: pulse, ping_timeout: pulse, ..quick() });
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    service.freeze();
+    running.event(disconnected).await;
+    service.send(&subscription, "alive");
+    assert_eq!(running.text().await, "alive");
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_pings_is_kept() {
+    let service = Service::start().await;
+    let limits = Limits { ping_interval: Duration::from_millis(1), ..quick() };
+    let mut agent = service.agent(Profile::in_memory(), limits);
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    // Far more than a millisecond of traffic.
+    for n in 0..200 {
+        service.send(&subscription, &format!("{n}"));
+        assert_eq!(running.text().await, format!("{n}"));
+    }
+    assert_eq!(service.seen(Method::GET, "/a/").len(), 1);
+}
+
+#[tokio::test]
+async fn a_404_or_410_means_that_the_subscription_is_gone_and_a_new_one_works_ua_8030_7_3_1() {
+    for gone in [404, 410] {
+        let service = Service::start().await;
+        let mut agent = service.agent(Profile::in_memory(), quick());
+        let old = agent.subscribe(None).await.unwrap();
+        let mut running = Running::start(agent, Manner::Takes);
+        service.until_monitored().await;
+        service.end_monitoring(gone);
+        let (mut agent, outcome) = running.end().await;
+        assert_eq!(outcome.unwrap(), Outcome::Gone);
+        assert_eq!(agent.subscriptions().count(), 0);
+        let new = agent.subscribe(None).await.unwrap();
+        assert!(new.endpoint != old.endpoint && new.keys.p256dh != old.keys.p256dh && new.keys.auth != old.keys.auth);
+        let mut running = Running::start(agent, Manner::Takes);
+        service.send(&new, "new life");
+        assert_eq!(running.text().await, "new life");
+    }
+}
+
+#[tokio::test]
+async fn an_overloaded_service_is_left_alone_for_as_long_as_it_asks() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    agent.subscribe(None).await.unwrap();
+    let answer = Response::builder().status(503).header("retry-after", "90").body(String::new()).unwrap();
+    service.answer_once(Method::GET, "/a/", answer);
+    let mut running = Running::start(agent, Manner::Takes);
+    let (why, wait) = running.event(disconnected).await;
+    assert!(matches!(why, Error::Refused { status, .. } if status == 503));
+    assert_eq!(wait, Duration::from_secs(90));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_redirect_of_the_monitoring_is_not_followed() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    agent.subscribe(None).await.unwrap();
+    let away = Response::builder().status(307).header("location", "/a/2").body(String::new()).unwrap();
+    service.answer_once(Method::GET, "/a/", away);
+    let mut running = Running::start(agent, Manner::Takes);
+    assert!(matches!(running.event(disconnected).await.0, Error::Refused { .. }));
+    service.until_monitored().await;
+    assert!(service.seen(Method::GET, "/a/2").is_empty());
+}
+
+#[tokio::test]
+async fn the_urgency_floor_is_sent_and_a_change_reaches_the_service_at_once_ua_8030_5_3_1() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let (battery, floor) = watch::channel(None);
+    let mut running = Running::start_with(agent, Manner::Takes, Listening { at_once: false, floor });
+    service.until_monitored().await;
+    battery.send(Some(Urgency::High)).unwrap();
+    service.until("a second GET", |s| s.count(&Method::GET, "/a/") == 2).await;
+    battery.send(Some(Urgency::Low)).unwrap();
+    service.until("a third GET", |s| s.count(&Method::GET, "/a/") == 3).await;
+    let floors: Vec<_> = service.seen(Method::GET, "/a/").iter().map(|s| s.headers.get("urgency").cloned()).collect();
+    assert_eq!(floors, [None, Some("high".parse().unwrap()), Some("low".parse().unwrap())]);
+    service.send(&subscription, "still listening");
+    assert_eq!(running.text().await, "still listening");
+}
+
+#[tokio::test]
+async fn fetching_what_is_stored_fails_clearly_when_nobody_answers() {
+    let service = Service::start().await;
+    let mut agent = service.agent(Profile::in_memory(), quick());
+    agent.subscribe(None).await.unwrap();
+    service.answer_once(Method::GET, "/a/", status(503));
+    let mut running = Running::start_with(agent, Manner::Takes, Listening::from(None).at_once());
+    assert!(matches!(running.end().await.1, Err(Error::Refused { .. })));
+}
+
+#[tokio::test]
+async fn a_service_that_ignores_wait_0_does_not_hold_the_agent_for_ever() {
+    let service = Service::start().await;
+    let mut agent =
+        service.agent(Profile::in_memory(), Limits { answer_timeout: Duration::from_millis(50), ..quick() });
+    agent.subscribe(None).await.unwrap();
+    service.be_deaf_to(Some(Method::GET));
+    let mut running = Running::start_with(agent, Manner::Takes, Listening::from(None).at_once());
+    assert!(matches!(running.end().await.1, Err(Error::Late(..))));
+}
+
+#[tokio::test]
+async fn without_a_subscription_there_is_nothing_to_listen_to() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), quick());
+    let mut running = Running::start(agent, Manner::Takes);
+    assert!(matches!(running.end().await.1, Err(Error::NotSubscribed)));
+}
