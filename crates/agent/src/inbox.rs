@@ -107,7 +107,7 @@ impl<M> Inbox<M> {
         Some(waiting)
     }
 
-    /// When something becomes due that is not yet.
+    /// When something becomes due that is not yet at `now`, the moment for which the next steps were asked.
     pub(crate) fn deadline(&self, now: Duration) -> Option<Duration> {
         let owed = self.owed.values().filter(|o| !o.on_its_way).map(|o| o.not_before);
         let waiting = self.waiting.iter().map(|w| w.not_before);
@@ -267,6 +267,17 @@ mod tests {
         assert_eq!(inbox.deadline(at(0)), Some(at(1)));
         inbox.connected();
         assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+    }
+
+    #[test]
+    fn at_every_moment_a_waiting_message_is_due_or_has_a_deadline() {
+        for ms in [0, 999, 1000, 1001, 5000].map(Duration::from_millis) {
+            let mut inbox = inbox();
+            inbox.take(uri(1), "text");
+            let waiting = inbox.next_message(at(0)).unwrap();
+            inbox.failed(waiting, at(0), u32::MAX);
+            assert!(inbox.deadline(ms).is_some() != inbox.next_message(ms).is_some(), "{ms:?}");
+        }
     }
 
     #[test]

@@ -109,8 +109,10 @@ impl<'a, A: App> Listener<'a, A> {
 
     /// Does what is due, then waits for what comes next.
     async fn step(&mut self, stop: &mut Pin<&mut (impl Future<Output = ()> + Send)>) -> Result<Option<Outcome>, Error> {
-        self.acknowledge_what_is_due();
-        if let Some(waiting) = self.inbox.next_message(self.clock.now()) {
+        // One reading for all: what becomes due between two of them would be neither due nor waited for.
+        let now = self.clock.now();
+        self.acknowledge_what_is_due(now);
+        if let Some(waiting) = self.inbox.next_message(now) {
             return self.hand_over(waiting, stop).await;
         }
         if self.is_drained() {
@@ -123,7 +125,7 @@ impl<'a, A: App> Listener<'a, A> {
                 self.acknowledged(&uri, deleted);
                 Ok(None)
             }
-            () = self.clock.reaches(self.inbox.deadline(self.clock.now())) => Ok(None),
+            () = self.clock.reaches(self.inbox.deadline(now)) => Ok(None),
         }
     }
 
@@ -200,9 +202,9 @@ impl<'a, A: App> Listener<'a, A> {
         self.app.event(Event::Discarded(why));
     }
 
-    fn acknowledge_what_is_due(&mut self) {
+    fn acknowledge_what_is_due(&mut self, now: Duration) {
         let connected = self.watched.iter().any(|w| w.requests.is_some());
-        while let Some(uri) = connected.then(|| self.inbox.next_acknowledgement(self.clock.now())).flatten() {
+        while let Some(uri) = connected.then(|| self.inbox.next_acknowledgement(now)).flatten() {
             let same_origin = |w: &&Watched| w.resource.origin() == uri.origin();
             let requests = self.watched.iter().filter(same_origin).find_map(|w| w.requests.clone());
             let limit = self.connector.limits.answer_timeout;
@@ -252,7 +254,7 @@ impl<'a, A: App> Listener<'a, A> {
     async fn finish(&mut self) {
         let end: Duration = self.clock.now() + self.connector.limits.leaving_grace;
         loop {
-            self.acknowledge_what_is_due();
+            self.acknowledge_what_is_due(self.clock.now());
             tokio::select! {
                 done = self.acknowledging.join_next() => match done {
                     Some(Ok((uri, deleted))) => self.acknowledged(&uri, deleted),

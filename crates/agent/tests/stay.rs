@@ -186,10 +186,11 @@ async fn fetching_what_is_stored_fails_clearly_when_nobody_answers() {
 #[tokio::test]
 async fn a_service_that_ignores_wait_0_does_not_hold_the_agent_for_ever() {
     let service = Service::start().await;
-    let mut agent =
-        service.agent(Profile::in_memory(), Limits { answer_timeout: Duration::from_millis(50), ..quick() });
-    agent.subscribe(None).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    service.agent(Profile::open(folder.path()).unwrap(), quick()).subscribe(None).await.unwrap();
     service.be_deaf_to(Some(Method::GET));
+    let limits = Limits { answer_timeout: Duration::from_millis(20), ..quick() };
+    let agent = service.agent(Profile::open(folder.path()).unwrap(), limits);
     let mut running = Running::start_with(agent, Manner::Takes, Listening::from(None).at_once());
     assert!(matches!(running.end().await.1, Err(Error::Late(..))));
 }
