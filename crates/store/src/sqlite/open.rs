@@ -82,3 +82,24 @@ fn settle(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_writer_waits_for_fsync_and_leaves_the_checkpoint_to_us() {
+        let dir = tempfile::tempdir().unwrap();
+        let (conn, _) = writer(dir.path(), None).unwrap();
+        let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("synchronous"), 2, "FULL");
+        assert_eq!(number("wal_autocheckpoint"), 0);
+    }
+
+    #[test]
+    fn a_reader_cannot_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_writer, path) = writer(dir.path(), None).unwrap();
+        assert!(reader(&path).unwrap().execute("DELETE FROM mark", []).is_err());
+    }
+}

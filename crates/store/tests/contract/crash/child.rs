@@ -12,7 +12,10 @@ use std::{
 
 use bytes::Bytes;
 use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
-use doorbell_store::{Limits, NewMessage, Store, StoreError};
+use doorbell_store::{
+    Appended, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, SqliteEngine, Store, StoreError,
+    Write, Written,
+};
 
 use crate::bed::*;
 
@@ -75,9 +78,8 @@ impl Report {
     }
 }
 
-fn open_as_child() -> Store {
-    let dir = PathBuf::from(std::env::var_os(DIR).expect("only run by the tests of the parent"));
-    open(&dir, limits())
+fn dir() -> PathBuf {
+    PathBuf::from(std::env::var_os(DIR).expect("only run by the tests of the parent"))
 }
 
 /// Runs one task for each agent until all of them have ended with an error.
@@ -132,18 +134,58 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 #[tokio::test]
 #[ignore = "the child of a crash test"]
 async fn child_that_writes() {
-    let store = open_as_child();
+    let store = open(&dir(), limits());
     write_until_it_fails(&store).await;
 }
 
 #[tokio::test]
 #[ignore = "the child of a crash test"]
 async fn child_on_a_failing_disk() {
-    let store = open_as_child();
+    let store = open(&dir(), limits());
     let errors = write_until_it_fails(&store).await;
     assert!(errors.contains(&StoreError::Unknown), "{errors:?}");
     assert!(errors.iter().all(|e| matches!(e, StoreError::Unknown | StoreError::Unavailable)), "{errors:?}");
     let failure = soon(store.failed()).await;
     assert!(failure.to_string().contains("disk I/O error"), "{failure}");
     assert_eq!(soon(store.append(news(1))).await, Err(StoreError::Unavailable));
+}
+
+#[tokio::test]
+#[ignore = "the child of a crash test"]
+async fn child_with_a_hasty_engine() {
+    let engine = Hasty { engine: SqliteEngine::open(&dir(), limits()).unwrap(), held: Vec::new() };
+    let store = Store::start(engine, limits()).unwrap();
+    write_until_it_fails(&store).await;
+}
+
+/// A planted bug: it answers at once and commits later, many batches together.
+struct Hasty {
+    engine: SqliteEngine,
+    held: Vec<Write>,
+}
+
+impl Engine for Hasty {
+    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+        self.held.extend_from_slice(batch);
+        if self.held.len() >= 300 {
+            self.engine.commit(&std::mem::take(&mut self.held))?;
+        }
+        Ok(batch.iter().map(|write| Ok(guess(write))).collect())
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        self.engine.reader()
+    }
+
+    fn greatest_id(&self) -> i64 {
+        self.engine.greatest_id()
+    }
+}
+
+fn guess(write: &Write) -> Written {
+    match write {
+        Write::Append(_) => Written::Appended(Appended { replaced: None }),
+        Write::Erase { .. } => Written::Erased(Erased { existed: true }),
+        _ => Written::Created,
+    }
 }

@@ -1,0 +1,125 @@
+//! How many messages a second the store keeps: writers that each wait for their append before the next.
+//!
+//! `cargo run --release -p doorbell-store --example append_rate -- [WRITERS [SECONDS [SUBSCRIPTIONS]]]`
+//!
+//! Bodies of 1 KiB, in a fresh store under the system's temporary directory. The second figure is for messages that
+//! are erased again once they are kept, as they are when agents are connected.
+
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says why and ends")]
+
+mod clock;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use doorbell_protocol::{
+    headers::urgency::Urgency,
+    id::{AgentId, MessageId, SubscriptionId},
+    time::UnixMs,
+};
+use doorbell_store::{Limits, NewMessage, Store, StoreError, Subscription};
+
+const NOON: UnixMs = UnixMs::from_millis(1_800_000_000_000);
+const FIRST_AGENT: i64 = 1_000_000_000;
+const FIRST_SUBSCRIPTION: i64 = 2_000_000_000;
+const FIRST_MESSAGE: i64 = 3_000_000_000;
+
+fn main() {
+    let mut args = std::env::args().skip(1).map(|arg| arg.parse().unwrap());
+    let (writers, seconds) = (args.next().unwrap_or(64), args.next().unwrap_or(5));
+    let subscriptions = args.next().unwrap_or(100_000);
+    let dir = tempfile::tempdir().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let store = Store::open_sqlite(dir.path(), Limits::default()).unwrap();
+        make(&store, subscriptions).await;
+        let next_id = Arc::new(AtomicI64::new(FIRST_MESSAGE));
+        for (erase, what) in [(false, "appends"), (true, "appends, each erased again,")] {
+            let length = Duration::from_secs(seconds);
+            let mut waits = measure(&store, &next_id, writers, length, subscriptions, erase).await;
+            waits.sort_unstable();
+            let at = |percent: usize| waits[(waits.len() - 1) * percent / 100].as_secs_f64() * 1e3;
+            let rate = waits.len() as f64 / seconds as f64;
+            println!("{writers} writers: {rate:.0} {what} a second; p50 {:.1} ms, p99 {:.1} ms", at(50), at(99));
+        }
+        store.close().await.unwrap();
+    });
+}
+
+async fn make(store: &Store, subscriptions: u64) {
+    let mut last = None;
+    for n in 0..i64::try_from(subscriptions).unwrap() {
+        let (agent, id) = (AgentId::from_raw(FIRST_AGENT + n), SubscriptionId::from_raw(FIRST_SUBSCRIPTION + n));
+        drop(store.create_agent(agent, NOON));
+        last = Some(store.create_subscription(Subscription { id, agent, vapid_key: None, created: NOON }));
+        if n % 1_000 == 0 {
+            last.take().unwrap().await.unwrap();
+        }
+    }
+    if let Some(last) = last {
+        last.await.unwrap();
+    }
+}
+
+/// The time that each append took.
+async fn measure(
+    store: &Store,
+    next_id: &Arc<AtomicI64>,
+    writers: u64,
+    length: Duration,
+    agents: u64,
+    erase: bool,
+) -> Vec<Duration> {
+    let end = clock::now() + length;
+    let write = |writer: u64| {
+        let (store, next_id) = (store.clone(), Arc::clone(next_id));
+        tokio::spawn(async move {
+            let mut waits = Vec::new();
+            let mut turn = writer;
+            while clock::now() < end {
+                turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let begun = clock::now();
+                let message = message(next_id.fetch_add(1, Ordering::Relaxed), (turn >> 33) % agents);
+                keep(&store, message, erase).await.unwrap();
+                waits.push(begun.elapsed());
+            }
+            waits
+        })
+    };
+    let tasks: Vec<_> = (0..writers).map(write).collect();
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.unwrap());
+    }
+    all
+}
+
+async fn keep(store: &Store, message: NewMessage, erase: bool) -> Result<(), StoreError> {
+    let (id, agent) = (message.id, message.agent);
+    store.append(message).await?;
+    if erase {
+        store.erase(id, agent).await?;
+    }
+    Ok(())
+}
+
+fn message(id: i64, n: u64) -> NewMessage {
+    let n = i64::try_from(n).unwrap();
+    NewMessage {
+        id: MessageId::from_raw(id),
+        agent: AgentId::from_raw(FIRST_AGENT + n),
+        subscription: SubscriptionId::from_raw(FIRST_SUBSCRIPTION + n),
+        now: NOON,
+        expires_at: NOON.plus(Duration::from_secs(3_600)),
+        topic: None,
+        urgency: Urgency::Normal,
+        headers: b"\x01\x00\x09aes128gcm".to_vec(),
+        body: Bytes::from(vec![7; 1024]),
+    }
+}
