@@ -5,7 +5,7 @@
 
 pub mod answer;
 pub mod client;
-mod clock;
+pub mod clock;
 pub mod endpoint;
 pub mod error;
 pub mod explanation;

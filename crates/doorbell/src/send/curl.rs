@@ -1,0 +1,29 @@
+//! `--curl`: the same request as a command for a POSIX shell, to see what goes over the wire.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use doorbell_sender::clock;
+use doorbell_sender::request::{self, Message};
+
+/// The command. It carries a token: whoever runs it within 12 hours sends this message in our name.
+pub(super) fn command(message: &Message<'_>, ca_files: Vec<PathBuf>) -> Result<String> {
+    let request = request::build(message, clock::now())?;
+    // curl takes one file. The one that was named stands first, and the system's authorities are then left out.
+    let ca = ca_files.into_iter().next().map(|file| format!(" --cacert {}", quoted(&file.to_string_lossy())));
+    let mut lines = vec![format!("printf %s {} | base64 -d |", quoted(&STANDARD.encode(request.body())))];
+    lines.push(format!("  curl --silent --show-error --include --globoff{} \\", ca.unwrap_or_default()));
+    for (name, value) in request.headers() {
+        let value = value.to_str().context("a header that is not text")?;
+        lines.push(format!("  --header {} \\", quoted(&format!("{name}: {value}"))));
+    }
+    lines.push(format!("  --data-binary @- {}", quoted(message.subscription.endpoint.as_str())));
+    Ok(lines.join("\n"))
+}
+
+/// A word for the shell, whatever is in it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}

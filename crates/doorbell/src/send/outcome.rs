@@ -1,0 +1,208 @@
+//! What became of a message, in words, in JSON and as an exit status.
+
+use std::time::Duration;
+
+use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::key::PublicKey;
+use doorbell_sender::answer::{Accepted, Answer};
+use doorbell_sender::client::Reply;
+use doorbell_sender::error::SendError;
+use http::StatusCode;
+use serde_json::json;
+
+/// How the last attempt ended.
+pub(super) struct Outcome {
+    result: Result<Reply, SendError>,
+    attempts: u32,
+    signed_with: PublicKey,
+}
+
+impl Outcome {
+    pub(super) fn of(result: Result<Reply, SendError>, attempts: u32, signed_with: &PublicKey) -> Self {
+        Self { result, attempts, signed_with: *signed_with }
+    }
+
+    /// As the help of the verb lists them.
+    pub(super) fn exit_status(&self) -> u8 {
+        match &self.result {
+            Ok(reply) => match reply.answer {
+                Answer::Accepted(_) => 0,
+                Answer::Gone => 3,
+                Answer::TooLarge | Answer::Refused => 4,
+                Answer::RetryLater { .. } => 5,
+            },
+            Err(SendError::Connect(_)) => 5,
+            Err(SendError::Endpoint(_) | SendError::Request(_)) => super::USAGE,
+            Err(SendError::Broken(_)) => 1,
+        }
+    }
+
+    /// An acceptance goes to standard output, everything else to standard error.
+    pub(super) fn print(&self, asked: Ttl) {
+        match &self.result {
+            Ok(Reply { status, answer: Answer::Accepted(accepted), .. }) => {
+                println!("accepted by the push service ({}); delivery is not confirmed", status.as_u16());
+                print_accepted(accepted, asked);
+            }
+            Ok(reply) => {
+                eprintln!("doorbell: {}: {}", status_line(reply.status), self.meaning(reply));
+                let said = &reply.explanation;
+                for line in [&said.message, &said.hint].into_iter().filter(|line| !line.is_empty()) {
+                    eprintln!("doorbell: the push service says: {line}");
+                }
+            }
+            Err(error) => eprintln!("doorbell: {error}{}", hint(error)),
+        }
+    }
+
+    /// What a refusal means for whoever reads it.
+    fn meaning(&self, reply: &Reply) -> String {
+        let key = || self.signed_with.to_base64url();
+        match (&reply.answer, reply.status.as_u16()) {
+            (Answer::Gone, _) => "the subscription is gone for good; delete it and ask for a new one".to_owned(),
+            (Answer::TooLarge, _) => "the message is too long for this push service".to_owned(),
+            (Answer::RetryLater { after }, _) => {
+                let asked = after.map(|after| format!(", which asks to wait {}", secs(after))).unwrap_or_default();
+                format!("gave up after {} attempts at a busy push service{asked}", self.attempts)
+            }
+            (_, 300..=399) => "the push service points elsewhere, and that is never followed".to_owned(),
+            (_, 401 | 403) => format!(
+                "the push service does not accept who signed. Was the subscription made with another key than {}? \
+                 Does it insist on a --subject?",
+                key()
+            ),
+            _ => "the push service refuses this message and would do so again".to_owned(),
+        }
+    }
+
+    /// One object on one line.
+    pub(super) fn to_json(&self) -> serde_json::Value {
+        let mut object = match &self.result {
+            Ok(reply) => reply_json(reply),
+            Err(error) => json!({ "outcome": error_word(error), "message": format!("{error}{}", hint(error)) }),
+        };
+        object["attempts"] = json!(self.attempts);
+        object
+    }
+}
+
+fn print_accepted(accepted: &Accepted, asked: Ttl) {
+    match accepted.ttl {
+        Some(granted) if granted < asked => println!("ttl      {granted} s, shortened from {asked} s"),
+        Some(granted) => println!("ttl      {granted} s"),
+        None => println!("ttl      {asked} s asked for; the push service does not say what it granted"),
+    }
+    if let Some(message) = &accepted.message {
+        println!("message  {message}");
+    }
+}
+
+fn reply_json(reply: &Reply) -> serde_json::Value {
+    let status = reply.status.as_u16();
+    let word = match &reply.answer {
+        Answer::Accepted(Accepted { message, ttl, receipt }) => {
+            let ttl_secs = ttl.map(Ttl::as_secs);
+            return json!({
+                "outcome": "accepted", "status": status,
+                "messageUrl": message, "ttl": ttl_secs, "receiptUrl": receipt,
+            });
+        }
+        Answer::Gone => "gone",
+        Answer::TooLarge => "too-large",
+        Answer::Refused => "refused",
+        Answer::RetryLater { .. } => "gave-up",
+    };
+    let said = &reply.explanation;
+    json!({ "outcome": word, "status": status, "errno": said.errno, "message": said.message, "hint": said.hint })
+}
+
+fn error_word(error: &SendError) -> &'static str {
+    match error {
+        SendError::Connect(_) => "unreachable",
+        SendError::Broken(_) => "unknown",
+        SendError::Endpoint(_) | SendError::Request(_) => "unusable",
+    }
+}
+
+/// What a person would try next.
+fn hint(error: &SendError) -> &'static str {
+    match error {
+        SendError::Connect(said) if said.contains("certificate") => {
+            " (name the file of its certificate authority with --ca)"
+        }
+        SendError::Endpoint(_) => " (--allow-private allows private addresses)",
+        _ => "",
+    }
+}
+
+/// `429 Too Many Requests`.
+pub(super) fn status_line(status: StatusCode) -> String {
+    match status.canonical_reason() {
+        Some(reason) => format!("{} {reason}", status.as_u16()),
+        None => status.as_u16().to_string(),
+    }
+}
+
+fn secs(time: Duration) -> String {
+    format!("{} s", time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::ece::keys::AgentKeys;
+    use doorbell_sender::explanation::Explanation;
+
+    use super::*;
+
+    fn outcome(result: Result<Reply, SendError>) -> Outcome {
+        Outcome::of(result, 2, AgentKeys::generate().unwrap().public_key())
+    }
+
+    fn replied(status: u16, answer: Answer) -> Outcome {
+        let status = StatusCode::from_u16(status).unwrap();
+        outcome(Ok(Reply { status, answer, explanation: Explanation::default() }))
+    }
+
+    #[test]
+    fn the_exit_status_tells_outcomes_apart() {
+        let accepted = Answer::Accepted(Accepted::default());
+        for (status, answer, exit) in [
+            (201, accepted, 0),
+            (410, Answer::Gone, 3),
+            (413, Answer::TooLarge, 4),
+            (403, Answer::Refused, 4),
+            (429, Answer::RetryLater { after: None }, 5),
+        ] {
+            assert_eq!(replied(status, answer).exit_status(), exit, "{status}");
+        }
+        assert_eq!(outcome(Err(SendError::Connect(String::new()))).exit_status(), 5);
+        assert_eq!(outcome(Err(SendError::Broken(String::new()))).exit_status(), 1);
+    }
+
+    #[test]
+    fn the_json_of_an_acceptance_names_the_message_and_the_granted_ttl() {
+        let accepted =
+            Accepted { message: Some("https://h/m/1".to_owned()), ttl: Some(Ttl::from_secs(30)), receipt: None };
+        assert_eq!(
+            replied(201, Answer::Accepted(accepted)).to_json(),
+            json!({
+                "outcome": "accepted", "status": 201, "messageUrl": "https://h/m/1", "ttl": 30,
+                "receiptUrl": null, "attempts": 2,
+            })
+        );
+    }
+
+    #[test]
+    fn a_refused_signature_names_the_key_that_signed() {
+        let refused = replied(403, Answer::Refused);
+        let Ok(reply) = &refused.result else { panic!("there is a reply") };
+        assert!(refused.meaning(reply).contains(&refused.signed_with.to_base64url()));
+    }
+
+    #[test]
+    fn a_final_busy_answer_says_what_was_asked_for() {
+        let busy = replied(503, Answer::RetryLater { after: Some(Duration::from_secs(900)) });
+        let Ok(reply) = &busy.result else { panic!("there is a reply") };
+        assert!(busy.meaning(reply).contains("900 s"));
+    }
+}

@@ -1,0 +1,91 @@
+//! What `doorbell send` starts from: the message, the key, whom to trust and where it may go.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use doorbell_protocol::ece::aes128gcm::Padding;
+use doorbell_sender::client::ClientConfig;
+use doorbell_sender::network::AddressPolicy;
+use doorbell_sender::request::{Options, PAYLOAD_MAX};
+use doorbell_sender::subject::Subject;
+use doorbell_sender::subscription::Subscription;
+use doorbell_sender::token::Signer;
+
+use super::{Args, input};
+use crate::keys::file;
+
+/// What is to be sent, checked.
+pub(super) struct Setup {
+    pub(super) subscription: Subscription,
+    pub(super) payload: Vec<u8>,
+    pub(super) options: Options,
+}
+
+impl Setup {
+    /// Every error in here is one of the arguments.
+    pub(super) fn read(args: &Args) -> Result<Self> {
+        let (text, file) = (args.text.as_deref(), args.file.as_deref());
+        ensure!(
+            !input::both_stdin(&args.subscription, text, file),
+            "the subscription and the message cannot both come from standard input"
+        );
+        let subscription = input::subscription(&args.subscription)?;
+        subscription.endpoint.check(&addresses(args)).context("--allow-private allows private addresses")?;
+        if let Some(subject) = &args.subject {
+            Subject::parse(subject).context("--subject")?;
+        }
+        let payload = input::payload(text, file)?;
+        let longest = payload.len().max(args.pad.unwrap_or_default());
+        ensure!(longest <= PAYLOAD_MAX, "the message has {longest} octets, and at most {PAYLOAD_MAX} fit");
+        let padding = args.pad.map_or(Padding::None, Padding::To);
+        let options = Options { urgency: args.urgency, topic: args.topic.clone(), padding, ..Options::new(args.ttl) };
+        Ok(Self { subscription, payload, options })
+    }
+
+    /// What goes where, and how: also what was not asked for and is assumed.
+    pub(super) fn summary(&self) -> String {
+        let Self { subscription, payload, options } = self;
+        let urgency = options.urgency.unwrap_or_default();
+        let topic = options.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
+        let (octets, ttl, origin) = (payload.len(), options.ttl, subscription.endpoint.origin());
+        format!("{octets} octets to {origin}, TTL {ttl} s, urgency {urgency}{topic}")
+    }
+}
+
+/// The key and the subject, with a warning if a push service may not like them.
+pub(super) fn signer(args: &Args, subscription: &Subscription) -> Result<Signer> {
+    let subject = args.subject.as_deref().map(Subject::parse).transpose()?;
+    let fear = match &subject {
+        Some(subject) => subject.warning(),
+        None => Some("there is no --subject: Mozilla and Apple refuse messages without one"),
+    };
+    if let Some(fear) = fear.filter(|_| !subscription.endpoint.is_loopback()) {
+        eprintln!("doorbell: {fear}");
+    }
+    Ok(Signer::new(file::read_or_create(&file::path_or_default(args.key.clone())?)?, subject))
+}
+
+/// How to connect.
+pub(super) fn client(args: &Args, subscription: &Subscription) -> Result<ClientConfig> {
+    let mut extra_ca_pem = Vec::new();
+    for file in ca_files(args, subscription) {
+        let pem = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+        extra_ca_pem.extend(pem);
+        extra_ca_pem.push(b'\n');
+    }
+    Ok(ClientConfig { addresses: addresses(args), extra_ca_pem, ..ClientConfig::default() })
+}
+
+/// The certificate authorities that were named, and, for a service on this machine, the one that `doorbell serve` made.
+pub(super) fn ca_files(args: &Args, subscription: &Subscription) -> Vec<PathBuf> {
+    let local = file::state_dir().map(|dir| dir.join("ca.pem"));
+    let local = local.filter(|file| subscription.endpoint.is_loopback() && file.exists());
+    let mut files: Vec<PathBuf> = args.ca.clone().into_iter().chain(local).collect();
+    files.dedup();
+    files
+}
+
+fn addresses(args: &Args) -> AddressPolicy {
+    let policy = AddressPolicy::public().allow_loopback();
+    if args.allow_private { policy.allow_private() } else { policy }
+}
