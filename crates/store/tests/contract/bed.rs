@@ -28,9 +28,6 @@ pub(crate) const fn minutes(n: i64) -> UnixMs {
     UnixMs::from_millis(NOON_MS + n * 60_000)
 }
 
-/// How a case opens its bed.
-pub(crate) type Open = fn(Limits) -> Bed;
-
 pub(crate) struct Bed {
     pub(crate) store: Store,
     /// Where it is, if it is anywhere. It must outlive the store.

@@ -3,9 +3,11 @@
 use doorbell_protocol::id::{AgentId, SubscriptionId};
 use doorbell_store::{Erased, Limits, StoreError, Subscription};
 
+use super::open;
 use crate::bed::*;
 
-pub(crate) async fn what_was_made_can_be_read(open: Open) {
+#[tokio::test]
+async fn what_was_made_can_be_read() {
     let Bed { store, .. } = open(Limits::default()).furnish().await;
     let id = SubscriptionId::from_raw(13);
     let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(id, ALICE) };
@@ -17,7 +19,8 @@ pub(crate) async fn what_was_made_can_be_read(open: Open) {
     assert_eq!(store.subscriptions_of(ALICE).await, Ok(all));
 }
 
-pub(crate) async fn what_was_not_made_is_not_there(open: Open) {
+#[tokio::test]
+async fn what_was_not_made_is_not_there() {
     let Bed { store, .. } = open(Limits::default());
     assert_eq!(store.agent_exists(ALICE).await, Ok(false));
     assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
@@ -27,7 +30,8 @@ pub(crate) async fn what_was_not_made_is_not_there(open: Open) {
     assert_eq!(store.erase(id(1), ALICE).await, Ok(Erased { existed: false }));
 }
 
-pub(crate) async fn an_id_is_given_once(open: Open) {
+#[tokio::test]
+async fn an_id_is_given_once() {
     let Bed { store, .. } = open(Limits::default()).furnish().await;
     assert_eq!(store.create_agent(ALICE, NOON).await, Err(StoreError::IdTaken));
     let again = Subscription { vapid_key: Some([4; 65]), ..subscription(ALICE_NEWS, BOB) };
@@ -35,14 +39,16 @@ pub(crate) async fn an_id_is_given_once(open: Open) {
     assert_eq!(store.subscription(ALICE_NEWS).await, Ok(Some(subscription(ALICE_NEWS, ALICE))));
 }
 
-pub(crate) async fn a_subscription_needs_its_agent(open: Open) {
+#[tokio::test]
+async fn a_subscription_needs_its_agent() {
     let Bed { store, .. } = open(Limits::default());
     let orphan = subscription(ALICE_NEWS, ALICE);
     assert_eq!(store.create_subscription(orphan).await, Err(StoreError::NoAgent));
     assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
 }
 
-pub(crate) async fn an_agent_has_a_bounded_number_of_subscriptions(open: Open) {
+#[tokio::test]
+async fn an_agent_has_a_bounded_number_of_subscriptions() {
     let Bed { store, .. } = open(Limits { subscriptions_per_agent_max: 2, ..Limits::default() }).furnish().await;
     let third = subscription(SubscriptionId::from_raw(13), ALICE);
     assert_eq!(store.create_subscription(third.clone()).await, Err(StoreError::TooManySubscriptions));
@@ -50,14 +56,16 @@ pub(crate) async fn an_agent_has_a_bounded_number_of_subscriptions(open: Open) {
     assert_eq!(store.create_subscription(third).await, Ok(()));
 }
 
-pub(crate) async fn a_subscription_is_removed_by_its_agent_only(open: Open) {
+#[tokio::test]
+async fn a_subscription_is_removed_by_its_agent_only() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(bed.store.delete_subscription(BOB, ALICE_NEWS).await, Ok(Erased { existed: false }));
     assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
 }
 
-pub(crate) async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_ps_8030_7_3_4(open: Open) {
+#[tokio::test]
+async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_ps_8030_7_3_4() {
     let bed = open(Limits::default()).furnish().await;
     for message in [news(101), chat(102), news(103), to_bob(104)] {
         bed.store.append(message).await.unwrap();
@@ -71,7 +79,8 @@ pub(crate) async fn a_removed_subscription_takes_its_messages_along_and_leaves_t
     assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: false }));
 }
 
-pub(crate) async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3(open: Open) {
+#[tokio::test]
+async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3() {
     let bed = open(Limits::default()).furnish().await;
     for message in [news(101), chat(102), to_bob(103)] {
         bed.store.append(message).await.unwrap();

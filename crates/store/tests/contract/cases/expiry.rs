@@ -2,9 +2,11 @@
 
 use doorbell_store::{Limits, NewMessage, Swept};
 
+use super::open;
 use crate::bed::*;
 
-pub(crate) async fn an_expired_message_is_never_read_ps_8030_5_2_7(open: Open) {
+#[tokio::test]
+async fn an_expired_message_is_never_read_ps_8030_5_2_7() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(NewMessage { expires_at: minutes(1), ..news(101) }).await.unwrap();
     bed.store.append(news(102)).await.unwrap();
@@ -16,7 +18,8 @@ pub(crate) async fn an_expired_message_is_never_read_ps_8030_5_2_7(open: Open) {
     assert_eq!(bed.store.messages(vec![id(101)], minutes(1)).await, Ok(vec![None]));
 }
 
-pub(crate) async fn a_sweep_deletes_what_expired_and_nothing_else(open: Open) {
+#[tokio::test]
+async fn a_sweep_deletes_what_expired_and_nothing_else() {
     let bed = open(Limits::default()).furnish().await;
     for (raw, minute) in [(101, 1), (102, 60), (103, 2), (104, 30)] {
         bed.store.append(NewMessage { expires_at: minutes(minute), ..news(raw) }).await.unwrap();
@@ -27,7 +30,8 @@ pub(crate) async fn a_sweep_deletes_what_expired_and_nothing_else(open: Open) {
     assert_eq!(bed.store.sweep(minutes(120), 10).await, Ok(Swept { removed: 2, more: false }));
 }
 
-pub(crate) async fn a_sweep_goes_in_bounded_steps(open: Open) {
+#[tokio::test]
+async fn a_sweep_goes_in_bounded_steps() {
     let bed = open(Limits { messages_per_agent_max: 3_000, ..Limits::default() }).furnish().await;
     let writes: Vec<_> = (101..2_601).map(|raw| bed.store.append(news(raw))).collect();
     for write in writes {

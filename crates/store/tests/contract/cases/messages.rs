@@ -4,9 +4,11 @@ use bytes::Bytes;
 use doorbell_protocol::{headers::urgency::Urgency, id::SubscriptionId};
 use doorbell_store::{Appended, Erased, Limits, NewMessage, Page, Pending, StoreError, StoredMessage};
 
+use super::open;
 use crate::bed::*;
 
-pub(crate) async fn a_message_comes_back_byte_for_byte_ps_8030_5_3(open: Open) {
+#[tokio::test]
+async fn a_message_comes_back_byte_for_byte_ps_8030_5_3() {
     let Bed { store, .. } = open(Limits::default()).furnish().await;
     let bodies = [vec![], vec![0], vec![0xff; 4096], (0..=255).collect()];
     for (raw, body) in (101..).zip(bodies) {
@@ -35,7 +37,8 @@ pub(crate) async fn a_message_comes_back_byte_for_byte_ps_8030_5_3(open: Open) {
     }
 }
 
-pub(crate) async fn a_message_needs_a_subscription_of_its_agent(open: Open) {
+#[tokio::test]
+async fn a_message_needs_a_subscription_of_its_agent() {
     let bed = open(Limits::default()).furnish().await;
     let unknown = NewMessage { subscription: SubscriptionId::from_raw(99), ..news(101) };
     assert_eq!(bed.store.append(unknown).await, Err(StoreError::NoSubscription));
@@ -44,7 +47,8 @@ pub(crate) async fn a_message_needs_a_subscription_of_its_agent(open: Open) {
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
 }
 
-pub(crate) async fn a_message_id_is_given_once_and_the_first_message_stays(open: Open) {
+#[tokio::test]
+async fn a_message_id_is_given_once_and_the_first_message_stays() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await.unwrap();
     let again = NewMessage { topic: topic("t"), ..chat(101) };
@@ -53,7 +57,8 @@ pub(crate) async fn a_message_id_is_given_once_and_the_first_message_stays(open:
     assert_eq!(kept[0].as_ref().map(|m| m.subscription), Some(ALICE_NEWS));
 }
 
-pub(crate) async fn messages_are_listed_oldest_first_and_page_by_page(open: Open) {
+#[tokio::test]
+async fn messages_are_listed_oldest_first_and_page_by_page() {
     let bed = open(Limits::default()).furnish().await;
     for message in [news(103), chat(101), to_bob(104), news(102), chat(105)] {
         bed.store.append(message).await.unwrap();
@@ -68,7 +73,8 @@ pub(crate) async fn messages_are_listed_oldest_first_and_page_by_page(open: Open
     assert!(!rest.more);
 }
 
-pub(crate) async fn an_erased_message_is_gone_and_erasing_it_again_says_so_ps_8030_6_2_6(open: Open) {
+#[tokio::test]
+async fn an_erased_message_is_gone_and_erasing_it_again_says_so_ps_8030_6_2_6() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(bed.store.erase(id(101), ALICE).await, Ok(Erased { existed: true }));
@@ -77,14 +83,16 @@ pub(crate) async fn an_erased_message_is_gone_and_erasing_it_again_says_so_ps_80
     assert_eq!(bed.store.erase(id(101), ALICE).await, Ok(Erased { existed: false }));
 }
 
-pub(crate) async fn a_message_is_erased_by_its_agent_only(open: Open) {
+#[tokio::test]
+async fn a_message_is_erased_by_its_agent_only() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(bed.store.erase(id(101), BOB).await, Ok(Erased { existed: false }));
     assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
 }
 
-pub(crate) async fn messages_are_read_in_the_order_that_was_asked_for(open: Open) {
+#[tokio::test]
+async fn messages_are_read_in_the_order_that_was_asked_for() {
     let Bed { store, .. } = open(Limits::default()).furnish().await;
     for message in [news(101), to_bob(102)] {
         store.append(message).await.unwrap();
@@ -94,7 +102,8 @@ pub(crate) async fn messages_are_read_in_the_order_that_was_asked_for(open: Open
     assert_eq!(ids, [Some(102), None, Some(101), Some(102)]);
 }
 
-pub(crate) async fn writes_queued_without_waiting_take_effect_in_order(open: Open) {
+#[tokio::test]
+async fn writes_queued_without_waiting_take_effect_in_order() {
     let bed = open(Limits::default()).furnish().await;
     let first = bed.store.append(news(101));
     let erased = bed.store.erase(id(101), ALICE);
@@ -112,7 +121,8 @@ pub(crate) async fn writes_queued_without_waiting_take_effect_in_order(open: Ope
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
 }
 
-pub(crate) async fn the_greatest_id_outlives_its_row(open: Open) {
+#[tokio::test]
+async fn the_greatest_id_outlives_its_row() {
     let bed = open(Limits::default());
     assert_eq!(bed.store.greatest_id(), 0, "what the store had when it was opened");
     let bed = bed.furnish().await;

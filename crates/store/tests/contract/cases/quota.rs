@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use doorbell_store::{Appended, Limits, NewMessage, StoreError};
 
+use super::open;
 use crate::bed::*;
 
 const TWO_MESSAGES: fn() -> Limits = || Limits { messages_per_agent_max: 2, ..Limits::default() };
@@ -12,7 +13,8 @@ fn of_bytes(message: NewMessage, n: usize) -> NewMessage {
     NewMessage { body: Bytes::from(vec![0; n]), ..message }
 }
 
-pub(crate) async fn a_full_agent_is_refused_and_keeps_what_it_has(open: Open) {
+#[tokio::test]
+async fn a_full_agent_is_refused_and_keeps_what_it_has() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     assert_eq!(bed.store.append(news(101)).await, KEPT);
     assert_eq!(bed.store.append(chat(102)).await, KEPT);
@@ -21,7 +23,8 @@ pub(crate) async fn a_full_agent_is_refused_and_keeps_what_it_has(open: Open) {
     assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
 }
 
-pub(crate) async fn octets_count_as_well_as_messages(open: Open) {
+#[tokio::test]
+async fn octets_count_as_well_as_messages() {
     let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
     let with_headers = NewMessage { headers: vec![0; 4], ..of_bytes(news(101), 4) };
     assert_eq!(bed.store.append(with_headers).await, KEPT);
@@ -30,7 +33,8 @@ pub(crate) async fn octets_count_as_well_as_messages(open: Open) {
     assert_eq!(bed.store.append(of_bytes(news(102), 2)).await, KEPT);
 }
 
-pub(crate) async fn erasing_makes_room(open: Open) {
+#[tokio::test]
+async fn erasing_makes_room() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     for raw in 101..110 {
         assert_eq!(bed.store.append(news(raw)).await, KEPT);
@@ -39,7 +43,8 @@ pub(crate) async fn erasing_makes_room(open: Open) {
     assert_eq!(bed.waiting(ALICE, NOON).await, [109]);
 }
 
-pub(crate) async fn what_has_expired_makes_room(open: Open) {
+#[tokio::test]
+async fn what_has_expired_makes_room() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(101) }).await, KEPT);
     assert_eq!(bed.store.append(NewMessage { expires_at: minutes(2), ..news(102) }).await, KEPT);
@@ -50,7 +55,8 @@ pub(crate) async fn what_has_expired_makes_room(open: Open) {
     assert_eq!(bed.waiting(ALICE, minutes(2)).await, [103, 104]);
 }
 
-pub(crate) async fn a_removed_subscription_makes_room(open: Open) {
+#[tokio::test]
+async fn a_removed_subscription_makes_room() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     assert_eq!(bed.store.append(chat(101)).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
@@ -59,7 +65,8 @@ pub(crate) async fn a_removed_subscription_makes_room(open: Open) {
     assert!(bed.store.append(news(104)).await.is_err());
 }
 
-pub(crate) async fn a_sweep_makes_room(open: Open) {
+#[tokio::test]
+async fn a_sweep_makes_room() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     for raw in [101, 102] {
         assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(raw) }).await, KEPT);
@@ -71,7 +78,8 @@ pub(crate) async fn a_sweep_makes_room(open: Open) {
     assert!(bed.store.append(news(105)).await.is_err());
 }
 
-pub(crate) async fn a_replaced_message_makes_room_for_its_successor(open: Open) {
+#[tokio::test]
+async fn a_replaced_message_makes_room_for_its_successor() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
@@ -80,7 +88,8 @@ pub(crate) async fn a_replaced_message_makes_room_for_its_successor(open: Open) 
     assert!(bed.store.append(news(104)).await.is_err());
 }
 
-pub(crate) async fn a_refused_replacement_leaves_the_old_message(open: Open) {
+#[tokio::test]
+async fn a_refused_replacement_leaves_the_old_message() {
     let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
     assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..of_bytes(news(101), 5) }).await, KEPT);
     assert_eq!(bed.store.append(of_bytes(news(102), 5)).await, KEPT);
@@ -89,7 +98,8 @@ pub(crate) async fn a_refused_replacement_leaves_the_old_message(open: Open) {
     assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
 }
 
-pub(crate) async fn one_full_agent_does_not_touch_another(open: Open) {
+#[tokio::test]
+async fn one_full_agent_does_not_touch_another() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     let writes: Vec<_> = (101..200).map(|raw| (bed.store.append(news(raw)), raw)).collect();
     let bobs = bed.store.append(to_bob(900));

@@ -3,13 +3,15 @@
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_store::{Appended, Limits, NewMessage};
 
+use super::open;
 use crate::bed::*;
 
 fn on_topic(message: NewMessage) -> NewMessage {
     NewMessage { topic: topic("score"), ..message }
 }
 
-pub(crate) async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2(open: Open) {
+#[tokio::test]
+async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2() {
     let bed = open(Limits::default()).furnish().await;
     assert_eq!(bed.store.append(on_topic(news(101))).await, Ok(Appended { replaced: None }));
     bed.store.append(NewMessage { topic: topic("other"), ..news(102) }).await.unwrap();
@@ -19,7 +21,8 @@ pub(crate) async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2(
     assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
 }
 
-pub(crate) async fn a_topic_belongs_to_one_subscription_ps_8030_5_4_3(open: Open) {
+#[tokio::test]
+async fn a_topic_belongs_to_one_subscription_ps_8030_5_4_3() {
     let bed = open(Limits::default()).furnish().await;
     for message in [news(101), chat(102), to_bob(103)] {
         assert_eq!(bed.store.append(on_topic(message)).await, Ok(Appended { replaced: None }));
@@ -28,7 +31,8 @@ pub(crate) async fn a_topic_belongs_to_one_subscription_ps_8030_5_4_3(open: Open
     assert_eq!(bed.waiting(BOB, NOON).await, [103]);
 }
 
-pub(crate) async fn a_replacement_brings_its_own_expiry_and_urgency_ps_8030_5_4_4(open: Open) {
+#[tokio::test]
+async fn a_replacement_brings_its_own_expiry_and_urgency_ps_8030_5_4_4() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(NewMessage { urgency: Urgency::High, ..on_topic(news(101)) }).await.unwrap();
     let short = NewMessage { urgency: Urgency::Low, expires_at: minutes(5), ..on_topic(news(102)) };
@@ -38,14 +42,16 @@ pub(crate) async fn a_replacement_brings_its_own_expiry_and_urgency_ps_8030_5_4_
     assert!(bed.waiting(ALICE, minutes(5)).await.is_empty());
 }
 
-pub(crate) async fn a_topic_is_free_again_once_its_message_is_gone_ps_8030_5_4_7(open: Open) {
+#[tokio::test]
+async fn a_topic_is_free_again_once_its_message_is_gone_ps_8030_5_4_7() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(on_topic(news(101))).await.unwrap();
     bed.store.erase(id(101), ALICE).await.unwrap();
     assert_eq!(bed.store.append(on_topic(news(102))).await, Ok(Appended { replaced: None }));
 }
 
-pub(crate) async fn of_many_at_once_exactly_one_survives_ps_8030_5_4_8(open: Open) {
+#[tokio::test]
+async fn of_many_at_once_exactly_one_survives_ps_8030_5_4_8() {
     let bed = open(Limits::default()).furnish().await;
     let senders: Vec<_> = (101..1_101)
         .map(|raw| {
