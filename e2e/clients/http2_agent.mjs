@@ -42,22 +42,25 @@ session.on('stream', (pushed, request) => {
   pending.add(arrival);
   arrival.catch(fail).finally(() => {
     pending.delete(arrival);
-    if (wanted > 0 && received >= wanted && pending.size === 0) session.close();
+    if (wanted > 0 && received >= wanted && pending.size === 0) leave();
   });
 });
 
 const held = session.request({ ':path': pathOf(monitor), ...(args.wait0 ? { prefer: 'wait=0' } : {}) });
 held.on('response', (headers) => print({ event: 'answer', status: headers[':status'] }));
-held.on('error', (error) => {
-  // Closing the session while the request is held ends it; that is how we leave.
-  if (wanted === 0 || received < wanted) fail(error);
-});
+held.on('error', fail);
 held.resume();
 held.end();
 held.on('close', async () => {
   while (pending.size > 0) await Promise.allSettled([...pending]);
   if (args.wait0) session.close();
 });
+
+/** A held request never ends by itself, and the session does not close while it is open. */
+function leave() {
+  held.close(http2.constants.NGHTTP2_CANCEL);
+  session.close();
+}
 
 async function subscribe() {
   const { headers } = await exchange({ ':method': 'POST', ':path': '/subscribe' });

@@ -1,5 +1,6 @@
 //! The task runner: `cargo xtask test` is the one command that a developer and CI both run.
 
+mod citations;
 mod clock;
 mod counts;
 mod fuzz;
@@ -7,6 +8,7 @@ mod recipes;
 mod report;
 mod setup;
 mod shell;
+mod spec_map;
 mod step;
 mod tree;
 
@@ -20,6 +22,7 @@ cargo xtask RECIPE
   check           format, lints and house rules: the quick look before a commit
   fuzz [SECONDS]  every fuzz target for SECONDS (default 30), two at a time
   crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory
+  spec-map        fill docs/spec-map.md with the tests that cite each requirement
 ";
 
 fn main() -> ExitCode {
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["fuzz", seconds] if seconds.parse::<u32>().is_ok() => recipes::fuzz(seconds.parse().unwrap_or_default()),
         ["crash"] => recipes::crash("200"),
         ["crash", rounds] => recipes::crash(rounds),
+        ["spec-map"] => spec_map::fill().map(|()| ExitCode::SUCCESS),
         _ => {
             eprint!("{USAGE}");
             return ExitCode::from(2);

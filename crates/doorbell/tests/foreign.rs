@@ -1,0 +1,147 @@
+//! The outside judges: senders and user agents that are not ours, against the real service and the real agent.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use http::Method;
+use support::{Listener, NodeAgent, Peer, Sender, Service, nghttp};
+
+/// Every octet that a body can have, so that "byte-identical" means something.
+fn every_octet() -> Vec<u8> {
+    (0..=255).cycle().take(4096).collect()
+}
+
+#[test]
+fn doorbell_listen_prints_what_each_foreign_sender_sends() {
+    let service = Service::start();
+    let listener = Listener::of(&service);
+    for sender in Sender::ALL.into_iter().filter(|sender| sender.is_here()) {
+        let text = format!("Grüße von {sender:?} ☎");
+        let answer = sender.send(&text, &listener.subscription(), &service);
+        assert_eq!(answer["status"], 201, "{sender:?}: {answer}");
+        assert!(answer["location"].is_string(), "{sender:?} gets the message's URL: {answer}");
+        listener.prints(&text);
+    }
+}
+
+#[test]
+fn doorbell_listen_gets_what_foreign_senders_sent_while_it_was_away() {
+    let service = Service::start();
+    let mut listener = Listener::of(&service);
+    let subscription = listener.subscription();
+    listener.goes_away();
+    let senders: Vec<Sender> = Sender::ALL.into_iter().filter(|sender| sender.is_here()).collect();
+    for sender in &senders {
+        let answer = sender.send(&format!("stored for {sender:?}"), &subscription, &service);
+        assert_eq!(answer["status"], 201, "{sender:?}: {answer}");
+    }
+    listener.comes_back(&service);
+    for sender in &senders {
+        listener.prints(&format!("stored for {sender:?}"));
+    }
+}
+
+/// PS-8030-5-3, PS-8030-6-1, PS-8030-6-2, PS-8030-6-4
+#[tokio::test(flavor = "multi_thread")]
+async fn node_receives_a_push_on_a_held_request_byte_for_byte() {
+    if !NodeAgent::is_here() {
+        return;
+    }
+    let service = Service::start();
+    let peer = Peer::connect(&service).await.unwrap();
+    let subscribed = peer.subscribe().await;
+    let mut agent = NodeAgent::holding(&subscribed.subscription, 2, &service);
+    let headers = [("ttl", "60"), ("content-type", "application/x-bell"), ("content-encoding", "aes128gcm")];
+    for body in [every_octet(), Vec::new()] {
+        let reply = peer.request(Method::POST, &subscribed.push, &headers, &body).await.unwrap();
+        assert_eq!(reply.status, 201, "{reply:?}");
+        let push = agent.receives();
+        assert_eq!(push.body, body);
+        assert!(reply.headers["location"].to_str().unwrap().ends_with(&push.path), "{reply:?} {push:?}");
+        assert_eq!(push.headers["content-type"], "application/x-bell");
+        assert_eq!(push.headers["content-encoding"], "aes128gcm");
+        assert_eq!(agent.deletes(), 204);
+    }
+    agent.leaves();
+}
+
+/// PS-8030-6-6, PS-8030-6-7, PS-8030-6.2-6
+#[tokio::test(flavor = "multi_thread")]
+async fn node_drains_what_was_stored_and_finds_nothing_after_deleting_it() {
+    if !NodeAgent::is_here() {
+        return;
+    }
+    let service = Service::start();
+    let peer = Peer::connect(&service).await.unwrap();
+    let subscribed = peer.subscribe().await;
+    for n in 0..20u8 {
+        let reply = peer.request(Method::POST, &subscribed.push, &[("ttl", "60")], &[n]).await.unwrap();
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    let mut agent = NodeAgent::draining(&subscribed.subscription, &service);
+    let mut received: Vec<Vec<u8>> = (0..20).map(|_| agent.receives().body).collect();
+    received.sort();
+    assert_eq!(received, (0..20u8).map(|n| vec![n]).collect::<Vec<_>>());
+    assert!((0..20).all(|_| agent.deletes() == 204));
+    assert_eq!(agent.is_answered(), 200);
+    agent.leaves();
+
+    let mut again = NodeAgent::draining(&subscribed.subscription, &service);
+    assert_eq!(again.is_answered(), 204);
+    again.leaves();
+}
+
+/// Node counts its own requests towards the limit that it announces for pushes, so that with a limit of 2 it resets
+/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE tells.
+/// PS-8030-6-11, PS-8030-6.2-3
+#[tokio::test(flavor = "multi_thread")]
+async fn node_resets_pushes_and_gets_them_all_in_the_end() {
+    if !NodeAgent::is_here() {
+        return;
+    }
+    let service = Service::start_with(&["--ack-timeout-secs", "1"]);
+    let peer = Peer::connect(&service).await.unwrap();
+    let subscribed = peer.subscribe().await;
+    let mut missing: BTreeSet<Vec<u8>> = (0..10u8).map(|n| vec![n]).collect();
+    for body in &missing {
+        let reply = peer.request(Method::POST, &subscribed.push, &[("ttl", "600")], body).await.unwrap();
+        assert_eq!(reply.status, 201, "{reply:?}");
+    }
+    while !missing.is_empty() {
+        let mut agent = NodeAgent::draining_narrowly(&subscribed.subscription, 2, &service);
+        assert_eq!(agent.is_answered(), 200, "{} messages are lost", missing.len());
+        for push in agent.leaves() {
+            assert!(missing.remove(&push.body), "a deleted message came back");
+        }
+    }
+}
+
+/// PS-8030-6-1, PS-8030-6-2, PS-8030-6-6
+#[tokio::test(flavor = "multi_thread")]
+async fn nghttp_receives_pushes() {
+    let service = Service::start();
+    let peer = Peer::connect(&service).await.unwrap();
+    let subscribed = peer.subscribe().await;
+    let mut locations = Vec::new();
+    for body in ["the first bell rings", "the second bell rings"] {
+        let headers = [("ttl", "60"), ("content-encoding", "aes128gcm")];
+        let reply = peer.request(Method::POST, &subscribed.push, &headers, body.as_bytes()).await.unwrap();
+        assert_eq!(reply.status, 201, "{reply:?}");
+        locations.push(reply.headers["location"].to_str().unwrap().to_owned());
+    }
+    let url = if subscribed.subscription.starts_with('/') {
+        format!("{}{}", service.origin(), subscribed.subscription)
+    } else {
+        subscribed.subscription
+    };
+    let Some(output) = nghttp(&url, &["prefer: wait=0"]) else { return };
+    assert_eq!(output.matches("recv PUSH_PROMISE frame").count(), 2, "{output}");
+    for (location, body) in locations.iter().zip(["the first bell rings", "the second bell rings"]) {
+        let path = location.strip_prefix(&service.origin()).unwrap_or(location);
+        assert!(output.contains(&format!(":path: {path}")), "{path} in {output}");
+        assert!(output.contains(body), "{body} in {output}");
+    }
+}

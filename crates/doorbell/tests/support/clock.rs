@@ -1,0 +1,24 @@
+//! The tests' clock: how long a condition may take to come true.
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine with two cores. Nothing waits this long when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A moment after which a test has failed.
+#[derive(Clone, Copy)]
+pub struct Deadline(Instant);
+
+impl Deadline {
+    /// [`PATIENCE`] from now.
+    #[expect(clippy::disallowed_methods, reason = "this is the tests' clock file")]
+    pub fn soon() -> Self {
+        Self(Instant::now() + PATIENCE)
+    }
+
+    /// What is left until then.
+    #[expect(clippy::disallowed_methods, reason = "this is the tests' clock file")]
+    pub fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}

@@ -1,0 +1,60 @@
+//! Our user agent: `doorbell listen`, which prints each message's text.
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::clock::Deadline;
+use super::process::Running;
+use super::service::{Service, doorbell};
+
+/// A running `doorbell listen` with a profile of its own.
+pub struct Listener {
+    folder: TempDir,
+    process: Running,
+}
+
+impl Listener {
+    /// Subscribes at `service` and listens.
+    pub fn of(service: &Service) -> Self {
+        let folder = tempfile::tempdir().expect("a profile directory");
+        let process = listen(&folder, service);
+        Self { folder, process }
+    }
+
+    /// Its subscription, as the W3C JSON that it wrote.
+    pub fn subscription(&self) -> Value {
+        let file = self.folder.path().join("subscription.json");
+        let deadline = Deadline::soon();
+        loop {
+            let read = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
+            match read {
+                Some(subscription) => return subscription,
+                None => assert!(!deadline.left().is_zero(), "no subscription:\n{}", self.process.output()),
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until it prints `text` on a line of its own.
+    pub fn prints(&self, text: &str) {
+        self.process.wait_for(&format!("line {text:?}"), |line| (line == text).then_some(()));
+    }
+
+    /// Ends it; its profile stays.
+    pub fn goes_away(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again with the same profile.
+    pub fn comes_back(&mut self, service: &Service) {
+        self.process = listen(&self.folder, service);
+    }
+}
+
+fn listen(folder: &TempDir, service: &Service) -> Running {
+    let mut command = doorbell("listen");
+    command.arg(service.origin()).arg("--ca").arg(service.ca());
+    command.arg("--profile").arg(folder.path().join("profile"));
+    command.arg("--subscription").arg(folder.path().join("subscription.json"));
+    Running::start(&mut command)
+}

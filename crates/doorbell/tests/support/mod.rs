@@ -1,0 +1,24 @@
+//! The grammar of the tests of all three roles together: real processes, real TLS, own state directories.
+//!
+//! ```text
+//! let service = Service::start();
+//! let listener = Listener::of(&service);
+//! Sender::WebPush.send("hello", &listener.subscription(), &service);
+//! listener.prints("hello");
+//! ```
+//! Waits are for conditions, with a deadline. Every process ends with the value that owns it.
+
+#![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its part of the grammar")]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+pub mod clock;
+pub mod foreign;
+pub mod listener;
+pub mod peer;
+pub mod process;
+pub mod service;
+
+pub use foreign::{NodeAgent, Sender, nghttp};
+pub use listener::Listener;
+pub use peer::{Peer, Pushed, Reply};
+pub use service::Service;

@@ -1,0 +1,175 @@
+//! An HTTP/2 peer on the `h2` crate alone: nothing of our roles, so that no misreading of the standard hides in both ends.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::client::{PushPromise, ResponseFuture, SendRequest};
+use http::{HeaderMap, Method, Request, StatusCode};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_rustls::TlsConnector;
+
+use super::service::Service;
+
+/// How many pushed streams the peer lets be open at once.
+const PUSHES_MAX: u32 = 64;
+
+/// One connection to the service. Cheap to clone: clones share the connection.
+#[derive(Clone)]
+pub struct Peer {
+    origin: String,
+    requests: SendRequest<Bytes>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+/// A message that the service pushed.
+#[derive(Debug)]
+pub struct Pushed {
+    pub path: String,
+    pub request: HeaderMap,
+    pub reply: Reply,
+}
+
+/// A new subscription.
+pub struct Subscribed {
+    pub subscription: String,
+    pub push: String,
+}
+
+impl Peer {
+    /// Connects over TLS, trusting the service's own CA only.
+    pub async fn connect(service: &Service) -> Result<Self, BoxError> {
+        Self::connect_with(&service.origin(), &service.authority(), tls(service)).await
+    }
+
+    /// Connects with a TLS configuration that was made before ([`tls`]).
+    pub async fn connect_with(origin: &str, authority: &str, tls: Arc<ClientConfig>) -> Result<Self, BoxError> {
+        let socket = TcpStream::connect(authority).await?;
+        socket.set_nodelay(true)?;
+        let stream = TlsConnector::from(tls).connect(ServerName::try_from("127.0.0.1")?, socket).await?;
+        let (requests, connection) = h2::client::Builder::new()
+            .enable_push(true)
+            .max_concurrent_streams(PUSHES_MAX)
+            .initial_window_size(1 << 20)
+            .initial_connection_window_size(1 << 24)
+            .handshake(stream)
+            .await?;
+        tokio::spawn(connection);
+        Ok(Self { origin: origin.to_owned(), requests })
+    }
+
+    /// Sends one request and collects its answer. `url` may be relative.
+    pub async fn request(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Reply, BoxError> {
+        collect(self.send(method, url, headers, body).await?.await?).await
+    }
+
+    /// A new subscription.
+    pub async fn subscribe(&self) -> Subscribed {
+        let reply = self.request(Method::POST, "/subscribe", &[], b"").await.expect("an answer");
+        assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
+        let link = reply.headers.get_all("link").iter().find_map(|value| {
+            let text = value.to_str().ok()?;
+            let at = text.find("rel=\"urn:ietf:params:push\"")?;
+            let target = text.get(..at)?.rsplit_once('<')?.1.split_once('>')?.0;
+            Some(target.to_owned())
+        });
+        let subscription = reply.headers.get("location").and_then(|value| value.to_str().ok()).expect("a Location");
+        Subscribed { subscription: subscription.to_owned(), push: link.expect("a link to the push resource") }
+    }
+
+    /// Monitors a subscription: `held` keeps the request open, else it ends when nothing is left (`Prefer: wait=0`).
+    /// Every message comes out of the channel, which closes when the request ends.
+    pub async fn monitor(&self, subscription: &str, held: bool) -> Result<UnboundedReceiver<Pushed>, BoxError> {
+        let prefer: &[(&str, &str)] = if held { &[] } else { &[("prefer", "wait=0")] };
+        let mut answer = self.send(Method::GET, subscription, prefer, b"").await?;
+        let (pushed, receiver) = unbounded_channel();
+        let mut promises = answer.push_promises();
+        tokio::spawn(async move {
+            while let Some(Ok(promise)) = promises.push_promise().await {
+                let pushed = pushed.clone();
+                tokio::spawn(async move {
+                    if let Ok(message) = receive(promise).await {
+                        pushed.send(message).ok();
+                    }
+                });
+            }
+        });
+        // The answer keeps the stream alive; reading it to its end lets the promises end.
+        tokio::spawn(async move {
+            if let Ok(answer) = answer.await {
+                collect(answer).await.ok();
+            }
+        });
+        Ok(receiver)
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<ResponseFuture, BoxError> {
+        let url = if url.starts_with('/') { format!("{}{url}", self.origin) } else { url.to_owned() };
+        let mut request = Request::builder().method(method).uri(url);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut requests = self.requests.clone().ready().await?;
+        let (answer, mut stream) = requests.send_request(request.body(())?, body.is_empty())?;
+        if !body.is_empty() {
+            stream.send_data(Bytes::copy_from_slice(body), true)?;
+        }
+        Ok(answer)
+    }
+}
+
+/// Anything that can go wrong between the test and the service.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// TLS that trusts the service's own CA and speaks HTTP/2.
+pub fn tls(service: &Service) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(service.ca()).expect("the CA file") {
+        roots.add(certificate.expect("a certificate")).expect("a CA");
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Arc::new(config)
+}
+
+async fn receive(promise: PushPromise) -> Result<Pushed, BoxError> {
+    let (request, answer) = promise.into_parts();
+    let reply = collect(answer.await?).await?;
+    Ok(Pushed { path: request.uri().path().to_owned(), request: request.headers().clone(), reply })
+}
+
+async fn collect(answer: http::Response<RecvStream>) -> Result<Reply, BoxError> {
+    let (head, mut stream) = answer.into_parts();
+    let mut body = Vec::new();
+    while let Some(piece) = stream.data().await {
+        let piece = piece?;
+        stream.flow_control().release_capacity(piece.len())?;
+        body.extend_from_slice(&piece);
+    }
+    Ok(Reply { status: head.status, headers: head.headers, body: body.into() })
+}

@@ -1,0 +1,108 @@
+//! A child process whose lines of output can be waited for, and that dies with its owner.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use super::clock::Deadline;
+
+/// A running process.
+pub struct Running {
+    child: Child,
+    stdout: Receiver<String>,
+    /// Everything it wrote, for the message of a test that fails.
+    transcript: Arc<Mutex<Vec<String>>>,
+}
+
+impl Running {
+    /// Starts `command`. Settings of ours in the developer's environment do not reach it.
+    pub fn start(command: &mut Command) -> Self {
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
+            command.env_remove(name);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let transcript = Arc::new(Mutex::new(vec![format!("$ {command:?}")]));
+        let (lines, stdout) = channel();
+        let errors = child.stderr.take().expect("stderr is piped");
+        read(errors, "! ", transcript.clone(), None);
+        read(child.stdout.take().expect("stdout is piped"), "", transcript.clone(), Some(lines));
+        Self { child, stdout, transcript }
+    }
+
+    /// Waits for a line of its stdout from which `find` takes something; lines before it are used up.
+    pub fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&str) -> Option<T>) -> T {
+        let deadline = Deadline::soon();
+        loop {
+            match self.stdout.recv_timeout(deadline.left()) {
+                Ok(line) => {
+                    if let Some(found) = find(&line) {
+                        return found;
+                    }
+                }
+                Err(why) => panic!("no {what} ({why}); its output was:\n{}", self.output()),
+            }
+        }
+    }
+
+    /// Waits until it exits by itself; `rest` sees the lines of its stdout that nobody has waited for.
+    pub fn exit(&mut self, mut rest: impl FnMut(&str)) -> ExitStatus {
+        // Its output ends when it does, so that waiting for the one is waiting for the other.
+        let deadline = Deadline::soon();
+        while let Ok(line) = self.stdout.recv_timeout(deadline.left()) {
+            rest(&line);
+        }
+        match self.child.try_wait() {
+            Ok(Some(status)) => status,
+            _ if deadline.left().is_zero() => panic!("it does not exit; its output was:\n{}", self.output()),
+            _ => self.child.wait().expect("a child can be waited for"),
+        }
+    }
+
+    /// `kill -9`: no warning, no clean-up.
+    pub fn kill(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM");
+    }
+
+    /// Everything it wrote so far; lines of stderr begin with `!`.
+    pub fn output(&self) -> String {
+        self.transcript.lock().expect("no reader panics").join("\n")
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+        if thread::panicking() {
+            eprintln!("{}\n", self.output());
+        }
+    }
+}
+
+fn read(
+    from: impl Read + Send + 'static,
+    mark: &'static str,
+    transcript: Arc<Mutex<Vec<String>>>,
+    to: Option<Sender<String>>,
+) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = String::from_utf8_lossy(&line).into_owned();
+            if let Ok(mut transcript) = transcript.lock() {
+                transcript.push(format!("{mark}{line}"));
+            }
+            if let Some(to) = &to {
+                to.send(line).ok();
+            }
+        }
+    });
+}

@@ -1,0 +1,81 @@
+//! The real push service: `doorbell serve` on a free port, with a state directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::process::Running;
+
+/// A running service. Its state outlives its process, so that it can be killed and started again.
+pub struct Service {
+    state: TempDir,
+    settings: Vec<String>,
+    port: u16,
+    process: Running,
+}
+
+impl Service {
+    /// Starts a service on a port that is free.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with settings, as flags.
+    pub fn start_with(settings: &[&str]) -> Self {
+        let state = tempfile::tempdir().expect("a state directory");
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let (process, port) = serve(state.path(), 0, &settings);
+        Self { state, settings, port, process }
+    }
+
+    /// Its origin, such as `https://127.0.0.1:40123`.
+    pub fn origin(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Its host and port.
+    pub fn authority(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The certificate authority that it made for itself.
+    pub fn ca(&self) -> PathBuf {
+        self.state.path().join("ca.pem")
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// Starts it again after [`Service::kill`]: same state, same port, so that its URLs are good again.
+    pub fn start_again(&mut self) {
+        (self.process, self.port) = serve(self.state.path(), self.port, &self.settings);
+    }
+
+    /// What it wrote so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+}
+
+/// A service process and its port.
+fn serve(state: &Path, port: u16, settings: &[String]) -> (Running, u16) {
+    let mut command = doorbell("serve");
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--state-dir"]).arg(state).args(settings);
+    let process = Running::start(&mut command);
+    let port = process.wait_for("line `listening on https://…`", |line| {
+        let (_, authority) = line.split_once("listening on https://")?;
+        let (_, port) = authority.split_whitespace().next()?.trim_end_matches('/').rsplit_once(':')?;
+        port.parse().ok()
+    });
+    (process, port)
+}
+
+/// The binary under test with one of its verbs.
+pub fn doorbell(verb: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_doorbell"));
+    command.arg(verb);
+    command
+}
