@@ -140,7 +140,11 @@ async fn renew(agent: &mut Agent, args: &Args, endings: u32) -> Result<PushSubsc
 fn announce(subscription: &PushSubscription, args: &Args) -> Result<()> {
     let json = subscription.to_json();
     match &args.subscription {
-        Some(file) => setup::write_subscription(file, &json),
+        Some(file) => {
+            setup::write_subscription(file, &json)?;
+            status(&format!("the subscription is in {}", file.display()));
+            Ok(())
+        }
         None => writeln!(std::io::stdout(), "{json}").context("cannot print the subscription"),
     }
 }

@@ -150,3 +150,47 @@ async fn execute(command: &str, limit: Duration, message: &Message) -> Result<()
         Err(_) => Err(format!("the command took longer than {} s", limit.as_secs())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    fn message(data: Option<&'static [u8]>, kind: Option<&str>) -> Message {
+        let endpoint = "https://push.example/p/1".parse().unwrap();
+        Message { endpoint, data: data.map(Into::into), content_type: kind.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_terminal_gets_text_that_it_cannot_obey_and_a_pipe_gets_every_octet() {
+        let hostile = message(Some(b"a\x1b[2J\tb\xff\nc"), None);
+        assert_eq!(text_line(&hostile, true), "a\u{fffd}[2J\tb\u{fffd}\nc\n".as_bytes());
+        assert_eq!(text_line(&hostile, false), b"a\x1b[2J\tb\xff\nc\n");
+        assert_eq!(text_line(&message(None, None), false), b"\n");
+    }
+
+    #[test]
+    fn json_holds_text_or_octets_or_nothing_in_one_line() {
+        assert_eq!(json_line(&message(Some(b"a\nb"), None)), "{\"text\":\"a\\nb\"}\n");
+        assert_eq!(json_line(&message(Some(b"\xff"), None)), "{\"base64url\":\"_w\"}\n");
+        assert_eq!(json_line(&message(None, Some("x/y"))), "{\"contentType\":\"x/y\",\"text\":null}\n");
+    }
+
+    #[tokio::test]
+    async fn a_command_gets_the_message_and_its_type_and_its_status_decides() {
+        let hello = message(Some(b"hello"), Some("text/x"));
+        let check = "test \"$(cat)\" = hello && test \"$DOORBELL_CONTENT_TYPE\" = text/x";
+        assert_eq!(execute(check, LIMIT, &hello).await, Ok(()));
+        assert!(execute("exit 3", LIMIT, &hello).await.unwrap_err().contains("exit status: 3"));
+        let large = message(Some(&[b'x'; 1 << 20]), None);
+        assert_eq!(execute("true", LIMIT, &large).await, Ok(()), "a command need not read");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_too_long_is_ended_and_has_failed() {
+        let limit = Duration::from_millis(20);
+        let why = execute("exec sleep 1000", limit, &message(None, None)).await.unwrap_err();
+        assert!(why.contains("took longer"), "{why}");
+    }
+}

@@ -1,6 +1,7 @@
 //! One connection: TCP, TLS with ALPN `h2`, HTTP/2 with push enabled, a pulse, and an ear for GOAWAY (RFC 9113).
 
 use std::future::{Future, poll_fn};
+use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -111,7 +112,11 @@ impl Connection {
 
 /// The error of a connection or stream that broke.
 pub(crate) fn lost(error: h2::Error) -> Error {
-    Error::Lost(error.to_string())
+    match error.get_io().map(std::io::Error::kind) {
+        // What TLS and h2 say about it explains the protocol, not the event.
+        Some(ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => Error::Lost("the service is gone".to_owned()),
+        _ => Error::Lost(error.to_string()),
+    }
 }
 
 /// The name for TLS, the address for TCP, and the port.
