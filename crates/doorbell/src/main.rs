@@ -1,6 +1,9 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
 mod environment;
+mod keys;
+mod listen;
+mod send;
 mod serve;
 
 use std::io::IsTerminal;
@@ -25,6 +28,12 @@ struct Cli {
 enum Verb {
     /// Run the push service
     Serve(Box<serve::Args>),
+    /// Be a user agent: subscribe, receive, decrypt, acknowledge
+    Listen(Box<listen::Args>),
+    /// Be an application server: encrypt, sign and send a message
+    Send(Box<send::Args>),
+    /// Make and show VAPID keys
+    Keys(keys::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -41,6 +50,9 @@ async fn main() -> ExitCode {
     }
     let done = match cli.verb {
         Verb::Serve(args) => environment::check(&Cli::command()).and(serve::run(*args).await),
+        Verb::Listen(args) => listen::run(*args).await,
+        Verb::Send(args) => send::run(*args).await,
+        Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))
 }
