@@ -87,7 +87,7 @@ const EXAMPLES: &str = "\
 Examples:
   doorbell send sub.json 'Hello, it is me'
   date | doorbell send sub.json -
-  doorbell send sub.json --file photo.jpg --ttl 0 --urgency high
+  doorbell send sub.json --file note.txt --ttl 0 --urgency high
   doorbell send sub.json '3:2' --topic score --ttl 2h
   doorbell send '{\"endpoint\":\"https://...\",\"keys\":{...}}' hi --subject mailto:me@my.domain
   doorbell send sub.json hi --curl | sh

@@ -151,9 +151,17 @@ fn failure(error: reqwest::Error) -> SendError {
     let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
     match error.is_connect() {
         _ if refused => SendError::Endpoint(EndpointError::Address),
+        true if sources(&error).any(is_distrust) => SendError::Untrusted(said(&error)),
         true => SendError::Connect(said(&error)),
         false => SendError::Broken(said(&error)),
     }
+}
+
+/// Whether TLS ended because of the certificate. The TLS library's error travels inside one of input and output.
+fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What the innermost cause says: the outer ones name the URL, which is a secret, or say nothing.

@@ -31,6 +31,10 @@ pub enum SendError {
     /// There was no connection: nothing was sent, and trying again does no harm.
     #[error("no connection to the push service: {0}")]
     Connect(String),
+    /// The push service could not prove who it is: nothing was sent, and
+    /// nothing will be until somebody mends the certificate or names its authority.
+    #[error("the push service could not prove who it is: {0}")]
+    Untrusted(String),
     /// The connection broke after the request had begun: the message may have been accepted. Sending it again may
     /// deliver it twice, so that this is left to the caller.
     #[error("the connection broke before the answer, so that the message may or may not have been accepted: {0}")]

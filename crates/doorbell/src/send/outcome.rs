@@ -33,7 +33,7 @@ impl Outcome {
             },
             Err(SendError::Connect(_)) => 5,
             Err(SendError::Endpoint(_) | SendError::Request(_)) => super::USAGE,
-            Err(SendError::Broken(_)) => 1,
+            Err(SendError::Broken(_) | SendError::Untrusted(_)) => 1,
         }
     }
 
@@ -51,25 +51,41 @@ impl Outcome {
                     eprintln!("doorbell: the push service says: {line}");
                 }
             }
-            Err(error) => eprintln!("doorbell: {error}{}", hint(error)),
+            Err(error) => eprintln!("doorbell: {}", self.failure(error)),
+        }
+    }
+
+    /// What went wrong before there was an answer, and what a person would try next.
+    fn failure(&self, error: &SendError) -> String {
+        match error {
+            SendError::Connect(_) => format!("{error}; gave up after {}", self.attempts()),
+            SendError::Untrusted(_) => format!("{error}; name the file of its certificate authority with --ca"),
+            SendError::Endpoint(_) => format!("{error}; --allow-private allows private ones"),
+            SendError::Broken(_) | SendError::Request(_) => error.to_string(),
+        }
+    }
+
+    fn attempts(&self) -> String {
+        match self.attempts {
+            1 => "1 attempt".to_owned(),
+            n => format!("{n} attempts"),
         }
     }
 
     /// What a refusal means for whoever reads it.
     fn meaning(&self, reply: &Reply) -> String {
-        let key = || self.signed_with.to_base64url();
         match (&reply.answer, reply.status.as_u16()) {
             (Answer::Gone, _) => "the subscription is gone for good; delete it and ask for a new one".to_owned(),
             (Answer::TooLarge, _) => "the message is too long for this push service".to_owned(),
             (Answer::RetryLater { after }, _) => {
                 let asked = after.map(|after| format!(", which asks to wait {}", secs(after))).unwrap_or_default();
-                format!("gave up after {} attempts at a busy push service{asked}", self.attempts)
+                format!("gave up after {} at a busy push service{asked}", self.attempts())
             }
             (_, 300..=399) => "the push service points elsewhere, and that is never followed".to_owned(),
             (_, 401 | 403) => format!(
-                "the push service does not accept who signed. Was the subscription made with another key than {}? \
-                 Does it insist on a --subject?",
-                key()
+                "the push service does not accept our signature (key {}). Was the subscription made with another key, \
+                 or is a --subject missing?",
+                self.signed_with.to_base64url()
             ),
             _ => "the push service refuses this message and would do so again".to_owned(),
         }
@@ -79,7 +95,7 @@ impl Outcome {
     pub(super) fn to_json(&self) -> serde_json::Value {
         let mut object = match &self.result {
             Ok(reply) => reply_json(reply),
-            Err(error) => json!({ "outcome": error_word(error), "message": format!("{error}{}", hint(error)) }),
+            Err(error) => json!({ "outcome": error_word(error), "message": self.failure(error) }),
         };
         object["attempts"] = json!(self.attempts);
         object
@@ -119,19 +135,9 @@ fn reply_json(reply: &Reply) -> serde_json::Value {
 fn error_word(error: &SendError) -> &'static str {
     match error {
         SendError::Connect(_) => "unreachable",
+        SendError::Untrusted(_) => "untrusted",
         SendError::Broken(_) => "unknown",
         SendError::Endpoint(_) | SendError::Request(_) => "unusable",
-    }
-}
-
-/// What a person would try next.
-fn hint(error: &SendError) -> &'static str {
-    match error {
-        SendError::Connect(said) if said.contains("certificate") => {
-            " (name the file of its certificate authority with --ca)"
-        }
-        SendError::Endpoint(_) => " (--allow-private allows private addresses)",
-        _ => "",
     }
 }
 

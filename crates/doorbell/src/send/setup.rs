@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use doorbell_protocol::ece::aes128gcm::Padding;
 use doorbell_sender::client::ClientConfig;
 use doorbell_sender::network::AddressPolicy;
@@ -30,7 +30,9 @@ impl Setup {
             "the subscription and the message cannot both come from standard input"
         );
         let subscription = input::subscription(&args.subscription)?;
-        subscription.endpoint.check(&addresses(args)).context("--allow-private allows private addresses")?;
+        if let Err(error) = subscription.endpoint.check(&addresses(args)) {
+            bail!("{error}; --allow-private allows private ones");
+        }
         if let Some(subject) = &args.subject {
             Subject::parse(subject).context("--subject")?;
         }
@@ -47,8 +49,12 @@ impl Setup {
         let Self { subscription, payload, options } = self;
         let urgency = options.urgency.unwrap_or_default();
         let topic = options.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
-        let (octets, ttl, origin) = (payload.len(), options.ttl, subscription.endpoint.origin());
-        format!("{octets} octets to {origin}, TTL {ttl} s, urgency {urgency}{topic}")
+        let octets = match payload.len() {
+            1 => "1 octet".to_owned(),
+            n => format!("{n} octets"),
+        };
+        let (ttl, origin) = (options.ttl, subscription.endpoint.origin());
+        format!("{octets} to {origin}, TTL {ttl} s, urgency {urgency}{topic}")
     }
 }
 

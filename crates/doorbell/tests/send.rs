@@ -1,0 +1,289 @@
+//! `doorbell send` and `doorbell keys` as a person or a script meets them: words, exit statuses, files.
+//!
+//! The push service is a socket with prepared answers, so that every answer can be had.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use doorbell_protocol::ece::aes128gcm;
+use doorbell_protocol::ece::keys::AgentKeys;
+use tempfile::TempDir;
+
+/// A push service that gives these answers, each on a connection of its own, and hands out what it was sent.
+struct Service {
+    url: String,
+    thread: JoinHandle<Vec<(String, Vec<u8>)>>,
+}
+
+impl Service {
+    fn answering(answers: &[&str]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/p/x", listener.local_addr().unwrap());
+        let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
+        let thread = std::thread::spawn(move || answers.iter().map(|answer| exchange(&listener, answer)).collect());
+        Self { url, thread }
+    }
+
+    /// The heads and bodies of the requests, once all answers were given.
+    fn received(self) -> Vec<(String, Vec<u8>)> {
+        self.thread.join().unwrap()
+    }
+}
+
+fn exchange(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
+    let (stream, _) = listener.accept().unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "the request broke off");
+    }
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    reader.read_exact(&mut body).unwrap();
+    let (status, content) = answer.split_once("\n\n").unwrap_or((answer, ""));
+    let fields = format!("connection: close\r\ncontent-length: {}", content.len());
+    let status = status.replace('\n', "\r\n");
+    reader.get_mut().write_all(format!("HTTP/1.1 {status}\r\n{fields}\r\n\r\n{content}").as_bytes()).unwrap();
+    (head, body)
+}
+
+/// Somebody at a terminal, with a state directory of their own and a subscription.
+struct Person {
+    state: TempDir,
+    agent: AgentKeys,
+}
+
+impl Person {
+    fn new() -> Self {
+        Self { state: tempfile::tempdir().unwrap(), agent: AgentKeys::generate().unwrap() }
+    }
+
+    fn subscription(&self, endpoint: &str) -> String {
+        let (auth, p256dh) = (self.agent.auth_secret().to_base64url(), self.agent.public_key().to_base64url());
+        format!(r#"{{"endpoint":"{endpoint}","expirationTime":null,"keys":{{"auth":"{auth}","p256dh":"{p256dh}"}}}}"#)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_doorbell"));
+        command.args(words).env("DOORBELL_STATE_DIR", self.state.path()).stdin(Stdio::null());
+        for name in ["DOORBELL_KEY", "DOORBELL_SUBJECT", "DOORBELL_CA"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    fn runs(&self, words: &[&str]) -> Said {
+        Said::from(self.command(words).output().unwrap())
+    }
+
+    fn sends(&self, endpoint: &str, words: &[&str]) -> Said {
+        let subscription = self.subscription(endpoint);
+        self.runs(&[&["send", subscription.as_str()], words].concat())
+    }
+
+    fn key_file(&self) -> PathBuf {
+        self.state.path().join("vapid.pem")
+    }
+}
+
+/// What a command said, and its exit status.
+#[derive(Debug)]
+struct Said {
+    out: String,
+    err: String,
+    exit: i32,
+}
+
+impl From<Output> for Said {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Self { out: text(output.stdout), err: text(output.stderr), exit: output.status.code().unwrap() }
+    }
+}
+
+#[test]
+fn an_acceptance_is_told_in_words_with_its_ttl_and_the_message() {
+    let person = Person::new();
+    let service = Service::answering(&["201 Created\nlocation: /m/1\nttl: 60"]);
+    let said = person.sends(&service.url, &["Grüße"]);
+    assert_eq!(said.exit, 0, "{said:?}");
+    assert!(said.out.starts_with("accepted by the push service (201); delivery is not confirmed\n"), "{said:?}");
+    assert!(said.out.contains("ttl      60 s, shortened from 3600 s\n"), "{said:?}");
+    assert!(said.out.contains("message  http://127.0.0.1:") && said.out.ends_with("/m/1\n"), "{said:?}");
+    assert!(said.err.contains("TTL 3600 s, urgency normal"), "what is assumed is said: {said:?}");
+    let (head, body) = service.received().remove(0);
+    assert!(head.contains("\r\nttl: 3600\r\n") && !head.contains("urgency"), "{head}");
+    assert_eq!(aes128gcm::decrypt(&person.agent, &body).unwrap(), "Grüße".as_bytes());
+}
+
+#[test]
+fn ttl_urgency_and_topic_are_sent_as_asked() {
+    let person = Person::new();
+    let service = Service::answering(&["201 Created"]);
+    let words = ["ding", "--ttl", "2h", "--urgency", "high", "--topic", "score"];
+    assert_eq!(person.sends(&service.url, &words).exit, 0);
+    let (head, _) = service.received().remove(0);
+    for field in ["ttl: 7200", "urgency: high", "topic: score"] {
+        assert!(head.contains(&format!("\r\n{field}\r\n")), "{head}");
+    }
+}
+
+#[test]
+fn each_kind_of_answer_has_its_exit_status_and_its_words() {
+    let person = Person::new();
+    for (answer, exit, words) in [
+        ("404 Not Found", 3, "the subscription is gone for good"),
+        ("410 Gone", 3, "the subscription is gone for good"),
+        ("413 Content Too Large", 4, "too long for this push service"),
+        ("400 Bad Request", 4, "would do so again"),
+        (
+            "403 Forbidden\n\n{\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
+            4,
+            "the push service says: bad token",
+        ),
+        ("307 Temporary Redirect\nlocation: /elsewhere", 4, "points elsewhere"),
+    ] {
+        let service = Service::answering(&[answer]);
+        let said = person.sends(&service.url, &["ding"]);
+        assert_eq!(said.exit, exit, "{answer}: {said:?}");
+        assert!(said.err.contains(words) && said.out.is_empty(), "{answer}: {said:?}");
+    }
+}
+
+#[test]
+fn a_busy_service_is_asked_again_with_progress_until_patience_ends() {
+    let person = Person::new();
+    let busy = "429 Too Many Requests\nretry-after: 0";
+    let service = Service::answering(&[busy, "201 Created"]);
+    let said = person.sends(&service.url, &["ding"]);
+    assert_eq!(said.exit, 0, "{said:?}");
+    assert!(said.err.contains("429 Too Many Requests; trying again in 0.0 s (attempt 1 of 6 failed)"), "{said:?}");
+    let service = Service::answering(&[busy, busy]);
+    let said = person.sends(&service.url, &["ding", "--attempts", "2"]);
+    assert_eq!(said.exit, 5, "{said:?}");
+    assert!(said.err.contains("gave up after 2 attempts at a busy push service"), "{said:?}");
+    let service = Service::answering(&["503 Service Unavailable\nretry-after: 600"]);
+    let said = person.sends(&service.url, &["ding"]);
+    assert_eq!(said.exit, 5, "a wait of ten minutes is beyond five: {said:?}");
+    assert!(said.err.contains("which asks to wait 600 s"), "{said:?}");
+}
+
+#[test]
+fn json_says_the_same_to_a_script() {
+    let person = Person::new();
+    let service = Service::answering(&["201 Created\nlocation: /m/1\nttl: 60", "410 Gone\n\n{\"errno\":106}"]);
+    let json = |said: &Said| serde_json::from_str::<serde_json::Value>(&said.out).unwrap();
+    let accepted = person.sends(&service.url, &["ding", "--json"]);
+    assert_eq!((accepted.exit, accepted.err.lines().count()), (0, 1), "only the new key is mentioned: {accepted:?}");
+    assert_eq!(json(&accepted)["outcome"], "accepted");
+    assert_eq!(json(&accepted)["ttl"], 60);
+    let gone = person.sends(&service.url, &["ding", "--json"]);
+    assert_eq!(
+        (gone.exit, json(&gone)["outcome"].as_str(), json(&gone)["errno"].as_i64()),
+        (3, Some("gone"), Some(106))
+    );
+}
+
+#[test]
+fn text_and_subscription_come_from_files_and_standard_input() {
+    let person = Person::new();
+    let service = Service::answering(&["201 Created"; 2]);
+    let file = person.state.path().join("sub.json");
+    fs::write(&file, person.subscription(&service.url)).unwrap();
+    let piped = |words: &[&str], input: &str| {
+        let mut child = person.command(words).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    };
+    piped(&["send", file.to_str().unwrap(), "-"], "from a pipe");
+    piped(&["send", "-", "a word"], &person.subscription(&service.url));
+    let texts: Vec<_> =
+        service.received().iter().map(|(_, body)| aes128gcm::decrypt(&person.agent, body).unwrap()).collect();
+    assert_eq!(texts, [&b"from a pipe"[..], b"a word"]);
+}
+
+#[test]
+fn what_cannot_be_used_is_refused_before_anything_is_sent() {
+    let person = Person::new();
+    let private = person.subscription("https://10.0.0.1/p/x");
+    let plain = person.subscription("http://push.example.net/p/x");
+    let good = person.subscription("https://push.example.net/p/x");
+    let long = "x".repeat(3994);
+    for (words, said) in [
+        (&["{}", "ding"][..], "missing field `endpoint`"),
+        (&["/nowhere/sub.json", "ding"], "cannot read the subscription: /nowhere/sub.json"),
+        (&[&private, "ding"], "--allow-private"),
+        (&[&plain, "ding"], "not an https URL"),
+        (&[&good, &long], "3994 octets, and at most 3993 fit"),
+        (&[&good, "ding", "--topic", "a.b"], "Topic has a character"),
+        (&[&good, "ding", "--ttl", "soon"], "not a time"),
+        (&[&good, "ding", "--subject", "me"], "not a mailto: or https: URI"),
+        (&[&good], "required"),
+        (&["-", "-"], "cannot both come from standard input"),
+    ] {
+        let result = person.runs(&[&["send"], words].concat());
+        assert_eq!(result.exit, 2, "{words:?}: {result:?}");
+        assert!(result.err.contains(said), "{words:?}: {result:?}");
+    }
+}
+
+/// The shell gets a `curl` that keeps what it was given, so that the command is judged and not curl.
+#[test]
+fn the_printed_curl_command_works_in_a_posix_shell() {
+    let person = Person::new();
+    let bin = person.state.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    let script =
+        format!("#!/bin/sh\ncat >'{0}/body'\nprintf '%s\\n' \"$@\" >'{0}/words'\n", person.state.path().display());
+    fs::write(bin.join("curl"), script).unwrap();
+    fs::set_permissions(bin.join("curl"), PermissionsExt::from_mode(0o755)).unwrap();
+    let printed = person.sends("https://push.example.net/p/it's", &["it's me", "--curl", "--topic", "t"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    assert!(Command::new("sh").arg("-c").arg(&printed.out).env("PATH", path).status().unwrap().success());
+    let body = fs::read(person.state.path().join("body")).unwrap();
+    assert_eq!(aes128gcm::decrypt(&person.agent, &body).unwrap(), b"it's me");
+    let words = fs::read_to_string(person.state.path().join("words")).unwrap();
+    for word in ["ttl: 3600", "topic: t", "content-encoding: aes128gcm", "@-", "https://push.example.net/p/it's"] {
+        assert!(words.lines().any(|line| line == word), "{words}");
+    }
+    assert!(words.contains("authorization: vapid t="), "{words}");
+}
+
+#[test]
+fn the_key_is_made_once_for_its_owner_and_shown_to_scripts() {
+    let person = Person::new();
+    let made = person.runs(&["keys", "new"]);
+    assert_eq!((made.exit, made.out.trim().len()), (0, 87), "{made:?}");
+    assert!(made.err.contains(person.key_file().to_str().unwrap()), "{made:?}");
+    assert_eq!(fs::metadata(person.key_file()).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(person.runs(&["keys", "show"]).out, made.out);
+    let again = person.runs(&["keys", "new"]);
+    assert!(again.exit == 1 && again.err.contains("exists already"), "{again:?}");
+    let service = Service::answering(&["201 Created"]);
+    assert_eq!(person.sends(&service.url, &["ding"]).exit, 0);
+    let (head, _) = service.received().remove(0);
+    assert!(head.contains(&format!("k={}", made.out.trim())), "send signs with it: {head}");
+}
+
+#[test]
+fn a_key_moves_to_and_from_other_tools() {
+    let person = Person::new();
+    let made = person.runs(&["keys", "new"]).out;
+    let private = person.runs(&["keys", "show", "--private"]).out;
+    let other = person.state.path().join("other.key");
+    fs::write(&other, private).unwrap();
+    fs::set_permissions(&other, PermissionsExt::from_mode(0o644)).unwrap();
+    let shown = person.runs(&["keys", "show", other.to_str().unwrap()]);
+    assert_eq!(shown.out, made);
+    assert!(shown.err.contains("others can read the private key"), "{shown:?}");
+    let missing = person.runs(&["keys", "show", "/nowhere/key"]);
+    assert!(missing.exit == 1 && missing.err.contains("doorbell keys new"), "{missing:?}");
+}
