@@ -49,7 +49,10 @@ async fn main() -> ExitCode {
         return fail(&error);
     }
     let done = match cli.verb {
-        Verb::Serve(args) => environment::check(&Cli::command()).and(serve::run(*args).await),
+        Verb::Serve(args) => match environment::check(&Cli::command()) {
+            Ok(()) => serve::run(*args).await,
+            Err(error) => Err(error),
+        },
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
         Verb::Keys(args) => keys::run(args),

@@ -9,7 +9,9 @@ pub struct Origin(String);
 impl Origin {
     /// Reads an origin that somebody configured.
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
-        let wrong = |why: &str| ConfigError::Unfit(format!("public_url `{url}` {why}; give something like https://push.example.org"));
+        let wrong = |why: &str| {
+            ConfigError::Unfit(format!("public_url `{url}` {why}; give something like https://push.example.org"))
+        };
         let uri: http::Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
         let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
             return Err(wrong("has no scheme or no host"));
@@ -77,7 +79,9 @@ mod tests {
 
     #[test]
     fn what_is_not_a_secure_origin_is_refused_ps_8030_3_1() {
-        for url in ["http://push.example.org", "push.example.org", "https://a/b", "https://a?b", "https://u@a", "ftp://a"] {
+        for url in
+            ["http://push.example.org", "push.example.org", "https://a/b", "https://a?b", "https://u@a", "ftp://a"]
+        {
             assert!(Origin::parse(url).is_err(), "{url}");
         }
     }

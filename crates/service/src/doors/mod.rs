@@ -33,13 +33,7 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    pub(crate) fn new(
-        hub: Arc<Hub>,
-        capabilities: Capabilities,
-        origin: Origin,
-        limits: Limits,
-        clock: Clock,
-    ) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, capabilities: Capabilities, origin: Origin, limits: Limits, clock: Clock) -> Self {
         let vapid = app::vapid::Gate::new(origin.clone());
         Self { hub, capabilities, origin, limits, clock, vapid }
     }

@@ -33,9 +33,10 @@ pub(super) fn problem(problem: &Problem) -> Response {
 pub(super) fn not_found(status: StatusCode) -> Response {
     let number = if status == StatusCode::GONE { errno::GONE } else { errno::UNKNOWN_URL };
     let text = "There is no such resource, or there is none any more.";
-    problem(&Problem::new(status, number, text).with_hint(
-        "A subscription that answers so is over: forget it, and let the web app subscribe again.",
-    ))
+    problem(
+        &Problem::new(status, number, text)
+            .with_hint("A subscription that answers so is over: forget it, and let the web app subscribe again."),
+    )
 }
 
 /// 405 with the methods that the resource has.
@@ -50,7 +51,8 @@ pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
 
 /// What a person sees who opens the service in a browser.
 pub(super) fn greeting(origin: &Origin) -> Response {
-    let text = format!("Doorbell, a Web Push service (RFC 8030).\nUser agents subscribe with POST {origin}/subscribe\n");
+    let text =
+        format!("Doorbell, a Web Push service (RFC 8030).\nUser agents subscribe with POST {origin}/subscribe\n");
     let mut response = Response::new(text.into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response

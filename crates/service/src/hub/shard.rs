@@ -21,43 +21,14 @@ const PAGE_MAX: u32 = 1000;
 
 /// What the hub and its links tell a shard.
 pub(super) enum Command {
-    Submit {
-        submission: Submission,
-        reply: oneshot::Sender<Result<MessageId, HubError>>,
-        permit: OwnedSemaphorePermit,
-    },
-    Settle {
-        agent: AgentId,
-        id: MessageId,
-        reply: oneshot::Sender<Result<bool, HubError>>,
-    },
-    Connect {
-        agent: AgentId,
-        link: LinkId,
-        spec: LinkSpec,
-        outbox: Arc<Outbox>,
-    },
-    Disconnect {
-        agent: AgentId,
-        link: LinkId,
-    },
-    Declined {
-        agent: AgentId,
-        link: LinkId,
-        id: MessageId,
-    },
-    Gone {
-        agent: AgentId,
-        link: LinkId,
-        id: MessageId,
-    },
-    Unsubscribed {
-        agent: AgentId,
-        subscription: SubscriptionId,
-    },
-    AgentRemoved {
-        agent: AgentId,
-    },
+    Submit { submission: Submission, reply: oneshot::Sender<Result<MessageId, HubError>>, permit: OwnedSemaphorePermit },
+    Settle { agent: AgentId, id: MessageId, reply: oneshot::Sender<Result<bool, HubError>> },
+    Connect { agent: AgentId, link: LinkId, spec: LinkSpec, outbox: Arc<Outbox> },
+    Disconnect { agent: AgentId, link: LinkId },
+    Declined { agent: AgentId, link: LinkId, id: MessageId },
+    Gone { agent: AgentId, link: LinkId, id: MessageId },
+    Unsubscribed { agent: AgentId, subscription: SubscriptionId },
+    AgentRemoved { agent: AgentId },
     Stop,
 }
 

@@ -138,7 +138,9 @@ mod tests {
 
     #[test]
     fn enable_push_is_read_from_the_first_settings_frame_however_it_is_cut_ps_8030_6_10() {
-        for (settings, refuses) in [(&[][..], false), (&[(3, 100), (2, 0)], true), (&[(2, 1)], false), (&[(4, 0)], false)] {
+        for (settings, refuses) in
+            [(&[][..], false), (&[(3, 100), (2, 0)], true), (&[(2, 1)], false), (&[(4, 0)], false)]
+        {
             let octets = first_octets(settings);
             for cut in 0..octets.len() {
                 assert_eq!(refuses_pushes(&octets[..cut]), None, "{settings:?} cut at {cut}");

@@ -66,7 +66,9 @@ impl Pusher {
         let promised = lock(&self.respond).push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
-        send_body(stream, body).await.map_err(|error| if error.is_reset() { PushError::Refused } else { PushError::Over })
+        send_body(stream, body)
+            .await
+            .map_err(|error| if error.is_reset() { PushError::Refused } else { PushError::Over })
     }
 
     /// Waits until the client gives the exchange up or its connection ends.

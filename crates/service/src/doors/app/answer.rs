@@ -47,16 +47,18 @@ impl Refusal {
     /// The answer on the wire.
     pub(super) fn answer(self, gone: StatusCode) -> Response {
         let text = self.to_string();
-        let bad = |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
+        let bad =
+            |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
         let problem = match self {
             Self::Gone => return wire::not_found(gone),
             Self::Vapid(refusal) => return unauthorized(&refusal, text),
             Self::Hub(error) => wire::hub_problem(error),
             Self::Body(error) => wire::body_problem(error),
             Self::KeyReuse => bad(errno::KEY_REUSE, "Make a fresh ECDH key for each message (RFC 8292 s3.2)."),
-            Self::Ttl(TtlError::Missing) => {
-                bad(errno::TTL_MISSING, "Add `TTL: <seconds>`: how long the message is worth delivering (RFC 8030 s5.2).")
-            }
+            Self::Ttl(TtlError::Missing) => bad(
+                errno::TTL_MISSING,
+                "Add `TTL: <seconds>`: how long the message is worth delivering (RFC 8030 s5.2).",
+            ),
             Self::Ttl(_) => bad(errno::TTL_INVALID, "TTL is one whole number of seconds, such as `TTL: 3600`."),
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
             Self::Topic(_) => bad(errno::TOPIC, "Send one topic of 1 to 32 characters out of A-Z a-z 0-9 - _."),
@@ -75,7 +77,8 @@ fn unauthorized(refusal: &VapidRefusal, text: String) -> Response {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("vapid"));
         return response;
     }
-    let hint = "Sign with ES256, aud = the origin of the push URL, exp at most 24 hours ahead; check the clock and the key.";
+    let hint =
+        "Sign with ES256, aud = the origin of the push URL, exp at most 24 hours ahead; check the clock and the key.";
     wire::problem(&Problem::new(StatusCode::FORBIDDEN, errno::AUTHENTICATION, text).with_hint(hint))
 }
 

@@ -33,15 +33,17 @@ impl Refusal {
     /// The answer on the wire.
     pub(super) fn answer(self) -> Response {
         let text = self.to_string();
-        let bad = |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
+        let bad =
+            |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
         let problem = match self {
             Self::Hub(HubError::Gone) => return wire::not_found(StatusCode::NOT_FOUND),
             Self::Hub(error) => wire::hub_problem(error),
             Self::Body(error) => wire::body_problem(error),
             Self::Set => bad(errno::SUBSCRIBE_OPTIONS, "Leave the Link out to start a new set."),
-            Self::Options | Self::Key(_) => {
-                bad(errno::SUBSCRIBE_OPTIONS, "Send {\"vapid\": \"<base64url of the 65-octet P-256 key>\"} (RFC 8292 s4.1).")
-            }
+            Self::Options | Self::Key(_) => bad(
+                errno::SUBSCRIBE_OPTIONS,
+                "Send {\"vapid\": \"<base64url of the 65-octet P-256 key>\"} (RFC 8292 s4.1).",
+            ),
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text).with_hint(
                 "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6).",
