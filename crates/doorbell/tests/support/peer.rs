@@ -102,19 +102,29 @@ impl Peer {
         let (pushed, receiver) = unbounded_channel();
         let mut promises = answer.push_promises();
         tokio::spawn(async move {
-            while let Some(Ok(promise)) = promises.push_promise().await {
+            let take = |promise| {
                 let pushed = pushed.clone();
                 tokio::spawn(async move {
                     if let Ok(message) = receive(promise).await {
                         pushed.send(message).ok();
                     }
-                });
+                })
+            };
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(Ok(promise)) = promises.push_promise() => drop(take(promise)),
+                    answer = &mut answer => {
+                        if let Ok(answer) = answer {
+                            collect(answer).await.ok();
+                        }
+                        break;
+                    }
+                }
             }
-        });
-        // The answer keeps the stream alive; reading it to its end lets the promises end.
-        tokio::spawn(async move {
-            if let Ok(answer) = answer.await {
-                collect(answer).await.ok();
+            // The end of an answer does not wake who waits for promises, and all of them came before it.
+            while let Some(Some(Ok(promise))) = poll_once(promises.push_promise()).await {
+                take(promise);
             }
         });
         Ok(receiver)
@@ -155,6 +165,15 @@ pub fn tls(service: &Service) -> Arc<ClientConfig> {
     let mut config = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Arc::new(config)
+}
+
+/// What the future has to say now.
+async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = future => Some(done),
+        () = std::future::ready(()) => None,
+    }
 }
 
 async fn receive(promise: PushPromise) -> Result<Pushed, BoxError> {
