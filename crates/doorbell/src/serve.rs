@@ -75,8 +75,14 @@ fn print_welcome(service: &Service) {
     println!("subscribe  POST {origin}/subscribe");
     println!();
     println!("Try it, each in a terminal of its own:");
-    println!("  doorbell listen {origin}{ca} --subscription sub.json");
-    println!("  doorbell send{ca} sub.json 'Hello, it is me'");
+    let doorbell = own_name();
+    println!("  {doorbell} listen {origin}{ca} --subscription sub.json");
+    println!("  {doorbell} send{ca} sub.json 'Hello, it is me'");
+}
+
+/// The word by which this program was started: also right when it is not on the PATH.
+fn own_name() -> String {
+    std::env::args().next().map_or_else(|| "doorbell".to_owned(), |word| quoted(&word))
 }
 
 /// A word for a POSIX shell.
