@@ -24,7 +24,11 @@ pub(crate) struct Desk {
 impl Desk {
     /// A mailbox that nobody is connected to.
     pub(crate) fn new() -> Self {
-        Self { mailbox: Mailbox::new(Rules::default()), now: START }
+        Self::with_rules(Rules::default())
+    }
+
+    pub(crate) fn with_rules(rules: Rules) -> Self {
+        Self { mailbox: Mailbox::new(rules), now: START }
     }
 
     /// A mailbox with link 1 open and nothing in the store.
@@ -59,7 +63,6 @@ impl Desk {
     }
 
     pub(crate) fn submit_transient(&mut self, entry: Entry) -> Vec<Effect> {
-        let entry = Entry { expires_at: self.now, ..entry };
         self.feed(Input::Submit { ticket: ticket(entry.id.raw()), entry, transient: true })
     }
 

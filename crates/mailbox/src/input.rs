@@ -76,7 +76,7 @@ pub enum Input {
         ticket: Ticket,
         /// The message.
         entry: Entry,
-        /// TTL 0: sent at once to a link with room, or dropped; never stored (PS-8030-5.2-9).
+        /// TTL 0: sent at once to a link with room, or dropped; never stored, whatever its expiry (PS-8030-5.2-9).
         transient: bool,
     },
     /// The store has committed the message of `ticket`.

@@ -4,6 +4,45 @@
 //! It reads no clock and does no IO: a driver feeds each [`Input`] with the time and carries out the [`Effect`]s in
 //! order. One file per family of events: `submit`, `connect`, `load`, `settle`, `refuse`, `unsubscribe`, `deadline`;
 //! after each of them `deliver` offers what has become ready.
+//!
+//! What a driver has to keep to:
+//! - persists and erases reach the store in the order in which they were asked for, and their answers come back in
+//!   that order for each message;
+//! - every [`Effect::Persist`], [`Effect::Erase`] and [`Effect::Load`] is answered, also when the store fails;
+//! - a mailbox is dropped only while [`Mailbox::is_idle`]; a crash may drop it at any time;
+//! - a tick at [`Mailbox::next_deadline`], which changes with every event.
+//!
+//! ```
+//! use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
+//! use doorbell_protocol::headers::urgency::Urgency;
+//! use doorbell_protocol::id::{MessageId, SubscriptionId};
+//! use doorbell_protocol::time::UnixMs;
+//!
+//! let (link, ticket, id, now) = (LinkId(1), Ticket(1), MessageId::from_raw(7), UnixMs::from_secs(1_800_000_000));
+//! let spec = LinkSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::SameLink };
+//! let subscription = SubscriptionId::from_raw(1);
+//! let entry = Entry { id, subscription, urgency: Urgency::Normal, expires_at: UnixMs::from_secs(1_800_003_600) };
+//!
+//! let mut mailbox = Mailbox::new(Rules::default());
+//! let mut effects = Vec::new();
+//! for input in [
+//!     Input::Connect { link, spec },
+//!     Input::Loaded { entries: vec![], more: false },
+//!     Input::Submit { ticket, entry, transient: false },
+//!     Input::Stored { ticket, replaced: None },
+//!     Input::Ack { ticket: None, id },
+//! ] {
+//!     mailbox.handle(input, now, &mut effects);
+//! }
+//! assert_eq!(effects, [
+//!     Effect::Load { after: None },
+//!     Effect::Persist { ticket },
+//!     Effect::Accept { ticket },
+//!     Effect::Send { link, id },
+//!     Effect::Release { id },
+//!     Effect::Erase { id, ticket: None },
+//! ]);
+//! ```
 
 mod connect;
 mod deadline;

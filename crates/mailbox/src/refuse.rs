@@ -45,7 +45,7 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use crate::harness::*;
-    use crate::{Input, LinkId};
+    use crate::{Input, LinkId, Rules};
 
     #[test]
     fn a_refused_push_waits_while_the_others_flow_ps_8030_6_11() {
@@ -82,6 +82,26 @@ mod tests {
         desk.disconnect(1);
         desk.connect(2, once());
         assert_eq!(desk.page(&[message(1)]), [send(2, 1)]);
+    }
+
+    #[test]
+    fn the_wait_is_never_longer_than_the_time_out() {
+        let mut desk = Desk::with_rules(Rules { offers_max: 20, ..Rules::default() });
+        desk.connect(1, hold());
+        desk.page(&[message(1)]);
+        for _ in 0..19 {
+            desk.declined(1, 1);
+            assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 1)]);
+        }
+    }
+
+    #[test]
+    fn a_refused_push_that_was_replaced_is_over_ps_8030_5_4_2() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        desk.submit(message(2));
+        desk.stored_instead_of(2, 1);
+        assert_eq!(desk.declined(1, 1), [send(1, 2)]);
     }
 
     #[test]

@@ -23,7 +23,7 @@ impl Mailbox {
     pub(crate) fn ack(&mut self, ticket: Option<Ticket>, id: MessageId, effects: &mut Vec<Effect>) {
         let known = self.queue.get(id).copied();
         self.forget(id, effects);
-        if known.is_some_and(|message| message.transient && !message.place.is_ghost()) {
+        if known.is_some_and(|message| message.transient) {
             effects.extend(ticket.map(|ticket| Effect::Acked { ticket }));
             return;
         }

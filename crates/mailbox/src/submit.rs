@@ -110,6 +110,28 @@ mod tests {
     }
 
     #[test]
+    fn a_link_that_comes_after_another_during_the_commit_gets_the_message() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(message(1));
+        assert_eq!(desk.disconnect(1), []);
+        desk.connect(2, hold());
+        desk.page(&[]);
+        assert_eq!(desk.stored(1), [accept(1), send(2, 1)]);
+    }
+
+    #[test]
+    fn an_answer_of_the_store_that_comes_late_is_accepted_and_changes_nothing() {
+        let mut desk = Desk::with_link(hold());
+        desk.submit(message(1));
+        desk.ack(1);
+        desk.erased(1);
+        desk.disconnect(1);
+        desk.connect(2, hold());
+        assert_eq!(desk.page(&[message(1)]), [send(2, 1)], "the store could not erase it");
+        assert_eq!(desk.stored(1), [accept(1)]);
+    }
+
+    #[test]
     fn what_the_store_refuses_is_rejected_and_forgotten() {
         let mut desk = Desk::with_link(hold());
         desk.submit(message(1));

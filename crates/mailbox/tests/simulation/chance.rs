@@ -39,7 +39,8 @@ impl World {
         let Some(subscription) = self.random.pick(&live) else { return Ok(()) };
         let transient = self.random.percent(15);
         let ttl_ms = match self.random.below(3) {
-            _ if transient => 0,
+            // The last chance of a transient message is its first, whatever its expiry says.
+            0 if transient => 0,
             0 => self.random.between(1, 40_000),
             _ => 86_400_000 * self.random.between(2, 9),
         };

@@ -59,6 +59,14 @@ impl Fact {
         }
     }
 
+    /// Memory has forgotten it: what comes next counts anew.
+    pub(crate) fn leave(&mut self) {
+        self.in_memory = false;
+        self.offers = 0;
+        self.turns = 0;
+        self.last = None;
+    }
+
     pub(crate) fn is_live(&self, now: UnixMs) -> bool {
         self.over.is_none() && self.entry.expires_at > now
     }

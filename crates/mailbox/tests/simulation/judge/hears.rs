@@ -124,6 +124,10 @@ impl Judge {
         self.complete = !more;
         for entry in entries {
             let storing = self.submitted.values().any(|(id, _)| *id == entry.id);
+            if self.clock_steps_back && self.facts.get(&entry.id).is_some_and(|fact| !fact.entered) {
+                // It had expired, and it has not now.
+                self.leave(entry.id);
+            }
             let Some(fact) = self.facts.get_mut(&entry.id) else { continue };
             fact.entered |= fact.announced;
             if fact.over.is_some() {
@@ -203,16 +207,10 @@ impl Judge {
         if self.erasing.contains_key(&id) {
             return;
         }
-        for link in self.links.values_mut() {
-            link.offers.remove(&id);
-        }
         if let Some(fact) = self.facts.get_mut(&id).filter(|fact| fact.over == Some(Over::Acked)) {
             fact.over = None;
-            fact.in_memory = false;
             fact.excused = true;
-            fact.offers = 0;
-            fact.turns = 0;
-            fact.last = None;
+            self.leave(id);
             self.counts.add("erasure failed");
         }
     }

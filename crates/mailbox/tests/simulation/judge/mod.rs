@@ -70,12 +70,9 @@ impl Judge {
         self.links.clear();
         self.agent_removed = false;
         for fact in self.facts.values_mut() {
-            fact.in_memory = false;
+            fact.leave();
             fact.excused = false;
             fact.owed = false;
-            fact.offers = 0;
-            fact.turns = 0;
-            fact.last = None;
         }
     }
 
@@ -99,6 +96,14 @@ impl Judge {
     fn nothing_under_way(&self) -> bool {
         let storing = self.submitted.values().any(|(_, asked)| *asked);
         self.links.is_empty() && !storing && self.erasing.is_empty() && self.loading.is_none()
+    }
+
+    /// Memory has forgotten a message although links are open.
+    fn leave(&mut self, id: MessageId) {
+        self.links.values_mut().for_each(|link| drop(link.offers.remove(&id)));
+        if let Some(fact) = self.facts.get_mut(&id) {
+            fact.leave();
+        }
     }
 
     fn is_held(&self, id: MessageId) -> bool {
