@@ -5,6 +5,7 @@ mod keys;
 mod listen;
 mod send;
 mod serve;
+mod state;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

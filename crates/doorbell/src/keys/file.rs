@@ -7,15 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use doorbell_protocol::vapid::sign::SigningKey;
-use doorbell_service::config::default_state_dir;
+
+use crate::state::state_dir;
 
 /// The longest key file, in octets.
 const FILE_MAX: u64 = 64 * 1024;
-
-/// The directory that everything local is kept in.
-pub(crate) fn state_dir() -> Option<PathBuf> {
-    std::env::var_os("DOORBELL_STATE_DIR").map(PathBuf::from).or_else(default_state_dir)
-}
 
 /// `file`, or where the key of `doorbell send` is kept.
 pub(crate) fn path_or_default(file: Option<PathBuf>) -> Result<PathBuf> {

@@ -1,13 +1,13 @@
 //! What `doorbell listen` starts from: the profile, whom to trust, and a subscription.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use doorbell_agent::{Agent, Error, Limits, Profile, PushSubscription, Trust};
-use doorbell_service::config::default_state_dir;
 
 use super::{Args, status};
+use crate::state::state_dir;
 
 /// The agent that `args` describe.
 pub(super) fn agent(args: &Args) -> Result<Agent> {
@@ -56,10 +56,6 @@ fn trust(args: &Args) -> Result<Trust> {
         Some(file) => Ok(trust.with_file(&file)?),
         None => Ok(trust),
     }
-}
-
-fn state_dir() -> Option<PathBuf> {
-    std::env::var_os("DOORBELL_STATE_DIR").map(PathBuf::from).or_else(default_state_dir)
 }
 
 fn is_loopback(url: &str) -> bool {

@@ -84,7 +84,7 @@ pub(super) fn client(args: &Args, subscription: &Subscription) -> Result<ClientC
 
 /// The certificate authorities that were named, and, for a service on this machine, the one that `doorbell serve` made.
 pub(super) fn ca_files(args: &Args, subscription: &Subscription) -> Vec<PathBuf> {
-    let local = file::state_dir().map(|dir| dir.join("ca.pem"));
+    let local = crate::state::state_dir().map(|dir| dir.join("ca.pem"));
     let local = local.filter(|file| subscription.endpoint.is_loopback() && file.exists());
     let mut files: Vec<PathBuf> = args.ca.clone().into_iter().chain(local).collect();
     files.dedup();
