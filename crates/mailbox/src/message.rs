@@ -59,9 +59,8 @@ impl Message {
             // The store decides what becomes of it, and it is looked at then.
             Place::Storing => None,
             Place::Ready | Place::Parked { .. } => Some(self.expires_at),
-            Place::Delayed { until, .. } => Some(until.min(self.expires_at)),
-            // What is on its way cannot be called back: expiry is looked at when the place times out.
-            Place::Held { until, .. } | Place::Ghost { until, .. } => Some(until),
+            // What is on its way cannot be called back, what waits is not sent: when the wait ends is soon enough.
+            Place::Delayed { until, .. } | Place::Held { until, .. } | Place::Ghost { until, .. } => Some(until),
         }
     }
 }

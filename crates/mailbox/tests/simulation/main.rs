@@ -18,7 +18,7 @@ use subject::Bug;
 use world::{Moment, World};
 
 const SEED: u64 = 8030;
-const SCHEDULES: u64 = 3_000;
+const SCHEDULES: u64 = 2_000;
 const STEPS: usize = 200;
 /// A planted bug has to be found within this many schedules.
 const SCHEDULES_FOR_A_BUG: u64 = 200;

@@ -100,7 +100,9 @@ impl Judge {
 
     /// Memory has forgotten a message although links are open.
     fn leave(&mut self, id: MessageId) {
-        self.links.values_mut().for_each(|link| drop(link.offers.remove(&id)));
+        for link in self.links.values_mut() {
+            link.offers.remove(&id);
+        }
         if let Some(fact) = self.facts.get_mut(&id) {
             fact.leave();
         }
