@@ -14,6 +14,7 @@ fn every_octet() -> Vec<u8> {
     (0..=255).cycle().take(4096).collect()
 }
 
+/// PS-8292-L-1, PS-8292-3-1, CR-aesgcm-1, CR-aesgcm-5, PS-8030-4-5
 #[test]
 fn doorbell_listen_prints_what_each_foreign_sender_sends() {
     let service = Service::start();
@@ -23,10 +24,11 @@ fn doorbell_listen_prints_what_each_foreign_sender_sends() {
         let answer = sender.send(&text, &listener.subscription(), &service);
         assert_eq!(answer["status"], 201, "{sender:?}: {answer}");
         assert!(answer["location"].is_string(), "{sender:?} gets the message's URL: {answer}");
-        listener.prints(&text);
+        listener.prints(&sender.payload(&text));
     }
 }
 
+/// PS-8030-6-8, PS-8030-7.2-2
 #[test]
 fn doorbell_listen_gets_what_foreign_senders_sent_while_it_was_away() {
     let service = Service::start();
@@ -40,7 +42,7 @@ fn doorbell_listen_gets_what_foreign_senders_sent_while_it_was_away() {
     }
     listener.comes_back(&service);
     for sender in &senders {
-        listener.prints(&format!("stored for {sender:?}"));
+        listener.prints(&sender.payload(&format!("stored for {sender:?}")));
     }
 }
 

@@ -74,6 +74,11 @@ impl Sender {
         serde_json::from_slice(&output.stdout).expect("its answer is JSON")
     }
 
+    /// What arrives when it sends `text`: @pushforge/builder has no payloads but JSON.
+    pub fn payload(self, text: &str) -> String {
+        if matches!(self, Self::Pushforge) { json!(text).to_string() } else { text.to_owned() }
+    }
+
     fn encoding(self) -> &'static str {
         if matches!(self, Self::WebPush | Self::Pywebpush) { "aes128gcm" } else { "aesgcm" }
     }

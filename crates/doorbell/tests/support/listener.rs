@@ -3,7 +3,6 @@
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::clock::Deadline;
 use super::process::Running;
 use super::service::{Service, doorbell};
 
@@ -23,16 +22,9 @@ impl Listener {
 
     /// Its subscription, as the W3C JSON that it wrote.
     pub fn subscription(&self) -> Value {
-        let file = self.folder.path().join("subscription.json");
-        let deadline = Deadline::soon();
-        loop {
-            let read = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
-            match read {
-                Some(subscription) => return subscription,
-                None => assert!(!deadline.left().is_zero(), "no subscription:\n{}", self.process.output()),
-            }
-            std::thread::yield_now();
-        }
+        self.process.says("the subscription is in");
+        let text = std::fs::read(self.folder.path().join("subscription.json")).expect("the subscription file");
+        serde_json::from_slice(&text).expect("the subscription is JSON")
     }
 
     /// Waits until it prints `text` on a line of its own.

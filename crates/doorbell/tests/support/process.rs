@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use super::clock::Deadline;
@@ -12,8 +12,14 @@ use super::clock::Deadline;
 pub struct Running {
     child: Child,
     stdout: Receiver<String>,
-    /// Everything it wrote, for the message of a test that fails.
-    transcript: Arc<Mutex<Vec<String>>>,
+    transcript: Arc<Transcript>,
+}
+
+/// Everything that a process wrote.
+#[derive(Default)]
+struct Transcript {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
 }
 
 impl Running {
@@ -24,7 +30,8 @@ impl Running {
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        let transcript = Arc::new(Mutex::new(vec![format!("$ {command:?}")]));
+        let transcript = Arc::new(Transcript::default());
+        transcript.add(format!("$ {command:?}"));
         let (lines, stdout) = channel();
         let errors = child.stderr.take().expect("stderr is piped");
         read(errors, "! ", transcript.clone(), None);
@@ -44,6 +51,17 @@ impl Running {
                 }
                 Err(why) => panic!("no {what} ({why}); its output was:\n{}", self.output()),
             }
+        }
+    }
+
+    /// Waits until it has written `words`, to stdout or stderr.
+    pub fn says(&self, words: &str) {
+        let deadline = Deadline::soon();
+        let mut lines = self.transcript.lines.lock().expect("no reader panics");
+        while !lines.iter().any(|line| line.contains(words)) {
+            let (more, waited) = self.transcript.grown.wait_timeout(lines, deadline.left()).expect("no reader panics");
+            assert!(!waited.timed_out(), "it does not say {words:?}; its output was:\n{}", more.join("\n"));
+            lines = more;
         }
     }
 
@@ -75,7 +93,16 @@ impl Running {
 
     /// Everything it wrote so far; lines of stderr begin with `!`.
     pub fn output(&self) -> String {
-        self.transcript.lock().expect("no reader panics").join("\n")
+        self.transcript.lines.lock().expect("no reader panics").join("\n")
+    }
+}
+
+impl Transcript {
+    fn add(&self, line: String) {
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.push(line);
+            self.grown.notify_all();
+        }
     }
 }
 
@@ -88,18 +115,11 @@ impl Drop for Running {
     }
 }
 
-fn read(
-    from: impl Read + Send + 'static,
-    mark: &'static str,
-    transcript: Arc<Mutex<Vec<String>>>,
-    to: Option<Sender<String>>,
-) {
+fn read(from: impl Read + Send + 'static, mark: &'static str, transcript: Arc<Transcript>, to: Option<Sender<String>>) {
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
             let line = String::from_utf8_lossy(&line).into_owned();
-            if let Ok(mut transcript) = transcript.lock() {
-                transcript.push(format!("{mark}{line}"));
-            }
+            transcript.add(format!("{mark}{line}"));
             if let Some(to) = &to {
                 to.send(line).ok();
             }

@@ -54,6 +54,12 @@ impl Service {
         (self.process, self.port) = serve(self.state.path(), self.port, &self.settings);
     }
 
+    /// Waits until it prints a command with our `verb`: the whole command line.
+    pub fn suggests(&self, verb: &str) -> String {
+        let words = format!("doorbell {verb} ");
+        self.process.wait_for(&words, |line| line.contains(&words).then(|| line.trim().to_owned()))
+    }
+
     /// What it wrote so far.
     pub fn output(&self) -> String {
         self.process.output()
