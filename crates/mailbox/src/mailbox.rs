@@ -99,3 +99,25 @@ impl Mailbox {
         self.settled.rest();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::harness::*;
+
+    #[test]
+    fn a_mailbox_is_small_because_there_is_one_for_each_connected_agent() {
+        assert!(size_of::<Mailbox>() <= 256, "{} octets", size_of::<Mailbox>());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_message_that_is_over() {
+        let mut desk = Desk::with_link(hold());
+        desk.arrives(message(1));
+        desk.ack(1);
+        desk.erased(1);
+        assert_eq!(desk.mailbox.next_deadline(), None);
+        desk.disconnect(1);
+        assert!(desk.mailbox.is_idle());
+    }
+}
