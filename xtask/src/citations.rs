@@ -13,6 +13,8 @@ const FAMILIES: &[&str] = &[
     "CR-8188-",
     "CR-8291-",
     "CR-aesgcm-",
+    "CR-X-",
+    "AS-SSRF-",
 ];
 
 /// A test and the IDs that it cites.
