@@ -1,7 +1,8 @@
 // npm's @pushforge/builder: aesgcm with `Authorization: vapid`, a pairing that no other sender makes.
 
-import { buildPushHTTPRequest } from '@pushforge/builder';
+// First, because it makes Web Crypto global on old versions of Node.
 import { answer, jwk, post, readJob } from './job.mjs';
+import { buildPushHTTPRequest } from '@pushforge/builder';
 
 const job = readJob();
 const request = await buildPushHTTPRequest({
