@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, reason = "a test may fail by panicking")]
 
 mod files;
+mod fuzzing;
 mod imports;
 mod sources;
 mod spec_map;
@@ -73,6 +74,11 @@ fn every_source_file_opens_with_its_purpose() {
 #[test]
 fn no_source_file_outgrows_one_idea() {
     over_the_tree(sources::length);
+}
+
+#[test]
+fn every_fuzz_target_is_built_and_seeded() {
+    assert_none(fuzzing::check(&tracked()));
 }
 
 #[test]
