@@ -48,6 +48,10 @@ id!(
     /// A push message (RFC 8030 s5). A greater id was accepted later on the same node.
     MessageId
 );
+id!(
+    /// A receipt subscription (RFC 8030 s5.1): where an application server hears what became of its messages.
+    ReceiptSubscriptionId
+);
 
 /// Makes ids: 41 bits of milliseconds since 2026, 10 bits of node, 12 bits of counter; strictly increasing.
 #[derive(Debug)]

@@ -10,5 +10,6 @@ pub mod id;
 pub mod key;
 pub mod message;
 pub mod problem;
+pub mod receipt;
 pub mod time;
 pub mod vapid;

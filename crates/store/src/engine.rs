@@ -1,15 +1,19 @@
 //! What an engine has to do: commit a batch of writes at once, and read what was committed.
 
 use doorbell_protocol::{
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
 use thiserror::Error;
 
 use crate::{
     error::StoreError,
-    limits::{REMOVAL_COST_BYTES, SWEEP_MAX},
-    model::{Appended, Erased, NewMessage, Page, StoredMessage, Subscription, Swept},
+    limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX},
+    model::{
+        Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
+        Swept,
+    },
 };
 
 /// One change.
@@ -24,28 +28,85 @@ pub enum Write {
     },
     /// Answers [`Written::Created`], or refuses with `NoAgent`, `IdTaken` or `TooManySubscriptions`.
     CreateSubscription(Subscription),
-    /// Answers [`Written::Appended`], or refuses with `NoSubscription`, `IdTaken` or `QuotaExceeded`.
+    /// Answers [`Written::Created`], or refuses with `IdTaken`.
+    CreateReceiptSubscription {
+        /// Its id, minted by the service.
+        id: ReceiptSubscriptionId,
+        /// The present.
+        now: UnixMs,
+    },
+    /// Answers [`Written::Appended`], or refuses with `NoSubscription`, `IdTaken`, `NoReceiptSubscription`,
+    /// `ReceiptsFull` or `QuotaExceeded`.
     Append(NewMessage),
-    /// Removes one message of this agent. Answers [`Written::Erased`].
+    /// Removes one message of this agent and adds its receipt, if it wants one. Answers [`Written::Erased`].
     Erase {
         /// The message.
         id: MessageId,
         /// Its agent; a message of another agent is left alone.
         agent: AgentId,
+        /// What became of it, unless it has expired.
+        outcome: Outcome,
+        /// The present.
+        now: UnixMs,
     },
-    /// Removes one subscription of this agent and the messages sent to it. Answers [`Written::Erased`].
+    /// Removes one subscription of this agent and the messages sent to it, whose receipts say so. Answers
+    /// [`Written::Removed`].
     DeleteSubscription {
         /// The subscription.
         id: SubscriptionId,
         /// Its agent; a subscription of another agent is left alone.
         agent: AgentId,
+        /// The present.
+        now: UnixMs,
     },
-    /// Removes an agent, its subscriptions and their messages. Answers [`Written::Erased`].
+    /// Removes an agent, its subscriptions and their messages, whose receipts say so. Answers [`Written::Removed`].
     DeleteAgent {
         /// The agent.
         id: AgentId,
+        /// The present.
+        now: UnixMs,
     },
-    /// Frees the room of expired messages, see [`expiry_bucket`]. Answers [`Written::Swept`].
+    /// Adds the receipt of a message that was never stored (TTL 0). Answers [`Written::Created`], or refuses with
+    /// `NoReceiptSubscription` or `ReceiptsFull`.
+    AddReceipt {
+        /// Where.
+        receipt_subscription: ReceiptSubscriptionId,
+        /// The message.
+        message: MessageId,
+        /// The agent that it was for.
+        agent: AgentId,
+        /// What became of it.
+        outcome: Outcome,
+        /// The present.
+        now: UnixMs,
+    },
+    /// Removes receipts that the application server has. Answers [`Written::Erased`], whether there is such a receipt
+    /// subscription.
+    TakeReceipts {
+        /// Whose receipts.
+        receipt_subscription: ReceiptSubscriptionId,
+        /// The last receipt that it has, and all before it.
+        up_to: i64,
+        /// The present, at which the receipt subscription was in use.
+        now: UnixMs,
+    },
+    /// Removes a receipt subscription and its receipts; messages that wait lose the wish for one. Answers
+    /// [`Written::Erased`].
+    DeleteReceiptSubscription {
+        /// The receipt subscription.
+        id: ReceiptSubscriptionId,
+    },
+    /// Notes that an agent is in use. Answers [`Written::Touched`], or refuses with `NoAgent`.
+    Touch {
+        /// The agent.
+        agent: AgentId,
+        /// The present.
+        now: UnixMs,
+    },
+    /// Removes agents and receipt subscriptions that nobody has used for long. Answers [`Written::IdleRemoved`].
+    ExpireIdle(IdleBounds),
+    /// Frees the room of expired messages, see [`expiry_bucket`], and adds the receipts of those that want one, which
+    /// are swept to the millisecond. Answers [`Written::Swept`].
     Sweep {
         /// The present.
         now: UnixMs,
@@ -55,16 +116,22 @@ pub enum Write {
 }
 
 /// What one change did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// The agent or subscription was made.
+    /// The agent, subscription, receipt subscription or receipt was made.
     Created,
     /// The message was kept.
     Appended(Appended),
-    /// The message, subscription or agent is gone.
+    /// The message, the receipts or the receipt subscription are gone.
     Erased(Erased),
+    /// The subscription or agent is gone.
+    Removed(Removed),
+    /// The agent is known to be in use.
+    Touched,
     /// Expired messages were deleted.
     Swept(Swept),
+    /// What was idle is gone.
+    IdleRemoved(IdleRemoved),
 }
 
 /// A batch failed as a whole.
@@ -83,7 +150,7 @@ pub trait Engine: Send + 'static {
     /// Carries out `batch` in order and makes it durable with one commit.
     ///
     /// The answers are in the order of the batch. A write that is refused changes nothing and does not touch the
-    /// others; only the expired messages of its agent may be gone, if it looked for room.
+    /// others. Receipts are numbered in the order of the batch; those of one write in the order of the messages' ids.
     ///
     /// # Errors
     /// [`CommitError`] when the commit itself failed; then no write of the batch may be taken for done.
@@ -123,6 +190,12 @@ pub trait Reader: Send {
 
     /// The messages with these ids, in their order; `None` where it is not stored or has expired.
     fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String>;
+
+    /// Whether the receipt subscription exists.
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String>;
+
+    /// Up to `max` receipts that were not taken with a number above `after`, oldest first.
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String>;
 }
 
 /// The span of time, about ten minutes, that a sweep treats alike.
@@ -139,14 +212,22 @@ pub const EXPIRY_BUCKET_MS: i64 = 600_000;
 impl Write {
     /// Octets that it holds while it waits.
     pub(crate) fn held_bytes(&self) -> usize {
-        let message = if let Self::Append(message) = self { message.headers.len() + message.body.len() } else { 0 };
-        size_of::<Self>() + message
+        let beside = match self {
+            Self::Append(message) => message.headers.len() + message.body.len(),
+            Self::ExpireIdle(bounds) => size_of_val(&bounds.keep[..]),
+            _ => 0,
+        };
+        size_of::<Self>() + beside
     }
 
     /// What it counts for in a batch, in octets.
     pub(crate) fn cost_bytes(&self) -> usize {
         match self {
-            Self::DeleteSubscription { .. } | Self::DeleteAgent { .. } => REMOVAL_COST_BYTES,
+            Self::DeleteSubscription { .. }
+            | Self::DeleteAgent { .. }
+            | Self::TakeReceipts { .. }
+            | Self::DeleteReceiptSubscription { .. } => REMOVAL_COST_BYTES,
+            Self::ExpireIdle(bounds) => bounds.max.min(EXPIRE_MAX) as usize * REMOVAL_COST_BYTES,
             Self::Sweep { max, .. } => (*max).min(SWEEP_MAX) as usize * 1024,
             _ => self.held_bytes(),
         }
@@ -154,6 +235,14 @@ impl Write {
 
     /// Whether it makes the store smaller, so that it is worth another try on a full disk.
     pub(crate) fn frees(&self) -> bool {
-        !matches!(self, Self::CreateAgent { .. } | Self::CreateSubscription(_) | Self::Append(_))
+        !matches!(
+            self,
+            Self::CreateAgent { .. }
+                | Self::CreateSubscription(_)
+                | Self::CreateReceiptSubscription { .. }
+                | Self::Append(_)
+                | Self::AddReceipt { .. }
+                | Self::Touch { .. }
+        )
     }
 }

@@ -13,6 +13,12 @@ pub enum StoreError {
     /// The subscription does not exist, or belongs to another agent.
     #[error("no such subscription")]
     NoSubscription,
+    /// The receipt subscription does not exist (any more).
+    #[error("no such receipt subscription")]
+    NoReceiptSubscription,
+    /// The receipt subscription holds as many receipts that nobody has taken as [`Limits`](crate::Limits) allows.
+    #[error("the receipt subscription has too many receipts that were not taken")]
+    ReceiptsFull,
     /// Another row has this id.
     #[error("the id is taken")]
     IdTaken,

@@ -13,14 +13,18 @@ mod model;
 mod queue;
 mod quota;
 mod readers;
+mod recent;
 mod sqlite;
 mod store;
 
 pub use engine::{CommitError, EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{OpenError, StoreError};
 pub use failure::Failure;
-pub use limits::{Limits, PAGE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
+pub use limits::{EXPIRE_MAX, Limits, PAGE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
 pub use memory::MemoryEngine;
-pub use model::{Appended, Erased, NewMessage, Page, Pending, StoredMessage, Subscription, Swept};
+pub use model::{
+    Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, Pending, Receipt, ReceiptPage, Removed, StoredMessage,
+    Subscription, Swept,
+};
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

@@ -1,5 +1,7 @@
 //! Every bound of the store, with its reason.
 
+use doorbell_protocol::time::UnixMs;
+
 /// Bounds of one store. [`Limits::default`] suits a small machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -9,6 +11,12 @@ pub struct Limits {
     pub bytes_per_agent_max: u64,
     /// Subscriptions of one agent: more than any browser profile has, few enough to be listed in one answer.
     pub subscriptions_per_agent_max: u32,
+    /// Receipts of one receipt subscription that nobody has taken. At the bound, messages that want a receipt there
+    /// are refused; those that were accepted before still get theirs.
+    pub receipts_per_subscription_max: u32,
+    /// How exactly the store remembers when an agent was last seen and a receipt subscription last used, in
+    /// milliseconds: a newer moment is written down only if it is later by this much. A day keeps these writes few.
+    pub seen_precision_ms: u32,
     /// Writes that may wait for a commit; the next one is answered [`Overloaded`](crate::StoreError::Overloaded).
     pub queued_writes_max: usize,
     /// Octets that waiting writes may hold.
@@ -33,8 +41,19 @@ pub const REMOVAL_COST_BYTES: usize = 128 * 1024;
 /// Messages that one sweep deletes at most, whatever it is asked for, so that appends do not wait behind it for long.
 pub const SWEEP_MAX: u32 = 1_000;
 
-/// Entries in one page of [`Store::pending`](crate::Store::pending), whatever it is asked for.
+/// Agents, and receipt subscriptions, that one step of expiry removes at most: as many removals as share a batch.
+pub const EXPIRE_MAX: u32 = 32;
+
+/// Entries in one page of [`Store::pending`](crate::Store::pending) or [`Store::receipts`](crate::Store::receipts),
+/// whatever it is asked for.
 pub const PAGE_MAX: u32 = 1_000;
+
+impl Limits {
+    /// Whether a use `now` is worth writing down after the one at `noted`.
+    pub(crate) fn is_news(&self, noted: UnixMs, now: UnixMs) -> bool {
+        now > noted && now.since(noted).as_millis() >= u128::from(self.seen_precision_ms)
+    }
+}
 
 impl Default for Limits {
     fn default() -> Self {
@@ -42,6 +61,8 @@ impl Default for Limits {
             messages_per_agent_max: 1_000,
             bytes_per_agent_max: 4 << 20,
             subscriptions_per_agent_max: 4_096,
+            receipts_per_subscription_max: 10_000,
+            seen_precision_ms: 24 * 60 * 60 * 1_000,
             queued_writes_max: 16_384,
             queued_bytes_max: 64 << 20,
             batch_writes_max: 4_096,

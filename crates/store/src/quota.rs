@@ -1,8 +1,6 @@
-//! How much an agent may keep: the arithmetic that both engines share, and the cache of counts.
+//! How much an agent may keep: the arithmetic that both engines share.
 
-use std::collections::HashMap;
-
-use doorbell_protocol::{id::AgentId, time::UnixMs};
+use doorbell_protocol::time::UnixMs;
 
 use crate::{error::StoreError, limits::Limits};
 
@@ -49,65 +47,9 @@ impl Usage {
     }
 }
 
-/// The usage of agents that were written to lately, bounded: two generations, of which the older is dropped whole.
-#[derive(Debug)]
-pub(crate) struct UsageCache {
-    young: HashMap<AgentId, Usage>,
-    old: HashMap<AgentId, Usage>,
-    generation_max: usize,
-}
-
-impl UsageCache {
-    /// A cache of at most twice `generation_max` agents.
-    pub(crate) fn new(generation_max: usize) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), generation_max }
-    }
-
-    /// The usage of `agent`, if it is known.
-    pub(crate) fn get(&mut self, agent: AgentId) -> Option<&mut Usage> {
-        if !self.young.contains_key(&agent) {
-            let usage = self.old.remove(&agent)?;
-            self.insert(agent, usage);
-        }
-        self.young.get_mut(&agent)
-    }
-
-    /// Remembers what was counted.
-    pub(crate) fn insert(&mut self, agent: AgentId, usage: Usage) {
-        if self.young.len() >= self.generation_max {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(agent, usage);
-    }
-
-    /// Forgets an agent.
-    pub(crate) fn forget(&mut self, agent: AgentId) {
-        self.young.remove(&agent);
-        self.old.remove(&agent);
-    }
-
-    /// Forgets everything, after a roll-back.
-    pub(crate) fn clear(&mut self) {
-        self.young.clear();
-        self.old.clear();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_cache_keeps_what_is_used_and_stays_bounded() {
-        let mut cache = UsageCache::new(10);
-        for n in 0..1_000 {
-            cache.insert(AgentId::from_raw(n), Usage { messages: u32::try_from(n).unwrap(), ..Usage::default() });
-            assert!(cache.get(AgentId::from_raw(0)).is_some(), "the agent in use was dropped at {n}");
-            assert!(cache.young.len() + cache.old.len() <= 20);
-        }
-        assert!(cache.get(AgentId::from_raw(1)).is_none());
-        assert_eq!(cache.get(AgentId::from_raw(999)).map(|u| u.messages), Some(999));
-    }
 
     #[test]
     fn a_replaced_message_makes_room_for_the_one_that_replaces_it() {

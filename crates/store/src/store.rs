@@ -10,7 +10,8 @@ use std::{
 };
 
 use doorbell_protocol::{
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
 use tokio::sync::oneshot;
@@ -22,7 +23,10 @@ use crate::{
     error::{OpenError, StoreError},
     failure::{self, Failure, FailureReceiver},
     limits::Limits,
-    model::{Appended, Erased, NewMessage, Page, StoredMessage, Subscription, Swept},
+    model::{
+        Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
+        Swept,
+    },
     queue::{PushError, Queue},
     readers::{self, ReadJob},
 };
@@ -119,29 +123,79 @@ impl Store {
 
     /// Keeps a message, in place of the one with the same topic on the same subscription.
     ///
-    /// Refuses with `NoSubscription`, `IdTaken` or `QuotaExceeded`; then the replaced message is still there.
+    /// Refuses with `NoSubscription`, `IdTaken`, `NoReceiptSubscription`, `ReceiptsFull` or `QuotaExceeded`; then
+    /// nothing has changed, and what it would have replaced is still there.
     pub fn append(&self, message: NewMessage) -> Answer<Appended> {
         self.write(Write::Append(message), Written::appended)
     }
 
-    /// Removes a message of this agent.
-    pub fn erase(&self, id: MessageId, agent: AgentId) -> Answer<Erased> {
-        self.write(Write::Erase { id, agent }, Written::erased)
+    /// Removes a message of this agent; if it wanted a receipt, that says `outcome`.
+    ///
+    /// A message that has expired did not exist any more: its receipt says [`Outcome::Expired`].
+    pub fn erase(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
+        self.write(Write::Erase { id, agent, outcome, now }, Written::erased)
     }
 
-    /// Removes a subscription of this agent and the messages that were sent to it.
-    pub fn delete_subscription(&self, agent: AgentId, id: SubscriptionId) -> Answer<Erased> {
-        self.write(Write::DeleteSubscription { id, agent }, Written::erased)
+    /// Removes a subscription of this agent and the messages that were sent to it: [`Outcome::Unsubscribed`].
+    pub fn delete_subscription(&self, agent: AgentId, id: SubscriptionId, now: UnixMs) -> Answer<Removed> {
+        self.write(Write::DeleteSubscription { id, agent, now }, Written::removed)
     }
 
-    /// Removes an agent, its subscriptions and their messages.
-    pub fn delete_agent(&self, id: AgentId) -> Answer<Erased> {
-        self.write(Write::DeleteAgent { id }, Written::erased)
+    /// Removes an agent, its subscriptions and their messages: [`Outcome::Unsubscribed`].
+    pub fn delete_agent(&self, id: AgentId, now: UnixMs) -> Answer<Removed> {
+        self.write(Write::DeleteAgent { id, now }, Written::removed)
     }
 
-    /// Frees the room of up to `max` messages (at most 1,000) that expired some ten minutes ago or earlier.
+    /// Frees the room of up to `max` expired messages (at most 1,000): of those that want a receipt at once, and that
+    /// receipt says [`Outcome::Expired`]; of the others some ten minutes later.
     pub fn sweep(&self, now: UnixMs, max: u32) -> Answer<Swept> {
         self.write(Write::Sweep { now, max }, Written::swept)
+    }
+
+    /// Makes a receipt subscription, or refuses with `IdTaken`.
+    pub fn create_receipt_subscription(&self, id: ReceiptSubscriptionId, now: UnixMs) -> Answer<()> {
+        self.write(Write::CreateReceiptSubscription { id, now }, Written::created)
+    }
+
+    /// Adds the receipt of a message that was never stored, or refuses with `NoReceiptSubscription` or
+    /// `ReceiptsFull`. That it happens once for each message is up to the caller.
+    pub fn add_receipt(
+        &self,
+        receipt_subscription: ReceiptSubscriptionId,
+        message: MessageId,
+        agent: AgentId,
+        outcome: Outcome,
+        now: UnixMs,
+    ) -> Answer<()> {
+        self.write(Write::AddReceipt { receipt_subscription, message, agent, outcome, now }, Written::created)
+    }
+
+    /// Removes the receipts up to the number `up_to`, because the application server has them, and notes that the
+    /// receipt subscription is in use. `existed`: there is such a receipt subscription.
+    pub fn take_receipts(
+        &self,
+        receipt_subscription: ReceiptSubscriptionId,
+        up_to: i64,
+        now: UnixMs,
+    ) -> Answer<Erased> {
+        self.write(Write::TakeReceipts { receipt_subscription, up_to, now }, Written::erased)
+    }
+
+    /// Removes a receipt subscription and its receipts. Messages that named it go on without.
+    pub fn delete_receipt_subscription(&self, id: ReceiptSubscriptionId) -> Answer<Erased> {
+        self.write(Write::DeleteReceiptSubscription { id }, Written::erased)
+    }
+
+    /// Notes that an agent is in use, or refuses with `NoAgent`. Cheap when that is known already
+    /// (`Limits::seen_precision_ms`).
+    pub fn touch(&self, agent: AgentId, now: UnixMs) -> Answer<()> {
+        self.write(Write::Touch { agent, now }, Written::touched)
+    }
+
+    /// Removes agents and receipt subscriptions that nobody has used for long; messages that waited for the agents
+    /// have [`Outcome::Unsubscribed`].
+    pub fn expire_idle(&self, bounds: IdleBounds) -> Answer<IdleRemoved> {
+        self.write(Write::ExpireIdle(bounds), Written::idle_removed)
     }
 
     /// Whether the agent exists.
@@ -167,6 +221,17 @@ impl Store {
     /// The messages with these ids, in their order; `None` where it is not stored or has expired.
     pub fn messages(&self, ids: Vec<MessageId>, now: UnixMs) -> Answer<Vec<Option<StoredMessage>>> {
         self.read(move |reader| reader.messages(&ids, now))
+    }
+
+    /// Whether the receipt subscription exists.
+    pub fn receipt_subscription_exists(&self, id: ReceiptSubscriptionId) -> Answer<bool> {
+        self.read(move |reader| reader.receipt_subscription_exists(id))
+    }
+
+    /// Up to `max` (at most 1,000) receipts that were not taken with a number above `after`, oldest first; none if
+    /// there is no such receipt subscription.
+    pub fn receipts(&self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Answer<ReceiptPage> {
+        self.read(move |reader| reader.receipts(of, after, max))
     }
 
     /// Completes when the store has stopped because of an error, and never otherwise. The process should exit then.
@@ -267,6 +332,18 @@ impl Written {
 
     fn erased(self) -> Result<Erased, StoreError> {
         if let Self::Erased(erased) = self { Ok(erased) } else { Err(StoreError::Unknown) }
+    }
+
+    fn removed(self) -> Result<Removed, StoreError> {
+        if let Self::Removed(removed) = self { Ok(removed) } else { Err(StoreError::Unknown) }
+    }
+
+    fn touched(self) -> Result<(), StoreError> {
+        if let Self::Touched = self { Ok(()) } else { Err(StoreError::Unknown) }
+    }
+
+    fn idle_removed(self) -> Result<IdleRemoved, StoreError> {
+        if let Self::IdleRemoved(removed) = self { Ok(removed) } else { Err(StoreError::Unknown) }
     }
 
     fn swept(self) -> Result<Swept, StoreError> {

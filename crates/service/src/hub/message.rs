@@ -67,6 +67,7 @@ impl Submission {
             expires_at: self.expires_at(now),
             topic: self.topic.clone(),
             urgency: self.urgency,
+            receipt: None,
             headers: self.headers.as_packed().to_vec(),
             body: self.body.clone(),
         }

@@ -65,8 +65,10 @@ pub(crate) enum HubError {
 impl From<StoreError> for HubError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoAgent | StoreError::NoSubscription => Self::Gone,
-            StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
+            StoreError::NoAgent | StoreError::NoSubscription | StoreError::NoReceiptSubscription => Self::Gone,
+            StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions | StoreError::ReceiptsFull => {
+                Self::Full
+            }
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
         }
@@ -158,10 +160,10 @@ impl Hub {
     /// Removes a subscription or a whole agent, with what was stored for it.
     pub(crate) async fn remove(&self, agent: AgentId, what: Scope) -> Result<(), HubError> {
         let (removal, command) = match what {
-            Scope::Agent => (self.store.delete_agent(agent), Command::AgentRemoved { agent }),
+            Scope::Agent => (self.store.delete_agent(agent, self.clock.now()), Command::AgentRemoved { agent }),
             Scope::Subscription(subscription) => {
                 let command = Command::Unsubscribed { agent, subscription };
-                (self.store.delete_subscription(agent, subscription), command)
+                (self.store.delete_subscription(agent, subscription, self.clock.now()), command)
             }
         };
         if !removal.await?.existed {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use doorbell_mailbox::{CloseReason, Effect, Entry, Input, LinkId, LinkSpec, Rules, Ticket};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Appended, Erased, Page, Store, StoreError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
@@ -234,7 +235,7 @@ impl Shard {
                 self.put(agent, link, Delivery::Event(LinkEvent::Gone));
             }
             Effect::Erase { id, ticket } => {
-                let outcome = self.store.erase(id, agent);
+                let outcome = self.store.erase(id, agent, Outcome::Delivered, self.clock.now());
                 let written = async move { Written::Erased { agent, id, ticket, outcome: outcome.await } };
                 self.writes.push_back(Box::pin(written));
             }

@@ -21,6 +21,7 @@ use bytes::Bytes;
 use doorbell_protocol::{
     headers::urgency::Urgency,
     id::{AgentId, MessageId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
 use doorbell_store::{Limits, NewMessage, Store, StoreError, Subscription};
@@ -104,7 +105,7 @@ async fn keep(store: &Store, message: NewMessage, erase: bool) -> Result<(), Sto
     let (id, agent) = (message.id, message.agent);
     store.append(message).await?;
     if erase {
-        store.erase(id, agent).await?;
+        store.erase(id, agent, Outcome::Delivered, NOON).await?;
     }
     Ok(())
 }
@@ -119,6 +120,7 @@ fn message(id: i64, n: u64) -> NewMessage {
         expires_at: NOON.plus(Duration::from_secs(3_600)),
         topic: None,
         urgency: Urgency::Normal,
+        receipt: None,
         headers: b"\x01\x00\x09aes128gcm".to_vec(),
         body: Bytes::from(vec![7; 1024]),
     }

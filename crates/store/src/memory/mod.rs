@@ -1,11 +1,12 @@
 //! The engine in memory: the same answers as the others, gone with the process. It is also their model in tests.
 
+mod receipts;
 mod rows;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use doorbell_protocol::{
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
     time::UnixMs,
 };
 
@@ -13,7 +14,7 @@ use crate::{
     engine::{CommitError, Engine, Reader, Write, Written},
     error::{OpenError, StoreError},
     limits::{Limits, PAGE_MAX},
-    model::{Erased, Page, StoredMessage, Subscription},
+    model::{Page, ReceiptPage, StoredMessage, Subscription},
 };
 use rows::Rows;
 
@@ -50,15 +51,28 @@ impl Engine for MemoryEngine {
 }
 
 fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, StoreError> {
-    let erased = |existed| Ok(Written::Erased(Erased { existed }));
     match write {
-        Write::CreateAgent { id, .. } => rows.create_agent(*id).map(|()| Written::Created),
+        Write::CreateAgent { id, now } => rows.create_agent(*id, *now).map(|()| Written::Created),
         Write::CreateSubscription(new) => rows.create_subscription(limits, new).map(|()| Written::Created),
         Write::Append(message) => rows.append(limits, message).map(Written::Appended),
-        Write::Erase { id, agent } => erased(rows.erase(*id, *agent)),
-        Write::DeleteSubscription { id, agent } => erased(rows.delete_subscription(*id, *agent)),
-        Write::DeleteAgent { id } => erased(rows.delete_agent(*id)),
+        Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(rows.erase(*id, *agent, *outcome, *now))),
+        Write::DeleteSubscription { id, agent, now } => {
+            Ok(Written::Removed(rows.delete_subscription(*id, *agent, *now)))
+        }
+        Write::DeleteAgent { id, now } => Ok(Written::Removed(rows.delete_agent(*id, *now))),
         Write::Sweep { now, max } => Ok(Written::Swept(rows.sweep(*now, *max))),
+        Write::CreateReceiptSubscription { id, now } => {
+            rows.create_receipt_subscription(*id, *now).map(|()| Written::Created)
+        }
+        Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
+            rows.add_receipt(limits, *receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
+        }
+        Write::TakeReceipts { receipt_subscription, up_to, now } => {
+            Ok(Written::Erased(rows.take_receipts(limits, *receipt_subscription, *up_to, *now)))
+        }
+        Write::DeleteReceiptSubscription { id } => Ok(Written::Erased(rows.delete_receipt_subscription(*id))),
+        Write::Touch { agent, now } => rows.touch(limits, *agent, *now).map(|()| Written::Touched),
+        Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(rows.expire_idle(bounds))),
     }
 }
 
@@ -94,5 +108,17 @@ impl Reader for Shared {
     fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
         let rows = self.lock();
         Ok(ids.iter().map(|id| rows.message(*id, now)).collect())
+    }
+
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String> {
+        Ok(self.lock().receipt_subscriptions.contains_key(&id))
+    }
+
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String> {
+        let max = max.min(PAGE_MAX) as usize;
+        let mut receipts = self.lock().receipts(of, after.unwrap_or(0), max + 1);
+        let more = receipts.len() > max;
+        receipts.truncate(max);
+        Ok(ReceiptPage { receipts, more })
     }
 }

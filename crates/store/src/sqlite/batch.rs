@@ -1,23 +1,20 @@
 //! The writes of one transaction. Each checks before it changes anything, so a refusal leaves nothing to undo.
 
 use doorbell_protocol::{
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::{open::PAGE_BYTES, sql};
+use super::{Lately, receipts::Left, sql};
 use crate::{
-    engine::{Write, Written, expiry_bucket},
+    engine::{Write, Written},
     error::StoreError,
-    limits::{Limits, SWEEP_MAX},
-    model::{Appended, Erased, NewMessage, Subscription, Swept},
-    quota::{Usage, UsageCache},
+    limits::Limits,
+    model::{Appended, Erased, NewMessage, Removed, Subscription},
+    quota::Usage,
 };
-
-/// Free pages are given back to the disk once they are more than a quarter of the file and more than this (16 MiB):
-/// until then the next messages use them.
-const FREE_BYTES_KEPT: u64 = 16 << 20;
 
 /// Why a write was not carried out.
 pub(super) enum Trouble {
@@ -39,39 +36,61 @@ impl From<rusqlite::Error> for Trouble {
     }
 }
 
+/// The greatest numbers that were ever given to something that was kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) id: i64,
+    pub(super) seq: i64,
+}
+
 /// An open transaction.
 pub(super) struct Batch<'a> {
-    conn: &'a Connection,
-    limits: &'a Limits,
-    usage: &'a mut UsageCache,
-    mark: i64,
-    greatest_id: i64,
+    pub(super) conn: &'a Connection,
+    pub(super) limits: &'a Limits,
+    pub(super) lately: &'a mut Lately,
+    /// What is on the disk.
+    mark: Mark,
+    pub(super) greatest: Mark,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, usage: &'a mut UsageCache, mark: i64) -> Self {
-        Self { conn, limits, usage, mark, greatest_id: mark }
+    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, lately: &'a mut Lately, mark: Mark) -> Self {
+        Self { conn, limits, lately, mark, greatest: mark }
     }
 
     pub(super) fn apply(&mut self, write: &Write) -> Result<Written, Trouble> {
-        let erased = |existed| Ok(Written::Erased(Erased { existed }));
+        let done = |existed| Ok(Written::Erased(Erased { existed, receipt: None }));
         match write {
             Write::CreateAgent { id, now } => self.create_agent(*id, *now).map(|()| Written::Created),
             Write::CreateSubscription(new) => self.create_subscription(new).map(|()| Written::Created),
             Write::Append(message) => self.append(message).map(Written::Appended),
-            Write::Erase { id, agent } => erased(self.erase(*id, *agent)?),
-            Write::DeleteSubscription { id, agent } => erased(self.delete_subscription(*id, *agent)?),
-            Write::DeleteAgent { id } => erased(self.delete_agent(*id)?),
+            Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(self.erase(*id, *agent, *outcome, *now)?)),
+            Write::DeleteSubscription { id, agent, now } => {
+                Ok(Written::Removed(self.delete_subscription(*id, *agent, *now)?))
+            }
+            Write::DeleteAgent { id, now } => Ok(Written::Removed(self.delete_agent(*id, *now)?)),
             Write::Sweep { now, max } => Ok(Written::Swept(self.sweep(*now, *max)?)),
+            Write::CreateReceiptSubscription { id, now } => {
+                self.create_receipt_subscription(*id, *now).map(|()| Written::Created)
+            }
+            Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
+                self.add_receipt(*receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
+            }
+            Write::TakeReceipts { receipt_subscription, up_to, now } => {
+                done(self.take_receipts(*receipt_subscription, *up_to, *now)?)
+            }
+            Write::DeleteReceiptSubscription { id } => done(self.delete_receipt_subscription(*id)?),
+            Write::Touch { agent, now } => self.touch(*agent, *now).map(|()| Written::Touched),
+            Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(self.expire_idle(bounds)?)),
         }
     }
 
-    /// Writes down the greatest id, which is the last step before the commit.
-    pub(super) fn finish(self) -> rusqlite::Result<i64> {
-        if self.greatest_id > self.mark {
-            self.run(sql::RAISE_MARK, [self.greatest_id])?;
+    /// Writes down the greatest numbers, which is the last step before the commit.
+    pub(super) fn finish(self) -> rusqlite::Result<Mark> {
+        if self.greatest != self.mark {
+            self.run(sql::RAISE_MARK, [self.greatest.id, self.greatest.seq])?;
         }
-        Ok(self.greatest_id)
+        Ok(self.greatest)
     }
 
     fn create_agent(&mut self, id: AgentId, now: UnixMs) -> Result<(), Trouble> {
@@ -102,37 +121,57 @@ impl<'a> Batch<'a> {
             return Err(StoreError::NoSubscription.into());
         }
         self.check_free(sql::MESSAGE_EXISTS, new.id.raw())?;
-        let replaced = self.make_room(new)?;
-        if let Some((id, size)) = replaced {
-            self.conn.prepare_cached(sql::DELETE_MESSAGE)?.query_row([id, new.agent.raw()], |_| Ok(()))?;
-            self.usage(new.agent)?.remove(size);
+        if let Some(receipt) = new.receipt {
+            self.check_receipts(receipt)?;
+        }
+        let mut appended = Appended { replaced: None, receipts: self.make_room(new)? };
+        self.replace(new, &mut appended)?;
+        if let Some(receipt) = new.receipt {
+            self.use_receipt_subscription(receipt, new.now)?;
         }
         self.insert(new)?;
-        Ok(Appended { replaced: replaced.map(|(id, _)| MessageId::from_raw(id)) })
+        Ok(appended)
     }
 
-    /// Sees to it that the agent may keep `new`; answers the message (and its size) that `new` replaces.
-    fn make_room(&mut self, new: &NewMessage) -> Result<Option<(i64, u32)>, Trouble> {
-        let limits = self.limits;
+    /// Sees to it that the agent may keep `new`. Only if that helps, its expired messages make room; answers where
+    /// their receipts went.
+    fn make_room(&mut self, new: &NewMessage) -> Result<Vec<ReceiptSubscriptionId>, Trouble> {
+        let (limits, agent) = (self.limits, new.agent);
         let replaced = self.same_topic(new)?;
-        let usage = self.usage(new.agent)?;
-        let Err(refusal) = usage.check(limits, new.size(), replaced.map(|(_, size)| size)) else {
-            return Ok(replaced);
+        let usage = self.usage(agent)?;
+        let Err(refusal) = usage.check(limits, new.size(), replaced.map(|(size, _)| size)) else {
+            return Ok(Vec::new());
         };
         if usage.expires_from > new.now {
             return Err(refusal.into());
         }
-        self.run(sql::DELETE_EXPIRED_OF_AGENT, [new.agent.raw(), new.now.as_millis()])?;
-        self.usage.forget(new.agent);
-        let replaced = self.same_topic(new)?;
-        self.usage(new.agent)?.check(limits, new.size(), replaced.map(|(_, size)| size))?;
-        Ok(replaced)
+        let unexpired = self.count(agent, new.now)?;
+        let replaced = replaced.filter(|(_, expires_at)| *expires_at > new.now);
+        unexpired.check(limits, new.size(), replaced.map(|(size, _)| size))?;
+        let expired = self.take_out(sql::DELETE_EXPIRED_OF_AGENT, [agent.raw(), new.now.as_millis()])?;
+        self.lately.usage.insert(agent, unexpired);
+        Ok(self.hand_in(expired, Outcome::Expired, new.now)?)
     }
 
-    fn same_topic(&self, new: &NewMessage) -> rusqlite::Result<Option<(i64, u32)>> {
+    /// The size and the expiry of the message that `new` replaces.
+    fn same_topic(&self, new: &NewMessage) -> rusqlite::Result<Option<(u32, UnixMs)>> {
         let Some(topic) = &new.topic else { return Ok(None) };
         let mut find = self.conn.prepare_cached(sql::MESSAGE_OF_TOPIC)?;
-        find.query_row(params![new.subscription.raw(), topic.as_str()], |r| Ok((r.get(0)?, r.get(1)?))).optional()
+        let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, UnixMs::from_millis(row.get(1)?)));
+        find.query_row(params![new.subscription.raw(), topic.as_str()], found).optional()
+    }
+
+    /// Deletes the message of the same topic. It gets no receipt, unless it had ended before: by expiry.
+    fn replace(&mut self, new: &NewMessage, appended: &mut Appended) -> rusqlite::Result<()> {
+        let Some(topic) = &new.topic else { return Ok(()) };
+        let mut old = self.take_out(sql::DELETE_MESSAGE_OF_TOPIC, params![new.subscription.raw(), topic.as_str()])?;
+        if let Some(replaced) = old.pop_if(|old| old.expires_at > new.now) {
+            appended.replaced = Some(replaced.id);
+        }
+        appended.receipts.extend(self.hand_in(old, Outcome::Expired, new.now)?);
+        appended.receipts.sort_unstable();
+        appended.receipts.dedup();
+        Ok(())
     }
 
     fn insert(&mut self, new: &NewMessage) -> Result<(), Trouble> {
@@ -147,6 +186,7 @@ impl<'a> Batch<'a> {
                 new.urgency as i64,
                 new.size(),
                 new.topic.as_ref().map(|topic| topic.as_str()),
+                new.receipt.map(ReceiptSubscriptionId::raw),
                 new.headers,
                 &new.body[..],
             ],
@@ -156,92 +196,88 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn erase(&mut self, id: MessageId, agent: AgentId) -> rusqlite::Result<bool> {
-        let mut delete = self.conn.prepare_cached(sql::DELETE_MESSAGE)?;
-        let size: Option<u32> = delete.query_row([id.raw(), agent.raw()], |row| row.get(0)).optional()?;
-        if let (Some(size), Some(usage)) = (size, self.usage.get(agent)) {
-            usage.remove(size);
-        }
-        Ok(size.is_some())
+    fn erase(&mut self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> rusqlite::Result<Erased> {
+        let left = self.take_out(sql::DELETE_MESSAGE, [id.raw(), agent.raw()])?;
+        let existed = left.iter().any(|message| message.expires_at > now);
+        let receipt = self.hand_in(left, outcome, now)?.pop();
+        Ok(Erased { existed, receipt })
     }
 
-    fn delete_subscription(&mut self, id: SubscriptionId, agent: AgentId) -> rusqlite::Result<bool> {
+    fn delete_subscription(&mut self, id: SubscriptionId, agent: AgentId, now: UnixMs) -> rusqlite::Result<Removed> {
         if self.run(sql::DELETE_SUBSCRIPTION, [id.raw(), agent.raw()])? == 0 {
-            return Ok(false);
+            return Ok(Removed::default());
         }
-        self.run(sql::DELETE_MESSAGES_OF_SUBSCRIPTION, [agent.raw(), id.raw()])?;
-        self.usage.forget(agent);
-        Ok(true)
+        let left = self.take_out(sql::DELETE_MESSAGES_OF_SUBSCRIPTION, [agent.raw(), id.raw()])?;
+        Ok(Removed { existed: true, receipts: self.hand_in(left, Outcome::Unsubscribed, now)? })
     }
 
-    fn delete_agent(&mut self, id: AgentId) -> rusqlite::Result<bool> {
+    pub(super) fn delete_agent(&mut self, id: AgentId, now: UnixMs) -> rusqlite::Result<Removed> {
         if self.run(sql::DELETE_AGENT, [id.raw()])? == 0 {
-            return Ok(false);
+            return Ok(Removed::default());
         }
         self.run(sql::DELETE_SUBSCRIPTIONS_OF, [id.raw()])?;
-        self.run(sql::DELETE_MESSAGES_OF_AGENT, [id.raw()])?;
-        self.usage.forget(id);
-        Ok(true)
+        let left = self.take_out(sql::DELETE_MESSAGES_OF_AGENT, [id.raw()])?;
+        self.lately.usage.forget(id);
+        Ok(Removed { existed: true, receipts: self.hand_in(left, Outcome::Unsubscribed, now)? })
     }
 
-    fn sweep(&mut self, now: UnixMs, max: u32) -> rusqlite::Result<Swept> {
-        let bucket = expiry_bucket(now);
-        let mut delete = self.conn.prepare_cached(sql::SWEEP)?;
-        let mut rows = delete.query(params![bucket, max.min(SWEEP_MAX)])?;
-        let mut removed = 0;
+    /// Deletes messages with one of the statements for that, and takes them out of their agents' usage.
+    pub(super) fn take_out(&mut self, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Left>> {
+        let mut delete = self.conn.prepare_cached(sql)?;
+        let mut rows = delete.query(params)?;
+        let mut left = Vec::new();
         while let Some(row) = rows.next()? {
-            removed += 1;
-            if let Some(usage) = self.usage.get(AgentId::from_raw(row.get(0)?)) {
-                usage.remove(row.get(1)?);
+            let message = Left::from_row(row)?;
+            if let Some(usage) = self.lately.usage.get(message.agent) {
+                usage.remove(message.size);
             }
+            left.push(message);
         }
-        self.give_back_pages()?;
-        Ok(Swept { removed, more: self.exists(sql::SWEEP_MORE, [bucket])? })
-    }
-
-    fn give_back_pages(&self) -> rusqlite::Result<()> {
-        let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
-        let (free, all) = (pragma("freelist_count")?, pragma("page_count")?);
-        if u64::from(free) * PAGE_BYTES > FREE_BYTES_KEPT && free > all / 4 {
-            // One step gives back one page.
-            let mut vacuum = self.conn.prepare_cached(sql::GIVE_BACK_PAGES)?;
-            let mut steps = vacuum.query([])?;
-            while steps.next()?.is_some() {}
-        }
-        Ok(())
+        Ok(left)
     }
 
     /// The agent's usage, counted if it is not remembered.
     fn usage(&mut self, agent: AgentId) -> rusqlite::Result<&mut Usage> {
-        if self.usage.get(agent).is_none() {
-            let mut count = self.conn.prepare_cached(sql::USAGE)?;
-            let counted = count.query_row([agent.raw()], |row| {
-                let bytes = row.get::<_, i64>(1)?.unsigned_abs();
-                let expires_from = UnixMs::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MAX));
-                Ok(Usage { messages: row.get(0)?, bytes, expires_from })
-            })?;
-            self.usage.insert(agent, counted);
+        if self.lately.usage.get(agent).is_none() {
+            let counted = self.count(agent, UnixMs::from_millis(i64::MIN))?;
+            self.lately.usage.insert(agent, counted);
         }
-        self.usage.get(agent).ok_or(rusqlite::Error::QueryReturnedNoRows)
+        self.lately.usage.get(agent).ok_or(rusqlite::Error::QueryReturnedNoRows)
+    }
+
+    /// What the agent's messages take that expire after `moment`.
+    fn count(&self, agent: AgentId, moment: UnixMs) -> rusqlite::Result<Usage> {
+        let mut count = self.conn.prepare_cached(sql::USAGE)?;
+        count.query_row([agent.raw(), moment.as_millis()], |row| {
+            let bytes = row.get::<_, i64>(1)?.unsigned_abs();
+            let expires_from = UnixMs::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MAX));
+            Ok(Usage { messages: row.get(0)?, bytes, expires_from })
+        })
     }
 
     /// An id above all that were ever kept is free without a look.
-    fn check_free(&self, exists: &str, id: i64) -> Result<(), Trouble> {
-        if id <= self.greatest_id && self.exists(exists, [id])? {
+    pub(super) fn check_free(&self, exists: &str, id: i64) -> Result<(), Trouble> {
+        if id <= self.greatest.id && self.exists(exists, [id])? {
             return Err(StoreError::IdTaken.into());
         }
         Ok(())
     }
 
-    fn took(&mut self, id: i64) {
-        self.greatest_id = self.greatest_id.max(id);
+    pub(super) fn took(&mut self, id: i64) {
+        self.greatest.id = self.greatest.id.max(id);
     }
 
-    fn exists(&self, sql: &str, params: impl Params) -> rusqlite::Result<bool> {
+    /// The number of the next receipt.
+    pub(super) fn next_seq(&mut self) -> i64 {
+        self.greatest.seq += 1;
+        self.greatest.seq
+    }
+
+    pub(super) fn exists(&self, sql: &str, params: impl Params) -> rusqlite::Result<bool> {
         self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))
     }
 
-    fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
+    pub(super) fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         self.conn.prepare_cached(sql)?.execute(params)
     }
 }

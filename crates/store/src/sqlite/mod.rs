@@ -1,9 +1,11 @@
 //! The engine on SQLite: one file with a write-ahead log, fsync at every commit (docs/store-format.md).
 
 mod batch;
+mod expiry;
 mod lock;
 mod open;
 mod reader;
+mod receipts;
 mod schema;
 mod sql;
 
@@ -15,17 +17,20 @@ use std::{
     },
 };
 
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
 use rusqlite::{Connection, ErrorCode};
 
 use crate::{
     engine::{CommitError, Engine, Reader, Write, Written},
     error::{OpenError, StoreError},
     limits::Limits,
-    quota::UsageCache,
+    quota::Usage,
+    recent::Recent,
 };
-use batch::{Batch, Trouble};
+use batch::{Batch, Mark, Trouble};
 use lock::Lock;
 use reader::SqliteReader;
+use receipts::Untaken;
 
 /// The log is moved into the database once it has this many pages (4 MiB): the engine's own default.
 const CHECKPOINT_PAGES: i32 = 1_000;
@@ -33,17 +38,26 @@ const CHECKPOINT_PAGES: i32 = 1_000;
 /// Agents whose usage is remembered, in each of two generations: some 4 MiB in all.
 const USAGE_GENERATION_MAX: usize = 32_768;
 
+/// Receipt subscriptions of which is remembered how full they are, in each of two generations.
+const UNTAKEN_GENERATION_MAX: usize = 4_096;
+
 /// An engine on the files of one directory.
 pub struct SqliteEngine {
     // In this order on purpose: the lock is the last to go.
     conn: Connection,
     path: PathBuf,
     limits: Limits,
-    usage: UsageCache,
+    lately: Lately,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
-    greatest_id: i64,
+    mark: Mark,
     _lock: Lock,
+}
+
+/// What was counted lately. Nothing of it is on the disk, and after a roll-back it is counted anew.
+struct Lately {
+    usage: Recent<AgentId, Usage>,
+    untaken: Recent<ReceiptSubscriptionId, Untaken>,
 }
 
 impl SqliteEngine {
@@ -56,15 +70,17 @@ impl SqliteEngine {
         let lock = Lock::take(dir)?;
         let (mut conn, path) = open::writer(dir, limits.database_bytes_max)?;
         let log_pages = watch_log(&mut conn).map_err(|e| schema::engine(&path, &e))?;
-        let greatest_id = conn.query_row(sql::MARK, [], |row| row.get(0)).map_err(|e| schema::engine(&path, &e))?;
-        let usage = UsageCache::new(USAGE_GENERATION_MAX);
-        Ok(Self { conn, path, limits, usage, log_pages, greatest_id, _lock: lock })
+        let mark = conn.query_row(sql::MARK, [], |row| Ok(Mark { id: row.get(0)?, seq: row.get(1)? }));
+        let mark = mark.map_err(|e| schema::engine(&path, &e))?;
+        let usage = Recent::new(USAGE_GENERATION_MAX);
+        let lately = Lately { usage, untaken: Recent::new(UNTAKEN_GENERATION_MAX) };
+        Ok(Self { conn, path, limits, lately, log_pages, mark, _lock: lock })
     }
 
     /// Everything of a batch but the last step.
-    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, i64)> {
+    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, Mark)> {
         self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.usage, self.greatest_id);
+        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.lately, self.mark);
         let mut outcomes = Vec::with_capacity(batch.len());
         for write in batch {
             outcomes.push(match transaction.apply(write) {
@@ -73,14 +89,15 @@ impl SqliteEngine {
                 Err(Trouble::Engine(error)) => return Err(error),
             });
         }
-        let greatest_id = transaction.finish()?;
-        Ok((outcomes, greatest_id))
+        let mark = transaction.finish()?;
+        Ok((outcomes, mark))
     }
 
     /// Ends a batch that did not get as far as its commit, or whose commit was refused for want of room.
     fn roll_back(&mut self, cause: &rusqlite::Error) -> CommitError {
         // The counts may include what is now undone.
-        self.usage.clear();
+        self.lately.usage.clear();
+        self.lately.untaken.clear();
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
@@ -96,10 +113,10 @@ impl SqliteEngine {
 
 impl Engine for SqliteEngine {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
-        let (outcomes, greatest_id) = self.write(batch).map_err(|error| self.roll_back(&error))?;
+        let (outcomes, mark) = self.write(batch).map_err(|error| self.roll_back(&error))?;
         match self.conn.execute_batch("COMMIT") {
             Ok(()) => {
-                self.greatest_id = greatest_id;
+                self.mark = mark;
                 Ok(outcomes)
             }
             // The log had no room for all of it: its commit mark is missing, which makes the rest void.
@@ -125,7 +142,7 @@ impl Engine for SqliteEngine {
     }
 
     fn greatest_id(&self) -> i64 {
-        self.greatest_id
+        self.mark.id
     }
 }
 

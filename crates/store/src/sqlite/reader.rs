@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use doorbell_protocol::{
     headers::urgency::Urgency,
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -12,7 +13,7 @@ use super::sql;
 use crate::{
     engine::Reader,
     limits::PAGE_MAX,
-    model::{Page, Pending, StoredMessage, Subscription},
+    model::{Page, Pending, Receipt, ReceiptPage, StoredMessage, Subscription},
 };
 
 pub(super) struct SqliteReader {
@@ -41,12 +42,25 @@ impl SqliteReader {
         let mut read = self.conn.prepare_cached(sql::MESSAGE)?;
         ids.iter().map(|id| read.query_row(params![id.raw(), now.as_millis()], message).optional()).collect()
     }
+
+    fn try_receipts(&self, of: ReceiptSubscriptionId, after: i64, max: u32) -> rusqlite::Result<ReceiptPage> {
+        let mut list = self.conn.prepare_cached(sql::RECEIPTS)?;
+        let rows = list.query_map(params![of.raw(), after, max + 1], receipt)?;
+        let mut receipts: Vec<_> = rows.collect::<Result<_, _>>()?;
+        let more = receipts.len() > max as usize;
+        receipts.truncate(max as usize);
+        Ok(ReceiptPage { receipts, more })
+    }
+
+    fn exists(&self, sql: &str, id: i64) -> Result<bool, String> {
+        let exists = self.conn.prepare_cached(sql);
+        exists.and_then(|mut exists| exists.query_row([id], |row| row.get(0))).map_err(text)
+    }
 }
 
 impl Reader for SqliteReader {
     fn agent_exists(&mut self, id: AgentId) -> Result<bool, String> {
-        let exists = self.conn.prepare_cached(sql::AGENT_EXISTS);
-        exists.and_then(|mut exists| exists.query_row([id.raw()], |row| row.get(0))).map_err(text)
+        self.exists(sql::AGENT_EXISTS, id.raw())
     }
 
     fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String> {
@@ -65,6 +79,14 @@ impl Reader for SqliteReader {
 
     fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
         self.try_messages(ids, now).map_err(text)
+    }
+
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String> {
+        self.exists(sql::RECEIPT_SUBSCRIPTION_EXISTS, id.raw())
+    }
+
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String> {
+        self.try_receipts(of, after.unwrap_or(0), max.min(PAGE_MAX)).map_err(text)
     }
 }
 
@@ -95,6 +117,18 @@ fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
         expires_at: UnixMs::from_millis(row.get(3)?),
         headers: row.get(4)?,
         body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
+    })
+}
+
+fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
+    let code: u8 = row.get(3)?;
+    let outcome = Outcome::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(3, code.into()))?;
+    Ok(Receipt {
+        seq: row.get(0)?,
+        message: MessageId::from_raw(row.get(1)?),
+        agent: AgentId::from_raw(row.get(2)?),
+        outcome,
+        at: UnixMs::from_millis(row.get(4)?),
     })
 }
 

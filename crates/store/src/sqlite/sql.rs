@@ -1,10 +1,14 @@
 //! Every statement of the SQLite engine. A test asks the planner that none of them walks through a whole table.
 
-pub(super) const MARK: &str = "SELECT greatest_id FROM mark";
-pub(super) const RAISE_MARK: &str = "UPDATE mark SET greatest_id = max(greatest_id, ?1)";
+pub(super) const MARK: &str = "SELECT greatest_id, greatest_seq FROM mark";
+pub(super) const RAISE_MARK: &str =
+    "UPDATE mark SET greatest_id = max(greatest_id, ?1), greatest_seq = max(greatest_seq, ?2)";
 
 pub(super) const AGENT_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM agent WHERE id = ?1)";
-pub(super) const INSERT_AGENT: &str = "INSERT INTO agent (id, created) VALUES (?1, ?2)";
+pub(super) const INSERT_AGENT: &str = "INSERT INTO agent (id, created, last_seen) VALUES (?1, ?2, ?2)";
+pub(super) const AGENT_LAST_SEEN: &str = "SELECT last_seen FROM agent WHERE id = ?1";
+pub(super) const SEE_AGENT: &str = "UPDATE agent SET last_seen = ?2 WHERE id = ?1";
+pub(super) const IDLE_AGENTS: &str = "SELECT id FROM agent WHERE last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";
 pub(super) const DELETE_AGENT: &str = "DELETE FROM agent WHERE id = ?1";
 
 pub(super) const SUBSCRIPTION: &str = "SELECT id, agent, vapid_key, created FROM subscription WHERE id = ?1";
@@ -20,19 +24,34 @@ pub(super) const DELETE_SUBSCRIPTION: &str = "DELETE FROM subscription WHERE id 
 pub(super) const DELETE_SUBSCRIPTIONS_OF: &str = "DELETE FROM subscription WHERE agent = ?1";
 
 pub(super) const MESSAGE_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1)";
-pub(super) const MESSAGE_OF_TOPIC: &str = "SELECT id, size FROM message WHERE subscription = ?1 AND topic = ?2";
+pub(super) const MESSAGE_OF_TOPIC: &str = "SELECT size, expires_at FROM message WHERE subscription = ?1 AND topic = ?2";
 pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message \
-    (id, agent, subscription, expires_at, urgency, size, topic, headers, body) \
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
-pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE id = ?1 AND agent = ?2 RETURNING size";
-pub(super) const DELETE_MESSAGES_OF_SUBSCRIPTION: &str = "DELETE FROM message WHERE agent = ?1 AND subscription = ?2";
-pub(super) const DELETE_MESSAGES_OF_AGENT: &str = "DELETE FROM message WHERE agent = ?1";
-pub(super) const DELETE_EXPIRED_OF_AGENT: &str = "DELETE FROM message WHERE agent = ?1 AND expires_at <= ?2";
-pub(super) const USAGE: &str = "SELECT count(*), coalesce(sum(size), 0), min(expires_at) FROM message WHERE agent = ?1";
+    (id, agent, subscription, expires_at, urgency, size, topic, receipt, headers, body) \
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+pub(super) const USAGE: &str = "SELECT count(*), coalesce(sum(size), 0), min(expires_at) FROM message \
+    WHERE agent = ?1 AND expires_at > ?2";
+
+// Every statement that deletes messages answers what `Left` holds.
+pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE id = ?1 AND agent = ?2 \
+    RETURNING id, agent, size, expires_at, receipt";
+pub(super) const DELETE_MESSAGE_OF_TOPIC: &str = "DELETE FROM message WHERE subscription = ?1 AND topic = ?2 \
+    RETURNING id, agent, size, expires_at, receipt";
+pub(super) const DELETE_MESSAGES_OF_SUBSCRIPTION: &str = "DELETE FROM message WHERE agent = ?1 AND subscription = ?2 \
+    RETURNING id, agent, size, expires_at, receipt";
+pub(super) const DELETE_MESSAGES_OF_AGENT: &str = "DELETE FROM message WHERE agent = ?1 \
+    RETURNING id, agent, size, expires_at, receipt";
+pub(super) const DELETE_EXPIRED_OF_AGENT: &str = "DELETE FROM message WHERE agent = ?1 AND expires_at <= ?2 \
+    RETURNING id, agent, size, expires_at, receipt";
 
 pub(super) const SWEEP: &str = "DELETE FROM message WHERE id IN (SELECT id FROM message \
-    WHERE expires_at / 600000 < ?1 ORDER BY expires_at / 600000, id LIMIT ?2) RETURNING agent, size";
+    WHERE expires_at / 600000 < ?1 ORDER BY expires_at / 600000, id LIMIT ?2) \
+    RETURNING id, agent, size, expires_at, receipt";
 pub(super) const SWEEP_MORE: &str = "SELECT EXISTS (SELECT 1 FROM message WHERE expires_at / 600000 < ?1)";
+pub(super) const SWEEP_EXACTLY: &str = "DELETE FROM message WHERE id IN (SELECT id FROM message \
+    WHERE receipt IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at, id LIMIT ?2) \
+    RETURNING id, agent, size, expires_at, receipt";
+pub(super) const SWEEP_EXACTLY_MORE: &str =
+    "SELECT EXISTS (SELECT 1 FROM message WHERE receipt IS NOT NULL AND expires_at <= ?1)";
 
 /// One sweep gives back a MiB at most.
 pub(super) const GIVE_BACK_PAGES: &str = "PRAGMA incremental_vacuum(256)";
@@ -41,6 +60,29 @@ pub(super) const PENDING: &str = "SELECT id, subscription, urgency, expires_at, 
     WHERE agent = ?1 AND id > ?2 AND expires_at > ?3 ORDER BY id LIMIT ?4";
 pub(super) const MESSAGE: &str = "SELECT id, subscription, urgency, expires_at, headers, body FROM message \
     WHERE id = ?1 AND expires_at > ?2";
+
+pub(super) const RECEIPT_SUBSCRIPTION_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM receipt_subscription WHERE id = ?1)";
+pub(super) const INSERT_RECEIPT_SUBSCRIPTION: &str = "INSERT INTO receipt_subscription (id, last_used) VALUES (?1, ?2)";
+pub(super) const DELETE_RECEIPT_SUBSCRIPTION: &str = "DELETE FROM receipt_subscription WHERE id = ?1";
+pub(super) const USE_RECEIPT_SUBSCRIPTION: &str = "UPDATE receipt_subscription SET last_used = ?2 WHERE id = ?1";
+pub(super) const IDLE_RECEIPT_SUBSCRIPTIONS: &str =
+    "SELECT id FROM receipt_subscription WHERE last_used < ?1 ORDER BY last_used, id LIMIT ?2";
+pub(super) const UNTAKEN: &str = "SELECT last_used, (SELECT count(*) FROM receipt WHERE receipt_subscription = ?1 \
+    AND seq > coalesce((SELECT up_to FROM taken WHERE receipt_subscription = ?1), 0)) \
+    FROM receipt_subscription WHERE id = ?1";
+
+pub(super) const INSERT_RECEIPT: &str =
+    "INSERT INTO receipt (seq, receipt_subscription, message, agent, outcome, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+pub(super) const DELETE_RECEIPTS: &str = "DELETE FROM receipt WHERE seq IN (SELECT seq FROM receipt \
+    WHERE receipt_subscription = ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3)";
+pub(super) const NOTE_TAKEN: &str = "INSERT INTO taken (receipt_subscription, up_to) VALUES (?1, ?2) \
+    ON CONFLICT (receipt_subscription) DO UPDATE SET up_to = max(up_to, excluded.up_to)";
+pub(super) const FIRST_TAKEN: &str = "SELECT receipt_subscription, up_to FROM taken WHERE receipt_subscription >= 0 ORDER BY receipt_subscription LIMIT 1";
+pub(super) const FORGET_TAKEN: &str = "DELETE FROM taken WHERE receipt_subscription = ?1";
+pub(super) const RECEIPTS: &str = "SELECT seq, message, agent, outcome, at FROM receipt \
+    WHERE receipt_subscription = ?1 AND seq > ?2 \
+    AND seq > coalesce((SELECT up_to FROM taken WHERE receipt_subscription = ?1), 0) \
+    AND EXISTS (SELECT 1 FROM receipt_subscription WHERE id = ?1) ORDER BY seq LIMIT ?3";
 
 #[cfg(test)]
 mod tests {
@@ -51,6 +93,9 @@ mod tests {
         AGENT_EXISTS,
         INSERT_AGENT,
         DELETE_AGENT,
+        AGENT_LAST_SEEN,
+        SEE_AGENT,
+        IDLE_AGENTS,
         SUBSCRIPTION,
         SUBSCRIPTIONS_OF,
         SUBSCRIPTION_EXISTS,
@@ -63,14 +108,29 @@ mod tests {
         MESSAGE_OF_TOPIC,
         INSERT_MESSAGE,
         DELETE_MESSAGE,
+        DELETE_MESSAGE_OF_TOPIC,
         DELETE_MESSAGES_OF_SUBSCRIPTION,
         DELETE_MESSAGES_OF_AGENT,
         DELETE_EXPIRED_OF_AGENT,
         USAGE,
         SWEEP,
         SWEEP_MORE,
+        SWEEP_EXACTLY,
+        SWEEP_EXACTLY_MORE,
         PENDING,
         MESSAGE,
+        RECEIPT_SUBSCRIPTION_EXISTS,
+        INSERT_RECEIPT_SUBSCRIPTION,
+        DELETE_RECEIPT_SUBSCRIPTION,
+        USE_RECEIPT_SUBSCRIPTION,
+        IDLE_RECEIPT_SUBSCRIPTIONS,
+        UNTAKEN,
+        INSERT_RECEIPT,
+        DELETE_RECEIPTS,
+        NOTE_TAKEN,
+        FIRST_TAKEN,
+        FORGET_TAKEN,
+        RECEIPTS,
     ];
 
     fn plan(conn: &rusqlite::Connection, sql: &str) -> String {
@@ -87,10 +147,13 @@ mod tests {
         let (conn, _) = super::super::open::writer(dir.path(), None).unwrap();
         for sql in ALL {
             let plan = plan(&conn, sql);
-            let walks = ["SCAN agent", "SCAN subscription", "SCAN message", "TEMP B-TREE"];
+            let walks =
+                ["SCAN agent", "SCAN subscription", "SCAN message", "SCAN receipt", "SCAN taken", "TEMP B-TREE"];
             assert!(!walks.iter().any(|step| plan.contains(step)), "{sql}\n{plan}");
         }
         assert!(plan(&conn, PENDING).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, USAGE).contains("COVERING INDEX message_by_agent"));
+        assert!(plan(&conn, SWEEP_EXACTLY).contains("INDEX message_by_exact_expiry"));
+        assert!(plan(&conn, RECEIPTS).contains("INDEX receipt_by_subscription"));
     }
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use bytes::Bytes;
 use doorbell_protocol::{
     headers::{topic::Topic, urgency::Urgency},
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
 use doorbell_store::{Limits, NewMessage, Store, Subscription};
@@ -17,6 +18,12 @@ pub(crate) const BOB: AgentId = AgentId::from_raw(2);
 pub(crate) const ALICE_NEWS: SubscriptionId = SubscriptionId::from_raw(11);
 pub(crate) const ALICE_CHAT: SubscriptionId = SubscriptionId::from_raw(12);
 pub(crate) const BOB_NEWS: SubscriptionId = SubscriptionId::from_raw(21);
+
+/// An application server's two receipt subscriptions.
+pub(crate) const RECEIPTS: ReceiptSubscriptionId = ReceiptSubscriptionId::from_raw(31);
+pub(crate) const OTHER_RECEIPTS: ReceiptSubscriptionId = ReceiptSubscriptionId::from_raw(32);
+
+pub(crate) const DELIVERED: Outcome = Outcome::Delivered;
 
 const NOON_MS: i64 = 1_800_000_000_000;
 
@@ -97,6 +104,7 @@ pub(crate) fn news(raw: i64) -> NewMessage {
         expires_at: minutes(60),
         topic: None,
         urgency: Urgency::Normal,
+        receipt: None,
         headers: Vec::new(),
         body: Bytes::from_static(b"."),
     }

@@ -9,7 +9,7 @@ use doorbell_protocol::{
 use doorbell_store::{Engine, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, Write};
 use proptest::prelude::*;
 
-use crate::bed::{NOON, id, minutes, topic};
+use crate::bed::{DELIVERED, NOON, id, minutes, topic};
 
 /// Small enough for every bound to be met often.
 fn limits() -> Limits {
@@ -48,6 +48,7 @@ fn messages() -> impl Strategy<Value = NewMessage> {
         expires_at,
         topic,
         urgency: Urgency::ALL[urgency],
+        receipt: None,
         headers: vec![1; headers],
         body: Bytes::from(vec![2; body]),
     })
@@ -61,9 +62,9 @@ fn writes() -> impl Strategy<Value = Write> {
             Write::CreateSubscription(Subscription { id, agent, vapid_key, created: NOON })
         }),
         12 => messages().prop_map(Write::Append),
-        3 => (100i64..140, agents()).prop_map(|(raw, agent)| Write::Erase { id: id(raw), agent }),
-        1 => subscriptions().prop_map(|(agent, id)| Write::DeleteSubscription { id, agent }),
-        1 => agents().prop_map(|id| Write::DeleteAgent { id }),
+        3 => (100i64..140, agents()).prop_map(|(raw, agent)| Write::Erase { id: id(raw), agent, outcome: DELIVERED, now: NOON }),
+        1 => subscriptions().prop_map(|(agent, id)| Write::DeleteSubscription { id, agent, now: NOON }),
+        1 => agents().prop_map(|id| Write::DeleteAgent { id, now: NOON }),
         1 => (moments(), 0u32..4).prop_map(|(now, max)| Write::Sweep { now, max }),
     ]
 }

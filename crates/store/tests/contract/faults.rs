@@ -10,7 +10,7 @@ use crate::{
     front::{Order, Puppeteer},
 };
 
-const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None });
+const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None, receipts: Vec::new() });
 
 async fn furnished() -> (Store, Puppeteer) {
     let (store, puppeteer) = Puppeteer::start(Limits::default());
@@ -65,7 +65,8 @@ async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
     let (store, puppeteer) = furnished().await;
     let first = store.append(news(101));
     puppeteer.next_batch();
-    let (erased, appended, swept) = (store.erase(id(101), ALICE), store.append(news(102)), store.sweep(NOON, 10));
+    let (erased, appended, swept) =
+        (store.erase(id(101), ALICE, DELIVERED, NOON), store.append(news(102)), store.sweep(NOON, 10));
     puppeteer.order(Order::Commit);
     assert_eq!(soon(first).await, KEPT);
     assert_eq!(puppeteer.next_batch().len(), 3);
@@ -73,7 +74,7 @@ async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
     assert_eq!(puppeteer.next_batch().len(), 2, "tried once more without the append");
     puppeteer.order(Order::Commit);
     assert_eq!(soon(appended).await, Err(StoreError::Unavailable));
-    assert_eq!(soon(erased).await, Ok(Erased { existed: true }));
+    assert_eq!(soon(erased).await, Ok(Erased { existed: true, receipt: None }));
     assert!(soon(swept).await.is_ok());
 }
 

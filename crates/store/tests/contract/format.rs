@@ -22,7 +22,7 @@ async fn write_sample(store: &Store) {
     store.append(NewMessage { topic: topic("score"), urgency: Urgency::High, ..news(101) }).await.unwrap();
     store.append(NewMessage { headers: vec![0, 0, 1, b'x'], body: vec![9; 4096].into(), ..to_bob(102) }).await.unwrap();
     store.append(news(103)).await.unwrap();
-    store.erase(id(103), ALICE).await.unwrap();
+    store.erase(id(103), ALICE, DELIVERED, NOON).await.unwrap();
 }
 
 const SAMPLE: doorbell_protocol::id::SubscriptionId = doorbell_protocol::id::SubscriptionId::from_raw(22);

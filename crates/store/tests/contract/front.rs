@@ -8,7 +8,7 @@ use doorbell_store::{Appended, Limits, NewMessage, REMOVAL_COST_BYTES, Store, St
 use crate::bed::*;
 pub(crate) use puppet::{Order, Puppeteer};
 
-const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None });
+const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None, receipts: Vec::new() });
 
 /// A furnished store whose engine is inside a commit: what comes next has to wait.
 async fn busy(limits: Limits) -> (Store, Puppeteer) {
@@ -49,7 +49,7 @@ async fn few_removals_share_a_commit_because_each_may_delete_much() {
     let limits = Limits::default();
     let (store, puppeteer) = busy(limits).await;
     for _ in 0..100 {
-        drop(store.delete_agent(BOB));
+        drop(store.delete_agent(BOB, NOON));
     }
     puppeteer.order(Order::Commit);
     assert_eq!(puppeteer.next_batch().len(), limits.batch_bytes_max / REMOVAL_COST_BYTES);

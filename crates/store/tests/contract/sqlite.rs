@@ -47,7 +47,7 @@ async fn quota_is_right_after_a_restart() {
     }
     let store = reopen(&dir, store, limits).await;
     assert_eq!(store.append(news(104)).await, Err(StoreError::QuotaExceeded { messages: 3, bytes: 3 }));
-    store.erase(id(103), ALICE).await.unwrap();
+    store.erase(id(103), ALICE, DELIVERED, NOON).await.unwrap();
     store.append(news(104)).await.unwrap();
     let store = reopen(&dir, store, limits).await;
     store.append(NewMessage { now: minutes(2), ..news(105) }).await.unwrap();
@@ -59,10 +59,10 @@ async fn the_mint_continues_after_the_greatest_id_even_if_its_row_is_gone() {
     let (dir, store) = furnished(Limits::default()).await;
     store.append(news(900)).await.unwrap();
     store.append(news(500)).await.unwrap();
-    store.erase(id(900), ALICE).await.unwrap();
+    store.erase(id(900), ALICE, DELIVERED, NOON).await.unwrap();
     let store = reopen(&dir, store, Limits::default()).await;
     assert_eq!(store.greatest_id(), 900);
-    store.delete_agent(ALICE).await.unwrap();
+    store.delete_agent(ALICE, NOON).await.unwrap();
     let store = reopen(&dir, store, Limits::default()).await;
     assert_eq!(store.greatest_id(), 900);
 }
@@ -84,7 +84,7 @@ async fn a_full_database_refuses_what_needs_room_and_goes_on_once_there_is_room_
     assert_eq!(waiting(&store, ALICE, NOON).await, kept, "what was kept is still there, the refused one is not");
 
     for raw in kept.drain(..20) {
-        store.erase(id(raw), ALICE).await.unwrap();
+        store.erase(id(raw), ALICE, DELIVERED, NOON).await.unwrap();
     }
     store.append(big(900)).await.unwrap();
     kept.push(900);
@@ -134,7 +134,7 @@ async fn the_log_is_moved_into_the_database_again_and_again() {
     let (dir, store) = furnished(Limits::default()).await;
     for round in 0..200 {
         let writes: Vec<_> = (0..20).map(|n| store.append(big(1_000 + round * 20 + n))).collect();
-        let erased: Vec<_> = (0..20).map(|n| store.erase(id(1_000 + round * 20 + n), ALICE)).collect();
+        let erased: Vec<_> = (0..20).map(|n| store.erase(id(1_000 + round * 20 + n), ALICE, DELIVERED, NOON)).collect();
         for write in writes {
             write.await.unwrap();
         }
@@ -166,7 +166,7 @@ async fn a_read_sees_every_write_that_was_answered_before() {
     for raw in 101..301 {
         store.append(news(raw)).await.unwrap();
         assert!(store.messages(vec![id(raw)], NOON).await.unwrap()[0].is_some());
-        store.erase(id(raw), ALICE).await.unwrap();
+        store.erase(id(raw), ALICE, DELIVERED, NOON).await.unwrap();
         assert!(waiting(&store, ALICE, UnixMs::from_millis(0)).await.is_empty());
     }
 }

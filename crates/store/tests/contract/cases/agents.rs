@@ -1,7 +1,7 @@
 //! Agents and subscriptions: made once, read back, removed with what hangs on them.
 
 use doorbell_protocol::id::{AgentId, SubscriptionId};
-use doorbell_store::{Erased, Limits, StoreError, Subscription};
+use doorbell_store::{Erased, Limits, Removed, StoreError, Subscription};
 
 use super::open;
 use crate::bed::*;
@@ -25,9 +25,12 @@ async fn what_was_not_made_is_not_there() {
     assert_eq!(store.agent_exists(ALICE).await, Ok(false));
     assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
     assert_eq!(store.subscriptions_of(ALICE).await, Ok(vec![]));
-    assert_eq!(store.delete_agent(ALICE).await, Ok(Erased { existed: false }));
-    assert_eq!(store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: false }));
-    assert_eq!(store.erase(id(1), ALICE).await, Ok(Erased { existed: false }));
+    assert_eq!(store.delete_agent(ALICE, NOON).await, Ok(Removed { existed: false, receipts: Vec::new() }));
+    assert_eq!(
+        store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
+        Ok(Removed { existed: false, receipts: Vec::new() })
+    );
+    assert_eq!(store.erase(id(1), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: false, receipt: None }));
 }
 
 #[tokio::test]
@@ -52,7 +55,7 @@ async fn an_agent_has_a_bounded_number_of_subscriptions() {
     let Bed { store, .. } = open(Limits { subscriptions_per_agent_max: 2, ..Limits::default() }).furnish().await;
     let third = subscription(SubscriptionId::from_raw(13), ALICE);
     assert_eq!(store.create_subscription(third.clone()).await, Err(StoreError::TooManySubscriptions));
-    store.delete_subscription(ALICE, ALICE_CHAT).await.unwrap();
+    store.delete_subscription(ALICE, ALICE_CHAT, NOON).await.unwrap();
     assert_eq!(store.create_subscription(third).await, Ok(()));
 }
 
@@ -60,7 +63,10 @@ async fn an_agent_has_a_bounded_number_of_subscriptions() {
 async fn a_subscription_is_removed_by_its_agent_only() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(news(101)).await.unwrap();
-    assert_eq!(bed.store.delete_subscription(BOB, ALICE_NEWS).await, Ok(Erased { existed: false }));
+    assert_eq!(
+        bed.store.delete_subscription(BOB, ALICE_NEWS, NOON).await,
+        Ok(Removed { existed: false, receipts: Vec::new() })
+    );
     assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
 }
 
@@ -70,13 +76,19 @@ async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_p
     for message in [news(101), chat(102), news(103), to_bob(104)] {
         bed.store.append(message).await.unwrap();
     }
-    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: true }));
+    assert_eq!(
+        bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
+        Ok(Removed { existed: true, receipts: Vec::new() })
+    );
     assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
     assert_eq!(bed.waiting(ALICE, NOON).await, [102]);
     assert_eq!(bed.waiting(BOB, NOON).await, [104]);
     assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
     assert_eq!(bed.store.append(news(105)).await, Err(StoreError::NoSubscription));
-    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS).await, Ok(Erased { existed: false }));
+    assert_eq!(
+        bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
+        Ok(Removed { existed: false, receipts: Vec::new() })
+    );
 }
 
 #[tokio::test]
@@ -85,12 +97,15 @@ async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3() {
     for message in [news(101), chat(102), to_bob(103)] {
         bed.store.append(message).await.unwrap();
     }
-    assert_eq!(bed.store.delete_agent(ALICE).await, Ok(Erased { existed: true }));
+    assert_eq!(bed.store.delete_agent(ALICE, NOON).await, Ok(Removed { existed: true, receipts: Vec::new() }));
     assert_eq!(bed.store.agent_exists(ALICE).await, Ok(false));
     assert_eq!(bed.store.subscriptions_of(ALICE).await, Ok(vec![]));
     assert_eq!(bed.store.subscription(ALICE_CHAT).await, Ok(None));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
     assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![None, None]));
     assert_eq!(bed.waiting(BOB, NOON).await, [103]);
-    assert_eq!(bed.store.delete_agent(AgentId::from_raw(3)).await, Ok(Erased { existed: false }));
+    assert_eq!(
+        bed.store.delete_agent(AgentId::from_raw(3), NOON).await,
+        Ok(Removed { existed: false, receipts: Vec::new() })
+    );
 }

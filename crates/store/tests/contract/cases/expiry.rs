@@ -24,10 +24,10 @@ async fn a_sweep_deletes_what_expired_and_nothing_else() {
     for (raw, minute) in [(101, 1), (102, 60), (103, 2), (104, 30)] {
         bed.store.append(NewMessage { expires_at: minutes(minute), ..news(raw) }).await.unwrap();
     }
-    assert_eq!(bed.store.sweep(NOON, 10).await, Ok(Swept { removed: 0, more: false }));
-    assert_eq!(bed.store.sweep(minutes(20), 10).await, Ok(Swept { removed: 2, more: false }));
+    assert_eq!(bed.store.sweep(NOON, 10).await, Ok(Swept { removed: 0, receipts: Vec::new(), more: false }));
+    assert_eq!(bed.store.sweep(minutes(20), 10).await, Ok(Swept { removed: 2, receipts: Vec::new(), more: false }));
     assert_eq!(bed.waiting(ALICE, NOON).await, [102, 104], "asked as of noon, to see what is there at all");
-    assert_eq!(bed.store.sweep(minutes(120), 10).await, Ok(Swept { removed: 2, more: false }));
+    assert_eq!(bed.store.sweep(minutes(120), 10).await, Ok(Swept { removed: 2, receipts: Vec::new(), more: false }));
 }
 
 #[tokio::test]
@@ -38,7 +38,11 @@ async fn a_sweep_goes_in_bounded_steps() {
         write.await.unwrap();
     }
     let later = minutes(120);
-    assert_eq!(bed.store.sweep(later, 500).await, Ok(Swept { removed: 500, more: true }));
-    assert_eq!(bed.store.sweep(later, u32::MAX).await, Ok(Swept { removed: 1_000, more: true }), "its own bound");
-    assert_eq!(bed.store.sweep(later, 1_000).await, Ok(Swept { removed: 1_000, more: false }));
+    assert_eq!(bed.store.sweep(later, 500).await, Ok(Swept { removed: 500, receipts: Vec::new(), more: true }));
+    assert_eq!(
+        bed.store.sweep(later, u32::MAX).await,
+        Ok(Swept { removed: 1_000, receipts: Vec::new(), more: true }),
+        "its own bound"
+    );
+    assert_eq!(bed.store.sweep(later, 1_000).await, Ok(Swept { removed: 1_000, receipts: Vec::new(), more: false }));
 }

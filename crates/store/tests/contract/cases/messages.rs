@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use doorbell_protocol::{headers::urgency::Urgency, id::SubscriptionId};
-use doorbell_store::{Appended, Erased, Limits, NewMessage, Page, Pending, StoreError, StoredMessage};
+use doorbell_store::{Appended, Erased, Limits, NewMessage, Page, Pending, Removed, StoreError, StoredMessage};
 
 use super::open;
 use crate::bed::*;
@@ -14,7 +14,7 @@ async fn a_message_comes_back_byte_for_byte_ps_8030_5_3() {
     for (raw, body) in (101..).zip(bodies) {
         let urgency = Urgency::ALL[usize::try_from(raw % 4).unwrap()];
         let sent = NewMessage { body: Bytes::from(body), headers: vec![0, 7], urgency, ..news(raw) };
-        assert_eq!(store.append(sent.clone()).await, Ok(Appended { replaced: None }));
+        assert_eq!(store.append(sent.clone()).await, Ok(Appended { replaced: None, receipts: Vec::new() }));
 
         let whole = StoredMessage {
             id: sent.id,
@@ -77,17 +77,17 @@ async fn messages_are_listed_oldest_first_and_page_by_page() {
 async fn an_erased_message_is_gone_and_erasing_it_again_says_so_ps_8030_6_2_6() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(news(101)).await.unwrap();
-    assert_eq!(bed.store.erase(id(101), ALICE).await, Ok(Erased { existed: true }));
+    assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: true, receipt: None }));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
     assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
-    assert_eq!(bed.store.erase(id(101), ALICE).await, Ok(Erased { existed: false }));
+    assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: false, receipt: None }));
 }
 
 #[tokio::test]
 async fn a_message_is_erased_by_its_agent_only() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(news(101)).await.unwrap();
-    assert_eq!(bed.store.erase(id(101), BOB).await, Ok(Erased { existed: false }));
+    assert_eq!(bed.store.erase(id(101), BOB, DELIVERED, NOON).await, Ok(Erased { existed: false, receipt: None }));
     assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
 }
 
@@ -106,18 +106,18 @@ async fn messages_are_read_in_the_order_that_was_asked_for() {
 async fn writes_queued_without_waiting_take_effect_in_order() {
     let bed = open(Limits::default()).furnish().await;
     let first = bed.store.append(news(101));
-    let erased = bed.store.erase(id(101), ALICE);
+    let erased = bed.store.erase(id(101), ALICE, DELIVERED, NOON);
     let again = bed.store.append(news(101));
     let twice = bed.store.append(news(101));
-    let removed = bed.store.delete_subscription(ALICE, ALICE_NEWS);
+    let removed = bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON);
     let too_late = bed.store.append(news(102));
 
     assert_eq!(too_late.await, Err(StoreError::NoSubscription));
-    assert_eq!(removed.await, Ok(Erased { existed: true }));
+    assert_eq!(removed.await, Ok(Removed { existed: true, receipts: Vec::new() }));
     assert_eq!(twice.await, Err(StoreError::IdTaken));
-    assert_eq!(again.await, Ok(Appended { replaced: None }));
-    assert_eq!(erased.await, Ok(Erased { existed: true }));
-    assert_eq!(first.await, Ok(Appended { replaced: None }));
+    assert_eq!(again.await, Ok(Appended { replaced: None, receipts: Vec::new() }));
+    assert_eq!(erased.await, Ok(Erased { existed: true, receipt: None }));
+    assert_eq!(first.await, Ok(Appended { replaced: None, receipts: Vec::new() }));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
 }
 
@@ -127,7 +127,7 @@ async fn the_greatest_id_outlives_its_row() {
     assert_eq!(bed.store.greatest_id(), 0, "what the store had when it was opened");
     let bed = bed.furnish().await;
     bed.store.append(news(900)).await.unwrap();
-    bed.store.erase(id(900), ALICE).await.unwrap();
+    bed.store.erase(id(900), ALICE, DELIVERED, NOON).await.unwrap();
     // An id from before is free again all the same: only the service's mint decides what is new.
-    assert_eq!(bed.store.append(news(900)).await, Ok(Appended { replaced: None }));
+    assert_eq!(bed.store.append(news(900)).await, Ok(Appended { replaced: None, receipts: Vec::new() }));
 }

@@ -7,7 +7,7 @@ use super::open;
 use crate::bed::*;
 
 const TWO_MESSAGES: fn() -> Limits = || Limits { messages_per_agent_max: 2, ..Limits::default() };
-const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None });
+const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None, receipts: Vec::new() });
 
 fn of_bytes(message: NewMessage, n: usize) -> NewMessage {
     NewMessage { body: Bytes::from(vec![0; n]), ..message }
@@ -38,7 +38,7 @@ async fn erasing_makes_room() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     for raw in 101..110 {
         assert_eq!(bed.store.append(news(raw)).await, KEPT);
-        bed.store.erase(id(raw - 1), ALICE).await.unwrap();
+        bed.store.erase(id(raw - 1), ALICE, DELIVERED, NOON).await.unwrap();
     }
     assert_eq!(bed.waiting(ALICE, NOON).await, [109]);
 }
@@ -60,7 +60,7 @@ async fn a_removed_subscription_makes_room() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     assert_eq!(bed.store.append(chat(101)).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
-    bed.store.delete_subscription(ALICE, ALICE_CHAT).await.unwrap();
+    bed.store.delete_subscription(ALICE, ALICE_CHAT, NOON).await.unwrap();
     assert_eq!(bed.store.append(news(103)).await, KEPT);
     assert!(bed.store.append(news(104)).await.is_err());
 }
@@ -84,7 +84,7 @@ async fn a_replaced_message_makes_room_for_its_successor() {
     assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
     let successor = NewMessage { topic: topic("t"), ..news(103) };
-    assert_eq!(bed.store.append(successor).await, Ok(Appended { replaced: Some(id(101)) }));
+    assert_eq!(bed.store.append(successor).await, Ok(Appended { replaced: Some(id(101)), receipts: Vec::new() }));
     assert!(bed.store.append(news(104)).await.is_err());
 }
 

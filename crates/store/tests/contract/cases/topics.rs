@@ -13,10 +13,13 @@ fn on_topic(message: NewMessage) -> NewMessage {
 #[tokio::test]
 async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2() {
     let bed = open(Limits::default()).furnish().await;
-    assert_eq!(bed.store.append(on_topic(news(101))).await, Ok(Appended { replaced: None }));
+    assert_eq!(bed.store.append(on_topic(news(101))).await, Ok(Appended { replaced: None, receipts: Vec::new() }));
     bed.store.append(NewMessage { topic: topic("other"), ..news(102) }).await.unwrap();
     bed.store.append(news(103)).await.unwrap();
-    assert_eq!(bed.store.append(on_topic(news(104))).await, Ok(Appended { replaced: Some(id(101)) }));
+    assert_eq!(
+        bed.store.append(on_topic(news(104))).await,
+        Ok(Appended { replaced: Some(id(101)), receipts: Vec::new() })
+    );
     assert_eq!(bed.waiting(ALICE, NOON).await, [102, 103, 104]);
     assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
 }
@@ -25,7 +28,7 @@ async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2() {
 async fn a_topic_belongs_to_one_subscription_ps_8030_5_4_3() {
     let bed = open(Limits::default()).furnish().await;
     for message in [news(101), chat(102), to_bob(103)] {
-        assert_eq!(bed.store.append(on_topic(message)).await, Ok(Appended { replaced: None }));
+        assert_eq!(bed.store.append(on_topic(message)).await, Ok(Appended { replaced: None, receipts: Vec::new() }));
     }
     assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
     assert_eq!(bed.waiting(BOB, NOON).await, [103]);
@@ -46,8 +49,8 @@ async fn a_replacement_brings_its_own_expiry_and_urgency_ps_8030_5_4_4() {
 async fn a_topic_is_free_again_once_its_message_is_gone_ps_8030_5_4_7() {
     let bed = open(Limits::default()).furnish().await;
     bed.store.append(on_topic(news(101))).await.unwrap();
-    bed.store.erase(id(101), ALICE).await.unwrap();
-    assert_eq!(bed.store.append(on_topic(news(102))).await, Ok(Appended { replaced: None }));
+    bed.store.erase(id(101), ALICE, DELIVERED, NOON).await.unwrap();
+    assert_eq!(bed.store.append(on_topic(news(102))).await, Ok(Appended { replaced: None, receipts: Vec::new() }));
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), S
         let passing = message(plain_of(n), None, 20);
         let id = passing.id;
         store.append(passing).await?;
-        store.erase(id, agent(n)).await?;
+        store.erase(id, agent(n), DELIVERED, NOON).await?;
         Report::Erased { id }.print();
     }
 }
@@ -184,8 +184,8 @@ impl Engine for Hasty {
 
 fn guess(write: &Write) -> Written {
     match write {
-        Write::Append(_) => Written::Appended(Appended { replaced: None }),
-        Write::Erase { .. } => Written::Erased(Erased { existed: true }),
+        Write::Append(_) => Written::Appended(Appended { replaced: None, receipts: Vec::new() }),
+        Write::Erase { .. } => Written::Erased(Erased { existed: true, receipt: None }),
         _ => Written::Created,
     }
 }

@@ -10,12 +10,12 @@ use std::{
 };
 
 use doorbell_protocol::{
-    id::{AgentId, MessageId, SubscriptionId},
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
     time::UnixMs,
 };
 use doorbell_store::{
-    CommitError, Engine, Limits, MemoryEngine, OpenError, Page, Reader, Store, StoreError, StoredMessage, Subscription,
-    Write, Written,
+    CommitError, Engine, Limits, MemoryEngine, OpenError, Page, Reader, ReceiptPage, Store, StoreError, StoredMessage,
+    Subscription, Write, Written,
 };
 
 /// How long a test waits for what must come.
@@ -182,5 +182,15 @@ impl Reader for PuppetReader {
     fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
         self.wait()?;
         self.reader.messages(ids, now)
+    }
+
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String> {
+        self.wait()?;
+        self.reader.receipt_subscription_exists(id)
+    }
+
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String> {
+        self.wait()?;
+        self.reader.receipts(of, after, max)
     }
 }

@@ -1,0 +1,104 @@
+//! What became of a message, as the application server that asked for a receipt hears it (RFC 8030 s5.1, s6.3).
+
+use std::str::FromStr;
+
+use http::StatusCode;
+use thiserror::Error;
+
+/// How a message ended. Each message that wanted a receipt has one outcome, and it never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The agent, or whoever holds the message's URI, settled it.
+    Delivered,
+    /// Its time to live ran out first.
+    Expired,
+    /// The agent received it and could not decrypt it.
+    Undecryptable,
+    /// The subscription or the agent that it was for is gone.
+    Unsubscribed,
+    /// The service gave it up: it had TTL 0 and nobody was listening, for instance.
+    Dropped,
+}
+
+/// A word that is not the name of an [`Outcome`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the outcome is not one of delivered, expired, undecryptable, unsubscribed, dropped")]
+pub struct UnknownOutcome;
+
+impl Outcome {
+    /// All of them; the place in this list plus one is the [`code`](Self::code).
+    pub const ALL: [Self; 5] = [Self::Delivered, Self::Expired, Self::Undecryptable, Self::Unsubscribed, Self::Dropped];
+
+    /// Its word in receipts.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Expired => "expired",
+            Self::Undecryptable => "undecryptable",
+            Self::Unsubscribed => "unsubscribed",
+            Self::Dropped => "dropped",
+        }
+    }
+
+    /// The status of the receipt (RFC 8030 s6.3): 204 for what arrived, 410 for what never will.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::Delivered => StatusCode::NO_CONTENT,
+            _ => StatusCode::GONE,
+        }
+    }
+
+    /// The number that stands for it in a store. Numbers are never given a new meaning.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Delivered => 1,
+            Self::Expired => 2,
+            Self::Undecryptable => 3,
+            Self::Unsubscribed => 4,
+            Self::Dropped => 5,
+        }
+    }
+
+    /// The outcome that `code` stands for.
+    pub const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Delivered),
+            2 => Some(Self::Expired),
+            3 => Some(Self::Undecryptable),
+            4 => Some(Self::Unsubscribed),
+            5 => Some(Self::Dropped),
+            _ => None,
+        }
+    }
+}
+
+impl FromStr for Outcome {
+    type Err = UnknownOutcome;
+
+    fn from_str(word: &str) -> Result<Self, UnknownOutcome> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word).ok_or(UnknownOutcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_codes_lead_back_to_their_outcome() {
+        for (place, outcome) in (1..).zip(Outcome::ALL) {
+            assert_eq!(outcome.code(), place);
+            assert_eq!(Outcome::from_code(place), Some(outcome));
+            assert_eq!(outcome.as_str().parse(), Ok(outcome));
+        }
+        assert_eq!(Outcome::from_code(0), None);
+        assert_eq!(Outcome::from_code(6), None);
+        assert_eq!("Delivered".parse::<Outcome>(), Err(UnknownOutcome));
+    }
+
+    #[test]
+    fn what_arrived_is_204_and_everything_else_410_ps_8030_6_3_2_and_6_3_3() {
+        let statuses = Outcome::ALL.map(|outcome| outcome.status().as_u16());
+        assert_eq!(statuses, [204, 410, 410, 410, 410]);
+    }
+}

@@ -1,0 +1,175 @@
+//! The receipts of the memory engine, and what goes by itself.
+
+use std::collections::BTreeMap;
+
+use doorbell_protocol::{
+    id::{AgentId, MessageId, ReceiptSubscriptionId},
+    receipt::Outcome,
+    time::UnixMs,
+};
+
+use super::rows::Rows;
+use crate::{
+    error::StoreError,
+    limits::{EXPIRE_MAX, Limits},
+    model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt},
+};
+
+pub(super) struct ReceiptSubscription {
+    last_used: UnixMs,
+    untaken: BTreeMap<i64, Receipt>,
+}
+
+impl Rows {
+    pub(super) fn create_receipt_subscription(
+        &mut self,
+        id: ReceiptSubscriptionId,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        if self.receipt_subscriptions.contains_key(&id) {
+            return Err(StoreError::IdTaken);
+        }
+        let new = ReceiptSubscription { last_used: now, untaken: BTreeMap::new() };
+        self.receipt_subscriptions.insert(id, new);
+        self.greatest_id = self.greatest_id.max(id.raw());
+        Ok(())
+    }
+
+    /// Refuses what would need a receipt where there is no room for one.
+    pub(super) fn check_receipts(&self, limits: &Limits, of: ReceiptSubscriptionId) -> Result<(), StoreError> {
+        let subscription = self.receipt_subscriptions.get(&of).ok_or(StoreError::NoReceiptSubscription)?;
+        if subscription.untaken.len() >= limits.receipts_per_subscription_max as usize {
+            return Err(StoreError::ReceiptsFull);
+        }
+        Ok(())
+    }
+
+    /// Adds the receipts of removed messages that want one; answers where, each once.
+    pub(super) fn hand_in(
+        &mut self,
+        mut left: Vec<NewMessage>,
+        outcome: Outcome,
+        now: UnixMs,
+    ) -> Vec<ReceiptSubscriptionId> {
+        left.sort_unstable_by_key(|message| message.id);
+        let mut touched = Vec::new();
+        for message in left {
+            let Some(of) = message.receipt else { continue };
+            let expired = message.expires_at <= now;
+            let (outcome, at) = if expired { (Outcome::Expired, message.expires_at) } else { (outcome, now) };
+            if self.insert_receipt(of, message.id, message.agent, outcome, at) {
+                touched.push(of);
+            }
+        }
+        touched.sort_unstable();
+        touched.dedup();
+        touched
+    }
+
+    pub(super) fn add_receipt(
+        &mut self,
+        limits: &Limits,
+        of: ReceiptSubscriptionId,
+        message: MessageId,
+        agent: AgentId,
+        outcome: Outcome,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        self.check_receipts(limits, of)?;
+        self.insert_receipt(of, message, agent, outcome, now);
+        self.greatest_id = self.greatest_id.max(message.raw());
+        Ok(())
+    }
+
+    /// `false`: the receipt subscription is gone.
+    fn insert_receipt(
+        &mut self,
+        of: ReceiptSubscriptionId,
+        message: MessageId,
+        agent: AgentId,
+        outcome: Outcome,
+        at: UnixMs,
+    ) -> bool {
+        let Some(subscription) = self.receipt_subscriptions.get_mut(&of) else { return false };
+        self.greatest_seq += 1;
+        let seq = self.greatest_seq;
+        subscription.untaken.insert(seq, Receipt { seq, message, agent, outcome, at });
+        true
+    }
+
+    /// Notes that a receipt subscription is in use. `false`: there is none.
+    pub(super) fn use_receipt_subscription(&mut self, limits: &Limits, id: ReceiptSubscriptionId, now: UnixMs) -> bool {
+        let Some(subscription) = self.receipt_subscriptions.get_mut(&id) else { return false };
+        if limits.is_news(subscription.last_used, now) {
+            subscription.last_used = now;
+        }
+        true
+    }
+
+    pub(super) fn take_receipts(
+        &mut self,
+        limits: &Limits,
+        of: ReceiptSubscriptionId,
+        up_to: i64,
+        now: UnixMs,
+    ) -> Erased {
+        let existed = self.use_receipt_subscription(limits, of, now);
+        if let Some(subscription) = self.receipt_subscriptions.get_mut(&of) {
+            subscription.untaken.retain(|seq, _| *seq > up_to);
+        }
+        Erased { existed, receipt: None }
+    }
+
+    pub(super) fn delete_receipt_subscription(&mut self, id: ReceiptSubscriptionId) -> Erased {
+        Erased { existed: self.receipt_subscriptions.remove(&id).is_some(), receipt: None }
+    }
+
+    pub(super) fn receipts(&self, of: ReceiptSubscriptionId, after: i64, max: usize) -> Vec<Receipt> {
+        let subscription = self.receipt_subscriptions.get(&of);
+        let untaken = subscription.into_iter().flat_map(|subscription| &subscription.untaken);
+        untaken.map(|(_, receipt)| *receipt).filter(|receipt| receipt.seq > after).take(max).collect()
+    }
+
+    pub(super) fn touch(&mut self, limits: &Limits, agent: AgentId, now: UnixMs) -> Result<(), StoreError> {
+        let agent = self.agents.get_mut(&agent).ok_or(StoreError::NoAgent)?;
+        if limits.is_news(agent.last_seen, now) {
+            agent.last_seen = now;
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire_idle(&mut self, bounds: &IdleBounds) -> IdleRemoved {
+        let max = bounds.max.min(EXPIRE_MAX) as usize;
+        let mut removed = IdleRemoved::default();
+        let used = self.receipt_subscriptions.iter().map(|(id, subscription)| (subscription.last_used, *id));
+        let (unused, more_unused) = idle(used, bounds.receipt_subscriptions_before, max);
+        for id in unused {
+            self.delete_receipt_subscription(id);
+            removed.receipt_subscriptions.push(id);
+        }
+        let seen = self.agents.iter().map(|(id, agent)| (agent.last_seen, *id));
+        let (unseen, more_unseen) = idle(seen, bounds.agents_before, max);
+        for id in unseen {
+            if bounds.keep.contains(&id) {
+                if let Some(agent) = self.agents.get_mut(&id) {
+                    agent.last_seen = bounds.now;
+                }
+                continue;
+            }
+            removed.receipts.extend(self.delete_agent(id, bounds.now).receipts);
+            removed.agents.push(id);
+        }
+        removed.receipts.sort_unstable();
+        removed.receipts.dedup();
+        removed.more = more_unused || more_unseen;
+        removed
+    }
+}
+
+/// The first `max` of those idle since before a moment, longest idle first, and whether there are more.
+fn idle<T: Ord>(all: impl Iterator<Item = (UnixMs, T)>, before: UnixMs, max: usize) -> (Vec<T>, bool) {
+    let mut idle: Vec<_> = all.filter(|(last, _)| *last < before).collect();
+    idle.sort_unstable();
+    let more = idle.len() > max;
+    (idle.into_iter().take(max).map(|(_, id)| id).collect(), more)
+}

@@ -1,0 +1,98 @@
+//! What goes by itself, as part of a transaction: expired messages, and agents that nobody sees any more.
+
+use doorbell_protocol::{
+    id::{AgentId, ReceiptSubscriptionId},
+    receipt::Outcome,
+    time::UnixMs,
+};
+use rusqlite::{OptionalExtension, params};
+
+use super::{
+    batch::{Batch, Trouble},
+    open::PAGE_BYTES,
+    sql,
+};
+use crate::{
+    engine::expiry_bucket,
+    error::StoreError,
+    limits::{EXPIRE_MAX, SWEEP_MAX},
+    model::{IdleBounds, IdleRemoved, Swept},
+};
+
+/// Free pages are given back to the disk once they are more than a quarter of the file and more than this (16 MiB):
+/// until then the next messages use them.
+const FREE_BYTES_KEPT: u64 = 16 << 20;
+
+impl Batch<'_> {
+    pub(super) fn sweep(&mut self, now: UnixMs, max: u32) -> rusqlite::Result<Swept> {
+        let max = max.min(SWEEP_MAX);
+        let room_beside = |left: &[_]| max.saturating_sub(u32::try_from(left.len()).unwrap_or(u32::MAX));
+        let (at, bucket) = (now.as_millis(), expiry_bucket(now));
+        let mut left = self.take_out(sql::SWEEP_EXACTLY, params![at, max])?;
+        left.extend(self.take_out(sql::SWEEP, params![bucket, room_beside(&left)])?);
+        let room = room_beside(&left);
+        let receipts = self.hand_in(left, Outcome::Expired, now)?;
+        let more_taken = self.sweep_taken(room)?;
+        self.give_back_pages()?;
+        let more =
+            more_taken || self.exists(sql::SWEEP_EXACTLY_MORE, [at])? || self.exists(sql::SWEEP_MORE, [bucket])?;
+        Ok(Swept { removed: max - room, receipts, more })
+    }
+
+    pub(super) fn touch(&mut self, agent: AgentId, now: UnixMs) -> Result<(), Trouble> {
+        let mut read = self.conn.prepare_cached(sql::AGENT_LAST_SEEN)?;
+        let last_seen = read.query_row([agent.raw()], |row| row.get(0)).optional()?;
+        let last_seen = last_seen.map(UnixMs::from_millis).ok_or(StoreError::NoAgent)?;
+        if self.limits.is_news(last_seen, now) {
+            self.run(sql::SEE_AGENT, [agent.raw(), now.as_millis()])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire_idle(&mut self, bounds: &IdleBounds) -> rusqlite::Result<IdleRemoved> {
+        let max = bounds.max.min(EXPIRE_MAX);
+        let mut removed = IdleRemoved::default();
+        // First, so that no receipt is added where nobody will look any more.
+        let (unused, more) = self.idle(sql::IDLE_RECEIPT_SUBSCRIPTIONS, bounds.receipt_subscriptions_before, max)?;
+        removed.more = more;
+        for id in unused.into_iter().map(ReceiptSubscriptionId::from_raw) {
+            self.delete_receipt_subscription(id)?;
+            removed.receipt_subscriptions.push(id);
+        }
+        let (unseen, more) = self.idle(sql::IDLE_AGENTS, bounds.agents_before, max)?;
+        removed.more |= more;
+        for agent in unseen.into_iter().map(AgentId::from_raw) {
+            if bounds.keep.contains(&agent) {
+                self.run(sql::SEE_AGENT, [agent.raw(), bounds.now.as_millis()])?;
+                continue;
+            }
+            removed.receipts.extend(self.delete_agent(agent, bounds.now)?.receipts);
+            removed.agents.push(agent);
+        }
+        removed.receipts.sort_unstable();
+        removed.receipts.dedup();
+        Ok(removed)
+    }
+
+    /// The first `max` of those idle since before a moment, and whether there are more.
+    fn idle(&self, sql: &str, before: UnixMs, max: u32) -> rusqlite::Result<(Vec<i64>, bool)> {
+        let mut list = self.conn.prepare_cached(sql)?;
+        let ids = list.query_map(params![before.as_millis(), max + 1], |row| row.get(0))?;
+        let mut ids: Vec<i64> = ids.collect::<Result<_, _>>()?;
+        let more = ids.len() > max as usize;
+        ids.truncate(max as usize);
+        Ok((ids, more))
+    }
+
+    fn give_back_pages(&self) -> rusqlite::Result<()> {
+        let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
+        let (free, all) = (pragma("freelist_count")?, pragma("page_count")?);
+        if u64::from(free) * PAGE_BYTES > FREE_BYTES_KEPT && free > all / 4 {
+            // One step gives back one page.
+            let mut vacuum = self.conn.prepare_cached(sql::GIVE_BACK_PAGES)?;
+            let mut steps = vacuum.query([])?;
+            while steps.next()?.is_some() {}
+        }
+        Ok(())
+    }
+}
