@@ -3,6 +3,7 @@
 mod curl;
 mod input;
 mod outcome;
+mod receipt;
 mod setup;
 
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_sender::client::{Client, Wait};
-use doorbell_sender::request::Message;
+use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 
 use outcome::Outcome;
@@ -74,6 +75,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = input::duration)]
     patience: Duration,
 
+    /// Wait until the push service says what became of the message
+    #[arg(long)]
+    receipt: bool,
+
+    /// Wait for the receipt for this long at most [default: the TTL and 15 seconds]
+    #[arg(long, value_name = "TIME", requires = "receipt", value_parser = input::duration)]
+    receipt_timeout: Option<Duration>,
+
     /// Send nothing; print a curl command that sends the same, signed, good for 12 hours
     #[arg(long, conflicts_with = "json")]
     curl: bool,
@@ -89,16 +98,19 @@ Examples:
   date | doorbell send sub.json -
   doorbell send sub.json --file note.txt --ttl 0 --urgency high
   doorbell send sub.json '3:2' --topic score --ttl 2h
+  doorbell send sub.json 'Are you there?' --ttl 30s --receipt
   doorbell send '{\"endpoint\":\"https://...\",\"keys\":{...}}' hi --subject mailto:me@my.domain
   doorbell send sub.json hi --curl | sh
 
 Exit status:
-  0  accepted by the push service (which does not mean delivered)
+  0  accepted by the push service (which does not mean delivered); with --receipt: delivered
   1  something else went wrong
   2  the arguments, the subscription or the message cannot be used
   3  the subscription is gone: delete it
   4  refused: the same message would be refused again
   5  gave up: the push service was busy or out of reach for too long
+  6  with --receipt: accepted, and never to be delivered
+  7  with --receipt: accepted, and no receipt came in time, or this push service gives none
 
 An endpoint on this machine is always allowed, since you named it yourself; private addresses are with --allow-private.
 (The library allows neither unless told, because its subscriptions come from strangers.)";
@@ -120,6 +132,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         payload: &setup.payload,
         options: &setup.options,
         signer: &signer,
+        receipt: if args.receipt { ReceiptWish::New } else { ReceiptWish::None },
     };
     if args.curl {
         println!("{}", curl::command(&message, setup::ca_files(&args, &setup.subscription))?);
@@ -135,11 +148,23 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         failures = wait.attempts;
         progress(&wait, policy.attempts_max);
     });
-    let outcome = Outcome::of(result.await, failures + 1, signer.public_key());
-    if args.json {
-        println!("{}", outcome.to_json());
-    } else {
+    let mut outcome = Outcome::of(result.await, failures + 1, signer.public_key());
+    if !args.json {
         outcome.print(setup.options.ttl);
+    }
+    if let Some(accepted) = outcome.accepted().filter(|_| args.receipt) {
+        let time_max = args.receipt_timeout.unwrap_or_else(|| receipt::time_max(accepted, setup.options.ttl));
+        if !args.json && accepted.receipt.is_some() {
+            eprintln!("doorbell: waiting up to {} s for the receipt", time_max.as_secs());
+        }
+        let fate = receipt::wait(&client, accepted, time_max).await;
+        if !args.json {
+            println!("receipt  {}", fate.words(setup.options.ttl));
+        }
+        outcome.learn(fate);
+    }
+    if args.json {
+        println!("{}", outcome.to_json(setup.options.ttl));
     }
     Ok(ExitCode::from(outcome.exit_status()))
 }

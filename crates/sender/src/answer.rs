@@ -8,6 +8,7 @@ use doorbell_protocol::time::UnixMs;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::endpoint::Endpoint;
+use crate::request::ReceiptWish;
 
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,8 @@ pub struct Accepted {
     pub message: Option<String>,
     /// The TTL that the push service granted, if it says.
     pub ttl: Option<Ttl>,
-    /// The receipt subscription, if a receipt was asked for (202).
+    /// The receipt subscription where the receipt will be (202). `None` although one was asked for: this push service
+    /// gives no receipts.
     pub receipt: Option<String>,
 }
 
@@ -61,6 +63,13 @@ impl Accepted {
             message: location.and_then(|reference| endpoint.resolve(reference)),
             ttl: Ttl::from_headers(headers).ok(),
             receipt: link::target(headers, REL_PUSH_RECEIPT).and_then(|reference| endpoint.resolve(&reference)),
+        }
+    }
+
+    /// A 202 without a Link confirms the receipt subscription that the request had named.
+    pub(crate) fn receipt_on(&mut self, status: StatusCode, wish: ReceiptWish<'_>) {
+        if let (StatusCode::ACCEPTED, None, ReceiptWish::On(named)) = (status, &self.receipt, wish) {
+            self.receipt = Some(named.to_owned());
         }
     }
 }

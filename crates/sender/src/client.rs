@@ -1,4 +1,4 @@
-//! Sends messages: the one place of this crate that touches the network.
+//! Sends messages, and opens what a follower of receipts reads.
 //!
 //! It never follows a redirection, connects only where its [`AddressPolicy`] permits, and uses no proxy: a proxy would
 //! resolve names itself, behind the back of that policy.
@@ -10,14 +10,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 
-use crate::answer::Answer;
+use crate::answer::{Accepted, Answer};
 use crate::clock;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{ClientError, SendError};
 use crate::explanation::{EXPLANATION_MAX, Explanation};
 use crate::guard::{AddressRefused, Guard};
 use crate::network::AddressPolicy;
-use crate::request::{self, Message};
+use crate::request::{self, Message, ReceiptWish};
 use crate::retry::{Retry, RetryPolicy};
 use crate::tls;
 
@@ -92,13 +92,31 @@ impl Client {
         Ok(Self { http, addresses })
     }
 
-    /// Sends a message once.
+    /// Sends a message once; a second time only if a receipt subscription of the book was refused (RFC 8030 s5.1).
     pub async fn send(&self, message: &Message<'_>) -> Result<Reply, SendError> {
+        let ReceiptWish::Book(book) = message.receipt else { return self.attempt(message).await };
         let endpoint = &message.subscription.endpoint;
-        // Addresses that are written in the URL never reach the resolver, so that they are judged here.
-        endpoint.check(&self.addresses)?;
-        let request = request::build(message, clock::now())?;
-        self.exchange(endpoint, request).await
+        let known = book.get(endpoint);
+        let receipt = known.as_deref().map_or(ReceiptWish::New, ReceiptWish::On);
+        let mut reply = self.attempt(&Message { receipt, ..*message }).await?;
+        if let Some(known) = known.filter(|_| reply.status == StatusCode::BAD_REQUEST) {
+            // 400 may also mean that the receipt subscription is gone; then a new one helps.
+            book.forget(endpoint, &known);
+            reply = self.attempt(&Message { receipt: ReceiptWish::New, ..*message }).await?;
+        }
+        if let Answer::Accepted(Accepted { receipt: Some(receipts), .. }) = &reply.answer {
+            book.remember(endpoint, receipts);
+        }
+        Ok(reply)
+    }
+
+    /// Deletes a resource whose URL is known: withdraws a message, or ends a receipt subscription. The status says
+    /// whether it was there.
+    pub async fn delete(&self, resource: &Endpoint) -> Result<StatusCode, SendError> {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = http::Method::DELETE;
+        request.uri_mut().clone_from(resource.uri());
+        Ok(self.execute(resource, request, None).await?.status())
     }
 
     /// Sends a message, and again as long as the push service asks for that, or cannot be reached, and `policy` lasts.
@@ -123,20 +141,48 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, endpoint: &Endpoint, request: Request<Bytes>) -> Result<Reply, SendError> {
-        let request = reqwest::Request::try_from(request).map_err(|e| SendError::Connect(said(&e)))?;
-        let mut response = self.http.execute(request).await.map_err(failure)?;
-        let answer = Answer::read(endpoint, response.status(), response.headers(), clock::now());
-        let explanation = match answer {
-            Answer::Accepted(_) => Explanation::default(),
+    /// The answer to `request` as far as its header; its body may take for as long as `time_max` to arrive.
+    pub(crate) async fn open(
+        &self,
+        resource: &Endpoint,
+        request: Request<Bytes>,
+        time_max: Duration,
+    ) -> Result<reqwest::Response, SendError> {
+        self.execute(resource, request, Some(time_max)).await
+    }
+
+    async fn attempt(&self, message: &Message<'_>) -> Result<Reply, SendError> {
+        let endpoint = &message.subscription.endpoint;
+        let request = request::build(message, clock::now())?;
+        let mut response = self.execute(endpoint, request, None).await?;
+        let mut answer = Answer::read(endpoint, response.status(), response.headers(), clock::now());
+        let explanation = match &mut answer {
+            Answer::Accepted(accepted) => {
+                accepted.receipt_on(response.status(), message.receipt);
+                Explanation::default()
+            }
             _ => explanation(&mut response).await,
         };
         Ok(Reply { status: response.status(), answer, explanation })
     }
+
+    /// Every request of this crate goes through here.
+    async fn execute(
+        &self,
+        resource: &Endpoint,
+        request: Request<Bytes>,
+        time_max: Option<Duration>,
+    ) -> Result<reqwest::Response, SendError> {
+        // Addresses that are written in the URL never reach the resolver, so that they are judged here.
+        resource.check(&self.addresses)?;
+        let mut request = reqwest::Request::try_from(request).map_err(|e| SendError::Connect(said(&e)))?;
+        *request.timeout_mut() = time_max;
+        self.http.execute(request).await.map_err(failure)
+    }
 }
 
 /// The beginning of the body. The status has already said what matters, so that a body which breaks off is no error.
-async fn explanation(response: &mut reqwest::Response) -> Explanation {
+pub(crate) async fn explanation(response: &mut reqwest::Response) -> Explanation {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -157,11 +203,13 @@ fn failure(error: reqwest::Error) -> SendError {
     }
 }
 
-/// Whether TLS ended because of the certificate. The TLS library's error travels inside one of input and output.
+/// Whether TLS ended because of the certificate. The TLS library's error travels inside errors of input and output, which
+/// do not name what they carry as their source.
 fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let inner = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    let tls = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    matches!(tls, Some(rustls::Error::InvalidCertificate(_)))
+    if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        return is_distrust(carried);
+    }
+    matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// What the innermost cause says: the outer ones name the URL, which is a secret, or say nothing.
@@ -174,7 +222,7 @@ fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Err
 }
 
 /// A number for the jitter. Without one everybody just waits a little less.
-fn dice() -> u32 {
+pub(crate) fn dice() -> u32 {
     let mut octets = [0; 4];
     let _ = aws_lc_rs::rand::fill(&mut octets);
     u32::from_be_bytes(octets)

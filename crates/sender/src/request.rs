@@ -4,15 +4,18 @@ use bytes::Bytes;
 use doorbell_protocol::ece::aes128gcm::{self, Padding};
 use doorbell_protocol::ece::{EceError, PLAINTEXT_MAX};
 use doorbell_protocol::headers::coding::AES128GCM;
+use doorbell_protocol::headers::link::{Link, REL_PUSH_RECEIPT};
+use doorbell_protocol::headers::prefer::{PREFER, Prefer};
 use doorbell_protocol::headers::topic::{TOPIC, Topic};
 use doorbell_protocol::headers::ttl::{TTL, Ttl};
 use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
 use doorbell_protocol::time::UnixMs;
 use doorbell_protocol::vapid::sign::SigningError;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderValue, Request};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LINK};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use thiserror::Error;
 
+use crate::receipts::book::ReceiptBook;
 use crate::subscription::Subscription;
 use crate::token::Signer;
 
@@ -57,6 +60,20 @@ pub enum RequestError {
     Signing(SigningError),
 }
 
+/// Whether the application server wants to hear what becomes of a message, and where (RFC 8030 s5.1).
+#[derive(Clone, Copy, Debug, Default)]
+pub enum ReceiptWish<'a> {
+    /// No.
+    #[default]
+    None,
+    /// On a receipt subscription of its own.
+    New,
+    /// On the receipt subscription with this URL, which the same push service made.
+    On(&'a str),
+    /// On the one that the book has for this push service, or else on a new one, which the book then remembers.
+    Book(&'a ReceiptBook),
+}
+
 /// One message, ready to be sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
@@ -68,11 +85,13 @@ pub struct Message<'a> {
     pub options: &'a Options,
     /// Who says so.
     pub signer: &'a Signer,
+    /// Whether there is to be a receipt.
+    pub receipt: ReceiptWish<'a>,
 }
 
 /// The request that sends `message` at `now`, encrypted afresh.
 pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, RequestError> {
-    let Message { subscription, payload, options, signer } = *message;
+    let Message { subscription, payload, options, signer, receipt } = *message;
     if payload.len() > PAYLOAD_MAX {
         return Err(RequestError::TooLong(payload.len()));
     }
@@ -97,7 +116,21 @@ pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, Reque
     if let Some(topic) = options.topic.as_ref().and_then(|topic| HeaderValue::from_str(topic.as_str()).ok()) {
         headers.insert(TOPIC, topic);
     }
+    match receipt {
+        ReceiptWish::None => {}
+        ReceiptWish::New => ask_for_receipt(headers, None),
+        ReceiptWish::On(receipts) => ask_for_receipt(headers, Some(receipts)),
+        ReceiptWish::Book(book) => ask_for_receipt(headers, book.get(&subscription.endpoint).as_deref()),
+    }
     Ok(request)
+}
+
+/// `Prefer: respond-async`, and the receipt subscription if there is one.
+fn ask_for_receipt(headers: &mut HeaderMap, receipts: Option<&str>) {
+    let prefer = Prefer { respond_async: true, ..Prefer::default() };
+    headers.extend(prefer.to_value().map(|value| (HeaderName::from_static(PREFER), value)));
+    let link = receipts.and_then(|receipts| Link::new(receipts, REL_PUSH_RECEIPT).to_value());
+    headers.extend(link.map(|value| (LINK, value)));
 }
 
 #[cfg(test)]
@@ -133,7 +166,17 @@ mod tests {
         }
 
         fn build(&self, payload: &[u8], options: &Options) -> Result<Request<Bytes>, RequestError> {
-            build(&Message { subscription: &self.subscription, payload, options, signer: &self.signer }, NOW)
+            self.build_with(payload, options, ReceiptWish::None)
+        }
+
+        fn build_with(
+            &self,
+            payload: &[u8],
+            options: &Options,
+            receipt: ReceiptWish<'_>,
+        ) -> Result<Request<Bytes>, RequestError> {
+            let (subscription, signer) = (&self.subscription, &self.signer);
+            build(&Message { subscription, payload, options, signer, receipt }, NOW)
         }
     }
 
@@ -162,6 +205,25 @@ mod tests {
         let request = Setting::new().build(b"", &options).unwrap();
         assert_eq!(request.headers().get_all("urgency").iter().collect::<Vec<_>>(), ["high"]);
         assert_eq!(request.headers().get_all("topic").iter().collect::<Vec<_>>(), ["score-1"]);
+    }
+
+    #[test]
+    fn a_receipt_is_asked_for_with_the_receipt_subscription_that_is_known_as_8030_5_1_1() {
+        let (setting, book) = (Setting::new(), ReceiptBook::new());
+        let asked = |receipt| {
+            let request = setting.build_with(b"", &minute(), receipt).unwrap();
+            let all = |name: &str| request.headers().get_all(name).iter().cloned().collect::<Vec<_>>();
+            (all("prefer"), all("link"))
+        };
+        let on_1 = "<https://push.example.net/r/1>;rel=\"urn:ietf:params:push:receipt\"";
+        let prefer = vec![HeaderValue::from_static("respond-async")];
+        let named = (prefer.clone(), vec![HeaderValue::from_static(on_1)]);
+        assert_eq!(asked(ReceiptWish::None), (vec![], vec![]));
+        assert_eq!(asked(ReceiptWish::New), (prefer.clone(), vec![]));
+        assert_eq!(asked(ReceiptWish::Book(&book)), (prefer, vec![]));
+        assert_eq!(asked(ReceiptWish::On("https://push.example.net/r/1")), named);
+        book.remember(&setting.subscription.endpoint, "https://push.example.net/r/1");
+        assert_eq!(asked(ReceiptWish::Book(&book)), named);
     }
 
     #[test]

@@ -10,23 +10,39 @@ use doorbell_sender::error::SendError;
 use http::StatusCode;
 use serde_json::json;
 
-/// How the last attempt ended.
+use super::receipt::Fate;
+
+/// How the last attempt ended, and what is known of the message since.
 pub(super) struct Outcome {
     result: Result<Reply, SendError>,
+    fate: Option<Fate>,
     attempts: u32,
     signed_with: PublicKey,
 }
 
 impl Outcome {
     pub(super) fn of(result: Result<Reply, SendError>, attempts: u32, signed_with: &PublicKey) -> Self {
-        Self { result, attempts, signed_with: *signed_with }
+        Self { result, fate: None, attempts, signed_with: *signed_with }
+    }
+
+    /// What came with an acceptance, if it is one.
+    pub(super) fn accepted(&self) -> Option<&Accepted> {
+        match &self.result {
+            Ok(Reply { answer: Answer::Accepted(accepted), .. }) => Some(accepted),
+            _ => None,
+        }
+    }
+
+    /// This became of the accepted message.
+    pub(super) fn learn(&mut self, fate: Fate) {
+        self.fate = Some(fate);
     }
 
     /// As the help of the verb lists them.
     pub(super) fn exit_status(&self) -> u8 {
         match &self.result {
             Ok(reply) => match reply.answer {
-                Answer::Accepted(_) => 0,
+                Answer::Accepted(_) => self.fate.as_ref().map_or(0, Fate::exit_status),
                 Answer::Gone => 3,
                 Answer::TooLarge | Answer::Refused => 4,
                 Answer::RetryLater { .. } => 5,
@@ -92,12 +108,15 @@ impl Outcome {
     }
 
     /// One object on one line.
-    pub(super) fn to_json(&self) -> serde_json::Value {
+    pub(super) fn to_json(&self, ttl: Ttl) -> serde_json::Value {
         let mut object = match &self.result {
             Ok(reply) => reply_json(reply),
             Err(error) => json!({ "outcome": error_word(error), "message": self.failure(error) }),
         };
         object["attempts"] = json!(self.attempts);
+        if let Some(fate) = &self.fate {
+            object["receipt"] = fate.to_json(ttl);
+        }
         object
     }
 }
@@ -110,6 +129,9 @@ fn print_accepted(accepted: &Accepted, asked: Ttl) {
     }
     if let Some(message) = &accepted.message {
         println!("message  {message}");
+    }
+    if let Some(receipts) = &accepted.receipt {
+        println!("receipts {receipts}");
     }
 }
 
@@ -190,7 +212,7 @@ mod tests {
         let accepted =
             Accepted { message: Some("https://h/m/1".to_owned()), ttl: Some(Ttl::from_secs(30)), receipt: None };
         assert_eq!(
-            replied(201, Answer::Accepted(accepted)).to_json(),
+            replied(201, Answer::Accepted(accepted)).to_json(Ttl::from_secs(60)),
             json!({
                 "outcome": "accepted", "status": 201, "messageUrl": "https://h/m/1", "ttl": 30,
                 "receiptUrl": null, "attempts": 2,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod receipts;
 mod service;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use doorbell_sender::client::{Client, ClientConfig, Reply};
 use doorbell_sender::endpoint::{Endpoint, EndpointError};
 use doorbell_sender::error::{ClientError, SendError};
 use doorbell_sender::network::AddressPolicy;
-use doorbell_sender::request::{Message, Options};
+use doorbell_sender::request::{Message, Options, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 use doorbell_sender::subscription::Subscription;
 use doorbell_sender::token::Signer;
@@ -44,7 +45,13 @@ impl Sender {
     }
 
     fn message(&self) -> Message<'_> {
-        Message { subscription: &self.subscription, payload: b"ding", options: &self.options, signer: &self.signer }
+        Message {
+            subscription: &self.subscription,
+            payload: b"ding",
+            options: &self.options,
+            signer: &self.signer,
+            receipt: ReceiptWish::None,
+        }
     }
 
     async fn send(&self, client: &Client) -> Result<Reply, SendError> {

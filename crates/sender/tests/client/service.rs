@@ -22,19 +22,33 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    /// Each answer is a status line and header fields; one with a body brings its own content-length. An empty one
-    /// closes the connection instead.
+    /// Each answer is a status line and header fields; one with a body brings its own content-length, or ends with the
+    /// connection. An empty one closes the connection instead.
     pub(crate) async fn answering(answers: &[&str]) -> Self {
+        Self::start(answers, false).await
+    }
+
+    /// The same, but no connection ends: whoever reads to the end waits for ever.
+    pub(crate) async fn holding(answers: &[&str]) -> Self {
+        Self::start(answers, true).await
+    }
+
+    async fn start(answers: &[&str], holds: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let answers: Vec<String> = answers.iter().map(|answer| (*answer).to_owned()).collect();
         let log = Arc::clone(&received);
         tokio::spawn(async move {
+            let mut held = Vec::new();
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 log.lock().await.push(read_request(&mut stream).await);
                 stream.write_all(written(&answer).as_bytes()).await.unwrap();
+                held.extend(holds.then_some(stream));
+            }
+            if holds {
+                std::future::pending::<()>().await;
             }
         });
         Self { port, received }
@@ -71,7 +85,7 @@ async fn read_request(stream: &mut TcpStream) -> Received {
     loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
             let head = String::from_utf8(bytes[..end + 2].to_vec()).unwrap();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
             if bytes.len() >= end + 4 + length.parse::<usize>().unwrap() {
                 return Received { head, body: bytes.split_off(end + 4) };
             }
