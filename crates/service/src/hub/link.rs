@@ -12,8 +12,8 @@ use super::message::Message;
 use super::shard::Command;
 use super::{Hub, HubError};
 
-/// Bodies fetched from the store at a time.
-const FETCHED_MAX: usize = 32;
+/// Bodies in one outbox, beside those of transient messages: those further behind stay in the store until their turn.
+const BODIES_MAX: usize = 32;
 
 /// What a door gets from its link.
 pub(crate) enum LinkEvent {
@@ -23,8 +23,11 @@ pub(crate) enum LinkEvent {
     Drained,
     /// The subscription or the agent has been removed.
     Gone,
-    /// The service drains: end the stream, the agent will come again.
-    Stopping,
+    /// The link has to end before its time, and the agent should come again: the service drains, or the agent has
+    /// opened too many.
+    Ended,
+    /// What is stored cannot be read at the moment.
+    Failed(HubError),
 }
 
 /// A door's end of a link. Dropping it disconnects: what was not acknowledged is undelivered again.
@@ -33,8 +36,6 @@ pub(crate) struct Link {
     agent: AgentId,
     id: LinkId,
     outbox: Arc<Outbox>,
-    /// Taken from the outbox and not yet given to the door.
-    taken: VecDeque<Delivery>,
 }
 
 /// What a shard puts into an outbox.
@@ -53,15 +54,60 @@ pub(super) struct Outbox(Mutex<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
+    /// Each message once, and none that is over: no client, however slow, makes it longer than its mailbox.
     deliveries: VecDeque<Delivery>,
     waker: Option<Waker>,
 }
 
+/// What comes next out of an outbox.
+enum Next {
+    Event(LinkEvent),
+    /// These messages, which are in the store. They keep their places.
+    Stored(Vec<MessageId>),
+}
+
+impl Delivery {
+    fn message(&self) -> Option<MessageId> {
+        match self {
+            Self::Message(message) => Some(message.id),
+            Self::Stored(id) => Some(*id),
+            Self::Event(_) => None,
+        }
+    }
+}
+
+impl Waiting {
+    fn place(&self, id: MessageId) -> Option<usize> {
+        self.deliveries.iter().position(|delivery| delivery.message() == Some(id))
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        let stored = |d: &Delivery| if let Delivery::Stored(id) = d { Some(*id) } else { None };
+        let ids: Vec<_> = self.deliveries.iter().map_while(stored).take(BODIES_MAX).collect();
+        if !ids.is_empty() {
+            return Some(Next::Stored(ids));
+        }
+        match self.deliveries.pop_front()? {
+            Delivery::Message(message) => Some(Next::Event(LinkEvent::Message(message))),
+            Delivery::Event(event) => Some(Next::Event(event)),
+            Delivery::Stored(id) => Some(Next::Stored(vec![id])),
+        }
+    }
+}
+
 impl Outbox {
-    /// Adds to the queue. The mailbox keeps to the link's window, so the queue is never longer than that.
+    /// Adds to the queue. A message that is in it, because the client has been slow for longer than the mailbox waits
+    /// for an acknowledgement, keeps its place.
     pub(super) fn put(&self, delivery: Delivery) {
         let mut waiting = self.lock();
-        waiting.deliveries.push_back(delivery);
+        if delivery.message().is_some_and(|id| waiting.place(id).is_some()) {
+            return;
+        }
+        let crowded = waiting.deliveries.len() >= BODIES_MAX;
+        waiting.deliveries.push_back(match delivery {
+            Delivery::Message(message) if crowded && !message.is_transient() => Delivery::Stored(message.id),
+            other => other,
+        });
         let waker = waiting.waker.take();
         drop(waiting);
         if let Some(waker) = waker {
@@ -69,15 +115,36 @@ impl Outbox {
         }
     }
 
-    /// Waits until there is something, and takes it all.
-    async fn take(&self) -> VecDeque<Delivery> {
+    /// Takes out a message that is over: settled, replaced, expired or removed.
+    pub(super) fn recall(&self, id: MessageId) {
+        let mut waiting = self.lock();
+        if let Some(place) = waiting.place(id) {
+            waiting.deliveries.remove(place);
+        }
+    }
+
+    /// Puts a message in the place of its id; whether there was one to put.
+    fn fill(&self, id: MessageId, message: Option<Message>) -> bool {
+        let mut waiting = self.lock();
+        let found = message.is_some();
+        if let Some(place) = waiting.place(id) {
+            match message {
+                Some(message) => waiting.deliveries[place] = Delivery::Message(Arc::new(message)),
+                None => drop(waiting.deliveries.remove(place)),
+            }
+        }
+        found
+    }
+
+    /// Waits until there is something.
+    async fn next(&self) -> Next {
         poll_fn(|cx| {
             let mut waiting = self.lock();
-            if waiting.deliveries.is_empty() {
-                waiting.waker = Some(cx.waker().clone());
-                return Poll::Pending;
+            if let Some(next) = waiting.next() {
+                return Poll::Ready(next);
             }
-            Poll::Ready(std::mem::take(&mut waiting.deliveries))
+            waiting.waker = Some(cx.waker().clone());
+            Poll::Pending
         })
         .await
     }
@@ -89,26 +156,20 @@ impl Outbox {
 
 impl Link {
     pub(super) fn new(hub: Arc<Hub>, agent: AgentId, id: LinkId, outbox: Arc<Outbox>) -> Self {
-        Self { hub, agent, id, outbox, taken: VecDeque::new() }
+        Self { hub, agent, id, outbox }
     }
 
     /// Waits for the next event. Nothing is lost when the wait is given up.
     pub(crate) async fn next(&mut self) -> LinkEvent {
         loop {
-            match self.taken.front() {
-                None => self.taken = self.outbox.take().await,
-                Some(Delivery::Stored(_)) => {
-                    if self.fetch().await.is_err() {
-                        // The store cannot be read now: the agent comes again when it can.
-                        return LinkEvent::Stopping;
+            match self.outbox.next().await {
+                Next::Stored(ids) => {
+                    if let Err(error) = self.fetch(ids).await {
+                        return LinkEvent::Failed(error);
                     }
                 }
-                Some(_) => match self.taken.pop_front() {
-                    Some(Delivery::Message(message)) if !self.is_late(&message) => return LinkEvent::Message(message),
-                    Some(Delivery::Message(late)) => self.gone(late.id),
-                    Some(Delivery::Event(event)) => return event,
-                    Some(Delivery::Stored(_)) | None => {}
-                },
+                Next::Event(LinkEvent::Message(late)) if self.is_late(&late) => self.gone(late.id),
+                Next::Event(event) => return event,
             }
         }
     }
@@ -129,15 +190,11 @@ impl Link {
     }
 
     /// Reads the messages that come next, together.
-    async fn fetch(&mut self) -> Result<(), HubError> {
-        let stored = |d: &Delivery| if let Delivery::Stored(id) = d { Some(*id) } else { None };
-        let ids: Vec<_> = self.taken.iter().map_while(stored).take(FETCHED_MAX).collect();
+    async fn fetch(&self, ids: Vec<MessageId>) -> Result<(), HubError> {
         let found = self.hub.store.messages(ids.clone(), self.hub.clock.now()).await?;
-        self.taken.drain(..ids.len());
-        for (id, message) in ids.into_iter().zip(found).rev() {
-            match message {
-                Some(message) => self.taken.push_front(Delivery::Message(Arc::new(message.into()))),
-                None => self.gone(id),
+        for (id, message) in ids.into_iter().zip(found) {
+            if !self.outbox.fill(id, message.map(Message::from)) {
+                self.gone(id);
             }
         }
         Ok(())
@@ -149,5 +206,62 @@ impl Drop for Link {
         // A waker left behind would keep the connection's task in memory.
         self.outbox.lock().waker = None;
         self.hub.tell(self.agent, Command::Disconnect { agent: self.agent, link: self.id });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use doorbell_protocol::id::SubscriptionId;
+    use doorbell_protocol::message::ContentHeaders;
+    use doorbell_protocol::time::UnixMs;
+
+    use super::*;
+
+    fn message(n: i64, expires_at: Option<UnixMs>) -> Delivery {
+        let body = Bytes::from_static(b"body");
+        let (id, subscription) = (MessageId::from_raw(n), SubscriptionId::from_raw(1));
+        Delivery::Message(Arc::new(Message { id, subscription, headers: ContentHeaders::default(), body, expires_at }))
+    }
+
+    fn bodies(outbox: &Outbox) -> usize {
+        outbox.lock().deliveries.iter().filter(|d| matches!(d, Delivery::Message(_))).count()
+    }
+
+    #[test]
+    fn an_outbox_that_nobody_empties_holds_each_message_once_and_few_bodies() {
+        let outbox = Outbox::default();
+        for _ in 0..5 {
+            for n in 0..1000 {
+                outbox.put(message(n, Some(UnixMs::from_secs(60))));
+            }
+        }
+        assert_eq!(outbox.lock().deliveries.len(), 1000);
+        assert_eq!(bodies(&outbox), BODIES_MAX);
+        (0..1000).for_each(|n| outbox.recall(MessageId::from_raw(n)));
+        assert!(outbox.lock().deliveries.is_empty());
+    }
+
+    #[test]
+    fn a_transient_message_keeps_its_body_which_is_nowhere_else() {
+        let outbox = Outbox::default();
+        (0..100).for_each(|n| outbox.put(message(n, None)));
+        assert_eq!(bodies(&outbox), 100);
+    }
+
+    #[test]
+    fn what_is_recalled_while_it_is_read_does_not_come_back() {
+        let outbox = Outbox::default();
+        (1..=2).for_each(|n| outbox.put(Delivery::Stored(MessageId::from_raw(n))));
+        let Some(Next::Stored(ids)) = outbox.lock().next() else { panic!("both are in the store") };
+        assert_eq!(ids.len(), 2);
+        outbox.recall(ids[0]);
+        for id in ids {
+            let Delivery::Message(read) = message(id.raw(), None) else { continue };
+            outbox.fill(id, Arc::into_inner(read));
+        }
+        let next = outbox.lock().next();
+        assert!(matches!(next, Some(Next::Event(LinkEvent::Message(m))) if m.id == MessageId::from_raw(2)));
+        assert!(outbox.lock().next().is_none());
     }
 }

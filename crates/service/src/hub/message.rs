@@ -74,6 +74,13 @@ impl Submission {
     }
 }
 
+impl Message {
+    /// Whether it has TTL 0, and is in no store.
+    pub(super) fn is_transient(&self) -> bool {
+        self.expires_at.is_none()
+    }
+}
+
 impl From<StoredMessage> for Message {
     fn from(stored: StoredMessage) -> Self {
         Self {

@@ -112,7 +112,7 @@ impl Shard {
             }
             Command::Connect { agent, link, spec, outbox } => {
                 if self.stopping {
-                    outbox.put(Delivery::Event(LinkEvent::Stopping));
+                    outbox.put(Delivery::Event(LinkEvent::Ended));
                 }
                 self.residents.enter(agent).links.push((link, outbox));
                 self.feed(agent, Input::Connect { link, spec });
@@ -129,7 +129,7 @@ impl Shard {
             Command::AgentRemoved { agent } => self.feed(agent, Input::AgentRemoved),
             Command::Stop => {
                 self.stopping = true;
-                self.residents.all_links().for_each(|outbox| outbox.put(Delivery::Event(LinkEvent::Stopping)));
+                self.residents.all_links().for_each(|outbox| outbox.put(Delivery::Event(LinkEvent::Ended)));
             }
         }
     }
@@ -184,7 +184,7 @@ impl Shard {
         let page = page.unwrap_or_else(|_| {
             // The store cannot be read: end the links, so that the agent comes again.
             if let Some(resident) = self.residents.get_mut(agent) {
-                let end = |(_, outbox): &(_, Arc<Outbox>)| outbox.put(Delivery::Event(LinkEvent::Stopping));
+                let end = |(_, outbox): &(_, Arc<Outbox>)| outbox.put(Delivery::Event(LinkEvent::Ended));
                 resident.links.iter().for_each(end);
             }
             Page::default()
@@ -243,6 +243,7 @@ impl Shard {
             Effect::Release { id } => {
                 if let Some(resident) = self.residents.get_mut(agent) {
                     resident.transients.retain(|message| message.id != id);
+                    resident.links.iter().for_each(|(_, outbox)| outbox.recall(id));
                 }
             }
         }

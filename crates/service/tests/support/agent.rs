@@ -110,6 +110,11 @@ impl Monitoring {
         request.uri().to_string()
     }
 
+    /// The response to the next promise, which has not been waited for.
+    pub async fn promised(&mut self) -> h2::client::PushedResponseFuture {
+        within(self.promise()).await.expect("a push, before the request ends").into_parts().1
+    }
+
     /// The final status. Pushes that come before it are dropped.
     pub async fn finish(mut self) -> StatusCode {
         match self.answer {

@@ -79,8 +79,9 @@ impl Monitor<'_> {
                         return Ok(self.finish());
                     }
                 }
-                LinkEvent::Drained | LinkEvent::Stopping => return Ok(self.finish()),
+                LinkEvent::Drained | LinkEvent::Ended => return Ok(self.finish()),
                 LinkEvent::Gone => return Err(HubError::Gone.into()),
+                LinkEvent::Failed(error) => return Err(error.into()),
             }
         }
     }

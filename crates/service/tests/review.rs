@@ -1,0 +1,70 @@
+//! What slow, vanishing and greedy clients can do to others and to themselves: nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::time::Duration;
+
+use doorbell_service::Service;
+use doorbell_service::config::{Config, Settings};
+use http::{Request, StatusCode};
+use support::agent::settings;
+use support::raw::{frame, frames, header_block, http2_preface};
+use support::{START, TestService, path, within};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const HEADERS: u8 = 1;
+const DATA: u8 = 0;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+/// More messages of 4096 octets than the 65,535 octets that an HTTP/2 client takes without reading.
+const WINDOW_AND_MORE: usize = 20;
+
+async fn shut_window(service: &TestService, to: &support::Subscription) {
+    for _ in 0..WINDOW_AND_MORE {
+        service.send(to, &[], &[7; 4096]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_ttl_0_message_does_not_wait_behind_a_shut_window_ps_8030_5_2_9() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let mut agent = service.agent().await;
+    let mut stream = service.monitored(&mut agent, &to.set, &to).await;
+    shut_window(&service, &to).await;
+    let transient = service.send(&to, &[("ttl", "0")], b"now or never").await;
+    service.clock.advance(Duration::from_secs(31));
+    let later = service.send(&to, &[], b"later").await;
+    loop {
+        let push = stream.push().await;
+        assert_ne!(path(&push.uri), path(&transient));
+        if path(&push.uri) == path(&later) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_message_withdrawn_behind_a_shut_window_is_not_pushed_ps_8030_6_2_6_5_4_2() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let mut agent = service.agent().await;
+    let mut stream = service.monitored(&mut agent, &to.set, &to).await;
+    shut_window(&service, &to).await;
+    let withdrawn = service.send(&to, &[], b"stopped ringing").await;
+    let replaced = service.send(&to, &[("topic", "score")], b"1:0").await;
+    assert_eq!(service.delete(&withdrawn).await, StatusCode::NO_CONTENT);
+    let last = service.send(&to, &[("topic", "score")], b"1:1").await;
+    loop {
+        let push = stream.push().await;
+        assert_ne!(path(&push.uri), path(&withdrawn));
+        assert_ne!(path(&push.uri), path(&replaced));
+        if path(&push.uri) == path(&last) {
+            return;
+        }
+    }
+}
