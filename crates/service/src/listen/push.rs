@@ -56,7 +56,7 @@ impl Pusher {
     }
 
     /// Promises `request` and sends its response; `Ok` when all of it is handed to the transport, which is no proof
-    /// that the client has it.
+    /// that the client has it. Given up, it resets the push.
     pub(crate) async fn push(
         &self,
         request: http::Request<()>,
@@ -66,9 +66,8 @@ impl Pusher {
         let promised = lock(&self.respond).push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
-        send_body(stream, body)
-            .await
-            .map_err(|error| if error.is_reset() { PushError::Refused } else { PushError::Over })
+        // If it is the whole connection that ended, `closed` tells.
+        send_body(stream, body).await.map_err(|_| PushError::Refused)
     }
 
     /// Waits until the client gives the exchange up or its connection ends.
