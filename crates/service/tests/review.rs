@@ -70,6 +70,24 @@ async fn a_message_withdrawn_behind_a_shut_window_is_not_pushed_ps_8030_6_2_6_5_
 }
 
 #[tokio::test]
+async fn a_push_whose_message_expires_behind_a_shut_window_is_given_up_ps_8030_5_2_7() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let mut builder = settings();
+    builder.initial_window_size(0);
+    let mut agent = service.agent_with(builder).await;
+    service.send(&to, &[("ttl", "10")], b"waits for the window").await;
+    let mut stream = agent.monitor(&to.set, &[]).await;
+    let promise = stream.promised().await;
+    service.clock.advance(Duration::from_secs(10));
+    let mut body = within(promise).await.unwrap().into_body();
+    assert!(within(body.data()).await.unwrap().unwrap_err().is_reset());
+    // An empty body needs no window.
+    let next = service.send(&to, &[], b"").await;
+    assert_eq!(path(&stream.push().await.uri), path(&next));
+}
+
+#[tokio::test]
 async fn refusing_a_push_that_waits_for_the_window_leaves_the_stream_open_ps_8030_6_11() {
     let service = TestService::start().await;
     let to = service.subscribe().await;

@@ -111,9 +111,13 @@ impl Monitor<'_> {
             response.headers_mut().insert(http::header::CONTENT_LENGTH, message.body.len().into());
         }
 
+        let clock = &self.doors.clock;
+        let until = message.expires_at.unwrap_or_else(|| clock.now().plus(self.doors.limits.ack_timeout));
         let pushed = tokio::select! {
             pushed = self.pusher.push(request, response, message.body.clone()) => pushed,
             () = self.pusher.closed() => Err(PushError::Over),
+            // The client's window was shut for all of its life (PS-8030-5.2-7).
+            () = clock.sleep_until(until) => Err(PushError::Refused),
         };
         Ok(match pushed {
             Ok(()) => {
