@@ -9,7 +9,7 @@ use doorbell_protocol::{
     receipt::Outcome,
     time::UnixMs,
 };
-use doorbell_store::{Limits, NewMessage, Store, Subscription};
+use doorbell_store::{Limits, NewMessage, Receipt, Store, Subscription};
 use tempfile::TempDir;
 
 /// Two agents; the first has two subscriptions.
@@ -57,6 +57,18 @@ impl Bed {
         self
     }
 
+    /// Makes the two receipt subscriptions as well.
+    pub(crate) async fn furnish_with_receipts(self) -> Self {
+        let bed = self.furnish().await;
+        furnish_with_receipts(&bed.store).await;
+        bed
+    }
+
+    /// The receipts that were not taken: message and outcome, in the order of their numbers.
+    pub(crate) async fn receipts(&self, of: ReceiptSubscriptionId) -> Vec<(i64, Outcome)> {
+        receipts(&self.store, of).await.iter().map(|receipt| (receipt.message.raw(), receipt.outcome)).collect()
+    }
+
     /// The ids of what waits for an agent.
     pub(crate) async fn waiting(&self, agent: AgentId, now: UnixMs) -> Vec<i64> {
         waiting(&self.store, agent, now).await
@@ -74,6 +86,19 @@ pub(crate) async fn furnish(store: &Store) {
     for (id, agent) in [(ALICE_NEWS, ALICE), (ALICE_CHAT, ALICE), (BOB_NEWS, BOB)] {
         store.create_subscription(subscription(id, agent)).await.unwrap();
     }
+}
+
+pub(crate) async fn furnish_with_receipts(store: &Store) {
+    for id in [RECEIPTS, OTHER_RECEIPTS] {
+        store.create_receipt_subscription(id, NOON).await.unwrap();
+    }
+}
+
+pub(crate) async fn receipts(store: &Store, of: ReceiptSubscriptionId) -> Vec<Receipt> {
+    let page = store.receipts(of, None, 1_000).await.unwrap();
+    assert!(!page.more);
+    assert!(page.receipts.windows(2).all(|pair| pair[0].seq < pair[1].seq), "{page:?}");
+    page.receipts
 }
 
 pub(crate) async fn waiting(store: &Store, agent: AgentId, now: UnixMs) -> Vec<i64> {
@@ -108,6 +133,11 @@ pub(crate) fn news(raw: i64) -> NewMessage {
         headers: Vec::new(),
         body: Bytes::from_static(b"."),
     }
+}
+
+/// The message, with the wish for a receipt.
+pub(crate) fn told(message: NewMessage) -> NewMessage {
+    NewMessage { receipt: Some(RECEIPTS), ..message }
 }
 
 /// The same to Alice's chat.

@@ -12,9 +12,15 @@ fn open(limits: Limits) -> Bed {
 mod agents;
 #[path = "cases/expiry.rs"]
 mod expiry;
+#[path = "cases/idle.rs"]
+mod idle;
 #[path = "cases/messages.rs"]
 mod messages;
 #[path = "cases/quota.rs"]
 mod quota;
+#[path = "cases/receipt_subscriptions.rs"]
+mod receipt_subscriptions;
+#[path = "cases/receipts.rs"]
+mod receipts;
 #[path = "cases/topics.rs"]
 mod topics;
