@@ -44,7 +44,7 @@ fn exchange(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
     while !head.ends_with("\r\n\r\n") {
         assert!(reader.read_line(&mut head).unwrap() > 0, "the request broke off");
     }
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap_or("0");
     let mut body = vec![0; length.parse().unwrap()];
     reader.read_exact(&mut body).unwrap();
     let (status, content) = answer.split_once("\n\n").unwrap_or((answer, ""));
@@ -191,6 +191,85 @@ fn json_says_the_same_to_a_script() {
     );
 }
 
+const PROMISE: &str = "202 Accepted\nlocation: /m/1\nttl: 60\nlink: </r/1>;rel=\"urn:ietf:params:push:receipt\"";
+
+/// A stream with the receipt of another message, and that of ours.
+fn receipt(status: u16, outcome: &str) -> String {
+    let event = |message: &str, status: u16, outcome: &str| {
+        let data = format!(r#"{{"message":"{message}","status":{status},"outcome":"{outcome}","at":1800000000000}}"#);
+        format!("event: receipt\ndata: {data}\n\n")
+    };
+    let events = event("/m/0", 410, "unsubscribed") + &event("/m/1", status, outcome);
+    format!("200 OK\ncontent-type: text/event-stream\n\n{events}")
+}
+
+#[test]
+fn a_receipt_is_asked_for_heard_and_its_subscription_deleted_as_8030_5_1_2() {
+    let person = Person::new();
+    let service = Service::answering(&[PROMISE, &receipt(204, "delivered"), "204 No Content"]);
+    let said = person.sends(&service.url, &["ding", "--receipt"]);
+    assert_eq!(said.exit, 0, "{said:?}");
+    assert!(said.out.contains("\nmessage  http://127.0.0.1:") && said.out.contains("/m/1\n"), "{said:?}");
+    assert!(said.out.ends_with("\nreceipt  delivered to the user agent\n"), "{said:?}");
+    assert!(said.err.contains("waiting up to 75 s for the receipt"), "{said:?}");
+    let heads: Vec<_> = service.received().into_iter().map(|(head, _)| head).collect();
+    assert!(heads[0].contains("\r\nprefer: respond-async\r\n"), "{heads:?}");
+    assert!(heads[1].starts_with("GET /r/1 ") && heads[1].contains("\r\naccept: text/event-stream\r\n"), "{heads:?}");
+    assert!(heads[2].starts_with("DELETE /r/1 "), "{heads:?}");
+}
+
+#[test]
+fn a_receipt_that_is_bad_news_has_its_own_words_and_exit_status_as_8030_5_1_2() {
+    let person = Person::new();
+    for (outcome, ttl, words) in [
+        ("expired", "60", "expired: nobody came within the TTL"),
+        ("undecryptable", "60", "the user agent could not decrypt it"),
+        ("unsubscribed", "60", "the subscription was removed"),
+        ("dropped", "0", "dropped: TTL 0, and nobody was listening"),
+        ("dropped", "60", "dropped: the push service gave it up"),
+    ] {
+        let service = Service::answering(&[PROMISE, &receipt(410, outcome), "204 No Content"]);
+        let said = person.sends(&service.url, &["ding", "--receipt", "--ttl", ttl]);
+        assert_eq!(said.exit, 6, "{said:?}");
+        assert!(said.out.ends_with(&format!("\nreceipt  {words}\n")), "{said:?}");
+    }
+}
+
+#[test]
+fn a_receipt_that_does_not_come_is_told_apart_from_bad_news_as_8030_5_1_2() {
+    let person = Person::new();
+    let quiet = "200 OK\ncontent-type: text/event-stream\n\n: nothing yet\n\n";
+    for (answers, words) in [
+        (&["201 Created\nlocation: /m/1"][..], "this push service gives no receipts"),
+        (&[PROMISE, quiet], "none within 1 s; the message may still arrive"),
+        (&[PROMISE, "404 Not Found"], "the receipt subscription is gone"),
+        (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not give receipts as text/event-stream"),
+    ] {
+        let service = Service::answering(answers);
+        let said = person.sends(&service.url, &["ding", "--receipt", "--receipt-timeout", "1s"]);
+        assert_eq!(said.exit, 7, "{said:?}");
+        assert!(said.out.contains("/m/1\n") && said.out.contains(words), "{said:?}");
+    }
+    let refused = person.sends(&Service::answering(&["410 Gone"]).url, &["ding", "--receipt"]);
+    assert_eq!(refused.exit, 3, "there is nothing to wait for: {refused:?}");
+}
+
+#[test]
+fn json_tells_the_receipt_too() {
+    let person = Person::new();
+    let service = Service::answering(&[PROMISE, &receipt(410, "expired"), "204 No Content", "201 Created"]);
+    let said = person.sends(&service.url, &["ding", "--receipt", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.exit, json["outcome"].as_str(), json["status"].as_u64()), (6, Some("accepted"), Some(202)));
+    assert!(json["messageUrl"].as_str().unwrap().ends_with("/m/1"), "{json}");
+    let receipt = &json["receipt"];
+    assert_eq!((receipt["outcome"].as_str(), receipt["status"].as_u64()), (Some("expired"), Some(410)));
+    assert_eq!(receipt["at"].as_u64(), Some(1_800_000_000_000));
+    let said = person.sends(&service.url, &["ding", "--receipt", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((said.exit, json["receipt"]["outcome"].as_str()), (7, Some("unsupported")));
+}
+
 #[test]
 fn text_and_subscription_come_from_files_and_standard_input() {
     let person = Person::new();
@@ -226,6 +305,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
         (&[&good, "ding", "--ttl", "soon"], "not a time"),
         (&[&good, "ding", "--subject", "me"], "not a mailto: or https: URI"),
         (&[&good], "required"),
+        (&[&good, "ding", "--receipt-timeout", "1s"], "--receipt"),
         (&["-", "-"], "cannot both come from standard input"),
     ] {
         let result = person.runs(&[&["send"], words].concat());
