@@ -193,3 +193,44 @@ impl Hub {
         &self.shards[place]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::time::UnixMs;
+
+    use super::*;
+    use crate::config::{Config, Settings};
+
+    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+
+    fn limits() -> Limits {
+        let state_dir = Some("not used".into());
+        Config::from_settings(Settings { state_dir, ..Settings::default() }).unwrap().limits
+    }
+
+    fn hub() -> (Arc<Hub>, Store) {
+        let store = Store::open_memory(doorbell_store::Limits::default()).unwrap();
+        (Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1), store)
+    }
+
+    /// A link without the look into the store that a door's has to pass.
+    fn link(hub: &Arc<Hub>, agent: AgentId, mode: Mode) -> Link {
+        let spec = LinkSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameLink };
+        let id = LinkId(hub.next_link.fetch_add(1, Ordering::Relaxed));
+        let outbox = Arc::new(Outbox::default());
+        hub.tell(agent, Command::Connect { agent, link: id, spec, outbox: outbox.clone() });
+        Link::new(hub.clone(), agent, id, outbox)
+    }
+
+    #[tokio::test]
+    async fn a_store_that_cannot_be_read_is_never_taken_for_an_empty_one_ps_8030_6_7() {
+        let (hub, store) = hub();
+        store.close().await.unwrap();
+        let agent = AgentId::from_raw(1);
+        let mut first = link(&hub, agent, Mode::Hold);
+        assert!(matches!(first.next().await, LinkEvent::Failed(HubError::Unavailable)));
+        // The first one is still there: its client takes its time.
+        let mut second = link(&hub, agent, Mode::Drain);
+        assert!(matches!(second.next().await, LinkEvent::Failed(HubError::Unavailable)));
+    }
+}

@@ -181,12 +181,8 @@ impl Shard {
     }
 
     fn on_loaded(&mut self, Loaded { agent, page }: Loaded) {
-        let page = page.unwrap_or_else(|_| {
-            // The store cannot be read: end the links, so that the agent comes again.
-            if let Some(resident) = self.residents.get_mut(agent) {
-                let end = |(_, outbox): &(_, Arc<Outbox>)| outbox.put(Delivery::Event(LinkEvent::Ended));
-                resident.links.iter().for_each(end);
-            }
+        let page = page.unwrap_or_else(|error| {
+            self.fail_links(agent, error.into());
             Page::default()
         });
         let entry = |p: doorbell_store::Pending| Entry {
@@ -196,6 +192,16 @@ impl Shard {
             expires_at: p.expires_at,
         };
         self.feed(agent, Input::Loaded { entries: page.entries.into_iter().map(entry).collect(), more: page.more });
+    }
+
+    /// The store cannot be read: nothing may pass for all that there is, so the links end and the agent comes again.
+    fn fail_links(&mut self, agent: AgentId, error: HubError) {
+        let resident = self.residents.get_mut(agent);
+        let links = resident.map(|resident| std::mem::take(&mut resident.links)).unwrap_or_default();
+        for (link, outbox) in links {
+            outbox.put(Delivery::Event(LinkEvent::Failed(error)));
+            self.feed(agent, Input::Disconnect { link });
+        }
     }
 
     fn on_alarm(&mut self) {
