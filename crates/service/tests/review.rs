@@ -100,3 +100,22 @@ async fn refusing_a_push_that_waits_for_the_window_leaves_the_stream_open_ps_803
     let next = service.send(&to, &[], b"").await;
     assert_eq!(path(&stream.push().await.uri), path(&next));
 }
+
+#[tokio::test]
+async fn wait_0_that_is_cut_short_by_a_stop_is_not_answered_as_complete_ps_8030_6_6() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    for _ in 0..2 {
+        service.send(&to, &[], b"x").await;
+    }
+    let mut builder = settings();
+    // One push at a time: the second waits for the acknowledgement of the first, which does not come.
+    builder.max_concurrent_streams(1);
+    let mut agent = service.agent_with(builder).await;
+    let mut stream = agent.monitor(&to.set, &[("prefer", "wait=0")]).await;
+    stream.push().await;
+    let stopped = tokio::spawn(service.service.take().unwrap().stop());
+    assert_eq!(stream.finish().await, StatusCode::SERVICE_UNAVAILABLE);
+    drop(agent);
+    within(stopped).await.unwrap().unwrap();
+}

@@ -82,7 +82,7 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
             (StatusCode::TOO_MANY_REQUESTS, errno::UNAVAILABLE, text, Some(2))
         }
         HubError::Unavailable => {
-            let text = "The store is not available; the message may or may not have been kept.";
+            let text = "The service cannot do this now; a message may or may not have been kept.";
             (StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE, text, Some(10))
         }
     };

@@ -57,8 +57,8 @@ pub(crate) enum HubError {
     /// Too much is under way.
     #[error("the service has too much to do")]
     Overloaded,
-    /// The store failed, and perhaps kept the message all the same.
-    #[error("the store is not available")]
+    /// The store failed, and perhaps kept the message all the same; or the service stops.
+    #[error("the service is not available")]
     Unavailable,
 }
 

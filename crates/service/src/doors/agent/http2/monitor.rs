@@ -51,7 +51,7 @@ impl Doors {
         let link = self.hub.connect(agent, spec).await?;
         let push_links = HashMap::new();
         let monitor = Monitor { doors: self, pusher, link, agent, scheme, authority, push_links, pushed: 0 };
-        monitor.run(wait_secs.filter(|&secs| secs > 0)).await
+        monitor.run(wait_secs).await
     }
 }
 
@@ -59,7 +59,7 @@ impl Monitor<'_> {
     /// Pushes until the agent leaves, everything is drained, the wait is over or the resource is gone.
     async fn run(mut self, wait_secs: Option<u32>) -> Result<Response, Refusal> {
         let clock = self.doors.clock.clone();
-        let until = wait_secs.map(|secs| clock.now().plus(Duration::from_secs(secs.into())));
+        let until = wait_secs.filter(|&secs| secs > 0).map(|secs| clock.now().plus(Duration::from_secs(secs.into())));
         let waited = async {
             match until {
                 Some(moment) => clock.sleep_until(moment).await,
@@ -79,6 +79,8 @@ impl Monitor<'_> {
                         return Ok(self.finish());
                     }
                 }
+                // With wait=0 the agent takes the answer to mean that there is no more.
+                LinkEvent::Ended if wait_secs == Some(0) => return Err(HubError::Unavailable.into()),
                 LinkEvent::Drained | LinkEvent::Ended => return Ok(self.finish()),
                 LinkEvent::Gone => return Err(HubError::Gone.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
