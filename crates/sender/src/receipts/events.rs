@@ -100,6 +100,7 @@ impl Parser {
 
     fn field(&mut self, name: &str, value: &str) {
         match name {
+            "event" if self.data.len() + value.len() > EVENT_MAX => self.event_is_too_long = true,
             "event" => value.clone_into(&mut self.kind),
             "data" if self.kind.len() + self.data.len() + value.len() >= EVENT_MAX => self.event_is_too_long = true,
             "data" => {
@@ -212,6 +213,8 @@ mod tests {
         assert_eq!(read(format!("{longest}\n{last}").as_bytes()).len(), 2);
         assert_eq!(read(format!("{}\n{last}", line(LINE_MAX - 4)).as_bytes()), [event(None, "", "last")]);
         assert_eq!(read(format!("{}\n{last}", longest.repeat(5)).as_bytes()), [event(None, "", "last")]);
+        let kind = format!("event:{}\n", "x".repeat(LINE_MAX - 6));
+        assert_eq!(read(format!("{}{kind}\n{last}", longest.repeat(4)).as_bytes()), [event(None, "", "last")]);
         assert_eq!(read(format!(":{}\n{last}", "x".repeat(LINE_MAX)).as_bytes()), [event(None, "", "last")]);
         let mut parser = Parser::new();
         parser.feed(&vec![b'x'; 10 * LINE_MAX], &mut VecDeque::new());
@@ -247,7 +250,7 @@ mod tests {
         fn no_stream_makes_it_panic_or_grow(stream: Vec<u8>) {
             let mut parser = Parser::new();
             parser.feed(&stream, &mut VecDeque::new());
-            prop_assert!(parser.line.len() <= LINE_MAX && parser.data.len() <= EVENT_MAX);
+            prop_assert!(parser.line.len() <= LINE_MAX && parser.kind.len() + parser.data.len() <= EVENT_MAX);
         }
     }
 }
