@@ -119,3 +119,20 @@ async fn wait_0_that_is_cut_short_by_a_stop_is_not_answered_as_complete_ps_8030_
     drop(agent);
     within(stopped).await.unwrap().unwrap();
 }
+
+#[tokio::test]
+async fn the_oldest_of_too_many_streams_of_one_agent_ends() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let mut agents = [service.agent().await, service.agent().await];
+    let oldest = service.monitored(&mut agents[0], &to.set, &to).await;
+    let mut others = Vec::new();
+    for n in 0..100 {
+        others.push(agents[n % 2].monitor(&to.set, &[]).await);
+    }
+    assert_eq!(oldest.finish().await, StatusCode::OK);
+    let message = service.send(&to, &[], b"x").await;
+    let pushes = others.iter_mut().map(|stream| Box::pin(stream.push()));
+    let (push, _, _) = within(futures_util::future::select_all(pushes)).await;
+    assert_eq!(path(&push.uri), path(&message));
+}

@@ -20,6 +20,9 @@ use crate::clock::Clock;
 /// Messages in one page of a mailbox that is being loaded.
 const PAGE_MAX: u32 = 1000;
 
+/// Links of one agent: every event looks at each of them. As many as one HTTP/2 connection holds.
+const LINKS_MAX: usize = 100;
+
 /// What the hub and its links tell a shard.
 pub(super) enum Command {
     Submit { submission: Submission, reply: oneshot::Sender<Result<MessageId, HubError>>, permit: OwnedSemaphorePermit },
@@ -114,6 +117,7 @@ impl Shard {
                 if self.stopping {
                     outbox.put(Delivery::Event(LinkEvent::Ended));
                 }
+                self.end_oldest_link(agent);
                 self.residents.enter(agent).links.push((link, outbox));
                 self.feed(agent, Input::Connect { link, spec });
             }
@@ -131,6 +135,17 @@ impl Shard {
                 self.stopping = true;
                 self.residents.all_links().for_each(|outbox| outbox.put(Delivery::Event(LinkEvent::Ended)));
             }
+        }
+    }
+
+    /// Makes room for one link more. Those of an agent that lost its network stay open for a while, so it is the oldest
+    /// that has to go, and not the new one.
+    fn end_oldest_link(&mut self, agent: AgentId) {
+        let links = self.residents.get_mut(agent).map(|resident| &mut resident.links);
+        if let Some(links) = links.filter(|links| links.len() >= LINKS_MAX) {
+            let (link, outbox) = links.remove(0);
+            outbox.put(Delivery::Event(LinkEvent::Ended));
+            self.feed(agent, Input::Disconnect { link });
         }
     }
 
