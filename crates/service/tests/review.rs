@@ -136,3 +136,18 @@ async fn the_oldest_of_too_many_streams_of_one_agent_ends() {
     let (push, _, _) = within(futures_util::future::select_all(pushes)).await;
     assert_eq!(path(&push.uri), path(&message));
 }
+
+#[tokio::test]
+async fn a_removal_reaches_the_open_streams_although_whoever_asked_for_it_is_gone_ps_8030_7_3_1_2() {
+    let service = TestService::start().await;
+    for _ in 0..20 {
+        let to = service.subscribe().await;
+        let mut agent = service.agent().await;
+        let stream = service.monitored(&mut agent, &to.set, &to).await;
+        let mut remover = TcpStream::connect(service.address).await.unwrap();
+        let delete = format!("DELETE {} HTTP/1.1\r\nHost: x\r\n\r\n", path(&to.set));
+        remover.write_all(delete.as_bytes()).await.unwrap();
+        drop(remover);
+        assert_eq!(stream.finish().await, StatusCode::NOT_FOUND);
+    }
+}

@@ -158,19 +158,25 @@ impl Hub {
     }
 
     /// Removes a subscription or a whole agent, with what was stored for it.
-    pub(crate) async fn remove(&self, agent: AgentId, what: Scope) -> Result<(), HubError> {
+    pub(crate) async fn remove(self: &Arc<Self>, agent: AgentId, what: Scope) -> Result<(), HubError> {
+        let now = self.clock.now();
         let (removal, command) = match what {
-            Scope::Agent => (self.store.delete_agent(agent, self.clock.now()), Command::AgentRemoved { agent }),
+            Scope::Agent => (self.store.delete_agent(agent, now), Command::AgentRemoved { agent }),
             Scope::Subscription(subscription) => {
                 let command = Command::Unsubscribed { agent, subscription };
-                (self.store.delete_subscription(agent, subscription, self.clock.now()), command)
+                (self.store.delete_subscription(agent, subscription, now), command)
             }
         };
-        if !removal.await?.existed {
-            return Err(HubError::Gone);
-        }
-        self.tell(agent, command);
-        Ok(())
+        let hub = self.clone();
+        // A task of its own: whoever asks may go away meanwhile, and the links have to hear of it all the same.
+        let removed = tokio::spawn(async move {
+            if !removal.await?.existed {
+                return Err(HubError::Gone);
+            }
+            hub.tell(agent, command);
+            Ok(())
+        });
+        removed.await.unwrap_or(Err(HubError::Unavailable))
     }
 
     /// Ends every link, now and from now on: the service drains.
