@@ -29,7 +29,7 @@ pub struct Limits {
     pub window: u16,
     /// An unacknowledged push is offered again after this.
     pub ack_timeout: Duration,
-    /// Submissions in one shard that wait for the store; more get 429.
+    /// Submissions in one shard that wait for the store; more get 429. As many acknowledgements may wait beside them.
     pub submissions_max: usize,
     /// Stopping takes no longer than this.
     pub drain_timeout: Duration,

@@ -41,8 +41,11 @@ pub(crate) struct Hub {
 /// The way to one shard.
 struct ShardHandle {
     commands: mpsc::UnboundedSender<Command>,
-    /// Bounds what application servers have under way here. What agents have under way is bounded by their streams.
+    /// Bounds what application servers have under way here.
     submissions: Arc<Semaphore>,
+    /// The same for acknowledgements, apart from the submissions, which they make room for. An agent's streams do not
+    /// bound them: it can reset each as soon as it has asked.
+    settlements: Arc<Semaphore>,
 }
 
 /// Why the hub did not do what it was asked.
@@ -84,7 +87,8 @@ impl Hub {
         let start_shard = |_| {
             let (commands, inbox) = mpsc::unbounded_channel();
             tokio::spawn(Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), rules).run());
-            ShardHandle { commands, submissions: Arc::new(Semaphore::new(limits.submissions_max)) }
+            let places = || Arc::new(Semaphore::new(limits.submissions_max));
+            ShardHandle { commands, submissions: places(), settlements: places() }
         };
         let shards = (0..shards.max(1)).map(start_shard).collect();
         Arc::new(Self { shards, store, mint, clock, next_link: AtomicU64::new(0) })
@@ -146,8 +150,10 @@ impl Hub {
 
     /// Removes a message for good; whether it was there.
     pub(crate) async fn settle(&self, agent: AgentId, id: MessageId) -> Result<bool, HubError> {
+        let settlements = self.shard(agent).settlements.clone();
+        let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.tell(agent, Command::Settle { agent, id, reply });
+        self.tell(agent, Command::Settle { agent, id, reply, permit });
         answer.await.unwrap_or(Err(HubError::Unavailable))
     }
 
@@ -203,6 +209,7 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use doorbell_protocol::time::UnixMs;
+    use futures_util::FutureExt;
 
     use super::*;
     use crate::config::{Config, Settings};
@@ -238,5 +245,22 @@ mod tests {
         // The first one is still there: its client takes its time.
         let mut second = link(&hub, agent, Mode::Drain);
         assert!(matches!(second.next().await, LinkEvent::Failed(HubError::Unavailable)));
+    }
+
+    #[tokio::test]
+    async fn acknowledgements_under_way_are_bounded() {
+        let (hub, _store) = hub();
+        let max = limits().submissions_max;
+        let settle = |n| Box::pin(hub.settle(AgentId::from_raw(1), MessageId::from_raw(n)));
+        // The shard does not run before this test waits for something.
+        let mut under_way: Vec<_> = (0..max as i64).map(settle).collect();
+        for one in &mut under_way {
+            assert!(one.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(settle(-1).await, Err(HubError::Overloaded));
+        for one in under_way {
+            assert_eq!(one.await, Ok(false));
+        }
+        assert_eq!(settle(-1).await, Ok(false));
     }
 }

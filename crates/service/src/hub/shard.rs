@@ -25,14 +25,44 @@ const LINKS_MAX: usize = 100;
 
 /// What the hub and its links tell a shard.
 pub(super) enum Command {
-    Submit { submission: Submission, reply: oneshot::Sender<Result<MessageId, HubError>>, permit: OwnedSemaphorePermit },
-    Settle { agent: AgentId, id: MessageId, reply: oneshot::Sender<Result<bool, HubError>> },
-    Connect { agent: AgentId, link: LinkId, spec: LinkSpec, outbox: Arc<Outbox> },
-    Disconnect { agent: AgentId, link: LinkId },
-    Declined { agent: AgentId, link: LinkId, id: MessageId },
-    Gone { agent: AgentId, link: LinkId, id: MessageId },
-    Unsubscribed { agent: AgentId, subscription: SubscriptionId },
-    AgentRemoved { agent: AgentId },
+    Submit {
+        submission: Submission,
+        reply: oneshot::Sender<Result<MessageId, HubError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Settle {
+        agent: AgentId,
+        id: MessageId,
+        reply: oneshot::Sender<Result<bool, HubError>>,
+        permit: OwnedSemaphorePermit,
+    },
+    Connect {
+        agent: AgentId,
+        link: LinkId,
+        spec: LinkSpec,
+        outbox: Arc<Outbox>,
+    },
+    Disconnect {
+        agent: AgentId,
+        link: LinkId,
+    },
+    Declined {
+        agent: AgentId,
+        link: LinkId,
+        id: MessageId,
+    },
+    Gone {
+        agent: AgentId,
+        link: LinkId,
+        id: MessageId,
+    },
+    Unsubscribed {
+        agent: AgentId,
+        subscription: SubscriptionId,
+    },
+    AgentRemoved {
+        agent: AgentId,
+    },
     Stop,
 }
 
@@ -109,8 +139,8 @@ impl Shard {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Submit { submission, reply, permit } => self.submit(submission, reply, permit),
-            Command::Settle { agent, id, reply } => {
-                let ticket = Some(self.tickets.issue(Waiting::Settle(reply)));
+            Command::Settle { agent, id, reply, permit } => {
+                let ticket = Some(self.tickets.issue(Waiting::Settle { reply, permit }));
                 self.feed(agent, Input::Ack { ticket, id });
             }
             Command::Connect { agent, link, spec, outbox } => {

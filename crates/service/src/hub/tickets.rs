@@ -15,7 +15,7 @@ pub(super) enum Waiting {
     /// An application server waits for its message to be accepted.
     Submit(Box<Submitting>),
     /// Somebody waits for a message to be settled.
-    Settle(oneshot::Sender<Result<bool, HubError>>),
+    Settle { reply: oneshot::Sender<Result<bool, HubError>>, permit: OwnedSemaphorePermit },
 }
 
 /// A message between the door and the store.
@@ -49,7 +49,7 @@ impl Tickets {
     pub(super) fn submitting(&mut self, ticket: Ticket) -> Option<&mut Submitting> {
         match self.waiting.get_mut(&ticket)? {
             Waiting::Submit(submitting) => Some(submitting),
-            Waiting::Settle(_) => None,
+            Waiting::Settle { .. } => None,
         }
     }
 
@@ -64,8 +64,9 @@ impl Tickets {
 
     /// Answers whoever settled a message.
     pub(super) fn answer_settle(&mut self, ticket: Ticket, outcome: Result<bool, HubError>) {
-        if let Some(Waiting::Settle(reply)) = self.waiting.remove(&ticket) {
+        if let Some(Waiting::Settle { reply, permit }) = self.waiting.remove(&ticket) {
             let _ = reply.send(outcome);
+            drop(permit);
         }
     }
 }
