@@ -151,3 +151,14 @@ async fn a_removal_reaches_the_open_streams_although_whoever_asked_for_it_is_gon
         assert_eq!(stream.finish().await, StatusCode::NOT_FOUND);
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_is_given_up() {
+    let service = TestService::with(Settings { idle_timeout_secs: Some(1), ..Settings::default() }).await;
+    let mut builder = settings();
+    builder.initial_window_size(0);
+    let mut agent = service.agent_with(builder).await;
+    let greeting = agent.send(Request::get(service.origin() + "/").body(()).unwrap()).await;
+    let mut body = within(greeting).await.unwrap().into_body();
+    assert!(within(body.data()).await.unwrap().is_err());
+}

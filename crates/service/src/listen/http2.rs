@@ -89,9 +89,11 @@ async fn exchange(request: http::Request<RecvStream>, respond: SendResponse<Byte
     context.doors.add_date(&mut head.headers);
     let response = http::Response::from_parts(head, ());
     // Failing here means that the client has gone: nobody is left to tell.
-    if let Ok(stream) = exchange.respond(response, body.is_empty())
-        && let Err(error) = send_body(stream, body).await
-    {
-        debug!(%error, "the client did not take the answer");
+    let Ok(stream) = exchange.respond(response, body.is_empty()) else { return };
+    // A connection with an open stream is not idle, so a client that never opens its window would keep it for ever.
+    match timeout(context.limits.idle_timeout, send_body(stream, body)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "the client did not take the answer"),
+        Err(_) => debug!("the client did not take the answer in time"),
     }
 }
