@@ -162,3 +162,21 @@ async fn an_answer_that_nobody_takes_is_given_up() {
     let mut body = within(greeting).await.unwrap().into_body();
     assert!(within(body.data()).await.unwrap().is_err());
 }
+
+#[tokio::test]
+async fn an_answer_to_head_has_no_body() {
+    let service = TestService::start().await;
+    let block = header_block(&[(":method", "HEAD"), (":scheme", "http"), (":authority", "x"), (":path", "/subscribe")]);
+    let mut stream = TcpStream::connect(service.address).await.unwrap();
+    stream.write_all(&[http2_preface(), frame(HEADERS, END_STREAM | END_HEADERS, 1, &block)].concat()).await.unwrap();
+    let mut seen = Vec::new();
+    within(async {
+        while !frames(&seen).iter().any(|(_, flags, id, _)| *id == 1 && flags & END_STREAM != 0) {
+            let mut chunk = [0; 1024];
+            let read = stream.read(&mut chunk).await.unwrap();
+            seen.extend_from_slice(&chunk[..read]);
+        }
+    })
+    .await;
+    assert!(!frames(&seen).iter().any(|(kind, _, _, payload)| *kind == DATA && !payload.is_empty()));
+}

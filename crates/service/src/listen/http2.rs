@@ -81,8 +81,11 @@ where
 async fn exchange(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, peer: Arc<Peer>, context: Context) {
     let exchange = Exchange::new(respond, peer);
     let pusher = exchange.pusher();
+    let for_head = request.method() == http::Method::HEAD;
     let answer = context.doors.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
     let (mut head, body) = answer.into_parts();
+    // An answer to HEAD has no content (RFC 9110 s9.3.2); hyper sees to that in HTTP/1.1.
+    let body = if for_head { Bytes::new() } else { body };
     if !body.is_empty() {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
