@@ -104,8 +104,12 @@ impl Service {
         make_private_dir(&config.state_dir)
             .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
         let mut ring = KeyRing::load_or_create(&path, clock.now())?;
+        let shown = path.display().to_string();
+        if !ring.has_room() {
+            return Err(KeyRingError::Count { path: shown }.into());
+        }
         ring.rotate(clock.now());
-        ring.save(&path).map_err(|source| KeyRingError::Io { path: path.display().to_string(), source })?;
+        ring.save(&path).map_err(|source| KeyRingError::Io { path: shown, source })?;
         Ok(())
     }
 

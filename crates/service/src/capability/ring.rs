@@ -39,7 +39,7 @@ pub enum KeyRingError {
         /// Counted from 1.
         line: usize,
     },
-    /// No key, or too many.
+    /// No key, or too many, with the one that rotation would add.
     #[error("{path} must hold 1 to {KEYS_MAX} keys; remove the oldest lines to retire the URLs that they sealed")]
     Count {
         /// The file.
@@ -53,6 +53,11 @@ impl KeyRing {
         let mut ring = Self(Vec::new());
         ring.rotate(now);
         ring
+    }
+
+    /// Whether it can take one key more.
+    pub fn has_room(&self) -> bool {
+        self.0.len() < KEYS_MAX
     }
 
     /// Adds a new key that seals what comes into being from `now` on.
