@@ -6,6 +6,9 @@ use http::StatusCode;
 
 use super::{ConfigError, Settings};
 
+/// More connections than any machine holds.
+const CONNECTIONS_MAX: usize = 1 << 24;
+
 /// How much of everything the service takes on.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -55,6 +58,10 @@ impl Limits {
         if ttl_max_secs > 1 << 31 {
             return unfit("ttl_max_secs must be at most 2147483648 (RFC 8030 s5.2)");
         }
+        let connections_max = s.connections_max.unwrap_or(16_384);
+        if !(1..=CONNECTIONS_MAX).contains(&connections_max) {
+            return unfit("connections_max must be between 1 and 16777216");
+        }
         let ack_timeout = Duration::from_secs(s.ack_timeout_secs.unwrap_or(30));
         if ack_timeout.is_zero() {
             return unfit("ack_timeout_secs must be at least 1: agents need time to acknowledge");
@@ -65,7 +72,7 @@ impl Limits {
             messages_per_agent_max: s.messages_per_agent_max.unwrap_or(10_000),
             bytes_per_agent_max: s.bytes_per_agent_max.unwrap_or(16 << 20),
             subscriptions_per_agent_max: s.subscriptions_per_agent_max.unwrap_or(1000),
-            connections_max: s.connections_max.unwrap_or(16_384).max(1),
+            connections_max,
             idle_timeout: Duration::from_secs(s.idle_timeout_secs.unwrap_or(120).max(1)),
             request_timeout: Duration::from_secs(10),
             window: 100,
@@ -75,5 +82,18 @@ impl Limits {
             sweep_interval: Duration::from_secs(60),
             gone_status,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bound_that_cannot_be_kept_is_an_error_and_not_a_panic_later() {
+        for connections_max in [0, usize::MAX] {
+            let settings = Settings { connections_max: Some(connections_max), ..Settings::default() };
+            assert!(Limits::from_settings(&settings).is_err(), "{connections_max}");
+        }
     }
 }
