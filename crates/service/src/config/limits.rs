@@ -24,9 +24,11 @@ pub struct Limits {
     pub subscriptions_per_agent_max: u32,
     /// Open connections: each costs memory before it has said anything.
     pub connections_max: usize,
-    /// A connection without a request in progress is closed after this.
+    /// An HTTP/2 connection without a request in progress is closed after this, and an answer over HTTP/2 must be taken
+    /// within it.
     pub idle_timeout: Duration,
-    /// TLS handshake, request head and request body must each be complete within this: slow senders hold resources.
+    /// TLS handshake, HTTP/1.1 request head (with the silence before it) and request body must each be complete within
+    /// this: slow senders hold resources.
     pub request_timeout: Duration,
     /// Unacknowledged pushes on one delivery stream; less where the peer allows less.
     pub window: u16,

@@ -81,7 +81,7 @@ settings! {
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", value_name = "N")]
     connections_max: usize,
 
-    /// A connection on which nothing is asked is closed after this time [default: 120]
+    /// An HTTP/2 connection on which nothing is asked is closed after this time; one of HTTP/1.1 after 10 s [default: 120]
     #[arg(long, env = "DOORBELL_IDLE_TIMEOUT_SECS", value_name = "SECS")]
     idle_timeout_secs: u64,
 
