@@ -25,7 +25,8 @@ struct Monitor<'a> {
     agent: AgentId,
     scheme: Scheme,
     authority: Authority,
-    /// The Link field that names each subscription's push resource; as many as the agent has subscriptions.
+    /// The Link field that names each subscription's push resource. Begun anew at as many as an agent may have: the
+    /// subscriptions of one that keeps making and removing them have no end.
     push_links: HashMap<SubscriptionId, HeaderValue>,
     pushed: u64,
 }
@@ -142,6 +143,9 @@ impl Monitor<'_> {
         let Some(restricted_to) = self.doors.hub.restriction(subscription).await? else { return Ok(None) };
         let push = Resource::Push { agent: self.agent, subscription, restricted_to };
         let field = LinkField::new(self.doors.uri(push), REL_PUSH).to_value();
+        if self.push_links.len() >= self.doors.limits.subscriptions_per_agent_max as usize {
+            self.push_links = HashMap::new();
+        }
         if let Some(field) = &field {
             self.push_links.insert(subscription, field.clone());
         }
