@@ -1,6 +1,7 @@
 //! Crashes: a child process is killed in the middle of its work, and what it had acknowledged must be there.
 
 mod child;
+mod receipts;
 
 use std::{
     collections::HashMap,
@@ -51,7 +52,7 @@ fn moment_of(round: usize) -> usize {
 }
 
 #[tokio::test]
-async fn what_was_acknowledged_before_a_kill_is_there_afterwards_ps_8030_5_2_and_5_4_8() {
+async fn what_was_acknowledged_before_a_kill_is_there_afterwards_ps_8030_5_2_and_5_4_8_and_6_2_6_and_6_3_6() {
     let dir = tempfile::tempdir().unwrap();
     let mut acknowledged = Vec::new();
     for round in 0..ROUNDS {
@@ -74,8 +75,8 @@ async fn losses(dir: &Path, acknowledged: &[Report]) -> Vec<String> {
     for report in acknowledged {
         match *report {
             Report::Kept { id } if !is_there(&store, id).await => losses.push(format!("{id:?} was kept and is lost")),
-            Report::Erased { id } if is_there(&store, id).await => {
-                losses.push(format!("{id:?} was erased and is back"))
+            Report::Ended { id, outcome } if is_there(&store, id).await => {
+                losses.push(format!("{id:?} was {} and is back", outcome.as_str()));
             }
             Report::OnTopic { id, subscription } => {
                 let last = last_of_topic.entry(subscription).or_insert(id);
@@ -91,6 +92,7 @@ async fn losses(dir: &Path, acknowledged: &[Report]) -> Vec<String> {
             losses.push(format!("{last:?} was the last of its topic, and there is {survivors:?}"));
         }
     }
+    receipts::check(&store, acknowledged, &mut losses).await;
     store.close().await.unwrap();
     losses
 }
@@ -118,7 +120,10 @@ async fn the_test_above_notices_an_engine_that_acknowledges_too_early() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = spawn("crash::child::child_with_a_hasty_engine", dir.path());
     let acknowledged = reports(&mut child, 1_000);
-    assert!(!losses(dir.path(), &acknowledged).await.is_empty());
+    let losses = losses(dir.path(), &acknowledged).await;
+    for kind in ["was kept and is lost", "was the last of its topic", "the receipt of"] {
+        assert!(losses.iter().any(|loss| loss.contains(kind)), "{kind}: {losses:#?}");
+    }
 }
 
 #[test]

@@ -3,17 +3,25 @@
 use bytes::Bytes;
 use doorbell_protocol::{
     headers::urgency::Urgency,
-    id::{AgentId, SubscriptionId},
+    id::{AgentId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
     time::UnixMs,
 };
-use doorbell_store::{Engine, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, Write};
+use doorbell_store::{Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, Write};
 use proptest::prelude::*;
 
-use crate::bed::{DELIVERED, NOON, id, minutes, topic};
+use crate::bed::{NOON, id, minutes, topic};
 
 /// Small enough for every bound to be met often.
 fn limits() -> Limits {
-    Limits { messages_per_agent_max: 4, bytes_per_agent_max: 30, subscriptions_per_agent_max: 2, ..Limits::default() }
+    Limits {
+        messages_per_agent_max: 4,
+        bytes_per_agent_max: 30,
+        subscriptions_per_agent_max: 2,
+        receipts_per_subscription_max: 3,
+        seen_precision_ms: 5 * 60_000,
+        ..Limits::default()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -33,40 +41,82 @@ fn subscriptions() -> impl Strategy<Value = (AgentId, SubscriptionId)> {
     prop_oneof![1 => strangers, 3 => of_its_agent].prop_map(|(agent, n)| (agent, SubscriptionId::from_raw(10 + n)))
 }
 
+fn receipt_subscriptions() -> impl Strategy<Value = ReceiptSubscriptionId> {
+    (21i64..=23).prop_map(ReceiptSubscriptionId::from_raw)
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    (0usize..5).prop_map(|place| Outcome::ALL[place])
+}
+
 fn moments() -> impl Strategy<Value = UnixMs> {
     (0i64..60).prop_map(minutes)
 }
 
 fn messages() -> impl Strategy<Value = NewMessage> {
     let topics = prop_oneof![Just(None), Just(topic("a")), Just(topic("b"))];
-    let parts = (subscriptions(), 100i64..140, moments(), moments(), topics, 0usize..4, 0usize..12, 0usize..4);
-    parts.prop_map(|((agent, subscription), raw, now, expires_at, topic, urgency, body, headers)| NewMessage {
-        id: id(raw),
-        agent,
-        subscription,
-        now,
-        expires_at,
-        topic,
-        urgency: Urgency::ALL[urgency],
-        receipt: None,
-        headers: vec![1; headers],
-        body: Bytes::from(vec![2; body]),
+    let octets = (0usize..12, 0usize..4);
+    let receipt = proptest::option::of(receipt_subscriptions());
+    let parts = (subscriptions(), 100i64..140, moments(), moments(), topics, 0usize..4, octets, receipt);
+    parts.prop_map(|((agent, subscription), raw, now, expires_at, topic, urgency, (body, headers), receipt)| {
+        NewMessage {
+            id: id(raw),
+            agent,
+            subscription,
+            now,
+            expires_at,
+            topic,
+            urgency: Urgency::ALL[urgency],
+            receipt,
+            headers: vec![1; headers],
+            body: Bytes::from(vec![2; body]),
+        }
     })
 }
 
 fn writes() -> impl Strategy<Value = Write> {
     let key = proptest::option::of(Just([4; 65]));
     prop_oneof![
-        2 => agents().prop_map(|id| Write::CreateAgent { id, now: NOON }),
+        3 => (agents(), moments()).prop_map(|(id, now)| Write::CreateAgent { id, now }),
         3 => (subscriptions(), key).prop_map(|((agent, id), vapid_key)| {
             Write::CreateSubscription(Subscription { id, agent, vapid_key, created: NOON })
         }),
         12 => messages().prop_map(Write::Append),
-        3 => (100i64..140, agents()).prop_map(|(raw, agent)| Write::Erase { id: id(raw), agent, outcome: DELIVERED, now: NOON }),
-        1 => subscriptions().prop_map(|(agent, id)| Write::DeleteSubscription { id, agent, now: NOON }),
-        1 => agents().prop_map(|id| Write::DeleteAgent { id, now: NOON }),
+        3 => (100i64..140, agents(), outcomes(), moments())
+            .prop_map(|(raw, agent, outcome, now)| Write::Erase { id: id(raw), agent, outcome, now }),
+        1 => (subscriptions(), moments())
+            .prop_map(|((agent, id), now)| Write::DeleteSubscription { id, agent, now }),
+        1 => (agents(), moments()).prop_map(|(id, now)| Write::DeleteAgent { id, now }),
         1 => (moments(), 0u32..4).prop_map(|(now, max)| Write::Sweep { now, max }),
+        2 => (receipt_subscriptions(), moments())
+            .prop_map(|(id, now)| Write::CreateReceiptSubscription { id, now }),
+        2 => (receipt_subscriptions(), 100i64..160, agents(), outcomes(), moments()).prop_map(
+            |(receipt_subscription, raw, agent, outcome, now)| {
+                Write::AddReceipt { receipt_subscription, message: id(raw), agent, outcome, now }
+            }
+        ),
+        2 => (receipt_subscriptions(), -1i64..60, moments()).prop_map(|(receipt_subscription, up_to, now)| {
+            Write::TakeReceipts { receipt_subscription, up_to, now }
+        }),
+        1 => receipt_subscriptions().prop_map(|id| Write::DeleteReceiptSubscription { id }),
+        2 => (agents(), moments()).prop_map(|(agent, now)| Write::Touch { agent, now }),
+        1 => idle_bounds().prop_map(Write::ExpireIdle),
     ]
+}
+
+fn idle_bounds() -> impl Strategy<Value = IdleBounds> {
+    // Early enough that some are spared.
+    let before = || (-5i64..10).prop_map(minutes);
+    let keep = proptest::collection::vec(agents(), 0..2);
+    (moments(), before(), before(), 0u32..3, keep).prop_map(
+        |(now, agents_before, receipt_subscriptions_before, max, keep)| IdleBounds {
+            now,
+            agents_before,
+            receipt_subscriptions_before,
+            max,
+            keep,
+        },
+    )
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -87,7 +137,15 @@ fn view(reader: &mut dyn Reader, now: UnixMs) -> impl PartialEq + std::fmt::Debu
         .collect();
     let subscriptions: Vec<_> = (11..=14).map(|n| reader.subscription(SubscriptionId::from_raw(n))).collect();
     let messages = reader.messages(&(100..140).map(id).collect::<Vec<_>>(), now);
-    (per_agent, subscriptions, messages)
+    let receipts: Vec<_> = (21..=23)
+        .map(ReceiptSubscriptionId::from_raw)
+        .map(|id| {
+            let first = reader.receipts(id, None, 2).unwrap();
+            let rest = reader.receipts(id, first.receipts.last().map(|receipt| receipt.seq), 100).unwrap();
+            (reader.receipt_subscription_exists(id), first, rest)
+        })
+        .collect();
+    (per_agent, subscriptions, messages, receipts)
 }
 
 proptest! {

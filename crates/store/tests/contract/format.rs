@@ -2,20 +2,30 @@
 
 use std::{fs, path::Path};
 
-use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_store::{Limits, NewMessage, OpenError, Store, Subscription};
+use doorbell_protocol::{headers::urgency::Urgency, receipt::Outcome};
+use doorbell_store::{IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription};
 use rusqlite::Connection;
 
 use crate::bed::*;
 
 const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-1.db");
+const FORMAT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-2.db");
 
 fn refusal(dir: &Path) -> OpenError {
     Store::open_sqlite(dir, Limits::default()).map(|_| ()).unwrap_err()
 }
 
-/// What the file of format 1 holds, written with the version that introduced it.
-async fn write_sample(store: &Store) {
+/// A store on a copy of a kept file.
+fn open_copy(file: &str) -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(file, dir.path().join("doorbell.db")).unwrap();
+    let store = open(dir.path(), Limits::default());
+    (dir, store)
+}
+
+/// What the kept files hold, each written with the version that introduced its format. This is as much of it as
+/// format 1 can hold.
+async fn write_sample_of_format_1(store: &Store) {
     furnish(store).await;
     let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(SAMPLE, BOB) };
     store.create_subscription(restricted).await.unwrap();
@@ -25,6 +35,33 @@ async fn write_sample(store: &Store) {
     store.erase(id(103), ALICE, DELIVERED, NOON).await.unwrap();
 }
 
+/// What format 2 added: 201 waits and wants a receipt, of three receipts the first was taken, Bob was seen later, and
+/// one receipt subscription is gone.
+async fn write_sample_of_format_2(store: &Store) {
+    furnish_with_receipts(store).await;
+    store.append(NewMessage { expires_at: minutes(30), ..told(chat(201)) }).await.unwrap();
+    store.append(told(chat(202))).await.unwrap();
+    store.erase(id(202), ALICE, DELIVERED, minutes(1)).await.unwrap();
+    store.append(told(chat(203))).await.unwrap();
+    store.erase(id(203), ALICE, Outcome::Undecryptable, minutes(2)).await.unwrap();
+    store.add_receipt(RECEIPTS, id(204), BOB, Outcome::Dropped, minutes(3)).await.unwrap();
+    store.take_receipts(RECEIPTS, 1, minutes(4)).await.unwrap();
+    store.delete_receipt_subscription(OTHER_RECEIPTS).await.unwrap();
+    store.touch(BOB, minutes(2 * 24 * 60)).await.unwrap();
+}
+
+/// What the samples have in common.
+async fn holds_the_sample_of_format_1(store: &Store) {
+    assert_eq!(waiting(store, BOB, NOON).await, [102]);
+    let restricted = store.subscription(SAMPLE).await.unwrap().unwrap();
+    assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some([4; 65]), NOON));
+    let read = store.messages(vec![id(101), id(102)], NOON).await.unwrap();
+    assert_eq!(read[0].as_ref().map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
+    assert_eq!(read[1].as_ref().map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
+    let successor = store.append(NewMessage { topic: topic("score"), ..news(304) }).await.unwrap();
+    assert_eq!(successor.replaced, Some(id(101)));
+}
+
 const SAMPLE: doorbell_protocol::id::SubscriptionId = doorbell_protocol::id::SubscriptionId::from_raw(22);
 
 #[tokio::test]
@@ -32,24 +69,55 @@ const SAMPLE: doorbell_protocol::id::SubscriptionId = doorbell_protocol::id::Sub
 async fn write_a_sample_of_the_present_format() {
     let dir = std::env::var_os("DOORBELL_SAMPLE").expect("DOORBELL_SAMPLE names the directory to write to");
     let store = open(Path::new(&dir), Limits::default());
-    write_sample(&store).await;
+    write_sample_of_format_1(&store).await;
+    write_sample_of_format_2(&store).await;
     store.close().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_file_of_format_1_opens_with_all_that_it_holds() {
-    let dir = tempfile::tempdir().unwrap();
-    fs::copy(FORMAT_1, dir.path().join("doorbell.db")).unwrap();
-    let store = open(dir.path(), Limits::default());
+async fn a_file_of_format_1_opens_with_all_that_it_holds_and_can_do_all_that_is_new() {
+    let (_dir, store) = open_copy(FORMAT_1);
     assert_eq!(store.greatest_id(), 103);
     assert_eq!(waiting(&store, ALICE, NOON).await, [101]);
-    let restricted = store.subscription(SAMPLE).await.unwrap().unwrap();
-    assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some([4; 65]), NOON));
-    let read = store.messages(vec![id(101), id(102)], NOON).await.unwrap();
-    assert_eq!(read[0].as_ref().map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
-    assert_eq!(read[1].as_ref().map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
-    let successor = store.append(NewMessage { topic: topic("score"), ..news(104) }).await.unwrap();
-    assert_eq!(successor.replaced, Some(id(101)));
+    holds_the_sample_of_format_1(&store).await;
+
+    furnish_with_receipts(&store).await;
+    store.append(told(news(305))).await.unwrap();
+    store.erase(id(305), ALICE, DELIVERED, NOON).await.unwrap();
+    assert_eq!(receipts(&store, RECEIPTS).await[0].seq, 1);
+}
+
+#[tokio::test]
+async fn nobody_counts_as_idle_for_the_time_before_it_was_written_down() {
+    let (_dir, store) = open_copy(FORMAT_1);
+    let idle =
+        |now| IdleBounds { now, agents_before: now, receipt_subscriptions_before: now, max: 10, keep: Vec::new() };
+    assert_eq!(store.expire_idle(idle(NOON)).await, Ok(IdleRemoved::default()));
+    let far = minutes(100 * 365 * 24 * 60);
+    assert_eq!(store.expire_idle(idle(far)).await.unwrap().agents, [ALICE, BOB]);
+}
+
+#[tokio::test]
+async fn a_file_of_format_2_opens_with_all_that_it_holds() {
+    let (_dir, store) = open_copy(FORMAT_2);
+    assert_eq!(store.greatest_id(), 204);
+    assert_eq!(waiting(&store, ALICE, NOON).await, [101, 201]);
+    holds_the_sample_of_format_1(&store).await;
+
+    let told: Vec<_> = receipts(&store, RECEIPTS).await;
+    let second = Receipt { seq: 2, message: id(203), agent: ALICE, outcome: Outcome::Undecryptable, at: minutes(2) };
+    let third = Receipt { seq: 3, message: id(204), agent: BOB, outcome: Outcome::Dropped, at: minutes(3) };
+    assert_eq!(told, [second, third]);
+    assert_eq!(store.receipt_subscription_exists(OTHER_RECEIPTS).await, Ok(false));
+
+    assert_eq!(store.sweep(minutes(30), 10).await.unwrap().receipts, [RECEIPTS]);
+    let fourth = Receipt { seq: 4, message: id(201), agent: ALICE, outcome: Outcome::Expired, at: minutes(30) };
+    assert_eq!(receipts(&store, RECEIPTS).await.last(), Some(&fourth));
+    let agents_before = minutes(2 * 24 * 60);
+    let idle =
+        IdleBounds { now: agents_before, agents_before, receipt_subscriptions_before: NOON, max: 10, keep: Vec::new() };
+    let gone = IdleRemoved { agents: vec![ALICE], ..IdleRemoved::default() };
+    assert_eq!(store.expire_idle(idle).await, Ok(gone), "Bob was seen at that moment");
 }
 
 #[tokio::test]

@@ -11,10 +11,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::{
+    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
+    receipt::Outcome,
+};
 use doorbell_store::{
-    Appended, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, SqliteEngine, Store, StoreError,
-    Write, Written,
+    Appended, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, Removed, SqliteEngine, Store,
+    StoreError, Swept, Write, Written,
 };
 
 use crate::bed::*;
@@ -39,19 +42,33 @@ pub(crate) fn topics_of(n: i64) -> SubscriptionId {
     SubscriptionId::from_raw(3_000 + n)
 }
 
-pub(crate) fn limits() -> Limits {
-    Limits { messages_per_agent_max: 1_000_000, bytes_per_agent_max: 1 << 40, ..Limits::default() }
+/// Where the ends of the agent's messages are told. All of its messages want that.
+pub(crate) fn receipts_of(n: i64) -> ReceiptSubscriptionId {
+    ReceiptSubscriptionId::from_raw(4_000 + n)
 }
 
-/// A write that was acknowledged.
+pub(crate) fn limits() -> Limits {
+    Limits {
+        messages_per_agent_max: 1_000_000,
+        bytes_per_agent_max: 1 << 40,
+        receipts_per_subscription_max: 1_000_000,
+        ..Limits::default()
+    }
+}
+
+/// A write that was acknowledged, or a receipt that was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Report {
     /// A message that stays.
     Kept { id: MessageId },
     /// A message with a topic.
     OnTopic { id: MessageId, subscription: SubscriptionId },
-    /// A message that was kept and then erased.
-    Erased { id: MessageId },
+    /// A message that was kept and then ended.
+    Ended { id: MessageId, outcome: Outcome },
+    /// A receipt that an application server has got.
+    Told { seq: i64, id: MessageId },
+    /// The receipts that were taken up to a number.
+    Taken { receipts: ReceiptSubscriptionId, up_to: i64 },
 }
 
 impl Report {
@@ -60,19 +77,27 @@ impl Report {
         match self {
             Self::Kept { id } => println!("kept {} 0", id.raw()),
             Self::OnTopic { id, subscription } => println!("topic {} {}", id.raw(), subscription.raw()),
-            Self::Erased { id } => println!("erased {} 0", id.raw()),
+            Self::Ended { id, outcome } => println!("ended {} {}", id.raw(), outcome.code()),
+            Self::Told { seq, id } => println!("told {seq} {}", id.raw()),
+            Self::Taken { receipts, up_to } => println!("taken {} {up_to}", receipts.raw()),
         }
     }
 
     /// `None` for the test harness's own lines.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
-        let (kind, id, subscription) = (words.next()?, words.next()?.parse(), words.next()?.parse());
-        let id = MessageId::from_raw(id.ok()?);
+        let kind = words.next()?;
+        let (first, second): (i64, i64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let id = MessageId::from_raw;
         match kind {
-            "kept" => Some(Self::Kept { id }),
-            "topic" => Some(Self::OnTopic { id, subscription: SubscriptionId::from_raw(subscription.ok()?) }),
-            "erased" => Some(Self::Erased { id }),
+            "kept" => Some(Self::Kept { id: id(first) }),
+            "topic" => Some(Self::OnTopic { id: id(first), subscription: SubscriptionId::from_raw(second) }),
+            "ended" => {
+                let outcome = Outcome::from_code(u8::try_from(second).ok()?)?;
+                Some(Self::Ended { id: id(first), outcome })
+            }
+            "told" => Some(Self::Told { seq: first, id: id(second) }),
+            "taken" => Some(Self::Taken { receipts: ReceiptSubscriptionId::from_raw(first), up_to: second }),
             _ => None,
         }
     }
@@ -89,6 +114,7 @@ async fn write_until_it_fails(store: &Store) -> Vec<StoreError> {
         let _ = store.create_agent(agent(n), NOON).await;
         let _ = store.create_subscription(subscription(plain_of(n), agent(n))).await;
         let _ = store.create_subscription(subscription(topics_of(n), agent(n))).await;
+        let _ = store.create_receipt_subscription(receipts_of(n), NOON).await;
     }
     let next_id = Arc::new(AtomicI64::new(store.greatest_id().max(10_000)));
     let tasks: Vec<_> = (0..AGENTS).map(|n| tokio::spawn(write_to(store.clone(), n, Arc::clone(&next_id)))).collect();
@@ -100,11 +126,13 @@ async fn write_until_it_fails(store: &Store) -> Vec<StoreError> {
 }
 
 async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), StoreError> {
+    let next = || next_id.fetch_add(1, Ordering::Relaxed) + 1;
     let message = |subscription, topic, len| NewMessage {
-        id: id(next_id.fetch_add(1, Ordering::Relaxed) + 1),
+        id: id(next()),
         agent: agent(n),
         subscription,
         topic,
+        receipt: Some(receipts_of(n)),
         body: Bytes::from(vec![7; len]),
         ..news(0)
     };
@@ -119,12 +147,40 @@ async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), S
         store.append(on_topic).await?;
         Report::OnTopic { id, subscription: topics_of(n) }.print();
 
-        let passing = message(plain_of(n), None, 20);
-        let id = passing.id;
-        store.append(passing).await?;
+        let settled = message(plain_of(n), None, 20);
+        let id = settled.id;
+        store.append(settled).await?;
         store.erase(id, agent(n), DELIVERED, NOON).await?;
-        Report::Erased { id }.print();
+        Report::Ended { id, outcome: DELIVERED }.print();
+
+        let passing = SubscriptionId::from_raw(next());
+        let unread = message(passing, None, 20);
+        let id = unread.id;
+        store.create_subscription(subscription(passing, agent(n))).await?;
+        store.append(unread).await?;
+        store.delete_subscription(agent(n), passing, NOON).await?;
+        Report::Ended { id, outcome: Outcome::Unsubscribed }.print();
+
+        let short = NewMessage { expires_at: minutes(1), ..message(plain_of(n), None, 20) };
+        let id = short.id;
+        store.append(short).await?;
+        store.sweep(minutes(1), 1_000).await?;
+        Report::Ended { id, outcome: Outcome::Expired }.print();
+
+        take_some(&store, n).await?;
     }
+}
+
+/// Reads the two oldest receipts and takes them; others stay.
+async fn take_some(store: &Store, n: i64) -> Result<(), StoreError> {
+    let page = store.receipts(receipts_of(n), None, 2).await?;
+    page.receipts.iter().for_each(|receipt| Report::Told { seq: receipt.seq, id: receipt.message }.print());
+    if let Some(last) = page.receipts.last() {
+        let (receipts, up_to) = (receipts_of(n), last.seq);
+        store.take_receipts(receipts, up_to, NOON).await?;
+        Report::Taken { receipts, up_to }.print();
+    }
+    Ok(())
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -184,8 +240,10 @@ impl Engine for Hasty {
 
 fn guess(write: &Write) -> Written {
     match write {
-        Write::Append(_) => Written::Appended(Appended { replaced: None, receipts: Vec::new() }),
-        Write::Erase { .. } => Written::Erased(Erased { existed: true, receipt: None }),
+        Write::Append(_) => Written::Appended(Appended::default()),
+        Write::Erase { .. } | Write::TakeReceipts { .. } => Written::Erased(Erased { existed: true, receipt: None }),
+        Write::DeleteSubscription { .. } => Written::Removed(Removed { existed: true, receipts: Vec::new() }),
+        Write::Sweep { .. } => Written::Swept(Swept::default()),
         _ => Written::Created,
     }
 }
