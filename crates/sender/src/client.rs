@@ -45,6 +45,9 @@ impl Default for ClientConfig {
     }
 }
 
+/// How often a push service has to show that it is there while an answer is awaited, and how long it may take for that.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// A client with its connections. Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -86,6 +89,9 @@ impl Client {
             .referer(false)
             .user_agent(concat!("doorbell/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
+            // A connection that is dead without having been closed would otherwise be used again and again.
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
             .timeout(config.request_timeout)
             .build()
             .map_err(|e| ClientError::Setup(said(&e)))?;

@@ -50,6 +50,10 @@ impl FollowPolicy {
 /// No connection is read for longer, so that a push service that moved is found where it is now.
 const CONNECTION_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// After so many receipts a follower connects anew: only with Last-Event-ID does the push service hear that they were
+/// taken, and it keeps no more than some thousands of others.
+pub const RECEIPTS_PER_CONNECTION_MAX: u32 = 1000;
+
 /// What a follower heard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
@@ -57,7 +61,7 @@ pub enum Heard {
     Receipt(Receipt),
     /// There is no more now; only of a follower that does not wait.
     Nothing,
-    /// There is no such receipt subscription any more: forget it, it gives no further receipts.
+    /// There is no such receipt subscription any more: the book can forget it.
     Gone,
 }
 
@@ -90,7 +94,8 @@ pub struct Follower {
     receipts: Endpoint,
     policy: FollowPolicy,
     waits: bool,
-    retry: Retry,
+    /// The failures since a connection was last of use.
+    retry: Option<Retry>,
     pause: Option<Pin<Box<Sleep>>>,
     stream: Option<Stream>,
     events: VecDeque<Event>,
@@ -103,6 +108,7 @@ struct Stream {
     response: reqwest::Response,
     parser: Parser,
     opened_at: UnixMs,
+    receipts: u32,
 }
 
 impl Follower {
@@ -113,7 +119,7 @@ impl Follower {
             receipts,
             policy: FollowPolicy::PATIENT,
             waits: true,
-            retry: Retry::new(FollowPolicy::PATIENT.retry, clock::now()),
+            retry: None,
             pause: None,
             stream: None,
             events: VecDeque::new(),
@@ -130,7 +136,7 @@ impl Follower {
     /// The same with another policy.
     #[must_use]
     pub fn with_policy(self, policy: FollowPolicy) -> Self {
-        Self { policy, retry: Retry::new(policy.retry, clock::now()), ..self }
+        Self { policy, ..self }
     }
 
     /// The same, but behind the event that an earlier reader's [`Follower::last_event_id`] named.
@@ -152,6 +158,7 @@ impl Follower {
         loop {
             while let Some(event) = self.events.pop_front() {
                 if let Some(receipt) = self.progress.admit(event, &self.receipts) {
+                    self.stream.iter_mut().for_each(|stream| stream.receipts += 1);
                     return Ok(Heard::Receipt(receipt));
                 }
             }
@@ -167,19 +174,22 @@ impl Follower {
             pause.as_mut().await;
             self.pause = None;
         }
+        let can_acknowledge = self.progress.taken().is_some();
+        let is_full = |stream: &mut Stream| can_acknowledge && stream.receipts >= RECEIPTS_PER_CONNECTION_MAX;
+        self.stream.take_if(is_full);
         let Some(stream) = &mut self.stream else { return self.connect().await };
         match timeout(self.policy.silence_max, stream.response.chunk()).await {
             Ok(Ok(Some(octets))) => {
                 stream.parser.feed(&octets, &mut self.events);
                 self.reconnection_time = stream.parser.reconnection_time().unwrap_or(self.reconnection_time);
                 if !self.events.is_empty() {
-                    self.retry = Retry::new(self.policy.retry, clock::now());
+                    self.retry = None;
                 }
                 Ok(None)
             }
             Ok(Ok(None)) if !self.waits && stream.parser.is_between_events() => {
                 self.stream = None;
-                Ok(Some(Heard::Nothing))
+                Ok(Some(self.nothing()))
             }
             Ok(Ok(None)) => self.cut("the push service ended the stream"),
             Ok(Err(_)) => self.cut("the connection broke"),
@@ -199,16 +209,17 @@ impl Follower {
         match Answer::read(&self.receipts, status, response.headers(), now) {
             // A stream that ends for good says so with 204 (WHATWG HTML s9.2.3); without waiting it means "nothing".
             Answer::Accepted(_) if status == StatusCode::NO_CONTENT && self.waits => Ok(Some(Heard::Gone)),
-            Answer::Accepted(_) if status == StatusCode::NO_CONTENT => Ok(Some(Heard::Nothing)),
+            Answer::Accepted(_) if status == StatusCode::NO_CONTENT => Ok(Some(self.nothing())),
             Answer::Accepted(_) if is_event_stream(response.headers()) => {
-                self.stream = Some(Stream { response, parser: Parser::new(), opened_at: now });
+                self.stream = Some(Stream { response, parser: Parser::new(), opened_at: now, receipts: 0 });
                 Ok(None)
             }
             Answer::Accepted(_) => Err(FollowError::NotEvents),
             Answer::Gone => Ok(Some(Heard::Gone)),
             Answer::RetryLater { after } => self.failed(after, format!("the push service answers {status}")),
             Answer::TooLarge | Answer::Refused => {
-                Err(FollowError::Refused { status, explanation: explanation(&mut response).await })
+                let said = timeout(self.policy.silence_max, explanation(&mut response)).await;
+                Err(FollowError::Refused { status, explanation: said.unwrap_or_default() })
             }
         }
     }
@@ -226,16 +237,23 @@ impl Follower {
 
     /// The stream is over, and what there was of an event in it with it: that event comes again.
     fn cut(&mut self, why: &str) -> Result<Option<Heard>, FollowError> {
-        let now = clock::now();
-        let lasted = self.stream.take().map(|stream| now.since(stream.opened_at)).unwrap_or_default();
+        let lasted = self.stream.take().map(|stream| clock::now().since(stream.opened_at)).unwrap_or_default();
         if lasted > self.policy.retry.delay_max {
-            self.retry = Retry::new(self.policy.retry, now);
+            self.retry = None;
         }
         self.failed(None, why.to_owned())
     }
 
+    /// A connection that was of use, and brings no more.
+    fn nothing(&mut self) -> Heard {
+        self.retry = None;
+        Heard::Nothing
+    }
+
     fn failed(&mut self, asked: Option<Duration>, why: String) -> Result<Option<Heard>, FollowError> {
-        let delay = self.retry.after_failure(asked, clock::now(), dice());
+        let now = clock::now();
+        let retry = self.retry.get_or_insert_with(|| Retry::new(self.policy.retry, now));
+        let delay = retry.after_failure(asked, now, dice());
         let Some(delay) = delay else { return Err(FollowError::GaveUp(why)) };
         // `retry` asks for more patience than we have, but not for more than we can have.
         let wanted = self.reconnection_time.min(self.policy.retry.delay_max);

@@ -8,7 +8,7 @@ use doorbell_sender::client::{Client, ClientConfig, Reply};
 use doorbell_sender::endpoint::{Endpoint, EndpointError};
 use doorbell_sender::error::SendError;
 use doorbell_sender::receipts::book::ReceiptBook;
-use doorbell_sender::receipts::follower::{FollowError, FollowPolicy, Follower, Heard};
+use doorbell_sender::receipts::follower::{FollowError, FollowPolicy, Follower, Heard, RECEIPTS_PER_CONNECTION_MAX};
 use doorbell_sender::request::{Message, ReceiptWish};
 
 use crate::service::{Received, Service};
@@ -223,6 +223,18 @@ async fn a_connection_that_falls_silent_is_replaced() {
     assert_eq!(receipt(&mut follower).await.0, 1);
     assert_eq!(receipt(&mut follower).await.0, 2);
     assert_eq!(last_event_ids(&service).await, ids(&["", "1"]));
+}
+
+#[tokio::test]
+async fn many_receipts_are_acknowledged_before_the_push_service_is_full_of_them_as_8030_5_1_2() {
+    let last = RECEIPTS_PER_CONNECTION_MAX + 1;
+    let first: Vec<String> = (1..last).map(delivered).collect();
+    let service = Service::holding(&[&stream(&first), &stream(&[delivered(last)])]).await;
+    let mut follower = follower(&service);
+    for n in 1..=last {
+        assert_eq!(receipt(&mut follower).await.0, n);
+    }
+    assert_eq!(last_event_ids(&service).await, ids(&["", "1000"]));
 }
 
 #[tokio::test]
