@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -37,29 +37,18 @@ impl Body {
     }
 
     async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
-        let mut first = Bytes::new();
-        let mut whole = BytesMut::new();
+        // Copied, because a piece of what was read would keep the whole of it in memory for as long as the message lives.
+        let mut whole = Vec::new();
         let mut seen = 0;
         while let Some(data) = self.next().await? {
             seen += data.len();
-            if seen > max {
-                (whole, first) = (BytesMut::new(), Bytes::new());
-                if seen > DISCARDED_MAX {
-                    break;
-                }
-            } else if first.is_empty() && whole.is_empty() {
-                // The usual body comes in one piece, which is taken as it is.
-                first = data;
-            } else {
-                whole.extend_from_slice(&std::mem::take(&mut first));
+            if seen <= max {
                 whole.extend_from_slice(&data);
+            } else if seen > DISCARDED_MAX {
+                break;
             }
         }
-        match seen > max {
-            true => Err(BodyError::TooLarge { max }),
-            false if whole.is_empty() => Ok(first),
-            false => Ok(whole.freeze()),
-        }
+        if seen > max { Err(BodyError::TooLarge { max }) } else { Ok(whole.into_boxed_slice().into()) }
     }
 
     async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
