@@ -11,8 +11,8 @@ use doorbell_sender::receipts::book::ReceiptBook;
 use doorbell_sender::receipts::follower::{FollowError, FollowPolicy, Follower, Heard, RECEIPTS_PER_CONNECTION_MAX};
 use doorbell_sender::request::{Message, ReceiptWish};
 
-use crate::service::{Received, Service};
-use crate::{EAGER, Sender, local_client};
+use crate::service::{self, Received, Service};
+use crate::{EAGER, Sender, local, local_client};
 
 const PATIENT: FollowPolicy = FollowPolicy { retry: EAGER, silence_max: Duration::from_secs(20) };
 
@@ -190,6 +190,26 @@ async fn a_stream_that_is_cut_in_an_event_is_taken_up_before_that_event_as_8030_
             assert_eq!(last_event_ids(&service).await, ids(&["", "1", "2"]), "cut at {cut}");
         }
     }
+}
+
+/// The stream is held open until the follower has been silent for longer than a message may take.
+#[tokio::test]
+async fn a_stream_may_last_longer_than_sending_a_message() {
+    let service = Service::holding(&[&stream(&[delivered(1)]), &stream(&[delivered(2)])]).await;
+    let brief = Client::new(ClientConfig { request_timeout: Duration::from_millis(50), ..local() }).unwrap();
+    let mut follower = Follower::new(&brief, receipts_of(&service)).with_policy(PATIENT);
+    assert_eq!(receipt(&mut follower).await.0, 1);
+    assert!(tokio::time::timeout(Duration::from_millis(200), follower.next()).await.is_err());
+    assert_eq!(service.received().await.len(), 1, "the first connection is still good");
+}
+
+#[tokio::test]
+async fn receipts_come_over_http_2_as_8030_5_1_2() {
+    let (ca_pem, url) = service::http2_over_tls().await;
+    let client = Client::new(ClientConfig { extra_ca_pem: ca_pem.into_bytes(), ..local() }).unwrap();
+    let mut follower = Follower::new(&client, Endpoint::parse(&url).unwrap());
+    assert_eq!(receipt(&mut follower).await, (1, Outcome::Delivered));
+    assert!(tokio::time::timeout(Duration::from_millis(5), follower.next()).await.is_err(), "the stream stays open");
 }
 
 #[tokio::test]

@@ -94,7 +94,8 @@ async fn read_request(stream: &mut TcpStream) -> Received {
     }
 }
 
-/// A service that speaks only HTTP/2, with a certificate of its own CA: the CA in PEM, and a push resource.
+/// A service that speaks only HTTP/2, with a certificate of its own CA: the CA in PEM, and a resource that is a push
+/// resource for POST and a receipt subscription with one receipt for GET.
 pub(crate) async fn http2_over_tls() -> (String, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut ca = rcgen::CertificateParams::default();
@@ -125,10 +126,18 @@ async fn serve_http2(listener: TcpListener, acceptor: TlsAcceptor) {
         let Ok(stream) = acceptor.accept(stream).await else { continue };
         let mut connection = h2::server::handshake(stream).await.unwrap();
         tokio::spawn(async move {
+            let mut streams = Vec::new();
             while let Some(Ok((request, mut respond))) = connection.accept().await {
                 assert_eq!(request.version(), http::Version::HTTP_2);
-                let answer = http::Response::builder().status(201).body(()).unwrap();
-                respond.send_response(answer, true).unwrap();
+                let is_get = request.method() == http::Method::GET;
+                let answer = http::Response::builder().status(if is_get { 200 } else { 201 });
+                let answer = answer.header("content-type", "text/event-stream").body(()).unwrap();
+                let mut body = respond.send_response(answer, !is_get).unwrap();
+                if is_get {
+                    let event = "event: receipt\ndata: {\"message\":\"/m/1\",\"status\":204}\n\n";
+                    body.send_data(event.into(), false).unwrap();
+                    streams.push(body);
+                }
             }
         });
     }
