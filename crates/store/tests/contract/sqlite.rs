@@ -1,5 +1,7 @@
 //! What only the engine on SQLite owes: it goes on after a restart where it was, one process at a time, on any disk.
 
+mod receipts;
+
 use bytes::Bytes;
 use doorbell_protocol::{headers::urgency::Urgency, time::UnixMs};
 use doorbell_store::{Limits, NewMessage, Store, StoreError};
