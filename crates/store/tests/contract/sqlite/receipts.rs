@@ -78,6 +78,17 @@ async fn taking_very_many_receipts_deletes_them_in_steps_and_hides_them_at_once(
 }
 
 #[tokio::test]
+async fn taking_more_than_there_is_hides_nothing_that_is_still_to_come() {
+    let (_dir, store) = with_receipts(Limits::default(), 1_001).await;
+    store.take_receipts(RECEIPTS, i64::MAX, NOON).await.unwrap();
+    assert_eq!(first_number(&store).await, None);
+    store.add_receipt(RECEIPTS, id(9_000), BOB, Outcome::Dropped, NOON).await.unwrap();
+    assert_eq!(first_number(&store).await, Some(1_002));
+    while store.sweep(NOON, 300).await.unwrap().more {}
+    assert_eq!(first_number(&store).await, Some(1_002));
+}
+
+#[tokio::test]
 async fn a_deleted_receipt_subscription_leaves_no_rows_behind() {
     let (dir, store) = with_receipts(Limits::default(), 1_500).await;
     store.delete_receipt_subscription(RECEIPTS).await.unwrap();
