@@ -82,7 +82,7 @@ pub(super) const FORGET_TAKEN: &str = "DELETE FROM taken WHERE receipt_subscript
 pub(super) const RECEIPTS: &str = "SELECT seq, message, agent, outcome, at FROM receipt \
     WHERE receipt_subscription = ?1 AND seq > ?2 \
     AND seq > coalesce((SELECT up_to FROM taken WHERE receipt_subscription = ?1), 0) \
-    AND EXISTS (SELECT 1 FROM receipt_subscription WHERE id = ?1) ORDER BY seq LIMIT ?3";
+    ORDER BY seq LIMIT ?3";
 
 #[cfg(test)]
 mod tests {

@@ -99,6 +99,17 @@ async fn a_refused_replacement_leaves_the_old_message() {
 }
 
 #[tokio::test]
+async fn an_expired_message_makes_room_once_even_if_it_has_the_same_topic() {
+    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
+    let short = NewMessage { topic: topic("t"), expires_at: minutes(1), ..of_bytes(news(101), 1) };
+    assert_eq!(bed.store.append(short).await, KEPT);
+    assert_eq!(bed.store.append(of_bytes(news(102), 9)).await, KEPT);
+    let successor = |len| NewMessage { topic: topic("t"), now: minutes(1), ..of_bytes(news(103), len) };
+    assert_eq!(bed.store.append(successor(2)).await, Err(StoreError::QuotaExceeded { messages: 1, bytes: 9 }));
+    assert_eq!(bed.store.append(successor(1)).await, KEPT);
+}
+
+#[tokio::test]
 async fn one_full_agent_does_not_touch_another() {
     let bed = open(TWO_MESSAGES()).furnish().await;
     let writes: Vec<_> = (101..200).map(|raw| (bed.store.append(news(raw)), raw)).collect();

@@ -93,15 +93,16 @@ async fn a_message_that_expired_before_it_was_replaced_has_its_receipt_ps_8030_6
 #[tokio::test]
 async fn a_message_settled_after_its_expiry_has_expired_ps_8030_6_3_4_and_5_2_7() {
     let bed = open(Limits::default()).furnish_with_receipts().await;
-    for raw in [101, 102] {
+    for raw in [101, 102, 103] {
         bed.store.append(told(expiring(news(raw), 1))).await.unwrap();
     }
     let just_before = UnixMs::from_millis(minutes(1).as_millis() - 1);
     assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, just_before).await, Ok(TOLD));
     let gone = Erased { existed: false, receipt: Some(RECEIPTS) };
     assert_eq!(bed.store.erase(id(102), ALICE, DELIVERED, minutes(1)).await, Ok(gone));
-    assert_eq!(bed.receipts(RECEIPTS).await, [(101, DELIVERED), (102, Expired)]);
-    assert_eq!(receipts(&bed.store, RECEIPTS).await[1].at, minutes(1), "when it expired, whenever that is noticed");
+    assert_eq!(bed.store.erase(id(103), ALICE, DELIVERED, minutes(9)).await, Ok(gone));
+    assert_eq!(bed.receipts(RECEIPTS).await, [(101, DELIVERED), (102, Expired), (103, Expired)]);
+    assert_eq!(receipts(&bed.store, RECEIPTS).await[2].at, minutes(1), "when it expired, whenever that is noticed");
 }
 
 #[tokio::test]
@@ -143,6 +144,18 @@ async fn sweeps_in_small_steps_tell_of_each_message_once_ps_8030_6_3_6() {
     let mut told = bed.receipts(RECEIPTS).await;
     told.sort_unstable();
     assert_eq!(told, (102..121).step_by(2).map(|raw| (raw, Expired)).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_sweep_that_stopped_at_its_bound_says_so_and_tells_in_the_order_of_the_messages() {
+    let bed = open(Limits::default()).furnish_with_receipts().await;
+    for (raw, minute) in [(101, 3), (102, 2), (103, 1)] {
+        bed.store.append(told(expiring(news(raw), minute))).await.unwrap();
+    }
+    let swept = |removed, more| Swept { removed, receipts: vec![RECEIPTS], more };
+    assert_eq!(bed.store.sweep(minutes(4), 2).await, Ok(swept(2, true)));
+    assert_eq!(bed.store.sweep(minutes(4), 2).await, Ok(swept(1, false)));
+    assert_eq!(bed.receipts(RECEIPTS).await, [(102, Expired), (103, Expired), (101, Expired)]);
 }
 
 #[tokio::test]

@@ -40,6 +40,9 @@ async fn numbers_go_on_after_a_restart_even_if_all_receipts_were_taken_ps_8030_6
     let store = reopen(&dir, store, Limits::default()).await;
     store.erase(id(201), ALICE, DELIVERED, NOON).await.unwrap();
     assert_eq!(first_number(&store).await, Some(4));
+    store.add_receipt(RECEIPTS, id(900), BOB, Outcome::Dropped, NOON).await.unwrap();
+    let store = reopen(&dir, store, Limits::default()).await;
+    assert_eq!(store.greatest_id(), 900, "the id of a message that left a receipt only");
 }
 
 #[tokio::test]
