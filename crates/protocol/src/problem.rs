@@ -43,10 +43,12 @@ pub mod errno {
     pub const TRANSPORT: u16 = 1006;
     /// 408: the request took too long to arrive.
     pub const TIMEOUT: u16 = 1007;
-    /// 431: the header fields are longer than the service takes.
-    pub const HEADERS_TOO_LARGE: u16 = 1008;
-    /// 500: a fault of the service.
-    pub const INTERNAL: u16 = 1999;
+    /// 429: the subscription or the application server key is used too often.
+    pub const RATE: u16 = 1009;
+    /// 400: the receipt subscription that was named is not known.
+    pub const RECEIPTS: u16 = 1010;
+    /// 429: the receipt subscription has as many receipts as it may have.
+    pub const RECEIPTS_FULL: u16 = 1011;
 }
 
 /// One error answer.
@@ -63,6 +65,9 @@ pub struct Problem {
     /// When trying again makes sense; also the value of the Retry-After field, in seconds.
     pub retry_after_secs: Option<u32>,
 }
+
+/// Where a push service explains its errors; `more_info` of the body is a reference to it.
+pub const ERRORS_PATH: &str = "/errors";
 
 /// The media type of [`Problem::to_json`].
 pub const CONTENT_TYPE: &str = "application/json";
@@ -93,6 +98,7 @@ impl Problem {
             error: self.status.canonical_reason().unwrap_or("Error"),
             message: &self.message,
             hint: &self.hint,
+            more_info: format!("{ERRORS_PATH}#{}", self.errno),
         };
         // Numbers and text always have a JSON form; the fallback keeps the signature honest without a panic.
         serde_json::to_vec(&body).unwrap_or_else(|_| b"{}".to_vec())
@@ -107,11 +113,29 @@ struct Body<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     hint: &'a str,
+    more_info: String,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_number_is_explained_in_the_table_of_errors() {
+        let table = include_str!("../../../docs/errors.md");
+        let numbers = include_str!("problem.rs")
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("pub const ")?.split_once(": u16 = ")?.1.strip_suffix(';'));
+        let mut count = 0;
+        for number in numbers {
+            count += 1;
+            assert!(
+                table.contains(&format!("| <a id=\"{number}\"></a>{number} |")),
+                "{number} is not in docs/errors.md"
+            );
+        }
+        assert!(count > 15);
+    }
 
     #[test]
     fn the_body_names_code_errno_reason_message_and_hint() {
@@ -123,7 +147,8 @@ mod tests {
             json,
             serde_json::json!({
                 "code": 400, "errno": 111, "error": "Bad Request",
-                "message": "There is no TTL.", "hint": "Say \"TTL: 60\"."
+                "message": "There is no TTL.", "hint": "Say \"TTL: 60\".",
+                "more_info": "/errors#111"
             })
         );
     }

@@ -2,8 +2,11 @@
 
 use std::str::FromStr;
 
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 use thiserror::Error;
+
+/// The field that carries the word: on pushed receipts, and on a DELETE by an agent that could not decrypt the message.
+pub const OUTCOME: HeaderName = HeaderName::from_static("doorbell-outcome");
 
 /// How a message ended. Each message that wanted a receipt has one outcome, and it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,7 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
 
 pub use ring::{KeyRing, KeyRingError};
@@ -57,6 +57,11 @@ pub enum Resource {
     Set {
         /// The agent.
         agent: AgentId,
+    },
+    /// `/r/`: an application server hears here what became of its messages (RFC 8030 s5.1, s6.3).
+    Receipts {
+        /// The receipt subscription.
+        id: ReceiptSubscriptionId,
     },
 }
 
@@ -142,10 +147,11 @@ enum Kind {
     Message,
     Subscription,
     Set,
+    Receipts,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Push, Self::Message, Self::Subscription, Self::Set];
+    const ALL: [Self; 5] = [Self::Push, Self::Message, Self::Subscription, Self::Set, Self::Receipts];
 
     const fn word(self) -> &'static str {
         match self {
@@ -153,6 +159,7 @@ impl Kind {
             Self::Message => "m",
             Self::Subscription => "s",
             Self::Set => "a",
+            Self::Receipts => "r",
         }
     }
 
@@ -173,25 +180,27 @@ impl Resource {
             Self::Push { subscription, .. } | Self::Subscription { subscription, .. } => subscription.minted_at(),
             Self::Message { id, .. } => id.minted_at(),
             Self::Set { agent } => agent.minted_at(),
+            Self::Receipts { id } => id.minted_at(),
         }
     }
 
     /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that length tells nothing.
     fn to_record(self) -> (Kind, [u8; RECORD_LEN]) {
         let mut record = [0; RECORD_LEN];
-        let (kind, agent, second) = match self {
+        let (kind, first, second) = match self {
             Self::Push { agent, subscription, restricted_to } => {
                 if let Some(fingerprint) = restricted_to {
                     record[16] = 1;
                     record[24..].copy_from_slice(&fingerprint);
                 }
-                (Kind::Push, agent, subscription.raw())
+                (Kind::Push, agent.raw(), subscription.raw())
             }
-            Self::Message { agent, id } => (Kind::Message, agent, id.raw()),
-            Self::Subscription { agent, subscription } => (Kind::Subscription, agent, subscription.raw()),
-            Self::Set { agent } => (Kind::Set, agent, 0),
+            Self::Message { agent, id } => (Kind::Message, agent.raw(), id.raw()),
+            Self::Subscription { agent, subscription } => (Kind::Subscription, agent.raw(), subscription.raw()),
+            Self::Set { agent } => (Kind::Set, agent.raw(), 0),
+            Self::Receipts { id } => (Kind::Receipts, id.raw(), 0),
         };
-        record[..8].copy_from_slice(&agent.raw().to_be_bytes());
+        record[..8].copy_from_slice(&first.to_be_bytes());
         record[8..16].copy_from_slice(&second.to_be_bytes());
         (kind, record)
     }
@@ -208,6 +217,7 @@ impl Resource {
             Kind::Message => Self::Message { agent, id: MessageId::from_raw(number(8)) },
             Kind::Subscription => Self::Subscription { agent, subscription },
             Kind::Set => Self::Set { agent },
+            Kind::Receipts => Self::Receipts { id: ReceiptSubscriptionId::from_raw(number(0)) },
         }
     }
 }
@@ -220,7 +230,7 @@ mod tests {
 
     const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
 
-    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 5] {
+    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 6] {
         let agent = AgentId::from_raw(mint.next(now));
         let subscription = SubscriptionId::from_raw(mint.next(now));
         [
@@ -229,6 +239,7 @@ mod tests {
             Resource::Message { agent, id: MessageId::from_raw(mint.next(now)) },
             Resource::Subscription { agent, subscription },
             Resource::Set { agent },
+            Resource::Receipts { id: ReceiptSubscriptionId::from_raw(mint.next(now)) },
         ]
     }
 
@@ -248,7 +259,7 @@ mod tests {
         let capabilities = Capabilities::new(&KeyRing::generate(NOON));
         for resource in every_kind(&Mint::new(0, 0), NOON) {
             let path = capabilities.path(resource);
-            for kind in ["p", "m", "s", "a"] {
+            for kind in ["p", "m", "s", "a", "r"] {
                 let other = format!("/{kind}{}", &path[2..]);
                 assert_eq!(capabilities.open(&other).is_some(), other == path);
             }

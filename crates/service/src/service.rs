@@ -31,7 +31,7 @@ pub struct Service {
     hub: Arc<Hub>,
     stop: watch::Sender<bool>,
     listener: JoinHandle<()>,
-    sweeper: JoinHandle<()>,
+    housekeeper: JoinHandle<()>,
 }
 
 /// Why a service did not start.
@@ -89,13 +89,13 @@ impl Service {
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Hub::start(store.clone(), clock.clone(), &config.limits, shards);
         let capabilities = Capabilities::new(&ring);
-        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), config.limits, clock.clone());
+        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), config.limits, config.http, clock);
         let (stop, stopping) = watch::channel(false);
         let context = Context { doors: Arc::new(doors), limits: config.limits, stopping };
         let listener = tokio::spawn(Listener { socket, transport, context }.run());
-        let sweeper = tokio::spawn(sweep(store.clone(), clock, config.limits));
+        let housekeeper = tokio::spawn(hub.clone().keep_house(config.limits));
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, sweeper })
+        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper })
     }
 
     /// Adds a key that seals the URLs of what comes into being from now on. The service must not be running.
@@ -136,7 +136,7 @@ impl Service {
     /// Stops: accepts no more connections, tells those that are open (GOAWAY), finishes what was asked, closes the
     /// store. Takes the drain time-out at most, and then a moment for the store.
     pub async fn stop(self) -> Result<(), Failure> {
-        self.sweeper.abort();
+        self.housekeeper.abort();
         self.stop.send_replace(true);
         self.hub.stop_links();
         if let Err(error) = self.listener.await {
@@ -151,6 +151,7 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
         messages_per_agent_max: limits.messages_per_agent_max,
         bytes_per_agent_max: limits.bytes_per_agent_max,
         subscriptions_per_agent_max: limits.subscriptions_per_agent_max,
+        receipts_per_subscription_max: limits.receipts_per_subscription_max,
         ..doorbell_store::Limits::default()
     };
     let dir = state_dir.to_owned();
@@ -158,14 +159,6 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
     match tokio::task::spawn_blocking(move || Store::open_sqlite(&dir, limits)).await {
         Ok(opened) => Ok(opened?),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
-}
-
-/// Frees the room of expired messages, now and then.
-async fn sweep(store: Store, clock: Clock, limits: Limits) {
-    loop {
-        clock.sleep_until(clock.now().plus(limits.sweep_interval)).await;
-        while store.sweep(clock.now(), u32::MAX).await.is_ok_and(|swept| swept.more) {}
     }
 }
 

@@ -38,6 +38,16 @@ pub struct Limits {
     pub submissions_max: usize,
     /// Stopping takes no longer than this.
     pub drain_timeout: Duration,
+    /// Messages that one subscription takes in a minute; 0: as many as come. Protects the device behind it.
+    pub per_subscription_per_minute: u32,
+    /// Messages that one application server key may send in a minute; 0: as many as come. Protects the service.
+    pub per_key_per_minute: u32,
+    /// Receipts that wait in one receipt subscription: bounds what an application server that never asks costs.
+    pub receipts_per_subscription_max: u32,
+    /// Agents and receipt subscriptions that nobody has used for this long are removed.
+    pub idle_expiry: Duration,
+    /// An event stream on which nothing happens says so this often, or proxies take it for dead.
+    pub keepalive: Duration,
     /// How often expired messages are removed from disk (they are never delivered, swept or not).
     pub sweep_interval: Duration,
     /// The answer for a subscription that is gone: 404, or 410 for parity with Mozilla's service.
@@ -81,7 +91,13 @@ impl Limits {
             ack_timeout,
             submissions_max: 8192,
             drain_timeout: Duration::from_secs(s.drain_timeout_secs.unwrap_or(10)),
-            sweep_interval: Duration::from_secs(60),
+            per_subscription_per_minute: s.rate_per_subscription.unwrap_or(1200),
+            per_key_per_minute: s.rate_per_key.unwrap_or(120_000),
+            receipts_per_subscription_max: s.receipts_per_subscription_max.unwrap_or(10_000).max(1),
+            idle_expiry: Duration::from_secs(u64::from(s.idle_expiry_days.unwrap_or(90).max(1)) * 24 * 3600),
+            keepalive: Duration::from_secs(s.keepalive_secs.unwrap_or(30).max(1)),
+            // Often, because an expired message may have a receipt to give; a sweep that finds nothing costs nothing.
+            sweep_interval: Duration::from_secs(1),
             gone_status,
         })
     }

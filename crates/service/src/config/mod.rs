@@ -1,6 +1,7 @@
 //! The configuration: flags over environment over TOML file over defaults, checked as a whole before anything starts.
 
 mod file;
+mod http;
 mod limits;
 mod origin;
 mod place;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use file::suggest;
+pub use http::HttpSettings;
 pub use limits::Limits;
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
@@ -25,6 +27,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The bounds of everything.
     pub limits: Limits,
+    /// What HTTP clients are told beside their answers.
+    pub http: HttpSettings,
 }
 
 /// What is wrong with a configuration, and what to do about it.
@@ -73,6 +77,7 @@ impl Config {
         Ok(Self {
             place: Place::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
+            http: HttpSettings::from_settings(&settings)?,
             state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
                 ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
             })?,

@@ -37,7 +37,7 @@ settings! {
     #[arg(long, env = "DOORBELL_STATE_DIR", value_name = "DIR")]
     state_dir: PathBuf,
 
-    /// The origin that push URLs begin with, as the outside reaches it: https://push.example.org [default: from --listen]
+    /// The origin that push URLs begin with, as the outside reaches it: `https://push.example.org` [default: from --listen]
     #[arg(long, env = "DOORBELL_PUBLIC_URL", value_name = "URL")]
     public_url: String,
 
@@ -76,6 +76,34 @@ settings! {
     /// Subscriptions of one user agent; over it subscribing gets 429 [default: 1000]
     #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_PER_AGENT_MAX", value_name = "N")]
     subscriptions_per_agent_max: u32,
+
+    /// Messages that one subscription takes in a minute, 0 for as many as come; over it senders get 429 [default: 1200]
+    #[arg(long, env = "DOORBELL_RATE_PER_SUBSCRIPTION", value_name = "N")]
+    rate_per_subscription: u32,
+
+    /// Messages that one application server key may send in a minute, 0 for as many as it likes [default: 120000]
+    #[arg(long, env = "DOORBELL_RATE_PER_KEY", value_name = "N")]
+    rate_per_key: u32,
+
+    /// Receipts kept for an application server that does not fetch them; over it, asking for more gets 429 [default: 10000]
+    #[arg(long, env = "DOORBELL_RECEIPTS_PER_SUBSCRIPTION_MAX", value_name = "N")]
+    receipts_per_subscription_max: u32,
+
+    /// Agents and receipt subscriptions that nobody has used for this long are removed [default: 90]
+    #[arg(long, env = "DOORBELL_IDLE_EXPIRY_DAYS", value_name = "DAYS")]
+    idle_expiry_days: u32,
+
+    /// A quiet event stream sends a comment this often, so that proxies keep it open [default: 30]
+    #[arg(long, env = "DOORBELL_KEEPALIVE_SECS", value_name = "SECS")]
+    keepalive_secs: u64,
+
+    /// Send agents that want to subscribe elsewhere (307, RFC 8030 s7.1): the URL of another subscribe resource
+    #[arg(long, env = "DOORBELL_SUBSCRIBE_REDIRECT", value_name = "URL")]
+    subscribe_redirect: String,
+
+    /// Offer another place for the same URLs (RFC 7838), such as 'h2=":1001"' for the port that IANA gave to Web Push
+    #[arg(long, env = "DOORBELL_ALT_SVC", value_name = "VALUE")]
+    alt_svc: String,
 
     /// Connections held at once; more wait to be accepted [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", value_name = "N")]

@@ -6,19 +6,23 @@
 //! | `/s/…` subscription, `/a/…` set | agent | receive | | remove |
 //! | `/p/…` push resource | application server | | send | |
 //! | `/m/…` message | whoever holds it | read | | acknowledge, withdraw |
+//! | `/r/…` receipt subscription | application server | hear what became of messages | | remove |
 
 mod agent;
 mod app;
+mod promise;
+mod sse;
 mod wire;
 
 use std::sync::Arc;
 
-use http::header::{DATE, HeaderValue};
+use doorbell_protocol::problem::ERRORS_PATH;
+use http::header::{ALT_SVC, DATE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
-use crate::config::{Limits, Origin};
+use crate::config::{HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
 use crate::listen::{Request, Response};
 
@@ -29,36 +33,53 @@ pub(crate) struct Doors {
     origin: Origin,
     limits: Limits,
     clock: Clock,
+    settings: HttpSettings,
     vapid: app::vapid::Gate,
+    rates: app::rates::Rates,
 }
 
 impl Doors {
-    pub(crate) fn new(hub: Arc<Hub>, capabilities: Capabilities, origin: Origin, limits: Limits, clock: Clock) -> Self {
+    pub(crate) fn new(
+        hub: Arc<Hub>,
+        capabilities: Capabilities,
+        origin: Origin,
+        limits: Limits,
+        settings: HttpSettings,
+        clock: Clock,
+    ) -> Self {
         let vapid = app::vapid::Gate::new(origin.clone());
-        Self { hub, capabilities, origin, limits, clock, vapid }
+        let rates = app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute);
+        Self { hub, capabilities, origin, limits, clock, settings, vapid, rates }
     }
 
     /// Answers one request, of either HTTP version.
-    pub(crate) async fn answer(&self, request: Request) -> Response {
+    pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Response {
         let method = request.method().clone();
-        match (&method, request.uri().path()) {
+        let mut response = match (&method, request.uri().path()) {
             (&Method::GET, "/") => wire::greeting(&self.origin),
+            (&Method::GET, ERRORS_PATH) => wire::errors(),
             (&Method::POST, "/subscribe") => self.subscribe(request).await,
             (_, "/subscribe") => wire::method_not_allowed("POST"),
             (_, path) => match self.capabilities.open(path) {
                 Some(resource) => self.on_resource(&method, resource, request).await,
                 None => wire::not_found(StatusCode::NOT_FOUND),
             },
+        };
+        if let Some(alt_svc) = &self.settings.alt_svc {
+            response.headers_mut().insert(ALT_SVC, alt_svc.clone());
         }
+        response
     }
 
-    async fn on_resource(&self, method: &Method, resource: Resource, request: Request) -> Response {
+    async fn on_resource(self: &Arc<Self>, method: &Method, resource: Resource, request: Request) -> Response {
         match (resource, method) {
             (Resource::Push { .. }, &Method::POST) => self.push(resource, request).await,
             (Resource::Push { .. }, _) => wire::method_not_allowed("POST"),
 
             (Resource::Message { id, .. }, &Method::GET) => self.read_message(id).await,
-            (Resource::Message { agent, id }, &Method::DELETE) => self.settle_message(agent, id).await,
+            (Resource::Message { agent, id }, &Method::DELETE) => {
+                self.settle_message(agent, id, request.headers()).await
+            }
             (Resource::Message { .. }, _) => wire::method_not_allowed("GET, DELETE"),
 
             (Resource::Subscription { agent, subscription }, &Method::GET) => {
@@ -69,8 +90,17 @@ impl Doors {
                 self.remove(agent, Scope::Subscription(subscription)).await
             }
             (Resource::Set { agent }, &Method::DELETE) => self.remove(agent, Scope::Agent).await,
-            (Resource::Subscription { .. } | Resource::Set { .. }, _) => wire::method_not_allowed("GET, DELETE"),
+            (Resource::Receipts { id }, &Method::GET) => self.receipts(id, request).await,
+            (Resource::Receipts { id }, &Method::DELETE) => self.remove_receipts(id).await,
+            (Resource::Subscription { .. } | Resource::Set { .. } | Resource::Receipts { .. }, _) => {
+                wire::method_not_allowed("GET, DELETE")
+            }
         }
+    }
+
+    /// The resource that a link names, by an absolute URI of this service or by a path.
+    fn resource(&self, target: &str) -> Option<Resource> {
+        self.capabilities.open(target.strip_prefix(self.origin.as_str()).unwrap_or(target))
     }
 
     /// The absolute URI of a resource.

@@ -1,19 +1,25 @@
 //! Answers that the HTTP doors share, and how a problem looks on the wire.
 
-use bytes::Bytes;
 use doorbell_protocol::problem::{self, Problem, errno};
 use doorbell_protocol::time::UnixMs;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LAST_MODIFIED, RETRY_AFTER};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::config::Origin;
 use crate::hub::{HubError, Message};
-use crate::listen::{BodyError, Response};
+use crate::listen::{BodyError, Payload, Response};
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
-    let mut response = Response::new(Bytes::new());
+    let mut response = Response::new(Payload::default());
     *response.status_mut() = status;
+    response
+}
+
+/// 307: the same request, elsewhere (RFC 8030 s7.1).
+pub(super) fn redirect(to: HeaderValue) -> Response {
+    let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
+    response.headers_mut().insert(LOCATION, to);
     response
 }
 
@@ -58,6 +64,13 @@ pub(super) fn greeting(origin: &Origin) -> Response {
     response
 }
 
+/// What every errno means.
+pub(super) fn errors() -> Response {
+    let mut response = Response::new(include_str!("../../../../docs/errors.md").into());
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/markdown; charset=utf-8"));
+    response
+}
+
 /// The problem of a body that was not taken.
 pub(super) fn body_problem(error: BodyError) -> Problem {
     let text = error.to_string();
@@ -73,6 +86,13 @@ pub(super) fn body_problem(error: BodyError) -> Problem {
 pub(super) fn hub_problem(error: HubError) -> Problem {
     let (status, number, text, secs) = match error {
         HubError::Gone => (StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "There is no such resource.", None),
+        HubError::NoReceipts => {
+            (StatusCode::BAD_REQUEST, errno::RECEIPTS, "The receipt subscription is not known.", None)
+        }
+        HubError::ReceiptsFull => {
+            let text = "The receipt subscription has too many receipts that nobody took.";
+            (StatusCode::TOO_MANY_REQUESTS, errno::RECEIPTS_FULL, text, Some(10))
+        }
         HubError::Full => {
             let text = "The user agent has as much stored as it may have.";
             (StatusCode::TOO_MANY_REQUESTS, errno::QUOTA, text, Some(60))

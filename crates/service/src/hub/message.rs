@@ -5,7 +5,7 @@ use doorbell_mailbox::Entry;
 use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::message::ContentHeaders;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{NewMessage, StoredMessage};
@@ -17,6 +17,8 @@ pub(crate) struct Submission {
     pub(crate) ttl: Ttl,
     pub(crate) urgency: Urgency,
     pub(crate) topic: Option<Topic>,
+    /// Where the application server wants to hear what becomes of it.
+    pub(crate) receipt: Option<ReceiptSubscriptionId>,
     pub(crate) headers: ContentHeaders,
     pub(crate) body: Bytes,
 }
@@ -66,8 +68,8 @@ impl Submission {
             now,
             expires_at: self.expires_at(now),
             topic: self.topic.clone(),
+            receipt: self.receipt,
             urgency: self.urgency,
-            receipt: None,
             headers: self.headers.as_packed().to_vec(),
             body: self.body.clone(),
         }

@@ -3,8 +3,10 @@
 //! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is answered as accepted
 //! only when its shard has heard from the store that it is durable (invariant 1).
 
+mod housekeeping;
 mod link;
 mod message;
+mod receipts;
 mod resident;
 mod shard;
 mod tickets;
@@ -15,18 +17,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use doorbell_mailbox::{LinkId, Rules};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
 use doorbell_protocol::key::PublicKey;
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Store, StoreError, Subscription};
 use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
 pub(crate) use link::{Link, LinkEvent};
 pub(crate) use message::{Message, Submission};
+pub(crate) use receipts::{ReceiptEvent, ReceiptLink};
 
 use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
 use crate::config::Limits;
 use link::Outbox;
+use receipts::Waiters;
 use shard::{Command, Shard};
 
 /// What a door may ask for.
@@ -36,6 +41,9 @@ pub(crate) struct Hub {
     mint: Arc<Mint>,
     clock: Clock,
     next_link: AtomicU64,
+    receipt_waiters: Arc<Waiters>,
+    /// Turns true when the service drains.
+    stopping: watch::Sender<bool>,
 }
 
 /// The way to one shard.
@@ -57,6 +65,12 @@ pub(crate) enum HubError {
     /// The agent has as many messages, octets or subscriptions as it may have.
     #[error("the agent's share is used up")]
     Full,
+    /// The receipt subscription that was named does not exist (any more).
+    #[error("there is no such receipt subscription")]
+    NoReceipts,
+    /// The receipt subscription has as many receipts as it may have.
+    #[error("the receipt subscription's share is used up")]
+    ReceiptsFull,
     /// Too much is under way.
     #[error("the service has too much to do")]
     Overloaded,
@@ -68,10 +82,10 @@ pub(crate) enum HubError {
 impl From<StoreError> for HubError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::NoAgent | StoreError::NoSubscription | StoreError::NoReceiptSubscription => Self::Gone,
-            StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions | StoreError::ReceiptsFull => {
-                Self::Full
-            }
+            StoreError::NoAgent | StoreError::NoSubscription => Self::Gone,
+            StoreError::NoReceiptSubscription => Self::NoReceipts,
+            StoreError::ReceiptsFull => Self::ReceiptsFull,
+            StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
         }
@@ -82,16 +96,19 @@ impl Hub {
     /// Starts `shards` shards on the current runtime. They end when the hub is dropped.
     pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Arc<Self> {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
+        let receipt_waiters = Arc::new(Waiters::default());
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
         let start_shard = |_| {
             let (commands, inbox) = mpsc::unbounded_channel();
-            tokio::spawn(Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), rules).run());
+            let waiters = receipt_waiters.clone();
+            tokio::spawn(Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), waiters, rules).run());
             let places = || Arc::new(Semaphore::new(limits.submissions_max));
             ShardHandle { commands, submissions: places(), settlements: places() }
         };
         let shards = (0..shards.max(1)).map(start_shard).collect();
-        Arc::new(Self { shards, store, mint, clock, next_link: AtomicU64::new(0) })
+        let (next_link, stopping) = (AtomicU64::new(0), watch::Sender::new(false));
+        Arc::new(Self { shards, store, mint, clock, next_link, receipt_waiters, stopping })
     }
 
     /// Makes a subscription: of the agent that the set belongs to, or of a new one.
@@ -123,15 +140,25 @@ impl Hub {
 
     /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<MessageId, HubError> {
-        if submission.is_transient() && self.store.subscription(submission.subscription).await?.is_none() {
-            // A message that is never stored is not checked by the store either.
-            return Err(HubError::Gone);
+        if submission.is_transient() {
+            self.check(&submission).await?;
         }
         let shard = self.shard(submission.agent);
         let permit = shard.submissions.clone().try_acquire_owned().map_err(|_| HubError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
         self.tell(submission.agent, Command::Submit { submission, reply, permit });
         answer.await.unwrap_or(Err(HubError::Unavailable))
+    }
+
+    /// What the store checks of a message that it stores; one with TTL 0 it never sees.
+    async fn check(&self, submission: &Submission) -> Result<(), HubError> {
+        if self.store.subscription(submission.subscription).await?.is_none() {
+            return Err(HubError::Gone);
+        }
+        match submission.receipt {
+            Some(id) if !self.store.receipt_subscription_exists(id).await? => Err(HubError::NoReceipts),
+            _ => Ok(()),
+        }
     }
 
     /// Opens a delivery stream to the agent.
@@ -148,12 +175,12 @@ impl Hub {
         if exists { Ok(link) } else { Err(HubError::Gone) }
     }
 
-    /// Removes a message for good; whether it was there.
-    pub(crate) async fn settle(&self, agent: AgentId, id: MessageId) -> Result<bool, HubError> {
+    /// Removes a message for good, with what became of it; whether it was there.
+    pub(crate) async fn settle(&self, agent: AgentId, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
         let settlements = self.shard(agent).settlements.clone();
         let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.tell(agent, Command::Settle { agent, id, reply, permit });
+        self.tell(agent, Command::Settle { agent, id, outcome, reply, permit });
         answer.await.unwrap_or(Err(HubError::Unavailable))
     }
 
@@ -176,9 +203,11 @@ impl Hub {
         let hub = self.clone();
         // A task of its own: whoever asks may go away meanwhile, and the links have to hear of it all the same.
         let removed = tokio::spawn(async move {
-            if !removal.await?.existed {
+            let removed = removal.await?;
+            if !removed.existed {
                 return Err(HubError::Gone);
             }
+            removed.receipts.into_iter().for_each(|id| hub.receipt_waiters.wake(id));
             hub.tell(agent, command);
             Ok(())
         });
@@ -187,6 +216,7 @@ impl Hub {
 
     /// Ends every link, now and from now on: the service drains.
     pub(crate) fn stop_links(&self) {
+        self.stopping.send_replace(true);
         for shard in &self.shards {
             // A shard that is gone has no links.
             let _ = shard.commands.send(Command::Stop);
@@ -251,7 +281,7 @@ mod tests {
     async fn acknowledgements_under_way_are_bounded() {
         let (hub, _store) = hub();
         let max = limits().submissions_max;
-        let settle = |n| Box::pin(hub.settle(AgentId::from_raw(1), MessageId::from_raw(n)));
+        let settle = |n| Box::pin(hub.settle(AgentId::from_raw(1), MessageId::from_raw(n), Outcome::Delivered));
         // The shard does not run before this test waits for something.
         let mut under_way: Vec<_> = (0..max as i64).map(settle).collect();
         for one in &mut under_way {

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use doorbell_mailbox::{LinkId, Mailbox, Rules};
-use doorbell_protocol::id::{AgentId, MessageId};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use super::link::Outbox;
@@ -16,8 +17,19 @@ pub(super) struct Resident {
     /// Almost always one: a set's GET, a WebSocket.
     pub(super) links: Vec<(LinkId, Arc<Outbox>)>,
     /// Messages that are nowhere else: those with TTL 0, until the mailbox releases them.
-    pub(super) transients: Vec<Arc<Message>>,
+    pub(super) transients: Vec<Transient>,
+    /// When the store was last told that the agent is in use.
+    pub(super) touched: UnixMs,
     alarm: Option<UnixMs>,
+}
+
+/// A message that no store knows.
+pub(super) struct Transient {
+    pub(super) message: Arc<Message>,
+    /// Where its sender wants to hear what became of it.
+    pub(super) receipt: Option<ReceiptSubscriptionId>,
+    /// What became of it, should it end now.
+    pub(super) outcome: Outcome,
 }
 
 /// All agents of one shard that are in memory, and when each wants to be woken.
@@ -32,8 +44,8 @@ impl Resident {
         self.links.iter().find(|(id, _)| *id == link).map(|(_, outbox)| outbox)
     }
 
-    pub(super) fn transient(&self, id: MessageId) -> Option<&Arc<Message>> {
-        self.transients.iter().find(|message| message.id == id)
+    pub(super) fn transient(&mut self, id: MessageId) -> Option<&mut Transient> {
+        self.transients.iter_mut().find(|transient| transient.message.id == id)
     }
 }
 
@@ -45,8 +57,13 @@ impl Residents {
     /// The agent's mailbox, made if it is not in memory.
     pub(super) fn enter(&mut self, agent: AgentId) -> &mut Resident {
         let rules = self.rules;
-        let fresh =
-            || Resident { mailbox: Mailbox::new(rules), links: Vec::new(), transients: Vec::new(), alarm: None };
+        let fresh = || Resident {
+            mailbox: Mailbox::new(rules),
+            links: Vec::new(),
+            transients: Vec::new(),
+            touched: UnixMs::default(),
+            alarm: None,
+        };
         self.agents.entry(agent).or_insert_with(fresh)
     }
 
@@ -78,6 +95,16 @@ impl Residents {
     /// An agent whose moment has come.
     pub(super) fn due(&self, now: UnixMs) -> Option<AgentId> {
         self.alarms.first().filter(|(at, _)| *at <= now).map(|(_, agent)| *agent)
+    }
+
+    /// Agents that are connected and were last noted as in use before `moment`, `max` at most.
+    pub(super) fn connected_since(
+        &mut self,
+        moment: UnixMs,
+        max: usize,
+    ) -> impl Iterator<Item = (AgentId, &mut Resident)> {
+        let connected = move |r: &Resident| !r.links.is_empty() && r.touched < moment;
+        self.agents.iter_mut().filter(move |(_, r)| connected(r)).map(|(agent, r)| (*agent, r)).take(max)
     }
 
     pub(super) fn all_links(&self) -> impl Iterator<Item = &Arc<Outbox>> {

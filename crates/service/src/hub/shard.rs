@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use doorbell_mailbox::{CloseReason, Effect, Entry, Input, LinkId, LinkSpec, Rules, Ticket};
-use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
+use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Appended, Erased, Page, Store, StoreError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
@@ -13,12 +14,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use super::HubError;
 use super::link::{Delivery, LinkEvent, Outbox};
 use super::message::{Message, Submission};
-use super::resident::Residents;
+use super::receipts::Waiters;
+use super::resident::{Residents, Transient};
 use super::tickets::{Submitting, Tickets, Waiting};
 use crate::clock::Clock;
 
 /// Messages in one page of a mailbox that is being loaded.
 const PAGE_MAX: u32 = 1000;
+/// Agents that the store is told of at a time: they must not crowd out messages.
+const TOUCHED_MAX: usize = 4096;
 
 /// Links of one agent: every event looks at each of them. As many as one HTTP/2 connection holds.
 const LINKS_MAX: usize = 100;
@@ -33,6 +37,7 @@ pub(super) enum Command {
     Settle {
         agent: AgentId,
         id: MessageId,
+        outcome: Outcome,
         reply: oneshot::Sender<Result<bool, HubError>>,
         permit: OwnedSemaphorePermit,
     },
@@ -63,13 +68,32 @@ pub(super) enum Command {
     AgentRemoved {
         agent: AgentId,
     },
+    /// Tell the store that agents which are connected are in use, where it has not heard so since `before`.
+    TouchConnected {
+        before: UnixMs,
+        done: oneshot::Sender<()>,
+    },
     Stop,
 }
 
 /// What the store has done.
 enum Written {
-    Appended { agent: AgentId, ticket: Ticket, outcome: Result<Appended, StoreError> },
-    Erased { agent: AgentId, id: MessageId, ticket: Option<Ticket>, outcome: Result<Erased, StoreError> },
+    Appended {
+        agent: AgentId,
+        ticket: Ticket,
+        outcome: Result<Appended, StoreError>,
+    },
+    Erased {
+        agent: AgentId,
+        id: MessageId,
+        ticket: Option<Ticket>,
+        outcome: Result<Erased, StoreError>,
+    },
+    /// The receipt of a message that the store never had.
+    Told {
+        receipts: ReceiptSubscriptionId,
+        outcome: Result<(), StoreError>,
+    },
 }
 
 /// A page of an agent's messages.
@@ -83,6 +107,7 @@ pub(super) struct Shard {
     store: Store,
     clock: Clock,
     mint: Arc<Mint>,
+    receipt_waiters: Arc<Waiters>,
     residents: Residents,
     tickets: Tickets,
     /// In the order in which they were asked for, which is the order of their commits: a mailbox must not hear of a
@@ -92,6 +117,8 @@ pub(super) struct Shard {
     effects: Vec<Effect>,
     /// The message that was stored this moment: whoever is connected gets it without a look into the store.
     fresh: Option<Arc<Message>>,
+    /// What becomes of the message that is being settled this moment.
+    settling: Outcome,
     stopping: bool,
 }
 
@@ -101,6 +128,7 @@ impl Shard {
         store: Store,
         clock: Clock,
         mint: Arc<Mint>,
+        receipt_waiters: Arc<Waiters>,
         rules: Rules,
     ) -> Self {
         Self {
@@ -108,12 +136,14 @@ impl Shard {
             store,
             clock,
             mint,
+            receipt_waiters,
             residents: Residents::new(rules),
             tickets: Tickets::default(),
             writes: FuturesOrdered::new(),
             reads: FuturesUnordered::new(),
             effects: Vec::new(),
             fresh: None,
+            settling: Outcome::Delivered,
             stopping: false,
         }
     }
@@ -139,16 +169,25 @@ impl Shard {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Submit { submission, reply, permit } => self.submit(submission, reply, permit),
-            Command::Settle { agent, id, reply, permit } => {
+            Command::Settle { agent, id, outcome, reply, permit } => {
+                if let Some(transient) = self.residents.get_mut(agent).and_then(|resident| resident.transient(id)) {
+                    transient.outcome = outcome;
+                }
                 let ticket = Some(self.tickets.issue(Waiting::Settle { reply, permit }));
+                self.settling = outcome;
                 self.feed(agent, Input::Ack { ticket, id });
+                self.settling = Outcome::Delivered;
             }
             Command::Connect { agent, link, spec, outbox } => {
                 if self.stopping {
                     outbox.put(Delivery::Event(LinkEvent::Ended));
                 }
                 self.end_oldest_link(agent);
-                self.residents.enter(agent).links.push((link, outbox));
+                let now = self.clock.now();
+                let resident = self.residents.enter(agent);
+                resident.links.push((link, outbox));
+                resident.touched = now;
+                drop(self.store.touch(agent, now));
                 self.feed(agent, Input::Connect { link, spec });
             }
             Command::Disconnect { agent, link } => {
@@ -161,6 +200,15 @@ impl Shard {
             Command::Gone { agent, link, id } => self.feed(agent, Input::Gone { link, id }),
             Command::Unsubscribed { agent, subscription } => self.feed(agent, Input::Unsubscribed { subscription }),
             Command::AgentRemoved { agent } => self.feed(agent, Input::AgentRemoved),
+            Command::TouchConnected { before, done } => {
+                let now = self.clock.now();
+                for (agent, resident) in self.residents.connected_since(before, TOUCHED_MAX) {
+                    resident.touched = now;
+                    drop(self.store.touch(agent, now));
+                }
+                // Whoever asked may have given up.
+                let _ = done.send(());
+            }
             Command::Stop => {
                 self.stopping = true;
                 self.residents.all_links().for_each(|outbox| outbox.put(Delivery::Event(LinkEvent::Ended)));
@@ -192,7 +240,8 @@ impl Shard {
         let transient = submission.is_transient();
         if transient {
             let message = Arc::new(submission.message(id, taken_at));
-            self.residents.enter(agent).transients.push(message);
+            let transient = Transient { message, receipt: submission.receipt, outcome: Outcome::Dropped };
+            self.residents.enter(agent).transients.push(transient);
         }
         let submitting = Submitting { id, submission, taken_at, refused: None, reply, permit };
         let ticket = self.tickets.issue(Waiting::Submit(Box::new(submitting)));
@@ -202,6 +251,7 @@ impl Shard {
     fn on_written(&mut self, written: Written) {
         match written {
             Written::Appended { agent, ticket, outcome: Ok(appended) } => {
+                appended.receipts.iter().for_each(|id| self.receipt_waiters.wake(*id));
                 if self.residents.get_mut(agent).is_some_and(|resident| !resident.links.is_empty()) {
                     let stored = self.tickets.submitting(ticket);
                     self.fresh = stored.map(|s| Arc::new(s.submission.message(s.id, s.taken_at)));
@@ -215,7 +265,16 @@ impl Shard {
                 }
                 self.feed(agent, Input::NotStored { ticket });
             }
+            Written::Told { receipts, outcome } => {
+                // A receipt subscription that is gone or full gets no more receipts.
+                if outcome.is_ok() {
+                    self.receipt_waiters.wake(receipts);
+                }
+            }
             Written::Erased { agent, id, ticket, outcome } => {
+                if let Some(receipts) = outcome.ok().and_then(|erased| erased.receipt) {
+                    self.receipt_waiters.wake(receipts);
+                }
                 if let Some(ticket) = ticket {
                     let outcome = outcome.map(|erased| erased.existed).map_err(HubError::from);
                     self.tickets.answer_settle(ticket, outcome);
@@ -286,17 +345,24 @@ impl Shard {
                 self.put(agent, link, Delivery::Event(LinkEvent::Gone));
             }
             Effect::Erase { id, ticket } => {
-                let outcome = self.store.erase(id, agent, Outcome::Delivered, self.clock.now());
+                let outcome = self.store.erase(id, agent, self.settling, self.clock.now());
                 let written = async move { Written::Erased { agent, id, ticket, outcome: outcome.await } };
                 self.writes.push_back(Box::pin(written));
             }
             Effect::Acked { ticket } => self.tickets.answer_settle(ticket, Ok(true)),
-            Effect::Release { id } => {
-                if let Some(resident) = self.residents.get_mut(agent) {
-                    resident.transients.retain(|message| message.id != id);
-                    resident.links.iter().for_each(|(_, outbox)| outbox.recall(id));
-                }
-            }
+            Effect::Release { id } => self.release(agent, id),
+        }
+    }
+
+    /// Lets go of a message; if no store has it, this is when its sender hears what became of it.
+    fn release(&mut self, agent: AgentId, id: MessageId) {
+        let Some(resident) = self.residents.get_mut(agent) else { return };
+        resident.links.iter().for_each(|(_, outbox)| outbox.recall(id));
+        let Some(place) = resident.transients.iter().position(|transient| transient.message.id == id) else { return };
+        let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
+        if let Some(receipts) = receipt {
+            let told = self.store.add_receipt(receipts, id, agent, outcome, self.clock.now());
+            self.writes.push_back(Box::pin(async move { Written::Told { receipts, outcome: told.await } }));
         }
     }
 
@@ -310,7 +376,7 @@ impl Shard {
 
     fn send(&mut self, agent: AgentId, link: LinkId, id: MessageId) {
         let fresh = self.fresh.clone().filter(|message| message.id == id);
-        let at_hand = fresh.or_else(|| self.residents.get_mut(agent)?.transient(id).cloned());
+        let at_hand = fresh.or_else(|| Some(self.residents.get_mut(agent)?.transient(id)?.message.clone()));
         self.put(agent, link, at_hand.map_or(Delivery::Stored(id), Delivery::Message));
     }
 

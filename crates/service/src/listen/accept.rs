@@ -30,6 +30,9 @@ pub(crate) struct Listener {
     pub(crate) context: Context,
 }
 
+/// How long octets may be on their way before TCP gives the connection up.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
 /// The first octets of every HTTP/2 connection (RFC 9113 s3.4).
 const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 
@@ -106,7 +109,10 @@ enum Opened {
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(600)).with_interval(Duration::from_secs(60));
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+    let socket = SockRef::from(stream);
+    // Octets that nobody acknowledges end the connection: whoever still has one after a while has what was sent.
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    socket.set_tcp_keepalive(&keepalive)
 }
 
 /// Looks at the first octets without taking them.

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::pin::pin;
 
-use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,7 +22,7 @@ where
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let doors = doors.clone();
         let request = request.map(|body| Incoming { body: Body::Http1(body), pusher: None });
-        async move { Ok::<_, Infallible>(doors.answer(request).await.map(Full::new)) }
+        async move { Ok::<_, Infallible>(doors.answer(request).await) }
     });
     let mut builder = http1::Builder::new();
     builder

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::RecvStream;
-use h2::server::{Builder, Connection, SendResponse};
+use h2::server::{Builder, Connection};
+use h2::{Reason, RecvStream};
 use http::HeaderValue;
 use http::header::CONTENT_LENGTH;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
+use super::pings::Pings;
 use super::preface::{Peer, Sniffed};
-use super::push::{Exchange, send_body};
-use super::{Body, Context, Incoming};
+use super::push::{Exchange, send_body, send_stream};
+use super::{Body, Context, Incoming, Payload};
 
 /// The longest header list, in octets as RFC 9113 s6.5.2 counts them.
 const HEADER_LIST_MAX: u32 = 16 << 10;
@@ -50,13 +51,15 @@ where
 {
     let mut stopping = std::pin::pin!(context.stopping());
     let mut leaving = false;
+    let pings = connection.ping_pong().map(Pings::start);
     loop {
         let idle_timeout = context.limits.idle_timeout;
         tokio::select! {
             next = connection.accept() => match next {
                 Some(Ok((request, respond))) => {
                     peer.set_pushes_max(connection.max_concurrent_send_streams());
-                    tokio::spawn(exchange(request, respond, peer.clone(), context.clone()));
+                    let exchange = Exchange::new(respond, peer.clone(), pings.clone());
+                    tokio::spawn(answer(request, exchange, context.clone()));
                 }
                 Some(Err(error)) => return debug!(%error, "HTTP/2 connection ended"),
                 None => return,
@@ -78,15 +81,16 @@ where
     }
 }
 
-async fn exchange(request: http::Request<RecvStream>, respond: SendResponse<Bytes>, peer: Arc<Peer>, context: Context) {
-    let exchange = Exchange::new(respond, peer);
+async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context: Context) {
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
     let answer = context.doors.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
     let (mut head, body) = answer.into_parts();
     // An answer to HEAD has no content (RFC 9110 s9.3.2); hyper sees to that in HTTP/1.1.
-    let body = if for_head { Bytes::new() } else { body };
-    if !body.is_empty() {
+    let body = if for_head { Payload::default() } else { body };
+    if let Payload::Whole(body) = &body
+        && !body.is_empty()
+    {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     context.doors.add_date(&mut head.headers);
@@ -94,9 +98,12 @@ async fn exchange(request: http::Request<RecvStream>, respond: SendResponse<Byte
     // Failing here means that the client has gone: nobody is left to tell.
     let Ok(stream) = exchange.respond(response, body.is_empty()) else { return };
     // A connection with an open stream is not idle, so a client that never opens its window would keep it for ever.
-    match timeout(context.limits.idle_timeout, send_body(stream, body)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "the client did not take the answer"),
-        Err(_) => debug!("the client did not take the answer in time"),
+    let within = context.limits.idle_timeout;
+    let sent = match body {
+        Payload::Whole(body) => timeout(within, send_body(stream, body)).await.unwrap_or(Err(Reason::CANCEL.into())),
+        Payload::Stream(pieces) => send_stream(stream, pieces, within).await,
+    };
+    if let Err(error) = sent {
+        debug!(%error, "the client did not take the answer");
     }
 }

@@ -7,13 +7,14 @@ mod body;
 pub(crate) mod certificate;
 mod http1;
 mod http2;
+mod payload;
+mod pings;
 mod preface;
 mod push;
 pub(crate) mod tls;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::config::Limits;
@@ -21,12 +22,13 @@ use crate::doors::Doors;
 
 pub(crate) use accept::{Listener, Transport};
 pub(crate) use body::{Body, BodyError};
+pub(crate) use payload::Payload;
 pub(crate) use push::{PushError, Pusher};
 
 /// A request of either HTTP version.
 pub(crate) type Request = http::Request<Incoming>;
-/// An answer of either HTTP version; answers are small and known in full.
-pub(crate) type Response = http::Response<Bytes>;
+/// An answer of either HTTP version.
+pub(crate) type Response = http::Response<Payload>;
 
 /// What comes with a request beside its head.
 pub(crate) struct Incoming {

@@ -2,24 +2,31 @@
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use thiserror::Error;
+use tokio::time::timeout;
 
+use super::pings::Pings;
 use super::preface::Peer;
 
 /// One request in progress: it can be answered once, and pushed to until then.
 pub(super) struct Exchange {
     respond: Arc<Mutex<SendResponse<Bytes>>>,
     peer: Arc<Peer>,
+    pings: Option<Pings>,
 }
 
 /// Pushes responses to a client that waits for an answer.
 pub(crate) struct Pusher {
     respond: Arc<Mutex<SendResponse<Bytes>>>,
     peer: Arc<Peer>,
+    pings: Option<Pings>,
 }
 
 /// Why a push did not go out.
@@ -34,13 +41,13 @@ pub(crate) enum PushError {
 }
 
 impl Exchange {
-    pub(super) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>) -> Self {
-        Self { respond: Arc::new(Mutex::new(respond)), peer }
+    pub(super) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
+        Self { respond: Arc::new(Mutex::new(respond)), peer, pings }
     }
 
     /// The way to push, unless the client's settings forbid it.
     pub(super) fn pusher(&self) -> Option<Pusher> {
-        let pusher = || Pusher { respond: self.respond.clone(), peer: self.peer.clone() };
+        let pusher = || Pusher { respond: self.respond.clone(), peer: self.peer.clone(), pings: self.pings.clone() };
         self.peer.takes_pushes().then(pusher)
     }
 
@@ -70,6 +77,15 @@ impl Pusher {
         send_body(stream, body).await.map_err(|_| PushError::Refused)
     }
 
+    /// Waits until the client has shown that it has every push without a body that was made so far; `false` if it
+    /// never will.
+    pub(crate) async fn confirm(&self) -> bool {
+        match &self.pings {
+            Some(pings) => pings.confirm().await,
+            None => false,
+        }
+    }
+
     /// Waits until the client gives the exchange up or its connection ends.
     pub(crate) async fn closed(&self) {
         // Either a reset or an error: both say that nobody waits any more.
@@ -78,13 +94,37 @@ impl Pusher {
 }
 
 /// Sends a body as the client's windows allow.
-pub(super) async fn send_body(mut stream: SendStream<Bytes>, mut body: Bytes) -> Result<(), h2::Error> {
-    while !body.is_empty() {
-        stream.reserve_capacity(body.len());
+pub(super) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Result<(), h2::Error> {
+    send_piece(&mut stream, body, true).await
+}
+
+/// Sends a body piece by piece, until it ends or the client leaves. A client that does not take a piece in time has.
+pub(super) async fn send_stream(
+    mut stream: SendStream<Bytes>,
+    mut pieces: BoxStream<'static, Bytes>,
+    within: Duration,
+) -> Result<(), h2::Error> {
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.next() => piece,
+            reason = poll_fn(|cx| stream.poll_reset(cx)) => return Err(reason?.into()),
+        };
+        match piece {
+            Some(piece) => {
+                timeout(within, send_piece(&mut stream, piece, false)).await.unwrap_or(Err(Reason::CANCEL.into()))?
+            }
+            None => return stream.send_data(Bytes::new(), true),
+        }
+    }
+}
+
+async fn send_piece(stream: &mut SendStream<Bytes>, mut piece: Bytes, ends: bool) -> Result<(), h2::Error> {
+    while !piece.is_empty() {
+        stream.reserve_capacity(piece.len());
         let room = poll_fn(|cx| stream.poll_capacity(cx)).await;
-        let room = room.unwrap_or(Err(Reason::CANCEL.into()))?.min(body.len());
-        let chunk = body.split_to(room);
-        stream.send_data(chunk, body.is_empty())?;
+        let room = room.unwrap_or(Err(Reason::CANCEL.into()))?.min(piece.len());
+        let chunk = piece.split_to(room);
+        stream.send_data(chunk, ends && piece.is_empty())?;
     }
     Ok(())
 }

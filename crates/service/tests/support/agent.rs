@@ -123,6 +123,18 @@ impl Monitoring {
         }
     }
 
+    /// Reads the answer's body until it contains `end`, then leaves.
+    pub async fn body_until(self, end: &str) -> String {
+        let mut body = within(self.response).await.unwrap().into_body();
+        let mut seen = String::from("\n\n");
+        while !seen.contains(end) || !seen.ends_with("\n\n") {
+            let data = within(body.data()).await.expect("more of the body").unwrap();
+            body.flow_control().release_capacity(data.len()).unwrap();
+            seen += std::str::from_utf8(&data).unwrap();
+        }
+        seen
+    }
+
     async fn promise(&mut self) -> Option<h2::client::PushPromise> {
         loop {
             tokio::select! {

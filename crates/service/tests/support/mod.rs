@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 pub mod agent;
+pub mod events;
 pub mod raw;
 
 use std::net::SocketAddr;

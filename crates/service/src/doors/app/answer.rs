@@ -9,6 +9,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use thiserror::Error;
 
+use super::rates::TooFast;
 use super::vapid::VapidRefusal;
 use crate::doors::wire;
 use crate::hub::HubError;
@@ -21,8 +22,14 @@ pub(super) enum Refusal {
     Gone,
     #[error("the key that signs and the key that encrypts are the same")]
     KeyReuse,
+    #[error("the receipt subscription is not known")]
+    Receipts,
+    #[error("this connection cannot receive server pushes")]
+    NoPush,
     #[error(transparent)]
     Vapid(#[from] VapidRefusal),
+    #[error(transparent)]
+    TooFast(#[from] TooFast),
     #[error(transparent)]
     Ttl(#[from] TtlError),
     #[error(transparent)]
@@ -54,6 +61,16 @@ impl Refusal {
             Self::Vapid(refusal) => return unauthorized(&refusal, text),
             Self::Hub(error) => wire::hub_problem(error),
             Self::Body(error) => wire::body_problem(error),
+            Self::TooFast(TooFast { retry_after_secs, .. }) => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
+                    .with_retry_after(retry_after_secs)
+                    .with_hint("Wait as long as Retry-After says; send less often, or one message with a Topic.")
+            }
+            Self::Receipts => {
+                bad(errno::RECEIPTS, "Leave the Link out to get a new receipt subscription (RFC 8030 s5.1).")
+            }
+            Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text)
+                .with_hint("Ask with `Accept: text/event-stream`, or over HTTP/2 with server push (RFC 8030 s6.3)."),
             Self::KeyReuse => bad(errno::KEY_REUSE, "Make a fresh ECDH key for each message (RFC 8292 s3.2)."),
             Self::Ttl(TtlError::Missing) => bad(
                 errno::TTL_MISSING,

@@ -1,7 +1,8 @@
 //! A message resource: its holder reads it, acknowledges it or withdraws it (RFC 8030 s6.2, s8.3).
 
 use doorbell_protocol::id::{AgentId, MessageId};
-use http::StatusCode;
+use doorbell_protocol::receipt::{OUTCOME, Outcome};
+use http::{HeaderMap, StatusCode};
 
 use super::answer::Refusal;
 use crate::doors::{Doors, wire};
@@ -12,7 +13,7 @@ impl Doors {
     pub(in crate::doors) async fn read_message(&self, id: MessageId) -> Response {
         match self.hub.message(id).await {
             Ok(Some(message)) => {
-                let mut response = Response::new(message.body.clone());
+                let mut response = Response::new(message.body.clone().into());
                 *response.headers_mut() = wire::message_headers(&message);
                 response
             }
@@ -22,8 +23,17 @@ impl Doors {
     }
 
     /// DELETE: 204 the first time, 404 after that (PS-8030-6.2-6).
-    pub(in crate::doors) async fn settle_message(&self, agent: AgentId, id: MessageId) -> Response {
-        match self.hub.settle(agent, id).await {
+    ///
+    /// An agent that could not decrypt it may say so with `Doorbell-Outcome: undecryptable`.
+    pub(in crate::doors) async fn settle_message(
+        &self,
+        agent: AgentId,
+        id: MessageId,
+        headers: &HeaderMap,
+    ) -> Response {
+        let undecryptable = headers.get(OUTCOME).is_some_and(|word| word == Outcome::Undecryptable.as_str());
+        let outcome = if undecryptable { Outcome::Undecryptable } else { Outcome::Delivered };
+        match self.hub.settle(agent, id, outcome).await {
             Ok(true) => wire::empty(StatusCode::NO_CONTENT),
             Ok(false) => wire::not_found(StatusCode::NOT_FOUND),
             Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),

@@ -3,4 +3,6 @@
 mod answer;
 mod message;
 mod push;
+pub(super) mod rates;
+mod receipts;
 pub(super) mod vapid;

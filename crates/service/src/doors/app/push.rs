@@ -1,12 +1,15 @@
 //! POST to a push resource: the whole story of accepting a message (RFC 8030 s5, RFC 8292 s4.2).
 
 use doorbell_protocol::headers::coding;
+use doorbell_protocol::headers::link::{self, Link, REL_PUSH_RECEIPT};
+use doorbell_protocol::headers::prefer::Prefer;
 use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::ReceiptSubscriptionId;
 use doorbell_protocol::message::ContentHeaders;
-use http::StatusCode;
-use http::header::{CONTENT_LENGTH, LOCATION};
+use http::header::{CONTENT_LENGTH, LINK, LOCATION};
+use http::{HeaderMap, StatusCode};
 
 use super::answer::{Refusal, accepted};
 use crate::capability::Resource;
@@ -36,17 +39,40 @@ impl Doors {
         {
             return Err(Refusal::KeyReuse);
         }
-        let submission = Submission { agent, subscription, ttl, urgency, topic, headers, body };
+        self.rates.admit(subscription, signer.map(|key| key.fingerprint()), self.clock.now())?;
+        let receipt = self.wanted_receipt(&head.headers).await?;
+        let submission = Submission { agent, subscription, ttl, urgency, topic, receipt, headers, body };
         let id = self.hub.submit(submission).await?;
 
-        let mut response = accepted(StatusCode::CREATED, ttl);
+        let status = if receipt.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+        let mut response = accepted(status, ttl);
         let location = self.uri(Resource::Message { agent, id });
         response.headers_mut().insert(LOCATION, location.try_into().map_err(|_| Refusal::Gone)?);
+        if let Some(id) = receipt
+            && let Some(link) = Link::new(self.uri(Resource::Receipts { id }), REL_PUSH_RECEIPT).to_value()
+        {
+            response.headers_mut().insert(LINK, link);
+        }
         Ok(response)
     }
 
+    /// Where the application server wants to hear what becomes of the message: on the receipt subscription that it
+    /// names, or on a new one (RFC 8030 s5.1). That the named one exists is checked where the message is stored.
+    async fn wanted_receipt(&self, headers: &HeaderMap) -> Result<Option<ReceiptSubscriptionId>, Refusal> {
+        if !Prefer::from_headers(headers).respond_async {
+            return Ok(None);
+        }
+        let Some(target) = link::target(headers, REL_PUSH_RECEIPT) else {
+            return Ok(Some(self.hub.subscribe_receipts().await?));
+        };
+        match self.resource(&target) {
+            Some(Resource::Receipts { id }) => Ok(Some(id)),
+            _ => Err(Refusal::Receipts),
+        }
+    }
+
     /// Refuses a body that announces itself as too long, before a client that asks first (`Expect`) sends it.
-    fn refuse_announced(&self, headers: &http::HeaderMap) -> Result<(), Refusal> {
+    fn refuse_announced(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let max = self.limits.body_max;
         let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
         let expects = headers.contains_key(http::header::EXPECT);

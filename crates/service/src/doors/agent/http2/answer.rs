@@ -46,7 +46,8 @@ impl Refusal {
             ),
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text).with_hint(
-                "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6).",
+                "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6), or with \
+                 `Accept: text/event-stream`.",
             ),
         };
         wire::problem(&problem)

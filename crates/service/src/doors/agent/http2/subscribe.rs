@@ -29,6 +29,9 @@ impl Doors {
 
     async fn try_subscribe(&self, request: Request) -> Result<Response, Refusal> {
         let (head, incoming) = request.into_parts();
+        if let Some(elsewhere) = &self.settings.subscribe_redirect {
+            return Ok(wire::redirect(elsewhere.clone()));
+        }
         let set = self.named_set(&head.headers)?;
         let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
@@ -57,8 +60,7 @@ impl Doors {
     /// The agent of the set that the request names: an invalid one is an error, never a new set (PS-8030-4.1-3).
     fn named_set(&self, headers: &HeaderMap) -> Result<Option<AgentId>, Refusal> {
         let Some(target) = link::target(headers, REL_PUSH_SET) else { return Ok(None) };
-        let path = target.strip_prefix(self.origin.as_str()).unwrap_or(&target);
-        match self.capabilities.open(path) {
+        match self.resource(&target) {
             Some(Resource::Set { agent }) => Ok(Some(agent)),
             _ => Err(Refusal::Set),
         }

@@ -1,0 +1,78 @@
+//! A subscription or a set as server-sent events, for agents that cannot take server pushes. The same messages, the
+//! same acknowledgement by DELETE; the body is base64url.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use doorbell_protocol::base64url;
+use doorbell_protocol::id::AgentId;
+use futures_util::stream;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::push_links::PushLinks;
+use crate::capability::Resource;
+use crate::doors::{Doors, sse};
+use crate::hub::{Link, LinkEvent, Message};
+use crate::listen::Response;
+
+/// A message as an event.
+#[derive(Serialize)]
+struct Delivered<'a> {
+    message: String,
+    push: &'a str,
+    headers: Map<String, Value>,
+    body: String,
+}
+
+/// A stream of messages in progress.
+struct Events {
+    doors: Arc<Doors>,
+    agent: AgentId,
+    link: Link,
+    push_links: PushLinks,
+    begun: bool,
+}
+
+/// The answer that carries what comes over `link`.
+pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, link: Link) -> Response {
+    let events = Events { doors, agent, link, push_links: PushLinks::default(), begun: false };
+    sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
+}
+
+impl Events {
+    /// The next octets; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !std::mem::replace(&mut self.begun, true) {
+            // The client knows at once that it is listening.
+            return Some(sse::comment());
+        }
+        loop {
+            let quiet_until = self.doors.clock.now().plus(self.doors.limits.keepalive);
+            let event = tokio::select! {
+                event = self.link.next() => event,
+                () = self.doors.clock.sleep_until(quiet_until) => return Some(sse::comment()),
+            };
+            match event {
+                LinkEvent::Message(message) => {
+                    let known = self.push_links.uri(&self.doors, self.agent, message.subscription).await.ok()?;
+                    match known {
+                        Some(push) => return Some(self.event(&message, &push)),
+                        None => self.link.gone(message.id),
+                    }
+                }
+                LinkEvent::Drained | LinkEvent::Gone | LinkEvent::Ended | LinkEvent::Failed(_) => return None,
+            }
+        }
+    }
+
+    fn event(&self, message: &Message, push: &str) -> Bytes {
+        let resource = Resource::Message { agent: self.agent, id: message.id };
+        let text = |value: &http::HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let headers = message.headers.iter().map(|(name, value)| (name.to_string(), text(&value))).collect();
+        let message_uri = self.doors.uri(resource);
+        let body = base64url::encode(&message.body);
+        let path = self.doors.capabilities.path(resource);
+        sse::event("message", &path, &Delivered { message: message_uri, push, headers, body })
+    }
+}

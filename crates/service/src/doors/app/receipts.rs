@@ -1,0 +1,187 @@
+//! A receipt subscription: the application server hears what became of its messages (RFC 8030 s5.1, s6.3).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorbell_protocol::headers::prefer::Prefer;
+use doorbell_protocol::id::ReceiptSubscriptionId;
+use doorbell_protocol::receipt::OUTCOME;
+use doorbell_protocol::time::UnixMs;
+use doorbell_store::Receipt;
+use futures_util::stream;
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+
+use super::answer::Refusal;
+use crate::capability::Resource;
+use crate::doors::promise::Promises;
+use crate::doors::{Doors, sse, wire};
+use crate::hub::{HubError, ReceiptEvent, ReceiptLink};
+use crate::listen::{Pusher, Request, Response};
+
+/// An event stream gives no sign of what has arrived. What was written this long ago on a stream that is still open
+/// has: a connection whose octets nobody acknowledges is ended sooner by TCP.
+const TAKEN_AFTER: Duration = Duration::from_secs(90);
+
+/// A receipt as an event.
+#[derive(Serialize)]
+struct Told {
+    message: String,
+    status: u16,
+    outcome: &'static str,
+    at: i64,
+}
+
+impl Doors {
+    pub(in crate::doors) async fn receipts(self: &Arc<Self>, id: ReceiptSubscriptionId, request: Request) -> Response {
+        self.try_receipts(id, request).await.unwrap_or_else(|refusal| refusal.answer(StatusCode::NOT_FOUND))
+    }
+
+    pub(in crate::doors) async fn remove_receipts(&self, id: ReceiptSubscriptionId) -> Response {
+        match self.hub.remove_receipts(id).await {
+            Ok(()) => wire::empty(StatusCode::NO_CONTENT),
+            Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),
+        }
+    }
+
+    async fn try_receipts(self: &Arc<Self>, id: ReceiptSubscriptionId, request: Request) -> Result<Response, Refusal> {
+        let (head, incoming) = request.into_parts();
+        let at_once = Prefer::from_headers(&head.headers).wait_secs == Some(0);
+        if sse::is_wanted(&head.headers) {
+            return self.receipt_events(id, at_once, &head.headers).await;
+        }
+        let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Refusal::NoPush)?;
+        let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
+        let link = self.hub.receipts(id, None).await?;
+        self.push_receipts(id, link, &pusher, &promises, at_once).await
+    }
+
+    /// Pushes receipts, each as the answer to a GET of its message (PS-8030-6.3-1), and takes them off the list when
+    /// the client has shown that it has them.
+    async fn push_receipts(
+        &self,
+        id: ReceiptSubscriptionId,
+        mut link: ReceiptLink,
+        pusher: &Pusher,
+        promises: &Promises,
+        at_once: bool,
+    ) -> Result<Response, Refusal> {
+        let mut pushed = false;
+        let mut unconfirmed = None;
+        loop {
+            let next = match link.try_next().await? {
+                Some(receipt) => Some(receipt),
+                None => {
+                    if let Some(up_to) = unconfirmed.take()
+                        && pusher.confirm().await
+                    {
+                        self.hub.take_receipts(id, up_to).await?;
+                    }
+                    if at_once {
+                        None
+                    } else {
+                        tokio::select! {
+                            event = link.next() => match event {
+                                ReceiptEvent::Receipt(receipt) => Some(receipt),
+                                ReceiptEvent::Gone => return Err(HubError::Gone.into()),
+                                ReceiptEvent::Stopping => None,
+                            },
+                            () = pusher.closed() => None,
+                        }
+                    }
+                }
+            };
+            let Some(receipt) = next else { break };
+            let resource = Resource::Message { agent: receipt.agent, id: receipt.message };
+            let Some(promised) = promises.of(resource) else { break };
+            let mut response = http::Response::new(());
+            *response.status_mut() = receipt.outcome.status();
+            self.add_date(response.headers_mut());
+            if let Ok(word) = receipt.outcome.as_str().try_into() {
+                response.headers_mut().insert(OUTCOME, word);
+            }
+            if pusher.push(promised, response, Bytes::new()).await.is_err() {
+                break;
+            }
+            pushed = true;
+            unconfirmed = Some(receipt.seq);
+        }
+        Ok(wire::empty(if pushed { StatusCode::OK } else { StatusCode::NO_CONTENT }))
+    }
+
+    /// The same as server-sent events, for application servers that cannot take pushes (PS-8030-6.3-7).
+    async fn receipt_events(
+        self: &Arc<Self>,
+        id: ReceiptSubscriptionId,
+        at_once: bool,
+        headers: &HeaderMap,
+    ) -> Result<Response, Refusal> {
+        let after = sse::last_event_id(headers);
+        let link = self.hub.receipts(id, after).await?;
+        if let Some(up_to) = after {
+            self.hub.take_receipts(id, up_to).await?;
+        }
+        let events = Events { doors: self.clone(), id, link, at_once, written: None, begun: false };
+        Ok(sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events))))))
+    }
+
+    fn told(&self, receipt: &Receipt) -> Told {
+        Told {
+            message: self.uri(Resource::Message { agent: receipt.agent, id: receipt.message }),
+            status: receipt.outcome.status().as_u16(),
+            outcome: receipt.outcome.as_str(),
+            at: receipt.at.as_millis(),
+        }
+    }
+}
+
+/// A stream of receipt events in progress.
+struct Events {
+    doors: Arc<Doors>,
+    id: ReceiptSubscriptionId,
+    link: ReceiptLink,
+    at_once: bool,
+    /// The first receipt that was written and not taken yet with its moment, and the last one written.
+    written: Option<(UnixMs, i64)>,
+    begun: bool,
+}
+
+impl Events {
+    /// The next octets; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        if !std::mem::replace(&mut self.begun, true) {
+            // The client knows at once that it is listening.
+            return Some(sse::comment());
+        }
+        let clock = self.doors.clock.clone();
+        loop {
+            if let Some(receipt) = self.link.try_next().await.ok()? {
+                return Some(self.event(&receipt));
+            }
+            if self.at_once {
+                return None;
+            }
+            let quiet_until = clock.now().plus(self.doors.limits.keepalive);
+            let taken_at = self.written.map(|(at, _)| at.plus(TAKEN_AFTER));
+            tokio::select! {
+                event = self.link.next() => return match event {
+                    ReceiptEvent::Receipt(receipt) => Some(self.event(&receipt)),
+                    ReceiptEvent::Gone | ReceiptEvent::Stopping => None,
+                },
+                () = clock.sleep_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {
+                    if let Some((_, up_to)) = self.written.take() {
+                        self.doors.hub.take_receipts(self.id, up_to).await.ok()?;
+                    }
+                }
+                () = clock.sleep_until(quiet_until) => return Some(sse::comment()),
+            }
+        }
+    }
+
+    fn event(&mut self, receipt: &Receipt) -> Bytes {
+        // All that was written is taken together, TAKEN_AFTER the last of it.
+        self.written = Some((self.doors.clock.now(), receipt.seq));
+        sse::event("receipt", &receipt.seq.to_string(), &self.doors.told(receipt))
+    }
+}

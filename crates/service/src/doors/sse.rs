@@ -1,0 +1,70 @@
+//! Server-sent events: the same deliveries for clients that cannot take server pushes (WHATWG HTML s9.2).
+
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use http::HeaderMap;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use serde::Serialize;
+
+use crate::listen::{Payload, Response};
+
+/// The media type.
+const EVENT_STREAM: &str = "text/event-stream";
+
+/// Where a client that comes back says what it has.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Whether the client asks for an event stream.
+pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
+    let mut types = values.flat_map(|v| v.split(',')).map(|t| t.split(';').next().unwrap_or_default().trim());
+    types.any(|t| t.eq_ignore_ascii_case(EVENT_STREAM))
+}
+
+/// The id of the last event that the client has, if it says so in a form that we gave out.
+pub(super) fn last_event_id(headers: &HeaderMap) -> Option<i64> {
+    headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
+}
+
+/// The answer that goes on.
+pub(super) fn answer(events: BoxStream<'static, Bytes>) -> Response {
+    let mut response = Response::new(Payload::Stream(events));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather an answer before they pass it on would defeat it.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
+}
+
+/// One event. JSON has no line breaks of its own, so the data is one line.
+pub(super) fn event(name: &str, id: &str, data: &impl Serialize) -> Bytes {
+    let data = serde_json::to_string(data).unwrap_or_default();
+    format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
+}
+
+/// A line that says nothing, so that proxies and clients know the stream for alive.
+pub(super) fn comment() -> Bytes {
+    Bytes::from_static(b":\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_stream_is_wanted_when_accept_names_it_ps_8030_6_3_7() {
+        for (accept, wanted) in
+            [("text/event-stream", true), ("text/html, Text/Event-Stream;q=0.5", true), ("*/*", false), ("", false)]
+        {
+            let headers: HeaderMap = [(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
+            assert_eq!(is_wanted(&headers), wanted, "{accept}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_line_of_data_whatever_the_text() {
+        let event = event("x", "7", &serde_json::json!({"text": "a\nb\r\nc"}));
+        assert_eq!(&event[..], b"id: 7\nevent: x\ndata: {\"text\":\"a\\nb\\r\\nc\"}\n\n");
+    }
+}
