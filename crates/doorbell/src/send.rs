@@ -160,6 +160,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         let fate = receipt::wait(&client, accepted, time_max).await;
         if !args.json {
             println!("receipt  {}", fate.words(setup.options.ttl));
+            if let Some(receipts) = accepted.receipt.as_ref().filter(|_| fate.may_still_be_told()) {
+                println!("receipts {receipts}");
+            }
         }
         outcome.learn(fate);
     }

@@ -1,8 +1,10 @@
 //! `doorbell send` and `doorbell keys` as a person or a script meets them: words, exit statuses, files.
 //!
-//! The push service is a socket with prepared answers, so that every answer can be had.
+//! The push service is a socket with prepared answers, so that every answer can be had; the real one has the last word.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -249,9 +251,28 @@ fn a_receipt_that_does_not_come_is_told_apart_from_bad_news_as_8030_5_1_2() {
         let said = person.sends(&service.url, &["ding", "--receipt", "--receipt-timeout", "1s"]);
         assert_eq!(said.exit, 7, "{said:?}");
         assert!(said.out.contains("/m/1\n") && said.out.contains(words), "{said:?}");
+        assert_eq!(said.out.contains("/r/1\n"), answers.len() > 1, "where to ask later: {said:?}");
     }
     let refused = person.sends(&Service::answering(&["410 Gone"]).url, &["ding", "--receipt"]);
     assert_eq!(refused.exit, 3, "there is nothing to wait for: {refused:?}");
+}
+
+#[test]
+fn the_real_push_service_tells_what_became_of_a_message_as_8030_5_1_2() {
+    let (person, service) = (Person::new(), support::Service::start());
+    let mut listener = support::Listener::of(&service);
+    let (subscription, ca) = (listener.subscription().to_string(), service.ca());
+    let sends = |text, ttl| {
+        person.runs(&["send", &subscription, text, "--ttl", ttl, "--receipt", "--ca", ca.to_str().unwrap()])
+    };
+    let delivered = sends("ding", "1h");
+    assert_eq!(delivered.exit, 0, "{delivered:?}");
+    assert!(delivered.out.starts_with("accepted by the push service (202)\n"), "{delivered:?}");
+    assert!(delivered.out.ends_with("\nreceipt  delivered to the user agent\n"), "{delivered:?}");
+    listener.goes_away();
+    let expired = sends("dong", "1");
+    assert_eq!(expired.exit, 6, "{expired:?}");
+    assert!(expired.out.ends_with("\nreceipt  expired: nobody came within the TTL\n"), "{expired:?}");
 }
 
 #[test]

@@ -57,7 +57,8 @@ impl Outcome {
     pub(super) fn print(&self, asked: Ttl) {
         match &self.result {
             Ok(Reply { status, answer: Answer::Accepted(accepted), .. }) => {
-                println!("accepted by the push service ({}); delivery is not confirmed", status.as_u16());
+                let doubt = if accepted.receipt.is_none() { "; delivery is not confirmed" } else { "" };
+                println!("accepted by the push service ({}){doubt}", status.as_u16());
                 print_accepted(accepted, asked);
             }
             Ok(reply) => {
@@ -129,9 +130,6 @@ fn print_accepted(accepted: &Accepted, asked: Ttl) {
     }
     if let Some(message) = &accepted.message {
         println!("message  {message}");
-    }
-    if let Some(receipts) = &accepted.receipt {
-        println!("receipts {receipts}");
     }
 }
 

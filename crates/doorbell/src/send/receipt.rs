@@ -76,6 +76,11 @@ impl Fate {
         }
     }
 
+    /// Whether somebody may want to ask for the receipt later.
+    pub(super) fn may_still_be_told(&self) -> bool {
+        matches!(self, Self::NotInTime(_) | Self::Unheard(_))
+    }
+
     /// What happened, in words.
     pub(super) fn words(&self, ttl: Ttl) -> String {
         match self {
