@@ -209,21 +209,24 @@ async fn child_on_a_failing_disk() {
 #[tokio::test]
 #[ignore = "the child of a crash test"]
 async fn child_with_a_hasty_engine() {
-    let engine = Hasty { engine: SqliteEngine::open(&dir(), limits()).unwrap(), held: Vec::new() };
+    let engine = Hasty { engine: SqliteEngine::open(&dir(), limits()).unwrap(), held: Vec::new(), commits: 0 };
     let store = Store::start(engine, limits()).unwrap();
     write_until_it_fails(&store).await;
 }
 
-/// A planted bug: it answers at once and commits later, many batches together.
+/// A planted bug: it answers at once and commits later, many batches together, which it does not get to for the third
+/// time before it is killed.
 struct Hasty {
     engine: SqliteEngine,
     held: Vec<Write>,
+    commits: u32,
 }
 
 impl Engine for Hasty {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
         self.held.extend_from_slice(batch);
-        if self.held.len() >= 300 {
+        if self.held.len() >= 300 && self.commits < 2 {
+            self.commits += 1;
             self.engine.commit(&std::mem::take(&mut self.held))?;
         }
         Ok(batch.iter().map(|write| Ok(guess(write))).collect())
