@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
+use doorbell_protocol::receipt::Outcome;
 use url::Url;
 
 use crate::limits::Limits;
@@ -33,8 +34,10 @@ pub(crate) struct Waiting<M> {
 }
 
 /// A resource that is to be deleted.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Owed {
+    /// What the service hears of the message.
+    outcome: Outcome,
     failures: u32,
     not_before: Duration,
     on_its_way: bool,
@@ -49,6 +52,12 @@ pub(crate) enum Verdict {
     GivenUp,
 }
 
+impl Owed {
+    fn new(outcome: Outcome) -> Self {
+        Self { outcome, failures: 0, not_before: Duration::ZERO, on_its_way: false }
+    }
+}
+
 impl<M> Inbox<M> {
     /// An inbox that owes what an earlier run left behind.
     pub(crate) fn new(limits: Limits, owed: impl IntoIterator<Item = Url>) -> Self {
@@ -56,7 +65,7 @@ impl<M> Inbox<M> {
             limits,
             waiting: VecDeque::new(),
             in_hand: HashSet::new(),
-            owed: owed.into_iter().map(|uri| (uri, Owed::default())).collect(),
+            owed: owed.into_iter().map(|uri| (uri, Owed::new(Outcome::Delivered))).collect(),
             acknowledging: 0,
             settled: Remembered::default(),
         }
@@ -80,20 +89,24 @@ impl<M> Inbox<M> {
         self.waiting.push_back(Waiting { uri, message, failures: 0, not_before: Duration::ZERO });
     }
 
-    /// Acknowledges what cannot be handed over at all (WA-13), or another resource that is to go.
-    pub(crate) fn owe(&mut self, uri: Url) {
-        self.owed.entry(uri).or_default();
+    /// Acknowledges what cannot be opened, and so not be handed over at all (WA-13).
+    pub(crate) fn discard(&mut self, uri: Url) {
+        self.owed.entry(uri).or_insert(Owed::new(Outcome::Undecryptable));
     }
 
-    /// A resource whose DELETE is due; [`Inbox::answered`] must follow.
-    pub(crate) fn next_acknowledgement(&mut self, now: Duration) -> Option<Url> {
+    fn owe(&mut self, uri: Url) {
+        self.owed.entry(uri).or_insert(Owed::new(Outcome::Delivered));
+    }
+
+    /// A resource whose DELETE is due, and what the service is to hear of it; [`Inbox::answered`] must follow.
+    pub(crate) fn next_acknowledgement(&mut self, now: Duration) -> Option<(Url, Outcome)> {
         if self.acknowledging >= self.limits.acknowledging_max {
             return None;
         }
         let (uri, owed) = self.owed.iter_mut().find(|(_, o)| !o.on_its_way && o.not_before <= now)?;
         owed.on_its_way = true;
         self.acknowledging += 1;
-        Some(uri.clone())
+        Some((uri.clone(), owed.outcome))
     }
 
     /// A message that is due for the app; [`Inbox::handed_over`] or [`Inbox::failed`] must follow.
@@ -224,19 +237,19 @@ mod tests {
         assert!(inbox.knows(&uri(1), at(0)) && inbox.next_message(at(0)).is_none());
         inbox.handed_over(&waiting.uri);
         assert!(inbox.knows(&uri(1), at(0)));
-        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
         assert!(inbox.knows(&uri(1), at(0)) && inbox.next_acknowledgement(at(0)).is_none());
         inbox.answered(&uri(1), true, at(0), 0);
         assert!(inbox.is_empty());
         assert!(inbox.knows(&uri(1), at(0)), "a redelivery after the acknowledgement");
-        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)), "is acknowledged again");
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)), "is acknowledged again");
     }
 
     #[test]
     fn what_an_earlier_run_handed_over_is_known_and_owed() {
         let mut inbox = Inbox::<&str>::new(limits(), [uri(7)]);
         assert!(inbox.knows(&uri(7), at(0)));
-        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(7)));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(7), Outcome::Delivered)));
     }
 
     #[test]
@@ -254,19 +267,29 @@ mod tests {
         let third = inbox.next_message(at(2)).unwrap();
         assert_eq!(inbox.failed(third, at(2), u32::MAX), Verdict::GivenUp);
         assert!(inbox.next_message(NEVER).is_none());
-        assert_eq!(inbox.next_acknowledgement(at(2)), Some(uri(1)));
+        assert_eq!(inbox.next_acknowledgement(at(2)), Some((uri(1), Outcome::Delivered)));
+    }
+
+    #[test]
+    fn what_could_not_be_opened_is_acknowledged_as_such_however_often_it_takes_wa_13() {
+        let mut inbox = inbox();
+        inbox.discard(uri(1));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Undecryptable)));
+        inbox.answered(&uri(1), false, at(0), u32::MAX);
+        assert!(inbox.knows(&uri(1), at(0)), "a redelivery before the acknowledgement");
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Undecryptable)));
     }
 
     #[test]
     fn a_failed_delete_waits_and_a_new_connection_ends_the_wait() {
         let mut inbox = inbox();
         inbox.owe(uri(1));
-        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
         inbox.answered(&uri(1), false, at(0), u32::MAX);
         assert_eq!(inbox.next_acknowledgement(at(0)), None);
         assert_eq!(inbox.deadline(at(0)), Some(at(1)));
         inbox.connected();
-        assert_eq!(inbox.next_acknowledgement(at(0)), Some(uri(1)));
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
     }
 
     #[test]
@@ -285,7 +308,7 @@ mod tests {
         let mut inbox = Inbox::new(limits(), (1..=3).map(uri));
         inbox.take(uri(9), "text");
         assert!(inbox.next_message(at(0)).is_none());
-        let settled = inbox.next_acknowledgement(at(0)).unwrap();
+        let (settled, _) = inbox.next_acknowledgement(at(0)).unwrap();
         inbox.answered(&settled, true, at(0), 0);
         assert!(inbox.next_message(at(0)).is_some());
     }
@@ -294,7 +317,7 @@ mod tests {
     fn deletes_on_their_way_are_bounded() {
         let limits = Limits { acknowledging_max: 2, ..limits() };
         let mut inbox = Inbox::<&str>::new(limits, (1..=3).map(uri));
-        let first = inbox.next_acknowledgement(at(0)).unwrap();
+        let (first, _) = inbox.next_acknowledgement(at(0)).unwrap();
         assert!(inbox.next_acknowledgement(at(0)).is_some() && inbox.next_acknowledgement(at(0)).is_none());
         inbox.answered(&first, true, at(0), 0);
         assert!(inbox.next_acknowledgement(at(0)).is_some());

@@ -17,7 +17,7 @@ use url::Url;
 use crate::agent::{Agent, Listening};
 use crate::app::{App, Event, Outcome};
 use crate::clock::Clock;
-use crate::doors::http2::acknowledge::{Deleted, delete};
+use crate::doors::http2::acknowledge::{Deleted, acknowledge};
 use crate::doors::http2::connection::Connector;
 use crate::doors::http2::link::{Link, Report};
 use crate::doors::http2::monitor::Arrival;
@@ -198,19 +198,19 @@ impl<'a, A: App> Listener<'a, A> {
 
     /// Acknowledges what nobody can read (WA-13).
     fn discard(&mut self, uri: Url, why: Discarded) {
-        self.inbox.owe(uri);
+        self.inbox.discard(uri);
         self.app.event(Event::Discarded(why));
     }
 
     fn acknowledge_what_is_due(&mut self, now: Duration) {
         let connected = self.watched.iter().any(|w| w.requests.is_some());
-        while let Some(uri) = connected.then(|| self.inbox.next_acknowledgement(now)).flatten() {
+        while let Some((uri, outcome)) = connected.then(|| self.inbox.next_acknowledgement(now)).flatten() {
             let same_origin = |w: &&Watched| w.resource.origin() == uri.origin();
             let requests = self.watched.iter().filter(same_origin).find_map(|w| w.requests.clone());
             let limit = self.connector.limits.answer_timeout;
             self.acknowledging.spawn(async move {
                 let deleted = match requests {
-                    Some(requests) => delete(requests, &uri, limit).await,
+                    Some(requests) => acknowledge(requests, &uri, outcome, limit).await,
                     None => Ok(Deleted::NotYet),
                 };
                 (uri, deleted)

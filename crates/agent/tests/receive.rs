@@ -5,6 +5,7 @@
 mod support;
 
 use doorbell_agent::{Discarded, Event, Listening, Profile};
+use doorbell_protocol::receipt::{OUTCOME, Outcome};
 use http::Method;
 use support::app::{Manner, Running};
 use support::quick;
@@ -23,6 +24,7 @@ async fn a_message_is_pushed_opened_handed_over_and_deleted_ua_8030_6_2_1() {
     assert_eq!(got.content_type.as_deref(), Some("text/x"));
     assert_eq!(got.endpoint.as_str(), subscription.endpoint);
     service.until_deleted(&message).await;
+    assert!(!service.seen(Method::DELETE, &message)[0].headers.contains_key(OUTCOME));
     running.stop().await;
 }
 
@@ -114,6 +116,8 @@ async fn what_cannot_be_opened_is_acknowledged_and_never_handed_over_wa_13_ua_81
         let message = service.accept(&subscription, push);
         running.event(|e| matches!(e, Event::Discarded(_)).then_some(())).await;
         service.until_deleted(&message).await;
+        let told = &service.seen(Method::DELETE, &message)[0].headers;
+        assert_eq!(told[OUTCOME], Outcome::Undecryptable.as_str(), "its sender may have asked for a receipt");
     }
     service.send(&subscription, "still here");
     assert_eq!(running.text().await, "still here");

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorbell_protocol::receipt::{OUTCOME, Outcome};
 use h2::client::SendRequest;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use crate::doors::http2::answer::{exchange, request};
@@ -25,7 +26,30 @@ pub(crate) enum Deleted {
 
 /// Deletes a resource.
 pub(crate) async fn delete(requests: SendRequest<Bytes>, url: &Url, limit: Duration) -> Result<Deleted, Error> {
-    let request = request(Method::DELETE, url, HeaderMap::new())?;
+    delete_with(requests, url, HeaderMap::new(), limit).await
+}
+
+/// Deletes a message. A service that gives receipts hears if it could not be opened; to others a DELETE is a DELETE.
+pub(crate) async fn acknowledge(
+    requests: SendRequest<Bytes>,
+    message: &Url,
+    outcome: Outcome,
+    limit: Duration,
+) -> Result<Deleted, Error> {
+    let mut fields = HeaderMap::new();
+    if outcome != Outcome::Delivered {
+        fields.insert(OUTCOME, HeaderValue::from_static(outcome.as_str()));
+    }
+    delete_with(requests, message, fields, limit).await
+}
+
+async fn delete_with(
+    requests: SendRequest<Bytes>,
+    url: &Url,
+    fields: HeaderMap,
+    limit: Duration,
+) -> Result<Deleted, Error> {
+    let request = request(Method::DELETE, url, fields)?;
     let answer = exchange(requests, request, Bytes::new(), limit).await?;
     Ok(meaning(answer.status()))
 }
