@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     // Listening for signals begins first, so that none that comes during the start is lost.
     let mut signals = Signals::new()?;
     let clock = Clock::system();
+    allow_open_files(config.limits.connections_max);
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
@@ -62,6 +64,22 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Files that are open beside connections: the store's, the logs', the listening socket.
+const OTHER_FILES: u64 = 64;
+
+/// Raises this process's limit of open files as far as it may, since each connection is one.
+fn allow_open_files(connections_max: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let allowed = limit.maximum.unwrap_or(u64::MAX);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+    let needed = connections_max as u64 + OTHER_FILES;
+    if allowed < needed {
+        warn!(allowed, needed, "the limit of open files is below connections_max: raise it (LimitNOFILE, ulimit -n)");
+    }
 }
 
 /// The URLs, and the two commands to try next.

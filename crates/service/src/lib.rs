@@ -14,4 +14,4 @@ mod service;
 
 pub use clock::Clock;
 pub use listen::tls::TlsError;
-pub use service::{Service, StartError};
+pub use service::{Failed, Service, StartError};

@@ -34,6 +34,17 @@ pub struct Service {
     housekeeper: JoinHandle<()>,
 }
 
+/// Why a service cannot go on.
+#[derive(Debug, Error)]
+pub enum Failed {
+    /// The store has failed.
+    #[error(transparent)]
+    Store(Failure),
+    /// A part of it panicked; its messages are safe in the store.
+    #[error("a part of the service panicked: this is a fault in it, please report it")]
+    Panicked,
+}
+
 /// Why a service did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
@@ -128,9 +139,12 @@ impl Service {
         self.ca_file.as_deref()
     }
 
-    /// Completes when the store has failed: the process must end then, because it can promise nothing any more.
-    pub async fn failed(&self) -> Failure {
-        self.store.failed().await
+    /// Completes when the service cannot go on: the process must end then, because it can promise nothing any more.
+    pub async fn failed(&self) -> Failed {
+        tokio::select! {
+            failure = self.store.failed() => Failed::Store(failure),
+            () = self.hub.broken() => Failed::Panicked,
+        }
     }
 
     /// Stops: accepts no more connections, tells those that are open (GOAWAY), finishes what was asked, closes the

@@ -21,6 +21,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Store, StoreError, Subscription};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
 pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
 pub(crate) use link::{Link, LinkEvent};
@@ -44,6 +45,8 @@ pub(crate) struct Hub {
     receipt_waiters: Arc<Waiters>,
     /// Turns true when the service drains.
     stopping: watch::Sender<bool>,
+    /// Turns true when a shard has panicked, with which its mailboxes are gone.
+    broken: Arc<watch::Sender<bool>>,
 }
 
 /// The way to one shard.
@@ -92,23 +95,32 @@ impl From<StoreError> for HubError {
     }
 }
 
+/// Says so when a shard panics.
+async fn watch_over(shard: JoinHandle<()>, broken: Arc<watch::Sender<bool>>) {
+    if shard.await.is_err_and(|error| error.is_panic()) {
+        broken.send_replace(true);
+    }
+}
+
 impl Hub {
     /// Starts `shards` shards on the current runtime. They end when the hub is dropped.
     pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Arc<Self> {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
         let receipt_waiters = Arc::new(Waiters::default());
+        let broken = Arc::new(watch::Sender::new(false));
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
         let start_shard = |_| {
             let (commands, inbox) = mpsc::unbounded_channel();
             let waiters = receipt_waiters.clone();
-            tokio::spawn(Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), waiters, rules).run());
+            let shard = Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), waiters, rules).run();
+            tokio::spawn(watch_over(tokio::spawn(shard), broken.clone()));
             let places = || Arc::new(Semaphore::new(limits.submissions_max));
             ShardHandle { commands, submissions: places(), settlements: places() }
         };
         let shards = (0..shards.max(1)).map(start_shard).collect();
         let (next_link, stopping) = (AtomicU64::new(0), watch::Sender::new(false));
-        Arc::new(Self { shards, store, mint, clock, next_link, receipt_waiters, stopping })
+        Arc::new(Self { shards, store, mint, clock, next_link, receipt_waiters, stopping, broken })
     }
 
     /// Makes a subscription: of the agent that the set belongs to, or of a new one.
@@ -212,6 +224,12 @@ impl Hub {
             Ok(())
         });
         removed.await.unwrap_or(Err(HubError::Unavailable))
+    }
+
+    /// Completes when a shard has panicked, and never otherwise.
+    pub(crate) async fn broken(&self) {
+        // The sender lives in `self`.
+        let _ = self.broken.subscribe().wait_for(|broken| *broken).await;
     }
 
     /// Ends every link, now and from now on: the service drains.
