@@ -82,6 +82,19 @@ impl EventStream {
         .await;
     }
 
+    /// The next event, with the clock moved on by `step` again and again until it comes.
+    pub async fn next_in_time(&mut self, clock: &Clock, step: Duration) -> Option<Event> {
+        within(async {
+            loop {
+                clock.advance(step);
+                if let Ok(event) = tokio::time::timeout(Duration::from_millis(20), self.next()).await {
+                    return event;
+                }
+            }
+        })
+        .await
+    }
+
     async fn block(&mut self) -> Option<String> {
         within(async {
             loop {
