@@ -1,5 +1,7 @@
 //! Octets on a socket, for what no client library would send.
 
+pub mod http2;
+
 use std::net::SocketAddr;
 
 use bytes::Bytes;
