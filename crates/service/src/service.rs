@@ -164,6 +164,9 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
     let limits = doorbell_store::Limits {
         messages_per_agent_max: limits.messages_per_agent_max,
         bytes_per_agent_max: limits.bytes_per_agent_max,
+        // Half of it for one subscription, so that a flooded one leaves room for the others (RFC 8030 s8.4).
+        messages_per_subscription_max: limits.messages_per_agent_max.div_ceil(2),
+        bytes_per_subscription_max: limits.bytes_per_agent_max.div_ceil(2),
         subscriptions_per_agent_max: limits.subscriptions_per_agent_max,
         receipts_per_subscription_max: limits.receipts_per_subscription_max,
         ..doorbell_store::Limits::default()

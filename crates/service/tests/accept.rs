@@ -194,7 +194,7 @@ async fn a_removed_subscription_is_404_or_what_the_operator_chose_ps_8030_7_3_3(
 
 #[tokio::test]
 async fn an_agent_with_a_full_mailbox_is_429_until_something_is_settled_ps_8030_8_4_3() {
-    let limits = Settings { messages_per_agent_max: Some(2), ..Settings::default() };
+    let limits = Settings { messages_per_agent_max: Some(4), ..Settings::default() };
     let service = TestService::with(limits).await;
     let to = service.subscribe().await;
     let first = service.send(&to, &[], b"1").await;

@@ -9,6 +9,11 @@ pub struct Limits {
     pub messages_per_agent_max: u32,
     /// Octets of bodies and content headers kept for one agent: the default lets it have all its messages at 4 KiB.
     pub bytes_per_agent_max: u64,
+    /// Unexpired messages kept for one subscription: less than the agent's, so that a flooded subscription leaves room
+    /// for the others (RFC 8030 s8.4). The default sets no such bound.
+    pub messages_per_subscription_max: u32,
+    /// Octets of bodies and content headers kept for one subscription.
+    pub bytes_per_subscription_max: u64,
     /// Subscriptions of one agent: more than any browser profile has, few enough to be listed in one answer.
     pub subscriptions_per_agent_max: u32,
     /// Receipts of one receipt subscription that nobody has taken. At the bound, messages that want a receipt there
@@ -60,6 +65,8 @@ impl Default for Limits {
         Self {
             messages_per_agent_max: 1_000,
             bytes_per_agent_max: 4 << 20,
+            messages_per_subscription_max: u32::MAX,
+            bytes_per_subscription_max: u64::MAX,
             subscriptions_per_agent_max: 4_096,
             receipts_per_subscription_max: 10_000,
             seen_precision_ms: 24 * 60 * 60 * 1_000,

@@ -35,12 +35,27 @@ impl Usage {
 
     /// Refuses a message of `size` octets that would take the agent over `limits`, once `replaced` octets are freed.
     pub(crate) fn check(&self, limits: &Limits, size: u32, replaced: Option<u32>) -> Result<(), StoreError> {
+        self.check_against(limits.messages_per_agent_max, limits.bytes_per_agent_max, size, replaced)
+    }
+
+    /// The same for what one subscription takes.
+    pub(crate) fn check_share(&self, limits: &Limits, size: u32, replaced: Option<u32>) -> Result<(), StoreError> {
+        self.check_against(limits.messages_per_subscription_max, limits.bytes_per_subscription_max, size, replaced)
+    }
+
+    fn check_against(
+        &self,
+        messages_max: u32,
+        bytes_max: u64,
+        size: u32,
+        replaced: Option<u32>,
+    ) -> Result<(), StoreError> {
         let mut after = *self;
         if let Some(freed) = replaced {
             after.remove(freed);
         }
         after.add(size, self.expires_from);
-        if after.messages > limits.messages_per_agent_max || after.bytes > limits.bytes_per_agent_max {
+        if after.messages > messages_max || after.bytes > bytes_max {
             return Err(StoreError::QuotaExceeded { messages: self.messages, bytes: self.bytes });
         }
         Ok(())

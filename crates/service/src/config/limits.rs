@@ -16,7 +16,7 @@ pub struct Limits {
     pub ttl_max_secs: u32,
     /// The largest body, in octets; RFC 8030 s7.2 forbids less than 4096.
     pub body_max: usize,
-    /// Stored messages per agent: bounds what one agent's mailbox takes in memory.
+    /// Stored messages per agent, of which one subscription has half: bounds what an agent's mailbox takes in memory.
     pub messages_per_agent_max: u32,
     /// Stored octets per agent.
     pub bytes_per_agent_max: u64,
@@ -81,8 +81,8 @@ impl Limits {
         Ok(Self {
             ttl_max_secs,
             body_max,
-            messages_per_agent_max: s.messages_per_agent_max.unwrap_or(10_000),
-            bytes_per_agent_max: s.bytes_per_agent_max.unwrap_or(16 << 20),
+            messages_per_agent_max: s.messages_per_agent_max.unwrap_or(20_000),
+            bytes_per_agent_max: s.bytes_per_agent_max.unwrap_or(32 << 20),
             subscriptions_per_agent_max: s.subscriptions_per_agent_max.unwrap_or(1000),
             connections_max,
             idle_timeout: Duration::from_secs(s.idle_timeout_secs.unwrap_or(120).max(1)),

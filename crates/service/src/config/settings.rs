@@ -65,11 +65,11 @@ settings! {
     #[arg(long, env = "DOORBELL_BODY_MAX", value_name = "OCTETS")]
     body_max: usize,
 
-    /// Messages kept for one user agent; over it senders get 429 [default: 10000]
+    /// Messages kept for one user agent, at most half of them for one subscription; over it senders get 429 [default: 20000]
     #[arg(long, env = "DOORBELL_MESSAGES_PER_AGENT_MAX", value_name = "N")]
     messages_per_agent_max: u32,
 
-    /// Octets of bodies kept for one user agent; over it senders get 429 [default: 16777216]
+    /// Octets of bodies kept for one user agent, at most half of them for one subscription [default: 33554432]
     #[arg(long, env = "DOORBELL_BYTES_PER_AGENT_MAX", value_name = "OCTETS")]
     bytes_per_agent_max: u64,
 

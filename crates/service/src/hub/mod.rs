@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
+pub(crate) use doorbell_store::Receipt;
 pub(crate) use link::{Link, LinkEvent};
 pub(crate) use message::{Message, Submission};
 pub(crate) use receipts::{ReceiptEvent, ReceiptLink};

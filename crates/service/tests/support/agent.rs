@@ -75,6 +75,20 @@ impl Agent {
         (pushes, monitoring.finish().await)
     }
 
+    /// Posts a message of 1,024 octets; its URI, or `None` if it was refused with 429.
+    pub async fn post(&mut self, uri: &str) -> Option<String> {
+        let mut ready = within(self.requests.clone().ready()).await.unwrap();
+        let request = Request::post(uri).header("ttl", "60").body(()).unwrap();
+        let (response, mut body) = ready.send_request(request, false).unwrap();
+        body.send_data(Bytes::from_static(&[7; 1024]), true).unwrap();
+        let answer = within(response).await.unwrap();
+        match answer.status() {
+            StatusCode::CREATED => Some(super::header(&answer, "location").to_owned()),
+            StatusCode::TOO_MANY_REQUESTS => None,
+            status => panic!("{status}"),
+        }
+    }
+
     pub async fn delete(&mut self, uri: &str) -> StatusCode {
         let response = self.send(Request::delete(uri).body(()).unwrap()).await;
         within(response).await.unwrap().status()

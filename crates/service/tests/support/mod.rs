@@ -49,8 +49,11 @@ impl TestService {
     }
 
     pub async fn with(settings: Settings) -> Self {
+        Self::with_clock(settings, Clock::manual(START)).await
+    }
+
+    pub async fn with_clock(settings: Settings, clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(START);
         let state_dir = Some(dir.path().to_owned());
         let listen = Some("127.0.0.1:0".parse().unwrap());
         let settings = Settings { state_dir, listen, plain: Some(true), ..settings };

@@ -78,6 +78,7 @@ impl Rows {
         if let Some(receipt) = new.receipt {
             self.check_receipts(limits, receipt)?;
         }
+        self.check_share(limits, new)?;
         let mut left = self.make_room(limits, new)?;
         let old = self.same_topic(new).and_then(|id| self.remove(id, new.agent));
         let replaced = old.as_ref().filter(|old| old.expires_at > new.now).map(|old| old.id);
@@ -88,6 +89,19 @@ impl Rows {
         }
         self.insert(new);
         Ok(Appended { replaced, receipts })
+    }
+
+    /// Refuses a message that would take its subscription over its share.
+    fn check_share(&self, limits: &Limits, new: &NewMessage) -> Result<(), StoreError> {
+        let agent = self.agents.get(&new.agent).ok_or(StoreError::NoSubscription)?;
+        let messages = agent.messages.iter().filter_map(|id| self.messages.get(id));
+        let mut usage = Usage::default();
+        messages
+            .filter(|message| message.subscription == new.subscription && message.expires_at > new.now)
+            .for_each(|message| usage.add(message.size(), message.expires_at));
+        let replaced = self.same_topic(new).and_then(|id| self.messages.get(&id));
+        let replaced = replaced.filter(|replaced| replaced.expires_at > new.now);
+        usage.check_share(limits, new.size(), replaced.map(NewMessage::size))
     }
 
     /// Sees to it that the agent may keep `new`. Only if that helps, its expired messages make room, and are answered.

@@ -124,6 +124,7 @@ impl<'a> Batch<'a> {
         if let Some(receipt) = new.receipt {
             self.check_receipts(receipt)?;
         }
+        self.check_share(new)?;
         let mut appended = Appended { replaced: None, receipts: self.make_room(new)? };
         self.replace(new, &mut appended)?;
         if let Some(receipt) = new.receipt {
@@ -131,6 +132,20 @@ impl<'a> Batch<'a> {
         }
         self.insert(new)?;
         Ok(appended)
+    }
+
+    /// Refuses a message that would take its subscription over its share. A subscription has no more than its agent, so
+    /// most of the time nothing has to be counted.
+    fn check_share(&mut self, new: &NewMessage) -> Result<(), Trouble> {
+        let limits = self.limits;
+        if self.usage(new.agent)?.check_share(limits, new.size(), None).is_ok() {
+            return Ok(());
+        }
+        let replaced = self.same_topic(new)?.filter(|(_, expires_at)| *expires_at > new.now);
+        let mut count = self.conn.prepare_cached(sql::USAGE_OF_SUBSCRIPTION)?;
+        let of = params![new.agent.raw(), new.now.as_millis(), new.subscription.raw()];
+        let usage = count.query_row(of, usage_of_row)?;
+        Ok(usage.check_share(limits, new.size(), replaced.map(|(size, _)| size))?)
     }
 
     /// Sees to it that the agent may keep `new`. Only if that helps, its expired messages make room; answers where
@@ -248,11 +263,7 @@ impl<'a> Batch<'a> {
     /// What the agent's messages take that expire after `moment`.
     fn count(&self, agent: AgentId, moment: UnixMs) -> rusqlite::Result<Usage> {
         let mut count = self.conn.prepare_cached(sql::USAGE)?;
-        count.query_row([agent.raw(), moment.as_millis()], |row| {
-            let bytes = row.get::<_, i64>(1)?.unsigned_abs();
-            let expires_from = UnixMs::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MAX));
-            Ok(Usage { messages: row.get(0)?, bytes, expires_from })
-        })
+        count.query_row([agent.raw(), moment.as_millis()], usage_of_row)
     }
 
     /// An id above all that were ever kept is free without a look.
@@ -280,4 +291,10 @@ impl<'a> Batch<'a> {
     pub(super) fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {
         self.conn.prepare_cached(sql)?.execute(params)
     }
+}
+
+fn usage_of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Usage> {
+    let bytes = row.get::<_, i64>(1)?.unsigned_abs();
+    let expires_from = UnixMs::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MAX));
+    Ok(Usage { messages: row.get(0)?, bytes, expires_from })
 }

@@ -31,6 +31,9 @@ pub(super) const INSERT_MESSAGE: &str = "INSERT INTO message \
 pub(super) const USAGE: &str = "SELECT count(*), coalesce(sum(size), 0), min(expires_at) FROM message \
     WHERE agent = ?1 AND expires_at > ?2";
 
+pub(super) const USAGE_OF_SUBSCRIPTION: &str = "SELECT count(*), coalesce(sum(size), 0), min(expires_at) FROM message \
+    WHERE agent = ?1 AND expires_at > ?2 AND subscription = ?3";
+
 // Every statement that deletes messages answers what `Left` holds.
 pub(super) const DELETE_MESSAGE: &str = "DELETE FROM message WHERE id = ?1 AND agent = ?2 \
     RETURNING id, agent, size, expires_at, receipt";
@@ -113,6 +116,7 @@ mod tests {
         DELETE_MESSAGES_OF_AGENT,
         DELETE_EXPIRED_OF_AGENT,
         USAGE,
+        USAGE_OF_SUBSCRIPTION,
         SWEEP,
         SWEEP_MORE,
         SWEEP_EXACTLY,
@@ -153,6 +157,7 @@ mod tests {
         }
         assert!(plan(&conn, PENDING).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, USAGE).contains("COVERING INDEX message_by_agent"));
+        assert!(plan(&conn, USAGE_OF_SUBSCRIPTION).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, SWEEP_EXACTLY).contains("INDEX message_by_exact_expiry"));
         assert!(plan(&conn, RECEIPTS).contains("INDEX receipt_by_subscription"));
     }

@@ -8,7 +8,6 @@ use doorbell_protocol::headers::prefer::Prefer;
 use doorbell_protocol::id::ReceiptSubscriptionId;
 use doorbell_protocol::receipt::OUTCOME;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::Receipt;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -17,7 +16,7 @@ use super::answer::Refusal;
 use crate::capability::Resource;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
-use crate::hub::{HubError, ReceiptEvent, ReceiptLink};
+use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptLink};
 use crate::listen::{Pusher, Request, Response};
 
 /// An event stream gives no sign of what has arrived. What was written this long ago on a stream that is still open

@@ -23,6 +23,34 @@ async fn a_full_agent_is_refused_and_keeps_what_it_has() {
     assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
 }
 
+// PS-8030-8.4-5
+#[tokio::test]
+async fn a_subscription_over_its_share_is_refused_and_leaves_room_for_the_others() {
+    let limits = Limits { messages_per_agent_max: 4, messages_per_subscription_max: 2, ..Limits::default() };
+    let bed = open(limits).furnish().await;
+    assert_eq!(bed.store.append(news(101)).await, KEPT);
+    assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(102) }).await, KEPT);
+    assert_eq!(bed.store.append(news(103)).await, Err(StoreError::QuotaExceeded { messages: 2, bytes: 2 }));
+    assert_eq!(bed.store.append(chat(104)).await, KEPT);
+    assert_eq!(
+        bed.store.append(NewMessage { now: minutes(1), ..news(105) }).await,
+        KEPT,
+        "what has expired does not count"
+    );
+    assert_eq!(bed.waiting(ALICE, minutes(1)).await, [101, 104, 105]);
+}
+
+// PS-8030-8.4-5
+#[tokio::test]
+async fn the_octets_of_a_subscription_have_a_share_too_and_a_topic_makes_room_in_it() {
+    let bed = open(Limits { bytes_per_subscription_max: 10, ..Limits::default() }).furnish().await;
+    let topic = |message: NewMessage| NewMessage { topic: Some("t".parse().unwrap()), ..message };
+    assert_eq!(bed.store.append(topic(of_bytes(news(101), 8))).await, KEPT);
+    assert!(bed.store.append(of_bytes(news(102), 3)).await.is_err());
+    let replaced = Ok(Appended { replaced: Some(id(101)), receipts: Vec::new() });
+    assert_eq!(bed.store.append(topic(of_bytes(news(103), 10))).await, replaced);
+}
+
 #[tokio::test]
 async fn octets_count_as_well_as_messages() {
     let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
