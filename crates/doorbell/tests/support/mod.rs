@@ -12,12 +12,14 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 pub mod clock;
+pub mod events;
 pub mod foreign;
 pub mod listener;
 pub mod peer;
 pub mod process;
 pub mod service;
 
+pub use events::{Event, Events};
 pub use foreign::{NodeAgent, Sender, nghttp};
 pub use listener::Listener;
 pub use peer::{Peer, Pushed, Reply};

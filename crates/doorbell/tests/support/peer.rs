@@ -33,6 +33,21 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+impl Reply {
+    /// What was made, or accepted.
+    pub fn location(&self) -> String {
+        self.headers["location"].to_str().expect("a Location is text").to_owned()
+    }
+
+    /// The target of the link with this relation.
+    pub fn link(&self, rel: &str) -> Option<String> {
+        self.headers.get_all("link").iter().find_map(|value| {
+            let (target, _) = value.to_str().ok()?.split_once(&format!("rel=\"{rel}\""))?;
+            Some(target.rsplit_once('<')?.1.split_once('>')?.0.to_owned())
+        })
+    }
+}
+
 /// A message that the service pushed.
 #[derive(Debug)]
 pub struct Pushed {
@@ -84,14 +99,8 @@ impl Peer {
     pub async fn subscribe(&self) -> Subscribed {
         let reply = self.request(Method::POST, "/subscribe", &[], b"").await.expect("an answer");
         assert_eq!(reply.status, StatusCode::CREATED, "{reply:?}");
-        let link = reply.headers.get_all("link").iter().find_map(|value| {
-            let text = value.to_str().ok()?;
-            let at = text.find("rel=\"urn:ietf:params:push\"")?;
-            let target = text.get(..at)?.rsplit_once('<')?.1.split_once('>')?.0;
-            Some(target.to_owned())
-        });
-        let subscription = reply.headers.get("location").and_then(|value| value.to_str().ok()).expect("a Location");
-        Subscribed { subscription: subscription.to_owned(), push: link.expect("a link to the push resource") }
+        let subscription = reply.location();
+        Subscribed { subscription, push: reply.link("urn:ietf:params:push").expect("a link to the push resource") }
     }
 
     /// Monitors a subscription: `held` keeps the request open, else it ends when nothing is left (`Prefer: wait=0`).
@@ -130,7 +139,7 @@ impl Peer {
         Ok(receiver)
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         method: Method,
         url: &str,

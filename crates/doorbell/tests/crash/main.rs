@@ -1,0 +1,59 @@
+//! Invariant 1 the hard way: `kill -9` while 64 application servers send, again and again on one state directory.
+//!
+//! Every message that was accepted must reach its user agent once the service runs again: nothing is lost, nothing that
+//! a user agent has deleted comes back. Half of the senders' messages want receipts, which come once each, also to a
+//! reader that the kill has interrupted; of two messages of one topic that were on their way together, one survives.
+//! `cargo xtask crash` runs more rounds than CI has time for.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod letter;
+mod load;
+mod network;
+mod receipts;
+mod round;
+#[path = "../support/mod.rs"]
+mod support;
+mod tally;
+
+use std::io::Write;
+
+use load::{Load, drain, nothing_is_left};
+use network::Network;
+use support::Service;
+use tally::Tally;
+
+const SENDERS: usize = 64;
+const ROUNDS_DEFAULT: u32 = 20;
+
+/// How many messages are accepted in a round before the service is killed: never the same number, so that the kill
+/// falls on every phase of a commit sooner or later.
+fn accepted_before_the_kill(round: u32) -> usize {
+    300 + (round as usize * 97) % 500
+}
+
+/// PS-8030-5-2, PS-8030-6.2-6, PS-8030-6.2-7, PS-8030-5.4-2, PS-8030-5.4-8, PS-8030-6.3-5, PS-8030-6.3-6, PS-8030-6.3-7
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_accepted_is_lost_or_doubled_when_the_service_is_killed_under_load() {
+    let rounds = std::env::var("DOORBELL_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = rounds.unwrap_or(ROUNDS_DEFAULT);
+    let mut service = Service::start_with(&["--rate-per-subscription", "0"]);
+    let network = Network::of(&service);
+    let mailboxes = network.subscribe().await;
+    let mut tally = Tally::default();
+    for number in 1..=rounds {
+        let load = Load::start(&network, &mailboxes, number, accepted_before_the_kill(number));
+        load.is_enough().await;
+        service.kill();
+        let mut round = load.ends().await;
+        service.start_again();
+        round.add(drain(&network, &mailboxes).await);
+        round.check();
+        nothing_is_left(&network, &round).await;
+        tally.add(&round);
+    }
+    writeln!(std::io::stderr(), "crash: {rounds} rounds of kill -9 with {SENDERS} senders: {tally}").ok();
+    assert!(tally.accepted > 0 && tally.delivered_before > 0 && tally.delivered_after > 0, "{tally}");
+    assert!(tally.receipts_before > 0 && tally.receipts_after > 0, "{tally}");
+    assert!(tally.replaced > 0 && tally.twins_one_stored > 0, "{tally}");
+}
