@@ -16,7 +16,7 @@ impl Listener {
     /// Subscribes at `service` and listens.
     pub fn of(service: &Service) -> Self {
         let folder = tempfile::tempdir().expect("a profile directory");
-        let process = listen(&folder, service);
+        let process = listen(&folder, service, &[]);
         Self { folder, process }
     }
 
@@ -39,14 +39,19 @@ impl Listener {
 
     /// Starts it again with the same profile.
     pub fn comes_back(&mut self, service: &Service) {
-        self.process = listen(&self.folder, service);
+        self.process = listen(&self.folder, service, &[]);
+    }
+
+    /// Starts it again with a new subscription, for which it leaves the old one.
+    pub fn comes_back_anew(&mut self, service: &Service) {
+        self.process = listen(&self.folder, service, &["--new"]);
     }
 }
 
-fn listen(folder: &TempDir, service: &Service) -> Running {
+fn listen(folder: &TempDir, service: &Service, options: &[&str]) -> Running {
     let mut command = doorbell("listen");
     command.arg(service.origin()).arg("--ca").arg(service.ca());
     command.arg("--profile").arg(folder.path().join("profile"));
-    command.arg("--subscription").arg(folder.path().join("subscription.json"));
+    command.arg("--subscription").arg(folder.path().join("subscription.json")).args(options);
     Running::start(&mut command)
 }
