@@ -62,7 +62,7 @@ impl Doors {
             (_, "/subscribe") => wire::method_not_allowed("POST"),
             (_, path) => match self.capabilities.open(path) {
                 Some(resource) => self.on_resource(&method, resource, request).await,
-                None => wire::not_found(StatusCode::NOT_FOUND),
+                None => no_resource(&method, path),
             },
         };
         if let Some(alt_svc) = &self.settings.alt_svc {
@@ -113,5 +113,17 @@ impl Doors {
         if let Ok(date) = HeaderValue::try_from(wire::http_date(self.clock.now())) {
             headers.entry(DATE).or_insert(date);
         }
+    }
+}
+
+/// What a URL gets that names nothing. A removed resource does not have other methods than it had, so one that never
+/// was does not have them either: by no method can anybody tell which it was (PS-8030-8.3-2).
+fn no_resource(method: &Method, path: &str) -> Response {
+    match (path.get(..3), method) {
+        (Some("/p/"), &Method::POST) => wire::not_found(StatusCode::NOT_FOUND),
+        (Some("/p/"), _) => wire::method_not_allowed("POST"),
+        (_, &Method::GET | &Method::DELETE) => wire::not_found(StatusCode::NOT_FOUND),
+        (Some("/m/" | "/s/" | "/a/" | "/r/"), _) => wire::method_not_allowed("GET, DELETE"),
+        _ => wire::not_found(StatusCode::NOT_FOUND),
     }
 }

@@ -181,11 +181,17 @@ impl Hub {
         self.tell(agent, Command::Connect { agent, link: id, spec, outbox: outbox.clone() });
         let link = Link::new(self.clone(), agent, id, outbox);
         // Looked up after connecting: a removal in between is then seen here, or told to the link.
-        let exists = match spec.scope {
+        self.check_scope(agent, spec.scope).await?;
+        Ok(link)
+    }
+
+    /// `Gone` when what a stream would be about does not exist.
+    pub(crate) async fn check_scope(&self, agent: AgentId, scope: Scope) -> Result<(), HubError> {
+        let exists = match scope {
             Scope::Agent => self.store.agent_exists(agent).await?,
             Scope::Subscription(id) => self.store.subscription(id).await?.is_some(),
         };
-        if exists { Ok(link) } else { Err(HubError::Gone) }
+        if exists { Ok(()) } else { Err(HubError::Gone) }
     }
 
     /// Removes a message for good, with what became of it; whether it was there.

@@ -50,9 +50,10 @@ impl Doors {
         if sse::is_wanted(&head.headers) {
             return self.receipt_events(id, at_once, &head.headers).await;
         }
+        // That there is no such resource comes first: it is the same answer on every connection (PS-8030-8.3-2).
+        let link = self.hub.receipts(id, None).await?;
         let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Refusal::NoPush)?;
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
-        let link = self.hub.receipts(id, None).await?;
         self.push_receipts(id, link, &pusher, &promises, at_once).await
     }
 

@@ -57,7 +57,11 @@ impl Doors {
             let link = self.hub.connect(agent, spec).await?;
             return Ok(events::answer(self.clone(), agent, link));
         }
-        let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Refusal::NoPush)?;
+        let Some(pusher) = incoming.pusher.filter(|p| p.pushes_max() > 0) else {
+            // That there is no such resource comes first: it is the same answer on every connection (PS-8030-8.3-2).
+            self.hub.check_scope(agent, scope).await?;
+            return Err(Refusal::NoPush);
+        };
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
         let window = u16::try_from(pusher.pushes_max()).unwrap_or(u16::MAX).min(window);
         let link = self.hub.connect(agent, LinkSpec { window, ..spec }).await?;
