@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{Answer, within};
@@ -27,13 +27,13 @@ pub async fn http1(address: SocketAddr, mut request: Request<Bytes>) -> Answer {
 }
 
 /// Sends octets and reads until the service has answered once: head and a body as long as Content-Length says.
-pub async fn exchange(stream: &mut TcpStream, octets: &[u8]) -> String {
+pub async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), octets: &[u8]) -> String {
     stream.write_all(octets).await.unwrap();
     read_answer(stream).await
 }
 
 /// Reads one HTTP/1.1 answer.
-pub async fn read_answer(stream: &mut TcpStream) -> String {
+pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     within(async {
         let mut seen = Vec::new();
         loop {
