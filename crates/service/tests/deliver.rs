@@ -4,9 +4,11 @@ mod support;
 
 use std::time::Duration;
 
+use doorbell_service::config::Settings;
 use http::StatusCode;
 use support::agent::settings;
-use support::{TestService, path, within};
+use support::{TestService, path, raw, within};
+use tokio::io::AsyncWriteExt;
 
 #[tokio::test]
 async fn a_stored_message_is_pushed_with_its_uri_its_source_and_nothing_of_the_senders_ps_8030_6() {
@@ -242,6 +244,22 @@ async fn draining_ends_streams_in_order_and_a_restart_loses_nothing_ps_8030_7_1_
     assert_eq!((path(&push.uri), &push.body[..]), (path(&message), &b"unacknowledged"[..]));
     assert!(push.promised["link"].to_str().unwrap().contains(&to.push), "the push URI is the same after a restart");
     assert_eq!(agent.delete(&message).await, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_happens_stays_when_idle_connections_are_closed_ps_8030_3_5() {
+    let service = TestService::with(Settings { idle_timeout_secs: Some(1), ..Settings::default() }).await;
+    let to = service.subscribe().await;
+    let mut agent = service.agent().await;
+    let mut stream = service.monitored(&mut agent, &to.set, &to).await;
+    for _ in 0..2 {
+        // A connection without a request is closed when its time is over, one after the other.
+        let mut idle = tokio::net::TcpStream::connect(service.address).await.unwrap();
+        idle.write_all(&raw::http2_preface()).await.unwrap();
+        raw::until_closed(&mut idle).await;
+    }
+    service.send(&to, &[], b"still there").await;
+    assert_eq!(&stream.push().await.body[..], b"still there");
 }
 
 #[tokio::test]

@@ -50,7 +50,7 @@ async fn every_bad_token_is_403_and_none_is_401_with_a_bare_challenge_ps_8292_2_
         body.len()
     );
     let created = raw::once(service.address, subscribe).await;
-    assert!(created.starts_with("HTTP/1.1 201 "), "PS-8292-4.1-1: {created}");
+    assert!(created.starts_with("HTTP/1.1 201 "), "PS-8292-4.1-1, and `more` is ignored, PS-8292-4.1-3: {created}");
     let push = created.lines().find_map(|l| l.strip_prefix("link: <")?.strip_suffix(">;rel=\"urn:ietf:params:push\""));
     let restricted = path(push.unwrap());
     let open = path(&service.subscribe().await.push);

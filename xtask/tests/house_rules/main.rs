@@ -86,4 +86,5 @@ fn the_spec_map_names_tests_that_exist() {
     let files = tracked();
     let map = files.iter().find(|file| file.path == "docs/spec-map.md").expect("docs/spec-map.md");
     assert_none(spec_map::check(map, &files));
+    assert_none(spec_map::check_complete(map));
 }

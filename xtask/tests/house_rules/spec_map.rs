@@ -1,7 +1,19 @@
-//! docs/spec-map.md: every test that a row names exists in the file that the row names.
+//! docs/spec-map.md: every requirement has a row, and every test that a row names exists in the file that it names.
 
 use crate::Violation;
 use crate::files::File;
+
+/// The IDs of the inventory: push service, application server, user agent, encryption.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
+
+/// Names the requirements without a row.
+pub(crate) fn check_complete(map: &File) -> Vec<Violation> {
+    let has_row = |id: &&str| map.text.lines().any(|line| line.starts_with(&format!("| {id} |")));
+    let missing = REQUIREMENTS.lines().filter(|id| !has_row(id));
+    missing
+        .map(|id| format!("{}: there is no row for {id}; say which test proves it, or why none does", map.path))
+        .collect()
+}
 
 /// Checks the rows `| ID | what | file | test |`. Files and tests are in backticks; a row without a test says why in
 /// plain words.
@@ -41,6 +53,14 @@ fn quoted(cell: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_requirement_without_a_row_is_caught() {
+        let all: String = REQUIREMENTS.lines().map(|id| format!("| {id} | what | | why |\n")).collect();
+        assert_eq!(check_complete(&File::planted("docs/spec-map.md", &all)).len(), 0);
+        let one_less = all.split_once('\n').unwrap().1;
+        assert_eq!(check_complete(&File::planted("docs/spec-map.md", one_less)).len(), 1);
+    }
 
     #[test]
     fn a_row_that_names_a_missing_test_or_file_is_caught() {
