@@ -9,7 +9,8 @@ use std::time::Duration;
 use doorbell_protocol::base64url;
 use doorbell_protocol::time::UnixMs;
 use doorbell_protocol::vapid::sign::SigningKey;
-use doorbell_service::config::Settings;
+use doorbell_service::config::{Config, Settings};
+use doorbell_service::{Clock, Service};
 use http::StatusCode;
 use support::raw::{self, frame, frames, header_block, http2_preface};
 use support::{START, Subscription, TestService, path, within};
@@ -169,6 +170,32 @@ async fn octets_that_are_no_http_get_an_error_or_a_closed_connection() {
     let said = String::from_utf8(raw::until_closed(&mut stream).await).unwrap();
     assert!(said.matches("HTTP/1.1 201 ").count() <= 1, "{said}");
     still_serves(&service, &to).await;
+}
+
+#[tokio::test]
+async fn old_versions_of_tls_are_refused_with_an_alert_ps_8030_3_2() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        listen: Some("127.0.0.1:0".parse().unwrap()),
+        state_dir: Some(dir.path().to_owned()),
+        ..Settings::default()
+    };
+    let service = Service::start(Config::from_settings(settings).unwrap(), Clock::system()).await.unwrap();
+    // SSL 3.0, TLS 1.0 and TLS 1.1, each with a ClientHello that offers AES-128-CBC-SHA and nothing newer.
+    for version in [0x0300u16, 0x0301, 0x0302] {
+        let mut hello = version.to_be_bytes().to_vec();
+        hello.extend([7; 32]);
+        hello.extend([0, 0, 2, 0, 0x2f, 1, 0]);
+        let mut handshake = vec![1, 0, 0, hello.len() as u8];
+        handshake.extend(hello);
+        let mut record = vec![22, 3, 1, 0, handshake.len() as u8];
+        record.extend(handshake);
+        let mut stream = TcpStream::connect(service.address()).await.unwrap();
+        stream.write_all(&record).await.unwrap();
+        let said = raw::until_closed(&mut stream).await;
+        assert_eq!(said.first(), Some(&21), "an alert and not {said:?}");
+    }
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]
