@@ -11,8 +11,7 @@ use doorbell_sender::receipts::events::{EVENT_MAX, Event, LINE_MAX, Parser};
 use doorbell_sender::receipts::receipt::Receipt;
 use libfuzzer_sys::fuzz_target;
 
-static SOURCE: LazyLock<Endpoint> =
-    LazyLock::new(|| Endpoint::parse("https://push.example.net/r/1").expect("a URL"));
+static SOURCE: LazyLock<Endpoint> = LazyLock::new(|| Endpoint::parse("https://push.example.net/r/1").expect("a URL"));
 
 fuzz_target!(|data: &[u8]| {
     let Some((&piece, stream)) = data.split_first() else { return };
