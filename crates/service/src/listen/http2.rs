@@ -39,7 +39,7 @@ where
     let handshake = builder.handshake(Sniffed::new(io, peer.clone()));
     match timeout(context.limits.request_timeout, handshake).await {
         Ok(Ok(connection)) => requests(connection, peer, context).await,
-        Ok(Err(error)) => debug!(%error, "HTTP/2 handshake failed"),
+        Ok(Err(error)) => debug!(error = reason(&error), "HTTP/2 handshake failed"),
         Err(_) => debug!("HTTP/2 handshake timed out"),
     }
 }
@@ -61,7 +61,7 @@ where
                     let exchange = Exchange::new(respond, peer.clone(), pings.clone());
                     tokio::spawn(answer(request, exchange, context.clone()));
                 }
-                Some(Err(error)) => return debug!(%error, "HTTP/2 connection ended"),
+                Some(Err(error)) => return debug!(error = reason(&error), "HTTP/2 connection ended"),
                 None => return,
             },
             () = &mut stopping, if !leaving => {
@@ -104,6 +104,11 @@ async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context:
         Payload::Stream(pieces) => send_stream(stream, pieces, within).await,
     };
     if let Err(error) = sent {
-        debug!(%error, "the client did not take the answer");
+        debug!(error = reason(&error), "the client did not take the answer");
     }
+}
+
+/// Why HTTP/2 failed, without the words that a client may add when it leaves: they could be one of our URIs (invariant 8).
+fn reason(error: &h2::Error) -> String {
+    error.reason().map_or_else(|| error.to_string(), |reason| reason.to_string())
 }
