@@ -189,6 +189,9 @@ struct Urls {
     receipts: String,
 }
 
+/// One of them.
+type Pick = fn(&Urls) -> &String;
+
 impl Urls {
     async fn make(service: &TestService, ttl: &str) -> (Self, Subscription) {
         let to = service.subscribe().await;
@@ -249,7 +252,7 @@ async fn unknown_forged_foreign_removed_and_expired_resources_answer_alike_ps_80
     });
     let unknown = live.each(|url| format!("{}{}", &url[..3], "A".repeat(url.len() - 3)));
 
-    let sorts: [(&str, fn(&Urls) -> &String, &[&str]); 5] = [
+    let sorts: [(&str, Pick, &[&str]); 5] = [
         ("push", |u| &u.push, &["POST"]),
         ("message", |u| &u.message, &["GET", "DELETE"]),
         ("subscription", |u| &u.subscription, &["GET", "DELETE"]),

@@ -59,7 +59,8 @@ async fn subscribe(service: &TestService, more: &str) -> Uris {
 /// POST to a push URI as in RFC 8030 s5; `fields` are lines.
 async fn post(service: &TestService, push: &str, fields: &str, body: &str) -> String {
     let request = format!(
-        "POST {} HTTP/1.1\r\nHost: push.example.net\r\n{fields}Content-Type: text/plain;charset=utf8\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST {} HTTP/1.1\r\nHost: push.example.net\r\n{fields}Content-Type: text/plain;charset=utf8\r\n\
+         Content-Length: {}\r\n\r\n{body}",
         path(push),
         body.len()
     );
@@ -424,7 +425,8 @@ async fn a_signed_message_that_is_encrypted_with_the_signing_key_is_400_ps_8292_
     body.extend(base64url::decode(KEY).unwrap());
     body.extend([9; 50]);
     let mut request = format!(
-        "POST {} HTTP/1.1\r\nHost: push.example.net\r\nTTL: 30\r\nContent-Encoding: aes128gcm\r\nAuthorization: vapid t={TOKEN}, k={KEY}\r\nContent-Length: {}\r\n\r\n",
+        "POST {} HTTP/1.1\r\nHost: push.example.net\r\nTTL: 30\r\nContent-Encoding: aes128gcm\r\n\
+         Authorization: vapid t={TOKEN}, k={KEY}\r\nContent-Length: {}\r\n\r\n",
         path(&to),
         body.len()
     )
