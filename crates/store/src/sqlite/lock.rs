@@ -5,11 +5,17 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
+    thread,
+    time::Duration,
 };
 
 use rustix::{fs::FlockOperation, io::Errno};
 
 use crate::error::OpenError;
+
+/// Half a second in all: nobody who is told that the store is in use minds.
+const ATTEMPTS: u32 = 20;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(25);
 
 /// The lock, held as long as it lives.
 pub(super) struct Lock {
@@ -23,13 +29,25 @@ impl Lock {
         let error = |source| OpenError::Io { path: path.clone(), source };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let mut file = options.open(&path).map_err(error)?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        match acquire(&file) {
             Ok(()) => note_pid(&mut file).map_err(error)?,
             Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse { dir: dir.into(), pid: holder(&mut file) }),
             Err(errno) => return Err(error(errno.into())),
         }
         Ok(Self { _file: file })
     }
+}
+
+/// Tries for a moment: a process that is ending, or that is just starting a program and has not closed its files in it
+/// yet, holds the lock a little longer than it uses the store.
+fn acquire(file: &File) -> Result<(), Errno> {
+    for _ in 0..ATTEMPTS {
+        match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => thread::sleep(BETWEEN_ATTEMPTS),
+            outcome => return outcome,
+        }
+    }
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Only for the error message of the next process: the lock itself does not depend on it.
