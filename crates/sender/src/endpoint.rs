@@ -81,9 +81,11 @@ impl Endpoint {
         is_loopback(&self.url)
     }
 
-    /// The URL that `reference`, a Location for instance, means in an answer of this endpoint.
+    /// The URL that `reference`, a Location for instance, means in an answer of this endpoint; `None` if it leaves the
+    /// web, as `file:` and `javascript:` do.
     pub fn resolve(&self, reference: &str) -> Option<String> {
-        self.url.join(reference).ok().map(String::from)
+        let url = self.url.join(reference).ok()?;
+        (url.scheme() == "https" || url.scheme() == self.url.scheme()).then(|| url.into())
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -180,6 +182,9 @@ mod tests {
     fn a_location_is_resolved_against_the_endpoint() {
         let endpoint = Endpoint::parse("https://h:8443/p/x").unwrap();
         assert_eq!(endpoint.resolve("/m/1").as_deref(), Some("https://h:8443/m/1"));
+        for elsewhere in ["file:///etc/passwd", "javascript:alert(1)", "http://h/m/1"] {
+            assert_eq!(endpoint.resolve(elsewhere), None, "{elsewhere}");
+        }
         assert_eq!(endpoint.resolve("https://other/m").as_deref(), Some("https://other/m"));
     }
 
