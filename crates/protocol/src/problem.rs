@@ -29,7 +29,7 @@ pub mod errno {
 
     /// 400: the request could not be understood for a reason that has no number of its own.
     pub const BAD_REQUEST: u16 = 1000;
-    /// 405: the resource exists and does not know the method.
+    /// 405: resources of this kind do not have the method.
     pub const METHOD: u16 = 1001;
     /// 400: the Urgency is unknown or repeated.
     pub const URGENCY: u16 = 1002;
