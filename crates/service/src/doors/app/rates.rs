@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use doorbell_protocol::id::SubscriptionId;
 use doorbell_protocol::time::UnixMs;
@@ -14,6 +14,8 @@ use crate::capability::KeyFingerprint;
 /// Buckets that are not full, in one table. Above it those that have filled up again are dropped; a table of buckets
 /// that are all in use cannot grow faster than messages are accepted.
 const BUCKETS_SWEPT_AT: usize = 1 << 16;
+
+const MINUTE_US: i64 = 60_000_000;
 
 /// A sender was too fast: 429 with Retry-After.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -41,8 +43,9 @@ struct Table<K> {
 }
 
 struct Buckets<K> {
-    /// When each bucket will be full again: one number says all, and a bucket whose moment has passed is full.
-    full_at: HashMap<K, UnixMs>,
+    /// When each bucket will be full again, in microseconds: one number says all, and a bucket whose moment has passed
+    /// is full.
+    full_at_us: HashMap<K, i64>,
     sweep_at: usize,
 }
 
@@ -63,13 +66,14 @@ impl Rates {
         now: UnixMs,
     ) -> Result<(), TooFast> {
         self.subscriptions.take(subscription, now)?;
-        key.map_or(Ok(()), |key| self.keys.take(key, now))
+        // Who is too fast with one key has not sent anything to the subscription.
+        key.map_or(Ok(()), |key| self.keys.take(key, now)).inspect_err(|_| self.subscriptions.give_back(&subscription))
     }
 }
 
 impl<K: Hash + Eq> Table<K> {
     fn new(whose: &'static str, per_minute: u32) -> Self {
-        let buckets = Buckets { full_at: HashMap::new(), sweep_at: BUCKETS_SWEPT_AT };
+        let buckets = Buckets { full_at_us: HashMap::new(), sweep_at: BUCKETS_SWEPT_AT };
         Self { whose, per_minute, buckets: Mutex::new(buckets) }
     }
 
@@ -78,21 +82,38 @@ impl<K: Hash + Eq> Table<K> {
         if self.per_minute == 0 {
             return Ok(());
         }
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let each_ms = (60_000 / i64::from(self.per_minute)).max(1);
-        let full_at = buckets.full_at.get(&who).copied().unwrap_or(now).max(now);
-        let missing_ms = full_at.as_millis() - now.as_millis() + each_ms;
-        if missing_ms > 60_000.max(each_ms) {
-            let wait_ms = missing_ms - 60_000;
-            let retry_after_secs = u32::try_from((wait_ms + 999) / 1000).unwrap_or(u32::MAX).max(1);
+        let now_us = now.as_millis().saturating_mul(1000);
+        let mut buckets = self.lock();
+        let full_at_us = buckets.full_at_us.get(&who).copied().unwrap_or(now_us);
+        // No bucket is ever emptier than empty: were the clock set back, it would be.
+        let missing_us = full_at_us.saturating_sub(now_us).clamp(0, MINUTE_US) + self.each_us();
+        if missing_us > MINUTE_US {
+            let wait_us = missing_us - MINUTE_US;
+            let retry_after_secs = u32::try_from((wait_us + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1);
             return Err(TooFast { whose: self.whose, per_minute: self.per_minute, retry_after_secs });
         }
-        buckets.full_at.insert(who, UnixMs::from_millis(now.as_millis() + missing_ms));
-        if buckets.full_at.len() > buckets.sweep_at {
-            buckets.full_at.retain(|_, full_at| *full_at > now);
-            buckets.sweep_at = (2 * buckets.full_at.len()).max(BUCKETS_SWEPT_AT);
+        buckets.full_at_us.insert(who, now_us.saturating_add(missing_us));
+        if buckets.full_at_us.len() > buckets.sweep_at {
+            buckets.full_at_us.retain(|_, full_at_us| *full_at_us > now_us);
+            buckets.sweep_at = (2 * buckets.full_at_us.len()).max(BUCKETS_SWEPT_AT);
         }
         Ok(())
+    }
+
+    /// Undoes a `take`.
+    fn give_back(&self, who: &K) {
+        if let Some(full_at_us) = self.lock().full_at_us.get_mut(who) {
+            *full_at_us -= self.each_us();
+        }
+    }
+
+    /// How long one message's worth takes to fill; not asked where there is no limit.
+    fn each_us(&self) -> i64 {
+        (MINUTE_US / i64::from(self.per_minute.max(1))).max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buckets<K>> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -132,6 +153,30 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_is_the_one_that_was_set_however_high_ps_8030_8_4_1() {
+        for limit in [7_000, 120_000] {
+            let rates = Rates::new(0, limit);
+            assert!((0..limit).all(|_| rates.admit(A, Some([1; 16]), NOW).is_ok()), "{limit}");
+            assert!((0..2).any(|_| rates.admit(A, Some([1; 16]), NOW).is_err()), "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_its_key_may_not_send_costs_its_subscription_nothing_ps_8030_8_4_5() {
+        let rates = Rates::new(10, 1);
+        assert!(rates.admit(A, Some([1; 16]), NOW).is_ok());
+        assert!((0..100).all(|_| rates.admit(A, Some([1; 16]), NOW).is_err()));
+        assert!((2..11).all(|n| rates.admit(A, Some([n; 16]), NOW).is_ok()));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_nobody_for_longer_than_a_minute() {
+        let rates = Rates::new(60, 0);
+        assert!(rates.admit(A, None, NOW.plus(Duration::from_secs(3600))).is_ok());
+        assert_eq!(rates.admit(A, None, NOW).unwrap_err().retry_after_secs, 1);
+    }
+
+    #[test]
     fn no_limit_is_no_limit() {
         let rates = Rates::new(0, 0);
         assert!((0..100_000).all(|_| rates.admit(A, Some([1; 16]), NOW).is_ok()));
@@ -144,6 +189,6 @@ mod tests {
             let now = NOW.plus(Duration::from_millis(n.unsigned_abs()));
             table.take(n, now).unwrap();
         }
-        assert!(table.buckets.lock().unwrap().full_at.len() <= 2 * BUCKETS_SWEPT_AT);
+        assert!(table.buckets.lock().unwrap().full_at_us.len() <= 2 * BUCKETS_SWEPT_AT);
     }
 }
