@@ -11,6 +11,7 @@ use doorbell_protocol::time::UnixMs;
 use futures_util::stream;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
+use tokio::time::timeout;
 
 use super::answer::Refusal;
 use crate::capability::Resource;
@@ -22,6 +23,10 @@ use crate::listen::{Pusher, Request, Response};
 /// An event stream gives no sign of what has arrived. What was written this long ago on a stream that is still open
 /// has: a connection whose octets nobody acknowledges is ended sooner by TCP.
 const TAKEN_AFTER: Duration = Duration::from_secs(90);
+
+/// Receipts pushed at most before the client has to show that it has them: they have no body, so that no window of the
+/// client's would hold them up, and what it does not read is in memory.
+const UNCONFIRMED_MAX: usize = 32;
 
 /// A receipt as an event.
 #[derive(Serialize)]
@@ -68,30 +73,29 @@ impl Doors {
         at_once: bool,
     ) -> Result<Response, Refusal> {
         let mut pushed = false;
-        let mut unconfirmed = None;
+        // How many, and the last one.
+        let mut unconfirmed = (0, None);
         loop {
-            let next = match link.try_next().await? {
-                Some(receipt) => Some(receipt),
-                None => {
-                    if let Some(up_to) = unconfirmed.take()
-                        && pusher.confirm().await
-                    {
-                        self.hub.take_receipts(id, up_to).await?;
+            let mut next = if unconfirmed.0 < UNCONFIRMED_MAX { link.try_next().await? } else { None };
+            if next.is_none() {
+                if let (_, Some(up_to)) = std::mem::take(&mut unconfirmed) {
+                    if !self.confirmed(pusher).await {
+                        break;
                     }
-                    if at_once {
-                        None
-                    } else {
-                        tokio::select! {
-                            event = link.next() => match event {
-                                ReceiptEvent::Receipt(receipt) => Some(receipt),
-                                ReceiptEvent::Gone => return Err(HubError::Gone.into()),
-                                ReceiptEvent::Stopping => None,
-                            },
-                            () = pusher.closed() => None,
-                        }
-                    }
+                    self.hub.take_receipts(id, up_to).await?;
+                    continue;
                 }
-            };
+                if !at_once {
+                    next = tokio::select! {
+                        event = link.next() => match event {
+                            ReceiptEvent::Receipt(receipt) => Some(receipt),
+                            ReceiptEvent::Gone => return Err(HubError::Gone.into()),
+                            ReceiptEvent::Stopping => None,
+                        },
+                        () = pusher.closed() => None,
+                    };
+                }
+            }
             let Some(receipt) = next else { break };
             let resource = Resource::Message { agent: receipt.agent, id: receipt.message };
             let Some(promised) = promises.of(resource) else { break };
@@ -105,9 +109,18 @@ impl Doors {
                 break;
             }
             pushed = true;
-            unconfirmed = Some(receipt.seq);
+            unconfirmed = (unconfirmed.0 + 1, Some(receipt.seq));
         }
         Ok(wire::empty(if pushed { StatusCode::OK } else { StatusCode::NO_CONTENT }))
+    }
+
+    /// Whether the client shows in time that it has the pushes. One that has given the request up is not waited for, or
+    /// it could leave as many behind as it likes.
+    async fn confirmed(&self, pusher: &Pusher) -> bool {
+        tokio::select! {
+            confirmed = timeout(self.limits.idle_timeout, pusher.confirm()) => confirmed.unwrap_or(false),
+            () = pusher.closed() => false,
+        }
     }
 
     /// The same as server-sent events, for application servers that cannot take pushes (PS-8030-6.3-7).

@@ -29,6 +29,8 @@ pub struct Connection<IO> {
     io: IO,
     seen: Vec<u8>,
     decoder: Decoder<'static>,
+    /// Whether PINGs are answered.
+    pub answers_pings: bool,
 }
 
 /// What the service said, of what the tests look at.
@@ -57,7 +59,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     /// Says the client's half of the start, with empty SETTINGS: pushes are allowed by default (RFC 9113 s6.5.2).
     pub async fn open(mut io: IO) -> Self {
         io.write_all(&http2_preface()).await.unwrap();
-        Self { io, seen: Vec::new(), decoder: Decoder::new() }
+        Self { io, seen: Vec::new(), decoder: Decoder::new(), answers_pings: true }
     }
 
     /// A request without a body: one HEADERS frame.
@@ -119,7 +121,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
                     let promised = u32::from_be_bytes(*promised);
                     return Said::Promise { stream, promised, fields: self.decode(flags, block) };
                 }
-                SETTINGS | PING if flags & ACK == 0 => {
+                SETTINGS | PING if flags & ACK == 0 && (kind == SETTINGS || self.answers_pings) => {
                     let payload = if kind == PING { &payload[..] } else { &[] };
                     self.io.write_all(&frame(kind, ACK, 0, payload)).await.unwrap();
                 }

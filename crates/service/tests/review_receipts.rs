@@ -1,0 +1,57 @@
+//! Receipts for readers that do not read as they should, and for those that read for ever.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use doorbell_service::config::Settings;
+use http::StatusCode;
+use support::raw::http2::Connection;
+use support::{Subscription, TestService, header, path, text};
+use tokio::net::TcpStream;
+
+const ASYNC: (&str, &str) = ("prefer", "respond-async");
+
+/// Sends with a receipt wanted, on the receipt subscription that is named; message URI and receipt subscription URI.
+async fn send(service: &TestService, to: &Subscription, receipts: Option<&str>) -> (String, String) {
+    let link = receipts.map(|uri| format!("<{uri}>; rel=\"urn:ietf:params:push:receipt\""));
+    let named = link.as_deref().map(|link| ("link", link));
+    let headers: Vec<_> = [ASYNC].into_iter().chain(named).collect();
+    let answer = service.post(to, &headers, b"x").await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", text(&answer));
+    let receipts = header(&answer, "link").split(['<', '>']).nth(1).unwrap().to_owned();
+    (header(&answer, "location").to_owned(), receipts)
+}
+
+/// A receipt subscription in which so many receipts wait.
+async fn receipts(service: &TestService, to: &Subscription, count: usize) -> String {
+    let mut receipts = None;
+    for _ in 0..count {
+        let (message, same) = send(service, to, receipts.as_deref()).await;
+        assert_eq!(service.delete(&message).await, StatusCode::NO_CONTENT);
+        receipts = Some(same);
+    }
+    receipts.unwrap()
+}
+
+async fn ask(service: &TestService, receipts: &str, answers_pings: bool) -> usize {
+    let socket = TcpStream::connect(service.address).await.unwrap();
+    let mut client = Connection::open(socket).await;
+    client.answers_pings = answers_pings;
+    let path = path(receipts);
+    let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", &path), ("prefer", "wait=0")];
+    client.ask(1, &fields).await;
+    let (pushes, answer) = client.until_answered(1).await;
+    assert_eq!(answer.status(), "200");
+    pushes.len()
+}
+
+#[tokio::test]
+async fn a_reader_that_shows_nothing_gets_few_receipts_in_bounded_time_and_loses_none_ps_8030_6_3_6() {
+    let settings = Settings { idle_timeout_secs: Some(1), ..Settings::default() };
+    let service = TestService::with(settings).await;
+    let to = service.subscribe().await;
+    let receipts = receipts(&service, &to, 40).await;
+    assert_eq!(ask(&service, &receipts, false).await, 32);
+    assert_eq!(ask(&service, &receipts, true).await, 40);
+}
