@@ -23,6 +23,8 @@ const AGENTS_CONNECTED: usize = 16;
 /// The work of one round.
 pub(crate) struct Load {
     work: JoinSet<Round>,
+    /// What those saw who are done.
+    done: Round,
     /// Told when enough messages were accepted.
     reached: Arc<Notify>,
 }
@@ -60,17 +62,25 @@ impl Load {
             let (network, mailboxes) = (network.clone(), mailboxes.clone());
             work.spawn(async move { listen_until_killed(&network, &mailboxes[n].subscription).await });
         }
-        Self { work, reached }
+        Self { work, done: Round::default(), reached }
     }
 
     /// Waits until enough messages were accepted.
-    pub(crate) async fn is_enough(&self) {
-        self.reached.notified().await;
+    pub(crate) async fn is_enough(&mut self) {
+        loop {
+            tokio::select! {
+                () = self.reached.notified() => return,
+                part = self.work.join_next() => {
+                    let part = part.expect("the service stays until it is killed");
+                    self.done.add(part.expect("no sender panics"));
+                }
+            }
+        }
     }
 
     /// Waits until everybody has noticed that the service is gone.
     pub(crate) async fn ends(mut self) -> Round {
-        let mut round = Round::default();
+        let mut round = self.done;
         while let Some(part) = self.work.join_next().await {
             round.add(part.expect("no sender panics"));
         }

@@ -42,7 +42,7 @@ async fn nothing_accepted_is_lost_or_doubled_when_the_service_is_killed_under_lo
     let mailboxes = network.subscribe().await;
     let mut tally = Tally::default();
     for number in 1..=rounds {
-        let load = Load::start(&network, &mailboxes, number, accepted_before_the_kill(number));
+        let mut load = Load::start(&network, &mailboxes, number, accepted_before_the_kill(number));
         load.is_enough().await;
         service.kill();
         let mut round = load.ends().await;
