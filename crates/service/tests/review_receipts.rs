@@ -4,8 +4,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use doorbell_service::config::Settings;
 use http::StatusCode;
+use support::events::EventStream;
 use support::raw::http2::Connection;
 use support::{Subscription, TestService, header, path, text};
 use tokio::net::TcpStream;
@@ -54,4 +57,20 @@ async fn a_reader_that_shows_nothing_gets_few_receipts_in_bounded_time_and_loses
     let receipts = receipts(&service, &to, 40).await;
     assert_eq!(ask(&service, &receipts, false).await, 32);
     assert_eq!(ask(&service, &receipts, true).await, 40);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_never_quiet_for_long_does_not_fill_up_ps_8030_5_1_6_and_6_3_6() {
+    let settings = Settings { receipts_per_subscription_max: Some(8), ..Settings::default() };
+    let service = TestService::with(settings).await;
+    let to = service.subscribe().await;
+    let receipts = receipts(&service, &to, 1).await;
+    let mut events = EventStream::open(service.address, &receipts, &[]).await;
+    events.next().await.unwrap();
+    for _ in 0..20 {
+        let (message, _) = send(&service, &to, Some(&receipts)).await;
+        assert_eq!(service.delete(&message).await, StatusCode::NO_CONTENT);
+        assert_eq!(path(events.next().await.unwrap().data["message"].as_str().unwrap()), path(&message));
+        service.clock.advance(Duration::from_secs(60));
+    }
 }

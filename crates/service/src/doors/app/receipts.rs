@@ -135,7 +135,16 @@ impl Doors {
         if let Some(up_to) = after {
             self.hub.take_receipts(id, up_to).await?;
         }
-        let events = Events { doors: self.clone(), id, link, at_once, written: None, begun: false };
+        let events = Events {
+            doors: self.clone(),
+            id,
+            link,
+            at_once,
+            handed_out: None,
+            taking: None,
+            later: None,
+            begun: false,
+        };
         Ok(sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events))))))
     }
 
@@ -155,8 +164,12 @@ struct Events {
     id: ReceiptSubscriptionId,
     link: ReceiptLink,
     at_once: bool,
-    /// The first receipt that was written and not taken yet with its moment, and the last one written.
-    written: Option<(UnixMs, i64)>,
+    /// The receipt that was handed out last; it is written once the next one is asked for.
+    handed_out: Option<i64>,
+    /// The receipts up to this one were written by this moment, and are taken together.
+    taking: Option<(UnixMs, i64)>,
+    /// The same of those after it, however many have come meanwhile: a stream that is never quiet has them taken too.
+    later: Option<(UnixMs, i64)>,
     begun: bool,
 }
 
@@ -168,7 +181,9 @@ impl Events {
             return Some(sse::comment());
         }
         let clock = self.doors.clock.clone();
+        self.note_written(clock.now());
         loop {
+            self.take_written(clock.now()).await.ok()?;
             if let Some(receipt) = self.link.try_next().await.ok()? {
                 return Some(self.event(&receipt));
             }
@@ -176,25 +191,36 @@ impl Events {
                 return None;
             }
             let quiet_until = clock.now().plus(self.doors.limits.keepalive);
-            let taken_at = self.written.map(|(at, _)| at.plus(TAKEN_AFTER));
+            let taken_at = self.taking.map(|(at, _)| at.plus(TAKEN_AFTER));
             tokio::select! {
                 event = self.link.next() => return match event {
                     ReceiptEvent::Receipt(receipt) => Some(self.event(&receipt)),
                     ReceiptEvent::Gone | ReceiptEvent::Stopping => None,
                 },
-                () = clock.sleep_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {
-                    if let Some((_, up_to)) = self.written.take() {
-                        self.doors.hub.take_receipts(self.id, up_to).await.ok()?;
-                    }
-                }
+                () = clock.sleep_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {}
                 () = clock.sleep_until(quiet_until) => return Some(sse::comment()),
             }
         }
     }
 
+    fn note_written(&mut self, now: UnixMs) {
+        if let Some(seq) = self.handed_out.take() {
+            let written = if self.taking.is_none() { &mut self.taking } else { &mut self.later };
+            *written = Some((now, seq));
+        }
+    }
+
+    /// Takes off the list what was written TAKEN_AFTER ago.
+    async fn take_written(&mut self, now: UnixMs) -> Result<(), HubError> {
+        while let Some((_, up_to)) = self.taking.filter(|(at, _)| at.plus(TAKEN_AFTER) <= now) {
+            self.doors.hub.take_receipts(self.id, up_to).await?;
+            self.taking = self.later.take();
+        }
+        Ok(())
+    }
+
     fn event(&mut self, receipt: &Receipt) -> Bytes {
-        // All that was written is taken together, TAKEN_AFTER the last of it.
-        self.written = Some((self.doors.clock.now(), receipt.seq));
+        self.handed_out = Some(receipt.seq);
         sse::event("receipt", &receipt.seq.to_string(), &self.doors.told(receipt))
     }
 }
