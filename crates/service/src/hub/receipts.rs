@@ -95,11 +95,14 @@ impl Hub {
 
     /// Removes a receipt subscription, with what was kept for it.
     pub(crate) async fn remove_receipts(&self, id: ReceiptSubscriptionId) -> Result<(), HubError> {
-        if !self.store.delete_receipt_subscription(id).await?.existed {
-            return Err(HubError::Gone);
-        }
-        self.receipt_waiters.wake(id);
-        Ok(())
+        let (removal, waiters) = (self.store.delete_receipt_subscription(id), self.receipt_waiters.clone());
+        // A task of its own: whoever asks may go away meanwhile, and the links have to hear of it all the same.
+        let removed = tokio::spawn(async move {
+            let removed = removal.await?;
+            waiters.wake(id);
+            if removed.existed { Ok(()) } else { Err(HubError::Gone) }
+        });
+        removed.await.unwrap_or(Err(HubError::Unavailable))
     }
 }
 
