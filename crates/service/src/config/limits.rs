@@ -45,6 +45,7 @@ pub struct Limits {
     /// Receipts that wait in one receipt subscription: bounds what an application server that never asks costs.
     pub receipts_per_subscription_max: u32,
     /// Agents and receipt subscriptions that nobody has used for this long are removed.
+    /// A receipt subscription stays at least as long as a message may that names it.
     pub idle_expiry: Duration,
     /// An event stream on which nothing happens says so this often, or proxies take it for dead.
     pub keepalive: Duration,

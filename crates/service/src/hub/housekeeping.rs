@@ -31,7 +31,7 @@ impl Hub {
             }
             if self.clock.now() >= next_idle_check {
                 next_idle_check = self.clock.now().plus(IDLE_CHECK_INTERVAL);
-                if let Err(error) = self.expire_idle(limits.idle_expiry).await {
+                if let Err(error) = self.expire_idle(&limits).await {
                     debug!(%error, "idle agents are looked for later");
                 }
             }
@@ -50,19 +50,17 @@ impl Hub {
         }
     }
 
-    /// Removes what nobody has used for `idle` (RFC 8030 s7.3).
-    async fn expire_idle(&self, idle: Duration) -> Result<(), StoreError> {
+    /// Removes what nobody has used for long (RFC 8030 s7.3).
+    async fn expire_idle(&self, limits: &Limits) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let before = now.minus(idle.max(2 * SEEN_PRECISION));
+        let agents_before = now.minus(limits.idle_expiry.max(2 * SEEN_PRECISION));
+        // No message that names a receipt subscription waits for longer, and its receipt has a day to be fetched.
+        let message_life = Duration::from_secs(limits.ttl_max_secs.into());
+        let receipt_subscriptions_before = now.minus(limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
         self.touch_connected(now.minus(SEEN_PRECISION)).await;
         loop {
-            let bounds = IdleBounds {
-                now,
-                agents_before: before,
-                receipt_subscriptions_before: before,
-                max: REMOVED_MAX,
-                keep: Vec::new(),
-            };
+            let bounds =
+                IdleBounds { now, agents_before, receipt_subscriptions_before, max: REMOVED_MAX, keep: Vec::new() };
             let removed = self.store.expire_idle(bounds).await?;
             for agent in removed.agents {
                 self.tell(agent, Command::AgentRemoved { agent });
