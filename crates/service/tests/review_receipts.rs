@@ -7,10 +7,11 @@ mod support;
 use std::time::Duration;
 
 use doorbell_service::config::Settings;
+use doorbell_store::{IdleBounds, Limits, Store};
 use http::StatusCode;
 use support::events::EventStream;
 use support::raw::http2::Connection;
-use support::{Subscription, TestService, header, path, text};
+use support::{START, Subscription, TestService, header, path, text};
 use tokio::net::TcpStream;
 
 const ASYNC: (&str, &str) = ("prefer", "respond-async");
@@ -73,4 +74,37 @@ async fn a_stream_that_is_never_quiet_for_long_does_not_fill_up_ps_8030_5_1_6_an
         assert_eq!(path(events.next().await.unwrap().data["message"].as_str().unwrap()), path(&message));
         service.clock.advance(Duration::from_secs(60));
     }
+}
+
+#[tokio::test]
+async fn a_message_that_was_refused_leaves_no_receipt_subscription_behind_ps_8030_8_4_1() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    assert_eq!(service.delete(&to.subscription).await, StatusCode::NO_CONTENT);
+    for ttl in ["0", "60"] {
+        let refused = service.post(&to, &[ASYNC, ("ttl", ttl)], b"x").await;
+        assert_eq!(refused.status(), StatusCode::NOT_FOUND);
+    }
+    service.service.take().unwrap().stop().await.unwrap();
+    let store = Store::open_sqlite(service.dir.path(), Limits::default()).unwrap();
+    let later = START.plus(Duration::from_secs(3600));
+    let bounds =
+        IdleBounds { now: later, agents_before: START, receipt_subscriptions_before: later, max: 10, keep: Vec::new() };
+    assert_eq!(store.expire_idle(bounds).await.unwrap().receipt_subscriptions, []);
+}
+
+#[tokio::test]
+async fn a_receipt_subscription_that_a_message_waits_for_is_in_use_ps_8030_7_3_5() {
+    let service = TestService::with(Settings { idle_expiry_days: Some(5), ..Settings::default() }).await;
+    let (to, left) = (service.subscribe().await, service.subscribe().await);
+    let mut agent = service.agent().await;
+    let _stream = service.monitored(&mut agent, &to.set, &to).await;
+    let answer = service.post(&to, &[ASYNC, ("ttl", "2592000")], b"x").await;
+    let (message, receipts) = (header(&answer, "location"), header(&answer, "link").split(['<', '>']).nth(1).unwrap());
+    while service.get(&left.subscription).await.status() != StatusCode::NOT_FOUND {
+        service.clock.advance(Duration::from_secs(3600));
+    }
+    assert_eq!(service.delete(message).await, StatusCode::NO_CONTENT);
+    let mut events = EventStream::open(service.address, receipts, &[]).await;
+    assert_eq!(events.next().await.unwrap().data["outcome"], "delivered");
 }

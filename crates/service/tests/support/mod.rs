@@ -29,7 +29,7 @@ pub struct TestService {
     pub clock: Clock,
     pub address: SocketAddr,
     settings: Settings,
-    _dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 /// The URIs that a subscribe request gave.
@@ -59,7 +59,7 @@ impl TestService {
         let settings = Settings { state_dir, listen, plain: Some(true), ..settings };
         let config = Config::from_settings(settings.clone()).unwrap();
         let service = Service::start(config, clock.clone()).await.unwrap();
-        Self { address: service.address(), service: Some(service), clock, settings, _dir: dir }
+        Self { address: service.address(), service: Some(service), clock, settings, dir }
     }
 
     /// Stops in order and starts again on the same state and port, like an upgrade.

@@ -14,7 +14,7 @@ use http::{HeaderMap, StatusCode};
 use super::answer::{Refusal, accepted};
 use crate::capability::Resource;
 use crate::doors::Doors;
-use crate::hub::Submission;
+use crate::hub::{HubError, Submission};
 use crate::listen::{BodyError, Request, Response};
 
 impl Doors {
@@ -40,9 +40,19 @@ impl Doors {
             return Err(Refusal::KeyReuse);
         }
         self.rates.admit(subscription, signer.map(|key| key.fingerprint()), self.clock.now())?;
-        let receipt = self.wanted_receipt(&head.headers).await?;
+        let (receipt, is_new) = self.wanted_receipt(&head.headers).await?;
         let submission = Submission { agent, subscription, ttl, urgency, topic, receipt, headers, body };
-        let id = self.hub.submit(submission).await?;
+        let id = match self.hub.submit(submission).await {
+            Ok(id) => id,
+            Err(error) => {
+                // Nobody hears of a receipt subscription made for a message that was refused.
+                if let Some(id) = receipt.filter(|_| is_new && error != HubError::Unavailable) {
+                    // What fails here is found again when it has been idle for long.
+                    let _ = self.hub.remove_receipts(id).await;
+                }
+                return Err(error.into());
+            }
+        };
 
         let status = if receipt.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
         let mut response = accepted(status, ttl);
@@ -57,16 +67,17 @@ impl Doors {
     }
 
     /// Where the application server wants to hear what becomes of the message: on the receipt subscription that it
-    /// names, or on a new one (RFC 8030 s5.1). That the named one exists is checked where the message is stored.
-    async fn wanted_receipt(&self, headers: &HeaderMap) -> Result<Option<ReceiptSubscriptionId>, Refusal> {
+    /// names, or on a new one (RFC 8030 s5.1); and whether it is new. That the named one exists is checked where the
+    /// message is stored.
+    async fn wanted_receipt(&self, headers: &HeaderMap) -> Result<(Option<ReceiptSubscriptionId>, bool), Refusal> {
         if !Prefer::from_headers(headers).respond_async {
-            return Ok(None);
+            return Ok((None, false));
         }
         let Some(target) = link::target(headers, REL_PUSH_RECEIPT) else {
-            return Ok(Some(self.hub.subscribe_receipts().await?));
+            return Ok((Some(self.hub.subscribe_receipts().await?), true));
         };
         match self.resource(&target) {
-            Some(Resource::Receipts { id }) => Ok(Some(id)),
+            Some(Resource::Receipts { id }) => Ok((Some(id), false)),
             _ => Err(Refusal::Receipts),
         }
     }
