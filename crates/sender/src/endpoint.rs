@@ -54,6 +54,10 @@ impl Endpoint {
             return Err(EndpointError::Credentials);
         }
         url.set_fragment(None);
+        // Letters outside ASCII take more room in the form that is sent.
+        if url.as_str().len() > ENDPOINT_MAX {
+            return Err(EndpointError::TooLong);
+        }
         let uri = url.as_str().parse().map_err(|_| EndpointError::Malformed)?;
         Ok(Self { url, uri })
     }
@@ -151,6 +155,7 @@ mod tests {
         }
         assert_eq!(refused("https://user:pass@push.example.net/"), EndpointError::Credentials);
         assert_eq!(refused(&format!("https://h/{}", "x".repeat(ENDPOINT_MAX))), EndpointError::TooLong);
+        assert_eq!(refused(&format!("https://h/{}", "\u{22d}".repeat(ENDPOINT_MAX / 4))), EndpointError::TooLong);
     }
 
     #[test]
