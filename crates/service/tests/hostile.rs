@@ -12,17 +12,15 @@ use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
 use http::StatusCode;
+use support::raw::http2::{END_HEADERS, END_STREAM, HEADERS};
 use support::raw::{self, frame, frames, header_block, http2_preface};
 use support::{START, Subscription, TestService, path, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// After the hostility: an ordinary client gets an ordinary answer.

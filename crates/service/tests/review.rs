@@ -10,15 +10,13 @@ use doorbell_service::Service;
 use doorbell_service::config::{Config, Settings};
 use http::{Request, StatusCode};
 use support::agent::settings;
+use support::raw::http2::{END_HEADERS, END_STREAM, HEADERS};
 use support::raw::{frame, frames, header_block, http2_preface};
 use support::{START, TestService, path, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const HEADERS: u8 = 1;
 const DATA: u8 = 0;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// More messages of 4096 octets than the 65,535 octets that an HTTP/2 client takes without reading.
 const WINDOW_AND_MORE: usize = 20;
