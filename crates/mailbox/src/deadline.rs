@@ -33,6 +33,20 @@ impl Mailbox {
         self.queue.change(id, |message| message.place = place);
     }
 
+    /// Nothing waits behind a push that has arrived and is not acknowledged: some agents never acknowledge.
+    pub(crate) fn arrived(&mut self, link: LinkId, id: MessageId, now: UnixMs, effects: &mut Vec<Effect>) {
+        let next_link = self.queue.link(link).is_some_and(|link| link.spec.retry == Retry::NextLink);
+        let Some(message) = self.queue.get(id).filter(|message| message.place.occupies() == Some(link)) else { return };
+        if !next_link || message.transient {
+            return;
+        }
+        if message.place.is_ghost() || message.is_expired(now) {
+            self.forget(id, effects);
+        } else {
+            self.queue.change(id, |message| message.place = Place::Parked { link });
+        }
+    }
+
     /// Where a message goes that `link` did not deliver.
     pub(crate) fn place_after(&self, message: &Message, link: LinkId) -> Place {
         let same_link = self.queue.link(link).is_some_and(|link| link.spec.retry == Retry::SameLink);
@@ -167,5 +181,46 @@ mod tests {
         desk.now = UnixMs::from_millis(desk.now.as_millis() - 100);
         desk.feed(Input::Tick);
         assert!(desk.mailbox.next_deadline() < before);
+    }
+
+    #[test]
+    fn what_has_arrived_makes_room_and_can_still_be_acknowledged() {
+        let mut desk = Desk::with_link(window(1, once()));
+        desk.arrives(message(1));
+        assert_eq!(desk.arrives(message(2)), [accept(2)]);
+        assert_eq!(desk.has_arrived(1, 1), [send(1, 2)]);
+        assert_eq!(desk.has_arrived(1, 1), [], "once is enough");
+        assert_eq!(desk.ack(1), [release(1), erase(1)]);
+    }
+
+    #[test]
+    fn what_has_arrived_and_is_not_acknowledged_goes_again_on_the_next_link_only() {
+        let mut desk = Desk::with_link(once());
+        desk.arrives(message(1));
+        desk.has_arrived(1, 1);
+        assert_eq!(desk.wait_ms(60_000), []);
+        desk.connect(2, once());
+        assert_eq!(desk.disconnect(1), [send(2, 1)]);
+    }
+
+    #[test]
+    fn an_arrival_changes_nothing_where_the_link_would_send_again_or_the_message_has_one_chance() {
+        let mut desk = Desk::with_link(window(1, hold()));
+        desk.arrives(message(1));
+        assert_eq!(desk.arrives(message(2)), [accept(2)]);
+        assert_eq!(desk.has_arrived(1, 1), []);
+        let mut desk = Desk::with_link(window(1, once()));
+        desk.submit_transient(message(1));
+        assert_eq!(desk.arrives(message(2)), [accept(2)]);
+        assert_eq!(desk.has_arrived(1, 1), []);
+    }
+
+    #[test]
+    fn what_was_replaced_on_its_way_makes_room_when_it_has_arrived() {
+        let mut desk = Desk::with_link(window(1, once()));
+        desk.arrives(message(1));
+        desk.submit(message(2));
+        assert_eq!(desk.stored_instead_of(2, 1), [accept(2), release(1)]);
+        assert_eq!(desk.has_arrived(1, 1), [send(1, 2)]);
     }
 }

@@ -138,6 +138,15 @@ pub enum Input {
         /// The message.
         id: MessageId,
     },
+    /// The agent has the message, as its transport shows, and has not acknowledged it: other messages may go before it
+    /// does. Only for a link with [`Retry::NextLink`], on which it would not go again anyway; a transient message keeps
+    /// its place, because it has no other.
+    Arrived {
+        /// The link that it was sent on.
+        link: LinkId,
+        /// The message.
+        id: MessageId,
+    },
     /// The push could not be made, because the store does not have the message any more.
     Gone {
         /// The link that it was to be sent on.

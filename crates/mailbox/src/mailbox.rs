@@ -62,6 +62,7 @@ impl Mailbox {
             Input::Ack { ticket, id } => self.ack(ticket, id, effects),
             Input::Erased { id } => self.erased(id),
             Input::Declined { link, id } => self.declined(link, id, now, effects),
+            Input::Arrived { link, id } => self.arrived(link, id, now, effects),
             Input::Gone { link, id } => self.gone(link, id, effects),
             Input::Unsubscribed { subscription } => self.unsubscribed(subscription, now, effects),
             Input::AgentRemoved => self.agent_removed(effects),

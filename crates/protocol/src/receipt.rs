@@ -21,16 +21,19 @@ pub enum Outcome {
     Unsubscribed,
     /// The service gave it up: it had TTL 0 and nobody was listening, for instance.
     Dropped,
+    /// The agent received it and did not hand it to the web app: it knows no such subscription, or had it before.
+    Refused,
 }
 
 /// A word that is not the name of an [`Outcome`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("the outcome is not one of delivered, expired, undecryptable, unsubscribed, dropped")]
+#[error("the outcome is not one of delivered, expired, undecryptable, unsubscribed, dropped, refused")]
 pub struct UnknownOutcome;
 
 impl Outcome {
     /// All of them; the place in this list plus one is the [`code`](Self::code).
-    pub const ALL: [Self; 5] = [Self::Delivered, Self::Expired, Self::Undecryptable, Self::Unsubscribed, Self::Dropped];
+    pub const ALL: [Self; 6] =
+        [Self::Delivered, Self::Expired, Self::Undecryptable, Self::Unsubscribed, Self::Dropped, Self::Refused];
 
     /// Its word in receipts.
     pub const fn as_str(self) -> &'static str {
@@ -40,6 +43,7 @@ impl Outcome {
             Self::Undecryptable => "undecryptable",
             Self::Unsubscribed => "unsubscribed",
             Self::Dropped => "dropped",
+            Self::Refused => "refused",
         }
     }
 
@@ -59,6 +63,7 @@ impl Outcome {
             Self::Undecryptable => 3,
             Self::Unsubscribed => 4,
             Self::Dropped => 5,
+            Self::Refused => 6,
         }
     }
 
@@ -70,6 +75,7 @@ impl Outcome {
             3 => Some(Self::Undecryptable),
             4 => Some(Self::Unsubscribed),
             5 => Some(Self::Dropped),
+            6 => Some(Self::Refused),
             _ => None,
         }
     }
@@ -95,13 +101,13 @@ mod tests {
             assert_eq!(outcome.as_str().parse(), Ok(outcome));
         }
         assert_eq!(Outcome::from_code(0), None);
-        assert_eq!(Outcome::from_code(6), None);
+        assert_eq!(Outcome::from_code(7), None);
         assert_eq!("Delivered".parse::<Outcome>(), Err(UnknownOutcome));
     }
 
     #[test]
     fn what_arrived_is_204_and_everything_else_410_ps_8030_6_3_2_and_6_3_3() {
         let statuses = Outcome::ALL.map(|outcome| outcome.status().as_u16());
-        assert_eq!(statuses, [204, 410, 410, 410, 410]);
+        assert_eq!(statuses, [204, 410, 410, 410, 410, 410]);
     }
 }

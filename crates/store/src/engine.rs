@@ -26,7 +26,7 @@ pub enum Write {
         /// The present.
         now: UnixMs,
     },
-    /// Answers [`Written::Created`], or refuses with `NoAgent`, `IdTaken` or `TooManySubscriptions`.
+    /// Answers [`Written::Created`], or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
     CreateSubscription(Subscription),
     /// Answers [`Written::Created`], or refuses with `IdTaken`.
     CreateReceiptSubscription {
@@ -182,6 +182,9 @@ pub trait Reader: Send {
     /// The subscription, if it exists.
     fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String>;
 
+    /// The subscription that the agent calls `channel`, if there is one.
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String>;
+
     /// All subscriptions of an agent, oldest first; `subscriptions_per_agent_max` bounds them.
     fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String>;
 
@@ -214,6 +217,7 @@ impl Write {
     pub(crate) fn held_bytes(&self) -> usize {
         let beside = match self {
             Self::Append(message) => message.headers.len() + message.body.len(),
+            Self::CreateSubscription(new) => new.channel.as_ref().map_or(0, String::len),
             Self::ExpireIdle(bounds) => size_of_val(&bounds.keep[..]),
             _ => 0,
         };

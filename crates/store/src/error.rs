@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Another row has this id.
     #[error("the id is taken")]
     IdTaken,
+    /// Another subscription of the agent has this channel.
+    #[error("the agent has a subscription of that channel")]
+    ChannelTaken,
     /// The agent already holds as much as [`Limits`](crate::Limits) allows; nothing of the write was kept.
     #[error("the agent holds {messages} messages of {bytes} octets in all, which leaves no room for this one")]
     QuotaExceeded {

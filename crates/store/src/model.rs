@@ -17,6 +17,8 @@ pub struct Subscription {
     pub agent: AgentId,
     /// The key that it is restricted to (RFC 8292 s4), as an uncompressed point.
     pub vapid_key: Option<[u8; 65]>,
+    /// What the agent itself calls it, where it names its subscriptions: Firefox's channelID. Once for each agent.
+    pub channel: Option<String>,
     /// When it was made.
     pub created: UnixMs,
 }

@@ -116,7 +116,7 @@ impl Store {
         self.write(Write::CreateAgent { id, now }, Written::created)
     }
 
-    /// Makes a subscription, or refuses with `NoAgent`, `IdTaken` or `TooManySubscriptions`.
+    /// Makes a subscription, or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
     pub fn create_subscription(&self, subscription: Subscription) -> Answer<()> {
         self.write(Write::CreateSubscription(subscription), Written::created)
     }
@@ -206,6 +206,11 @@ impl Store {
     /// The subscription, if it exists.
     pub fn subscription(&self, id: SubscriptionId) -> Answer<Option<Subscription>> {
         self.read(move |reader| reader.subscription(id))
+    }
+
+    /// The subscription that the agent calls `channel`, if there is one.
+    pub fn subscription_of_channel(&self, agent: AgentId, channel: String) -> Answer<Option<Subscription>> {
+        self.read(move |reader| reader.subscription_of_channel(agent, &channel))
     }
 
     /// All subscriptions of an agent, oldest first.

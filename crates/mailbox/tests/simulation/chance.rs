@@ -148,6 +148,10 @@ impl World {
                 self.late_acks.push(id);
                 Ok(())
             }
+            8 => {
+                self.late_acks.push(id);
+                self.feed(Input::Arrived { link, id })
+            }
             _ => Ok(()),
         }
     }
@@ -201,12 +205,13 @@ impl World {
     /// What is late or unknown must change nothing.
     fn nonsense(&mut self) -> Result<(), Violation> {
         let (link, id, ticket) = (LinkId(0), MessageId::from_raw(0), Ticket(0));
-        let nonsense = match self.random.below(6) {
+        let nonsense = match self.random.below(7) {
             0 => Input::Disconnect { link },
             1 => Input::Declined { link, id },
             2 => Input::Gone { link, id },
             3 => Input::Stored { ticket, replaced: None },
             4 => Input::Erased { id },
+            5 => Input::Arrived { link, id },
             _ => Input::SetFloor { link, floor: None },
         };
         self.feed(nonsense)

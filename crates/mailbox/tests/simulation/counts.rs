@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that has to happen in the default run.
-pub(crate) const EVENTS: [&str; 40] = [
+pub(crate) const EVENTS: [&str; 41] = [
     "accepted during a load",
     "ack during the commit",
     "ack of a message that waits",
@@ -11,6 +11,7 @@ pub(crate) const EVENTS: [&str; 40] = [
     "ack of a replaced push",
     "ack of an unknown message",
     "agent removed",
+    "arrived",
     "body gone",
     "clock set back",
     "connect after the agent was removed",

@@ -91,6 +91,10 @@ impl Reader for Shared {
         Ok(self.lock().subscriptions.get(&id).cloned())
     }
 
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String> {
+        Ok(self.lock().subscription_of_channel(agent, channel).cloned())
+    }
+
     fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
         let rows = self.lock();
         let ids = rows.agents.get(&agent).into_iter().flat_map(|agent| &agent.subscriptions);

@@ -61,10 +61,20 @@ impl Rows {
         if agent.subscriptions.len() >= limits.subscriptions_per_agent_max as usize {
             return Err(StoreError::TooManySubscriptions);
         }
+        let is_taken = |id| self.subscriptions.get(id).is_some_and(|other: &Subscription| other.channel == new.channel);
+        if new.channel.is_some() && agent.subscriptions.iter().any(is_taken) {
+            return Err(StoreError::ChannelTaken);
+        }
         agent.subscriptions.insert(new.id);
         self.subscriptions.insert(new.id, new.clone());
         self.greatest_id = self.greatest_id.max(new.id.raw());
         Ok(())
+    }
+
+    pub(super) fn subscription_of_channel(&self, agent: AgentId, channel: &str) -> Option<&Subscription> {
+        let ids = &self.agents.get(&agent)?.subscriptions;
+        let mut subscriptions = ids.iter().filter_map(|id| self.subscriptions.get(id));
+        subscriptions.find(|subscription| subscription.channel.as_deref() == Some(channel))
     }
 
     pub(super) fn append(&mut self, limits: &Limits, new: &NewMessage) -> Result<Appended, StoreError> {

@@ -110,8 +110,14 @@ impl<'a> Batch<'a> {
         if count >= self.limits.subscriptions_per_agent_max {
             return Err(StoreError::TooManySubscriptions.into());
         }
+        if let Some(channel) = &new.channel
+            && self.exists(sql::CHANNEL_EXISTS, params![new.agent.raw(), channel])?
+        {
+            return Err(StoreError::ChannelTaken.into());
+        }
         let key = new.vapid_key.as_ref().map(<[u8; 65]>::as_slice);
-        self.run(sql::INSERT_SUBSCRIPTION, params![new.id.raw(), new.agent.raw(), key, new.created.as_millis()])?;
+        let created = new.created.as_millis();
+        self.run(sql::INSERT_SUBSCRIPTION, params![new.id.raw(), new.agent.raw(), key, new.channel, created])?;
         self.took(new.id.raw());
         Ok(())
     }

@@ -68,6 +68,11 @@ impl Reader for SqliteReader {
         read.and_then(|mut read| read.query_row([id.raw()], subscription).optional()).map_err(text)
     }
 
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String> {
+        let read = self.conn.prepare_cached(sql::SUBSCRIPTION_OF_CHANNEL);
+        read.and_then(|mut read| read.query_row(params![agent.raw(), channel], subscription).optional()).map_err(text)
+    }
+
     fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
         self.try_subscriptions_of(agent).map_err(text)
     }
@@ -95,7 +100,8 @@ fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
         id: SubscriptionId::from_raw(row.get(0)?),
         agent: AgentId::from_raw(row.get(1)?),
         vapid_key: row.get(2)?,
-        created: UnixMs::from_millis(row.get(3)?),
+        channel: row.get(3)?,
+        created: UnixMs::from_millis(row.get(4)?),
     })
 }
 

@@ -7,7 +7,8 @@ use rusqlite::{Connection, ErrorCode};
 use crate::error::OpenError;
 
 /// What step `n` (counted from 1) does to a database of format `n - 1`. A step that was released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 
 /// "Door", in the file's header: tells our databases from others.
 const APPLICATION_ID: i32 = 0x446f_6f72;

@@ -11,15 +11,19 @@ pub(super) const SEE_AGENT: &str = "UPDATE agent SET last_seen = ?2 WHERE id = ?
 pub(super) const IDLE_AGENTS: &str = "SELECT id FROM agent WHERE last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";
 pub(super) const DELETE_AGENT: &str = "DELETE FROM agent WHERE id = ?1";
 
-pub(super) const SUBSCRIPTION: &str = "SELECT id, agent, vapid_key, created FROM subscription WHERE id = ?1";
+pub(super) const SUBSCRIPTION: &str = 
+    "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE id = ?1";
 pub(super) const SUBSCRIPTIONS_OF: &str =
-    "SELECT id, agent, vapid_key, created FROM subscription WHERE agent = ?1 ORDER BY id";
+    "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE agent = ?1 ORDER BY id";
+pub(super) const SUBSCRIPTION_OF_CHANNEL: &str =
+    "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE agent = ?1 AND channel = ?2";
+pub(super) const CHANNEL_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscription WHERE agent = ?1 AND channel = ?2)";
 pub(super) const SUBSCRIPTION_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM subscription WHERE id = ?1)";
 pub(super) const SUBSCRIPTION_OF_AGENT_EXISTS: &str =
     "SELECT EXISTS (SELECT 1 FROM subscription WHERE id = ?1 AND agent = ?2)";
 pub(super) const COUNT_SUBSCRIPTIONS: &str = "SELECT count(*) FROM subscription WHERE agent = ?1";
 pub(super) const INSERT_SUBSCRIPTION: &str =
-    "INSERT INTO subscription (id, agent, vapid_key, created) VALUES (?1, ?2, ?3, ?4)";
+    "INSERT INTO subscription (id, agent, vapid_key, channel, created) VALUES (?1, ?2, ?3, ?4, ?5)";
 pub(super) const DELETE_SUBSCRIPTION: &str = "DELETE FROM subscription WHERE id = ?1 AND agent = ?2";
 pub(super) const DELETE_SUBSCRIPTIONS_OF: &str = "DELETE FROM subscription WHERE agent = ?1";
 
@@ -101,6 +105,8 @@ mod tests {
         IDLE_AGENTS,
         SUBSCRIPTION,
         SUBSCRIPTIONS_OF,
+        SUBSCRIPTION_OF_CHANNEL,
+        CHANNEL_EXISTS,
         SUBSCRIPTION_EXISTS,
         SUBSCRIPTION_OF_AGENT_EXISTS,
         COUNT_SUBSCRIPTIONS,
@@ -159,6 +165,7 @@ mod tests {
         assert!(plan(&conn, USAGE).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, USAGE_OF_SUBSCRIPTION).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, SWEEP_EXACTLY).contains("INDEX message_by_exact_expiry"));
+        assert!(plan(&conn, SUBSCRIPTION_OF_CHANNEL).contains("INDEX subscription_by_channel"));
         assert!(plan(&conn, RECEIPTS).contains("INDEX receipt_by_subscription"));
     }
 }

@@ -108,7 +108,7 @@ pub(crate) async fn waiting(store: &Store, agent: AgentId, now: UnixMs) -> Vec<i
 }
 
 pub(crate) fn subscription(id: SubscriptionId, agent: AgentId) -> Subscription {
-    Subscription { id, agent, vapid_key: None, created: NOON }
+    Subscription { id, agent, vapid_key: None, channel: None, created: NOON }
 }
 
 pub(crate) fn id(raw: i64) -> MessageId {

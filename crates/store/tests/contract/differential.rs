@@ -46,7 +46,7 @@ fn receipt_subscriptions() -> impl Strategy<Value = ReceiptSubscriptionId> {
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
-    (0usize..5).prop_map(|place| Outcome::ALL[place])
+    (0..Outcome::ALL.len()).prop_map(|place| Outcome::ALL[place])
 }
 
 fn moments() -> impl Strategy<Value = UnixMs> {
@@ -76,10 +76,11 @@ fn messages() -> impl Strategy<Value = NewMessage> {
 
 fn writes() -> impl Strategy<Value = Write> {
     let key = proptest::option::of(Just([4; 65]));
+    let channel = proptest::option::of((0..3).prop_map(|n| format!("channel-{n}")));
     prop_oneof![
         3 => (agents(), moments()).prop_map(|(id, now)| Write::CreateAgent { id, now }),
-        3 => (subscriptions(), key).prop_map(|((agent, id), vapid_key)| {
-            Write::CreateSubscription(Subscription { id, agent, vapid_key, created: NOON })
+        3 => (subscriptions(), key, channel).prop_map(|((agent, id), vapid_key, channel)| {
+            Write::CreateSubscription(Subscription { id, agent, vapid_key, channel, created: NOON })
         }),
         12 => messages().prop_map(Write::Append),
         3 => (100i64..140, agents(), outcomes(), moments())
@@ -132,7 +133,9 @@ fn view(reader: &mut dyn Reader, now: UnixMs) -> impl PartialEq + std::fmt::Debu
         .map(|agent| {
             let first = reader.pending(agent, None, 2, now).unwrap();
             let rest = reader.pending(agent, first.entries.last().map(|e| e.id), 100, now).unwrap();
-            (reader.agent_exists(agent), reader.subscriptions_of(agent), first, rest)
+            let called: Vec<_> =
+                (0..3).map(|n| reader.subscription_of_channel(agent, &format!("channel-{n}"))).collect();
+            (reader.agent_exists(agent), reader.subscriptions_of(agent), called, first, rest)
         })
         .collect();
     let subscriptions: Vec<_> = (11..=14).map(|n| reader.subscription(SubscriptionId::from_raw(n))).collect();

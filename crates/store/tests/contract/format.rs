@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use doorbell_protocol::{headers::urgency::Urgency, receipt::Outcome};
+use doorbell_protocol::{headers::urgency::Urgency, id::SubscriptionId, receipt::Outcome};
 use doorbell_store::{IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription};
 use rusqlite::Connection;
 
@@ -10,6 +10,7 @@ use crate::bed::*;
 
 const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-1.db");
 const FORMAT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-2.db");
+const FORMAT_3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-3.db");
 
 fn refusal(dir: &Path) -> OpenError {
     Store::open_sqlite(dir, Limits::default()).map(|_| ()).unwrap_err()
@@ -50,6 +51,17 @@ async fn write_sample_of_format_2(store: &Store) {
     store.touch(BOB, minutes(2 * 24 * 60)).await.unwrap();
 }
 
+/// What format 3 added: a subscription that its agent calls by a channel.
+async fn write_sample_of_format_3(store: &Store) {
+    store.create_subscription(called_by_its_agent()).await.unwrap();
+}
+
+fn called_by_its_agent() -> Subscription {
+    Subscription { channel: Some(CHANNEL.to_owned()), ..subscription(SubscriptionId::from_raw(301), BOB) }
+}
+
+const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
+
 /// What the samples have in common.
 async fn holds_the_sample_of_format_1(store: &Store) {
     assert_eq!(waiting(store, BOB, NOON).await, [102]);
@@ -62,7 +74,7 @@ async fn holds_the_sample_of_format_1(store: &Store) {
     assert_eq!(successor.replaced, Some(id(101)));
 }
 
-const SAMPLE: doorbell_protocol::id::SubscriptionId = doorbell_protocol::id::SubscriptionId::from_raw(22);
+const SAMPLE: SubscriptionId = SubscriptionId::from_raw(22);
 
 #[tokio::test]
 #[ignore = "writes the file for a new format, once: DOORBELL_SAMPLE=DIR cargo test -p doorbell-store -- --ignored sample"]
@@ -71,6 +83,7 @@ async fn write_a_sample_of_the_present_format() {
     let store = open(Path::new(&dir), Limits::default());
     write_sample_of_format_1(&store).await;
     write_sample_of_format_2(&store).await;
+    write_sample_of_format_3(&store).await;
     store.close().await.unwrap();
 }
 
@@ -118,6 +131,23 @@ async fn a_file_of_format_2_opens_with_all_that_it_holds() {
         IdleBounds { now: agents_before, agents_before, receipt_subscriptions_before: NOON, max: 10, keep: Vec::new() };
     let gone = IdleRemoved { agents: vec![ALICE], ..IdleRemoved::default() };
     assert_eq!(store.expire_idle(idle).await, Ok(gone), "Bob was seen at that moment");
+}
+
+#[tokio::test]
+async fn a_file_of_format_2_can_do_what_format_3_added() {
+    let (_dir, store) = open_copy(FORMAT_2);
+    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(None));
+    store.create_subscription(called_by_its_agent()).await.unwrap();
+    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(called_by_its_agent())));
+}
+
+#[tokio::test]
+async fn a_file_of_format_3_opens_with_all_that_it_holds() {
+    let (_dir, store) = open_copy(FORMAT_3);
+    assert_eq!(store.greatest_id(), 301);
+    assert_eq!(waiting(&store, ALICE, NOON).await, [101, 201]);
+    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(called_by_its_agent())));
+    holds_the_sample_of_format_1(&store).await;
 }
 
 #[tokio::test]

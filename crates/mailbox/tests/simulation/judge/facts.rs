@@ -78,6 +78,8 @@ pub(crate) enum Offer {
     Open { at: u64 },
     /// Refused; to be offered again at this moment.
     Declined { until: u64 },
+    /// Arrived and not settled: its place is free, and it goes again when the link has closed.
+    Arrived,
     /// Settled or gone: its place is free.
     Closed,
 }

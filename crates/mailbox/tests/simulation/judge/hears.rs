@@ -1,6 +1,6 @@
 //! What each input makes true.
 
-use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Scope, Ticket};
+use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Retry, Scope, Ticket};
 use doorbell_protocol::id::MessageId;
 
 use super::Judge;
@@ -38,6 +38,7 @@ impl Judge {
                 self.erasing.retain(|_, open| *open > 0);
             }
             Input::Declined { link, id } => self.end_offer(*link, *id, true),
+            Input::Arrived { link, id } => self.hears_arrival(*link, *id),
             Input::Gone { link, id } => self.end_offer(*link, *id, false),
             Input::Unsubscribed { subscription } => {
                 self.removed_subscriptions.insert(*subscription);
@@ -163,6 +164,16 @@ impl Judge {
             _ => {}
         }
         fact.over = fact.over.or(Some(Over::Acked));
+    }
+
+    fn hears_arrival(&mut self, link: LinkId, id: MessageId) {
+        let elapsed = self.elapsed;
+        let transient = self.facts.get(&id).is_some_and(|fact| fact.transient);
+        let Some(carrier) = self.links.get_mut(&link).filter(|link| link.holds(id, elapsed)) else { return };
+        if carrier.spec.retry == Retry::NextLink && !transient {
+            carrier.offers.insert(id, Offer::Arrived);
+            self.counts.add("arrived");
+        }
     }
 
     fn end_offer(&mut self, link: LinkId, id: MessageId, declined: bool) {

@@ -122,7 +122,7 @@ impl Judge {
             // Not held, so its time is over.
             Some(Offer::Open { .. }) => !link.keeps(fact.turns),
             Some(Offer::Declined { until }) => *until <= self.elapsed && !link.keeps(fact.turns),
-            Some(Offer::Closed) => false,
+            Some(Offer::Arrived | Offer::Closed) => false,
             None => true,
         }
     }

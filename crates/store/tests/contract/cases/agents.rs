@@ -20,6 +20,30 @@ async fn what_was_made_can_be_read() {
 }
 
 #[tokio::test]
+async fn an_agent_finds_its_subscription_by_the_channel_that_it_gave_it_and_gives_each_once() {
+    let Bed { store, .. } = open(Limits::default()).furnish().await;
+    let called = |n, agent, channel: &str| Subscription {
+        channel: Some(channel.to_owned()),
+        ..subscription(SubscriptionId::from_raw(n), agent)
+    };
+    let first = called(13, ALICE, "d9b74644-4f97-46aa-b8fa-9393985cd6cd");
+    store.create_subscription(first.clone()).await.unwrap();
+    let channel = || "d9b74644-4f97-46aa-b8fa-9393985cd6cd".to_owned();
+    assert_eq!(store.subscription(first.id).await, Ok(Some(first.clone())));
+    assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(Some(first.clone())));
+    assert_eq!(store.subscription_of_channel(ALICE, "D9B7".to_owned()).await, Ok(None));
+    assert_eq!(store.subscription_of_channel(BOB, channel()).await, Ok(None));
+
+    let again = called(14, ALICE, &channel());
+    assert_eq!(store.create_subscription(again.clone()).await, Err(StoreError::ChannelTaken));
+    let bobs = called(15, BOB, &channel());
+    assert_eq!(store.create_subscription(bobs).await, Ok(()), "another agent's names are its own");
+    store.delete_subscription(ALICE, first.id, NOON).await.unwrap();
+    assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(None));
+    assert_eq!(store.create_subscription(again).await, Ok(()));
+}
+
+#[tokio::test]
 async fn what_was_not_made_is_not_there() {
     let Bed { store, .. } = open(Limits::default());
     assert_eq!(store.agent_exists(ALICE).await, Ok(false));

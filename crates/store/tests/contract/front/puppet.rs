@@ -169,6 +169,11 @@ impl Reader for PuppetReader {
         self.reader.subscription(id)
     }
 
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String> {
+        self.wait()?;
+        self.reader.subscription_of_channel(agent, channel)
+    }
+
     fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
         self.wait()?;
         self.reader.subscriptions_of(agent)
