@@ -1,6 +1,7 @@
 //! Ids inside the service: a moment, a node and a counter in 63 bits, so that rows append and order is age.
 //!
-//! They never leave the service in clear: capability URLs seal them (RFC 8030 s8.2, s8.3).
+//! They do not leave the service in clear: capability URLs seal them (RFC 8030 s8.2, s8.3). The one exception is a
+//! message's id on its own agent's socket (`firefox::Version`).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -5,6 +5,7 @@
 
 pub mod base64url;
 pub mod ece;
+pub mod firefox;
 pub mod headers;
 pub mod id;
 pub mod key;

@@ -88,6 +88,7 @@ impl Fate {
                 Outcome::Delivered => "delivered to the user agent".to_owned(),
                 Outcome::Expired => "expired: nobody came within the TTL".to_owned(),
                 Outcome::Undecryptable => "the user agent could not decrypt it".to_owned(),
+                Outcome::Refused => "the user agent did not hand it to the web app".to_owned(),
                 Outcome::Unsubscribed => "the subscription was removed".to_owned(),
                 Outcome::Dropped if ttl.as_secs() == 0 => "dropped: TTL 0, and nobody was listening".to_owned(),
                 Outcome::Dropped => "dropped: the push service gave it up".to_owned(),
@@ -127,6 +128,7 @@ mod tests {
             (Outcome::Undecryptable, 6, "the user agent could not decrypt it"),
             (Outcome::Unsubscribed, 6, "the subscription was removed"),
             (Outcome::Dropped, 6, "dropped: the push service gave it up"),
+            (Outcome::Refused, 6, "the user agent did not hand it to the web app"),
         ] {
             let status = outcome.status();
             let fate = Fate::Told(Receipt { message: "https://h/m/1".to_owned(), outcome, status, at: None });

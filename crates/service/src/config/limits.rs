@@ -30,6 +30,8 @@ pub struct Limits {
     /// TLS handshake, HTTP/1.1 request head (with the silence before it) and request body must each be complete within
     /// this: slow senders hold resources.
     pub request_timeout: Duration,
+    /// The longest message that a WebSocket client may send, in octets.
+    pub websocket_frame_max: usize,
     /// Unacknowledged pushes on one delivery stream; less where the peer allows less.
     pub window: u16,
     /// An unacknowledged push is offered again after this.
@@ -88,6 +90,7 @@ impl Limits {
             connections_max,
             idle_timeout: Duration::from_secs(s.idle_timeout_secs.unwrap_or(120).max(1)),
             request_timeout: Duration::from_secs(10),
+            websocket_frame_max: doorbell_protocol::firefox::FRAME_MAX,
             window: 100,
             ack_timeout,
             submissions_max: 8192,

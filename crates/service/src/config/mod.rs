@@ -1,6 +1,7 @@
 //! The configuration: flags over environment over TOML file over defaults, checked as a whole before anything starts.
 
 mod file;
+mod firefox;
 mod http;
 mod limits;
 mod origin;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 pub use file::suggest;
+pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
 pub use origin::Origin;
@@ -29,6 +31,8 @@ pub struct Config {
     pub limits: Limits,
     /// What HTTP clients are told beside their answers.
     pub http: HttpSettings,
+    /// How Firefox's protocol is served.
+    pub firefox: FirefoxSettings,
 }
 
 /// What is wrong with a configuration, and what to do about it.
@@ -78,6 +82,7 @@ impl Config {
             place: Place::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,
+            firefox: FirefoxSettings::from_settings(&settings)?,
             state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
                 ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
             })?,

@@ -105,6 +105,22 @@ settings! {
     #[arg(long, env = "DOORBELL_ALT_SVC", value_name = "VALUE")]
     alt_svc: String,
 
+    /// Serve Firefox and others that speak its WebSocket protocol, at `/` [default: true]
+    #[arg(long, env = "DOORBELL_FIREFOX", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    firefox: bool,
+
+    /// One path more at which Firefox's protocol is served, for a proxy that routes by path [default: none]
+    #[arg(long, env = "DOORBELL_FIREFOX_PATH", value_name = "PATH")]
+    firefox_path: String,
+
+    /// Ping quiet WebSockets this often, where a proxy cuts idle connections; 0: never, since clients do [default: 0]
+    #[arg(long, env = "DOORBELL_FIREFOX_PING_SECS", value_name = "SECS")]
+    firefox_ping_secs: u64,
+
+    /// Broadcasts to tell Firefox of, such as 'remote-settings/monitor_changes="1689160823"' [default: none]
+    #[arg(long, env = "DOORBELL_FIREFOX_BROADCASTS", value_delimiter = ',', value_name = "ID=VERSION")]
+    firefox_broadcasts: Vec<String>,
+
     /// Connections held at once; more wait to be accepted [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", value_name = "N")]
     connections_max: usize,

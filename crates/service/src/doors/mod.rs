@@ -2,6 +2,7 @@
 //!
 //! | resource | who | GET | POST | DELETE |
 //! |---|---|---|---|---|
+//! | `/` | Firefox | WebSocket: subscribe, receive, acknowledge, remove | | |
 //! | `/subscribe` | agent | | new subscription | |
 //! | `/s/…` subscription, `/a/…` set | agent | receive | | remove |
 //! | `/p/…` push resource | application server | | send | |
@@ -22,9 +23,9 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
-use crate::config::{HttpSettings, Limits, Origin};
+use crate::config::{FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
-use crate::listen::{Request, Response};
+use crate::listen::{Request, Response, websocket};
 
 /// What the doors need: they talk to the hub and to nothing else (invariant 5).
 pub(crate) struct Doors {
@@ -34,8 +35,10 @@ pub(crate) struct Doors {
     limits: Limits,
     clock: Clock,
     settings: HttpSettings,
+    firefox: FirefoxSettings,
     vapid: app::vapid::Gate,
     rates: app::rates::Rates,
+    drains: agent::Drains,
 }
 
 impl Doors {
@@ -45,17 +48,22 @@ impl Doors {
         origin: Origin,
         limits: Limits,
         settings: HttpSettings,
+        firefox: FirefoxSettings,
         clock: Clock,
     ) -> Self {
         let vapid = app::vapid::Gate::new(origin.clone());
         let rates = app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute);
-        Self { hub, capabilities, origin, limits, clock, settings, vapid, rates }
+        let drains = agent::Drains::new(limits.drain_timeout);
+        Self { hub, capabilities, origin, limits, clock, settings, firefox, vapid, rates, drains }
     }
 
     /// Answers one request, of either HTTP version.
     pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Response {
         let method = request.method().clone();
         let mut response = match (&method, request.uri().path()) {
+            (&Method::GET, path) if self.firefox.serves(path) && websocket::is_wanted(request.headers()) => {
+                agent::firefox::begin(&request)
+            }
             (&Method::GET, "/") => wire::greeting(&self.origin),
             (&Method::GET, ERRORS_PATH) => wire::errors(),
             (&Method::POST, "/subscribe") => self.subscribe(request).await,

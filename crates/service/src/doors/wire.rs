@@ -89,6 +89,7 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
         HubError::NoReceipts => {
             (StatusCode::BAD_REQUEST, errno::RECEIPTS, "The receipt subscription is not known.", None)
         }
+        HubError::Taken => (StatusCode::CONFLICT, errno::BAD_REQUEST, "The subscription's name is taken.", None),
         HubError::ReceiptsFull => {
             let text = "The receipt subscription has too many receipts that nobody took.";
             (StatusCode::TOO_MANY_REQUESTS, errno::RECEIPTS_FULL, text, Some(10))

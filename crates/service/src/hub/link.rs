@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use doorbell_mailbox::LinkId;
+use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId};
+use doorbell_protocol::receipt::Outcome;
 
 use super::message::Message;
 use super::shard::Command;
@@ -26,6 +28,8 @@ pub(crate) enum LinkEvent {
     /// The link has to end before its time, and the agent should come again: the service drains, or the agent has
     /// opened too many.
     Ended,
+    /// The agent has another one in its place.
+    Superseded,
     /// What is stored cannot be read at the moment.
     Failed(HubError),
 }
@@ -177,6 +181,24 @@ impl Link {
     /// The client refused or reset the push.
     pub(crate) fn declined(&self, id: MessageId) {
         self.hub.tell(self.agent, Command::Declined { agent: self.agent, link: self.id, id });
+    }
+
+    /// The client acknowledged the message. Waits while too many settlements are under way, and not for this one.
+    pub(crate) async fn settle(&self, id: MessageId, outcome: Outcome) {
+        let settlements = self.hub.shard(self.agent).settlements.clone();
+        // It is never closed.
+        let Ok(permit) = settlements.acquire_owned().await else { return };
+        self.hub.tell(self.agent, Command::Settle { agent: self.agent, id, outcome, reply: None, permit });
+    }
+
+    /// The client has the message and has not acknowledged it: nothing waits for that any longer.
+    pub(crate) fn arrived(&self, id: MessageId) {
+        self.hub.tell(self.agent, Command::Arrived { agent: self.agent, link: self.id, id });
+    }
+
+    /// The least urgency that the client wants from now on.
+    pub(crate) fn set_floor(&self, floor: Option<Urgency>) {
+        self.hub.tell(self.agent, Command::SetFloor { agent: self.agent, link: self.id, floor });
     }
 
     /// The message is not there any more.

@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
 pub(crate) use doorbell_store::Receipt;
 pub(crate) use link::{Link, LinkEvent};
-pub(crate) use message::{Message, Submission};
+pub(crate) use message::{Message, NewSubscription, Submission, Subscriber};
 pub(crate) use receipts::{ReceiptEvent, ReceiptLink};
 
 use crate::capability::KeyFingerprint;
@@ -69,6 +69,9 @@ pub(crate) enum HubError {
     /// The agent has as many messages, octets or subscriptions as it may have.
     #[error("the agent's share is used up")]
     Full,
+    /// The agent has another subscription of that name.
+    #[error("the name is taken")]
+    Taken,
     /// The receipt subscription that was named does not exist (any more).
     #[error("there is no such receipt subscription")]
     NoReceipts,
@@ -89,6 +92,7 @@ impl From<StoreError> for HubError {
             StoreError::NoAgent | StoreError::NoSubscription => Self::Gone,
             StoreError::NoReceiptSubscription => Self::NoReceipts,
             StoreError::ReceiptsFull => Self::ReceiptsFull,
+            StoreError::ChannelTaken => Self::Taken,
             StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
@@ -124,31 +128,48 @@ impl Hub {
         Arc::new(Self { shards, store, mint, clock, next_link, receipt_waiters, stopping, broken })
     }
 
-    /// Makes a subscription: of the agent that the set belongs to, or of a new one.
-    pub(crate) async fn subscribe(
-        &self,
-        set: Option<AgentId>,
-        restricted_to: Option<PublicKey>,
-    ) -> Result<(AgentId, SubscriptionId), HubError> {
+    /// An agent that nobody knows yet: its first subscription makes it one.
+    pub(crate) fn new_agent(&self) -> Subscriber {
+        Subscriber::New(AgentId::from_raw(self.mint.next(self.clock.now())))
+    }
+
+    /// Makes a subscription, and its agent if that is new.
+    pub(crate) async fn subscribe(&self, new: NewSubscription) -> Result<SubscriptionId, HubError> {
         let now = self.clock.now();
-        let agent = set.unwrap_or_else(|| AgentId::from_raw(self.mint.next(now)));
+        let agent = new.subscriber.agent();
         let id = SubscriptionId::from_raw(self.mint.next(now));
-        let vapid_key = restricted_to.map(|key| *key.as_bytes());
+        let vapid_key = new.restricted_to.map(|key| *key.as_bytes());
         // Both are queued before either is awaited, so that they share a commit.
-        let new_agent = set.is_none().then(|| self.store.create_agent(agent, now));
-        let new_subscription = self.store.create_subscription(Subscription { id, agent, vapid_key, created: now });
+        let is_new = matches!(new.subscriber, Subscriber::New(_));
+        let new_agent = is_new.then(|| self.store.create_agent(agent, now));
+        let channel = new.channel;
+        let subscription = Subscription { id, agent, vapid_key, channel, created: now };
+        let new_subscription = self.store.create_subscription(subscription);
         if let Some(answer) = new_agent {
             answer.await?;
         }
         new_subscription.await?;
-        Ok((agent, id))
+        Ok(id)
+    }
+
+    /// The subscription that the agent calls `channel`, and whom it is restricted to.
+    pub(crate) async fn subscription_of_channel(
+        &self,
+        agent: AgentId,
+        channel: &str,
+    ) -> Result<Option<(SubscriptionId, Option<KeyFingerprint>)>, HubError> {
+        let found = self.store.subscription_of_channel(agent, channel.to_owned()).await?;
+        Ok(found.map(|subscription| (subscription.id, fingerprint(&subscription))))
+    }
+
+    /// What the agent of a subscription calls it; `None` if there is no such subscription, or it has no name.
+    pub(crate) async fn channel(&self, id: SubscriptionId) -> Result<Option<String>, HubError> {
+        Ok(self.store.subscription(id).await?.and_then(|subscription| subscription.channel))
     }
 
     /// Whom a subscription is restricted to; `None` if there is no such subscription.
     pub(crate) async fn restriction(&self, id: SubscriptionId) -> Result<Option<Option<KeyFingerprint>>, HubError> {
-        let Some(subscription) = self.store.subscription(id).await? else { return Ok(None) };
-        let key = subscription.vapid_key.and_then(|key| PublicKey::from_bytes(&key).ok());
-        Ok(Some(key.map(|key| key.fingerprint())))
+        Ok(self.store.subscription(id).await?.map(|subscription| fingerprint(&subscription)))
     }
 
     /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
@@ -174,11 +195,21 @@ impl Hub {
         }
     }
 
-    /// Opens a delivery stream to the agent.
+    /// Opens a delivery stream to the agent, beside those that are open.
     pub(crate) async fn connect(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Result<Link, HubError> {
+        self.open_link(agent, spec, false).await
+    }
+
+    /// Opens the agent's one socket: an older one, which may be dead without anybody knowing, hears
+    /// [`LinkEvent::Superseded`], and what was unacknowledged on it comes on this one.
+    pub(crate) async fn take_over(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Result<Link, HubError> {
+        self.open_link(agent, spec, true).await
+    }
+
+    async fn open_link(self: &Arc<Self>, agent: AgentId, spec: LinkSpec, only: bool) -> Result<Link, HubError> {
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
-        self.tell(agent, Command::Connect { agent, link: id, spec, outbox: outbox.clone() });
+        self.tell(agent, Command::Connect { agent, link: id, spec, only, outbox: outbox.clone() });
         let link = Link::new(self.clone(), agent, id, outbox);
         // Looked up after connecting: a removal in between is then seen here, or told to the link.
         self.check_scope(agent, spec.scope).await?;
@@ -199,7 +230,7 @@ impl Hub {
         let settlements = self.shard(agent).settlements.clone();
         let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.tell(agent, Command::Settle { agent, id, outcome, reply, permit });
+        self.tell(agent, Command::Settle { agent, id, outcome, reply: Some(reply), permit });
         answer.await.unwrap_or(Err(HubError::Unavailable))
     }
 
@@ -261,6 +292,11 @@ impl Hub {
     }
 }
 
+fn fingerprint(subscription: &Subscription) -> Option<KeyFingerprint> {
+    let key = subscription.vapid_key.and_then(|key| PublicKey::from_bytes(&key).ok());
+    key.map(|key| key.fingerprint())
+}
+
 #[cfg(test)]
 mod tests {
     use doorbell_protocol::time::UnixMs;
@@ -286,7 +322,7 @@ mod tests {
         let spec = LinkSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameLink };
         let id = LinkId(hub.next_link.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
-        hub.tell(agent, Command::Connect { agent, link: id, spec, outbox: outbox.clone() });
+        hub.tell(agent, Command::Connect { agent, link: id, spec, only: false, outbox: outbox.clone() });
         Link::new(hub.clone(), agent, id, outbox)
     }
 

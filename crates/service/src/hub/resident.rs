@@ -15,12 +15,20 @@ use super::message::Message;
 pub(super) struct Resident {
     pub(super) mailbox: Mailbox,
     /// Almost always one: a set's GET, a WebSocket.
-    pub(super) links: Vec<(LinkId, Arc<Outbox>)>,
+    pub(super) links: Vec<OpenLink>,
     /// Messages that are nowhere else: those with TTL 0, until the mailbox releases them.
     pub(super) transients: Vec<Transient>,
     /// When the store was last told that the agent is in use.
     pub(super) touched: UnixMs,
     alarm: Option<UnixMs>,
+}
+
+/// One delivery stream.
+pub(super) struct OpenLink {
+    pub(super) id: LinkId,
+    pub(super) outbox: Arc<Outbox>,
+    /// Of its kind an agent has one: the next takes its place.
+    pub(super) only: bool,
 }
 
 /// A message that no store knows.
@@ -41,7 +49,7 @@ pub(super) struct Residents {
 
 impl Resident {
     pub(super) fn outbox(&self, link: LinkId) -> Option<&Arc<Outbox>> {
-        self.links.iter().find(|(id, _)| *id == link).map(|(_, outbox)| outbox)
+        self.links.iter().find(|open| open.id == link).map(|open| &open.outbox)
     }
 
     pub(super) fn transient(&mut self, id: MessageId) -> Option<&mut Transient> {
@@ -108,6 +116,6 @@ impl Residents {
     }
 
     pub(super) fn all_links(&self) -> impl Iterator<Item = &Arc<Outbox>> {
-        self.agents.values().flat_map(|resident| &resident.links).map(|(_, outbox)| outbox)
+        self.agents.values().flat_map(|resident| &resident.links).map(|open| &open.outbox)
     }
 }

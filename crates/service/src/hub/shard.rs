@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use doorbell_mailbox::{CloseReason, Effect, Entry, Input, LinkId, LinkSpec, Rules, Ticket};
+use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
@@ -15,7 +16,7 @@ use super::HubError;
 use super::link::{Delivery, LinkEvent, Outbox};
 use super::message::{Message, Submission};
 use super::receipts::Waiters;
-use super::resident::{Residents, Transient};
+use super::resident::{OpenLink, Residents, Transient};
 use super::tickets::{Submitting, Tickets, Waiting};
 use crate::clock::Clock;
 
@@ -38,13 +39,16 @@ pub(super) enum Command {
         agent: AgentId,
         id: MessageId,
         outcome: Outcome,
-        reply: oneshot::Sender<Result<bool, HubError>>,
+        /// Whoever wants to know; an acknowledgement on a socket is not answered.
+        reply: Option<oneshot::Sender<Result<bool, HubError>>>,
         permit: OwnedSemaphorePermit,
     },
     Connect {
         agent: AgentId,
         link: LinkId,
         spec: LinkSpec,
+        /// It takes the place of the agent's other link of this kind.
+        only: bool,
         outbox: Arc<Outbox>,
     },
     Disconnect {
@@ -60,6 +64,16 @@ pub(super) enum Command {
         agent: AgentId,
         link: LinkId,
         id: MessageId,
+    },
+    Arrived {
+        agent: AgentId,
+        link: LinkId,
+        id: MessageId,
+    },
+    SetFloor {
+        agent: AgentId,
+        link: LinkId,
+        floor: Option<Urgency>,
     },
     Unsubscribed {
         agent: AgentId,
@@ -178,26 +192,31 @@ impl Shard {
                 self.feed(agent, Input::Ack { ticket, id });
                 self.settling = Outcome::Delivered;
             }
-            Command::Connect { agent, link, spec, outbox } => {
+            Command::Connect { agent, link, spec, only, outbox } => {
                 if self.stopping {
                     outbox.put(Delivery::Event(LinkEvent::Ended));
+                }
+                if only {
+                    self.end_link(agent, |open| open.only, LinkEvent::Superseded);
                 }
                 self.end_oldest_link(agent);
                 let now = self.clock.now();
                 let resident = self.residents.enter(agent);
-                resident.links.push((link, outbox));
+                resident.links.push(OpenLink { id: link, outbox, only });
                 resident.touched = now;
                 drop(self.store.touch(agent, now));
                 self.feed(agent, Input::Connect { link, spec });
             }
             Command::Disconnect { agent, link } => {
                 if let Some(resident) = self.residents.get_mut(agent) {
-                    resident.links.retain(|(id, _)| *id != link);
+                    resident.links.retain(|open| open.id != link);
                     self.feed(agent, Input::Disconnect { link });
                 }
             }
             Command::Declined { agent, link, id } => self.feed(agent, Input::Declined { link, id }),
             Command::Gone { agent, link, id } => self.feed(agent, Input::Gone { link, id }),
+            Command::Arrived { agent, link, id } => self.feed(agent, Input::Arrived { link, id }),
+            Command::SetFloor { agent, link, floor } => self.feed(agent, Input::SetFloor { link, floor }),
             Command::Unsubscribed { agent, subscription } => self.feed(agent, Input::Unsubscribed { subscription }),
             Command::AgentRemoved { agent } => self.feed(agent, Input::AgentRemoved),
             Command::TouchConnected { before, done } => {
@@ -219,12 +238,18 @@ impl Shard {
     /// Makes room for one link more. Those of an agent that lost its network stay open for a while, so it is the oldest
     /// that has to go, and not the new one.
     fn end_oldest_link(&mut self, agent: AgentId) {
-        let links = self.residents.get_mut(agent).map(|resident| &mut resident.links);
-        if let Some(links) = links.filter(|links| links.len() >= LINKS_MAX) {
-            let (link, outbox) = links.remove(0);
-            outbox.put(Delivery::Event(LinkEvent::Ended));
-            self.feed(agent, Input::Disconnect { link });
+        if self.residents.get_mut(agent).is_some_and(|resident| resident.links.len() >= LINKS_MAX) {
+            self.end_link(agent, |_| true, LinkEvent::Ended);
         }
+    }
+
+    /// Ends the agent's oldest link of those that `which` names.
+    fn end_link(&mut self, agent: AgentId, which: impl Fn(&OpenLink) -> bool, why: LinkEvent) {
+        let Some(resident) = self.residents.get_mut(agent) else { return };
+        let Some(place) = resident.links.iter().position(which) else { return };
+        let ended = resident.links.remove(place);
+        ended.outbox.put(Delivery::Event(why));
+        self.feed(agent, Input::Disconnect { link: ended.id });
     }
 
     fn submit(
@@ -302,9 +327,9 @@ impl Shard {
     fn fail_links(&mut self, agent: AgentId, error: HubError) {
         let resident = self.residents.get_mut(agent);
         let links = resident.map(|resident| std::mem::take(&mut resident.links)).unwrap_or_default();
-        for (link, outbox) in links {
-            outbox.put(Delivery::Event(LinkEvent::Failed(error)));
-            self.feed(agent, Input::Disconnect { link });
+        for open in links {
+            open.outbox.put(Delivery::Event(LinkEvent::Failed(error)));
+            self.feed(agent, Input::Disconnect { link: open.id });
         }
     }
 
@@ -357,7 +382,7 @@ impl Shard {
     /// Lets go of a message; if no store has it, this is when its sender hears what became of it.
     fn release(&mut self, agent: AgentId, id: MessageId) {
         let Some(resident) = self.residents.get_mut(agent) else { return };
-        resident.links.iter().for_each(|(_, outbox)| outbox.recall(id));
+        resident.links.iter().for_each(|open| open.outbox.recall(id));
         let Some(place) = resident.transients.iter().position(|transient| transient.message.id == id) else { return };
         let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
         if let Some(receipts) = receipt {

@@ -15,7 +15,7 @@ pub(super) enum Waiting {
     /// An application server waits for its message to be accepted.
     Submit(Box<Submitting>),
     /// Somebody waits for a message to be settled.
-    Settle { reply: oneshot::Sender<Result<bool, HubError>>, permit: OwnedSemaphorePermit },
+    Settle { reply: Option<oneshot::Sender<Result<bool, HubError>>>, permit: OwnedSemaphorePermit },
 }
 
 /// A message between the door and the store.
@@ -65,7 +65,9 @@ impl Tickets {
     /// Answers whoever settled a message.
     pub(super) fn answer_settle(&mut self, ticket: Ticket, outcome: Result<bool, HubError>) {
         if let Some(Waiting::Settle { reply, permit }) = self.waiting.remove(&ticket) {
-            let _ = reply.send(outcome);
+            if let Some(reply) = reply {
+                let _ = reply.send(outcome);
+            }
             drop(permit);
         }
     }

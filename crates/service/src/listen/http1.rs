@@ -1,14 +1,19 @@
-//! HTTP/1.1, served by hyper: most application servers speak it.
+//! HTTP/1.1, served by hyper: most application servers speak it, and a WebSocket begins with it.
 
 use std::convert::Infallible;
-use std::pin::pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tracing::debug;
 
+use super::websocket::Socket;
 use super::{Body, Context, Incoming};
 
 /// The longest request head, in octets: a capability URL, a VAPID token and the headers around them take under 2 KiB.
@@ -18,11 +23,17 @@ pub(super) async fn serve<IO>(io: IO, context: Context)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let doors = context.doors.clone();
+    // Whether a door has answered 101.
+    let upgraded = Arc::new(AtomicBool::new(false));
+    let (doors, switch) = (context.doors.clone(), upgraded.clone());
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let doors = doors.clone();
+        let (doors, switch) = (doors.clone(), switch.clone());
         let request = request.map(|body| Incoming { body: Body::Http1(body), pusher: None });
-        async move { Ok::<_, Infallible>(doors.answer(request).await) }
+        Box::pin(async move {
+            let response = doors.answer(request).await;
+            switch.fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
+            Ok::<_, Infallible>(response)
+        })
     });
     let mut builder = http1::Builder::new();
     builder
@@ -31,15 +42,29 @@ where
         .header_read_timeout(context.limits.request_timeout)
         .max_buf_size(HEAD_MAX)
         .max_headers(64);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = context.stopping() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let mut connection = builder.serve_connection(TokioIo::new(io), service);
+    let ended = {
+        let mut stopping = pin!(context.stopping());
+        let mut leaving = false;
+        poll_fn(|cx| {
+            if !leaving && stopping.as_mut().poll(cx).is_ready() {
+                leaving = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            connection.poll_without_shutdown(cx)
+        })
+        .await
     };
     if let Err(error) = ended {
-        debug!(%error, "HTTP/1.1 connection ended");
+        return debug!(%error, "HTTP/1.1 connection ended");
+    }
+    let parts = connection.into_parts();
+    let mut io = parts.io.into_inner();
+    if upgraded.load(Ordering::Relaxed) {
+        let limits = &context.limits;
+        let socket = Socket::new(io, parts.read_buf, limits.websocket_frame_max, limits.idle_timeout).await;
+        context.doors.clone().converse(socket, context.stopping()).await;
+    } else if let Err(error) = io.shutdown().await {
+        debug!(%error, "HTTP/1.1 connection did not end well");
     }
 }

@@ -12,6 +12,7 @@ mod pings;
 mod preface;
 mod push;
 pub(crate) mod tls;
+pub(crate) mod websocket;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod events;
 pub mod raw;
+pub mod socket;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -58,7 +58,8 @@ async fn make(store: &Store, subscriptions: u64) {
     for n in 0..i64::try_from(subscriptions).unwrap() {
         let (agent, id) = (AgentId::from_raw(FIRST_AGENT + n), SubscriptionId::from_raw(FIRST_SUBSCRIPTION + n));
         drop(store.create_agent(agent, NOON));
-        last = Some(store.create_subscription(Subscription { id, agent, vapid_key: None, channel: None, created: NOON }));
+        last =
+            Some(store.create_subscription(Subscription { id, agent, vapid_key: None, channel: None, created: NOON }));
         if n % 1_000 == 0 {
             last.take().unwrap().await.unwrap();
         }

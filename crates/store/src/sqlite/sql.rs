@@ -11,8 +11,7 @@ pub(super) const SEE_AGENT: &str = "UPDATE agent SET last_seen = ?2 WHERE id = ?
 pub(super) const IDLE_AGENTS: &str = "SELECT id FROM agent WHERE last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";
 pub(super) const DELETE_AGENT: &str = "DELETE FROM agent WHERE id = ?1";
 
-pub(super) const SUBSCRIPTION: &str = 
-    "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE id = ?1";
+pub(super) const SUBSCRIPTION: &str = "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE id = ?1";
 pub(super) const SUBSCRIPTIONS_OF: &str =
     "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE agent = ?1 ORDER BY id";
 pub(super) const SUBSCRIPTION_OF_CHANNEL: &str =

@@ -10,7 +10,7 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::push_links::PushLinks;
+use super::names::Names;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
 use crate::hub::{Link, LinkEvent, Message};
@@ -30,13 +30,13 @@ struct Events {
     doors: Arc<Doors>,
     agent: AgentId,
     link: Link,
-    push_links: PushLinks,
+    names: Names,
     begun: bool,
 }
 
 /// The answer that carries what comes over `link`.
 pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, link: Link) -> Response {
-    let events = Events { doors, agent, link, push_links: PushLinks::default(), begun: false };
+    let events = Events { doors, agent, link, names: Names::default(), begun: false };
     sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
 }
 
@@ -55,13 +55,17 @@ impl Events {
             };
             match event {
                 LinkEvent::Message(message) => {
-                    let known = self.push_links.uri(&self.doors, self.agent, message.subscription).await.ok()?;
+                    let known = self.names.push_uri(&self.doors, self.agent, message.subscription).await.ok()?;
                     match known {
                         Some(push) => return Some(self.event(&message, &push)),
                         None => self.link.gone(message.id),
                     }
                 }
-                LinkEvent::Drained | LinkEvent::Gone | LinkEvent::Ended | LinkEvent::Failed(_) => return None,
+                LinkEvent::Drained
+                | LinkEvent::Gone
+                | LinkEvent::Ended
+                | LinkEvent::Superseded
+                | LinkEvent::Failed(_) => return None,
             }
         }
     }

@@ -1,5 +1,9 @@
 //! The user agents' doors, one folder each: how an agent subscribes, receives and acknowledges.
 
+mod drain;
 mod events;
+pub(super) mod firefox;
 mod http2;
-mod push_links;
+mod names;
+
+pub(super) use drain::Drains;

@@ -14,7 +14,7 @@ use http::header::{CONTENT_LENGTH, LINK};
 use super::answer::Refusal;
 use crate::capability::Resource;
 use crate::doors::agent::events;
-use crate::doors::agent::push_links::PushLinks;
+use crate::doors::agent::names::Names;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
@@ -27,7 +27,7 @@ struct Monitor<'a> {
     promises: Promises,
     link: Link,
     agent: AgentId,
-    push_links: PushLinks,
+    names: Names,
     pushed: u64,
 }
 
@@ -65,8 +65,8 @@ impl Doors {
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
         let window = u16::try_from(pusher.pushes_max()).unwrap_or(u16::MAX).min(window);
         let link = self.hub.connect(agent, LinkSpec { window, ..spec }).await?;
-        let push_links = PushLinks::default();
-        let monitor = Monitor { doors: self, pusher, promises, link, agent, push_links, pushed: 0 };
+        let names = Names::default();
+        let monitor = Monitor { doors: self, pusher, promises, link, agent, names, pushed: 0 };
         monitor.run(wait_secs).await
     }
 }
@@ -97,7 +97,7 @@ impl Monitor<'_> {
                 }
                 // With wait=0 the agent takes the answer to mean that there is no more.
                 LinkEvent::Ended if wait_secs == Some(0) => return Err(HubError::Unavailable.into()),
-                LinkEvent::Drained | LinkEvent::Ended => return Ok(self.finish()),
+                LinkEvent::Drained | LinkEvent::Ended | LinkEvent::Superseded => return Ok(self.finish()),
                 LinkEvent::Gone => return Err(HubError::Gone.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
             }
@@ -110,7 +110,7 @@ impl Monitor<'_> {
     }
 
     async fn push(&mut self, message: &Message) -> Result<ControlFlow<()>, Refusal> {
-        let push_uri = self.push_links.uri(self.doors, self.agent, message.subscription).await?;
+        let push_uri = self.names.push_uri(self.doors, self.agent, message.subscription).await?;
         let push_link = push_uri.and_then(|uri| LinkField::new(&*uri, REL_PUSH).to_value());
         let promised = self.promises.of(Resource::Message { agent: self.agent, id: message.id });
         let (Some(push_link), Some(mut request)) = (push_link, promised) else {

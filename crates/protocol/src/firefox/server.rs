@@ -1,0 +1,180 @@
+//! What the service sends.
+
+use http::header::CONTENT_ENCODING;
+use serde::Serialize;
+
+use super::words::{Broadcasts, ChannelId, Version};
+use crate::base64url;
+use crate::headers::coding::{CRYPTO_KEY, ENCRYPTION};
+use crate::headers::params;
+use crate::message::ContentHeaders;
+
+/// One message to a client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "messageType", rename_all = "lowercase")]
+pub enum ServerMessage<'a> {
+    /// The answer to `hello`.
+    Hello {
+        /// The client's id from now on; another one than it sent means that it begins anew. 128 characters at most.
+        uaid: &'a str,
+        /// 200; Firefox does not look at it.
+        status: u16,
+        /// Without `true` a subscription in Firefox has no keys.
+        use_webpush: bool,
+        /// The broadcasts that have another version than the client has.
+        broadcasts: &'a Broadcasts,
+    },
+    /// The answer to `register`.
+    Register {
+        /// The subscription, as the client called it.
+        #[serde(rename = "channelID")]
+        channel: &'a ChannelId,
+        /// 200, or that of the problem.
+        status: u16,
+        /// The URL of the push resource, or what went wrong.
+        #[serde(rename = "pushEndpoint")]
+        endpoint: &'a str,
+    },
+    /// The answer to `unregister`.
+    Unregister {
+        /// The subscription, as the client called it.
+        #[serde(rename = "channelID")]
+        channel: &'a ChannelId,
+        /// 200, also if there was none.
+        status: u16,
+    },
+    /// A push message.
+    Notification(Notification<'a>),
+    /// Broadcasts that have another version than the client has.
+    Broadcast {
+        /// Their versions.
+        broadcasts: &'a Broadcasts,
+    },
+    /// The answer to `urgency`.
+    Urgency {
+        /// 200, or 400 for a word that is not known.
+        status: u16,
+    },
+}
+
+/// A push message on its way to a client. Its urgency, topic and TTL stay behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notification<'a> {
+    /// The subscription, as the client calls it.
+    #[serde(rename = "channelID")]
+    channel: &'a str,
+    version: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<Headers<'a>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct Headers<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crypto_key: Option<String>,
+}
+
+impl<'a> Notification<'a> {
+    /// The message with this body and these headers. Without a body it has no headers either.
+    pub fn new(channel: &'a str, version: Version, headers: &'a ContentHeaders, body: &[u8]) -> Self {
+        let version = version.to_text();
+        if body.is_empty() {
+            return Self { channel, version, data: None, headers: None };
+        }
+        let headers = Headers {
+            encoding: headers.get(&CONTENT_ENCODING),
+            encryption: headers.get(&ENCRYPTION).map(bare),
+            crypto_key: headers.get(&CRYPTO_KEY).map(bare),
+        };
+        Self { channel, version, data: Some(base64url::encode(body)), headers: Some(headers) }
+    }
+}
+
+impl ServerMessage<'_> {
+    /// The answer to `{}`.
+    pub const PONG: &'static str = "{}";
+
+    /// The frame's text.
+    pub fn to_text(&self) -> String {
+        // Text and numbers under names that are text: there is nothing in it that JSON cannot say.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// The parameters of a header without quotes and padding, which Firefox's decoder does not take.
+fn bare(field: &str) -> String {
+    let parameter = |piece: &str| match params::pair(piece) {
+        (name, Some(value)) => format!("{name}={}", params::unquote(value).trim_end_matches('=')),
+        (name, None) => name.to_owned(),
+    };
+    let entry = |entry: &str| params::split(entry, ';').map(parameter).collect::<Vec<_>>().join(";");
+    params::split(field, ',').map(entry).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::id::MessageId;
+
+    const VERSION: Version = Version(MessageId::from_raw(7));
+
+    fn channel() -> ChannelId {
+        ChannelId::try_from("d9b74644-4f97-46aa-b8fa-9393985cd6cd".to_owned()).unwrap()
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> ContentHeaders {
+        let pair = |&(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        ContentHeaders::from_headers(&pairs.iter().map(pair).collect::<HeaderMap>()).unwrap()
+    }
+
+    #[test]
+    fn answers_have_every_member_that_firefox_reads_fx_1_and_fx_3_and_fx_4() {
+        let (channel, broadcasts) = (channel(), Broadcasts::new());
+        let hello = ServerMessage::Hello { uaid: "abc", status: 200, use_webpush: true, broadcasts: &broadcasts };
+        let text = r#"{"messageType":"hello","uaid":"abc","status":200,"use_webpush":true,"broadcasts":{}}"#;
+        assert_eq!(hello.to_text(), text);
+        let register = ServerMessage::Register { channel: &channel, status: 200, endpoint: "https://a/p/b" };
+        let text = r#"{"messageType":"register","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200,"pushEndpoint":"https://a/p/b"}"#;
+        assert_eq!(register.to_text(), text);
+        let unregister = ServerMessage::Unregister { channel: &channel, status: 200 };
+        let text = r#"{"messageType":"unregister","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200}"#;
+        assert_eq!(unregister.to_text(), text);
+        assert_eq!(ServerMessage::Urgency { status: 200 }.to_text(), r#"{"messageType":"urgency","status":200}"#);
+        let news = [("a".to_owned(), "\"2\"".to_owned())].into();
+        let broadcast = ServerMessage::Broadcast { broadcasts: &news };
+        assert_eq!(broadcast.to_text(), r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\""}}"#);
+    }
+
+    #[test]
+    fn a_notification_carries_body_and_coding_and_neither_if_it_is_empty_fx_5() {
+        let coded = headers(&[("content-encoding", "aes128gcm"), ("content-type", "text/plain")]);
+        let full = ServerMessage::Notification(Notification::new("c", VERSION, &coded, b"\xff\xfe~"));
+        let text = r#"{"messageType":"notification","channelID":"c","version":"AAAAAAAAAAc","data":"__5-","headers":{"encoding":"aes128gcm"}}"#;
+        assert_eq!(full.to_text(), text);
+        let empty = ServerMessage::Notification(Notification::new("c", VERSION, &coded, b""));
+        assert_eq!(empty.to_text(), r#"{"messageType":"notification","channelID":"c","version":"AAAAAAAAAAc"}"#);
+    }
+
+    #[test]
+    fn the_older_coding_keeps_its_parameters_without_quotes_and_padding_fx_5_cr_aesgcm_5() {
+        let older = headers(&[
+            ("content-encoding", "aesgcm"),
+            ("encryption", "keyid=\"p256dh\"; salt=\"lngarbyKfMoi9Z75xYXmkg==\""),
+            ("crypto-key", "keyid=p256dh;dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7=,p256ecdsa=BA1H"),
+        ]);
+        let text = ServerMessage::Notification(Notification::new("c", VERSION, &older, b"x")).to_text();
+        assert!(text.contains(r#""encryption":"keyid=p256dh;salt=lngarbyKfMoi9Z75xYXmkg""#), "{text}");
+        let key = r#""crypto_key":"keyid=p256dh;dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7""#;
+        assert!(text.contains(key), "{text}");
+    }
+}

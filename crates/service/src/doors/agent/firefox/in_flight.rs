@@ -1,0 +1,113 @@
+//! Which messages are on their way on one socket, and when to ask by a ping whether they have arrived. No IO.
+//!
+//! Some clients never acknowledge, and none of them may hold up the others' messages or its own. A WebSocket ping is
+//! answered by every client, and only after all that was sent before it has been read: what came before an answered ping
+//! needs no place in the window any more.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use doorbell_protocol::id::MessageId;
+
+/// The messages of one socket that were sent and neither acknowledged nor shown to have arrived.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    sent: VecDeque<MessageId>,
+    /// At this many a ping goes out: half of the window, so that it never has to be shut.
+    ask_at: usize,
+    /// The ping that is not answered yet.
+    asked: Option<Asked>,
+    pings: u64,
+}
+
+#[derive(Debug)]
+struct Asked {
+    payload: [u8; 8],
+    /// How many of `sent` went out before it.
+    covers: usize,
+}
+
+impl InFlight {
+    pub(super) fn new(window: u16) -> Self {
+        Self { sent: VecDeque::new(), ask_at: usize::from(window / 2).max(1), asked: None, pings: 0 }
+    }
+
+    /// A message went out; the payload of the ping that has to follow it, if one has to.
+    pub(super) fn sent(&mut self, id: MessageId) -> Option<Bytes> {
+        self.sent.push_back(id);
+        if self.sent.len() < self.ask_at || self.asked.is_some() {
+            return None;
+        }
+        self.pings += 1;
+        let payload = self.pings.to_be_bytes();
+        self.asked = Some(Asked { payload, covers: self.sent.len() });
+        Some(Bytes::copy_from_slice(&payload))
+    }
+
+    /// The client acknowledged a message.
+    pub(super) fn acknowledged(&mut self, id: MessageId) {
+        let Some(place) = self.sent.iter().position(|sent| *sent == id) else { return };
+        self.sent.remove(place);
+        if let Some(asked) = self.asked.as_mut().filter(|asked| place < asked.covers) {
+            asked.covers -= 1;
+        }
+        if self.sent.is_empty() {
+            // An idle socket holds no memory for this.
+            self.sent = VecDeque::new();
+        }
+    }
+
+    /// A pong came: the messages that have arrived by it. One that answers no ping of ours says nothing.
+    pub(super) fn ponged(&mut self, payload: &[u8]) -> Vec<MessageId> {
+        match self.asked.take_if(|asked| asked.payload == payload) {
+            Some(asked) => self.sent.drain(..asked.covers.min(self.sent.len())).collect(),
+            None => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: i64) -> MessageId {
+        MessageId::from_raw(n)
+    }
+
+    /// Sends `count` messages from `first` on; the pings that follow.
+    fn send(flight: &mut InFlight, first: i64, count: i64) -> Vec<Bytes> {
+        (first..first + count).filter_map(|n| flight.sent(id(n))).collect()
+    }
+
+    #[test]
+    fn one_ping_asks_at_half_the_window_and_its_pong_confirms_what_went_before_it() {
+        let mut flight = InFlight::new(10);
+        assert!(send(&mut flight, 1, 4).is_empty());
+        let pings = send(&mut flight, 5, 3);
+        assert_eq!(pings.len(), 1, "the fifth message asks, and nothing asks again before the answer");
+        assert_eq!(flight.ponged(b"stranger"), []);
+        assert_eq!(flight.ponged(&pings[0]), (1..=5).map(id).collect::<Vec<_>>());
+        assert_eq!(flight.ponged(&pings[0]), [], "an answer counts once");
+        assert_eq!(send(&mut flight, 8, 3).len(), 1);
+    }
+
+    #[test]
+    fn what_is_acknowledged_meanwhile_is_not_confirmed_again() {
+        let mut flight = InFlight::new(4);
+        let pings = send(&mut flight, 1, 3);
+        flight.acknowledged(id(1));
+        flight.acknowledged(id(3));
+        flight.acknowledged(id(99));
+        assert_eq!(flight.ponged(&pings[0]), [id(2)]);
+        assert!(flight.sent.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_acknowledges_is_never_asked() {
+        let mut flight = InFlight::new(10);
+        for n in 0..1000 {
+            assert_eq!(flight.sent(id(n)), None);
+            flight.acknowledged(id(n));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One connection of a client: what it asks is done, what comes for it is sent.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorbell_protocol::firefox::{Acknowledged, Broadcasts, ChannelId, Notification, ServerMessage, Version};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::AgentId;
+use doorbell_protocol::key::PublicKey;
+use doorbell_protocol::time::UnixMs;
+use futures_util::FutureExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Sleep, sleep};
+use tracing::debug;
+
+use super::answer::{Closing, End, Refusal};
+use super::dialogue::{Ask, Dialogue, news};
+use super::in_flight::InFlight;
+use crate::capability::Resource;
+use crate::doors::Doors;
+use crate::doors::agent::names::Names;
+use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber};
+use crate::listen::websocket::{Heard, Socket};
+
+/// Messages that are handed to the socket before it is made to send them.
+const TOGETHER_MAX: usize = 32;
+
+/// The path of a subscription set without its token, which is what a uaid is.
+const SET: &str = "/a/";
+
+/// A connection in progress.
+struct Session<IO> {
+    doors: Arc<Doors>,
+    socket: Socket<IO>,
+    dialogue: Dialogue,
+    /// Who the client is, once it has said hello.
+    subscriber: Option<Subscriber>,
+    /// What it has asked to be spared.
+    floor: Option<Urgency>,
+    /// Open from the moment on at which the client has an agent.
+    link: Option<Link>,
+    names: Names,
+    in_flight: InFlight,
+    /// When it is pinged, or given up if a ping is not answered.
+    alarm: Option<UnixMs>,
+    pinged: bool,
+    /// The hub wants it to end.
+    ended: bool,
+}
+
+impl Doors {
+    /// Serves a connection that has become a WebSocket, until one side ends it or the service stops.
+    pub(crate) async fn converse<IO>(self: Arc<Self>, socket: Socket<IO>, stopping: impl Future<Output = ()>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let mut session = Session::new(self, socket);
+        let Err(end) = session.run(stopping).await;
+        // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
+        session.link = None;
+        if let End::Close(closing) = end {
+            let (code, reason) = closing.frame();
+            debug!(code, reason, "a WebSocket is closed");
+            session.socket.close(code, reason).await;
+        }
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
+    fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
+        let in_flight = InFlight::new(doors.limits.window);
+        let alarm = Some(doors.clock.now().plus(doors.limits.request_timeout));
+        Self {
+            doors,
+            socket,
+            dialogue: Dialogue::default(),
+            subscriber: None,
+            floor: None,
+            link: None,
+            names: Names::default(),
+            in_flight,
+            alarm,
+            pinged: false,
+            ended: false,
+        }
+    }
+
+    async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
+        let clock = self.doors.clock.clone();
+        let mut stopping = pin!(stopping);
+        let mut leaving = pin!(None);
+        loop {
+            let alarm = self.alarm;
+            let event = tokio::select! {
+                heard = self.socket.next() => Event::Heard(heard?),
+                event = next(&mut self.link) => Event::Link(event),
+                () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => Event::Alarm,
+                () = stopping.as_mut(), if leaving.is_none() => Event::Stopping,
+                () = turn(leaving.as_mut()) => return Err(Closing::Restarting.into()),
+            };
+            match event {
+                Event::Heard(heard) => self.on_heard(heard).await?,
+                Event::Link(event) => self.on_link(event).await?,
+                Event::Alarm => self.on_alarm().await?,
+                Event::Stopping => self.ended = true,
+            }
+            if self.ended && leaving.is_none() {
+                // Its turn comes; until then the client may acknowledge and ask.
+                leaving.set(Some(sleep(self.doors.drains.turn())));
+            }
+            self.socket.flush().await?;
+        }
+    }
+
+    async fn on_heard(&mut self, heard: Heard) -> Result<(), End> {
+        self.rest();
+        let text = match heard {
+            Heard::Text(text) => text,
+            Heard::Pong(payload) => {
+                let arrived = self.in_flight.ponged(&payload);
+                if let Some(link) = &self.link {
+                    arrived.into_iter().for_each(|id| link.arrived(id));
+                }
+                return Ok(());
+            }
+        };
+        match self.dialogue.hear(&text)? {
+            Ask::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
+            Ask::Register { channel, key } => self.register(&channel, key).await,
+            Ask::Unregister { channel } => self.unregister(&channel).await,
+            Ask::Settle(updates) => self.settle(updates).await,
+            Ask::Follow(followed) => {
+                let news = news(&self.doors.firefox.broadcasts, &followed);
+                if news.is_empty() { Ok(()) } else { self.say(&ServerMessage::Broadcast { broadcasts: &news }).await }
+            }
+            Ask::Floor(floor) => self.set_floor(floor).await,
+            Ask::Pong => Ok(self.socket.say(ServerMessage::PONG.to_owned()).await?),
+            Ask::Nothing => Ok(()),
+        }
+    }
+
+    /// The client's agent, if it has one and we know it; else it begins anew, and sees by the other uaid that it must.
+    async fn hello(&mut self, uaid: Option<String>, followed: &Broadcasts) -> Result<(), End> {
+        let known = uaid.and_then(|uaid| self.doors.capabilities.open(&format!("{SET}{uaid}")));
+        if let Some(Resource::Set { agent }) = known {
+            match self.connect(agent).await {
+                Ok(()) => self.subscriber = Some(Subscriber::Known(agent)),
+                Err(HubError::Gone) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let subscriber = *self.subscriber.get_or_insert_with(|| self.doors.hub.new_agent());
+        let path = self.doors.capabilities.path(Resource::Set { agent: subscriber.agent() });
+        let uaid = path.strip_prefix(SET).unwrap_or_default();
+        let news = news(&self.doors.firefox.broadcasts, followed);
+        self.say(&ServerMessage::Hello { uaid, status: 200, use_webpush: true, broadcasts: &news }).await
+    }
+
+    async fn connect(&mut self, agent: AgentId) -> Result<(), HubError> {
+        let spec = LinkSpec {
+            scope: Scope::Agent,
+            floor: self.floor,
+            mode: Mode::Hold,
+            window: self.doors.limits.window,
+            // These clients know a message that comes twice on one connection for a mistake.
+            retry: Retry::NextLink,
+        };
+        self.link = Some(self.doors.hub.take_over(agent, spec).await?);
+        Ok(())
+    }
+
+    async fn register(&mut self, channel: &ChannelId, key: Option<String>) -> Result<(), End> {
+        let made = self.subscribe(channel, key).await;
+        match made {
+            Ok(endpoint) => self.say(&ServerMessage::Register { channel, status: 200, endpoint: &endpoint }).await,
+            // It has another agent with its next hello.
+            Err(Refusal::Hub(HubError::Gone)) => Err(Closing::Gone.into()),
+            Err(refusal) => {
+                let (status, endpoint) = (refusal.status(), refusal.to_string());
+                self.say(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
+            }
+        }
+    }
+
+    /// The URL of the push resource: of a new subscription, or of the one that the client has under this name, because
+    /// it may not have heard our answer.
+    async fn subscribe(&mut self, channel: &ChannelId, key: Option<String>) -> Result<String, Refusal> {
+        let restricted_to = key.map(|key| PublicKey::from_base64url(&key)).transpose()?;
+        let fingerprint = restricted_to.as_ref().map(PublicKey::fingerprint);
+        let subscriber = self.subscriber.ok_or(HubError::Gone)?;
+        let agent = subscriber.agent();
+        let known = match subscriber {
+            Subscriber::Known(_) => self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?,
+            Subscriber::New(_) => None,
+        };
+        let subscription = match known {
+            Some((subscription, restriction)) if restriction == fingerprint => subscription,
+            Some(_) => return Err(Refusal::Conflict),
+            None => {
+                let channel = Some(channel.as_str().to_owned());
+                self.doors.hub.subscribe(NewSubscription { subscriber, restricted_to, channel }).await?
+            }
+        };
+        if self.link.is_none() {
+            self.connect(agent).await?;
+            self.subscriber = Some(Subscriber::Known(agent));
+        }
+        Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint }))
+    }
+
+    async fn unregister(&mut self, channel: &ChannelId) -> Result<(), End> {
+        let status = match self.unsubscribe(channel).await {
+            // One that is not there is as good as one that was removed.
+            Ok(()) | Err(HubError::Gone) => 200,
+            Err(error) => Refusal::from(error).status(),
+        };
+        self.say(&ServerMessage::Unregister { channel, status }).await
+    }
+
+    async fn unsubscribe(&mut self, channel: &ChannelId) -> Result<(), HubError> {
+        let Some(Subscriber::Known(agent)) = self.subscriber else { return Ok(()) };
+        let found = self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?;
+        let Some((subscription, _)) = found else { return Ok(()) };
+        self.doors.hub.remove(agent, Scope::Subscription(subscription)).await
+    }
+
+    async fn settle(&mut self, updates: Vec<Acknowledged>) -> Result<(), End> {
+        let Some(link) = &self.link else { return Ok(()) };
+        for Acknowledged { version: Version(id), code } in updates {
+            self.in_flight.acknowledged(id);
+            link.settle(id, code.outcome()).await;
+        }
+        Ok(())
+    }
+
+    async fn set_floor(&mut self, floor: Option<Urgency>) -> Result<(), End> {
+        let status = if floor.is_some() { 200 } else { 400 };
+        if floor.is_some() {
+            self.floor = floor;
+            if let Some(link) = &self.link {
+                link.set_floor(floor);
+            }
+        }
+        self.say(&ServerMessage::Urgency { status }).await
+    }
+
+    /// What is ready is handed to the socket together.
+    async fn on_link(&mut self, first: LinkEvent) -> Result<(), End> {
+        let mut event = Some(first);
+        for more in (0..TOGETHER_MAX).rev() {
+            let Some(now) = event.take() else { break };
+            match now {
+                LinkEvent::Message(message) => self.deliver(&message).await?,
+                LinkEvent::Ended => {
+                    self.link = None;
+                    self.ended = true;
+                }
+                LinkEvent::Drained => {}
+                LinkEvent::Gone => return Err(Closing::Gone.into()),
+                LinkEvent::Superseded => return Err(Closing::Superseded.into()),
+                LinkEvent::Failed(error) => return Err(error.into()),
+            }
+            event = if more > 0 { next(&mut self.link).now_or_never() } else { None };
+        }
+        Ok(())
+    }
+
+    async fn deliver(&mut self, message: &Message) -> Result<(), End> {
+        let Some(channel) = self.names.channel(&self.doors, message.subscription).await? else {
+            if let Some(link) = &self.link {
+                // Just removed, or a subscription that was made at another door and has to be received there.
+                link.declined(message.id);
+            }
+            return Ok(());
+        };
+        let notification = Notification::new(&channel, Version(message.id), &message.headers, &message.body);
+        self.say(&ServerMessage::Notification(notification)).await?;
+        if let Some(ping) = self.in_flight.sent(message.id) {
+            self.socket.ping(ping).await?;
+        }
+        Ok(())
+    }
+
+    /// The hello has not come in time, or the socket has been quiet for as long as a proxy may bear.
+    async fn on_alarm(&mut self) -> Result<(), End> {
+        if !self.dialogue.is_greeted() {
+            return Err(Closing::NoHello.into());
+        }
+        if self.pinged {
+            return Err(Closing::Silent.into());
+        }
+        self.set_alarm();
+        self.pinged = true;
+        Ok(self.socket.ping(Bytes::new()).await?)
+    }
+
+    /// Something was heard: the next ping has time.
+    fn rest(&mut self) {
+        self.pinged = false;
+        self.set_alarm();
+    }
+
+    fn set_alarm(&mut self) {
+        let after = |interval: Duration| self.doors.clock.now().plus(interval);
+        self.alarm = self.doors.firefox.ping_interval.map(after);
+    }
+
+    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        Ok(self.socket.say(message.to_text()).await?)
+    }
+}
+
+/// What a session waits for.
+enum Event {
+    Heard(Heard),
+    Link(LinkEvent),
+    Alarm,
+    Stopping,
+}
+
+/// The next event of a link, if there is one; for ever, if there is none.
+async fn next(link: &mut Option<Link>) -> LinkEvent {
+    match link {
+        Some(link) => link.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes when it is the socket's turn to end; never, while the service goes on.
+async fn turn(leaving: Pin<&mut Option<Sleep>>) {
+    match leaving.as_pin_mut() {
+        Some(sleep) => sleep.await,
+        None => std::future::pending().await,
+    }
+}
