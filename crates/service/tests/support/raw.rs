@@ -1,6 +1,7 @@
 //! Octets on a socket, for what no client library would send.
 
 pub mod http2;
+pub mod websocket;
 
 use std::net::SocketAddr;
 

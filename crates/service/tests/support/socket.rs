@@ -144,12 +144,20 @@ impl Socket {
         }
     }
 
+    /// The payload of the next pong.
+    pub async fn ponged(&mut self) -> Bytes {
+        match within(self.stream.next()).await.expect("the socket is open").expect("the socket works") {
+            Message::Pong(payload) => payload,
+            other => panic!("{other:?} instead of a pong"),
+        }
+    }
+
     /// The code with which the service closes. Texts that come before it are passed over.
     pub async fn closed(mut self) -> u16 {
         loop {
             match within(self.stream.next()).await {
                 Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
-                Some(Ok(Message::Text(_) | Message::Ping(_))) => {}
+                Some(Ok(Message::Text(_) | Message::Ping(_) | Message::Pong(_))) => {}
                 other => panic!("{other:?} instead of a close"),
             }
         }

@@ -1,0 +1,130 @@
+//! How connections end, and what is left of them.
+
+use std::time::Duration;
+
+use doorbell_service::config::Settings;
+use http::StatusCode;
+use serde_json::json;
+
+use crate::support::raw::websocket::RawSocket;
+use crate::support::socket::Socket;
+use crate::support::{TestService, within};
+use crate::{CHANNEL, at};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_second_connection_takes_over_with_all_that_is_unacknowledged_fx_8() {
+    let service = TestService::start().await;
+    let (mut first, uaid) = Socket::hello(service.address, None).await;
+    let push = at(&first.register(CHANNEL).await);
+    service.send(&push, &[], b"unacknowledged").await;
+    assert_eq!(first.notified().await.text, "unacknowledged");
+    let (mut second, same) = Socket::hello(service.address, Some(&uaid)).await;
+    assert_eq!(same, uaid);
+    assert_eq!(first.closed().await, 4774, "on any other code two copies of a profile would fight for ever");
+    assert_eq!(second.notified().await.text, "unacknowledged");
+    service.send(&push, &[], b"new").await;
+    assert_eq!(second.notified().await.text, "new");
+}
+
+#[tokio::test]
+async fn a_restart_closes_with_a_code_on_which_clients_come_back_and_loses_nothing_ps_8030_7_1_2() {
+    let mut service = TestService::start().await;
+    let (mut socket, uaid) = Socket::hello(service.address, None).await;
+    let push = at(&socket.register(CHANNEL).await);
+    service.send(&push, &[], b"before").await;
+    assert_eq!(socket.notified().await.text, "before");
+    let (code, ()) = tokio::join!(socket.closed(), service.restart());
+    assert_eq!(code, 1012);
+    service.send(&push, &[], b"after").await;
+    let (mut again, same) = Socket::hello(service.address, Some(&uaid)).await;
+    assert_eq!(same, uaid);
+    assert_eq!(again.notified().await.text, "before");
+    assert_eq!(again.notified().await.text, "after");
+    assert_eq!(again.register(CHANNEL).await, push.push, "it knows its channels");
+}
+
+#[tokio::test]
+async fn a_restart_spreads_the_goodbyes_over_time() {
+    let mut service = TestService::start().await;
+    let mut sockets = Vec::new();
+    for _ in 0..50 {
+        sockets.push(Socket::hello(service.address, None).await.0);
+    }
+    let start = tokio::time::Instant::from_std(clock::now());
+    let goodbyes = sockets.into_iter().map(async |socket| {
+        assert_eq!(socket.closed().await, 1012);
+        start.elapsed()
+    });
+    let (mut times, ()) = tokio::join!(futures_util::future::join_all(goodbyes), service.restart());
+    times.sort();
+    assert!(times[49] - times[0] >= Duration::from_millis(49), "{times:?}");
+}
+
+/// The test's clock.
+mod clock {
+    /// The moment that it is.
+    #[allow(clippy::disallowed_methods, reason = "the spread over real time is what is tested")]
+    pub(super) fn now() -> std::time::Instant {
+        std::time::Instant::now()
+    }
+}
+
+#[tokio::test]
+async fn a_client_whose_agent_is_removed_is_told_and_begins_anew_fx_2_ps_8030_7_3_1_2() {
+    let service = TestService::start().await;
+    let (mut socket, uaid) = Socket::hello(service.address, None).await;
+    let push = at(&socket.register(CHANNEL).await);
+    assert_eq!(service.delete(&format!("{}/a/{uaid}", service.origin())).await, StatusCode::NO_CONTENT);
+    assert_eq!(socket.closed().await, 1000);
+    assert_eq!(service.post(&push, &[], b"x").await.status(), StatusCode::NOT_FOUND);
+    let (_, other) = Socket::hello(service.address, Some(&uaid)).await;
+    assert_ne!(other, uaid);
+}
+
+#[tokio::test]
+async fn a_client_without_a_hello_is_sent_off_after_a_time() {
+    let service = TestService::start().await;
+    let silent = Socket::open(service.address).await;
+    let (mut polite, _) = Socket::hello(service.address, None).await;
+    let mut closed = Box::pin(silent.closed());
+    let code = within(async {
+        loop {
+            service.clock.advance(SECOND);
+            if let Ok(code) = tokio::time::timeout(Duration::from_millis(20), &mut closed).await {
+                return code;
+            }
+        }
+    });
+    assert_eq!(code.await, 1008);
+    polite.is_heard().await;
+}
+
+#[tokio::test]
+async fn a_quiet_client_is_pinged_where_a_proxy_needs_it_and_sent_off_if_it_is_dead_fx_7() {
+    let service = TestService::with(Settings { firefox_ping_secs: Some(50), ..Settings::default() }).await;
+    let (mut socket, _) = Socket::hello(service.address, None).await;
+    for _ in 0..3 {
+        socket.is_heard().await;
+        service.clock.advance(Duration::from_secs(50));
+        socket.pinged().await;
+    }
+    let mut dead = RawSocket::open(service.address).await;
+    dead.say(&json!({"messageType": "hello"}).to_string()).await;
+    assert!(dead.text().await.contains("hello"));
+    service.clock.advance(Duration::from_secs(50));
+    dead.pinged().await;
+    service.clock.advance(Duration::from_secs(50));
+    assert_eq!(dead.closed().await, 1008);
+}
+
+#[tokio::test]
+async fn nobody_is_pinged_where_nobody_asked_for_it_fx_7() {
+    let service = TestService::start().await;
+    let (mut socket, _) = Socket::hello(service.address, None).await;
+    service.clock.advance(Duration::from_secs(24 * 3600));
+    socket.say(json!({})).await;
+    assert_eq!(socket.text().await, "{}");
+    assert!(socket.pending().is_none());
+}
