@@ -15,6 +15,7 @@ const FAMILIES: &[&str] = &[
     "CR-aesgcm-",
     "CR-X-",
     "AS-SSRF-",
+    "FX-",
 ];
 
 /// A test and the IDs that it cites.

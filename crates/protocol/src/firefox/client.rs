@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn register_and_unregister_are_read_with_and_without_what_is_optional_fx_3_and_fx_4() {
+    fn register_and_unregister_are_read_with_and_without_what_is_optional_fx_3_and_4() {
         let with_key =
             r#"{"channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","messageType":"register","key":"BDw9=="}"#;
         let key = Some("BDw9==".to_owned());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn pings_urgencies_broadcasts_and_what_comes_later_are_read_fx_7_and_fx_9_and_fx_11() {
+    fn pings_urgencies_broadcasts_and_what_comes_later_are_read_fx_7_and_9_and_11() {
         assert_eq!(parse("{}"), Ok(ClientMessage::Ping));
         assert_eq!(parse(r#"{"messageType":"ping"}"#), Ok(ClientMessage::Ping));
         let urgency = |word: &str| parse(&format!(r#"{{"messageType":"urgency","min":"{word}"}}"#));

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_have_every_member_that_firefox_reads_fx_1_and_fx_3_and_fx_4() {
+    fn answers_have_every_member_that_firefox_reads_fx_1_and_3_and_4() {
         let (channel, broadcasts) = (channel(), Broadcasts::new());
         let hello = ServerMessage::Hello { uaid: "abc", status: 200, use_webpush: true, broadcasts: &broadcasts };
         let text = r#"{"messageType":"hello","uaid":"abc","status":200,"use_webpush":true,"broadcasts":{}}"#;

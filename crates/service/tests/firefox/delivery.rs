@@ -30,7 +30,7 @@ fn texts(numbers: impl IntoIterator<Item = usize>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_message_comes_to_its_channel_and_once_acknowledged_not_again_fx_5_and_fx_6() {
+async fn a_message_comes_to_its_channel_and_once_acknowledged_not_again_fx_5_and_6() {
     let service = TestService::start().await;
     let (mut socket, uaid) = Socket::hello(service.address, None).await;
     let push = at(&socket.register(CHANNEL).await);

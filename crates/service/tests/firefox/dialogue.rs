@@ -13,7 +13,7 @@ use crate::support::{START, TestService, text};
 use crate::{CHANNEL, OTHER_CHANNEL, at, is_below};
 
 #[tokio::test]
-async fn firefox_says_hello_and_registers_in_its_own_words_fx_1_and_fx_3() {
+async fn firefox_says_hello_and_registers_in_its_own_words_fx_1_and_3() {
     let service = TestService::start().await;
     let (mut socket, subprotocol) = Socket::open_like_firefox(service.address).await;
     assert_eq!(subprotocol.unwrap(), "push-notification");
@@ -40,7 +40,7 @@ async fn firefox_says_hello_and_registers_in_its_own_words_fx_1_and_fx_3() {
 }
 
 #[tokio::test]
-async fn kde_leaves_out_what_it_can_and_is_served_fx_1_and_fx_3_and_fx_4_and_fx_6() {
+async fn kde_leaves_out_what_it_can_and_is_served_fx_1_and_3_and_4_and_6() {
     let service = TestService::start().await;
     let mut socket = Socket::open(service.address).await;
     let hello = socket.ask(json!({"messageType": "hello"})).await;
@@ -86,7 +86,7 @@ async fn a_channel_is_one_subscription_however_often_it_is_registered_fx_3() {
 }
 
 #[tokio::test]
-async fn a_channel_is_echoed_as_it_came_and_every_request_is_answered_fx_3_and_fx_4() {
+async fn a_channel_is_echoed_as_it_came_and_every_request_is_answered_fx_3_and_4() {
     let service = TestService::start().await;
     let (mut socket, _) = Socket::hello(service.address, None).await;
     for odd in ["D9B74644-4F97-46AA-B8FA-9393985CD6CD", "{d9b7}", "🔔 \"quoted\" \\", &"c".repeat(256)] {
