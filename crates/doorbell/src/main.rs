@@ -71,10 +71,13 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The h2 crate writes what clients send into its debug lines: malformed paths, the words of a GOAWAY. A path is a
-/// secret here (invariant 8), so no filter that somebody gives brings those lines back.
+/// Crates that write what clients send into their debug lines: h2 malformed paths and the words of a GOAWAY, tungstenite
+/// whole messages. Those are secrets here (invariant 8), so no filter that somebody gives brings these lines back.
+const TALKATIVE: [&str; 3] = ["h2", "tungstenite", "tokio_tungstenite"];
+
 fn keeps_secrets(line: &tracing::Metadata<'_>) -> bool {
-    !line.target().starts_with("h2") || *line.level() <= tracing::Level::INFO
+    let talks = TALKATIVE.iter().any(|name| line.target().starts_with(name));
+    !talks || *line.level() <= tracing::Level::INFO
 }
 
 /// Says what went wrong, with its causes, on one line.

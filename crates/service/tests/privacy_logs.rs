@@ -13,6 +13,7 @@ use std::time::Duration;
 use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
+use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use support::path;
@@ -21,12 +22,17 @@ use support::raw::{self, frame, header_block, http2_preface};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
 /// Everything, as with `--log trace`, but for what the command keeps out of every log: h2 writes paths and fields that
-/// are not well-formed, and what a client says at its leave, into its own lines. The HPACK decoder is this test's.
-const FILTER: &str = "trace,h2=info,h2::server=info,loona_hpack=off";
+/// are not well-formed, and what a client says at its leave, into its own lines, and tungstenite whole messages. The
+/// HPACK decoder is this test's.
+const FILTER: &str = "trace,h2=info,h2::server=info,tungstenite=info,tokio_tungstenite=info,loona_hpack=off";
 
 const HTTP1: &str = "http/1.1";
 const HTTP2: &str = "h2";
@@ -180,6 +186,7 @@ async fn no_uri_key_topic_or_payload_is_in_any_line_of_the_log_ps_8030_8_5_1() {
     for plain in [true, false] {
         let site = Site::start(plain).await;
         let known = ordinary(&site, &mut secrets).await;
+        on_a_socket(&site, &known, &mut secrets).await;
         malformed_in_http1(&site, &known, &mut secrets).await;
         malformed_in_http2(&site, &known).await;
         removed_and_drained(site, &known).await;
@@ -270,6 +277,48 @@ async fn ordinary(site: &Site, secrets: &mut Secrets) -> Known {
         assert!(site.ask(&events).await.starts_with("HTTP/1.1 200 "));
     }
     known
+}
+
+/// The same on Firefox's socket, and what ends one.
+async fn on_a_socket(site: &Site, known: &Known, secrets: &mut Secrets) {
+    let origin = format!("ws://{}/", site.service.address());
+    let open = async || tokio_tungstenite::client_async(&*origin, site.connect(HTTP1).await).await.unwrap().0;
+    let channel = "channel-that-says-which-app-somebody-uses";
+    secrets.keep("a channelID", channel);
+    let text = async |socket: &mut WebSocketStream<Box<dyn Io>>, say: String| {
+        socket.send(Message::text(say)).await.unwrap();
+        socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()
+    };
+    let mut socket = open().await;
+    let hello = r#"{"messageType":"hello","uaid":""}"#.to_owned();
+    secrets.keep_tokens_of(&text(&mut socket, hello).await);
+    let register = format!(r#"{{"messageType":"register","channelID":"{channel}"}}"#);
+    let registered = text(&mut socket, register).await;
+    secrets.keep_tokens_of(&registered);
+    let push = path(registered.split('"').find(|word| word.contains("/p/")).unwrap());
+    let body = "Wq-payload-that-comes-over-a-websocket-Wq";
+    secrets.keep("a payload", body);
+    let head = format!("POST {push} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Length: {}\r\n\r\n", body.len());
+    secrets.keep_tokens_of(&site.ask(&(head + body)).await);
+    let notification = socket.next().await.unwrap().unwrap().into_text().unwrap();
+    assert!(notification.contains("notification"), "{notification}");
+    secrets.keep("a body", notification.split('"').nth(15).unwrap());
+
+    let secret = &known.set;
+    for frame in [
+        Message::text(format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{secret}"}}"#)),
+        Message::text(format!(r#"{{"messageType":"{secret}"}}"#)),
+        Message::text(format!(r#"{{"messageType":"hello","uaid":"{secret}"}}"#)),
+        Message::text(format!("{secret}!")),
+        Message::binary(secret.clone().into_bytes()),
+        Message::Ping(secret.clone().into()),
+        Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: secret.clone().into() })),
+    ] {
+        let mut socket = open().await;
+        text(&mut socket, format!(r#"{{"messageType":"hello","uaid":"{secret}"}}"#)).await;
+        let _ = socket.send(frame).await;
+        let _ = tokio::time::timeout(Duration::from_millis(100), socket.next()).await;
+    }
 }
 
 /// What goes wrong by mistake or by malice, with a secret where it hurts.
