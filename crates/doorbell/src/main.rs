@@ -1,6 +1,7 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
 mod environment;
+mod firefox;
 mod keys;
 mod listen;
 mod send;
@@ -35,6 +36,8 @@ enum Verb {
     Listen(Box<listen::Args>),
     /// Be an application server: encrypt, sign and send a message
     Send(Box<send::Args>),
+    /// Start Firefox with this push service as its own
+    Firefox(Box<firefox::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
 }
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         },
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
+        Verb::Firefox(args) => firefox::run(&args),
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))
