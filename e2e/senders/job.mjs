@@ -1,8 +1,8 @@
 // What every Node sender shares: a job comes in on stdin, an answer goes out on stdout.
 //
-// Job:    { subscription, text, vapid: { publicKey, privateKey, subject }, ca, ttl, encoding?, urgency?, topic? }
+// Job:    { subscription, text, vapid: { publicKey, privateKey, subject }, ca, ttl, encoding?, urgency?, topic?, headers? }
 //         subscription is the W3C JSON, the keys are base64url, ca is a PEM file.
-// Answer: { status, location, body }
+// Answer: { status, location, link, body }
 
 import { readFileSync } from 'node:fs';
 import https from 'node:https';
@@ -15,8 +15,9 @@ export function readJob() {
   return JSON.parse(readFileSync(0, 'utf8'));
 }
 
-export function answer({ status, location, body }) {
-  process.stdout.write(JSON.stringify({ status, location: location ?? null, body: body ?? '' }) + '\n');
+export function answer({ status, location, link, body }) {
+  const words = { status, location: location ?? null, link: link ?? null, body: body ?? '' };
+  process.stdout.write(JSON.stringify(words) + '\n');
 }
 
 /** The VAPID pair as a JSON Web Key. */

@@ -13,9 +13,10 @@ try {
     contentEncoding: job.encoding ?? 'aes128gcm',
     urgency: job.urgency,
     topic: job.topic,
+    headers: job.headers,
     agent: new https.Agent({ ca: readFileSync(job.ca) }),
   });
-  answer({ status: sent.statusCode, location: sent.headers.location, body: sent.body });
+  answer({ status: sent.statusCode, location: sent.headers.location, link: sent.headers.link, body: sent.body });
 } catch (error) {
   if (!error.statusCode) throw error;
   answer({ status: error.statusCode, location: error.headers?.location, body: error.body });

@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use super::process::Running;
 use super::service::Service;
 
+/// How long a message is kept: longer than any test takes.
+const TTL_SECS: u32 = 600;
+
 /// A foreign application server.
 #[derive(Clone, Copy, Debug)]
 pub enum Sender {
@@ -52,7 +55,19 @@ impl Sender {
 
     /// Sends `text` to the W3C `subscription`: the service's answer.
     pub fn send(self, text: &str, subscription: &Value, service: &Service) -> Value {
-        let key = SigningKey::generate().expect("a key");
+        self.send_with(&SigningKey::generate().expect("a key"), &json!({}), text, subscription, service)
+    }
+
+    /// The same, signed with `key`, which is the one that the subscription was made for. npm's web-push also sends the
+    /// `headers`.
+    pub fn send_with(
+        self,
+        key: &SigningKey,
+        headers: &Value,
+        text: &str,
+        subscription: &Value,
+        service: &Service,
+    ) -> Value {
         let job = json!({
             "subscription": subscription,
             "text": text,
@@ -62,7 +77,8 @@ impl Sender {
                 "subject": "mailto:tests@example.org",
             },
             "ca": service.ca(),
-            "ttl": 60,
+            "ttl": TTL_SECS,
+            "headers": headers,
             "encoding": self.encoding(),
         });
         let mut child = self.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a sender");
@@ -209,7 +225,7 @@ pub fn nghttp(url: &str, headers: &[&str]) -> Option<String> {
 }
 
 /// Whether a foreign tool is here; says loudly when it is not. In CI that fails the test.
-fn here(tool: &str, here: bool) -> bool {
+pub(super) fn here(tool: &str, here: bool) -> bool {
     if !here {
         let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         assert!(!in_ci, "{tool} is missing, and in CI it must not be: `cargo xtask setup` installs it");
@@ -219,7 +235,7 @@ fn here(tool: &str, here: bool) -> bool {
     here
 }
 
-fn runs(tool: &str) -> bool {
+pub(super) fn runs(tool: &str) -> bool {
     let version = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
 }
@@ -233,6 +249,6 @@ fn python() -> PathBuf {
     tree("target/e2e-python/bin/python")
 }
 
-fn tree(path: &str) -> PathBuf {
+pub(super) fn tree(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path)
 }
