@@ -11,16 +11,24 @@
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its part of the grammar")]
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+pub mod app_server;
 pub mod clock;
+pub mod desktop;
 pub mod events;
+pub mod firefox;
 pub mod foreign;
 pub mod listener;
+pub mod page;
 pub mod peer;
 pub mod process;
 pub mod service;
 
+pub use app_server::AppServer;
+pub use desktop::Desktop;
 pub use events::{Event, Events};
+pub use firefox::Firefox;
 pub use foreign::{NodeAgent, Sender, nghttp};
 pub use listener::Listener;
+pub use page::Site;
 pub use peer::{Peer, Pushed, Reply};
 pub use service::Service;

@@ -79,6 +79,11 @@ impl Running {
         }
     }
 
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`: no warning, no clean-up.
     pub fn kill(&mut self) {
         self.child.kill().ok();

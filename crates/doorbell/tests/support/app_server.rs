@@ -1,0 +1,89 @@
+//! An application server of one site: npm's web-push with one key, which wants a receipt for everything it sends.
+
+use doorbell_protocol::headers::link::REL_PUSH_RECEIPT;
+use doorbell_protocol::vapid::sign::SigningKey;
+use serde_json::{Value, json};
+
+use super::events::Events;
+use super::foreign::Sender;
+use super::peer::Peer;
+use super::service::Service;
+
+/// An application server.
+pub struct AppServer {
+    key: SigningKey,
+}
+
+/// A message that the push service has taken.
+#[derive(Debug)]
+pub struct Sent {
+    location: String,
+    receipts: String,
+}
+
+impl From<&Value> for Sent {
+    fn from(answer: &Value) -> Self {
+        assert_eq!(answer["status"], 202, "{answer}");
+        let links = answer["link"].as_str().expect("a link to the receipts");
+        let link = links.split(',').find(|link| link.contains(REL_PUSH_RECEIPT)).expect("a link to the receipts");
+        let receipts = link.split_once('<').and_then(|(_, rest)| rest.split_once('>')).expect("a link's target").0;
+        Self { location: path(answer["location"].as_str().expect("a location")), receipts: receipts.to_owned() }
+    }
+}
+
+impl AppServer {
+    pub fn is_here() -> bool {
+        Sender::WebPush.is_here()
+    }
+
+    pub fn new() -> Self {
+        Self { key: SigningKey::generate().expect("a key") }
+    }
+
+    /// What pages call applicationServerKey.
+    pub fn key(&self) -> String {
+        self.key.public_key().to_base64url()
+    }
+
+    /// Sends `text`, which the service takes.
+    pub fn sends(&self, text: &str, subscription: &Value, service: &Service) -> Sent {
+        Sent::from(&self.tries(Sender::WebPush, text, subscription, service))
+    }
+
+    /// The same in `aesgcm`, as senders did before RFC 8188 and RFC 8291.
+    pub fn sends_in_the_older_coding(&self, text: &str, subscription: &Value, service: &Service) -> Sent {
+        Sent::from(&self.tries(Sender::WebPushLegacy, text, subscription, service))
+    }
+
+    /// Sends `text`, which the service no longer takes: the status of its answer.
+    pub fn sends_in_vain(&self, text: &str, subscription: &Value, service: &Service) -> u64 {
+        self.tries(Sender::WebPush, text, subscription, service)["status"].as_u64().expect("a status")
+    }
+
+    fn tries(&self, sender: Sender, text: &str, subscription: &Value, service: &Service) -> Value {
+        sender.send_with(&self.key, &json!({ "Prefer": "respond-async" }), text, subscription, service)
+    }
+
+    /// Waits for the receipt that says that the user agent has acknowledged the message.
+    pub async fn learns_of_delivery(&self, sent: &Sent, service: &Service) {
+        let peer = Peer::connect(service).await.expect("a connection for receipts");
+        let mut events = Events::open(&peer, &sent.receipts, None, true).await.expect("a stream of receipts");
+        let receipt = async {
+            loop {
+                let event = events.next().await.expect("a stream in order").expect("a stream that stays open");
+                if path(event.data["message"].as_str().expect("a message")) == sent.location {
+                    return event;
+                }
+            }
+        };
+        let deadline = super::clock::Deadline::soon();
+        let event = tokio::time::timeout(deadline.left(), receipt).await;
+        let event = event.unwrap_or_else(|_| panic!("there is no receipt for {sent:?}"));
+        assert_eq!(event.data["status"], 204, "{event:?}");
+    }
+}
+
+/// The path of a URL, or the path itself.
+fn path(url: &str) -> String {
+    url.parse::<http::Uri>().expect("a URL").path().to_owned()
+}

@@ -1,0 +1,151 @@
+//! A desktop of the test's own: a virtual screen, a message bus, and dunst, which shows notifications on it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::clock::Deadline;
+use super::foreign::{here, runs, tree};
+use super::process::Running;
+
+/// Nothing is started over this bus, and everybody on it may talk to everybody.
+const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path=SOCKET</listen>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"#;
+
+/// Notifications stay until somebody clicks them, and look at home on a light page.
+const DUNST: &str = r##"[global]
+    font = DejaVu Sans 11
+    width = 290
+    origin = top-right
+    offset = 20x100
+    padding = 14
+    horizontal_padding = 16
+    frame_width = 1
+    frame_color = "#d0d5dd"
+    format = "<b>%s</b>\n%b"
+    max_icon_size = 48
+    show_indicators = no
+[urgency_normal]
+    background = "#ffffff"
+    foreground = "#1f2430"
+    timeout = 0
+"##;
+
+/// A running desktop. It ends with its owner, in the order of the fields.
+pub struct Desktop {
+    notifications: Running,
+    _bus: Running,
+    _screen: Running,
+    variables: [(&'static str, String); 2],
+    _folder: TempDir,
+}
+
+impl Desktop {
+    /// Whether its tools are here.
+    pub fn is_here() -> bool {
+        let tools = ["Xvfb", "dbus-daemon", "dunst", "dunstctl", "import"];
+        tools.into_iter().all(|tool| here(tool, is_on_path(tool)))
+    }
+
+    /// Starts one.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder for the desktop");
+        // The server picks a display that is free, and names it once it takes connections.
+        let mut command = Command::new("Xvfb");
+        command.args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"]);
+        let screen = Running::start(&mut command);
+        let display = screen.wait_for("number of a display", |line| line.trim().parse::<u32>().ok());
+
+        let socket = folder.path().join("bus").display().to_string();
+        let config = written(&folder, "bus.conf", &BUS.replace("SOCKET", &socket));
+        let mut command = Command::new("dbus-daemon");
+        command.arg("--config-file").arg(config).args(["--nofork", "--nopidfile", "--print-address=1"]);
+        let bus = Running::start(&mut command);
+        let address = bus.wait_for("address of the bus", |line| line.starts_with("unix:").then(|| line.to_owned()));
+
+        let variables = [("DISPLAY", format!(":{display}")), ("DBUS_SESSION_BUS_ADDRESS", address)];
+        let mut command = Command::new("dunst");
+        command.arg("-conf").arg(written(&folder, "dunstrc", DUNST)).arg("-print").envs(variables.clone());
+        let notifications = Running::start(&mut command);
+        let desktop = Self { notifications, _bus: bus, _screen: screen, variables, _folder: folder };
+        desktop.waits_until("dunst answers", || desktop.command("dunstctl", &["count"]).is_some());
+        desktop
+    }
+
+    /// What a program needs in its environment to appear here.
+    pub fn variables(&self) -> [(&'static str, String); 2] {
+        self.variables.clone()
+    }
+
+    /// Waits until a notification with this body pops up.
+    pub fn shows(&self, body: &str) {
+        let printed = format!("body: '{body}'");
+        self.notifications.wait_for(&printed, |line| (line.trim() == printed).then_some(()));
+    }
+
+    /// Waits until so many notifications are on the screen.
+    pub fn displays(&self, count: usize) {
+        let displayed = || self.command("dunstctl", &["count", "displayed"])?.trim().parse::<usize>().ok();
+        self.waits_until("the notifications are displayed", || displayed() == Some(count));
+    }
+
+    /// Clicks the newest notification.
+    pub fn clicks(&self) {
+        self.command("dunstctl", &["action"]).expect("dunst takes a click");
+    }
+
+    /// Takes them all away without a click.
+    pub fn clears(&self) {
+        self.command("dunstctl", &["close-all"]).expect("dunst closes notifications");
+    }
+
+    /// Takes a picture of the screen, or of a part of it (`WIDTHxHEIGHT+X+Y`): `target/e2e/NAME.png`.
+    pub fn pictures(&self, name: &str, part: Option<&str>) -> PathBuf {
+        let folder = tree("target/e2e");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let file = folder.join(name).with_extension("png");
+        let mut arguments = vec!["-window", "root"];
+        arguments.extend(part.iter().flat_map(|part| ["-crop", part, "+repage"]));
+        arguments.push(file.to_str().expect("a path"));
+        self.command("import", &arguments).expect("a picture of the screen");
+        file
+    }
+
+    /// Asks again and again until it is so. Each question is a process of its own, which takes its time.
+    pub fn waits_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
+        let deadline = Deadline::soon();
+        while !is_so() {
+            assert!(!deadline.left().is_zero(), "it never comes to this: {what}");
+        }
+    }
+
+    /// What a tool prints; `None` if it fails.
+    fn command(&self, program: &str, arguments: &[&str]) -> Option<String> {
+        let mut command = Command::new(program);
+        command.args(arguments).envs(self.variables()).stdin(Stdio::null()).stderr(Stdio::null());
+        let output = command.output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+fn written(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let file = folder.path().join(name);
+    std::fs::write(&file, text).expect("a configuration file");
+    file
+}
+
+fn is_on_path(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+}

@@ -1,0 +1,186 @@
+//! The real Firefox: prepared by `doorbell firefox --prepare`, driven by Marionette, quit and killed as a user would.
+
+#[path = "../../src/firefox/marionette.rs"]
+mod marionette;
+mod prefs;
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use marionette::Marionette;
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::clock::Deadline;
+use super::desktop::Desktop;
+use super::foreign::{here, runs};
+use super::page::Site;
+use super::process::Running;
+use super::service::{Service, doorbell};
+
+/// Takes the stripes away by which Firefox shows that somebody drives it: a picture shall show what users see.
+const NO_STRIPES: &str = r#"
+Services.wm.getMostRecentWindow("navigator:browser").document.documentElement.removeAttribute("remotecontrol");"#;
+
+/// Is fulfilled when the page shows the words and has been painted since.
+const SEEN: &str = r#"
+return new Promise((resolve) => {
+  const look = () => document.body.innerText.includes(arguments[0])
+    ? requestAnimationFrame(() => requestAnimationFrame(resolve))
+    : requestAnimationFrame(look);
+  look();
+});"#;
+
+/// A Firefox with a profile of its own, running or not.
+pub struct Firefox {
+    folder: TempDir,
+    profile: PathBuf,
+    desktop_variables: [(&'static str, String); 2],
+    headless: bool,
+    process: Option<Running>,
+    driver: Option<Marionette>,
+}
+
+impl Firefox {
+    /// Whether there is one on this machine.
+    pub fn is_here() -> bool {
+        here("Firefox", program().is_some())
+    }
+
+    /// A profile whose push service is `service`; notifications go to `desktop`.
+    pub fn prepared_for(service: &Service, desktop: &Desktop) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for Firefox");
+        let mut command = doorbell("firefox");
+        command.arg(service.origin()).arg("--ca").arg(service.ca());
+        command.arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
+        command.env("HOME", folder.path()).envs(prefs::DEAD_PROXY);
+        let mut prepare = Running::start(&mut command);
+        let profile: PathBuf = prepare.wait_for("folder of the profile", |line| Some(line.into()));
+        assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
+        let mut user_js = std::fs::OpenOptions::new().append(true).open(profile.join("user.js")).expect("a user.js");
+        user_js.write_all(prefs::for_tests().as_bytes()).expect("more prefs");
+        let desktop_variables = desktop.variables();
+        Self { folder, profile, desktop_variables, headless: true, process: None, driver: None }
+    }
+
+    /// With windows, on the desktop's screen.
+    pub fn with_windows(mut self) -> Self {
+        self.headless = false;
+        self
+    }
+
+    /// Opens the site's page, in a Firefox that is started if there is none.
+    pub fn opens(&mut self, site: &mut Site) {
+        if self.driver.is_none() {
+            self.starts_driven();
+        }
+        let handles = self.drive("WebDriver:GetWindowHandles", json!({}));
+        self.drive("WebDriver:SwitchToWindow", json!({ "handle": handles[0], "focus": true }));
+        self.drive("WebDriver:Navigate", json!({ "url": site.url() }));
+        site.hears_of_page();
+    }
+
+    /// The page subscribes for the application server with this key: the subscription.
+    pub fn subscribes(&mut self, key: &str) -> Value {
+        let subscription = self.script("return subscribe(arguments[0])", json!([key]));
+        assert!(subscription["endpoint"].is_string(), "{subscription}");
+        subscription
+    }
+
+    /// The page ends its subscription.
+    pub fn unsubscribes(&mut self) {
+        assert_eq!(self.script("return unsubscribe()", json!([])), true);
+    }
+
+    /// Waits until the page shows `words`, and has been painted since.
+    pub fn shows_on_the_page(&mut self, words: &str) {
+        self.script(SEEN, json!([words]));
+    }
+
+    /// Closes the page; Firefox stays, with an empty tab.
+    pub fn closes_the_page(&mut self) {
+        let empty = self.drive("WebDriver:NewWindow", json!({ "type": "tab" }));
+        self.drive("WebDriver:CloseWindow", json!({}));
+        self.drive("WebDriver:SwitchToWindow", json!({ "handle": empty["handle"] }));
+    }
+
+    /// Fills the screen, as if nobody drove it.
+    pub fn poses(&mut self) {
+        self.drive("WebDriver:SetWindowRect", json!({ "x": 0, "y": 0, "width": 1280, "height": 800 }));
+        let driver = self.driver.as_mut().expect("a driver");
+        driver.run_in_chrome(NO_STRIPES, &json!([])).expect("Firefox looks undriven");
+    }
+
+    /// Ends in order.
+    pub fn quits(&mut self) {
+        let mut process = self.process.take().expect("a running Firefox");
+        match self.driver.take() {
+            Some(driver) => driver.quit().expect("Firefox takes its leave"),
+            None => process.terminate(),
+        }
+        process.exit(|_| {});
+    }
+
+    /// `kill -9` for all its processes.
+    pub fn is_killed(&mut self) {
+        self.driver = None;
+        if let Some(mut process) = self.process.take() {
+            let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process");
+            // It may have ended by itself.
+            kill_process_group(group, Signal::KILL).ok();
+            process.kill();
+        }
+    }
+
+    /// Starts it as a user's session does: no page of the site, nobody who drives it.
+    pub fn starts_without_page(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        self.process = Some(Running::start(self.command().arg("about:blank")));
+    }
+
+    fn starts_driven(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut command = self.command();
+        command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
+        let process = self.process.insert(Running::start(&mut command));
+        let port =
+            process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
+        self.driver = Some(Marionette::connect(port).expect("a driver"));
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(program().expect("a Firefox"));
+        command.args(["--no-remote", "--new-instance", "--profile"]).arg(&self.profile);
+        command.args(self.headless.then_some("--headless"));
+        command.env("HOME", self.folder.path()).envs(self.desktop_variables.clone()).envs(prefs::VARIABLES);
+        // A group of its own, to be killed as a whole.
+        command.process_group(0);
+        command
+    }
+
+    fn script(&mut self, script: &str, arguments: Value) -> Value {
+        let parameters = json!({ "script": script, "args": arguments, "sandbox": null });
+        self.drive("WebDriver:ExecuteScript", parameters)["value"].take()
+    }
+
+    fn drive(&mut self, command: &str, parameters: Value) -> Value {
+        let driver = self.driver.as_mut().expect("a driver");
+        match driver.command(command, parameters) {
+            Ok(result) => result,
+            Err(error) => panic!("{error:#}"),
+        }
+    }
+}
+
+impl Drop for Firefox {
+    fn drop(&mut self) {
+        self.is_killed();
+    }
+}
+
+fn program() -> Option<&'static str> {
+    ["firefox-esr", "firefox"].into_iter().find(|name| runs(name))
+}
