@@ -37,7 +37,32 @@ const NEEDED: &[Needed] = &[
         here: || succeeds("python3", &["-c", "import ensurepip, venv"]),
         why: "a foreign sender",
     },
+    Needed {
+        package: "firefox-esr",
+        here: || which("firefox-esr").or_else(|| which("firefox")).is_some(),
+        why: "the real user agent",
+    },
+    Needed { package: "xvfb", here: || which("Xvfb").is_some(), why: "a screen for Firefox and its notifications" },
+    Needed { package: "dbus-daemon", here: || which("dbus-daemon").is_some(), why: "a message bus of the tests' own" },
+    Needed {
+        package: "dunst",
+        here: || which("dunst").is_some(),
+        why: "shows Firefox's notifications and clicks them",
+    },
+    Needed { package: "libnotify4", here: || library("libnotify.so.4"), why: "Firefox's way to notifications" },
+    Needed { package: "imagemagick", here: || which("import").is_some(), why: "takes pictures of the screen" },
+    Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
+
+fn library(name: &str) -> bool {
+    let listing = Command::new("/sbin/ldconfig").arg("-p").output();
+    listing.is_ok_and(|listing| String::from_utf8_lossy(&listing.stdout).contains(name))
+}
+
+fn font(family: &str) -> bool {
+    let listing = Command::new("fc-list").arg(family).output();
+    listing.is_ok_and(|listing| !listing.stdout.is_empty())
+}
 
 /// Installs what is missing; whether everything is there now. Outside CI the tests run with what could be had.
 pub(crate) fn run(report: &mut Report) -> Result<bool> {
