@@ -26,7 +26,8 @@ async function unsubscribe() {
 async function show() {
   const registration = await navigator.serviceWorker.getRegistration();
   const subscription = await registration?.pushManager.getSubscription();
-  say('permission', Notification.permission, Notification.permission === 'granted');
+  const { permission } = Notification;
+  say('permission', permission === 'default' ? 'click here to allow them' : permission, permission === 'granted');
   say('worker', registration ? 'registered' : 'not registered', registration);
   say('subscription', subscription ? `active at ${new URL(subscription.endpoint).host}` : 'none', subscription);
   const kept = await caches.match('/messages');
@@ -47,6 +48,8 @@ function item({ title, body, at }) {
   return line;
 }
 
+// Browsers let a page ask only when somebody clicks.
+element('permission').addEventListener('click', () => Notification.requestPermission().then(show));
 navigator.serviceWorker.addEventListener('message', show);
 navigator.serviceWorker.startMessages();
 show().then(() => fetch('/report', { method: 'POST', body: JSON.stringify({ event: 'page' }) }));
