@@ -48,6 +48,11 @@ pub(super) fn trying_out() -> Vec<Pref> {
         pref("browser.preonboarding.enabled", false, "No dialog about the terms of use over the first page."),
         pref("termsofuse.bypassNotification", true, "The same, under its newer name."),
         pref("datareporting.policy.dataSubmissionEnabled", false, "No notice on data reports, and no reports."),
+        pref(
+            "browser.startup.couldRestoreSession.count",
+            -1,
+            "No bar about the tabs of the run that taught it its CA.",
+        ),
         pref("browser.shell.checkDefaultBrowser", false, "No question whether it shall be the default browser."),
         pref("browser.tabs.warnOnClose", false, "No question when it is closed."),
         pref(
