@@ -8,7 +8,10 @@
 //! the stream the octets become frames ([`frame`]), the frames what the browser says ([`client`]), which [`stream`]
 //! answers with what we say ([`server`]).
 
+pub mod client;
+pub mod device;
 pub mod frame;
+pub mod server;
 pub mod wire;
 
 /// Octets from their hexadecimal text, with spaces where a reader wants them.
