@@ -8,9 +8,11 @@
 //! the stream the octets become frames ([`frame`]), the frames what the browser says ([`client`]), which [`stream`]
 //! answers with what we say ([`server`]).
 
+pub mod checkin;
 pub mod client;
 pub mod device;
 pub mod frame;
+pub mod registration;
 pub mod server;
 pub mod wire;
 
