@@ -14,6 +14,7 @@ pub mod device;
 pub mod frame;
 pub mod registration;
 pub mod server;
+pub mod stream;
 pub mod wire;
 
 /// Octets from their hexadecimal text, with spaces where a reader wants them.
