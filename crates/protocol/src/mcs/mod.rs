@@ -12,6 +12,7 @@ pub mod checkin;
 pub mod client;
 pub mod device;
 pub mod frame;
+pub mod persistent_id;
 pub mod registration;
 pub mod server;
 pub mod stream;
