@@ -1,11 +1,13 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
+mod browser;
 mod environment;
 mod firefox;
 mod keys;
 mod listen;
 mod send;
 mod serve;
+mod shell;
 mod state;
 
 use std::io::IsTerminal;
