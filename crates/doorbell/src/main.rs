@@ -1,6 +1,7 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
 mod browser;
+mod chromium;
 mod environment;
 mod firefox;
 mod keys;
@@ -40,6 +41,8 @@ enum Verb {
     Send(Box<send::Args>),
     /// Start Firefox with this push service as its own
     Firefox(Box<firefox::Args>),
+    /// Start Chromium with this push service as its own
+    Chromium(Box<chromium::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
 }
@@ -64,6 +67,7 @@ async fn main() -> ExitCode {
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
+        Verb::Chromium(args) => chromium::run(&args),
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))
