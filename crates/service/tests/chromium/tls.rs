@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::support::chromium::{Chromium, Device, Stanza, hex};
+use crate::support::chromium::{Chromium, first_check_in_on};
 use crate::support::raw;
 use crate::support::within;
 
@@ -44,17 +44,7 @@ async fn without_alpn_the_first_octet_decides_and_is_not_lost() {
         let answer = raw::exchange(&mut stream, &get[1..]).await;
         assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
-    let mut stream = connect(&service, &[]).await;
-    let body = hex("10006900000000000000007003");
-    let head =
-        format!("POST /checkin HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
-    stream.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
-    let mut answer = Vec::new();
-    within(tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut answer)).await.unwrap();
-    let start = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    let fields = Stanza { tag: 0, body: answer[start..].to_vec() };
-    let device = Device { id: fields.number(7).unwrap(), secret: fields.number(8).unwrap() };
-
+    let device = first_check_in_on(connect(&service, &[]).await).await;
     let mut chromium = Chromium::over(connect(&service, &[]).await);
     chromium.octets(&[0x29]).await;
     chromium.log_in(device, &[]).await;

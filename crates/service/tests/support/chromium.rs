@@ -47,6 +47,22 @@ pub async fn first_check_in(service: &TestService) -> Answer {
     check_in(service, hex(FIRST_CHECKIN)).await
 }
 
+/// The first check-in of a new profile, on a connection of its own.
+pub async fn first_check_in_on(mut io: impl AsyncRead + AsyncWrite + Unpin) -> Device {
+    let body = hex(FIRST_CHECKIN);
+    let head =
+        format!("POST /checkin HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+    let mut answer = Vec::new();
+    within(async {
+        io.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
+        // Some peers close without a word of TLS.
+        let _ = io.read_to_end(&mut answer).await;
+    })
+    .await;
+    let start = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    Device::of(&Answer::new(Bytes::copy_from_slice(&answer[start..])))
+}
+
 impl Device {
     /// A new profile.
     pub async fn new(service: &TestService) -> Self {
