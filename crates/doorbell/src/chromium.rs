@@ -1,5 +1,6 @@
 //! `doorbell chromium`: starts the user's own Chromium with a profile whose push service is ours.
 
+mod extension;
 mod origin;
 mod policies;
 mod preferences;
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ORIGIN")]
     allow: Vec<Origin>,
 
+    /// Load an extension by which pages see this service in their endpoints, for sites whose backend you cannot change
+    #[arg(long)]
+    rewrite_endpoints: bool,
+
     /// Only prepare the profile, and print the command that starts Chromium, for a shell
     #[arg(long)]
     prepare: bool,
@@ -74,9 +79,9 @@ Examples:
 
 Messages come while this Chromium runs, whatever pages are open; the service keeps them for it meanwhile. The address of a
 subscription still names a host of Google's, which is compiled into Chromium: whoever sends to it puts this service's
-origin in its place and keeps the path (see extras/endpoint-extension for sites that cannot be changed). Everything else
-that Google sends to a profile by this way, such as news of its sync, does not come any more. Your other profiles are left
-alone.";
+origin in its place and keeps the path. For sites that cannot be changed, --rewrite-endpoints does it in the browser.
+Everything else that Google sends to a profile by this way, such as news of its sync, does not come any more. Your other
+profiles are left alone.";
 
 const CHROMIUM: Make = Make {
     name: "Chromium",
@@ -106,6 +111,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     door.answers(ca.as_deref())?;
     let profile = prepare(args, &door, ca.as_deref())?;
     let mut command = chromium.command();
+    if args.rewrite_endpoints {
+        command.arg(extension::install(&profile, &door.origin())?);
+    }
     command.arg(switches::profile(profile.folder())).args(switches).args(switches::TRYING_OUT).args(&args.rest);
     if args.prepare {
         println!("{}", line(&command)?);

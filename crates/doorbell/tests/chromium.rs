@@ -50,7 +50,7 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     shop.sends_on_topic("news", "old news", &subscription, &service);
     let news = shop.sends_on_topic("news", "the news", &subscription, &service);
     shop.learns_of_expiry(&late, &service).await;
-    service.kill();
+    service.ends();
     service.start_again();
     chromium.starts_without_page();
     assert_eq!(site.hears_of_push("while Chromium is not running"), 0);
@@ -64,6 +64,7 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     assert_eq!(site.hears_of_push("after kill -9"), 0);
     shop.learns_of_delivery(&sent, &service).await;
 
+    // Chromium comes back after 20 to 40 seconds, and nothing makes it hurry.
     service.kill();
     service.start_again();
     let sent = shop.sends("just after the service came back", &subscription, &service);
@@ -75,6 +76,26 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     chromium.unsubscribes();
     assert_eq!(shop.sends_in_vain("too late", &subscription, &service), 404);
     assert_eq!(site.other_pushes(), [""; 0], "nothing came twice, and nothing that was over");
+}
+
+/// A site of others sends to whatever endpoint its page has read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_knows_nothing_of_us_reads_our_endpoint_by_the_extension() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, mut site, shop) = (Service::start(), Site::open(), AppServer::new());
+    let mut chromium = Chromium::prepared_with_extension(&service, &site);
+    chromium.opens(&mut site);
+    let subscription = chromium.subscribes_at(&service.origin(), &shop.key());
+    let sent = shop.sends("by the extension", &subscription, &service);
+    site.hears_of_push("by the extension");
+    shop.learns_of_delivery(&sent, &service).await;
+    chromium.shows_on_the_page(&format!("active at {}", service.authority()));
+
+    chromium.quits();
+    chromium.opens(&mut site);
+    chromium.shows_on_the_page(&format!("active at {}", service.authority()));
 }
 
 /// PS-8030-6.3-2

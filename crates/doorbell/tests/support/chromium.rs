@@ -4,7 +4,7 @@ mod devtools;
 mod switches;
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use devtools::{Devtools, Page};
@@ -58,20 +58,17 @@ impl Chromium {
         Self::prepared(service, site, &[])
     }
 
-    /// The same with an extension, unpacked in `folder`.
-    pub fn extended_with(folder: &Path, service: &Service, site: &Site) -> Self {
-        let folder = folder.display();
-        let load = format!("--load-extension={folder}");
-        let only = format!("--disable-extensions-except={folder}");
-        Self::prepared(service, site, &[&load, &only])
+    /// The same with the extension by which pages see the service in their endpoints.
+    pub fn prepared_with_extension(service: &Service, site: &Site) -> Self {
+        Self::prepared(service, site, &["--rewrite-endpoints"])
     }
 
     fn prepared(service: &Service, site: &Site, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Chromium");
         let mut command = doorbell("chromium");
         command.arg(service.origin()).arg("--ca").arg(service.ca()).arg("--allow").arg(site.url());
-        command.arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
-        command.arg("--").args(switches::for_tests()).args(more).env("HOME", folder.path());
+        command.args(more).arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
+        command.arg("--").args(switches::for_tests()).env("HOME", folder.path());
         let mut prepare = Running::start(&mut command);
         let line = prepare.wait_for("command line", |line| Some(line.to_owned()));
         assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
@@ -92,15 +89,19 @@ impl Chromium {
     /// The page subscribes for the application server with this key: the subscription, whose endpoint is a host of
     /// Google's.
     pub fn subscribes(&mut self, key: &str) -> Value {
-        let subscription = self.script(&format!("subscribe({})", Value::from(key)));
-        let endpoint = subscription["endpoint"].as_str().unwrap_or_default();
-        assert!(ENDPOINTS.iter().any(|prefix| endpoint.starts_with(prefix)), "{subscription}");
-        subscription
+        self.subscribes_at_one_of(&ENDPOINTS, key)
     }
 
-    /// The same where something in the browser has put another endpoint in its place.
-    pub fn subscribes_with_another_endpoint(&mut self, key: &str) -> Value {
-        self.script(&format!("subscribe({})", Value::from(key)))
+    /// The same where something in the browser puts `origin` into the endpoint.
+    pub fn subscribes_at(&mut self, origin: &str, key: &str) -> Value {
+        self.subscribes_at_one_of(&[origin], key)
+    }
+
+    fn subscribes_at_one_of(&mut self, prefixes: &[&str], key: &str) -> Value {
+        let subscription = self.script(&format!("subscribe({})", Value::from(key)));
+        let endpoint = subscription["endpoint"].as_str().unwrap_or_default();
+        assert!(prefixes.iter().any(|prefix| endpoint.starts_with(prefix)), "{subscription}");
+        subscription
     }
 
     /// The page ends its subscription.
@@ -125,7 +126,7 @@ impl Chromium {
     }
 
     /// What an expression in the page comes to.
-    pub fn script(&mut self, expression: &str) -> Value {
+    fn script(&mut self, expression: &str) -> Value {
         let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
         driver.run(page, expression)
     }
