@@ -146,12 +146,11 @@ impl Hub {
         let channel = new.channel;
         let subscription = Subscription { id, agent, vapid_key, channel, created: now };
         let new_subscription = self.store.create_subscription(subscription);
-        match new_agent {
-            Some(answer) => match answer.await {
+        if let Some(answer) = new_agent {
+            match answer.await {
                 Err(StoreError::IdTaken) if may_be_there => {}
                 made => made?,
-            },
-            None => {}
+            }
         }
         new_subscription.await?;
         Ok(id)

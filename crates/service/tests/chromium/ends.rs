@@ -127,5 +127,5 @@ async fn switched_off_there_is_nothing_of_it() {
     assert_eq!(service.post(&push, &[], b"x").await.status(), StatusCode::NOT_FOUND);
     let mut chromium = Chromium::open(&service).await;
     chromium.say(2, &login(device, &[])).await;
-    assert!(chromium.is_no_mcs().await);
+    assert!(chromium.is_taken_for_http().await);
 }

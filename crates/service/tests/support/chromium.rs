@@ -252,7 +252,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Chromium<IO> {
     }
 
     /// Whether the service takes what was said for HTTP.
-    pub async fn is_no_mcs(mut self) -> bool {
+    pub async fn is_taken_for_http(&mut self) -> bool {
         let mut said = Vec::new();
         // A reset is a way of closing too.
         let _ = within(self.io.read_to_end(&mut said)).await;

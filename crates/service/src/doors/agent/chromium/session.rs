@@ -50,7 +50,7 @@ struct Session<IO> {
     alarm: UnixMs,
     logged_in: bool,
     pinged: bool,
-    /// The hub wants it to end.
+    /// It has to end: nothing new is sent on it, and its turn to say Close comes.
     ended: bool,
 }
 
@@ -96,7 +96,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         loop {
             let event = tokio::select! {
                 frame = self.socket.next() => Event::Heard(frame?),
-                event = next(&mut self.link) => Event::Link(event),
+                event = next(&mut self.link), if !self.ended => Event::Link(event),
                 () = clock.sleep_until(self.alarm) => Event::Alarm,
                 () = stopping.as_mut(), if leaving.is_none() => Event::Stopping,
                 () = turn(leaving.as_mut()) => return Err(Closing::Restarting.into()),
@@ -214,16 +214,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             let Some(now) = event.take() else { break };
             match now {
                 LinkEvent::Message(message) => self.deliver(&message).await?,
-                LinkEvent::Ended => {
-                    self.link = None;
-                    self.ended = true;
-                }
+                // It stays, for what is acknowledged from now on: a message that is not settled would come again.
+                LinkEvent::Ended => self.ended = true,
                 LinkEvent::Drained => {}
                 LinkEvent::Gone => return Err(Closing::Gone.into()),
                 LinkEvent::Superseded => return Err(Closing::Superseded.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
             }
-            event = if more > 0 { next(&mut self.link).now_or_never() } else { None };
+            event = if more > 0 && !self.ended { next(&mut self.link).now_or_never() } else { None };
         }
         Ok(())
     }
