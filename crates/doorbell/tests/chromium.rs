@@ -64,12 +64,19 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     assert_eq!(site.hears_of_push("after kill -9"), 0);
     shop.learns_of_delivery(&sent, &service).await;
 
-    // Chromium comes back after 20 to 40 seconds, and nothing makes it hurry.
+    // Some of them are acknowledged by then, some have arrived without that, and some have not.
+    let on_their_way: Vec<String> = (1..=20).map(|number| format!("on its way {number}")).collect();
+    let all = shop.sends_all(&on_their_way, &subscription, &service);
     service.kill();
     service.start_again();
     let sent = shop.sends("just after the service came back", &subscription, &service);
+    // Chromium comes back after 20 to 40 seconds, and nothing makes it hurry.
     site.hears_of_push("just after the service came back");
     shop.learns_of_delivery(&sent, &service).await;
+    assert_eq!(site.hears_of_pushes("on its way ", on_their_way.len()), on_their_way);
+    for sent in &all {
+        shop.learns_of_delivery(sent, &service).await;
+    }
 
     chromium.quits();
     chromium.opens(&mut site);
