@@ -11,7 +11,7 @@ fn all_is_here() -> bool {
     Chromium::is_here() && AppServer::is_here()
 }
 
-/// PS-8030-6.3-2, PS-8030-7.3-4
+/// PS-8030-5.2-7, PS-8030-5.4-2, PS-8030-6.3-2, PS-8030-6.3-3, PS-8030-7.3-4
 #[tokio::test(flavor = "multi_thread")]
 async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_itself_was_away() {
     if !all_is_here() {
