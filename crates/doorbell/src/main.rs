@@ -1,5 +1,6 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
+mod doctor;
 mod environment;
 mod keys;
 mod listen;
@@ -35,6 +36,8 @@ enum Verb {
     Listen(Box<listen::Args>),
     /// Be an application server: encrypt, sign and send a message
     Send(Box<send::Args>),
+    /// Examine a push service from the outside, and say how to mend what is wrong
+    Doctor(Box<doctor::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
 }
@@ -58,6 +61,7 @@ async fn main() -> ExitCode {
         },
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
+        Verb::Doctor(args) => doctor::run(*args).await,
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))

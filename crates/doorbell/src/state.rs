@@ -1,5 +1,6 @@
 //! Where this machine's state is kept, for the verbs that look there for keys, profiles and the throw-away CA.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use doorbell_service::config::default_state_dir;
@@ -7,4 +8,31 @@ use doorbell_service::config::default_state_dir;
 /// The directory that `doorbell serve` uses when it is not told otherwise.
 pub(crate) fn state_dir() -> Option<PathBuf> {
     std::env::var_os("DOORBELL_STATE_DIR").map(PathBuf::from).or_else(default_state_dir)
+}
+
+/// The throw-away CA that `doorbell serve` made, if there is one and `url` is a service on this machine.
+pub(crate) fn local_ca(url: &str) -> Option<PathBuf> {
+    state_dir().map(|dir| dir.join("ca.pem")).filter(|file| is_loopback(url) && file.exists())
+}
+
+/// Whether a service is on this machine.
+pub(crate) fn is_loopback(url: &str) -> bool {
+    let Ok(uri) = url.parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for url in ["https://127.0.0.1:8443", "https://127.9.9.9", "https://[::1]:1/s", "https://localhost"] {
+            assert!(is_loopback(url), "{url}");
+        }
+        for url in ["https://10.0.0.1", "https://localhost.example", "https://127.0.0.1.example", "x y"] {
+            assert!(!is_loopback(url), "{url}");
+        }
+    }
 }

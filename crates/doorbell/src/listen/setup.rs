@@ -1,13 +1,12 @@
 //! What `doorbell listen` starts from: the profile, whom to trust, and a subscription.
 
-use std::net::IpAddr;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use doorbell_agent::{Agent, Error, Limits, Profile, PushSubscription, Trust};
 
 use super::{Args, status};
-use crate::state::state_dir;
+use crate::state::{is_loopback, local_ca, state_dir};
 
 /// The agent that `args` describe.
 pub(super) fn agent(args: &Args) -> Result<Agent> {
@@ -51,17 +50,10 @@ fn trust(args: &Args) -> Result<Trust> {
     if let Some(file) = &args.ca {
         trust = trust.with_file(file)?;
     }
-    let local = state_dir().map(|dir| dir.join("ca.pem")).filter(|file| is_loopback(&args.url) && file.exists());
-    match local {
+    match local_ca(&args.url) {
         Some(file) => Ok(trust.with_file(&file)?),
         None => Ok(trust),
     }
-}
-
-fn is_loopback(url: &str) -> bool {
-    let Ok(uri) = url.parse::<http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Adds what a person would try next.
@@ -74,20 +66,5 @@ fn explain(error: Error, args: &Args) -> anyhow::Error {
     match hint {
         Some(hint) => anyhow::anyhow!("{error}; {hint}"),
         None => error.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_this_machine_is_loopback() {
-        for url in ["https://127.0.0.1:8443", "https://127.9.9.9", "https://[::1]:1/s", "https://localhost"] {
-            assert!(is_loopback(url), "{url}");
-        }
-        for url in ["https://10.0.0.1", "https://localhost.example", "https://127.0.0.1.example", "x y"] {
-            assert!(!is_loopback(url), "{url}");
-        }
     }
 }
