@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let mut made = Made::default();
 
     let examination = examine(&args, &ca_files, &verifier, &mut report, &mut made);
-    let interrupted = tokio::select! {
+    let mut interrupted = tokio::select! {
         () = examination => false,
         () = stop.wanted() => true,
     };
@@ -103,7 +103,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         report.note(&format!("waiting until the WebSocket has been idle for {} s", args.idle_secs));
         let finding = tokio::select! {
             finding = idle.finding() => finding,
-            () = stop.wanted() => Finding::skipped("interrupted"),
+            () = stop.wanted() => {
+                interrupted = true;
+                Finding::skipped("interrupted")
+            }
         };
         report.add("idle", finding);
     }

@@ -90,7 +90,7 @@ fn pref(text: &str, name: &str) -> Option<Value> {
         let mut pair: Vec<Value> = serde_json::from_str(&format!("[{inner}]")).ok()?;
         (pair.len() == 2 && pair[0] == name).then(|| pair.pop()).flatten()
     };
-    text.lines().filter_map(value).last()
+    text.lines().rev().find_map(value)
 }
 
 /// The value that a policies.json gives a preference, in both forms that there are.

@@ -19,9 +19,13 @@ pub(super) fn of(reply: &Reply) -> Finding {
 /// What an error answer means, and what to do.
 pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'static str) {
     match (status, number) {
-        (503, _) => (
-            "the disk: the store cannot write",
+        (503, Some(errno::UNAVAILABLE)) => (
+            "the disk: the store cannot write, unless the service is just stopping",
             "make room on the disk of the state directory, see that the service may write there, and read its log",
+        ),
+        (502..=504, _) => (
+            "the proxy does not reach the service",
+            "start `doorbell serve`, compare its --listen with the proxy's upstream, and read the proxy's log",
         ),
         (429, Some(errno::QUOTA)) => (
             "the quota: a new subscription has no room for one message",
@@ -54,6 +58,7 @@ mod tests {
     #[test]
     fn a_full_disk_and_a_full_share_are_told_apart() {
         assert!(lacking(503, Some(errno::UNAVAILABLE)).0.contains("disk"));
+        assert!(lacking(503, None).0.contains("proxy"), "the service itself always says a number");
         assert!(lacking(429, Some(errno::QUOTA)).0.contains("quota"));
         assert!(lacking(429, Some(errno::UNAVAILABLE)).0.contains("more to do"));
         assert!(lacking(429, Some(errno::RATE)).1.contains("rate_per_subscription"));

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use doorbell_protocol::problem::errno;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderValue, StatusCode};
@@ -48,7 +49,11 @@ pub(super) async fn check(line: &Line) -> (Finding, Option<Socket>) {
 impl Socket {
     async fn open(line: &Line) -> Result<Self, Finding> {
         let failed = |why: String| Finding::failed(why, UPGRADE_FIX);
-        let stream = line.tls(&[b"http/1.1"]).await.map_err(|error| failed(format!("no connection: {error}")))?;
+        let gone = |error| {
+            let fix = "something has stopped since the first step: read the logs of the service and of the proxy";
+            Finding::failed(format!("no connection any more: {error}"), fix)
+        };
+        let stream = line.tls(&[b"http/1.1"]).await.map_err(gone)?;
         let authority = line.target.authority();
         let request = format!("wss://{authority}/").into_client_request();
         let mut request = request.map_err(|error| failed(error.to_string()))?;
@@ -80,7 +85,9 @@ impl Socket {
         };
         let status = registered["status"].as_u64().unwrap_or_default();
         if status != 200 {
-            let (lack, fix) = refusal::lacking(u16::try_from(status).unwrap_or_default(), None);
+            // On a WebSocket only the service itself answers.
+            let number = Some(errno::UNAVAILABLE);
+            let (lack, fix) = refusal::lacking(u16::try_from(status).unwrap_or_default(), number);
             return Err(Finding::failed(format!("{lack} (registering is answered {status})"), fix));
         }
         if self.unregister().await.is_err() {
@@ -164,10 +171,9 @@ impl Idle {
     /// Begins at once, whatever else is examined meanwhile.
     pub(super) fn watch(mut socket: Socket, time: Duration) -> Self {
         let watch = tokio::spawn(async move {
-            match timeout(time, socket.text()).await {
-                Ok(Err(error)) => return Err(error),
-                // Firefox passes over what it does not know, and nothing is said to us unasked.
-                Ok(Ok(_)) | Err(_) => {}
+            // Firefox passes over what it does not know, and nothing is said to us unasked.
+            if let Ok(Err(error)) = timeout(time, socket.text()).await {
+                return Err(error);
             }
             // Some forget a connection without closing it.
             socket.ask("", json!({})).await.map(drop)

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use doorbell_agent::{Agent, App, Error, Event, Limits, Listening, Message, Outcome, Profile, Trust};
 use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::problem::errno;
 use doorbell_protocol::receipt;
 use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_sender::answer::{Accepted, Answer};
@@ -65,7 +66,9 @@ impl Visit {
         let made = match self.agent.subscribe(Some(*self.signer.public_key())).await {
             Ok(made) => made,
             Err(Error::Refused { status, detail, .. }) => {
-                let (lack, fix) = refusal::lacking(status.as_u16(), None);
+                // The agent keeps the service's words and not its number. A proxy has no words that the agent can read.
+                let number = (!detail.is_empty()).then_some(errno::UNAVAILABLE);
+                let (lack, fix) = refusal::lacking(status.as_u16(), number);
                 return Finding::failed(format!("{lack} ({status}{detail})"), fix);
             }
             Err(error) => {
@@ -152,7 +155,8 @@ impl Visit {
             Ok(Reply { answer: Answer::Gone, .. }) => Finding::ok("the doctor's subscription is removed"),
             Ok(_) => Finding::failed(
                 "the doctor's subscription is still there",
-                "see that the proxy passes DELETE on; the service removes it after idle_expiry_days",
+                "mend the rest first, since a full disk takes no removal either, and see that the proxy passes DELETE on; \
+                 the service itself removes it after idle_expiry_days",
             ),
             Err(error) => Finding::warning(
                 format!("whether the doctor's subscription is removed cannot be told: {error}"),
@@ -219,7 +223,8 @@ fn heard_finding(heard: Option<Result<Outcome, Error>>, trouble: Option<String>)
 
 /// The step of the receipt (RFC 8030 s5.1, s6.3).
 async fn receipt(client: &Client, receipts: Endpoint) -> Finding {
-    let fix = "let the proxy pass answers on as they come, without buffering (nginx: proxy_buffering off)";
+    let fix = "let the proxy pass answers on as they come, without buffering (nginx: proxy_buffering off), and see that \
+               the service still runs";
     match timeout(STEP_MAX, Follower::new(client, receipts).next()).await {
         Ok(Ok(Heard::Receipt(told))) if told.outcome == receipt::Outcome::Delivered => {
             Finding::ok(format!("the sender was told that it was delivered ({})", told.status.as_u16()))

@@ -14,6 +14,7 @@
 pub mod clock;
 pub mod events;
 pub mod foreign;
+pub mod front;
 pub mod listener;
 pub mod peer;
 pub mod process;
@@ -21,6 +22,7 @@ pub mod service;
 
 pub use events::{Event, Events};
 pub use foreign::{NodeAgent, Sender, nghttp};
+pub use front::{Faults, Front};
 pub use listener::Listener;
 pub use peer::{Peer, Pushed, Reply};
 pub use service::Service;
