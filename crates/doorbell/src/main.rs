@@ -1,5 +1,6 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
+mod doctor;
 mod environment;
 mod firefox;
 mod keys;
@@ -38,6 +39,8 @@ enum Verb {
     Send(Box<send::Args>),
     /// Start Firefox with this push service as its own
     Firefox(Box<firefox::Args>),
+    /// Examine a push service from the outside, and say how to mend what is wrong
+    Doctor(Box<doctor::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
 }
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
+        Verb::Doctor(args) => doctor::run(*args).await,
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))
