@@ -16,6 +16,7 @@ use doorbell_service::{Clock, Service};
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use support::chromium::{self, Chromium, OLD_SENDER, first_check_in_on, login};
 use support::path;
 use support::raw::http2::Connection;
 use support::raw::{self, frame, header_block, http2_preface};
@@ -36,6 +37,8 @@ const FILTER: &str = "trace,h2=info,h2::server=info,tungstenite=info,tokio_tungs
 
 const HTTP1: &str = "http/1.1";
 const HTTP2: &str = "h2";
+/// Which has no name: Chromium offers nothing.
+const MCS: &str = "";
 
 /// Messages sent on each transport.
 const MESSAGES: usize = 100;
@@ -140,7 +143,7 @@ impl Site {
         let socket = TcpStream::connect(self.service.address()).await.unwrap();
         let Some(tls) = &self.tls else { return Box::new(socket) };
         let mut tls = tls.clone();
-        tls.alpn_protocols = vec![protocol.into()];
+        tls.alpn_protocols = Some(protocol).filter(|name| *name != MCS).into_iter().map(Into::into).collect();
         let host = ServerName::try_from("localhost").unwrap();
         Box::new(TlsConnector::from(Arc::new(tls)).connect(host, socket).await.unwrap())
     }
@@ -189,6 +192,7 @@ async fn no_uri_key_topic_or_payload_is_in_any_line_of_the_log_ps_8030_8_5_1() {
         on_a_socket(&site, &known, &mut secrets).await;
         malformed_in_http1(&site, &known, &mut secrets).await;
         malformed_in_http2(&site, &known).await;
+        said_by_chromium(&site, &known, &mut secrets).await;
         removed_and_drained(site, &known).await;
     }
     let text = log.text();
@@ -426,6 +430,53 @@ async fn malformed_in_http2(site: &Site, known: &Known) {
     }
     let said = connections.into_iter().map(async |octets| site.say(HTTP2, &[http2_preface(), octets].concat()).await);
     futures_util::future::join_all(said).await;
+}
+
+/// What a Chromium knows, said rightly and wrongly: its secret, the site that it subscribes for, its token, a message.
+async fn said_by_chromium(site: &Site, known: &Known, secrets: &mut Secrets) {
+    const SUBTYPE: &str = "wp:https://nobody-knows-that-i-read-this.example/#B14D0AE5-9201-4F94-ADCA-EDCA053CD-V2";
+    let device = first_check_in_on(site.connect(HTTP1).await).await;
+    let (id, secret) = (device.id.to_string(), device.secret.to_string());
+    for (what, secret) in [("a site", SUBTYPE), ("a device", &id), ("a device's secret", &secret)] {
+        secrets.keep(what, secret);
+    }
+    let form = device.form(SUBTYPE, OLD_SENDER);
+    let mut answers = Vec::new();
+    for (secret, form) in [
+        (&secret[..], &form[..]),
+        (&secret, &form[1..]),
+        ("1", &form),
+        (SUBTYPE, &form),
+        (&secret, &format!("{form}&sender={SUBTYPE}")),
+        (&secret, &format!("{form}&delete=true")),
+        (&secret, &form),
+    ] {
+        let length = form.len();
+        let post = format!(
+            "POST /c2dm/register3 HTTP/1.1\r\nHost: x\r\nAuthorization: AidLogin {id}:{secret}\r\n\
+             Content-Length: {length}\r\n\r\n{form}"
+        );
+        answers.push(site.ask(&post).await);
+        secrets.keep_tokens_of(&answers[answers.len() - 1]);
+    }
+    let token = answers[answers.len() - 1].rsplit("token=").next().unwrap();
+    let mut stream = Chromium::over(site.connect(MCS).await);
+    stream.octets(&[0x29]).await;
+    stream.log_in(device, &[SUBTYPE.to_owned()]).await;
+    let body = "Bq---payload-for-a-chromium-that-nobody-else-may-read-Bq";
+    secrets.keep("a payload", body);
+    let length = body.len();
+    let head = format!("POST /fcm/send/{token} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Length: {length}\r\n\r\n");
+    secrets.keep_tokens_of(&site.ask(&(head + body)).await);
+    assert_eq!(stream.message().await.body(), body);
+    stream.octets(&chromium::frame(0, &[0x10, 99])).await;
+    stream.until_closed().await;
+    let wrong = chromium::Device { secret: 1, ..device };
+    for login in [&login(wrong, &[])[..], &login(device, &[])[..40], known.push.as_bytes(), SUBTYPE.as_bytes()] {
+        site.say(MCS, &[&[0x29], &chromium::frame(2, login)[..]].concat()).await;
+        site.say(MCS, &[&[0x29], login].concat()).await;
+        site.say(MCS, login).await;
+    }
 }
 
 /// Removes it all, one request being open, and stops the service with a connection open.

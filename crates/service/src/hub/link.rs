@@ -9,6 +9,7 @@ use doorbell_mailbox::LinkId;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
+use tokio::sync::oneshot;
 
 use super::message::Message;
 use super::shard::Command;
@@ -189,6 +190,16 @@ impl Link {
         // It is never closed.
         let Ok(permit) = settlements.acquire_owned().await else { return };
         self.hub.tell(self.agent, Command::Settle { agent: self.agent, id, outcome, reply: None, permit });
+    }
+
+    /// The client said that it has the message. Waits until it cannot come again, not even after a crash.
+    pub(crate) async fn settle_for_good(&self, id: MessageId, outcome: Outcome) -> Result<(), HubError> {
+        let settlements = self.hub.shard(self.agent).settlements.clone();
+        let permit = settlements.acquire_owned().await.map_err(|_| HubError::Unavailable)?;
+        let (reply, answer) = oneshot::channel();
+        let reply = Some(reply);
+        self.hub.tell(self.agent, Command::Settle { agent: self.agent, id, outcome, reply, permit });
+        answer.await.unwrap_or(Err(HubError::Unavailable)).map(drop)
     }
 
     /// The client has the message and has not acknowledged it: nothing waits for that any longer.

@@ -27,12 +27,14 @@ pub(crate) enum Subscriber {
     New(AgentId),
     /// That of an agent which is there.
     Known(AgentId),
+    /// That of an agent of which only the agent's id is known: it comes into being if it is not there.
+    Either(AgentId),
 }
 
 impl Subscriber {
     pub(crate) fn agent(self) -> AgentId {
         match self {
-            Self::New(agent) | Self::Known(agent) => agent,
+            Self::New(agent) | Self::Known(agent) | Self::Either(agent) => agent,
         }
     }
 }

@@ -194,7 +194,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let agent = subscriber.agent();
         let known = match subscriber {
             Subscriber::Known(_) => self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?,
-            Subscriber::New(_) => None,
+            Subscriber::New(_) | Subscriber::Either(_) => None,
         };
         let subscription = match known {
             Some((subscription, restriction)) if restriction == fingerprint => subscription,
