@@ -2,6 +2,7 @@
 
 mod browser;
 mod chromium;
+mod doctor;
 mod environment;
 mod firefox;
 mod keys;
@@ -43,6 +44,8 @@ enum Verb {
     Firefox(Box<firefox::Args>),
     /// Start Chromium with this push service as its own
     Chromium(Box<chromium::Args>),
+    /// Examine a push service from the outside, and say how to mend what is wrong
+    Doctor(Box<doctor::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
 }
@@ -68,6 +71,7 @@ async fn main() -> ExitCode {
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
         Verb::Chromium(args) => chromium::run(&args),
+        Verb::Doctor(args) => doctor::run(*args).await,
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))

@@ -15,6 +15,7 @@ use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_sender::client::{Client, Wait};
+use doorbell_sender::origins::Mapping;
 use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 
@@ -67,6 +68,11 @@ pub(crate) struct Args {
     #[arg(long)]
     allow_private: bool,
 
+    /// Send to TO what a subscription says is at FROM, both origins: for a Chromium that was started for our push service,
+    /// whose endpoints name Google's host all the same. Repeat it for more, or separate them by commas
+    #[arg(long, value_name = "FROM=TO", env = "DOORBELL_MAP_ORIGIN", value_delimiter = ',')]
+    map_origin: Vec<Mapping>,
+
     /// Send at most this many times when the push service is busy or out of reach
     #[arg(long, value_name = "N", default_value = "6", value_parser = clap::value_parser!(u32).range(1..))]
     attempts: u32,
@@ -101,6 +107,7 @@ Examples:
   doorbell send sub.json 'Are you there?' --ttl 30s --receipt
   doorbell send '{\"endpoint\":\"https://...\",\"keys\":{...}}' hi --subject mailto:me@my.domain
   doorbell send sub.json hi --curl | sh
+  doorbell send chromium.json hi --map-origin https://jmt17.google.com=https://push.example.org
 
 Exit status:
   0  accepted by the push service (which does not mean delivered); with --receipt: delivered

@@ -96,6 +96,9 @@ fn print_welcome(service: &Service) {
     let doorbell = own_name();
     println!("  {doorbell} listen {origin}{ca} --subscription sub.json");
     println!("  {doorbell} send{ca} sub.json 'Hello, it is me'");
+    println!();
+    println!("Or with your own Firefox, and any web page that uses push:");
+    println!("  {doorbell} firefox {origin}{ca}");
 }
 
 /// The word by which this program was started: also right when it is not on the PATH.

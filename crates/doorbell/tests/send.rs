@@ -75,7 +75,7 @@ impl Person {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_doorbell"));
         command.args(words).env("DOORBELL_STATE_DIR", self.state.path()).stdin(Stdio::null());
-        for name in ["DOORBELL_KEY", "DOORBELL_SUBJECT", "DOORBELL_CA"] {
+        for name in ["DOORBELL_KEY", "DOORBELL_SUBJECT", "DOORBELL_CA", "DOORBELL_MAP_ORIGIN"] {
             command.env_remove(name);
         }
         command
@@ -356,6 +356,65 @@ fn the_printed_curl_command_works_in_a_posix_shell() {
         assert!(words.lines().any(|line| line == word), "{words}");
     }
     assert!(words.contains("authorization: vapid t="), "{words}");
+}
+
+const CHROMIUM: &str = "https://jmt17.google.com/fcm/send/secret";
+
+#[test]
+fn a_chromium_s_endpoint_is_reached_at_the_origin_that_it_is_mapped_to() {
+    let person = Person::new();
+    let service = Service::answering(&["201 Created"]);
+    let ours = service.url.strip_suffix("/p/x").unwrap().to_owned();
+    let entry = format!("https://jmt17.google.com={ours}");
+    let said = person
+        .sends(CHROMIUM, &["ding", "--map-origin", "https://other.example=https://b.example", "--map-origin", &entry]);
+    assert_eq!(said.exit, 0, "{said:?}");
+    assert!(said.err.contains(&format!("to {ours}")) && !said.err.contains("jmt17"), "{said:?}");
+    let (head, _) = service.received().remove(0);
+    assert!(head.starts_with("POST /fcm/send/secret HTTP/1.1\r\n"), "{head}");
+    let token = head.split_once("vapid t=").unwrap().1.split('.').nth(1).unwrap();
+    let claims = String::from_utf8(doorbell_protocol::base64url::decode(token).unwrap()).unwrap();
+    assert!(claims.contains(&format!(r#""aud":"{ours}""#)), "{claims}");
+}
+
+#[test]
+fn the_table_of_origins_also_comes_from_the_environment_and_shows_in_curl() {
+    let person = Person::new();
+    let subscription = person.subscription(CHROMIUM);
+    let mut command = person.command(&["send", &subscription, "ding", "--curl"]);
+    command
+        .env("DOORBELL_MAP_ORIGIN", "https://a.example=https://b.example,https://jmt17.google.com=https://c.example");
+    let said = Said::from(command.output().unwrap());
+    assert!(said.out.contains("'https://c.example/fcm/send/secret'") && !said.out.contains("google"), "{said:?}");
+}
+
+#[test]
+fn an_endpoint_that_every_chromium_has_is_named_once_with_the_flag_and_sent_to_all_the_same() {
+    let person = Person::new();
+    let said = person.sends(CHROMIUM, &["ding", "--curl"]);
+    assert_eq!(said.exit, 0, "{said:?}");
+    assert!(said.out.contains(&format!("'{CHROMIUM}'")), "{said:?}");
+    assert_eq!(
+        said.err.matches("--map-origin https://jmt17.google.com=https://YOUR.PUSH.SERVICE").count(),
+        1,
+        "{said:?}"
+    );
+    assert!(!said.err.contains("secret"), "{said:?}");
+}
+
+#[test]
+fn a_table_of_origins_that_is_none_and_one_that_leads_inside_are_usage_errors_as_ssrf_1() {
+    let person = Person::new();
+    for (entries, words) in [
+        (&["jmt17.google.com"][..], "not FROM=TO"),
+        (&["https://jmt17.google.com=https://b.example/path"], "is no origin"),
+        (&["https://jmt17.google.com=https://b.example", "https://jmt17.google.com=https://c.example"], "two origins"),
+        (&["https://jmt17.google.com=https://10.0.0.1"], "--allow-private"),
+    ] {
+        let flags = entries.iter().flat_map(|entry| ["--map-origin", entry]);
+        let said = person.sends(CHROMIUM, &["ding"].into_iter().chain(flags).collect::<Vec<_>>());
+        assert!(said.exit == 2 && said.err.contains(words), "{entries:?}: {said:?}");
+    }
 }
 
 #[test]

@@ -92,6 +92,23 @@ impl Endpoint {
         (url.scheme() == "https" || url.scheme() == self.url.scheme()).then(|| url.into())
     }
 
+    /// The same path and query at the origin of `other`.
+    pub(crate) fn moved_to(&self, other: &Self) -> Result<Self, EndpointError> {
+        let mut url = other.url.clone();
+        url.set_path(self.url.path());
+        url.set_query(self.url.query());
+        Self::parse(url.as_str())
+    }
+
+    pub(crate) fn has_origin_of(&self, other: &Self) -> bool {
+        self.url.origin() == other.url.origin()
+    }
+
+    /// Whether there is nothing behind the origin.
+    pub(crate) fn is_origin(&self) -> bool {
+        self.url.path() == "/" && self.url.query().is_none()
+    }
+
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }

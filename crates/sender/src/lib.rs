@@ -12,6 +12,7 @@ pub mod explanation;
 mod guard;
 pub mod keyring;
 pub mod network;
+pub mod origins;
 pub mod receipts;
 pub mod request;
 pub mod retry;

@@ -9,6 +9,7 @@ use serde_json::Number;
 use thiserror::Error;
 
 use crate::endpoint::{Endpoint, EndpointError};
+use crate::origins::{OriginMap, UnmappedChromium};
 
 /// The longest JSON text of a subscription, in octets.
 pub const SUBSCRIPTION_JSON_MAX: usize = 16 * 1024;
@@ -71,18 +72,28 @@ struct Keys {
 impl Subscription {
     /// Reads `{"endpoint","expirationTime","keys":{"auth","p256dh"}}`. Members that are not known are ignored.
     pub fn from_json(text: &str) -> Result<Self, SubscriptionError> {
+        Self::from_json_mapped(text, &OriginMap::default()).map(|(subscription, _)| subscription)
+    }
+
+    /// The same, with the endpoint at the origin that `origins` has for it; and a notice if it may lack an entry.
+    pub fn from_json_mapped(
+        text: &str,
+        origins: &OriginMap,
+    ) -> Result<(Self, Option<UnmappedChromium>), SubscriptionError> {
         if text.len() > SUBSCRIPTION_JSON_MAX {
             return Err(SubscriptionError::TooLong);
         }
         let wire: Wire = serde_json::from_str(text).map_err(|e| SubscriptionError::Json(e.to_string()))?;
         let key = wire.application_server_key.as_deref().map(PublicKey::from_base64url).transpose();
-        Ok(Self {
-            endpoint: Endpoint::parse(&wire.endpoint)?,
+        let (endpoint, notice) = origins.apply(Endpoint::parse(&wire.endpoint)?)?;
+        let subscription = Self {
+            endpoint,
             agent_key: PublicKey::from_base64url(&wire.keys.p256dh).map_err(SubscriptionError::AgentKey)?,
             auth: AuthSecret::from_base64url(&wire.keys.auth).map_err(SubscriptionError::Auth)?,
             expires_at: wire.expiration_time.as_ref().map(millis),
             application_server_key: key.map_err(SubscriptionError::ApplicationServerKey)?,
-        })
+        };
+        Ok((subscription, notice))
     }
 
     /// Writes the same, members in the order that the Push API has.

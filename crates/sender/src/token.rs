@@ -92,6 +92,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::origins::OriginMap;
     use doorbell_protocol::vapid::claims::Claims;
     use doorbell_protocol::vapid::verify::{VapidError, verify};
     use http::{HeaderMap, header};
@@ -120,6 +121,16 @@ mod tests {
         let claims = judged(value, "https://push.example.net:8443", NOW).unwrap();
         assert_eq!(claims.exp, NOW.plus(Duration::from_secs(12 * 3600)));
         assert_eq!(claims.sub.as_deref(), Some("mailto:ops@doorbell.dev"));
+    }
+
+    #[test]
+    fn a_token_for_a_mapped_endpoint_names_the_origin_that_gets_it_as_8292_2_1() {
+        let entry = "https://jmt17.google.com=https://push.example.org:8443".parse().unwrap();
+        let origins = OriginMap::new([entry]).unwrap();
+        let (mapped, _) = origins.apply(endpoint("https://jmt17.google.com/fcm/send/x")).unwrap();
+        let value = signer().authorization(&mapped, NOW).unwrap();
+        judged(value.clone(), "https://push.example.org:8443", NOW).unwrap();
+        assert!(judged(value, "https://jmt17.google.com", NOW).is_err());
     }
 
     /// Signatures are randomised: equal tokens were signed once.

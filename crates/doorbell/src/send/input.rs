@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_sender::origins::{OriginMap, UnmappedChromium};
 use doorbell_sender::request::PAYLOAD_MAX;
 use doorbell_sender::subscription::{SUBSCRIPTION_JSON_MAX, Subscription};
 
 const STDIN: &str = "-";
 
-/// A file, standard input, or the JSON itself.
-pub(super) fn subscription(source: &str) -> Result<Subscription> {
+/// A file, standard input, or the JSON itself; with its endpoint where `origins` says.
+pub(super) fn subscription(source: &str, origins: &OriginMap) -> Result<(Subscription, Option<UnmappedChromium>)> {
     let json = if source.trim_start().starts_with('{') {
         source.to_owned()
     } else {
         let bytes = read(Path::new(source), SUBSCRIPTION_JSON_MAX).context("cannot read the subscription")?;
         String::from_utf8(bytes).context("the subscription is not text")?
     };
-    Subscription::from_json(&json).context("the subscription cannot be used")
+    Subscription::from_json_mapped(&json, origins).context("the subscription cannot be used")
 }
 
 /// A word, standard input or a file.

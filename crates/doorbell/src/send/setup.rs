@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use doorbell_protocol::ece::aes128gcm::Padding;
 use doorbell_sender::client::ClientConfig;
 use doorbell_sender::network::AddressPolicy;
+use doorbell_sender::origins::{OriginMap, UnmappedChromium};
 use doorbell_sender::request::{Options, PAYLOAD_MAX};
 use doorbell_sender::subject::Subject;
 use doorbell_sender::subscription::Subscription;
@@ -29,7 +30,11 @@ impl Setup {
             !input::both_stdin(&args.subscription, text, file),
             "the subscription and the message cannot both come from standard input"
         );
-        let subscription = input::subscription(&args.subscription)?;
+        let origins = OriginMap::new(args.map_origin.iter().cloned()).context("--map-origin")?;
+        let (subscription, notice) = input::subscription(&args.subscription, &origins)?;
+        if let Some(unmapped) = notice {
+            warn_of(&unmapped);
+        }
         if let Err(error) = subscription.endpoint.check(&addresses(args)) {
             bail!("{error}; --allow-private allows private ones");
         }
@@ -56,6 +61,15 @@ impl Setup {
         let (ttl, origin) = (options.ttl, subscription.endpoint.origin());
         format!("{octets} to {origin}, TTL {ttl} s, urgency {urgency}{topic}")
     }
+}
+
+/// It is sent all the same: most of these subscriptions are Google's.
+fn warn_of(unmapped: &UnmappedChromium) {
+    let origin = &unmapped.origin;
+    eprintln!(
+        "doorbell: {unmapped}; if that browser was started for your own service, send there: \
+         --map-origin {origin}=https://YOUR.PUSH.SERVICE"
+    );
 }
 
 /// The key and the subject, with a warning if a push service may not like them.

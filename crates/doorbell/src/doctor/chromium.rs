@@ -1,0 +1,117 @@
+//! A Chromium profile: whether it has been at a push service, as far as its files tell.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use doorbell_sender::clock;
+use serde_json::Value;
+
+use super::report::Finding;
+use super::target::Target;
+
+/// The folder in which Chromium keeps who it is at its push service.
+const STORE: &str = "GCM Store";
+
+/// The step.
+pub(super) fn check(profile: &Path, target: &Target) -> Finding {
+    // People name the user data directory as often as the profile in it.
+    let folder = [profile.to_path_buf(), profile.join("Default")].into_iter().find(|f| f.join("Preferences").is_file());
+    let Some(folder) = folder else {
+        let why = format!("there are no Preferences in {}", profile.display());
+        return Finding::failed(why, "name the folder that chrome://version calls the profile path");
+    };
+    let authority = target.authority();
+    let port = target.port;
+    let (origin, host) = (target.origin(), target.url.host_str().unwrap_or_default());
+    let switches = format!(
+        "--gcm-checkin-url=https://{authority}/checkin --gcm-registration-url=https://{authority}/c2dm/register3 \
+         --gcm-mcs-endpoint=https://{host}:{port}"
+    );
+    let store = folder.join(STORE);
+    let Ok(files) = std::fs::read_dir(&store) else {
+        return Finding::failed(
+            "it has never been at a push service: there is no GCM Store",
+            format!("start Chromium with {switches}, let it trust {origin}'s certificate, and let a page subscribe"),
+        );
+    };
+    let written = last_written(files.filter_map(Result::ok).map(|file| file.path()));
+    let subscriptions = std::fs::read_to_string(folder.join("Preferences")).ok().map_or(0, |text| subscriptions(&text));
+    Finding::ok(format!(
+        "it has been at a push service; the GCM Store was last written {written}; pages have {subscriptions} subscriptions"
+    ))
+    .with_note(format!(
+        "no file tells which service that was, nor whether it is connected: chrome://gcm-internals does (Connection \
+         State). It is this one if Chromium is always started with {switches}. If the profile used another service \
+         before, delete {} while Chromium is not running: pages then subscribe anew",
+        store.display()
+    ))
+}
+
+/// How many subscriptions pages have, by the Preferences.
+fn subscriptions(text: &str) -> usize {
+    let preferences: Value = serde_json::from_str(text).unwrap_or_default();
+    preferences["gcm"]["push_messaging_application_id_map"].as_object().map_or(0, serde_json::Map::len)
+}
+
+/// How long ago the newest of `files` was written, in words.
+pub(super) fn last_written(files: impl Iterator<Item = PathBuf>) -> String {
+    let modified = |file: PathBuf| std::fs::metadata(file).and_then(|found| found.modified()).ok();
+    let Some(newest) = files.filter_map(modified).max() else { return "at a time that nobody knows".to_owned() };
+    ago(newest)
+}
+
+fn ago(then: SystemTime) -> String {
+    let now = UNIX_EPOCH + Duration::from_millis(clock::now().as_millis().unsigned_abs());
+    match now.duration_since(then).unwrap_or_default().as_secs() {
+        secs @ 0..120 => format!("{secs} s ago"),
+        secs @ 120..7200 => format!("{} min ago", secs / 60),
+        secs @ 7200..172_800 => format!("{} hours ago", secs / 3600),
+        secs => format!("{} days ago", secs / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::report::Verdict;
+
+    fn target() -> Target {
+        Target::parse("https://push.corp:8443").unwrap()
+    }
+
+    #[test]
+    fn a_profile_that_was_at_a_push_service_is_told_how_to_know_at_which() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = folder.path().join("Default");
+        std::fs::create_dir_all(profile.join(STORE)).unwrap();
+        std::fs::write(profile.join(STORE).join("000003.log"), "x").unwrap();
+        let preferences = r#"{"gcm":{"push_messaging_application_id_map":{"wp:a":"https://secret.example/#1"}}}"#;
+        std::fs::write(profile.join("Preferences"), preferences).unwrap();
+        for named in [folder.path(), &profile] {
+            let found = check(named, &target());
+            assert_eq!(found.verdict, Verdict::Ok);
+            assert!(found.text.contains(" s ago") && found.text.contains("1 subscriptions"), "{found:?}");
+            let note = found.advice.unwrap();
+            assert!(note.contains("chrome://gcm-internals") && note.contains("GCM Store") && !note.contains("secret"));
+        }
+    }
+
+    #[test]
+    fn a_profile_without_a_store_is_told_the_switches_and_a_folder_that_is_none_what_to_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let nothing = check(folder.path(), &target());
+        assert!(nothing.verdict == Verdict::Failed && nothing.advice.unwrap().contains("chrome://version"));
+        std::fs::write(folder.path().join("Preferences"), "{}").unwrap();
+        let fresh = check(folder.path(), &target());
+        let fix = fresh.advice.unwrap();
+        assert!(fix.contains("--gcm-mcs-endpoint=https://push.corp:8443") && fix.contains("/checkin"), "{fix}");
+    }
+
+    #[test]
+    fn times_are_told_in_the_unit_that_people_use() {
+        let now = UNIX_EPOCH + Duration::from_millis(clock::now().as_millis().unsigned_abs());
+        for (secs, words) in [(7, "s ago"), (600, "10 min ago"), (7200, "2 hours ago"), (864_000, "10 days ago")] {
+            assert!(ago(now - Duration::from_secs(secs)).contains(words), "{secs}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! `GET /`: who answers, and what time it is there. HTTP/1.1 by hand, so that nothing hides what came.
+
+use std::io;
+use std::time::UNIX_EPOCH;
+
+use doorbell_sender::clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::line::{Line, within};
+use super::report::Finding;
+use super::target::Target;
+
+/// A greeting has two lines.
+const ANSWER_MAX: u64 = 16 * 1024;
+
+/// Beyond this, tokens are refused and messages expire early or late; clocks that are kept by NTP differ by less than one.
+const SKEW_MAX_SECS: i64 = 60;
+
+/// The words by which a Doorbell is known.
+const GREETING: &str = "Doorbell, a Web Push service";
+
+/// The answer.
+pub(super) struct Front {
+    text: String,
+    /// Of this machine, in seconds, when the answer was there.
+    asked_at_secs: i64,
+}
+
+/// Asks.
+pub(super) async fn get(line: &Line) -> io::Result<Front> {
+    let mut stream = line.tls(&[b"http/1.1"]).await?;
+    let host = line.target.authority();
+    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n\r\n");
+    let text = within(async {
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        // Some end the connection without the last words of TLS; what came is what counts.
+        match stream.take(ANSWER_MAX).read_to_end(&mut answer).await {
+            Err(error) if answer.is_empty() => Err(error),
+            _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
+        }
+    });
+    let text = text.await?;
+    Ok(Front { text, asked_at_secs: clock::now().as_secs() })
+}
+
+impl Front {
+    /// The step of the clock (RFC 9110 s6.6.1).
+    pub(super) fn clock(&self) -> Finding {
+        let Some(date) = self.field("date").and_then(|date| httpdate::parse_http_date(date).ok()) else {
+            let text = "the answer has no Date, so that the clocks cannot be compared";
+            return Finding::warning(text, "let the proxy pass the Date field");
+        };
+        let there = date.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
+        let ahead = there - self.asked_at_secs;
+        if ahead.abs() <= SKEW_MAX_SECS {
+            return Finding::ok(format!("the service's clock and this machine's differ by {} s", ahead.abs()));
+        }
+        let which = if ahead > 0 { "ahead of" } else { "behind" };
+        Finding::failed(
+            format!("the service's clock is {} s {which} this machine's", ahead.abs()),
+            "set whichever is wrong by NTP (`timedatectl set-ntp true`; `timedatectl` compares): VAPID tokens are refused \
+             and messages expire too early or too late",
+        )
+    }
+
+    /// The step of the greeting.
+    pub(super) fn greeting(&self, target: &Target) -> Finding {
+        let status = self.text.split(' ').nth(1).unwrap_or_default();
+        let status: String = status.chars().filter(char::is_ascii_digit).take(3).collect();
+        if !self.text.contains(GREETING) {
+            let what = if status.is_empty() { "something that is not HTTP".to_owned() } else { format!("a {status}") };
+            return Finding::failed(
+                format!("GET / is answered with {what} that is not Doorbell's"),
+                "let the proxy pass every path of this host to `doorbell serve`: URLs begin at the root",
+            );
+        }
+        let named = self.text.split_once("POST ").and_then(|(_, rest)| rest.split_once("/subscribe"));
+        match named.map(|(origin, _)| origin) {
+            Some(origin) if !target.serves(origin) => Finding::failed(
+                format!("the service thinks that it is at {}", shown(origin)),
+                format!("start it with --public-url {}: its URLs and VAPID tokens depend on it", target.origin()),
+            ),
+            _ => Finding::ok("a Doorbell, which knows its own address"),
+        }
+    }
+
+    fn field(&self, name: &str) -> Option<&str> {
+        let head = self.text.split_once("\r\n\r\n").map_or(self.text.as_str(), |(head, _)| head);
+        let mut fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+        fields.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+}
+
+/// Something that a stranger said, on one line.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::report::Verdict;
+
+    fn front(text: &str, asked_at_secs: i64) -> Front {
+        Front { text: text.to_owned(), asked_at_secs }
+    }
+
+    #[test]
+    fn clocks_may_differ_by_a_minute_in_either_direction() {
+        let date = "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n";
+        for (skew, verdict) in [(0, Verdict::Ok), (60, Verdict::Ok), (61, Verdict::Failed), (-3600, Verdict::Failed)] {
+            assert_eq!(front(date, 784_111_777 + skew).clock().verdict, verdict, "{skew}");
+        }
+        assert!(front(date, 784_111_777 - 3600).clock().text.contains("3600 s ahead of"));
+        assert_eq!(front("HTTP/1.1 200 OK\r\n\r\n", 0).clock().verdict, Verdict::Warning);
+    }
+
+    #[test]
+    fn a_doorbell_is_known_by_its_greeting_and_must_know_where_it_is() {
+        let target = Target::parse("https://push.example").unwrap();
+        let greeting = |origin: &str| format!("HTTP/1.1 200 OK\r\n\r\n{GREETING}.\nwith POST {origin}/subscribe\n");
+        assert_eq!(front(&greeting("https://push.example"), 0).greeting(&target).verdict, Verdict::Ok);
+        let lost = front(&greeting("https://127.0.0.1:8443"), 0).greeting(&target);
+        assert!(lost.advice.unwrap().contains("--public-url https://push.example:"));
+        for other in ["HTTP/1.1 404 Not Found\r\n\r\nnginx", "SSH-2.0", ""] {
+            assert_eq!(front(other, 0).greeting(&target).verdict, Verdict::Failed, "{other}");
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! The doctor's own subscription: made, sent to, received from, and removed, as a user agent and an application server
+//! do it (RFC 8030 s4 to s7).
+
+use std::convert::Infallible;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use doorbell_agent::{Agent, App, Error, Event, Limits, Listening, Message, Outcome, Profile, Trust};
+use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::problem::errno;
+use doorbell_protocol::receipt;
+use doorbell_protocol::vapid::sign::SigningKey;
+use doorbell_sender::answer::{Accepted, Answer};
+use doorbell_sender::client::{Client, ClientConfig, Reply};
+use doorbell_sender::endpoint::Endpoint;
+use doorbell_sender::error::SendError;
+use doorbell_sender::network::AddressPolicy;
+use doorbell_sender::receipts::follower::{Follower, Heard};
+use doorbell_sender::request::{self, Options, ReceiptWish};
+use doorbell_sender::subscription::Subscription;
+use doorbell_sender::token::Signer;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::timeout;
+
+use super::report::{Finding, Report};
+use super::target::Target;
+use super::{STEP_MAX, refusal};
+
+/// Should nobody come for the message, it is forgotten soon.
+const TTL_SECS: u32 = 60;
+
+/// A user agent and an application server that know each other.
+pub(super) struct Visit {
+    agent: Agent,
+    client: Client,
+    signer: Signer,
+    subscription: Option<Subscription>,
+    receipts: Option<Endpoint>,
+}
+
+impl Visit {
+    pub(super) fn new(target: &Target, ca_files: &[PathBuf]) -> Result<Self> {
+        let mut trust = Trust::system();
+        let mut extra_ca_pem = Vec::new();
+        for file in ca_files {
+            trust = trust.with_file(file)?;
+            extra_ca_pem.extend(std::fs::read(file)?);
+            extra_ca_pem.push(b'\n');
+        }
+        let limits = Limits { connect_timeout: STEP_MAX, answer_timeout: STEP_MAX, ..Limits::default() };
+        // The service was named by whoever runs the doctor, and nothing is sent to another one.
+        let addresses = AddressPolicy::public().allow_loopback().allow_private();
+        let config = ClientConfig { addresses, extra_ca_pem, request_timeout: STEP_MAX, ..ClientConfig::default() };
+        Ok(Self {
+            agent: Agent::new(Profile::in_memory(), &target.origin(), trust, limits)?,
+            client: Client::new(config)?,
+            signer: Signer::new(SigningKey::generate()?, None),
+            subscription: None,
+            receipts: None,
+        })
+    }
+
+    /// The step of subscribing, for our key only (RFC 8292 s4).
+    pub(super) async fn subscribe(&mut self, target: &Target) -> Finding {
+        let made = match self.agent.subscribe(Some(*self.signer.public_key())).await {
+            Ok(made) => made,
+            Err(Error::Refused { status, detail, .. }) => {
+                // The agent keeps the service's words and not its number. A proxy has no words that the agent can read.
+                let number = (!detail.is_empty()).then_some(errno::UNAVAILABLE);
+                let (lack, fix) = refusal::lacking(status.as_u16(), number);
+                return Finding::failed(format!("{lack} ({status}{detail})"), fix);
+            }
+            Err(error) => {
+                return Finding::failed(error, "let the proxy pass POST /subscribe on to `doorbell serve` over HTTP/2");
+            }
+        };
+        let elsewhere = !target.serves(&made.endpoint);
+        match Subscription::from_json(&made.to_json()) {
+            Ok(subscription) => {
+                let origin = subscription.endpoint.origin();
+                self.subscription = Some(subscription);
+                if elsewhere {
+                    let fix = format!("start the service with --public-url {}", target.origin());
+                    return Finding::failed(format!("its push resource is at {origin}, not here"), fix);
+                }
+                Finding::ok("subscribed, for one application server key only")
+            }
+            Err(error) => Finding::failed(error, "read the log of the service: it gives out what nobody can use"),
+        }
+    }
+
+    /// The steps of sending, receiving and hearing of it.
+    pub(super) async fn deliver(&mut self, report: &mut Report) {
+        let Some(subscription) = &self.subscription else { return };
+        let text = format!("doorbell doctor {}", self.signer.public_key().to_base64url());
+        let (connected, is_connected) = oneshot::channel();
+        let mut ear = Ear { text: &text, connected: Some(connected), trouble: None };
+        let options = Options::new(Ttl::from_secs(TTL_SECS));
+        let message = request::Message {
+            subscription,
+            payload: text.as_bytes(),
+            options: &options,
+            signer: &self.signer,
+            receipt: ReceiptWish::New,
+        };
+        let unsent = Notify::new();
+        let sending = async {
+            // A message that comes before the agent is there is stored, and comes to it all the same.
+            let _ = timeout(STEP_MAX, is_connected).await;
+            let sent = self.client.send(&message).await;
+            if !matches!(&sent, Ok(Reply { answer: Answer::Accepted(_), .. })) {
+                unsent.notify_one();
+            }
+            sent
+        };
+        let listening = self.agent.listen(&mut ear, Listening::from(None), unsent.notified());
+        // Connecting, sending, and the message's way back.
+        let (sent, heard) = tokio::join!(sending, timeout(STEP_MAX * 3, listening));
+
+        let accepted = accepted(&sent);
+        let is_sent = report.add("send", sent_finding(&sent));
+        if !is_sent {
+            report.skip(&["receive", "receipt"], "nothing was sent");
+            return;
+        }
+        let is_heard = report.add("receive", heard_finding(heard.ok(), ear.trouble));
+        self.receipts = accepted.and_then(|accepted| accepted.receipt).and_then(|url| Endpoint::parse(&url).ok());
+        let finding = match &self.receipts {
+            _ if !is_heard => Finding::skipped("nothing was received"),
+            Some(receipts) => receipt(&self.client, receipts.clone()).await,
+            None => Finding::warning("the service gives no receipts", "read its log, or do without"),
+        };
+        report.add("receipt", finding);
+    }
+
+    /// The step that removes what was made: a removed subscription answers so.
+    pub(super) async fn tidy_up(&mut self) -> Finding {
+        if let Some(receipts) = self.receipts.take() {
+            let _ = timeout(STEP_MAX, self.client.delete(&receipts)).await;
+        }
+        let Some(subscription) = self.subscription.take() else { return Finding::skipped("nothing was made") };
+        let endpoint = subscription.endpoint.as_str();
+        let _ = timeout(STEP_MAX, self.agent.unsubscribe(endpoint)).await;
+        let options = Options::new(Ttl::from_secs(0));
+        let signer = &self.signer;
+        let message = request::Message {
+            subscription: &subscription,
+            payload: b"",
+            options: &options,
+            signer,
+            receipt: ReceiptWish::None,
+        };
+        match self.client.send(&message).await {
+            Ok(Reply { answer: Answer::Gone, .. }) => Finding::ok("the doctor's subscription is removed"),
+            Ok(_) => Finding::failed(
+                "the doctor's subscription is still there",
+                "mend the rest first, since a full disk takes no removal either, and see that the proxy passes DELETE on; \
+                 the service itself removes it after idle_expiry_days",
+            ),
+            Err(error) => Finding::warning(
+                format!("whether the doctor's subscription is removed cannot be told: {error}"),
+                "run the doctor again when the rest is mended; the service removes it after idle_expiry_days",
+            ),
+        }
+    }
+}
+
+/// The user agent's end.
+struct Ear<'a> {
+    text: &'a str,
+    connected: Option<oneshot::Sender<()>>,
+    trouble: Option<String>,
+}
+
+impl App for Ear<'_> {
+    type Failure = Infallible;
+
+    async fn message(&mut self, message: &Message) -> Result<ControlFlow<()>, Infallible> {
+        let expected = message.data.as_deref() == Some(self.text.as_bytes());
+        Ok(if expected { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Connected => drop(self.connected.take().map(|connected| connected.send(()))),
+            Event::Disconnected { why, .. } => self.trouble = Some(why.to_string()),
+            Event::Discarded(why) => self.trouble = Some(why.to_string()),
+            Event::Refused(why) => self.trouble = Some(why.to_owned()),
+            Event::Failed { why, .. } => self.trouble = Some(why),
+        }
+    }
+}
+
+fn accepted(sent: &Result<Reply, SendError>) -> Option<Accepted> {
+    match sent {
+        Ok(Reply { answer: Answer::Accepted(accepted), .. }) => Some(accepted.clone()),
+        _ => None,
+    }
+}
+
+fn sent_finding(sent: &Result<Reply, SendError>) -> Finding {
+    match sent {
+        Ok(Reply { status, answer: Answer::Accepted(_), .. }) => {
+            Finding::ok(format!("a message was accepted ({}): the store has room", status.as_u16()))
+        }
+        Ok(reply) => refusal::of(reply),
+        Err(error) => Finding::failed(error, "let the proxy pass POST /p/… on, with bodies of 4096 octets and more"),
+    }
+}
+
+fn heard_finding(heard: Option<Result<Outcome, Error>>, trouble: Option<String>) -> Finding {
+    let fix = "let the proxy pass HTTP/2 through to the service, with server push and without a time limit on answers \
+               (or pass TCP through)";
+    let trouble = trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
+    match heard {
+        Some(Ok(Outcome::Enough)) => Finding::ok("it came by HTTP/2 push, was decrypted and acknowledged"),
+        Some(Ok(_)) => Finding::failed(format!("the service ended the subscription{trouble}"), "read its log"),
+        Some(Err(error)) => Finding::failed(error, fix),
+        None => Finding::failed(format!("it was accepted, and did not come by HTTP/2 push{trouble}"), fix),
+    }
+}
+
+/// The step of the receipt (RFC 8030 s5.1, s6.3).
+async fn receipt(client: &Client, receipts: Endpoint) -> Finding {
+    let fix = "let the proxy pass answers on as they come, without buffering (nginx: proxy_buffering off), and see that \
+               the service still runs";
+    match timeout(STEP_MAX, Follower::new(client, receipts).next()).await {
+        Ok(Ok(Heard::Receipt(told))) if told.outcome == receipt::Outcome::Delivered => {
+            Finding::ok(format!("the sender was told that it was delivered ({})", told.status.as_u16()))
+        }
+        Ok(Ok(Heard::Receipt(told))) => Finding::failed(
+            format!("the sender was told `{}` instead", told.outcome.as_str()),
+            "read the service's log",
+        ),
+        Ok(Ok(Heard::Gone | Heard::Nothing)) => Finding::failed("the receipt subscription is gone", fix),
+        Ok(Err(error)) => Finding::failed(error, fix),
+        Err(_) => Finding::failed(format!("no receipt came within {} s", STEP_MAX.as_secs()), fix),
+    }
+}
