@@ -23,18 +23,16 @@ pub(crate) struct NewSubscription {
 /// Whose subscription it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subscriber {
-    /// That of an agent which comes into being with it.
+    /// That of an agent which comes into being with it, if it is not there yet.
     New(AgentId),
     /// That of an agent which is there.
     Known(AgentId),
-    /// That of an agent of which only the agent's id is known: it comes into being if it is not there.
-    Either(AgentId),
 }
 
 impl Subscriber {
     pub(crate) fn agent(self) -> AgentId {
         match self {
-            Self::New(agent) | Self::Known(agent) | Self::Either(agent) => agent,
+            Self::New(agent) | Self::Known(agent) => agent,
         }
     }
 }

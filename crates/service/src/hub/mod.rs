@@ -35,6 +35,7 @@ use crate::config::Limits;
 use link::Outbox;
 use receipts::Waiters;
 use shard::{Command, Shard};
+use tickets::Places;
 
 /// What a door may ask for.
 pub(crate) struct Hub {
@@ -140,15 +141,15 @@ impl Hub {
         let id = SubscriptionId::from_raw(self.mint.next(now));
         let vapid_key = new.restricted_to.map(|key| *key.as_bytes());
         // Both are queued before either is awaited, so that they share a commit.
-        let may_be_new = matches!(new.subscriber, Subscriber::New(_) | Subscriber::Either(_));
-        let may_be_there = matches!(new.subscriber, Subscriber::Either(_));
+        let may_be_new = matches!(new.subscriber, Subscriber::New(_));
         let new_agent = may_be_new.then(|| self.store.create_agent(agent, now));
         let channel = new.channel;
         let subscription = Subscription { id, agent, vapid_key, channel, created: now };
         let new_subscription = self.store.create_subscription(subscription);
         if let Some(answer) = new_agent {
             match answer.await {
-                Err(StoreError::IdTaken) if may_be_there => {}
+                // It has come into being meanwhile, on another connection or by an attempt that failed half-way.
+                Err(StoreError::IdTaken) => {}
                 made => made?,
             }
         }
@@ -250,7 +251,8 @@ impl Hub {
         let settlements = self.shard(agent).settlements.clone();
         let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.tell(agent, Command::Settle { agent, id, outcome, reply: Some(reply), permit });
+        let places = Places { _of_shard: permit, _of_link: None };
+        self.tell(agent, Command::Settle { agent, id, outcome, reply: Some(reply), places });
         answer.await.unwrap_or(Err(HubError::Unavailable))
     }
 

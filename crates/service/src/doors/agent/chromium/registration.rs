@@ -57,7 +57,7 @@ impl Doors {
         if let Some((known, _)) = self.hub.subscription_of_channel(agent, &channel).await? {
             return Ok(known);
         }
-        let (subscriber, name) = (Subscriber::Either(agent), Some(channel.clone()));
+        let (subscriber, name) = (Subscriber::New(agent), Some(channel.clone()));
         match self.hub.subscribe(NewSubscription { subscriber, restricted_to, channel: name }).await {
             // It was asked for twice at the same time.
             Err(HubError::Taken) => {

@@ -1,7 +1,7 @@
 //! One connection of a device: its login is checked, what comes for it is sent, what it acknowledges is settled.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use futures_util::future::try_join_all;
 use http::HeaderName;
 use http::header::CONTENT_ENCODING;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::address::Address;
@@ -34,6 +34,9 @@ const TOGETHER_MAX: usize = 32;
 
 /// Messages of a login's list that are settled at the same time: they share commits, and leave room for other devices.
 const SETTLED_TOGETHER_MAX: usize = 64;
+
+/// How long a client may take to read what it is sent when the service stops.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the browser has to know of a message to decrypt it.
 const APP_DATA: [HeaderName; 3] = [CONTENT_ENCODING, ENCRYPTION, CRYPTO_KEY];
@@ -90,29 +93,39 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
-        let clock = self.doors.clock.clone();
-        let mut stopping = pin!(stopping);
-        let mut leaving = pin!(None);
+        let doors = self.doors.clone();
+        let dismissal = async {
+            stopping.await;
+            // Until its turn comes the client may acknowledge.
+            sleep(doors.drains.turn()).await;
+        };
+        let mut dismissal = pin!(dismissal);
         loop {
             let event = tokio::select! {
                 frame = self.socket.next() => Event::Heard(frame?),
                 event = next(&mut self.link), if !self.ended => Event::Link(event),
-                () = clock.sleep_until(self.alarm) => Event::Alarm,
-                () = stopping.as_mut(), if leaving.is_none() => Event::Stopping,
-                () = turn(leaving.as_mut()) => return Err(Closing::Restarting.into()),
+                () = doors.clock.sleep_until(self.alarm) => Event::Alarm,
+                () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
-            match event {
-                Event::Heard(frame) => self.on_frame(&frame).await?,
-                Event::Link(event) => self.on_link(event).await?,
-                Event::Alarm => self.on_alarm().await?,
-                Event::Stopping => self.ended = true,
+            let mut work = pin!(self.on_event(event));
+            tokio::select! {
+                done = work.as_mut() => done?,
+                () = dismissal.as_mut() => {
+                    // A client that reads nothing does not hold up the end of the service.
+                    timeout(GOODBYE_TIMEOUT, work).await.unwrap_or(Err(End::Left))?;
+                    return Err(Closing::Restarting.into());
+                }
             }
-            if self.ended && leaving.is_none() {
-                // Its turn comes; until then the client may acknowledge.
-                leaving.set(Some(sleep(self.doors.drains.turn())));
-            }
-            self.socket.flush().await?;
         }
+    }
+
+    async fn on_event(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Heard(frame) => self.on_frame(&frame).await?,
+            Event::Link(event) => self.on_link(event).await?,
+            Event::Alarm => self.on_alarm().await?,
+        }
+        Ok(self.socket.flush().await?)
     }
 
     async fn finish(mut self, end: End) {
@@ -298,21 +311,12 @@ enum Event {
     Heard(Frame),
     Link(LinkEvent),
     Alarm,
-    Stopping,
 }
 
 /// The next event of a link, if there is one; for ever, if there is none.
 async fn next(link: &mut Option<Link>) -> LinkEvent {
     match link {
         Some(link) => link.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Completes when it is the stream's turn to end; never, while the service goes on.
-async fn turn(leaving: Pin<&mut Option<Sleep>>) {
-    match leaving.as_pin_mut() {
-        Some(sleep) => sleep.await,
         None => std::future::pending().await,
     }
 }
