@@ -34,8 +34,8 @@ fn user(folder: &Path) -> Option<u32> {
     Path::new("/proc").join(process.to_string()).exists().then_some(process)
 }
 
-/// Notes that the profile's subscriptions are at `service`, and refuses one whose subscriptions are at another: it would
-/// show the secret of its device there, and its pages would go on believing in subscriptions that are dead.
+/// Notes that the profile's subscriptions are at `service`, and refuses one whose subscriptions are at another: it
+/// would show the secret of its device there, and its pages would go on believing in subscriptions that are dead.
 pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<()> {
     match fs::read_to_string(profile.folder().join(SERVICE)) {
         Ok(known) if known.trim() == service => Ok(()),

@@ -10,13 +10,14 @@ use crate::browser::Door;
 /// What a profile for trying out wants besides: no pages and questions in the way at the first start.
 pub(super) const TRYING_OUT: [&str; 2] = ["--no-first-run", "--no-default-browser-check"];
 
-/// What makes Chromium take its messages from `door`: where it becomes a device, where a page's subscription is made, and
-/// where messages come. All three are needed: with one of them missing it would tell Google the secret that it has from
-/// us, or tell us the one that it has from Google.
+/// What makes Chromium take its messages from `door`: where it becomes a device, where a page's subscription is made,
+/// and where messages come. All three are needed: with one of them missing it would tell Google the secret that it has
+/// from us, or tell us the one that it has from Google.
 pub(super) fn push(door: &Door) -> Result<Vec<String>> {
     if door.is_plain() {
         bail!(
-            "Chromium's push client needs https://, on this machine too: its messages always come over TLS, and the secret of its device must not go without"
+            "Chromium's push client needs https://, on this machine too: its messages always come over TLS, and the \
+             secret of its device must not go without"
         );
     }
     if door.path() != "/" {

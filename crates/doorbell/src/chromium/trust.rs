@@ -1,8 +1,11 @@
 //! Puts a CA into the profile's own list of authorities, so that no other profile and no other program trusts it.
 //!
-//! It is an SQLite file that Chromium's certificate manager writes. The other ways harm more: the NSS database is
-//! for all profiles of the user, and `--ignore-certificate-errors-spki-list` takes every chain that holds the named
-//! certificate anywhere, for every site, so that whoever has seen our certificate could be any of them.
+//! It is an SQLite file that Chromium's certificate manager writes. Its format is private, and is the one of version
+//! 156: a Chromium that does not know it would not trust the CA, which the tests with a real one show.
+//!
+//! The other ways harm more: the NSS database is for all profiles of the user, and
+//! `--ignore-certificate-errors-spki-list` takes every chain that holds the named certificate anywhere, for every site,
+//! so that whoever has seen our certificate could be any of them.
 
 use std::path::Path;
 
