@@ -189,6 +189,14 @@ impl Link {
         }
     }
 
+    /// The next event of the link, if there is one; none for ever, if there is not.
+    pub(crate) async fn next_of(link: &mut Option<Self>) -> LinkEvent {
+        match link {
+            Some(link) => link.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The client refused or reset the push.
     pub(crate) fn declined(&self, id: MessageId) {
         self.hub.tell(self.agent, Command::Declined { agent: self.agent, link: self.id, id });

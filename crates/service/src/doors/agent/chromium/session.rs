@@ -19,12 +19,12 @@ use futures_util::future::try_join_all;
 use http::HeaderName;
 use http::header::CONTENT_ENCODING;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::address::Address;
 use super::answer::{Closing, End, NoLogin};
 use crate::doors::Doors;
+use crate::doors::agent::drain;
 use crate::doors::agent::names::Names;
 use crate::hub::{Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
 use crate::listen::mcs::Socket;
@@ -34,9 +34,6 @@ const TOGETHER_MAX: usize = 32;
 
 /// Messages of a login's list that are settled at the same time: they share commits, and leave room for other devices.
 const SETTLED_TOGETHER_MAX: usize = 64;
-
-/// How long a client may take to read what it is sent when the service stops.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the browser has to know of a message to decrypt it.
 const APP_DATA: [HeaderName; 3] = [CONTENT_ENCODING, ENCRYPTION, CRYPTO_KEY];
@@ -94,27 +91,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
         let doors = self.doors.clone();
-        let dismissal = async {
-            stopping.await;
-            // Until its turn comes the client may acknowledge.
-            sleep(doors.drains.turn()).await;
-        };
-        let mut dismissal = pin!(dismissal);
+        let mut dismissal = pin!(doors.drains.dismissal(stopping));
         loop {
             let event = tokio::select! {
                 frame = self.socket.next() => Event::Heard(frame?),
-                event = next(&mut self.link), if !self.ended => Event::Link(event),
+                event = Link::next_of(&mut self.link), if !self.ended => Event::Link(event),
                 () = doors.clock.sleep_until(self.alarm) => Event::Alarm,
                 () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
-            let mut work = pin!(self.on_event(event));
-            tokio::select! {
-                done = work.as_mut() => done?,
-                () = dismissal.as_mut() => {
-                    // A client that reads nothing does not hold up the end of the service.
-                    timeout(GOODBYE_TIMEOUT, work).await.unwrap_or(Err(End::Left))?;
-                    return Err(Closing::Restarting.into());
-                }
+            let (done, dismissed) = drain::work(self.on_event(event), dismissal.as_mut()).await;
+            done.unwrap_or(Err(End::Left))?;
+            if dismissed {
+                return Err(Closing::Restarting.into());
             }
         }
     }
@@ -234,7 +222,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 LinkEvent::Superseded => return Err(Closing::Superseded.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
             }
-            event = if more > 0 && !self.ended { next(&mut self.link).now_or_never() } else { None };
+            event = if more > 0 && !self.ended { Link::next_of(&mut self.link).now_or_never() } else { None };
         }
         Ok(())
     }
@@ -311,12 +299,4 @@ enum Event {
     Heard(Frame),
     Link(LinkEvent),
     Alarm,
-}
-
-/// The next event of a link, if there is one; for ever, if there is none.
-async fn next(link: &mut Option<Link>) -> LinkEvent {
-    match link {
-        Some(link) => link.next().await,
-        None => std::future::pending().await,
-    }
 }

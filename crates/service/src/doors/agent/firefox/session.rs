@@ -13,7 +13,7 @@ use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::time::UnixMs;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Closing, End, Refusal};
@@ -21,15 +21,13 @@ use super::dialogue::{Ask, Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
 use crate::doors::Doors;
+use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber};
 use crate::listen::websocket::{Heard, Socket};
 
 /// Messages that are handed to the socket before it is made to send them.
 const TOGETHER_MAX: usize = 32;
-
-/// How long a client may take to read what it is sent when the service stops, and to answer our Close.
-const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The path of a subscription set without its token, which is what a uaid is.
 const SET: &str = "/a/";
@@ -86,28 +84,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
         let doors = self.doors.clone();
-        let dismissal = async {
-            stopping.await;
-            // Until its turn comes the client may acknowledge and ask.
-            sleep(doors.drains.turn()).await;
-        };
-        let mut dismissal = pin!(dismissal);
+        let mut dismissal = pin!(doors.drains.dismissal(stopping));
         loop {
             let alarm = self.alarm;
             let event = tokio::select! {
                 heard = self.socket.next() => Event::Heard(heard?),
-                event = next(&mut self.link) => Event::Link(event),
+                event = Link::next_of(&mut self.link) => Event::Link(event),
                 () = doors.clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => Event::Alarm,
                 () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
-            let mut work = pin!(self.on_event(event));
-            tokio::select! {
-                done = work.as_mut() => done?,
-                () = dismissal.as_mut() => {
-                    // A client that reads nothing does not hold up the end of the service.
-                    timeout(GOODBYE_TIMEOUT, work).await.unwrap_or(Err(End::Left))?;
-                    return Err(Closing::Restarting.into());
-                }
+            let (done, dismissed) = drain::work(self.on_event(event), dismissal.as_mut()).await;
+            done.unwrap_or(Err(End::Left))?;
+            if dismissed {
+                return Err(Closing::Restarting.into());
             }
         }
     }
@@ -295,7 +284,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 LinkEvent::Superseded => return Err(Closing::Superseded.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
             }
-            event = if more > 0 { next(&mut self.link).now_or_never() } else { None };
+            event = if more > 0 { Link::next_of(&mut self.link).now_or_never() } else { None };
         }
         Ok(())
     }
@@ -352,12 +341,4 @@ enum Event {
     Heard(Heard),
     Link(LinkEvent),
     Alarm,
-}
-
-/// The next event of a link, if there is one; for ever, if there is none.
-async fn next(link: &mut Option<Link>) -> LinkEvent {
-    match link {
-        Some(link) => link.next().await,
-        None => std::future::pending().await,
-    }
 }
