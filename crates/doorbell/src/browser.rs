@@ -5,7 +5,7 @@ pub(crate) mod profile;
 pub(crate) mod program;
 
 pub(crate) use door::Door;
-pub(crate) use profile::Profile;
+pub(crate) use profile::{Kind, Profile};
 pub(crate) use program::{Make, Program};
 
 /// A line for the user on stderr: stdout is for what was asked for.

@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.print_flags {
         print!("{}", switches::for_all(&switches));
         status(
-            "this redirects push, and all else that Google sends that way, for every profile; certificates and permissions are for --print-policies",
+            "this redirects push, and all else that Google sends that way, for every profile that there is: what a profile has subscribed to elsewhere is lost. To go back, delete the file and each profile's folder `GCM Store`. Certificates and permissions are for --print-policies",
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -126,7 +126,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// The profile, with our trust and the permissions in it.
 fn prepare(args: &Args, door: &Door, ca: Option<&Path>) -> Result<Profile> {
     let profile = profile::open(&args.profile, args.fresh)?;
-    profile::is_at_rest(&profile)?;
     profile::belongs_to(&profile, &door.origin())?;
     if let Some(file) = ca {
         let pem = std::fs::read(file).with_context(|| format!("cannot read the CA file {}", file.display()))?;

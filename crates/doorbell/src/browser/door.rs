@@ -40,6 +40,12 @@ impl Door {
             );
         }
         let host = uri.host().filter(|host| !host.is_empty()).with_context(|| format!("{url:?} names no host"))?;
+        // It goes into files that shells read and everybody can.
+        let is_plain_text = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+        if !authority.chars().all(is_plain_text) {
+            bail!("{url:?}: a push service is named by its host, and its port where it has one, and nothing else");
+        }
         let host = host.trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(default_port);
         Ok(Self { uri, host, port, plain })

@@ -8,6 +8,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::state::state_dir;
 
+/// What profiles of one browser have in common.
+pub(crate) struct Kind {
+    /// The browser, as people call it.
+    pub(crate) browser: &'static str,
+    /// The folder of its profiles in the state directory.
+    pub(crate) folder: &'static str,
+    /// Whether a folder that holds something was filled by us.
+    pub(crate) is_ours: fn(&Path) -> bool,
+    /// The link in a profile that ends with the number of the process which works with it.
+    pub(crate) lock: &'static str,
+}
+
 /// A profile.
 #[derive(Debug)]
 pub(crate) struct Profile {
@@ -15,15 +27,22 @@ pub(crate) struct Profile {
 }
 
 impl Profile {
-    /// The profile `named`, among those of one `browser`; made if it is missing and, with `fresh`, made anew. `is_ours`
-    /// says of a folder that holds something whether we filled it.
-    pub(crate) fn open(named: &Path, browser: &str, fresh: bool, is_ours: fn(&Path) -> bool) -> Result<Self> {
-        let folder = place(named, browser)?;
-        if !is_empty(&folder)? && !is_ours(&folder) {
+    /// The profile `named`, made if it is missing and, with `fresh`, made anew. One that a browser works with is refused: a
+    /// second browser would only open a window in the first, whatever it is told, and deleting it would break the first.
+    pub(crate) fn open(named: &Path, kind: &Kind, fresh: bool) -> Result<Self> {
+        let folder = place(named, kind.folder)?;
+        if !is_empty(&folder)? && !(kind.is_ours)(&folder) {
             bail!("{} holds something that is not a profile of doorbell's: name another --profile", folder.display());
         }
+        if let Some(process) = user(&folder.join(kind.lock)) {
+            bail!(
+                "a {} (process {process}) already runs with the profile {}: close it first, or name another --profile",
+                kind.browser,
+                folder.display()
+            );
+        }
         if fresh && folder.exists() {
-            fs::remove_dir_all(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
+            delete(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
         }
         // Whoever reads the profile has the keys of its subscriptions.
         let mut builder = fs::DirBuilder::new();
@@ -42,6 +61,25 @@ impl Profile {
         let file = self.folder.join(name);
         doorbell_agent::file::replace(&file, contents).with_context(|| format!("cannot write {}", file.display()))
     }
+}
+
+/// The process in a lock, if it still lives. A browser that was killed leaves its lock behind.
+fn user(lock: &Path) -> Option<u32> {
+    let lock = fs::read_link(lock).ok()?;
+    let process: u32 = lock.to_str()?.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    Path::new("/proc").join(process.to_string()).exists().then_some(process)
+}
+
+/// Under another name first: what is left of a profile that could not be deleted whole would not be known for ours.
+fn delete(folder: &Path) -> std::io::Result<()> {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(".doorbell-deleted");
+    let doomed = folder.with_file_name(name);
+    if doomed.exists() {
+        fs::remove_dir_all(&doomed)?;
+    }
+    fs::rename(folder, &doomed)?;
+    fs::remove_dir_all(&doomed)
 }
 
 fn is_empty(folder: &Path) -> Result<bool> {
@@ -65,8 +103,33 @@ fn place(named: &Path, browser: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    const KIND: Kind =
+        Kind { browser: "Browser", folder: "browser", is_ours: |folder| folder.join("ours").exists(), lock: "lock" };
+
     fn open(folder: &Path, fresh: bool) -> Result<Profile> {
-        Profile::open(folder, "browser", fresh, |folder| folder.join("ours").exists())
+        Profile::open(folder, &KIND, fresh)
+    }
+
+    #[test]
+    fn a_profile_in_use_is_refused_also_if_it_shall_be_fresh_and_one_whose_user_was_killed_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = open(&folder.path().join("profile"), false).unwrap();
+        profile.write("ours", b"").unwrap();
+        let lock = profile.folder().join("lock");
+        let own = std::process::id();
+        for held in [format!("host-{own}"), format!("127.0.1.1:+{own}")] {
+            std::os::unix::fs::symlink(held, &lock).unwrap();
+            for fresh in [false, true] {
+                let error = open(profile.folder(), fresh).unwrap_err().to_string();
+                assert!(error.contains("close it first"), "{error}");
+            }
+            assert!(profile.folder().join("ours").exists());
+            fs::remove_file(&lock).unwrap();
+        }
+        // No process has this number: Linux stops far below it.
+        std::os::unix::fs::symlink("host-4194999", &lock).unwrap();
+        open(profile.folder(), true).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing is left of the old one");
     }
 
     #[test]

@@ -1,37 +1,24 @@
-//! Chromium's profile: what tells ours from the user's, whose subscriptions are in it, and whether it is in use.
+//! Chromium's profile: what tells ours from the user's, and whose subscriptions are in it.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use crate::browser::Profile;
+use crate::browser::{Kind, Profile};
 
 /// Names the service that the profile's subscriptions are at. By this file a profile is known to be ours.
 const SERVICE: &str = "doorbell-service";
-/// A link to `HOST-PID`: the Chromium that works with the profile.
-const LOCK: &str = "SingletonLock";
+const KIND: Kind = Kind {
+    browser: "Chromium",
+    folder: "chromium",
+    is_ours: |folder| folder.join(SERVICE).is_file(),
+    lock: "SingletonLock",
+};
 
 /// The profile `named`, made if it is missing and, with `fresh`, made anew.
 pub(super) fn open(named: &Path, fresh: bool) -> Result<Profile> {
-    Profile::open(named, "chromium", fresh, |folder| folder.join(SERVICE).is_file())
-}
-
-/// Refuses a profile of which a Chromium is making use: a second one would only open a window in the first, whatever it
-/// is told.
-pub(super) fn is_at_rest(profile: &Profile) -> Result<()> {
-    let Some(process) = user(profile.folder()) else { return Ok(()) };
-    bail!(
-        "a Chromium (process {process}) already runs with the profile {}: close it first, or name another --profile",
-        profile.folder().display()
-    )
-}
-
-/// The process in the lock, if it still lives. A Chromium that was killed leaves its lock behind.
-fn user(folder: &Path) -> Option<u32> {
-    let lock = fs::read_link(folder.join(LOCK)).ok()?;
-    let process: u32 = lock.to_str()?.rsplit_once('-')?.1.parse().ok()?;
-    Path::new("/proc").join(process.to_string()).exists().then_some(process)
+    Profile::open(named, &KIND, fresh)
 }
 
 /// Notes that the profile's subscriptions are at `service`, and refuses one whose subscriptions are at another: it
@@ -53,8 +40,6 @@ pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
 
     #[test]
@@ -73,19 +58,5 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("Local State"), "{}").unwrap();
         open(folder.path(), true).unwrap_err();
-    }
-
-    #[test]
-    fn a_profile_in_use_is_refused_and_one_whose_user_was_killed_is_not() {
-        let folder = tempfile::tempdir().unwrap();
-        let profile = open(folder.path(), false).unwrap();
-        is_at_rest(&profile).unwrap();
-        let lock = folder.path().join(LOCK);
-        symlink(format!("my-host-{}", std::process::id()), &lock).unwrap();
-        assert!(is_at_rest(&profile).unwrap_err().to_string().contains("close it first"));
-        fs::remove_file(&lock).unwrap();
-        // More than Linux ever counts to.
-        symlink("my-host-999999999", &lock).unwrap();
-        is_at_rest(&profile).unwrap();
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::prefs;
-use crate::browser::Profile;
+use crate::browser::{Kind, Profile};
 
 /// Firefox reads it at each start, and what stands there wins over what it remembers.
 pub(super) const USER_JS: &str = "user.js";
@@ -15,11 +15,16 @@ const TRUSTED: &str = "doorbell-ca.pem";
 /// Where Firefox keeps certificates and its trust in them.
 const CERTIFICATES: &str = "cert9.db";
 
+const KIND: Kind = Kind {
+    browser: "Firefox",
+    folder: "firefox",
+    is_ours: |folder| fs::read_to_string(folder.join(USER_JS)).is_ok_and(|text| text.starts_with(prefs::FIRST_LINE)),
+    lock: "lock",
+};
+
 /// The profile `named`, made if it is missing and, with `fresh`, made anew.
 pub(super) fn open(named: &Path, fresh: bool) -> Result<Profile> {
-    Profile::open(named, "firefox", fresh, |folder| {
-        fs::read_to_string(folder.join(USER_JS)).is_ok_and(|text| text.starts_with(prefs::FIRST_LINE))
-    })
+    Profile::open(named, &KIND, fresh)
 }
 
 /// Whether Firefox was taught to trust the CA in `pem`.

@@ -1,4 +1,7 @@
 //! Puts a CA into a profile with Firefox's own hands, so that no other tool has to be installed.
+//!
+//! For these few seconds Firefox listens to a driver on a port of this machine, as it does for every test. The driver's
+//! protocol has no password, so that on a machine with other people's processes it is better to add the CA by policy.
 
 use std::path::Path;
 use std::process::{Child, ExitStatus, Stdio};

@@ -113,7 +113,12 @@ impl Decoder {
             return Ok(None);
         }
         self.octets.advance(head);
-        Ok(Some(Frame { tag, body: self.octets.split_to(length).freeze() }))
+        let body = self.octets.split_to(length).freeze();
+        if self.octets.is_empty() {
+            // What a long frame has taken is given back with the frame.
+            self.octets = BytesMut::new();
+        }
+        Ok(Some(Frame { tag, body }))
     }
 }
 

@@ -207,11 +207,12 @@ impl Link {
         self.settle_and_tell(id, outcome, None).await;
     }
 
-    /// The client said that it has the message. Waits until it cannot come again, not even after a crash.
-    pub(crate) async fn settle_for_good(&self, id: MessageId, outcome: Outcome) -> Result<(), HubError> {
+    /// The client said that it has the message. Waits until it cannot come again, not even after a crash; whether there was
+    /// such a message.
+    pub(crate) async fn settle_for_good(&self, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
         let (reply, answer) = oneshot::channel();
         self.settle_and_tell(id, outcome, Some(reply)).await;
-        answer.await.unwrap_or(Err(HubError::Unavailable)).map(drop)
+        answer.await.unwrap_or(Err(HubError::Unavailable))
     }
 
     async fn settle_and_tell(

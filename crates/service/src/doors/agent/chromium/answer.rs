@@ -60,6 +60,8 @@ pub(super) enum Refusal {
     Device,
     #[error("the sender is not one that can sign")]
     Sender,
+    #[error("the device subscribes more often than it may in a minute")]
+    TooFast(#[from] TooFast),
     #[error(transparent)]
     Form(#[from] RegistrationError),
     #[error(transparent)]
@@ -76,6 +78,7 @@ impl Refusal {
                 (StatusCode::UNAUTHORIZED, ErrorWord::AuthenticationFailed)
             }
             Self::Sender => (StatusCode::BAD_REQUEST, ErrorWord::InvalidSender),
+            Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, ErrorWord::QuotaExceeded),
             Self::Form(_) => (StatusCode::BAD_REQUEST, ErrorWord::InvalidParameters),
             Self::Body(BodyError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorWord::InvalidParameters),
             Self::Body(BodyError::TimedOut) => (StatusCode::REQUEST_TIMEOUT, ErrorWord::Internal),

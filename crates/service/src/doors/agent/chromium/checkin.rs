@@ -31,7 +31,7 @@ impl Doors {
         let (checkin_url, registration_url) = (format!("{base}{CHECKIN_PATH}"), format!("{base}{REGISTRATION_PATH}"));
         let authority = self.origin.authority().parse::<Authority>().ok();
         // Chromium keeps these in the profile, so that it finds us at its next start even if a switch is missing; it would
-        // go to Google then, with our secret. Without TLS there is no address of a stream to tell, for MCS is never plain.
+        // go to Google then, with our secret. Without TLS there is no address of a stream to tell: a browser speaks MCS over TLS only.
         let settings = authority.as_ref().filter(|_| self.origin.scheme() == "https").map(|authority| Settings {
             checkin_url: &checkin_url,
             registration_url: &registration_url,

@@ -14,6 +14,8 @@ mod checkin;
 mod registration;
 mod session;
 
+use doorbell_protocol::id::AgentId;
+
 use crate::config::ChromiumSettings;
 use crate::doors::buckets::Table;
 
@@ -29,13 +31,20 @@ const ENDPOINTS: [&str; 3] = ["/fcm/send/", "/wp/", "/preprod/wp/"];
 /// What the door knows beside what all doors know.
 pub(in crate::doors) struct Chromium {
     settings: ChromiumSettings,
-    /// One bucket for the whole service: who is new has no name yet.
+    /// One bucket for the whole service: who is new has no name yet. Whoever empties it keeps other new devices out, which
+    /// is what the setting weighs against ids without end.
     enrolments: Table<()>,
+    /// Registrations are what is stored.
+    registrations: Table<AgentId>,
 }
+
+/// Registrations that one device may make in a minute: more than a person's clicks do.
+const REGISTRATIONS_PER_MINUTE: u32 = 60;
 
 impl Chromium {
     pub(in crate::doors) fn new(settings: ChromiumSettings) -> Self {
-        Self { settings, enrolments: Table::new("the service", settings.enrolments_per_minute) }
+        let registrations = Table::new("the device", REGISTRATIONS_PER_MINUTE);
+        Self { settings, enrolments: Table::new("the service", settings.enrolments_per_minute), registrations }
     }
 
     /// Whether the door is open.

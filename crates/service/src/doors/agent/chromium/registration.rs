@@ -40,6 +40,7 @@ impl Doors {
         if form.sender == EVERY_SENDER {
             return Err(Refusal::Sender);
         }
+        self.chromium.registrations.take(agent, self.clock.now())?;
         let restricted_to = address.restriction().map_err(|_| Refusal::Sender)?;
         let fingerprint = restricted_to.as_ref().map(|key| key.fingerprint());
         let subscription = self.subscribe_once(agent, address.to_channel(), restricted_to).await?;

@@ -135,14 +135,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let mut effects = Vec::new();
         let stanza = ClientStanza::parse(frame)?;
         let heard = self.stream.receive(stanza, &mut effects);
+        self.settle(&effects).await?;
         for effect in effects {
             match effect {
                 Effect::LogIn(login) => self.log_in(login).await?,
-                Effect::Confirmed(id) => {
-                    if let Some(link) = &self.link {
-                        link.settle(id, Outcome::Delivered).await;
-                    }
-                }
+                Effect::Confirmed(_) => {}
                 Effect::Write(frame) => self.socket.say(&frame).await?,
                 Effect::End => return Err(End::Said),
             }
@@ -154,6 +151,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         Ok(())
     }
 
+    /// What was acknowledged is gone for good before anything is sent that counts this stanza: with that number the device
+    /// forgets the message, and what then came out of the store would come twice. If it cannot be done, the stream ends
+    /// before such a number is sent, and the next login lists the message.
+    async fn settle(&self, effects: &[Effect<MessageId>]) -> Result<(), End> {
+        let Some(link) = &self.link else { return Ok(()) };
+        let confirmed =
+            effects.iter().filter_map(|effect| if let Effect::Confirmed(id) = effect { Some(*id) } else { None });
+        try_join_all(confirmed.map(|id| link.settle_for_good(id, Outcome::Delivered))).await.map_err(|_| End::Left)?;
+        Ok(())
+    }
+
     async fn log_in(&mut self, login: LoginRequest) -> Result<(), End> {
         let Some(agent) = self.doors.capabilities.agent_of(login.device) else {
             return self.refuse(NoLogin::Device).await;
@@ -161,17 +169,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let there: Vec<_> = login.received.iter().filter_map(|id| persistent_id::from_text(id)).collect();
         let link = self.connect(agent);
         // With our answer the device forgets its list, and what then came out of the store would come twice.
+        let mut known = Vec::new();
         for some in there.chunks(SETTLED_TOGETHER_MAX) {
             let settled = some.iter().map(|id| link.settle_for_good(*id, Outcome::Delivered));
-            if try_join_all(settled).await.is_err() {
-                return self.refuse(NoLogin::Unavailable).await;
-            }
+            let Ok(existed) = try_join_all(settled).await else { return self.refuse(NoLogin::Unavailable).await };
+            // The others were never ours, or are over for long: whatever a device lists, no more is kept of it.
+            known.extend(some.iter().zip(existed).filter_map(|(id, existed)| existed.then_some(*id)));
         }
         self.link = Some(link);
         self.logged_in = true;
         let heartbeat_ms = u32::try_from(self.doors.chromium.settings.heartbeat.as_millis()).unwrap_or(u32::MAX);
         let mut effects = Vec::new();
-        self.stream.accept(there, heartbeat_ms, self.doors.clock.now(), &mut effects);
+        self.stream.accept(known, heartbeat_ms, self.doors.clock.now(), &mut effects);
         self.write(effects).await
     }
 
