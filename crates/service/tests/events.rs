@@ -5,8 +5,8 @@
 mod support;
 
 use http::StatusCode;
-use support::{TestService, within};
 use support::events::EventStream;
+use support::{TestService, within};
 
 #[tokio::test]
 async fn an_agent_without_server_push_gets_the_same_messages_as_events_ps_8030_6_10() {

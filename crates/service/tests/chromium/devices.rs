@@ -121,6 +121,20 @@ async fn the_same_registration_gets_the_same_token_and_another_page_or_device_an
 }
 
 #[tokio::test]
+async fn a_device_that_subscribes_without_end_is_told_that_its_quota_is_used_up_and_others_are_not() {
+    let service = TestService::start().await;
+    let (device, other) = (Device::new(&service).await, Device::new(&service).await);
+    for n in 0..60 {
+        device.register(&service, &format!("wp:http://page/#{n}-V2"), OLD_SENDER).await;
+    }
+    let refused = device.post(&service, &device.form(SUBTYPE, OLD_SENDER)).await;
+    assert_eq!((refused.status(), &text(&refused)[..]), (StatusCode::TOO_MANY_REQUESTS, "Error=QUOTA_EXCEEDED"));
+    other.register(&service, SUBTYPE, OLD_SENDER).await;
+    service.clock.advance(Duration::from_secs(1));
+    device.register(&service, SUBTYPE, OLD_SENDER).await;
+}
+
+#[tokio::test]
 async fn what_is_unsubscribed_is_gone_and_the_rest_stays() {
     let service = TestService::start().await;
     let device = Device::new(&service).await;
