@@ -169,9 +169,14 @@ function setUpHome() {
 }
 
 function act(what, { name }) {
-  if (what === 'open') openChat(name);
+  if (what === 'open') converse(name);
   else if (what === 'voice') leaveVoiceMail(name, toast, complain);
   else ring(name, what);
+}
+
+function converse(name) {
+  openChat(name);
+  showPartner(overview.people);
 }
 
 /** Where a notification leads: a call, a conversation, a voice mail. */
@@ -186,7 +191,7 @@ function follow(url) {
   } else if (call && call.to === overview.me.name && !call.answeredBy) {
     isRung(call);
   }
-  if (asked.has('with')) openChat(asked.get('with'));
+  if (asked.has('with')) converse(asked.get('with'));
   if (asked.has('voice')) pointOutVoiceMail(asked.get('voice'));
 }
 

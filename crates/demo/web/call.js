@@ -34,11 +34,6 @@ export function setUpCalls(settings, shows) {
   });
 }
 
-/** Whether this page is in a call, or rings. */
-export function isBusy() {
-  return call !== undefined;
-}
-
 /** Calls somebody. */
 export async function ring(name, media) {
   if (call) return;
@@ -62,6 +57,7 @@ export function isRung(told) {
   show({ name: told.from, media: told.media, state: 'is calling', told });
   dialog.classList.add('ringing');
   element('answer').hidden = false;
+  element('hang-up').textContent = 'Decline';
   element('answer').focus();
 }
 
@@ -71,6 +67,8 @@ export async function answer(told) {
   if (call.answering) return;
   call.answering = true;
   element('answer').hidden = true;
+  element('hang-up').textContent = 'Hang up';
+  dialog.classList.remove('ringing');
   say('Connecting…');
   try {
     call.stream = await capture(told.media);
@@ -170,16 +168,16 @@ function connected(id) {
 /** What really arrives, as the browser counts it. */
 async function facts() {
   const parts = [];
-  const known = call.frames ?? 0;
-  for (const report of (await call.peer.getStats()).values()) {
+  const watched = call;
+  for (const report of (await watched.peer.getStats()).values()) {
     if (report.type !== 'inbound-rtp') continue;
     if (report.kind === 'video' && report.framesDecoded) {
-      parts.push(`picture: ${report.framesDecoded - known} frames a second`);
-      call.frames = report.framesDecoded;
+      parts.push(`picture: ${report.framesDecoded - (watched.frames ?? 0)} frames a second`);
+      watched.frames = report.framesDecoded;
     }
     if (report.kind === 'audio' && report.packetsReceived) parts.push('sound arrives');
   }
-  if (call) element('call-facts').textContent = parts.join(' · ');
+  if (call === watched) element('call-facts').textContent = parts.join(' · ');
 }
 
 function open(channel) {
@@ -246,6 +244,9 @@ function show({ name, media, state, told }) {
   say(state);
   element('call-facts').textContent = '';
   element('talk').replaceChildren();
+  element('mute').textContent = 'Mute';
+  element('camera').textContent = 'Camera off';
+  element('hang-up').textContent = 'Hang up';
   for (const id of ['answer', 'mute', 'camera', 'talk-form']) element(id).hidden = true;
   dialog.showModal();
 }

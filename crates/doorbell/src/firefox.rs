@@ -10,7 +10,7 @@ mod trust;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let browser = Browser::find(args.binary.as_deref())?;
     door.answers(ca.as_deref())?;
-    let profile = prepare(args, &door, &browser, ca.as_deref())?;
+    let profile = prepare(&args.profile, args.fresh, &door, &browser, ca.as_deref())?;
     if args.prepare {
         println!("{}", profile.folder().display());
         return Ok(ExitCode::SUCCESS);
@@ -92,9 +92,16 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Err(browser.become_it(profile.folder(), &args.rest))
 }
 
+/// Starts one beside this process, with the profile `named`, at `page`.
+pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Child> {
+    let (door, browser) = (Door::parse(url)?, Browser::find(None)?);
+    let profile = prepare(named, false, &door, &browser, ca.filter(|_| !door.is_plain()))?;
+    browser.start(profile.folder(), page)
+}
+
 /// The profile, with our settings and our trust in it.
-fn prepare(args: &Args, door: &Door, browser: &Browser, ca: Option<&Path>) -> Result<Profile> {
-    let profile = Profile::open(&args.profile, args.fresh)?;
+fn prepare(named: &Path, fresh: bool, door: &Door, browser: &Browser, ca: Option<&Path>) -> Result<Profile> {
+    let profile = Profile::open(named, fresh)?;
     let mut prefs = prefs::push(door);
     prefs.extend(prefs::trying_out());
     profile.write_user_js(&prefs::user_js(&prefs))?;

@@ -1,5 +1,6 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
+mod demo;
 mod doctor;
 mod environment;
 mod firefox;
@@ -39,6 +40,8 @@ enum Verb {
     Send(Box<send::Args>),
     /// Start Firefox with this push service as its own
     Firefox(Box<firefox::Args>),
+    /// Run the push service and an application that uses it: people who call each other
+    Demo(Box<demo::Args>),
     /// Examine a push service from the outside, and say how to mend what is wrong
     Doctor(Box<doctor::Args>),
     /// Make and show VAPID keys
@@ -49,7 +52,10 @@ const EXAMPLES: &str = "\
 Try it in three terminals:
   doorbell serve
   doorbell listen --subscription sub.json
-  doorbell send sub.json 'Hello, it is me'";
+  doorbell send sub.json 'Hello, it is me'
+
+Or see what it is good for:
+  doorbell demo";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -65,6 +71,10 @@ async fn main() -> ExitCode {
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
+        Verb::Demo(args) => match environment::check(&Cli::command()) {
+            Ok(()) => demo::run(*args).await,
+            Err(error) => Err(error),
+        },
         Verb::Doctor(args) => doctor::run(*args).await,
         Verb::Keys(args) => keys::run(args),
     };

@@ -42,6 +42,14 @@ impl Browser {
         command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
     }
 
+    /// Starts it at a page, for somebody who sits before it. `--no-remote` keeps another profile's window from taking the page.
+    pub(super) fn start(&self, profile: &Path, page: &str) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.args(["--no-remote", "--profile"]).arg(profile).arg(page);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().with_context(|| format!("cannot start {}", self.program.display()))
+    }
+
     /// Puts it in this process's place, so that the terminal, its signals and the exit status are Firefox's own. Comes
     /// back only with the reason why that failed.
     pub(super) fn become_it(&self, profile: &Path, rest: &[OsString]) -> anyhow::Error {
