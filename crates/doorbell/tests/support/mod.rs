@@ -21,8 +21,10 @@ pub mod front;
 pub mod listener;
 pub mod page;
 pub mod peer;
+pub mod person;
 pub mod process;
 pub mod service;
+pub mod star;
 
 pub use app_server::AppServer;
 pub use desktop::Desktop;
@@ -33,4 +35,6 @@ pub use front::{Faults, Front};
 pub use listener::Listener;
 pub use page::Site;
 pub use peer::{Peer, Pushed, Reply};
+pub use person::Person;
 pub use service::Service;
+pub use star::Star;
