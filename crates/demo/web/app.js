@@ -5,7 +5,7 @@ import { answer, hearSignal, isOver, isRung, isTold, ring, setUpCalls } from './
 import { openChat, refreshChat, setUpChat, showPartner } from './chat.js';
 import { connect, disconnect, on } from './live.js';
 import { paint, showPeople } from './people.js';
-import { disable, enable, obstacle, resume } from './push.js';
+import { disable, enable, obstacle, renew, resume } from './push.js';
 import { step } from './steps.js';
 import { leaveVoiceMail, pointOutVoiceMail, showVoiceMails } from './voice.js';
 
@@ -82,10 +82,23 @@ function setUpEvents() {
     isOver(call, how, overview.me.name);
   });
   on('signal', ({ call, signal }) => hearSignal(call, signal).catch(complain));
-  on('unsubscribed', () => resume(settings).then((is) => { reachable = is; show(); }).catch(complain));
+  on('unsubscribed', renewHere);
   navigator.serviceWorker?.addEventListener('message', ({ data }) => {
     if (data.type === 'open') follow(data.url);
   });
+}
+
+/** The server could not push to one of this person's devices: if it is this one, it subscribes anew. */
+async function renewHere() {
+  await refresh();
+  if (!reachable || overview.me.devices.some((device) => device.this && device.push)) return;
+  try {
+    await renew(settings);
+  } catch (error) {
+    reachable = false;
+    show();
+    complain(error);
+  }
 }
 
 /** One question at a time; what changes meanwhile is asked for once more. */

@@ -21,7 +21,7 @@ export function obstacle() {
   if (Notification.permission === 'denied') {
     return {
       title: 'Notifications are blocked',
-      words: 'Nobody can wake you until you allow them: click the icon beside the address, remove the block, and reload this page.',
+      words: 'Nobody can wake you until you allow them: click the icon beside the address, remove the block, and reload this page. A private window of Chromium always blocks them: open a normal one.',
     };
   }
 }
@@ -58,6 +58,14 @@ export async function resume({ applicationServerKey }) {
   const subscription = await subscribe(registration, applicationServerKey);
   await api('PUT', 'device', { subscription: subscription.toJSON() });
   return true;
+}
+
+/** The push service knows the subscription no more: another one takes its place. */
+export async function renew(settings) {
+  if (obstacle() || Notification.permission !== 'granted') return;
+  await disable();
+  const subscription = await subscribe(await worker(), settings.applicationServerKey);
+  await api('PUT', 'device', { subscription: subscription.toJSON() });
 }
 
 /** Ends the subscription, when somebody signs out. */

@@ -120,6 +120,30 @@ fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
     mom.sees("#messages", "seen");
 }
 
+/// What can be mended is mended by itself; what only a person can do is said in words.
+#[test]
+fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to_do() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let mut alice = Person::new("Alice", &star, &desktop);
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.loses_the_subscription();
+    alice.clicks("#trial");
+    alice.sees("#steps", "has unsubscribed");
+    alice.clicks(".menu summary");
+    alice.sees("#my-devices", "(this one): takes pushes");
+    alice.clicks("#trial");
+    desktop.announces("It works");
+
+    alice.firefox.blocks_notifications();
+    alice.opens_the_page();
+    alice.sees("#reachable-title", "Notifications are blocked");
+    alice.sees("#reachable-words", "click the icon beside the address");
+}
+
 /// Pictures for people to look at: `target/e2e/demo-*.png`.
 #[test]
 fn the_page_is_pictured_in_each_scene() {

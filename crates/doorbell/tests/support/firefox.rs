@@ -31,6 +31,9 @@ Services.wm.getMostRecentWindow("navigator:browser").document.documentElement.re
 const SCHEME: &str = r#"
 Services.prefs.setIntPref("layout.css.prefers-color-scheme.content-override", arguments[0]);"#;
 
+const BLOCKED: &str = r#"
+Services.prefs.setIntPref("permissions.default.desktop-notification", 2);"#;
+
 /// Is fulfilled when the page shows the words and has been painted since.
 const SEEN: &str = r#"
 return new Promise((resolve) => {
@@ -97,6 +100,12 @@ impl Firefox {
         let handles = self.drive("WebDriver:GetWindowHandles", json!({}));
         self.drive("WebDriver:SwitchToWindow", json!({ "handle": handles[0], "focus": true }));
         self.drive("WebDriver:Navigate", json!({ "url": url }));
+    }
+
+    /// Its user blocks notifications, for every site.
+    pub fn blocks_notifications(&mut self) {
+        let driver = self.driver.as_mut().expect("a driver");
+        driver.run_in_chrome(BLOCKED, &json!([])).expect("Firefox blocks notifications");
     }
 
     /// Goes to the page of `site` that something else than its driver has opened.

@@ -40,6 +40,11 @@ const field = document.querySelector(selector);
 field.value = words;
 field.form.requestSubmit();"#;
 
+const LOST: &str = r#"
+return navigator.serviceWorker.ready
+  .then(({ pushManager }) => pushManager.getSubscription())
+  .then((subscription) => subscription.unsubscribe());"#;
+
 /// Starts the first voice mail, which fails on a machine without a sound device, and decodes it, which needs none: its
 /// duration in seconds.
 const PLAYED: &str = r#"
@@ -88,6 +93,12 @@ impl Person {
     pub fn becomes_reachable(&mut self) {
         self.clicks("#enable");
         self.sees("#steps", "it can ring this device");
+    }
+
+    /// The browser ends its subscription, and the server is not told: as after a loss on either side.
+    pub fn loses_the_subscription(&mut self) {
+        let ended = self.firefox.script(LOST, json!([]));
+        assert_eq!(ended, Value::Bool(true));
     }
 
     /// Clicks a button beside somebody's name: `audio`, `video` or `voice`.
