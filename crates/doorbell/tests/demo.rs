@@ -168,6 +168,7 @@ fn the_page_is_pictured_in_each_scene() {
     alice.clicks("#record-start");
     alice.sees("#record-state", "Recording: 1 s");
     alice.clicks("#record-send");
+    alice.clicks("#toasts button");
     mom.sees("#voice-mails", "Alice");
     mom.is_pictured("voice-mail");
 
@@ -179,8 +180,12 @@ fn the_page_is_pictured_in_each_scene() {
     alice.sees("#messages", "seen");
     alice.is_pictured("home");
 
+    desktop.clears();
     mom.clicks("#chat-actions [data-act=video]");
     alice.sees("#call-state", "is calling");
+    desktop.announces("Mom is calling");
+    desktop.displays(1);
+    desktop.pictures("demo-notification", Some("340x130+940+84"));
     alice.is_pictured("rung");
     alice.clicks("#answer");
     alice.sees("#call-facts", "frames a second");
