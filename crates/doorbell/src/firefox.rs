@@ -8,7 +8,7 @@ mod trust;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Child, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let firefox = Program::find(&FIREFOX, args.binary.as_deref())?;
     door.answers(ca.as_deref())?;
-    let profile = prepare(args, &door, &firefox, ca.as_deref())?;
+    let profile = prepare(&args.profile, args.fresh, &door, &firefox, ca.as_deref())?;
     if args.prepare {
         println!("{}", profile.folder().display());
         return Ok(ExitCode::SUCCESS);
@@ -96,9 +96,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Err(firefox.become_it(command))
 }
 
+/// Starts one beside this process, with the profile `named`, at `page`.
+pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Child> {
+    let (door, firefox) = (Door::parse(url)?, Program::find(&FIREFOX, None)?);
+    let profile = prepare(named, false, &door, &firefox, ca.filter(|_| !door.is_plain()))?;
+    let mut command = firefox.command();
+    // `--no-remote` keeps another profile's window from taking the page.
+    command.args(["--no-remote", "--profile"]).arg(profile.folder()).arg(page);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().context("cannot start Firefox")
+}
+
 /// The profile, with our settings and our trust in it.
-fn prepare(args: &Args, door: &Door, firefox: &Program, ca: Option<&Path>) -> Result<Profile> {
-    let profile = profile::open(&args.profile, args.fresh)?;
+fn prepare(named: &Path, fresh: bool, door: &Door, firefox: &Program, ca: Option<&Path>) -> Result<Profile> {
+    let profile = profile::open(named, fresh)?;
     let mut prefs = prefs::push(door);
     prefs.extend(prefs::trying_out());
     profile.write(profile::USER_JS, prefs::user_js(&prefs).as_bytes())?;

@@ -2,6 +2,7 @@
 
 mod browser;
 mod chromium;
+mod demo;
 mod doctor;
 mod environment;
 mod firefox;
@@ -44,6 +45,8 @@ enum Verb {
     Firefox(Box<firefox::Args>),
     /// Start Chromium with this push service as its own
     Chromium(Box<chromium::Args>),
+    /// Run the push service and an application that uses it: people who call each other
+    Demo(Box<demo::Args>),
     /// Examine a push service from the outside, and say how to mend what is wrong
     Doctor(Box<doctor::Args>),
     /// Make and show VAPID keys
@@ -54,7 +57,10 @@ const EXAMPLES: &str = "\
 Try it in three terminals:
   doorbell serve
   doorbell listen --subscription sub.json
-  doorbell send sub.json 'Hello, it is me'";
+  doorbell send sub.json 'Hello, it is me'
+
+Or see what it is good for:
+  doorbell demo";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -71,6 +77,10 @@ async fn main() -> ExitCode {
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
         Verb::Chromium(args) => chromium::run(&args),
+        Verb::Demo(args) => match environment::check(&Cli::command()) {
+            Ok(()) => demo::run(*args).await,
+            Err(error) => Err(error),
+        },
         Verb::Doctor(args) => doctor::run(*args).await,
         Verb::Keys(args) => keys::run(args),
     };

@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 const OTHER_FILES: u64 = 64;
 
 /// Raises this process's limit of open files as far as it may, since each connection is one.
-fn allow_open_files(connections_max: usize) {
+pub(crate) fn allow_open_files(connections_max: usize) {
     let limit = getrlimit(Resource::Nofile);
     let allowed = limit.maximum.unwrap_or(u64::MAX);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
@@ -105,23 +105,23 @@ fn print_welcome(service: &Service) {
 }
 
 /// The word by which this program was started: also right when it is not on the PATH.
-fn own_name() -> String {
+pub(crate) fn own_name() -> String {
     std::env::args().next().map_or_else(|| "doorbell".to_owned(), |word| quoted(&word))
 }
 
 /// The signals that mean: stop.
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let on = |kind| signal(kind).context("cannot listen for signals");
         Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
     }
 
-    async fn next(&mut self) -> &'static str {
+    pub(crate) async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -36,11 +36,15 @@ const DUNST: &str = r##"[global]
     format = "<b>%s</b>\n%b"
     max_icon_size = 48
     show_indicators = no
+    dmenu = /bin/sh CHOOSER
 [urgency_normal]
     background = "#ffffff"
     foreground = "#1f2430"
     timeout = 0
 "##;
+
+/// Stands for the menu in which somebody chooses an action of a notification: takes the one that the test has named.
+const CHOOSER: &str = r#"grep -m1 -F "$(cat "$(dirname "$0")/choice")""#;
 
 /// A running desktop. It ends with its owner, in the order of the fields.
 pub struct Desktop {
@@ -48,7 +52,7 @@ pub struct Desktop {
     _bus: Running,
     _screen: Running,
     variables: [(&'static str, String); 2],
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Desktop {
@@ -76,9 +80,11 @@ impl Desktop {
 
         let variables = [("DISPLAY", format!(":{display}")), ("DBUS_SESSION_BUS_ADDRESS", address)];
         let mut command = Command::new("dunst");
-        command.arg("-conf").arg(written(&folder, "dunstrc", DUNST)).arg("-print").envs(variables.clone());
+        let chooser = written(&folder, "chooser", CHOOSER).display().to_string();
+        let config = DUNST.replace("CHOOSER", &chooser);
+        command.arg("-conf").arg(written(&folder, "dunstrc", &config)).arg("-print").envs(variables.clone());
         let notifications = Running::start(&mut command);
-        let desktop = Self { notifications, _bus: bus, _screen: screen, variables, _folder: folder };
+        let desktop = Self { notifications, _bus: bus, _screen: screen, variables, folder };
         desktop.waits_until("dunst answers", || desktop.command("dunstctl", &["count"]).is_some());
         desktop
     }
@@ -92,6 +98,24 @@ impl Desktop {
     pub fn shows(&self, body: &str) {
         let printed = format!("body: '{body}'");
         self.notifications.wait_for(&printed, |line| (line.trim() == printed).then_some(()));
+    }
+
+    /// Waits until a notification with this title pops up.
+    pub fn announces(&self, title: &str) {
+        let printed = format!("summary: '{title}'");
+        self.notifications.wait_for(&printed, |line| (line.trim() == printed).then_some(()));
+    }
+
+    /// Waits for the next notification that nobody has waited for: its title.
+    pub fn next_title(&self) -> String {
+        let title = |line: &str| line.trim().strip_prefix("summary: '")?.strip_suffix('\'').map(str::to_owned);
+        self.notifications.wait_for("notification", title)
+    }
+
+    /// Chooses an action of the newest notification by its label.
+    pub fn chooses(&self, label: &str) {
+        written(&self.folder, "choice", label);
+        self.command("dunstctl", &["context"]).expect("dunst shows its menu");
     }
 
     /// Waits until so many notifications are on the screen.

@@ -6,9 +6,11 @@ mod prefs;
 
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use marionette::Marionette;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
@@ -16,7 +18,7 @@ use tempfile::TempDir;
 
 use super::clock::Deadline;
 use super::desktop::Desktop;
-use super::foreign::{here, runs};
+use super::foreign::{here, runs, tree};
 use super::page::Site;
 use super::process::Running;
 use super::service::{Service, doorbell};
@@ -24,6 +26,13 @@ use super::service::{Service, doorbell};
 /// Takes the stripes away by which Firefox shows that somebody drives it: a picture shall show what users see.
 const NO_STRIPES: &str = r#"
 Services.wm.getMostRecentWindow("navigator:browser").document.documentElement.removeAttribute("remotecontrol");"#;
+
+/// The colours that pages are asked to have: 0 is dark, 1 is light.
+const SCHEME: &str = r#"
+Services.prefs.setIntPref("layout.css.prefers-color-scheme.content-override", arguments[0]);"#;
+
+const BLOCKED: &str = r#"
+Services.prefs.setIntPref("permissions.default.desktop-notification", 2);"#;
 
 /// Is fulfilled when the page shows the words and has been painted since.
 const SEEN: &str = r#"
@@ -52,9 +61,14 @@ impl Firefox {
 
     /// A profile whose push service is `service`; notifications go to `desktop`.
     pub fn prepared_for(service: &Service, desktop: &Desktop) -> Self {
+        Self::prepared(&service.origin(), &service.ca(), desktop)
+    }
+
+    /// The same for the push service at `origin`, which proves itself by `ca`.
+    pub fn prepared(origin: &str, ca: &Path, desktop: &Desktop) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Firefox");
         let mut command = doorbell("firefox");
-        command.arg(service.origin()).arg("--ca").arg(service.ca());
+        command.arg(origin).arg("--ca").arg(ca);
         command.arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
         command.env("HOME", folder.path()).envs(prefs::DEAD_PROXY);
         let mut prepare = Running::start(&mut command);
@@ -74,13 +88,41 @@ impl Firefox {
 
     /// Opens the site's page, in a Firefox that is started if there is none.
     pub fn opens(&mut self, site: &mut Site) {
+        self.visits(&site.url());
+        site.hears_of_page();
+    }
+
+    /// Opens a page, in a Firefox that is started if there is none.
+    pub fn visits(&mut self, url: &str) {
         if self.driver.is_none() {
             self.starts_driven();
         }
         let handles = self.drive("WebDriver:GetWindowHandles", json!({}));
         self.drive("WebDriver:SwitchToWindow", json!({ "handle": handles[0], "focus": true }));
-        self.drive("WebDriver:Navigate", json!({ "url": site.url() }));
-        site.hears_of_page();
+        self.drive("WebDriver:Navigate", json!({ "url": url }));
+    }
+
+    /// Its user blocks notifications, for every site.
+    pub fn blocks_notifications(&mut self) {
+        let driver = self.driver.as_mut().expect("a driver");
+        driver.run_in_chrome(BLOCKED, &json!([])).expect("Firefox blocks notifications");
+    }
+
+    /// Goes to the page of `site` that something else than its driver has opened.
+    pub fn turns_to_the_page_of(&mut self, site: &str) {
+        let deadline = Deadline::soon();
+        while !self.has_turned_to(site) {
+            assert!(!deadline.left().is_zero(), "no page of {site} was opened");
+        }
+    }
+
+    fn has_turned_to(&mut self, site: &str) -> bool {
+        let handles = self.drive("WebDriver:GetWindowHandles", json!({}));
+        handles.as_array().into_iter().flatten().any(|handle| {
+            self.drive("WebDriver:SwitchToWindow", json!({ "handle": handle, "focus": true }));
+            let url = self.drive("WebDriver:GetCurrentURL", json!({}));
+            url["value"].as_str().is_some_and(|url| url.starts_with(site))
+        })
     }
 
     /// The page subscribes for the application server with this key: the subscription.
@@ -114,6 +156,18 @@ impl Firefox {
         driver.run_in_chrome(NO_STRIPES, &json!([])).expect("Firefox looks undriven");
     }
 
+    /// A picture of the page as it is at this width, in the light or the dark: `target/e2e/NAME.png`.
+    pub fn is_pictured(&mut self, name: &str, width: u32, dark: bool) {
+        self.drive("WebDriver:SetWindowRect", json!({ "width": width, "height": 900 }));
+        let driver = self.driver.as_mut().expect("a driver");
+        driver.run_in_chrome(SCHEME, &json!([u8::from(!dark)])).expect("Firefox changes its colours");
+        let picture = self.drive("WebDriver:TakeScreenshot", json!({ "full": false }));
+        let png = STANDARD.decode(picture["value"].as_str().expect("a picture")).expect("base64");
+        let folder = tree("target/e2e");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        std::fs::write(folder.join(name).with_extension("png"), png).expect("a picture is kept");
+    }
+
     /// Ends in order.
     pub fn quits(&mut self) {
         let mut process = self.process.take().expect("a running Firefox");
@@ -141,7 +195,8 @@ impl Firefox {
         self.process = Some(Running::start(self.command().arg("about:blank")));
     }
 
-    fn starts_driven(&mut self) {
+    /// Starts it with an empty page, and somebody who drives it.
+    pub fn starts_driven(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let mut command = self.command();
         command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
@@ -149,6 +204,8 @@ impl Firefox {
         let port =
             process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
         self.driver = Some(Marionette::connect(port).expect("a driver"));
+        // Scripts that wait have a deadline of their own, and say what they saw instead.
+        self.drive("WebDriver:SetTimeouts", json!({ "script": 90_000 }));
     }
 
     fn command(&self) -> Command {
@@ -161,7 +218,8 @@ impl Firefox {
         command
     }
 
-    fn script(&mut self, script: &str, arguments: Value) -> Value {
+    /// What a script of the page gives; a promise is waited for.
+    pub fn script(&mut self, script: &str, arguments: Value) -> Value {
         let parameters = json!({ "script": script, "args": arguments, "sandbox": null });
         self.drive("WebDriver:ExecuteScript", parameters)["value"].take()
     }

@@ -22,8 +22,10 @@ pub mod front;
 pub mod listener;
 pub mod page;
 pub mod peer;
+pub mod person;
 pub mod process;
 pub mod service;
+pub mod star;
 
 pub use app_server::AppServer;
 pub use chromium::Chromium;
@@ -35,4 +37,6 @@ pub use front::{Faults, Front};
 pub use listener::Listener;
 pub use page::Site;
 pub use peer::{Peer, Pushed, Reply};
+pub use person::Person;
 pub use service::Service;
+pub use star::Star;

@@ -61,6 +61,11 @@ fn consent() -> Vec<(&'static str, Value)> {
         ("remote.prefs.recommended", json!(true)),
         // Notifications, for every site.
         ("permissions.default.desktop-notification", json!(1)),
+        // A camera that shows a colour and a microphone that hums, without a question.
+        ("media.navigator.streams.fake", json!(true)),
+        ("media.navigator.permission.disabled", json!(true)),
+        // A voice mail plays without a click.
+        ("media.autoplay.default", json!(0)),
         // After kill -9: neither the old pages nor a question about them.
         ("browser.sessionstore.resume_from_crash", json!(false)),
         ("toolkit.startup.max_resumed_crashes", json!(-1)),

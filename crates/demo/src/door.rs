@@ -1,0 +1,170 @@
+//! Every request that there is, and who may ask it. The rules are the house's; this reads requests and writes answers.
+
+mod answer;
+mod body;
+mod files;
+mod live;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, header};
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+
+use crate::clock;
+use crate::error::DemoError;
+use crate::house::{Entrance, House, SignIn, Told};
+use crate::limits::VOICE_OCTETS_MAX;
+use crate::name::Name;
+use crate::session::Session;
+use crate::token::Token;
+
+use answer::Response;
+use body::{CallBody, DeviceBody, PageBody, SignInBody, TextBody, ToldBody};
+
+/// The session's cookie.
+const COOKIE: &str = "doorbell_demo";
+
+/// Answers one request.
+pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>) -> Response {
+    let head = request.method() == Method::HEAD;
+    let response = match respond(house, request).await {
+        Ok(response) => response,
+        Err(error) => answer::error(&error),
+    };
+    answer::finish(response, head)
+}
+
+/// The index.
+async fn respond(house: &Arc<House>, request: Request<Incoming>) -> Result<Response, DemoError> {
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let path: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    if path.first() != Some(&"api") {
+        return files::file(&method, request.uri().path());
+    }
+    same_site(request.headers())?;
+    let now = clock::now();
+    match (method.as_str(), &path[1..]) {
+        ("GET", ["settings"]) => return Ok(answer::json(&house.settings())),
+        ("POST", ["sign-in"]) => {
+            let request: SignInBody = body::json(request).await?;
+            let (person, cookie) = house.sign_in(entrance(request)?, now)?;
+            return Ok(answer::with_cookie(answer::json(&json!({ "name": person.name })), COOKIE, &cookie, house));
+        }
+        _ => {}
+    }
+
+    let session = session(house, request.headers())?;
+    match (method.as_str(), &path[1..]) {
+        ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, now)?)),
+        ("GET", ["live"]) => live::upgrade(house.clone(), session, request),
+        ("POST", ["sign-out"]) => {
+            house.sign_out(&session)?;
+            Ok(answer::with_cookie(answer::done(), COOKIE, "", house))
+        }
+        ("POST", ["invitation"]) => Ok(answer::json(&house.invite(&session, now))),
+
+        ("PUT", ["device"]) => {
+            let DeviceBody { subscription, available } = body::json(request).await?;
+            if let Some(subscription) = subscription {
+                let json = Some(subscription).filter(|value| !value.is_null()).map(|value| value.to_string());
+                house.set_subscription(&session, json.as_deref())?;
+            }
+            available.map_or(Ok(()), |available| house.set_available(&session, available))?;
+            Ok(answer::done())
+        }
+        ("POST", ["trial"]) => Ok(answer::json(&house.try_out(&session)?)),
+        ("POST", ["told"]) => {
+            let ToldBody { from, story, what, after_ms } = body::json(request).await?;
+            house.told_by_device(&session, &from, &story, Told::parse(&what, after_ms)?)?;
+            Ok(answer::done())
+        }
+
+        ("POST", ["calls"]) => {
+            let CallBody { to, from, media, page } = body::json(request).await?;
+            speaks_for_itself(house, &session, from.as_deref())?;
+            Ok(answer::json(&house.call(&session, Token::parse(&page)?, &to, media, now)?))
+        }
+        ("POST", ["calls", id, "answer"]) => {
+            let id = Token::parse(id)?;
+            let PageBody { page } = body::json(request).await?;
+            Ok(answer::json(&house.answer(&session, Token::parse(&page)?, &id, now)?))
+        }
+        ("POST", ["calls", id, "end"]) => house.end(&session, &Token::parse(id)?).map(|()| answer::done()),
+
+        ("GET", ["chat", with]) => Ok(answer::json(&house.conversation(&session, &decoded(with))?)),
+        ("POST", ["chat", with]) => {
+            let TextBody { text, from } = body::json(request).await?;
+            speaks_for_itself(house, &session, from.as_deref())?;
+            Ok(answer::json(&house.write(&session, &decoded(with), &text, now)?))
+        }
+        ("POST", ["chat", with, "seen"]) => {
+            house.see(&session, &decoded(with), now)?;
+            Ok(answer::done())
+        }
+
+        ("POST", ["voice", "to", with]) => {
+            let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let kind = kind.unwrap_or_default().to_owned();
+            let too_large = "a voice mail has at most one MiB, which is two minutes";
+            let sound = body::octets(request, VOICE_OCTETS_MAX, too_large).await?;
+            Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
+        }
+        ("GET", ["voice", id]) => {
+            let (media_type, sound) = house.voice(&session, number(id)?)?;
+            Ok(answer::sound(&media_type, sound))
+        }
+        ("POST", ["voice", id, "heard"]) => house.hear(&session, number(id)?, now).map(|()| answer::done()),
+        ("DELETE", ["voice", id]) => house.remove_voice_mail(&session, number(id)?).map(|()| answer::done()),
+        _ => Err(DemoError::Nothing("request")),
+    }
+}
+
+fn entrance(request: SignInBody) -> Result<SignIn, DemoError> {
+    let SignInBody { name, passphrase, invitation, label } = request;
+    let entrance = match (name, invitation) {
+        (_, Some(invitation)) => Entrance::Invitation(invitation),
+        (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase),
+        (None, None) => return Err(DemoError::Malformed("a name or an invitation is needed")),
+    };
+    Ok(SignIn { entrance, label: label.unwrap_or_default() })
+}
+
+fn session(house: &House, headers: &HeaderMap) -> Result<Session, DemoError> {
+    let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut cookies = values.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
+    let (_, cookie) = cookies.find(|(name, _)| *name == COOKIE).ok_or(DemoError::NotSignedIn)?;
+    house.recognise(cookie, clock::now())
+}
+
+/// Who sends is known from the session. A request may name a sender all the same, and then it must be that one.
+fn speaks_for_itself(house: &House, session: &Session, from: Option<&str>) -> Result<(), DemoError> {
+    let Some(from) = from else { return Ok(()) };
+    let named = house.store.person_named(&Name::parse(from)?)?;
+    if named.is_some_and(|person| person.id == session.person) { Ok(()) } else { Err(DemoError::NotYou) }
+}
+
+/// Browsers name the site whose page sends a request; only our own pages may act for whoever is signed in.
+fn same_site(headers: &HeaderMap) -> Result<(), DemoError> {
+    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
+    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
+    let named = origin.split_once("://").map(|(_, authority)| authority);
+    if named.is_some() && named == text(header::HOST) { Ok(()) } else { Err(DemoError::OtherSite) }
+}
+
+/// A name out of a path.
+fn decoded(segment: &str) -> String {
+    // The form's rules read `%20` as a path's do, and our pages write no plus sign.
+    let pair = url::form_urlencoded::parse(segment.as_bytes()).next();
+    pair.map(|(text, _)| text.into_owned()).unwrap_or_default()
+}
+
+fn number(text: &str) -> Result<i64, DemoError> {
+    text.parse().map_err(|_| DemoError::Malformed("this is not a number that the server gave out"))
+}
+
+/// For [`Value`]s that a body may leave out, set to null, or give.
+fn given<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    serde::Deserialize::deserialize(deserializer).map(Some)
+}

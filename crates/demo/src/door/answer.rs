@@ -1,0 +1,112 @@
+//! Answers, and the one place where an error becomes one: `{"message","hint"}`, so that a page can say what to do.
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tracing::error;
+
+use crate::error::DemoError;
+use crate::house::House;
+use crate::limits::SESSION_KEPT;
+
+pub(super) type Response = http::Response<Full<Bytes>>;
+
+/// Scripts, styles and sounds from here only, and nobody shows our page inside of theirs.
+const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; base-uri 'none'; \
+    form-action 'none'; frame-ancestors 'none'";
+
+pub(super) fn json(value: &Value) -> Response {
+    with_type("application/json", Bytes::from(value.to_string()))
+}
+
+/// 204.
+pub(super) fn done() -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// A voice mail. The browser shall not make anything else of it.
+pub(super) fn sound(media_type: &str, sound: Vec<u8>) -> Response {
+    let kind = HeaderValue::from_str(media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
+    let mut response = Response::new(Full::from(sound));
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+pub(super) fn with_type(kind: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// With the session's cookie; without a value it is taken back.
+pub(super) fn with_cookie(mut response: Response, name: &str, value: &str, house: &House) -> Response {
+    let age = if value.is_empty() { 0 } else { SESSION_KEPT.as_secs() };
+    let secure = if house.site.starts_with("https:") { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
+    // A sealed session has letters, digits, full stops, hyphens and underscores.
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
+    }
+    response
+}
+
+pub(super) fn error(error: &DemoError) -> Response {
+    let (status, hint) = told(error);
+    if status.is_server_error() {
+        error!(%error, "a request failed");
+    }
+    // What went wrong inside is for the log and not for strangers.
+    let message = if status.is_server_error() { "the server has a problem".to_owned() } else { error.to_string() };
+    let mut response = json(&json!({ "message": message, "hint": hint }));
+    *response.status_mut() = status;
+    response
+}
+
+/// The headers that every answer has.
+pub(super) fn finish(mut response: Response, head: bool) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    if head {
+        *response.body_mut() = Full::default();
+    }
+    response
+}
+
+/// Status, and what to do.
+fn told(error: &DemoError) -> (StatusCode, &'static str) {
+    match error {
+        DemoError::Malformed(_) => (StatusCode::BAD_REQUEST, "Correct it and try again."),
+        DemoError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "Make it shorter."),
+        DemoError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "Remove something, or try again later."),
+        DemoError::NotSignedIn => (StatusCode::UNAUTHORIZED, "Sign in with your name."),
+        DemoError::NameTaken(_) => (
+            StatusCode::CONFLICT,
+            "If it is you: choose \u{201c}Add a device\u{201d} there and open its link here, or give your passphrase. If not: \
+             take another name.",
+        ),
+        DemoError::WrongPassphrase => (StatusCode::FORBIDDEN, "Try again, or take another name."),
+        DemoError::NotYou => (StatusCode::FORBIDDEN, "Sign in as whom you want to speak for."),
+        DemoError::OtherSite => (StatusCode::FORBIDDEN, "Open the demo's own page."),
+        DemoError::Subscription(_) => {
+            (StatusCode::BAD_REQUEST, "Start the browser with `doorbell firefox`, so that it uses this push service.")
+        }
+        DemoError::Nothing(_) => (StatusCode::NOT_FOUND, "It may have been removed."),
+        DemoError::Away(_) => (StatusCode::CONFLICT, "Leave a voice mail: they will be told."),
+        DemoError::Busy(_) => (StatusCode::CONFLICT, "Leave a voice mail, or try again later."),
+        DemoError::CallOver => (StatusCode::GONE, "Call back."),
+        DemoError::Random
+        | DemoError::Store(_)
+        | DemoError::File { .. }
+        | DemoError::Bind { .. }
+        | DemoError::Sender(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Whoever runs it finds the reason in its log."),
+    }
+}

@@ -1,0 +1,112 @@
+//! The page's WebSocket: events to the page, signals of WebRTC from it. It carries what is of use only while a page is
+//! open; everything else is asked by HTTP, and whoever is away is pushed to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use http::Request;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
+
+use super::answer::Response;
+use crate::calls::Party;
+use crate::error::DemoError;
+use crate::house::House;
+use crate::limits::SIGNAL_OCTETS_MAX;
+use crate::session::Session;
+use crate::token::Token;
+
+/// A page that says nothing for so long is pinged, and gone if it then says nothing again.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+/// How long a page may leave an event unread in its socket.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Said {
+    call: String,
+    signal: Value,
+}
+
+/// Makes the connection a WebSocket of the page that the query names.
+pub(super) fn upgrade(
+    house: Arc<House>,
+    session: Session,
+    mut request: Request<Incoming>,
+) -> Result<Response, DemoError> {
+    let query = request.uri().query().and_then(|query| query.strip_prefix("page="));
+    let page = Token::parse(query.unwrap_or_default())?;
+    let response = create_response_with_body(&request, Full::default)
+        .map_err(|_| DemoError::Malformed("this address is for WebSockets"))?;
+    let party = Party { person: session.person, device: session.device, page };
+    let events = house.pages.open(party.clone())?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let mut events = events;
+        if let Ok(upgraded) = upgrade.await {
+            let config = WebSocketConfig::default()
+                .max_message_size(Some(SIGNAL_OCTETS_MAX))
+                .max_frame_size(Some(SIGNAL_OCTETS_MAX));
+            let io = TokioIo::new(upgraded);
+            let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+            house.pages.tell_all(&json!({ "type": "people" }));
+            // Whatever ended the conversation, the page is gone now.
+            converse(&house, &party, &mut socket, &mut events).await;
+            drop(timeout(WRITE_TIMEOUT, socket.close(None)).await);
+        }
+        house.pages.close(&party.page, events);
+        house.pages.tell_all(&json!({ "type": "people" }));
+        house.page_left(party.page);
+    });
+    Ok(response)
+}
+
+async fn converse(house: &House, party: &Party, socket: &mut Socket, events: &mut Receiver<String>) -> Option<()> {
+    let mut pinged = false;
+    loop {
+        tokio::select! {
+            // None when it was cut off, signed out, or replaced by a newer connection of the same page.
+            event = events.recv() => write(socket, Message::text(event?)).await?,
+            said = timeout(SILENCE_MAX, socket.next()) => match said {
+                Ok(said) => {
+                    pinged = false;
+                    if let Message::Text(text) = said?.ok()? {
+                        hear(house, party, &text);
+                    }
+                }
+                Err(_) if pinged => return None,
+                Err(_) => {
+                    pinged = true;
+                    write(socket, Message::Ping(bytes::Bytes::new())).await?;
+                }
+            },
+        }
+    }
+}
+
+fn hear(house: &House, party: &Party, text: &str) {
+    let said = serde_json::from_str::<Said>(text).ok();
+    let Some((id, signal)) = said.and_then(|said| Some((Token::parse(&said.call).ok()?, said.signal))) else {
+        return house.pages.tell_page(&party.page, &json!({ "type": "misunderstood" }));
+    };
+    if house.signal(&party.page, &id, signal).is_err() {
+        // A signal that crosses the end of its call is no fault; the page hears of the end as well.
+        tracing::debug!("a signal without a call");
+    }
+}
+
+async fn write(socket: &mut Socket, message: Message) -> Option<()> {
+    timeout(WRITE_TIMEOUT, socket.send(message)).await.ok()?.ok()
+}

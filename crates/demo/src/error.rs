@@ -1,0 +1,79 @@
+//! What can go wrong, sorted by whose fault it is. `door/answer.rs` turns it into an answer.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why something was not done.
+#[derive(Debug, Error)]
+pub enum DemoError {
+    // The person, or the page, asks for what cannot be.
+    /// The request makes no sense.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// More than the bound.
+    #[error("{0}")]
+    TooLarge(&'static str),
+    /// Too many of something.
+    #[error("{0}")]
+    TooMany(&'static str),
+    /// There is no session, or it is over.
+    #[error("you are not signed in")]
+    NotSignedIn,
+    /// Somebody has the name, and it is not shown that this is they.
+    #[error("{0} is signed in already, on another device")]
+    NameTaken(String),
+    /// The name is right and the passphrase is not.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// The request speaks for somebody else than its session does.
+    #[error("you can only speak for yourself")]
+    NotYou,
+    /// Another web site sent the request.
+    #[error("the request comes from another web site")]
+    OtherSite,
+    /// The subscription belongs to a push service that this server does not send to.
+    #[error("the subscription cannot be used: {0}")]
+    Subscription(String),
+
+    // It could be, but is not.
+    /// There is nothing of this kind.
+    #[error("there is no such {0}")]
+    Nothing(&'static str),
+    /// Whoever is called takes no calls.
+    #[error("{0} takes no calls now")]
+    Away(String),
+    /// One of the two is in another call.
+    #[error("{0} is in another call")]
+    Busy(String),
+    /// The call was ended before, or answered by another device.
+    #[error("this call is over, or another device has answered it")]
+    CallOver,
+
+    // The server's own.
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+    /// The store fails.
+    #[error("the store: {0}")]
+    Store(#[from] rusqlite::Error),
+    /// A file of the state directory, or a certificate, cannot be used.
+    #[error("cannot use {}: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
+    /// The port cannot be had.
+    #[error("cannot listen on {address}: {source}; give another address with --demo-listen (port 0 takes a free one)")]
+    Bind {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The sender cannot be set up.
+    #[error(transparent)]
+    Sender(#[from] doorbell_sender::error::ClientError),
+}

@@ -1,0 +1,135 @@
+//! The application: what people can do, whichever way they ask for it. One file per thing that they do.
+
+mod calling;
+mod presence;
+mod sign_in;
+mod voice_mail;
+mod writing;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::calls::Calls;
+use crate::courier::Courier;
+use crate::error::DemoError;
+use crate::name::Name;
+use crate::notice::{Letter, News};
+use crate::pages::Pages;
+use crate::session::{Seal, Session};
+use crate::steps::Story;
+use crate::store::{Device, Person, PersonId, Store};
+use crate::token::Token;
+
+pub(crate) use sign_in::{Entrance, SignIn};
+
+/// The application and all that it needs.
+pub(crate) struct House {
+    pub(crate) store: Arc<Store>,
+    pub(crate) pages: Arc<Pages>,
+    pub(crate) courier: Arc<Courier>,
+    pub(crate) seal: Seal,
+    pub(crate) calls: Mutex<Calls>,
+    /// The origin at which browsers find it.
+    pub(crate) site: String,
+    /// The only push service on this machine that subscriptions may name.
+    pub(crate) push_origin: Option<String>,
+    /// How long a call rings.
+    pub(crate) rings_for: Duration,
+    /// `stun:` and `turn:` servers, as browsers take them.
+    pub(crate) ice_servers: Value,
+}
+
+impl House {
+    /// What a page has to know before anybody signs in.
+    pub(crate) fn settings(&self) -> Value {
+        json!({
+            "applicationServerKey": self.courier.public_key(),
+            "pushService": self.push_origin,
+            "iceServers": self.ice_servers,
+            "ringsForMs": u64::try_from(self.rings_for.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+
+    /// A person with a name that came from outside.
+    fn somebody(&self, name: &str) -> Result<Person, DemoError> {
+        self.store.person_named(&Name::parse(name)?)?.ok_or(DemoError::Nothing("person"))
+    }
+
+    /// The person of a session, or of a call. They exist as long as their session does.
+    fn person(&self, id: PersonId) -> Result<Person, DemoError> {
+        self.store.person(id)?.ok_or(DemoError::NotSignedIn)
+    }
+
+    /// Pushes `news` about `from` to a person's devices, except one: to how many.
+    fn notify(
+        &self,
+        to: PersonId,
+        except: Option<&Token>,
+        from: &Person,
+        news: News<'_>,
+        story: &Story,
+    ) -> Result<usize, DemoError> {
+        let is_meant = |device: &Device| Some(&device.id) != except;
+        let devices: Vec<_> = self.store.devices_of(to)?.into_iter().filter(is_meant).collect();
+        let message = match news {
+            News::Message(id, _) => Some(id),
+            _ => None,
+        };
+        Ok(self.courier.send(devices, Letter::new(news, &from.name, &self.site, &story.id), story, message))
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        // A thread that panicked with the lock left calls that are whole: each rule is one change of the map.
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A push to the person's own device, to see that it works.
+    pub(crate) fn try_out(&self, session: &Session) -> Result<Value, DemoError> {
+        let me = self.person(session.person)?;
+        let device = self.store.device(&session.device)?.ok_or(DemoError::NotSignedIn)?;
+        let story = Story { id: format!("trial-{}", Token::random()?.as_str()), teller: me.id };
+        story.step(&self.pages, "you ask for a push to this device", "");
+        let letter = Letter::new(News::Trial, &me.name, &self.site, &story.id);
+        match self.courier.send(vec![device], letter, &story, None) {
+            0 => Err(DemoError::Nothing("subscription of this device")),
+            _ => Ok(json!({ "story": story.id })),
+        }
+    }
+
+    /// A service worker tells what it did with a push: a step for whoever sent it.
+    pub(crate) fn told_by_device(
+        &self,
+        session: &Session,
+        from: &str,
+        story: &str,
+        what: Told,
+    ) -> Result<(), DemoError> {
+        let device = self.store.device(&session.device)?.ok_or(DemoError::NotSignedIn)?;
+        let teller = self.somebody(from)?.id;
+        let story = Story { id: story.to_owned(), teller };
+        let Told { what, after_ms } = what;
+        story.step(&self.pages, &format!("{} {what}", device.label), &format!("{after_ms} ms after the push arrived"));
+        Ok(())
+    }
+}
+
+/// What a service worker did, in its own words' place: it may only choose among ours.
+pub(crate) struct Told {
+    pub(crate) what: &'static str,
+    pub(crate) after_ms: u32,
+}
+
+impl Told {
+    /// Reads the word that a service worker uses.
+    pub(crate) fn parse(word: &str, after_ms: u32) -> Result<Self, DemoError> {
+        let what = match word {
+            "shown" => "shows the notification",
+            "clicked" => "was clicked",
+            "late" => "was told too late to ring",
+            _ => return Err(DemoError::Malformed("a device tells that it has shown, was clicked, or was late")),
+        };
+        Ok(Self { what, after_ms })
+    }
+}

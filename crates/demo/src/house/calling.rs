@@ -1,0 +1,156 @@
+//! Calls: rung by push on all devices of whoever is called, withdrawn when they are over, answered by one.
+
+use std::sync::Arc;
+
+use doorbell_protocol::time::UnixMs;
+use serde_json::{Value, json};
+
+use super::House;
+use crate::calls::{Call, End, Media, Party};
+use crate::clock;
+use crate::error::DemoError;
+use crate::limits::PAGE_AWAY_MAX;
+use crate::notice::News;
+use crate::session::Session;
+use crate::steps::Story;
+use crate::token::Token;
+
+impl House {
+    /// Rings: the call, for the caller's page.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        session: &Session,
+        page: Token,
+        to: &str,
+        media: Media,
+        now: UnixMs,
+    ) -> Result<Value, DemoError> {
+        let (me, callee) = (self.person(session.person)?, self.somebody(to)?);
+        if !self.pages.is_open(&page) {
+            return Err(DemoError::Malformed("the page must be connected before it can call"));
+        }
+        if !callee.available {
+            return Err(DemoError::Away(callee.name));
+        }
+        let caller = Party { person: me.id, device: session.device.clone(), page };
+        let id = Token::random()?;
+        let call = self.calls().ring(id, caller, (callee.id, &callee.name), media, now, self.rings_for)?;
+        let story = story(&call);
+        story.step(&self.pages, &format!("you call {}", callee.name), "");
+        let told = self.call_for_page(&call)?;
+        self.pages.tell(callee.id, &json!({ "type": "call", "call": told }));
+        let devices = self.notify(callee.id, None, &me, News::Ring(&call), &story)?;
+        if devices == 0 {
+            let detail = "it rings on open pages only";
+            story.step(&self.pages, &format!("no device of {} takes pushes", callee.name), detail);
+        }
+        self.clone().stops_ringing_in_time(call);
+        Ok(told)
+    }
+
+    /// This page takes the call; the person's other devices stop ringing.
+    pub(crate) fn answer(&self, session: &Session, page: Token, id: &Token, now: UnixMs) -> Result<Value, DemoError> {
+        if !self.pages.is_open(&page) {
+            return Err(DemoError::Malformed("the page must be connected before it can answer"));
+        }
+        let by = Party { person: session.person, device: session.device.clone(), page };
+        let call = self.calls().answer(id, by, now)?;
+        let (caller, device) = (self.person(call.caller.person)?, self.store.device(&session.device)?);
+        let label = device.map(|device| device.label).unwrap_or_default();
+        let story = story(&call);
+        let after = format!("{} s after the call began", now.since(call.began_at).as_secs());
+        story.step(&self.pages, &format!("answered on {label}"), &after);
+        let told = self.call_for_page(&call)?;
+        let event = json!({ "type": "call", "call": told });
+        self.pages.tell(call.caller.person, &event);
+        self.pages.tell(call.callee, &event);
+        self.notify(call.callee, Some(&session.device), &caller, News::AnsweredElsewhere(&call), &story)?;
+        Ok(told)
+    }
+
+    /// Hangs up, withdraws or declines, from any device of one of the two.
+    pub(crate) fn end(&self, session: &Session, id: &Token) -> Result<(), DemoError> {
+        let (call, end) = self.calls().end(id, session.person)?;
+        self.is_over(&call, end, Some(&session.device))
+    }
+
+    /// Passes a signal of WebRTC on to the other end of the call.
+    pub(crate) fn signal(&self, page: &Token, id: &Token, signal: Value) -> Result<(), DemoError> {
+        let other = self.calls().other_end(id, page)?.clone();
+        self.pages.tell_page(&other.page, &json!({ "type": "signal", "call": id.as_str(), "signal": signal }));
+        Ok(())
+    }
+
+    /// A page's connection ended. It may be back in a moment; if not, its calls are over.
+    pub(crate) fn page_left(self: &Arc<Self>, page: Token) {
+        let house = self.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(PAGE_AWAY_MAX).await;
+            if house.pages.is_open(&page) {
+                return;
+            }
+            let left = house.calls().leave(&page);
+            for (call, end) in left {
+                house.report(house.is_over(&call, end, None));
+            }
+        });
+    }
+
+    /// A call as both ends see it.
+    pub(super) fn call_for_page(&self, call: &Call) -> Result<Value, DemoError> {
+        let (from, to) = (self.person(call.caller.person)?, self.person(call.callee)?);
+        Ok(json!({
+            "id": call.id.as_str(),
+            "from": from.name,
+            "to": to.name,
+            "media": call.media,
+            "until": call.rings_until.as_millis(),
+            "callerPage": call.caller.page.as_str(),
+            "answeredBy": call.answered_by.as_ref().map(|party| party.page.as_str()),
+        }))
+    }
+
+    fn stops_ringing_in_time(self: Arc<Self>, call: Call) {
+        tokio::spawn(async move {
+            tokio::time::sleep(call.rings_until.since(clock::now())).await;
+            let expired = self.calls().expire(&call.id, call.rings_until);
+            if let Some((call, end)) = expired {
+                self.report(self.is_over(&call, end, None));
+            }
+        });
+    }
+
+    /// Tells both ends. What rang stops: the push has the ring's topic, so that it takes its place wherever it still
+    /// waits, and the ring's tag, so that it takes its place on the screen.
+    fn is_over(&self, call: &Call, end: End, ended_on: Option<&Token>) -> Result<(), DemoError> {
+        let how = match end {
+            End::Withdrawn => "withdrawn",
+            End::Unanswered => "unanswered",
+            End::Declined => "declined",
+            End::HungUp => "hung-up",
+        };
+        let event = json!({ "type": "over", "call": self.call_for_page(call)?, "how": how });
+        self.pages.tell(call.caller.person, &event);
+        self.pages.tell(call.callee, &event);
+        let story = story(call);
+        story.step(&self.pages, &format!("the call is over: {how}"), "");
+        if end != End::HungUp {
+            let caller = self.person(call.caller.person)?;
+            let except = ended_on.filter(|_| end == End::Declined);
+            self.notify(call.callee, except, &caller, News::Over(call, end), &story)?;
+        }
+        Ok(())
+    }
+
+    /// For what nobody waits for the outcome of.
+    fn report(&self, outcome: Result<(), DemoError>) {
+        if let Err(error) = outcome {
+            tracing::warn!(%error, "a call did not end well");
+        }
+    }
+}
+
+/// The caller sees how the call goes.
+fn story(call: &Call) -> Story {
+    Story { id: call.id.as_str().to_owned(), teller: call.caller.person }
+}

@@ -1,0 +1,130 @@
+//! Ringo's Star: an application server that shows how a site uses push. People sign in, call each other, write and leave
+//! voice mails; whoever is away is woken by a push, whether or not a page or the browser is open.
+//!
+//! [`Demo`] puts it together. `house` is what people can do, `door` the requests, `courier` sends pushes and hears
+//! receipts, `notice` says what a device is told, `calls` has the rules of calls, `store` remembers. The page is in `web/`.
+
+mod calls;
+mod clock;
+mod courier;
+mod door;
+mod error;
+mod house;
+mod limits;
+mod listen;
+mod name;
+mod notice;
+mod pages;
+mod session;
+mod steps;
+mod store;
+mod token;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use doorbell_sender::client::{Client, ClientConfig};
+use doorbell_sender::token::Signer;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::courier::Courier;
+use crate::house::House;
+use crate::pages::Pages;
+use crate::session::Seal;
+use crate::store::Store;
+
+pub use error::DemoError;
+pub use listen::Certificate;
+
+/// How the demo is set up.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Its certificate; without one it speaks plain HTTP, which browsers take for a secure context on localhost only.
+    pub certificate: Option<Certificate>,
+    /// The origin at which browsers find it; none: localhost, with the port that it listens on.
+    pub site: Option<String>,
+    /// Where its store and its key are kept. It must exist.
+    pub state_dir: PathBuf,
+    /// The push service on this machine that subscriptions may name, if there is one.
+    pub push_origin: Option<String>,
+    /// How it connects to push services.
+    pub client: ClientConfig,
+    /// Who signs its pushes.
+    pub signer: Signer,
+    /// How long a call rings.
+    pub rings_for: Duration,
+    /// URLs of STUN and TURN servers.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// A server that helps two browsers to find each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServer {
+    /// `stun:host:port` or `turn:host:port`.
+    pub url: String,
+    /// The user name and the credential that a TURN server wants.
+    pub login: Option<(String, String)>,
+}
+
+/// A running demo. It ends with this value.
+pub struct Demo {
+    address: SocketAddr,
+    site: String,
+    task: JoinHandle<()>,
+}
+
+impl Demo {
+    /// Starts it; it serves when this returns.
+    pub async fn start(settings: Settings) -> Result<Self, DemoError> {
+        let Settings { listen, certificate, state_dir, push_origin, client, signer, rings_for, .. } = settings;
+        let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"))?);
+        let seal = Seal::load_or_create(&state_dir.join("demo.key"))?;
+        let bind = |source| DemoError::Bind { address: listen, source };
+        let socket = TcpListener::bind(listen).await.map_err(bind)?;
+        let address = socket.local_addr().map_err(bind)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let site = settings.site.unwrap_or_else(|| format!("{scheme}://localhost:{}", address.port()));
+        let pages = Arc::new(Pages::default());
+        let courier = Arc::new(Courier::new(Client::new(client)?, signer, store.clone(), pages.clone()));
+        courier.resume()?;
+        let ice_servers = settings.ice_servers.iter().map(IceServer::for_page).collect();
+        let calls = Mutex::default();
+        let house =
+            House { store, pages, courier, seal, calls, site: site.clone(), push_origin, rings_for, ice_servers };
+        let task = tokio::spawn(listen::run(socket, tls, Arc::new(house)));
+        Ok(Self { address, site, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address that people open.
+    pub fn site(&self) -> &str {
+        &self.site
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl IceServer {
+    fn for_page(&self) -> serde_json::Value {
+        match &self.login {
+            None => serde_json::json!({ "urls": self.url }),
+            Some((username, credential)) => {
+                serde_json::json!({ "urls": self.url, "username": username, "credential": credential })
+            }
+        }
+    }
+}

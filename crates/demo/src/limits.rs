@@ -1,0 +1,40 @@
+//! The bounds of everything. Strangers on the same network can reach the demo, and it must survive them.
+
+use std::time::Duration;
+
+/// People who have signed in. The list is sent to every page as a whole.
+pub(crate) const PEOPLE_MAX: u32 = 200;
+/// Devices of one person: each of them is rung.
+pub(crate) const DEVICES_MAX: u32 = 8;
+/// Open pages of all people: each is a connection.
+pub(crate) const PAGES_MAX: usize = 1000;
+/// Events that a page may leave unread before it is cut off; it asks for everything anew when it comes back.
+pub(crate) const EVENTS_WAITING_MAX: usize = 256;
+/// Calls at a time.
+pub(crate) const CALLS_MAX: usize = 1000;
+/// How long a page may be away, reloading for instance, before its call ends.
+pub(crate) const PAGE_AWAY_MAX: Duration = Duration::from_secs(10);
+/// The longest chat message, in octets: with everything around it, it fits into a push message of 3993.
+pub(crate) const TEXT_OCTETS_MAX: usize = 1500;
+/// Messages of one conversation that are kept and shown.
+pub(crate) const MESSAGES_KEPT: u32 = 200;
+/// A voice mail, in octets: two minutes of Opus at 64 kbit/s.
+pub(crate) const VOICE_OCTETS_MAX: usize = 1 << 20;
+/// Voice mails that wait for one person. With the size: 32 MiB.
+pub(crate) const VOICE_MAILS_MAX: u32 = 32;
+/// How long a voice mail is kept.
+pub(crate) const VOICE_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
+/// The longest JSON body of a request: a subscription has at most 16 KiB.
+pub(crate) const JSON_OCTETS_MAX: usize = 16 << 10;
+/// The longest message of a page on its socket: an SDP offer for audio, video and data has about 8 KiB.
+pub(crate) const SIGNAL_OCTETS_MAX: usize = 64 << 10;
+/// How long a session lasts.
+pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an invitation for another device is good.
+pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long a request may take to arrive.
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a device that is away may still learn of a missed call, a voice mail or a message.
+pub(crate) const NEWS_TTL_SECS: u32 = 3 * 24 * 3600;
+/// Pushes whose receipts are awaited; the oldest are forgotten first.
+pub(crate) const PUSHES_AWAITED_MAX: u32 = 5000;

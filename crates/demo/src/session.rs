@@ -1,0 +1,157 @@
+//! Who a request comes from: a cookie that only this server can make, and invitations of the same kind.
+
+use std::path::Path;
+
+use aws_lc_rs::hmac;
+use doorbell_protocol::base64url;
+use doorbell_protocol::time::UnixMs;
+
+use crate::error::DemoError;
+use crate::limits::{INVITATION_KEPT, SESSION_KEPT};
+use crate::store::PersonId;
+use crate::token::Token;
+
+const KEY_OCTETS: usize = 32;
+
+/// A person on one of their devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Session {
+    pub(crate) person: PersonId,
+    pub(crate) device: Token,
+}
+
+/// What a sealed text is good for, so that an invitation cannot be used as a cookie.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Session,
+    Invitation,
+}
+
+/// The key that seals them.
+pub(crate) struct Seal(hmac::Key);
+
+impl Seal {
+    /// The key in `file`, which is made if there is none.
+    pub(crate) fn load_or_create(file: &Path) -> Result<Self, DemoError> {
+        let wrong = |why: String| DemoError::File { path: file.to_owned(), why };
+        let octets = match std::fs::read(file) {
+            Ok(octets) => octets,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let mut octets = vec![0; KEY_OCTETS];
+                aws_lc_rs::rand::fill(&mut octets).map_err(|_| DemoError::Random)?;
+                write_private(file, &octets).map_err(|error| wrong(error.to_string()))?;
+                octets
+            }
+            Err(error) => return Err(wrong(error.to_string())),
+        };
+        if octets.len() != KEY_OCTETS {
+            return Err(wrong(format!("it has {} octets and not {KEY_OCTETS}: delete it for a new one", octets.len())));
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &octets)))
+    }
+
+    /// The cookie's value.
+    pub(crate) fn session(&self, session: &Session, now: UnixMs) -> String {
+        let until = now.plus(SESSION_KEPT);
+        self.close(Purpose::Session, &format!("{}.{}.{}", session.person.0, session.device.as_str(), until.as_millis()))
+    }
+
+    /// Opens a cookie's value.
+    pub(crate) fn open_session(&self, cookie: &str, now: UnixMs) -> Option<Session> {
+        let claims = self.open(Purpose::Session, cookie)?;
+        let mut parts = claims.split('.');
+        let person = PersonId(parts.next()?.parse().ok()?);
+        let device = Token::parse(parts.next()?).ok()?;
+        is_good(parts.next()?, now).then_some(Session { person, device })
+    }
+
+    /// What lets another device in as the same person.
+    pub(crate) fn invitation(&self, person: PersonId, now: UnixMs) -> String {
+        self.close(Purpose::Invitation, &format!("{}.{}", person.0, now.plus(INVITATION_KEPT).as_millis()))
+    }
+
+    /// Whose invitation it is.
+    pub(crate) fn open_invitation(&self, invitation: &str, now: UnixMs) -> Option<PersonId> {
+        let claims = self.open(Purpose::Invitation, invitation)?;
+        let (person, until) = claims.split_once('.')?;
+        let person = PersonId(person.parse().ok()?);
+        is_good(until, now).then_some(person)
+    }
+
+    fn close(&self, purpose: Purpose, claims: &str) -> String {
+        let tag = hmac::sign(&self.0, &bound(purpose, claims));
+        format!("{claims}.{}", base64url::encode(tag.as_ref()))
+    }
+
+    fn open<'a>(&self, purpose: Purpose, sealed: &'a str) -> Option<&'a str> {
+        let (claims, tag) = sealed.rsplit_once('.')?;
+        let tag = base64url::decode(tag).ok()?;
+        hmac::verify(&self.0, &bound(purpose, claims), &tag).ok().map(|()| claims)
+    }
+}
+
+fn bound(purpose: Purpose, claims: &str) -> Vec<u8> {
+    let word = match purpose {
+        Purpose::Session => "session",
+        Purpose::Invitation => "invitation",
+    };
+    format!("{word}:{claims}").into_bytes()
+}
+
+fn is_good(until: &str, now: UnixMs) -> bool {
+    until.parse().is_ok_and(|until| now < UnixMs::from_millis(until))
+}
+
+fn write_private(file: &Path, octets: &[u8]) -> std::io::Result<()> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
+    file.write_all(octets)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
+
+    fn seal() -> Seal {
+        Seal::load_or_create(&tempfile::tempdir().unwrap().path().join("key")).unwrap()
+    }
+
+    fn alice() -> Session {
+        Session { person: PersonId(7), device: Token::random().unwrap() }
+    }
+
+    #[test]
+    fn a_session_is_known_again_until_it_is_too_old() {
+        let (seal, alice) = (seal(), alice());
+        let cookie = seal.session(&alice, NOW);
+        assert_eq!(seal.open_session(&cookie, NOW), Some(alice));
+        assert_eq!(seal.open_session(&cookie, NOW.plus(SESSION_KEPT)), None);
+    }
+
+    #[test]
+    fn a_cookie_that_somebody_wrote_for_themselves_is_no_session() {
+        let (ours, alice) = (seal(), alice());
+        let cookie = ours.session(&alice, NOW);
+        let as_somebody_else = cookie.replacen("7.", "8.", 1);
+        let longer = cookie.replacen(&format!("{}", NOW.plus(SESSION_KEPT).as_millis()), "99999999999999", 1);
+        let of_another_server = seal().session(&alice, NOW);
+        let invitation = ours.invitation(alice.person, NOW);
+        for forged in [as_somebody_else.as_str(), &longer, &of_another_server, &invitation, "", "7", "...", "7.x.1.aa"]
+        {
+            assert_eq!(ours.open_session(forged, NOW), None, "{forged}");
+        }
+    }
+
+    #[test]
+    fn an_invitation_is_for_one_person_and_a_quarter_of_an_hour() {
+        let (seal, alice) = (seal(), alice());
+        let invitation = seal.invitation(alice.person, NOW);
+        assert_eq!(seal.open_invitation(&invitation, NOW), Some(alice.person));
+        assert_eq!(seal.open_invitation(&invitation, NOW.plus(INVITATION_KEPT)), None);
+        assert_eq!(seal.open_invitation(&seal.session(&alice, NOW), NOW), None);
+    }
+}

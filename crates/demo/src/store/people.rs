@@ -1,0 +1,66 @@
+//! People: whoever has signed in.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{PersonId, Store};
+use crate::error::DemoError;
+use crate::limits::PEOPLE_MAX;
+use crate::name::Name;
+
+/// A person.
+#[derive(Clone, Debug)]
+pub(crate) struct Person {
+    pub(crate) id: PersonId,
+    pub(crate) name: String,
+    /// Salt and hash.
+    pub(crate) passphrase: Option<String>,
+    /// Whether they take calls.
+    pub(crate) available: bool,
+}
+
+const COLUMNS: &str = "id, name, passphrase, available";
+
+impl Store {
+    /// Somebody new; they take no calls until they say so.
+    pub(crate) fn add_person(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
+        let connection = self.connection();
+        let count: u32 = connection.query_row("SELECT count(*) FROM people", [], |row| row.get(0))?;
+        if count >= PEOPLE_MAX {
+            return Err(DemoError::TooMany("no more people can sign in here"));
+        }
+        let insert = "INSERT INTO people (key, name, passphrase) VALUES (?1, ?2, ?3)";
+        connection.execute(insert, params![name.key(), name.as_str(), passphrase])?;
+        let id = PersonId(connection.last_insert_rowid());
+        let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
+        Ok(Person { id, name, passphrase, available: false })
+    }
+
+    /// Who has this name.
+    pub(crate) fn person_named(&self, name: &Name) -> Result<Option<Person>, DemoError> {
+        let select = format!("SELECT {COLUMNS} FROM people WHERE key = ?1");
+        Ok(self.connection().query_row(&select, [name.key()], read).optional()?)
+    }
+
+    /// Who has this number.
+    pub(crate) fn person(&self, id: PersonId) -> Result<Option<Person>, DemoError> {
+        let select = format!("SELECT {COLUMNS} FROM people WHERE id = ?1");
+        Ok(self.connection().query_row(&select, [id.0], read).optional()?)
+    }
+
+    /// Everybody, by name.
+    pub(crate) fn people(&self) -> Result<Vec<Person>, DemoError> {
+        let connection = self.connection();
+        let mut select = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM people ORDER BY key"))?;
+        Ok(select.query_map([], read)?.collect::<Result<_, _>>()?)
+    }
+
+    /// Whether they take calls from now on.
+    pub(crate) fn set_available(&self, id: PersonId, available: bool) -> Result<(), DemoError> {
+        self.connection().execute("UPDATE people SET available = ?2 WHERE id = ?1", params![id.0, available])?;
+        Ok(())
+    }
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Person> {
+    Ok(Person { id: PersonId(row.get(0)?), name: row.get(1)?, passphrase: row.get(2)?, available: row.get(3)? })
+}

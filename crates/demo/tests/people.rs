@@ -1,0 +1,145 @@
+//! Devices, names, conversations and voice mails: who may what, and how much.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::json;
+use support::{Browser, PushService, Running};
+
+async fn setting() -> (PushService, Running) {
+    let push = PushService::open().await;
+    let running = Running::ringing_for(Duration::from_secs(60), &push).await;
+    (push, running)
+}
+
+#[tokio::test]
+async fn another_device_gets_in_by_an_invitation_or_a_passphrase_and_nobody_else_does() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let phone = alice.invites(demo).await;
+    assert_eq!(phone.get("overview").await.done()["me"]["name"], "Alice");
+    Browser::of(demo).signs_in(json!({ "invitation": "1.9999999999999.AAAA" })).await.refused(404);
+
+    let with = |passphrase: &str| json!({ "name": "Bob", "passphrase": passphrase });
+    Browser::of(demo).signs_in(with("open sesame")).await.done();
+    Browser::of(demo).signs_in(with("open sesame")).await.done();
+    Browser::of(demo).signs_in(with("open sesam")).await.refused(403);
+    Browser::of(demo).signs_in(json!({ "name": "Bob" })).await.refused(409);
+    Browser::of(demo).signs_in(json!({ "name": "Alice", "passphrase": "guess" })).await.refused(409);
+}
+
+#[tokio::test]
+async fn a_device_that_signs_out_is_out_and_a_name_without_devices_is_free_again() {
+    let (push, Running { demo, .. }) = &setting().await;
+    let (alice, bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
+    let device = alice.subscribes(push).await;
+    alice.post("sign-out", json!(null)).await.done();
+    alice.get("overview").await.refused(401);
+    bob.post("chat/Alice", json!({ "text": "Are you there?" })).await.done();
+    assert_eq!(bob.get("overview").await.done()["people"], json!([]));
+    Browser::signed_in(demo, "Alice").await;
+    assert!(push.waiting(&device).is_empty(), "a device that is signed out is told nothing");
+}
+
+#[tokio::test]
+async fn somebody_is_reachable_by_push_as_long_as_a_push_service_takes_their_pushes() {
+    let (push, Running { demo, .. }) = &setting().await;
+    let (alice, mut bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
+    let device = alice.subscribes(push).await;
+    bob.opens_a_page().await;
+    let reach = async || bob.get("overview").await.done()["people"][0]["reach"].clone();
+    assert_eq!(reach().await, "push");
+    push.forgets(&device);
+    bob.post("chat/Alice", json!({ "text": "Hello" })).await.done();
+    // Everybody is told when the people change, and the first time is the opening of the page.
+    while bob.get("overview").await.done()["people"][0]["reach"] != "none" {
+        bob.hears("people").await;
+    }
+    alice.post("trial", json!(null)).await.refused(404);
+}
+
+#[tokio::test]
+async fn a_subscription_cannot_point_at_another_server_on_this_machine() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let other = PushService::open().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let subscription = |endpoint: String| {
+        let mut subscription = other.subscribe().subscription;
+        subscription["endpoint"] = endpoint.into();
+        json!({ "subscription": subscription })
+    };
+    for endpoint in [format!("{}/p/0", other.origin()), "http://localhost:1/".into(), "https://[::1]/".into()] {
+        let answer = alice.put("device", subscription(endpoint.clone())).await;
+        assert!(answer.refused(400).contains("is not the push service of this demo"), "{endpoint}");
+    }
+    for endpoint in ["http://10.0.0.1/", "file:///etc/passwd", "no URL"] {
+        alice.put("device", subscription(endpoint.to_owned())).await.refused(400);
+    }
+    alice.put("device", json!({ "subscription": "{}" })).await.refused(400);
+}
+
+#[tokio::test]
+async fn a_voice_mail_is_bounded_and_for_its_recipient_only() {
+    let (push, Running { demo, .. }) = &setting().await;
+    let (alice, bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
+    let device = alice.subscribes(push).await;
+    let leaves = async |kind: &str, octets: usize| bob.asks("POST", "voice/to/Alice", kind, &vec![7; octets], "").await;
+    let mail = leaves("audio/ogg;codecs=opus", 1 << 20).await.done()["id"].clone();
+    leaves("audio/ogg", (1 << 20) + 1).await.refused(413);
+    leaves("text/html", 10).await.refused(400);
+    leaves("audio/ogg", 0).await.refused(400);
+
+    push.holds("Voice mail from Bob", &device).await;
+    let heard = alice.get(&format!("voice/{mail}")).await;
+    assert_eq!((heard.status, heard.body.len()), (200, 1 << 20));
+    assert!(heard.head.contains("content-type: audio/ogg\r\n") && heard.head.contains("nosniff"), "{}", heard.head);
+    bob.get(&format!("voice/{mail}")).await.refused(404);
+    let waiting = alice.get("overview").await.done()["voiceMails"].clone();
+    assert_eq!((&waiting[0]["from"], &waiting[0]["heardAt"]), (&json!("Bob"), &json!(null)));
+
+    for _ in 1..32 {
+        leaves("audio/ogg", 1).await.done();
+    }
+    leaves("audio/ogg", 1).await.refused(429);
+    alice.asks("DELETE", &format!("voice/{mail}"), "", &[], "").await.done();
+    leaves("audio/ogg", 1).await.done();
+}
+
+#[tokio::test]
+async fn a_message_is_bounded_accepted_and_seen() {
+    let (push, Running { demo, .. }) = &setting().await;
+    let (alice, mut bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
+    let device = alice.subscribes(push).await;
+    bob.opens_a_page().await;
+    bob.post("chat/Alice", json!({ "text": "x".repeat(1501) })).await.refused(413);
+    bob.post("chat/Alice", json!({ "text": " " })).await.refused(400);
+    bob.post("chat/Bob", json!({ "text": "me" })).await.refused(400);
+    bob.post("chat/Alice", json!({ "text": "x".repeat(20_000) })).await.refused(413);
+    bob.post("chat/Alice", json!({ "text": "x".repeat(1500) })).await.done();
+    push.holds("Bob", &device).await;
+    bob.hears("chat").await;
+    let message = async || bob.get("chat/Alice").await.done()["messages"][0].clone();
+    assert!(message().await["acceptedAt"].is_i64());
+    assert_eq!(message().await["seenAt"], json!(null));
+    assert_eq!(alice.get("overview").await.done()["people"][0]["unseen"], 1);
+    alice.post("chat/Bob/seen", json!(null)).await.done();
+    assert!(message().await["seenAt"].is_i64());
+    assert_eq!(alice.get("overview").await.done()["people"][0]["unseen"], 0);
+}
+
+#[tokio::test]
+async fn of_too_many_devices_the_oldest_is_signed_out() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let first = Browser::signed_in(demo, "Alice").await;
+    let mut newest = first.invites(demo).await;
+    for _ in 0..6 {
+        newest = newest.invites(demo).await;
+    }
+    first.get("overview").await.done();
+    newest.invites(demo).await;
+    first.get("overview").await.refused(401);
+    newest.get("overview").await.done();
+}

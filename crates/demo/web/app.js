@@ -1,0 +1,246 @@
+// Puts the page together: who is signed in, what is shown, and which part of the page does what.
+
+import { api } from './api.js';
+import { answer, hearSignal, isOver, isRung, isTold, ring, setUpCalls } from './call.js';
+import { openChat, refreshChat, setUpChat, showPartner } from './chat.js';
+import { connect, disconnect, on } from './live.js';
+import { paint, showPeople } from './people.js';
+import { disable, enable, obstacle, renew, resume } from './push.js';
+import { step } from './steps.js';
+import { leaveVoiceMail, pointOutVoiceMail, showVoiceMails } from './voice.js';
+
+const element = (id) => document.getElementById(id);
+let settings;
+let overview;
+let reachable = false;
+
+start().catch(complain);
+
+async function start() {
+  settings = await api('GET', 'settings');
+  setUpSignIn();
+  setUpHome();
+  setUpCalls(settings, complain);
+  setUpChat(act, complain);
+  const invitation = new URLSearchParams(location.hash.slice(1)).get('in');
+  if (invitation) {
+    history.replaceState(null, '', '/');
+    await api('POST', 'sign-in', { invitation, label: label() });
+  }
+  try {
+    overview = await api('GET', 'overview');
+  } catch (error) {
+    if (error.status !== 401) throw error;
+    element('sign-in').hidden = false;
+    return;
+  }
+  await enter();
+}
+
+function setUpSignIn() {
+  element('sign-in-form').addEventListener('submit', async (event) => {
+    event.preventDefault();
+    const { name, passphrase } = event.target.elements;
+    try {
+      await api('POST', 'sign-in', { name: name.value, passphrase: passphrase.value || undefined, label: label() });
+      overview = await api('GET', 'overview');
+      await enter();
+    } catch (error) {
+      complain(error);
+    }
+  });
+}
+
+/** Somebody is signed in. */
+async function enter() {
+  for (const [id, hidden] of [['sign-in', true], ['home', false], ['who', false]]) element(id).hidden = hidden;
+  setUpEvents();
+  show();
+  await connect();
+  reachable = await resume(settings).catch((error) => {
+    complain(error);
+    return false;
+  });
+  await refresh();
+  follow(location.href);
+  history.replaceState(null, '', '/');
+}
+
+function setUpEvents() {
+  on('connected', () => {
+    element('offline').hidden = true;
+    refresh();
+    refreshChat();
+  });
+  on('lost', () => { element('offline').hidden = false; });
+  on('people', refresh);
+  on('chat', () => refreshChat().then(refresh));
+  on('step', ({ story, what, detail, at }) => step(story, what, detail, at, /refused|cannot|not delivered/.test(what)));
+  on('call', ({ call }) => isTold(call, overview.me.name).catch(complain));
+  on('over', ({ call, how }) => {
+    closeNotification(`call-${call.id}`);
+    isOver(call, how, overview.me.name);
+  });
+  on('signal', ({ call, signal }) => hearSignal(call, signal).catch(complain));
+  on('unsubscribed', renewHere);
+  navigator.serviceWorker?.addEventListener('message', ({ data }) => {
+    if (data.type === 'open') follow(data.url);
+  });
+}
+
+/** The server could not push to one of this person's devices: if it is this one, it subscribes anew. */
+async function renewHere() {
+  await refresh();
+  if (!reachable || overview.me.devices.some((device) => device.this && device.push)) return;
+  try {
+    await renew(settings);
+  } catch (error) {
+    reachable = false;
+    show();
+    complain(error);
+  }
+}
+
+/** One question at a time; what changes meanwhile is asked for once more. */
+let asking;
+let again = false;
+function refresh() {
+  again = true;
+  asking ??= (async () => {
+    while (again) {
+      again = false;
+      overview = await api('GET', 'overview');
+      show();
+    }
+  })().catch((error) => (error.status === 401 ? location.reload() : complain(error))).finally(() => { asking = undefined; });
+  return asking;
+}
+
+function show() {
+  const { me, people, voiceMails } = overview;
+  element('my-name').textContent = me.name;
+  paint(element('my-avatar'), me.name);
+  element('available').checked = me.available;
+  element('my-devices').replaceChildren(...me.devices.map((device) => {
+    const words = `${device.label}${device.this ? ' (this one)' : ''}: ${device.push ? 'takes pushes' : 'takes no pushes'}`;
+    return Object.assign(document.createElement('li'), { textContent: words });
+  }));
+  showPeople(people, act);
+  showPartner(people);
+  showVoiceMails(voiceMails, (name) => ring(name, 'audio'), complain);
+  showReachable();
+}
+
+/** What has to be done before this person can be called here, if anything. */
+function showReachable(problem = obstacle()) {
+  element('trial').hidden = !reachable;
+  element('reachable').hidden = reachable && !problem;
+  element('reachable').classList.toggle('bad', Boolean(problem));
+  element('reachable-title').textContent = problem?.title ?? 'Be reachable, also when this page is closed';
+  element('reachable-words').textContent = problem?.words
+    ?? 'Allow notifications, and your friends can call you although the browser is closed.';
+  element('enable').textContent = problem ? 'Try again' : 'Be reachable';
+}
+
+function setUpHome() {
+  element('enable').addEventListener('click', async () => {
+    try {
+      if (obstacle()) return showReachable();
+      element('enable').disabled = true;
+      await enable(settings);
+      reachable = true;
+      await refresh();
+    } catch (error) {
+      // An obstacle has a title; a refusal of the server has a message.
+      if (error.title) showReachable(error);
+      else complain(error);
+    } finally {
+      element('enable').disabled = false;
+    }
+  });
+  element('available').addEventListener('change', ({ target }) => {
+    api('PUT', 'device', { available: target.checked }).catch(complain);
+  });
+  element('trial').addEventListener('click', () => api('POST', 'trial').catch(complain));
+  element('sign-out').addEventListener('click', async () => {
+    disconnect();
+    await disable().catch(() => {});
+    await api('POST', 'sign-out').catch(complain);
+    location.href = '/';
+  });
+  element('add-device').addEventListener('click', async () => {
+    try {
+      element('invite-link').value = (await api('POST', 'invitation')).link;
+      element('invite').showModal();
+      element('invite-link').select();
+    } catch (error) {
+      complain(error);
+    }
+  });
+  element('invite-copy').addEventListener('click', () => navigator.clipboard.writeText(element('invite-link').value));
+  element('invite-close').addEventListener('click', () => element('invite').close());
+}
+
+function act(what, { name }) {
+  if (what === 'open') converse(name);
+  else if (what === 'voice') leaveVoiceMail(name, toast, complain);
+  else ring(name, what);
+}
+
+function converse(name) {
+  openChat(name);
+  showPartner(overview.people);
+}
+
+/** Where a notification leads: a call, a conversation, a voice mail. */
+function follow(url) {
+  const asked = new URL(url).searchParams;
+  const { call } = overview;
+  if (asked.has('call')) {
+    closeNotification(`call-${asked.get('call')}`);
+    if (call?.id !== asked.get('call') || call.answeredBy) toast('This call is over, or another device has answered it.');
+    else if (asked.get('do') === 'answer') answer(call);
+    else isRung(call);
+  } else if (call && call.to === overview.me.name && !call.answeredBy) {
+    isRung(call);
+  }
+  if (asked.has('with')) converse(asked.get('with'));
+  if (asked.has('voice')) pointOutVoiceMail(asked.get('voice'));
+}
+
+async function closeNotification(tag) {
+  const registration = await navigator.serviceWorker?.getRegistration();
+  const shown = await registration?.getNotifications({ tag }) ?? [];
+  shown.filter(({ data }) => data?.kind === 'ring').forEach((notification) => notification.close());
+}
+
+/** Says what is wrong and what to do; a call that failed can end in a voice mail. */
+function complain({ message, hint = '', voice, status }, name) {
+  const offers = name && (voice || status === 409);
+  toast(`${message} ${hint ?? ''}`, offers && ['Leave a voice mail', () => leaveVoiceMail(name, toast, complain)]);
+}
+
+function toast(words, action) {
+  const box = Object.assign(document.createElement('div'), { className: 'toast' });
+  box.append(Object.assign(document.createElement('p'), { textContent: words }));
+  const close = Object.assign(document.createElement('button'), { type: 'button', textContent: 'OK' });
+  close.addEventListener('click', () => box.remove());
+  if (action) {
+    const [label, does] = action;
+    const button = Object.assign(document.createElement('button'), { type: 'button', textContent: label });
+    button.addEventListener('click', () => { box.remove(); does(); });
+    box.append(button);
+  } else {
+    setTimeout(() => box.remove(), 12_000);
+  }
+  box.append(close);
+  element('toasts').append(box);
+}
+
+/** What this browser is called in lists of devices. */
+function label() {
+  const agent = navigator.userAgent;
+  const browser = ['Firefox', 'Edg', 'Chrome', 'Safari'].find((name) => agent.includes(name)) ?? 'A browser';
+  const system = ['Android', 'iPhone', 'iPad', 'Windows', 'Mac', 'Linux'].find((name) => agent.includes(name));
+  return `${browser.replace('Edg', 'Edge')}${system ? ` on ${system}` : ''}`;
+}

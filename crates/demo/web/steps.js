@@ -1,0 +1,50 @@
+// "What just happened": each step of a story, with the time since the story began.
+
+const STORIES_MAX = 12;
+const stories = new Map();
+const place = document.getElementById('steps');
+
+/** A step of a story. Steps come from the page, from its service worker and from the server, and are told in order of time. */
+export function step(story, what, detail = '', at = Date.now(), bad = false) {
+  let told = stories.get(story);
+  if (!told) {
+    told = { steps: [], element: document.createElement('section') };
+    told.element.className = 'story';
+    stories.set(story, told);
+    place.prepend(told.element);
+    if (stories.size > STORIES_MAX) {
+      const [oldest, { element }] = stories.entries().next().value;
+      stories.delete(oldest);
+      element.remove();
+    }
+  }
+  told.steps.push({ what, detail, at, bad });
+  told.steps.sort((one, other) => one.at - other.at);
+  show(told);
+  document.getElementById('steps-empty').hidden = true;
+}
+
+/** A row of steps of this page: says each when it is done, and a failure as what it is. */
+export function begin(story) {
+  return (what, detail, bad) => step(story, what, detail, Date.now(), bad);
+}
+
+function show({ steps, element }) {
+  const began = steps[0].at;
+  const title = document.createElement('h3');
+  title.textContent = new Date(began).toLocaleTimeString();
+  const list = document.createElement('ol');
+  list.append(...steps.map(({ what, detail, at, bad }) => {
+    const item = document.createElement('li');
+    item.className = bad ? 'bad' : '';
+    const time = Object.assign(document.createElement('time'), { textContent: at === began ? '' : since(at - began) });
+    item.append(time, what);
+    if (detail) item.append(Object.assign(document.createElement('small'), { textContent: detail }));
+    return item;
+  }));
+  element.replaceChildren(title, list);
+}
+
+function since(ms) {
+  return ms < 10_000 ? `+${ms} ms` : `+${(ms / 1000).toFixed(1)} s`;
+}

@@ -1,0 +1,113 @@
+// Voice mail: recorded here, kept by the server for two weeks, played by the one it is for.
+
+import { api } from './api.js';
+import { ago } from './people.js';
+
+const element = (id) => document.getElementById(id);
+const SECONDS_MAX = 120;
+const OCTETS_MAX = 1 << 20;
+let recording;
+
+/** Offers to record a voice mail. Resolves when it was sent or not. */
+export function leaveVoiceMail(name, done, complain) {
+  element('record-title').textContent = `Voice mail for ${name}`;
+  element('record-state').textContent = 'Up to two minutes.';
+  element('record-start').hidden = false;
+  element('record-send').hidden = true;
+  element('record-start').onclick = () => record().catch((error) => {
+    close();
+    complain(error.name === 'NotAllowedError'
+      ? { message: 'The microphone is blocked.', hint: 'Allow it beside the address, and try again.' }
+      : { message: 'There is no microphone to record with.', hint: 'Connect one, or write a message.' });
+  });
+  element('record-send').onclick = async () => {
+    element('record-send').disabled = true;
+    try {
+      const sound = await recording.stop();
+      if (sound.size > OCTETS_MAX) throw { message: 'This voice mail is too long.', hint: 'Make it shorter.' };
+      await api('POST', `voice/to/${encodeURIComponent(name)}`, sound);
+      done(`Your voice mail is left for ${name}.`);
+    } catch (error) {
+      complain(error);
+    }
+    element('record-send').disabled = false;
+    close();
+  };
+  element('record-cancel').onclick = close;
+  element('record').oncancel = close;
+  element('record').showModal();
+}
+
+/** Shows what waits. `callBack` is called with a name. */
+export function showVoiceMails(mails, callBack, complain) {
+  element('voice-mails-part').hidden = mails.length === 0;
+  const list = element('voice-mails');
+  // A mail that plays would stop if it were made anew.
+  const known = new Map([...list.children].map((item) => [item.dataset.id, item]));
+  list.replaceChildren(...mails.map((mail) => {
+    const item = known.get(String(mail.id)) ?? row(mail, callBack, complain);
+    item.classList.toggle('new', !mail.heardAt);
+    return item;
+  }));
+}
+
+/** Brings a voice mail to the eye: somebody clicked its notification. */
+export function pointOutVoiceMail(id) {
+  document.querySelector(`.voice[data-id="${Number(id)}"] audio`)?.focus();
+}
+
+function row(mail, callBack, complain) {
+  const item = document.createElement('li');
+  item.className = 'voice';
+  item.dataset.id = mail.id;
+  const who = document.createElement('div');
+  const name = Object.assign(document.createElement('strong'), { textContent: mail.from });
+  const when = Object.assign(document.createElement('span'), { className: 'quiet', textContent: ` · ${ago(mail.leftAt)}` });
+  who.append(name, when);
+  const player = Object.assign(document.createElement('audio'), { controls: true, preload: 'metadata', src: `/api/voice/${mail.id}` });
+  player.ariaLabel = `Voice mail from ${mail.from}`;
+  player.addEventListener('play', () => api('POST', `voice/${mail.id}/heard`).catch(complain), { once: true });
+  const buttons = Object.assign(document.createElement('div'), { className: 'actions' });
+  const back = Object.assign(document.createElement('button'), { type: 'button', className: 'small', textContent: 'Call back' });
+  back.addEventListener('click', () => callBack(mail.from));
+  const remove = Object.assign(document.createElement('button'), { type: 'button', className: 'small', textContent: 'Delete' });
+  remove.addEventListener('click', () => api('DELETE', `voice/${mail.id}`).catch(complain));
+  buttons.append(back, remove);
+  item.append(who, player, buttons);
+  return item;
+}
+
+async function record() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  const type = ['audio/webm;codecs=opus', 'audio/ogg;codecs=opus', 'audio/mp4'].find((type) => MediaRecorder.isTypeSupported(type));
+  const recorder = new MediaRecorder(stream, { mimeType: type, audioBitsPerSecond: 48_000 });
+  const parts = [];
+  recorder.addEventListener('dataavailable', ({ data }) => parts.push(data));
+  const ended = new Promise((resolve) => recorder.addEventListener('stop', resolve));
+  recorder.start(1000);
+  const began = Date.now();
+  const meter = setInterval(() => {
+    const seconds = Math.floor((Date.now() - began) / 1000);
+    element('record-state').textContent = `Recording: ${seconds} s of ${SECONDS_MAX}`;
+    element('record-level').style.width = `${(seconds / SECONDS_MAX) * 100}%`;
+    if (seconds >= SECONDS_MAX) element('record-send').click();
+  }, 250);
+  recording = {
+    async stop() {
+      clearInterval(meter);
+      if (recorder.state !== 'inactive') recorder.stop();
+      await ended;
+      stream.getTracks().forEach((track) => track.stop());
+      return new Blob(parts, { type: type.split(';')[0] });
+    },
+  };
+  element('record-start').hidden = true;
+  element('record-send').hidden = false;
+}
+
+function close() {
+  recording?.stop();
+  recording = undefined;
+  element('record-level').style.width = 0;
+  element('record').close();
+}

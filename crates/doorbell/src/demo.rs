@@ -1,0 +1,215 @@
+//! `doorbell demo`: the push service and an application that uses it, in one process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use doorbell_demo::{Certificate, Demo, IceServer};
+use doorbell_sender::client::ClientConfig;
+use doorbell_sender::network::{AddressPolicy, Network};
+use doorbell_sender::subject::Subject;
+use doorbell_sender::token::Signer;
+use doorbell_service::config::{Config, Settings};
+use doorbell_service::{Clock, Service};
+use tracing::{error, info};
+
+use crate::firefox;
+use crate::keys::file;
+use crate::serve::{Signals, allow_open_files, own_name};
+use crate::shell::quoted;
+use crate::state::is_loopback;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Address and port of the application; port 0 takes a free one
+    #[arg(long, env = "DOORBELL_DEMO_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8444")]
+    demo_listen: SocketAddr,
+
+    /// The origin at which browsers find the application [default: localhost with its port]
+    #[arg(long, env = "DOORBELL_DEMO_URL", value_name = "URL")]
+    demo_url: Option<String>,
+
+    /// Certificate chain (PEM) of the application: browsers want TLS everywhere but on localhost
+    #[arg(long, env = "DOORBELL_DEMO_TLS_CERT", value_name = "FILE", requires = "demo_tls_key")]
+    demo_tls_cert: Option<PathBuf>,
+
+    /// Private key of --demo-tls-cert (PEM)
+    #[arg(long, env = "DOORBELL_DEMO_TLS_KEY", value_name = "FILE", requires = "demo_tls_cert")]
+    demo_tls_key: Option<PathBuf>,
+
+    /// Open Firefox at the application, with a profile of that name whose push service is this one; may be repeated
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "alice")]
+    firefox: Vec<PathBuf>,
+
+    /// How long a call rings, in seconds
+    #[arg(long, env = "DOORBELL_RING_SECS", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=300))]
+    ring_secs: u32,
+
+    /// A STUN server (`stun:HOST:PORT`), for calls between networks; may be repeated
+    #[arg(long, value_name = "URL", value_parser = stun)]
+    stun: Vec<IceServer>,
+
+    /// A TURN server (`turn:HOST:PORT,USER,PASSWORD`); may be repeated
+    #[arg(long, value_name = "URL,USER,PASSWORD", value_parser = turn)]
+    turn: Vec<IceServer>,
+
+    /// Whom push services may write to about the pushes: a mailto: or https: URI
+    #[arg(long, env = "DOORBELL_SUBJECT", value_name = "URI")]
+    subject: Option<String>,
+
+    /// Address and port of the push service [default: 127.0.0.1:8443]
+    #[arg(long, env = "DOORBELL_LISTEN", value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Where everything is kept [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
+    #[arg(long, env = "DOORBELL_STATE_DIR", value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+
+    /// A TOML file with further settings of the push service, as for `doorbell serve`
+    #[arg(long, env = "DOORBELL_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  doorbell demo                                     then open two browsers as it says
+  doorbell demo --firefox=alice --firefox=mom       opens two, each with a profile of its own
+  doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 --demo-url https://star.example.org \\
+      --demo-tls-cert star.pem --demo-tls-key star.key
+
+The push service is the one of `doorbell serve`, with the same state: it must not run at the same time.";
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let given = Settings { listen: args.listen, state_dir: args.state_dir.clone(), ..Settings::default() };
+    let config = Config::load(given, args.config.as_deref())?;
+    // Listening for signals begins first, so that none that comes during the start is lost.
+    let mut signals = Signals::new()?;
+    allow_open_files(config.limits.connections_max);
+    let state_dir = config.state_dir.clone();
+    let service = Service::start(config, Clock::system()).await?;
+    let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
+    print_welcome(&service, &demo);
+    for named in args.firefox {
+        open_firefox(&service, &demo, named).await?;
+    }
+    tokio::select! {
+        name = signals.next() => info!("{name}: stopping"),
+        failure = service.failed() => {
+            error!(%failure, "stopping");
+            return Ok(ExitCode::FAILURE);
+        }
+    }
+    drop(demo);
+    tokio::select! {
+        stopped = service.stop() => stopped?,
+        _ = signals.next() => return Ok(ExitCode::FAILURE),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbell_demo::Settings> {
+    let origin = service.origin().to_string();
+    let subject = args.subject.as_deref().map(Subject::parse).transpose().context("--subject")?;
+    let signer = Signer::new(file::read_or_create(&state_dir.join("demo-vapid.pem"))?, subject);
+    let extra_ca_pem = service.ca_file().map(std::fs::read).transpose().context("cannot read the CA")?;
+    let client = ClientConfig {
+        addresses: addresses(&origin),
+        extra_ca_pem: extra_ca_pem.unwrap_or_default(),
+        ..ClientConfig::default()
+    };
+    let certificate = args.demo_tls_cert.clone().zip(args.demo_tls_key.clone());
+    let certificate = certificate.map(|(chain, key)| Certificate { chain, key });
+    let site = args.demo_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
+    if let Some(site) = &site {
+        let is_origin = site.starts_with("https://") || (site.starts_with("http://") && is_loopback(site));
+        ensure!(is_origin, "--demo-url {site}: browsers take https:// only, except on localhost");
+    }
+    Ok(doorbell_demo::Settings {
+        listen: args.demo_listen,
+        certificate,
+        site,
+        state_dir,
+        push_origin: Some(origin),
+        client,
+        signer,
+        rings_for: Duration::from_secs(u64::from(args.ring_secs)),
+        ice_servers: args.stun.iter().chain(&args.turn).cloned().collect(),
+    })
+}
+
+/// Public push services, and ours wherever it is.
+fn addresses(origin: &str) -> AddressPolicy {
+    let host = origin
+        .parse::<http::Uri>()
+        .ok()
+        .and_then(|uri| uri.host().map(|host| host.trim_matches(['[', ']']).to_owned()));
+    let own: Option<Network> = host.and_then(|host| host.parse().ok());
+    match own {
+        Some(own) => AddressPolicy::public().allow(own),
+        None if is_loopback(origin) => AddressPolicy::public().allow_loopback(),
+        None => AddressPolicy::public(),
+    }
+}
+
+fn print_welcome(service: &Service, demo: &Demo) {
+    let (origin, site, doorbell) = (service.origin(), demo.site(), own_name());
+    let ca = service.ca_file().map(|file| format!(" --ca {}", quoted(&file.display().to_string()))).unwrap_or_default();
+    println!("push service  {origin}");
+    println!("demo          {site}");
+    println!();
+    println!("Open it in two browsers that take their messages from this push service, each in a terminal of its own:");
+    for name in ["alice", "mom"] {
+        println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");
+    }
+    println!();
+    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, call her, and start it again.");
+}
+
+/// Preparing the profile waits for an unseen Firefox, which must not hold up the services.
+async fn open_firefox(service: &Service, demo: &Demo, named: PathBuf) -> Result<()> {
+    let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
+    let ca = service.ca_file().map(Path::to_owned);
+    let opened = tokio::task::spawn_blocking(move || firefox::open(&origin, ca.as_deref(), &named, &site));
+    // It outlives this process: its windows are the user's.
+    opened.await?.map(drop)
+}
+
+fn stun(text: &str) -> Result<IceServer, String> {
+    let is_stun = ["stun:", "stuns:"].iter().any(|scheme| text.starts_with(scheme));
+    if is_stun { Ok(IceServer { url: text.to_owned(), login: None }) } else { Err("it begins with stun:".to_owned()) }
+}
+
+fn turn(text: &str) -> Result<IceServer, String> {
+    let mut parts = text.splitn(3, ',').map(str::to_owned);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(url), Some(user), Some(password)) if url.starts_with("turn:") || url.starts_with("turns:") => {
+            Ok(IceServer { url, login: Some((user, password)) })
+        }
+        _ => Err("it is turn:HOST:PORT,USER,PASSWORD".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demo_sends_to_its_own_push_service_and_to_public_ones_only() {
+        let permits = |origin: &str, address: &str| addresses(origin).permits(address.parse().unwrap());
+        assert!(permits("https://127.0.0.1:8443", "127.0.0.1") && permits("https://127.0.0.1:8443", "9.9.9.9"));
+        assert!(!permits("https://127.0.0.1:8443", "10.0.0.1") && !permits("https://push.example.org", "127.0.0.1"));
+        assert!(permits("https://10.0.0.7", "10.0.0.7") && !permits("https://10.0.0.7", "10.0.0.8"));
+        assert!(permits("https://[::1]:8443", "::1") && permits("https://localhost:8443", "127.0.0.1"));
+    }
+
+    #[test]
+    fn stun_and_turn_are_read_and_others_refused() {
+        assert!(stun("stun:stun.example.org:3478").is_ok() && stun("turn:x").is_err());
+        let server = turn("turn:turn.example.org:3478,user,pass,word").unwrap();
+        assert_eq!(server.login, Some(("user".to_owned(), "pass,word".to_owned())));
+        assert!(turn("turn:turn.example.org").is_err() && turn("stun:x,a,b").is_err());
+    }
+}

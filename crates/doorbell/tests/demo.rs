@@ -1,0 +1,194 @@
+//! The stories of Web Push, in the real Firefox: people who call each other, and whose browsers are closed.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use support::{Desktop, Firefox, Person, Star};
+
+/// Says so loudly when something is missing; in CI that is a failure.
+fn all_is_here() -> bool {
+    Firefox::is_here() && Desktop::is_here()
+}
+
+/// Story 1. Long enough for a Firefox that starts on a busy machine.
+#[test]
+fn mom_calls_alice_whose_firefox_is_not_running_and_alice_answers_from_the_notification() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(120), Desktop::start());
+    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.firefox.quits();
+
+    mom.signs_in();
+    mom.sees(".person[data-name=Alice]", "reachable by push");
+    mom.asks_for("video", "Alice");
+    mom.sees("#call-state", "Ringing Alice");
+    mom.sees("#steps", "accepted by the push service");
+
+    alice.firefox.starts_driven();
+    desktop.announces("Mom is calling");
+    mom.sees("#steps", "shows the notification");
+    desktop.chooses("Answer");
+
+    mom.sees("#call-state", "Connected");
+    alice.is_led_to_the_page();
+    alice.sees("#call-state", "Connected");
+    for end in [&mut alice, &mut mom] {
+        end.sees("#call-facts", "frames a second");
+        end.sees("#call-facts", "sound arrives");
+    }
+    alice.types("#talk-text", "Hello mom");
+    mom.sees("#talk", "Alice: Hello mom");
+
+    mom.clicks("#hang-up");
+    alice.sees("#toasts", "The call with Mom is over.");
+    mom.sees(".person[data-name=Alice]", "last delivered");
+}
+
+/// Story 2. The browser that gets the voice mail decodes it.
+#[test]
+fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is_closed() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let (mut alice, mut bob) = (Person::new("Alice", &star, &desktop), Person::new("Bob", &star, &desktop));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.firefox.closes_the_page();
+
+    bob.signs_in();
+    bob.becomes_reachable();
+    bob.asks_for("audio", "Alice");
+    desktop.announces("Bob is calling");
+    desktop.chooses("Decline");
+    bob.sees("#toasts", "Alice does not take the call.");
+    bob.clicks("#toasts button:not(:last-child)");
+    bob.clicks("#record-start");
+    bob.sees("#record-state", "Recording: 2 s");
+    bob.clicks("#record-send");
+    bob.sees("#toasts", "Your voice mail is left for Alice.");
+    desktop.announces("Voice mail from Bob");
+    bob.firefox.closes_the_page();
+
+    alice.opens_the_page();
+    alice.sees("#voice-mails .new", "Bob");
+    assert!(alice.plays_the_voice_mail() >= 1.0, "it is as long as it was spoken");
+    alice.sees("#voice-mails li:not(.new)", "Bob");
+    alice.clicks("#voice-mails .actions button");
+
+    desktop.announces("Alice is calling");
+    desktop.chooses("Answer");
+    alice.sees("#call-state", "Connected");
+    bob.is_led_to_the_page();
+    bob.sees("#call-facts", "sound arrives");
+    alice.sees("#call-facts", "sound arrives");
+    bob.types("#talk-text", "You called back");
+    alice.sees("#talk", "Bob: You called back");
+}
+
+/// The caller gives up while Alice's Firefox is not running: when it starts it does not ring, and tells of the call.
+#[test]
+fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.firefox.quits();
+    mom.signs_in();
+    mom.asks_for("audio", "Alice");
+    mom.sees("#steps", "accepted by the push service");
+    mom.clicks("#hang-up");
+    mom.sees("#steps", "the call is over: withdrawn");
+    mom.writes("Call me when you are back", "Alice");
+    mom.sees("#messages", "accepted by the push service");
+
+    alice.firefox.starts_driven();
+    assert_eq!(desktop.next_title(), "Missed call from Mom");
+    desktop.announces("Mom");
+    mom.sees("#messages", "delivered");
+    desktop.clicks();
+    alice.is_led_to_the_page();
+    alice.sees("#messages", "Call me when you are back");
+    mom.sees("#messages", "seen");
+}
+
+/// What can be mended is mended by itself; what only a person can do is said in words.
+#[test]
+fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to_do() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let mut alice = Person::new("Alice", &star, &desktop);
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.loses_the_subscription();
+    alice.clicks("#trial");
+    alice.sees("#steps", "has unsubscribed");
+    alice.clicks(".menu summary");
+    alice.sees("#my-devices", "(this one): takes pushes");
+    alice.clicks("#trial");
+    desktop.announces("It works");
+
+    alice.firefox.blocks_notifications();
+    alice.opens_the_page();
+    alice.sees("#reachable-title", "Notifications are blocked");
+    alice.sees("#reachable-words", "click the icon beside the address");
+}
+
+/// Pictures for people to look at: `target/e2e/demo-*.png`.
+#[test]
+fn the_page_is_pictured_in_each_scene() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(120), Desktop::start());
+    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    alice.opens_the_page();
+    alice.sees("#sign-in-title", "Rings");
+    alice.is_pictured("sign-in");
+    alice.signs_in();
+    alice.sees("#reachable", "Be reachable");
+    alice.is_pictured("first");
+    alice.becomes_reachable();
+    alice.clicks("#trial");
+    alice.sees("#steps", "shows the notification");
+
+    mom.signs_in();
+    mom.becomes_reachable();
+    alice.asks_for("voice", "Mom");
+    alice.clicks("#record-start");
+    alice.sees("#record-state", "Recording: 1 s");
+    alice.clicks("#record-send");
+    alice.clicks("#toasts button");
+    mom.sees("#voice-mails", "Alice");
+    mom.is_pictured("voice-mail");
+
+    alice.writes("Are you coming to dinner?", "Mom");
+    mom.writes("At seven. Shall I bring the cake?", "Alice");
+    alice.sees("#messages", "cake");
+    alice.types("#chat-text", "Yes, please!");
+    mom.sees("#messages", "please");
+    alice.sees("#messages", "seen");
+    alice.is_pictured("home");
+
+    desktop.clears();
+    mom.clicks("#chat-actions [data-act=video]");
+    alice.sees("#call-state", "is calling");
+    desktop.announces("Mom is calling");
+    desktop.displays(1);
+    desktop.pictures("demo-notification", Some("340x130+940+84"));
+    alice.is_pictured("rung");
+    alice.clicks("#answer");
+    alice.sees("#call-facts", "frames a second");
+    alice.types("#talk-text", "Hello mom");
+    alice.is_pictured("call");
+}

@@ -1,0 +1,151 @@
+//! A person before a Firefox, at the demo's page: does what people do, and sees what they see.
+
+use serde_json::{Value, json};
+
+use super::desktop::Desktop;
+use super::firefox::Firefox;
+use super::star::Star;
+
+/// Is fulfilled when an element that is visible shows the words.
+const SEEN: &str = r#"
+const [selector, words] = arguments;
+return new Promise((resolve, reject) => {
+  const until = Date.now() + 60000;
+  const look = () => {
+    const found = [...document.querySelectorAll(selector)].some((e) => e.checkVisibility() && e.innerText.includes(words));
+    if (found) resolve(true);
+    else if (Date.now() > until) reject(new Error(`no ${selector} shows "${words}" in: ${document.body.innerText}`));
+    else setTimeout(look, 50);
+  };
+  look();
+});"#;
+
+/// Clicks an element as soon as it is there.
+const CLICKED: &str = r#"
+const [selector] = arguments;
+return new Promise((resolve, reject) => {
+  const until = Date.now() + 60000;
+  const look = () => {
+    const element = [...document.querySelectorAll(selector)].find((e) => e.checkVisibility() && !e.disabled);
+    if (element) resolve(element.click());
+    else if (Date.now() > until) reject(new Error(`no ${selector} to click in: ${document.body.innerText}`));
+    else setTimeout(look, 50);
+  };
+  look();
+});"#;
+
+const TYPED: &str = r#"
+const [selector, words] = arguments;
+const field = document.querySelector(selector);
+field.value = words;
+field.form.requestSubmit();"#;
+
+const LOST: &str = r#"
+return navigator.serviceWorker.ready
+  .then(({ pushManager }) => pushManager.getSubscription())
+  .then((subscription) => subscription.unsubscribe());"#;
+
+/// Starts the first voice mail, which fails on a machine without a sound device, and decodes it, which needs none: its
+/// duration in seconds.
+const PLAYED: &str = r#"
+const player = document.querySelector('#voice-mails audio');
+player.play().catch(() => {});
+const decoder = new OfflineAudioContext(1, 48000, 48000);
+return fetch(player.src)
+  .then((response) => response.arrayBuffer())
+  .then((sound) => decoder.decodeAudioData(sound))
+  .then(({ duration }) => duration);"#;
+
+/// Somebody with a name.
+pub struct Person {
+    name: &'static str,
+    site: String,
+    pub firefox: Firefox,
+}
+
+impl Person {
+    /// With a Firefox of their own, whose push service is the demo's.
+    pub fn new(name: &'static str, star: &Star, desktop: &Desktop) -> Self {
+        let firefox = Firefox::prepared(star.push_service(), &star.ca(), desktop);
+        Self { name, site: star.site().to_owned(), firefox }
+    }
+
+    /// With windows, on the desktop's screen.
+    pub fn with_windows(self) -> Self {
+        Self { firefox: self.firefox.with_windows(), ..self }
+    }
+
+    /// Opens the page and signs in.
+    pub fn signs_in(&mut self) {
+        self.opens_the_page();
+        self.clicks("#sign-in-form summary");
+        self.types("#name", self.name);
+        self.sees("#my-name", self.name);
+    }
+
+    /// Opens the page.
+    pub fn opens_the_page(&mut self) {
+        let site = self.site.clone();
+        self.firefox.visits(&site);
+    }
+
+    /// Allows pushes, and is available from then on.
+    pub fn becomes_reachable(&mut self) {
+        self.clicks("#enable");
+        self.sees("#steps", "it can ring this device");
+    }
+
+    /// The browser ends its subscription, and the server is not told: as after a loss on either side.
+    pub fn loses_the_subscription(&mut self) {
+        let ended = self.firefox.script(LOST, json!([]));
+        assert_eq!(ended, Value::Bool(true));
+    }
+
+    /// Clicks a button beside somebody's name: `audio`, `video` or `voice`.
+    pub fn asks_for(&mut self, what: &str, other: &str) {
+        self.clicks(&format!(".person[data-name='{other}'] button[data-act={what}]"));
+    }
+
+    /// Opens the conversation with somebody, and writes.
+    pub fn writes(&mut self, text: &str, other: &str) {
+        self.clicks(&format!(".person[data-name='{other}'] .words button"));
+        self.sees("#chat-title", other);
+        self.types("#chat-text", text);
+    }
+
+    /// Plays the newest voice mail: how many seconds it has.
+    pub fn plays_the_voice_mail(&mut self) -> f64 {
+        self.firefox.script(PLAYED, json!([])).as_f64().expect("a duration")
+    }
+
+    /// Waits until the page that a click on a notification has opened is there.
+    pub fn is_led_to_the_page(&mut self) {
+        let site = self.site.clone();
+        self.firefox.turns_to_the_page_of(&site);
+    }
+
+    /// Pictures of the page: at a desk and on a phone, by day and by night.
+    pub fn is_pictured(&mut self, scene: &str) {
+        for (device, width) in [("desk", 1280), ("phone", 420)] {
+            for (time, dark) in [("day", false), ("night", true)] {
+                self.firefox.is_pictured(&format!("demo-{scene}-{device}-{time}"), width, dark);
+            }
+        }
+    }
+
+    /// Waits until a part of the page shows the words.
+    pub fn sees(&mut self, selector: &str, words: &str) {
+        let seen = self.firefox.script(SEEN, json!([selector, words]));
+        assert_eq!(seen, Value::Bool(true));
+    }
+
+    /// Clicks, as soon as there is something to click.
+    pub fn clicks(&mut self, selector: &str) {
+        self.firefox.script(CLICKED, json!([selector]));
+    }
+
+    /// Fills a field and sends its form.
+    pub fn types(&mut self, selector: &str, words: &str) {
+        self.firefox.script(TYPED, json!([selector, words]));
+    }
+}
