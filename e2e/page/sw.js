@@ -3,17 +3,22 @@
 // A worker is for all pages at once, also for those that were open before it.
 self.addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 
-self.addEventListener('push', (event) => event.waitUntil(ring(event.data?.text() ?? '')));
+// Messages that come one after the other are handled at the same time: when each came tells their order.
+let last = 0;
+self.addEventListener('push', (event) => {
+  last = Math.max(last + 0.001, performance.timeOrigin + performance.now());
+  event.waitUntil(ring(event.data?.text() ?? '', last));
+});
 
 self.addEventListener('notificationclick', (event) => event.waitUntil(answer(event.notification)));
 
-async function ring(text) {
+async function ring(text, turn) {
   const message = { ...read(text), at: Date.now() };
   await self.registration.showNotification(message.title, { body: message.body, icon: '/bell.png' });
   await keep(message);
   const pages = await openPages();
   pages.forEach((page) => page.postMessage('rung'));
-  await report({ event: 'push', text, pages: pages.length });
+  await report({ event: 'push', text, turn, pages: pages.length });
 }
 
 async function answer(notification) {

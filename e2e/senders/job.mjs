@@ -1,6 +1,7 @@
 // What every Node sender shares: a job comes in on stdin, an answer goes out on stdout.
 //
 // Job:    { subscription, text, vapid: { publicKey, privateKey, subject }, ca, ttl, encoding?, urgency?, topic?, headers? }
+//         web_push.mjs also takes texts, a list, and answers each on a line of its own.
 //         subscription is the W3C JSON, the keys are base64url, ca is a PEM file.
 // Answer: { status, location, link, body }
 

@@ -6,18 +6,31 @@ import webpush from 'web-push';
 import { answer, readJob } from './job.mjs';
 
 const job = readJob();
-try {
-  const sent = await webpush.sendNotification(job.subscription, job.text, {
+const agent = new https.Agent({ ca: readFileSync(job.ca), keepAlive: true });
+// One after the other, each when the one before it was taken.
+for (const text of job.texts ?? [job.text]) {
+  await send(text);
+}
+agent.destroy();
+
+async function send(text) {
+  try {
+    const sent = await webpush.sendNotification(job.subscription, text, options());
+    answer({ status: sent.statusCode, location: sent.headers.location, link: sent.headers.link, body: sent.body });
+  } catch (error) {
+    if (!error.statusCode) throw error;
+    answer({ status: error.statusCode, location: error.headers?.location, body: error.body });
+  }
+}
+
+function options() {
+  return {
     vapidDetails: job.vapid,
     TTL: job.ttl,
     contentEncoding: job.encoding ?? 'aes128gcm',
     urgency: job.urgency,
     topic: job.topic,
     headers: job.headers,
-    agent: new https.Agent({ ca: readFileSync(job.ca) }),
-  });
-  answer({ status: sent.statusCode, location: sent.headers.location, link: sent.headers.link, body: sent.body });
-} catch (error) {
-  if (!error.statusCode) throw error;
-  answer({ status: error.statusCode, location: error.headers?.location, body: error.body });
+    agent,
+  };
 }

@@ -42,6 +42,15 @@ const NEEDED: &[Needed] = &[
         here: || which("firefox-esr").or_else(|| which("firefox")).is_some(),
         why: "the real user agent",
     },
+    Needed {
+        package: "chromium",
+        here: || {
+            ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"]
+                .iter()
+                .any(|name| which(name).is_some())
+        },
+        why: "the other real user agent",
+    },
     Needed { package: "xvfb", here: || which("Xvfb").is_some(), why: "a screen for Firefox and its notifications" },
     Needed { package: "dbus-daemon", here: || which("dbus-daemon").is_some(), why: "a message bus of the tests' own" },
     Needed {

@@ -17,7 +17,8 @@ use tracing::{error, info};
 
 use crate::firefox;
 use crate::keys::file;
-use crate::serve::{Signals, allow_open_files, own_name, quoted};
+use crate::serve::{Signals, allow_open_files, own_name};
+use crate::shell::quoted;
 use crate::state::is_loopback;
 
 #[derive(clap::Args)]

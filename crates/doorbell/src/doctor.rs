@@ -1,5 +1,6 @@
 //! `doorbell doctor`: examines a push service from the outside, step by step, and says how to mend what is wrong.
 
+mod checkin;
 mod chromium;
 mod firefox;
 mod front;
@@ -74,7 +75,7 @@ Examples:
   doorbell doctor https://push.corp --mcs https://push.corp:5228 --chromium-profile ~/.config/chromium/Default
 
 Run it where the users are: what a firewall or a proxy does to them it does to the doctor. It subscribes, sends itself
-a message and removes what it made; it needs no access to the service's machine.
+a message and removes its subscriptions; it needs no access to the service's machine.
 
 Exit status:
   0  nothing is wrong (there may be warnings)
@@ -135,6 +136,8 @@ async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, 
         } else {
             open_socket(&line, args.idle_secs, report).await
         };
+        let checkin = if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&line).await };
+        report.add("checkin", checkin);
         let mcs = match &args.mcs {
             _ if args.no_chromium => Finding::skipped("--no-chromium"),
             None => mcs::check(&line).await,

@@ -1,7 +1,5 @@
 //! `doorbell firefox`: starts the user's own Firefox with a profile whose push service is ours.
 
-mod browser;
-mod door;
 mod marionette;
 mod policies;
 mod prefs;
@@ -14,10 +12,8 @@ use std::process::{Child, ExitCode};
 
 use anyhow::{Context, Result};
 
+use crate::browser::{Door, Make, Profile, Program, status};
 use crate::state::local_ca;
-use browser::Browser;
-use door::Door;
-use profile::Profile;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -70,6 +66,12 @@ Examples:
 Messages come while this Firefox runs, whatever pages are open; the service keeps them for it meanwhile. Settings that
 doorbell writes into the profile are in its user.js, each with its reason. Your other profiles are left alone.";
 
+const FIREFOX: Make = Make {
+    name: "Firefox",
+    programs: &["firefox-esr", "firefox"],
+    install: "install the package firefox-esr (Debian) or firefox (others)",
+};
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let door = Door::parse(&args.url)?;
     let ca = args.ca.clone().or_else(|| local_ca(&args.url)).filter(|_| !door.is_plain());
@@ -81,42 +83,42 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         print!("{}", prefs::user_js(&prefs::push(&door)));
         return Ok(ExitCode::SUCCESS);
     }
-    let browser = Browser::find(args.binary.as_deref())?;
+    let firefox = Program::find(&FIREFOX, args.binary.as_deref())?;
     door.answers(ca.as_deref())?;
-    let profile = prepare(&args.profile, args.fresh, &door, &browser, ca.as_deref())?;
+    let profile = prepare(&args.profile, args.fresh, &door, &firefox, ca.as_deref())?;
     if args.prepare {
         println!("{}", profile.folder().display());
         return Ok(ExitCode::SUCCESS);
     }
-    status(&format!("{} takes its messages from {}", profile.folder().display(), door.server_url()));
-    Err(browser.become_it(profile.folder(), &args.rest))
+    status(&format!("{} takes its messages from {}", profile.folder().display(), prefs::server_url(&door)));
+    let mut command = firefox.command();
+    command.arg("--profile").arg(profile.folder()).args(&args.rest);
+    Err(firefox.become_it(command))
 }
 
 /// Starts one beside this process, with the profile `named`, at `page`.
 pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Child> {
-    let (door, browser) = (Door::parse(url)?, Browser::find(None)?);
-    let profile = prepare(named, false, &door, &browser, ca.filter(|_| !door.is_plain()))?;
-    browser.start(profile.folder(), page)
+    let (door, firefox) = (Door::parse(url)?, Program::find(&FIREFOX, None)?);
+    let profile = prepare(named, false, &door, &firefox, ca.filter(|_| !door.is_plain()))?;
+    let mut command = firefox.command();
+    // Else another profile's window would take the page.
+    command.args(["--no-remote", "--profile"]).arg(profile.folder()).arg(page);
+    firefox.start(command)
 }
 
 /// The profile, with our settings and our trust in it.
-fn prepare(named: &Path, fresh: bool, door: &Door, browser: &Browser, ca: Option<&Path>) -> Result<Profile> {
-    let profile = Profile::open(named, fresh)?;
+fn prepare(named: &Path, fresh: bool, door: &Door, firefox: &Program, ca: Option<&Path>) -> Result<Profile> {
+    let profile = profile::open(named, fresh)?;
     let mut prefs = prefs::push(door);
     prefs.extend(prefs::trying_out());
-    profile.write_user_js(&prefs::user_js(&prefs))?;
+    profile.write(profile::USER_JS, prefs::user_js(&prefs).as_bytes())?;
     if let Some(file) = ca {
         let pem = std::fs::read(file).with_context(|| format!("cannot read the CA file {}", file.display()))?;
-        if !profile.trusts(&pem) {
+        if !profile::trusts(&profile, &pem) {
             status("teaching the profile to trust the service's certificate: Firefox runs unseen for some seconds");
-            trust::teach(browser, &profile, &pem)?;
-            profile.remember_trust(&pem)?;
+            trust::teach(firefox, &profile, &pem)?;
+            profile::remember_trust(&profile, &pem)?;
         }
     }
     Ok(profile)
-}
-
-/// A line for the user on stderr: stdout is for what was asked for.
-fn status(line: &str) {
-    eprintln!("doorbell: {line}");
 }

@@ -1,5 +1,7 @@
 //! The `doorbell` command: all three roles of Web Push, one verb each.
 
+mod browser;
+mod chromium;
 mod demo;
 mod doctor;
 mod environment;
@@ -8,6 +10,7 @@ mod keys;
 mod listen;
 mod send;
 mod serve;
+mod shell;
 mod state;
 
 use std::io::IsTerminal;
@@ -40,6 +43,8 @@ enum Verb {
     Send(Box<send::Args>),
     /// Start Firefox with this push service as its own
     Firefox(Box<firefox::Args>),
+    /// Start Chromium with this push service as its own
+    Chromium(Box<chromium::Args>),
     /// Run the push service and an application that uses it: people who call each other
     Demo(Box<demo::Args>),
     /// Examine a push service from the outside, and say how to mend what is wrong
@@ -71,6 +76,7 @@ async fn main() -> ExitCode {
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
+        Verb::Chromium(args) => chromium::run(&args),
         Verb::Demo(args) => match environment::check(&Cli::command()) {
             Ok(()) => demo::run(*args).await,
             Err(error) => Err(error),

@@ -10,6 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::shell::quoted;
+
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -97,19 +99,14 @@ fn print_welcome(service: &Service) {
     println!("  {doorbell} listen {origin}{ca} --subscription sub.json");
     println!("  {doorbell} send{ca} sub.json 'Hello, it is me'");
     println!();
-    println!("Or with your own Firefox, and any web page that uses push:");
+    println!("Or with your own browser, and any web page that uses push:");
     println!("  {doorbell} firefox {origin}{ca}");
+    println!("  {doorbell} chromium {origin}{ca}");
 }
 
 /// The word by which this program was started: also right when it is not on the PATH.
 pub(crate) fn own_name() -> String {
     std::env::args().next().map_or_else(|| "doorbell".to_owned(), |word| quoted(&word))
-}
-
-/// A word for a POSIX shell.
-pub(crate) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
 /// The signals that mean: stop.

@@ -67,16 +67,11 @@ async fn with(faults: Faults) -> Front {
     Front::with(faults).await
 }
 
-/// `doorbell serve` has no door for Chromium's stream yet. Once it has, this list is empty, and the healthy service
-/// passes every step.
-const FAILS_WITHOUT_CHROMIUM: &[&str] = &["mcs"];
-
 #[test]
 fn a_healthy_service_passes_every_step() {
     let service = Service::start();
     let diagnosis = Diagnosis::of(&service.origin(), Some(&service.ca()), &["--idle-secs", "1"]);
-    assert_eq!(diagnosis.with_result("failed"), FAILS_WITHOUT_CHROMIUM, "{diagnosis:?}");
-    assert_eq!(diagnosis.with_result("ok").len(), diagnosis.steps.len() - FAILS_WITHOUT_CHROMIUM.len());
+    assert_eq!(diagnosis.with_result("ok").len(), diagnosis.steps.len(), "{diagnosis:?}");
     let receipt = diagnosis.step("receipt")["finding"].as_str().unwrap();
     assert!(receipt.contains("204"), "{receipt}");
 }
@@ -159,8 +154,20 @@ fn a_store_without_room_is_found_and_what_is_full_is_named() {
     assert_eq!(diagnosis.step("tidy up")["result"], "ok", "what was made is removed all the same");
 }
 
+#[test]
+fn a_service_that_does_not_serve_chromium_is_found_and_can_be_meant() {
+    let service = Service::start_with(&["--chromium", "false"]);
+    let (origin, ca) = (service.origin(), service.ca());
+    let diagnosis = Diagnosis::of(&origin, Some(&ca), &["--idle-secs", "0"]);
+    assert_eq!(diagnosis.with_result("failed"), ["checkin", "mcs"], "{diagnosis:?}");
+    let fix = diagnosis.step("checkin")["advice"].as_str().unwrap();
+    assert!(fix.contains("the setting `chromium` is on"), "{fix}");
+    let meant = Diagnosis::of(&origin, Some(&ca), &["--idle-secs", "0", "--no-chromium"]);
+    assert!(meant.with_result("failed").is_empty(), "{meant:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn who_interrupts_it_leaves_nothing_behind_and_is_not_told_that_all_is_well() {
+async fn who_interrupts_its_wait_is_not_told_that_all_is_well() {
     let front = with(Faults::default()).await;
     let home = tempfile::tempdir().unwrap();
     let mut doctor =

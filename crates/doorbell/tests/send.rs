@@ -385,7 +385,7 @@ fn the_table_of_origins_also_comes_from_the_environment_and_shows_in_curl() {
     command
         .env("DOORBELL_MAP_ORIGIN", "https://a.example=https://b.example,https://jmt17.google.com=https://c.example");
     let said = Said::from(command.output().unwrap());
-    assert!(said.out.contains("'https://c.example/fcm/send/secret'") && !said.out.contains("google"), "{said:?}");
+    assert!(said.out.contains(" https://c.example/fcm/send/secret") && !said.out.contains("google"), "{said:?}");
 }
 
 #[test]
@@ -393,7 +393,7 @@ fn an_endpoint_that_every_chromium_has_is_named_once_with_the_flag_and_sent_to_a
     let person = Person::new();
     let said = person.sends(CHROMIUM, &["ding", "--curl"]);
     assert_eq!(said.exit, 0, "{said:?}");
-    assert!(said.out.contains(&format!("'{CHROMIUM}'")), "{said:?}");
+    assert!(said.out.contains(&format!(" {CHROMIUM}")), "{said:?}");
     assert_eq!(
         said.err.matches("--map-origin https://jmt17.google.com=https://YOUR.PUSH.SERVICE").count(),
         1,

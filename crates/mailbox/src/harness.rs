@@ -96,11 +96,11 @@ impl Desk {
         self.feed(Input::Declined { link: LinkId(link), id: id(n) })
     }
 
-    /// Lets time pass, with a tick at each deadline.
     pub(crate) fn has_arrived(&mut self, link: u64, n: i64) -> Vec<Effect> {
         self.feed(Input::Arrived { link: LinkId(link), id: id(n) })
     }
 
+    /// Lets time pass, with a tick at each deadline.
     pub(crate) fn wait_ms(&mut self, ms: u64) -> Vec<Effect> {
         let end = self.now.plus(Duration::from_millis(ms));
         let mut effects = Vec::new();

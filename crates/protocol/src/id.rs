@@ -1,7 +1,8 @@
 //! Ids inside the service: a moment, a node and a counter in 63 bits, so that rows append and order is age.
 //!
-//! They do not leave the service in clear: capability URLs seal them (RFC 8030 s8.2, s8.3). The one exception is a
-//! message's id on its own agent's socket (`firefox::Version`).
+//! They do not leave the service in clear: capability URLs seal them (RFC 8030 s8.2, s8.3). The exceptions are a message's
+//! id on its own agent's socket (`firefox::Version`, `mcs::persistent_id`), and an agent's id that is a Chromium's device
+//! id, which that Chromium alone gets.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -9,6 +9,7 @@ pub mod firefox;
 pub mod headers;
 pub mod id;
 pub mod key;
+pub mod mcs;
 pub mod message;
 pub mod problem;
 pub mod receipt;

@@ -98,7 +98,8 @@ pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, Reque
     if subscription.application_server_key.is_some_and(|key| key != *signer.public_key()) {
         return Err(RequestError::OtherKey);
     }
-    let body = aes128gcm::encrypt(payload, options.padding, &subscription.agent_key, &subscription.auth)
+    let padding = if payload.is_empty() { some(options.padding) } else { options.padding };
+    let body = aes128gcm::encrypt(payload, padding, &subscription.agent_key, &subscription.auth)
         .map_err(RequestError::Encryption)?;
     let authorization = signer.authorization(&subscription.endpoint, now).map_err(RequestError::Signing)?;
     let mut request = Request::new(Bytes::from(body));
@@ -123,6 +124,15 @@ pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, Reque
         ReceiptWish::Book(book) => ask_for_receipt(headers, book.get(&subscription.endpoint).as_deref()),
     }
     Ok(request)
+}
+
+/// Padding of one octet at least: Chromium takes what has neither text nor padding for something cut short, and drops it
+/// in silence after it has acknowledged it.
+fn some(padding: Padding) -> Padding {
+    match padding {
+        Padding::None => Padding::To(1),
+        Padding::To(octets) => Padding::To(octets.max(1)),
+    }
 }
 
 /// `Prefer: respond-async`, and the receipt subscription if there is one.
@@ -241,6 +251,16 @@ mod tests {
         let options = Options { padding: Padding::To(512), ..minute() };
         let length = |text: &[u8]| setting.build(text, &options).unwrap().into_body().len();
         assert_eq!(length(b"yes"), length(b"certainly not"));
+    }
+
+    #[test]
+    fn an_empty_text_has_an_octet_of_padding_without_which_chromium_drops_it() {
+        let setting = Setting::new();
+        for padding in [Padding::None, Padding::To(0)] {
+            let body = setting.build(b"", &Options { padding, ..minute() }).unwrap().into_body();
+            assert_eq!(body.len(), setting.build(b"x", &minute()).unwrap().into_body().len());
+            assert_eq!(aes128gcm::decrypt(&setting.agent, &body).unwrap(), b"");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! nonce is random all the same, so no two tokens can be told to belong to one agent (s8.2), and no row has to be
 //! looked up to open one.
 
+mod device;
 mod ring;
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -77,6 +78,8 @@ struct Generation {
     since: UnixMs,
     sealing: LessSafeKey,
     nonces: hmac::Key,
+    /// For the secrets of Chromium devices.
+    devices: hmac::Key,
 }
 
 impl Capabilities {
@@ -92,10 +95,13 @@ impl Capabilities {
     /// somebody holds.
     pub fn path(&self, resource: Resource) -> String {
         let (kind, record) = resource.to_record();
-        let born = resource.born();
-        let current = self.generations.iter().rev().find(|g| g.since <= born).or(self.generations.first());
-        let sealed = current.and_then(|g| g.seal(kind, &record)).unwrap_or_default();
+        let sealed = self.generation_of(resource.born()).and_then(|g| g.seal(kind, &record)).unwrap_or_default();
         format!("/{kind}/{}", URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    /// The key that was current at a moment; the oldest one for what is older than all.
+    fn generation_of(&self, moment: UnixMs) -> Option<&Generation> {
+        self.generations.iter().rev().find(|g| g.since <= moment).or(self.generations.first())
     }
 
     /// The resource that a path names, if this service sealed it.
@@ -118,7 +124,8 @@ impl Generation {
         #[allow(clippy::expect_used, reason = "HMAC-SHA256 gives the 32 octets that AES-256 takes")]
         let sealing = LessSafeKey::new(sealing.expect("a key of 32 octets"));
         let nonces = hmac::Key::new(hmac::HMAC_SHA256, derive(b"doorbell capability nonce").as_ref());
-        Self { since, sealing, nonces }
+        let devices = hmac::Key::new(hmac::HMAC_SHA256, derive(b"doorbell device secret").as_ref());
+        Self { since, sealing, nonces, devices }
     }
 
     fn seal(&self, kind: Kind, record: &[u8; RECORD_LEN]) -> Option<Vec<u8>> {

@@ -100,8 +100,7 @@ impl Service {
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Hub::start(store.clone(), clock.clone(), &config.limits, shards);
         let capabilities = Capabilities::new(&ring);
-        let (limits, http, firefox) = (config.limits, config.http, config.firefox);
-        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), limits, http, firefox, clock);
+        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock);
         let (stop, stopping) = watch::channel(false);
         let context = Context { doors: Arc::new(doors), limits: config.limits, stopping };
         let listener = tokio::spawn(Listener { socket, transport, context }.run());

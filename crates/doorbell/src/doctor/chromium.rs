@@ -12,6 +12,9 @@ use super::target::Target;
 /// The folder in which Chromium keeps who it is at its push service.
 const STORE: &str = "GCM Store";
 
+/// The name of the device's id in it.
+const DEVICE_ID: &[u8] = b"device_aid_key";
+
 /// The step.
 pub(super) fn check(profile: &Path, target: &Target) -> Finding {
     // People name the user data directory as often as the profile in it.
@@ -28,13 +31,15 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
          --gcm-mcs-endpoint=https://{host}:{port}"
     );
     let store = folder.join(STORE);
-    let Ok(files) = std::fs::read_dir(&store) else {
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(&store).into_iter().flatten().filter_map(Result::ok).map(|file| file.path()).collect();
+    if !files.iter().any(|file| has_checked_in(file)) {
         return Finding::failed(
-            "it has never been at a push service: there is no GCM Store",
+            "it has never been at a push service: there is no GCM Store, or it does not say who this Chromium is",
             format!("start Chromium with {switches}, let it trust {origin}'s certificate, and let a page subscribe"),
         );
-    };
-    let written = last_written(files.filter_map(Result::ok).map(|file| file.path()));
+    }
+    let written = last_written(files.into_iter());
     let subscriptions = std::fs::read_to_string(folder.join("Preferences")).ok().map_or(0, |text| subscriptions(&text));
     Finding::ok(format!(
         "it has been at a push service; the GCM Store was last written {written}; pages have {subscriptions} subscriptions"
@@ -45,6 +50,16 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
          before, delete {} while Chromium is not running: pages then subscribe anew",
         store.display()
     ))
+}
+
+/// Whether a file of the store knows the device's id, which a push service gives at the first check-in. A table that was
+/// compacted may be compressed, and is made of what was known.
+fn has_checked_in(file: &Path) -> bool {
+    match file.extension().and_then(std::ffi::OsStr::to_str) {
+        Some("ldb") => true,
+        Some("log") => std::fs::read(file).is_ok_and(|octets| octets.windows(DEVICE_ID.len()).any(|w| w == DEVICE_ID)),
+        _ => false,
+    }
 }
 
 /// How many subscriptions pages have, by the Preferences.
@@ -84,7 +99,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let profile = folder.path().join("Default");
         std::fs::create_dir_all(profile.join(STORE)).unwrap();
-        std::fs::write(profile.join(STORE).join("000003.log"), "x").unwrap();
+        std::fs::write(profile.join(STORE).join("000003.log"), "..device_aid_key.119634194828623872").unwrap();
         let preferences = r#"{"gcm":{"push_messaging_application_id_map":{"wp:a":"https://secret.example/#1"}}}"#;
         std::fs::write(profile.join("Preferences"), preferences).unwrap();
         for named in [folder.path(), &profile] {
@@ -102,7 +117,11 @@ mod tests {
         let nothing = check(folder.path(), &target());
         assert!(nothing.verdict == Verdict::Failed && nothing.advice.unwrap().contains("chrome://version"));
         std::fs::write(folder.path().join("Preferences"), "{}").unwrap();
+        // What Chromium makes before it has reached anybody.
+        std::fs::create_dir_all(folder.path().join(STORE).join("Encryption")).unwrap();
+        std::fs::write(folder.path().join(STORE).join("000003.log"), "").unwrap();
         let fresh = check(folder.path(), &target());
+        assert_eq!(fresh.verdict, Verdict::Failed);
         let fix = fresh.advice.unwrap();
         assert!(fix.contains("--gcm-mcs-endpoint=https://push.corp:8443") && fix.contains("/checkin"), "{fix}");
     }

@@ -105,10 +105,14 @@ impl Visit {
             receipt: ReceiptWish::New,
         };
         let unsent = Notify::new();
+        let (client, receipts) = (&self.client, &mut self.receipts);
         let sending = async {
             // A message that comes before the agent is there is stored, and comes to it all the same.
             let _ = timeout(STEP_MAX, is_connected).await;
-            let sent = self.client.send(&message).await;
+            let sent = client.send(&message).await;
+            // Noted at once: whoever is interrupted while the message is on its way has this to remove.
+            *receipts =
+                accepted(&sent).and_then(|accepted| accepted.receipt).and_then(|url| Endpoint::parse(&url).ok());
             if !matches!(&sent, Ok(Reply { answer: Answer::Accepted(_), .. })) {
                 unsent.notify_one();
             }
@@ -118,14 +122,12 @@ impl Visit {
         // Connecting, sending, and the message's way back.
         let (sent, heard) = tokio::join!(sending, timeout(STEP_MAX * 3, listening));
 
-        let accepted = accepted(&sent);
         let is_sent = report.add("send", sent_finding(&sent));
         if !is_sent {
             report.skip(&["receive", "receipt"], "nothing was sent");
             return;
         }
         let is_heard = report.add("receive", heard_finding(heard.ok(), ear.trouble));
-        self.receipts = accepted.and_then(|accepted| accepted.receipt).and_then(|url| Endpoint::parse(&url).ok());
         let finding = match &self.receipts {
             _ if !is_heard => Finding::skipped("nothing was received"),
             Some(receipts) => receipt(&self.client, receipts.clone()).await,

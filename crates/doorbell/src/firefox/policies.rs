@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
-use super::door::Door;
 use super::prefs;
+use crate::browser::Door;
 
 /// The text of a policies.json. The file of the CA, if there is one, is named by its whole path: it must lie there on
 /// each machine.

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::door::Door;
+use crate::browser::Door;
 
 /// By this first line a user.js is known to be ours.
 pub(super) const FIRST_LINE: &str = "// Written by `doorbell firefox`, anew at each start.";
@@ -23,7 +23,7 @@ fn pref(name: &'static str, value: impl Into<Value>, why: &'static str) -> Pref 
 /// What makes Firefox take its messages from `door`.
 pub(super) fn push(door: &Door) -> Vec<Pref> {
     let mut prefs = vec![
-        pref("dom.push.serverURL", door.server_url(), "The push service."),
+        pref("dom.push.serverURL", server_url(door), "The push service."),
         pref(
             "dom.push.connection.enabled",
             true,
@@ -68,6 +68,12 @@ pub(super) fn trying_out() -> Vec<Pref> {
     ]
 }
 
+/// The service's address as Firefox wants it: by WebSocket.
+pub(super) fn server_url(door: &Door) -> String {
+    let scheme = if door.is_plain() { "ws" } else { "wss" };
+    format!("{scheme}://{}{}", door.authority(), door.path())
+}
+
 /// The text of a user.js.
 pub(super) fn user_js(prefs: &[Pref]) -> String {
     let mut text = format!("{FIRST_LINE}\n");
@@ -110,6 +116,20 @@ mod tests {
         assert_eq!(names("https://127.0.0.1:8443"), with_tls);
         let insecure = "dom.push.testing.allowInsecureServerURL";
         assert_eq!(names("http://127.0.0.1:8080"), [with_tls[0], with_tls[1], insecure]);
+    }
+
+    #[test]
+    fn firefox_is_told_the_same_address_by_websocket() {
+        for (url, by_websocket) in [
+            ("https://127.0.0.1:8443", "wss://127.0.0.1:8443/"),
+            ("https://push.example.org/", "wss://push.example.org/"),
+            ("https://push.example.org/bell/", "wss://push.example.org/bell/"),
+            ("wss://push.example.org", "wss://push.example.org/"),
+            ("https://[::1]:1", "wss://[::1]:1/"),
+            ("http://localhost:8080", "ws://localhost:8080/"),
+        ] {
+            assert_eq!(server_url(&Door::parse(url).unwrap()), by_websocket);
+        }
     }
 
     #[test]

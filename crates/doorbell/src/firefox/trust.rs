@@ -1,6 +1,10 @@
 //! Puts a CA into a profile with Firefox's own hands, so that no other tool has to be installed.
+//!
+//! For these few seconds Firefox listens to a driver on a port of this machine, as it does for every test. The driver's
+//! protocol has no password, so that on a machine with other people's processes it is better to add the CA by policy.
 
-use std::process::{Child, ExitStatus};
+use std::path::Path;
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,9 +14,8 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
-use super::browser::Browser;
 use super::marionette::Marionette;
-use super::profile::Profile;
+use crate::browser::{Profile, Program};
 
 /// How often it is looked whether Firefox has done something, and how long between two looks: two minutes in all, for a
 /// slow machine's very first start.
@@ -28,19 +31,28 @@ return arguments[0].every((der) => {
 });"#;
 
 /// Makes `profile` trust the authorities in `pem`.
-pub(super) fn teach(browser: &Browser, profile: &Profile, pem: &[u8]) -> Result<()> {
+pub(super) fn teach(firefox: &Program, profile: &Profile, pem: &[u8]) -> Result<()> {
     let mut authorities = Vec::new();
     for certificate in CertificateDer::pem_slice_iter(pem) {
         authorities.push(STANDARD.encode(certificate.context("the CA file")?));
     }
     Marionette::forget_port(profile.folder())?;
-    let mut unseen = Unseen(browser.start_unseen(profile.folder())?);
+    let mut unseen = Unseen(start_unseen(firefox, profile.folder())?);
     let mut marionette = Marionette::connect(unseen.port(profile)?)?;
     let trusted = marionette.run_in_chrome(SCRIPT, &json!([authorities]))?;
     ensure!(trusted == json!(true), "Firefox does not trust the CA that it was given");
     // What it learned is on the disk once it has ended in order.
     marionette.quit()?;
     unseen.ends()
+}
+
+/// Starts it with nothing to be seen, for a driver.
+fn start_unseen(firefox: &Program, profile: &Path) -> Result<Child> {
+    let mut command = firefox.command();
+    command.args(["--headless", "--no-remote", "--new-instance", "--profile"]).arg(profile);
+    command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().with_context(|| format!("cannot start {}", firefox.file().display()))
 }
 
 /// A Firefox without windows. It ends with this value, whatever happens.

@@ -8,6 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use doorbell_sender::clock;
 use doorbell_sender::request::{self, Message};
 
+use crate::shell::quoted;
+
 /// The command. It carries a token: whoever runs it within 12 hours sends this message in our name.
 pub(super) fn command(message: &Message<'_>, ca_files: Vec<PathBuf>) -> Result<String> {
     let request = request::build(message, clock::now())?;
@@ -21,9 +23,4 @@ pub(super) fn command(message: &Message<'_>, ca_files: Vec<PathBuf>) -> Result<S
     }
     lines.push(format!("  --data-binary @- {}", quoted(message.subscription.endpoint.as_str())));
     Ok(lines.join("\n"))
-}
-
-/// A word for the shell, whatever is in it.
-fn quoted(word: &str) -> String {
-    format!("'{}'", word.replace('\'', r"'\''"))
 }

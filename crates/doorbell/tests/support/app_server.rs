@@ -4,7 +4,7 @@ use doorbell_protocol::headers::link::REL_PUSH_RECEIPT;
 use doorbell_protocol::vapid::sign::SigningKey;
 use serde_json::{Value, json};
 
-use super::events::Events;
+use super::events::{Event, Events};
 use super::foreign::Sender;
 use super::peer::Peer;
 use super::service::Service;
@@ -55,17 +55,60 @@ impl AppServer {
         Sent::from(&self.tries(Sender::WebPushLegacy, text, subscription, service))
     }
 
+    /// Sends all of them, one after the other.
+    pub fn sends_all(&self, texts: &[String], subscription: &Value, service: &Service) -> Vec<Sent> {
+        let job = json!({ "texts": texts, "headers": receipts() });
+        let answers = Sender::WebPush.does(&self.key, job, subscription, service);
+        assert_eq!(answers.len(), texts.len());
+        answers.iter().map(Sent::from).collect()
+    }
+
+    /// Sends `text`, which replaces the one that waits on this topic.
+    pub fn sends_on_topic(&self, topic: &str, text: &str, subscription: &Value, service: &Service) -> Sent {
+        self.does(json!({ "text": text, "topic": topic }), subscription, service)
+    }
+
+    /// Sends `text`, which is good for a second.
+    pub fn sends_for_a_second(&self, text: &str, subscription: &Value, service: &Service) -> Sent {
+        self.does(json!({ "text": text, "ttl": 1 }), subscription, service)
+    }
+
+    fn does(&self, mut job: Value, subscription: &Value, service: &Service) -> Sent {
+        job["headers"] = receipts();
+        Sent::from(&Sender::WebPush.does(&self.key, job, subscription, service)[0])
+    }
+
+    /// A subscription as a backend keeps it that knows whose Chromiums its users have: the endpoint names our service
+    /// instead of Google's host, and the rest of it stays.
+    pub fn places(&self, subscription: &Value, service: &Service) -> Value {
+        let mut placed = subscription.clone();
+        let endpoint = path(subscription["endpoint"].as_str().expect("an endpoint"));
+        placed["endpoint"] = format!("{}{endpoint}", service.origin()).into();
+        placed
+    }
+
     /// Sends `text`, which the service no longer takes: the status of its answer.
     pub fn sends_in_vain(&self, text: &str, subscription: &Value, service: &Service) -> u64 {
         self.tries(Sender::WebPush, text, subscription, service)["status"].as_u64().expect("a status")
     }
 
     fn tries(&self, sender: Sender, text: &str, subscription: &Value, service: &Service) -> Value {
-        sender.send_with(&self.key, &json!({ "Prefer": "respond-async" }), text, subscription, service)
+        sender.send_with(&self.key, &receipts(), text, subscription, service)
     }
 
     /// Waits for the receipt that says that the user agent has acknowledged the message.
     pub async fn learns_of_delivery(&self, sent: &Sent, service: &Service) {
+        let event = self.learns_of_end(sent, service).await;
+        assert_eq!(event.data["status"], 204, "{event:?}");
+    }
+
+    /// Waits for the receipt that says that the message will not be delivered any more.
+    pub async fn learns_of_expiry(&self, sent: &Sent, service: &Service) {
+        let event = self.learns_of_end(sent, service).await;
+        assert_eq!(event.data["status"], 410, "{event:?}");
+    }
+
+    async fn learns_of_end(&self, sent: &Sent, service: &Service) -> Event {
         let peer = Peer::connect(service).await.expect("a connection for receipts");
         let mut events = Events::open(&peer, &sent.receipts, None, true).await.expect("a stream of receipts");
         let receipt = async {
@@ -78,9 +121,13 @@ impl AppServer {
         };
         let deadline = super::clock::Deadline::soon();
         let event = tokio::time::timeout(deadline.left(), receipt).await;
-        let event = event.unwrap_or_else(|_| panic!("there is no receipt for {sent:?}"));
-        assert_eq!(event.data["status"], 204, "{event:?}");
+        event.unwrap_or_else(|_| panic!("there is no receipt for {sent:?}"))
     }
+}
+
+/// The header field that asks for a receipt.
+fn receipts() -> Value {
+    json!({ "Prefer": "respond-async" })
 }
 
 /// The path of a URL, or the path itself.

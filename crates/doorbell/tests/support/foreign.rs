@@ -68,9 +68,14 @@ impl Sender {
         subscription: &Value,
         service: &Service,
     ) -> Value {
-        let job = json!({
+        let job = json!({ "text": text, "headers": headers });
+        self.does(key, job, subscription, service).pop().expect("an answer")
+    }
+
+    /// Does a job that says what to send: the service's answers, as many as there are texts.
+    pub fn does(self, key: &SigningKey, what: Value, subscription: &Value, service: &Service) -> Vec<Value> {
+        let mut job = json!({
             "subscription": subscription,
-            "text": text,
             "vapid": {
                 "publicKey": key.public_key().to_base64url(),
                 "privateKey": *key.to_base64url().expect("a private key"),
@@ -78,16 +83,18 @@ impl Sender {
             },
             "ca": service.ca(),
             "ttl": TTL_SECS,
-            "headers": headers,
             "encoding": self.encoding(),
         });
+        for (name, value) in what.as_object().expect("a job is an object") {
+            job[name] = value.clone();
+        }
         let mut child = self.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a sender");
         let mut stdin = child.stdin.take().expect("stdin is piped");
         stdin.write_all(job.to_string().as_bytes()).expect("it reads its job");
         drop(stdin);
         let output = child.wait_with_output().expect("it ends");
         assert!(output.status.success(), "{self:?} failed");
-        serde_json::from_slice(&output.stdout).expect("its answer is JSON")
+        output.stdout.trim_ascii_end().split(|octet| *octet == b'\n').map(answer).collect()
     }
 
     /// What arrives when it sends `text`: @pushforge/builder has no payloads but JSON.
@@ -110,6 +117,10 @@ impl Sender {
         command.arg(senders().join(script));
         command
     }
+}
+
+fn answer(line: &[u8]) -> Value {
+    serde_json::from_slice(line).expect("its answer is JSON")
 }
 
 /// A foreign user agent on Node's http2 module.

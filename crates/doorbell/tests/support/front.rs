@@ -21,7 +21,7 @@ use super::service::doorbell;
 /// The octet with which Chromium's stream begins.
 const MCS: u8 = 0x29;
 
-/// What is wrong. By default nothing is, and Chromium's stream is answered as a service that has one does.
+/// What is wrong. By default nothing is.
 #[derive(Clone, Copy)]
 pub struct Faults {
     /// Whom the certificate names.
@@ -132,14 +132,7 @@ async fn carry(stream: TcpStream, acceptor: TlsAcceptor, behind: SocketAddr, fau
             }
         });
         match moved.await.ok()? {
-            (Ok(1..), true) if up[0] == MCS && is_http1 => {
-                if !faults.closes_mcs {
-                    // The version, and an empty LoginResponse; then it holds the line.
-                    client.write_all(&[MCS, 3, 0]).await.ok()?;
-                    while client.read(&mut up).await.ok()? > 0 {}
-                }
-                return None;
-            }
+            (Ok(1..), true) if up[0] == MCS && is_http1 && faults.closes_mcs => return None,
             (Ok(n @ 1..), true) => service.write_all(&up[..n]).await.ok()?,
             (Ok(n @ 1..), false) if is_http1 && !faults.ahead.is_zero() => {
                 client.write_all(&ahead(&down[..n], faults.ahead)).await.ok()?;

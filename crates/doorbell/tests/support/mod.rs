@@ -12,6 +12,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 pub mod app_server;
+pub mod chromium;
 pub mod clock;
 pub mod desktop;
 pub mod events;
@@ -27,6 +28,7 @@ pub mod service;
 pub mod star;
 
 pub use app_server::AppServer;
+pub use chromium::Chromium;
 pub use desktop::Desktop;
 pub use events::{Event, Events};
 pub use firefox::Firefox;

@@ -46,6 +46,30 @@ impl Site {
         report["pages"].as_u64().expect("a number of pages")
     }
 
+    /// Waits until service workers have got as many messages that begin with `start`: them, in the order in which they
+    /// came to the workers.
+    pub fn hears_of_pushes(&mut self, start: &str, count: usize) -> Vec<String> {
+        let text = |report: &Value| report["text"].as_str().unwrap_or_default().to_owned();
+        let is_one = |it: &Value| it["event"] == "push" && text(it).starts_with(start);
+        let mut reports: Vec<Value> = (0..count).map(|_| self.hears(&format!("push of {start}"), is_one)).collect();
+        reports.sort_by(|a, b| a["turn"].as_f64().expect("a turn").total_cmp(&b["turn"].as_f64().expect("a turn")));
+        reports.iter().map(text).collect()
+    }
+
+    /// Waits until the worker of a browser (`Firefox`, `Chrome`) has got a message: its text.
+    pub fn hears_of_push_to(&mut self, browser: &str) -> String {
+        let is_one = |it: &Value| it["event"] == "push" && it["agent"].as_str().unwrap_or_default().contains(browser);
+        let report = self.hears(&format!("push to {browser}"), is_one);
+        report["text"].as_str().expect("a text").to_owned()
+    }
+
+    /// What workers have got so far and nobody has waited for.
+    pub fn other_pushes(&mut self) -> Vec<String> {
+        self.passed_over.extend(self.reports.try_iter());
+        let pushes = self.passed_over.iter().filter(|report| report["event"] == "push");
+        pushes.map(|report| report["text"].to_string()).collect()
+    }
+
     /// Waits until the service worker has handled the click on the notification `title`: whether it opened a page.
     pub fn hears_of_click(&mut self, title: &str) -> bool {
         let report = self.hears(&format!("click on {title:?}"), |it| it["event"] == "click" && it["title"] == title);
@@ -79,28 +103,38 @@ fn serve(stream: TcpStream, reports: &Sender<Value>) -> Option<()> {
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
     let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
+    let (mut length, mut agent) = (0, String::new());
     loop {
         line.clear();
         reader.read_line(&mut line).ok()?;
         let Some((name, value)) = line.split_once(':') else { break };
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().ok()?;
+        } else if name.eq_ignore_ascii_case("user-agent") {
+            value.trim().clone_into(&mut agent);
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let (status, kind, content) = answer(&method, &target, &body, reports);
+    let (status, kind, content) = answer(&method, &target, &agent, &body, reports);
     let head = format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}", content.len());
     let stream = reader.get_mut();
     stream.write_all(format!("{head}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
     stream.write_all(&content).ok()
 }
 
-fn answer(method: &str, target: &str, body: &[u8], reports: &Sender<Value>) -> (&'static str, &'static str, Vec<u8>) {
+fn answer(
+    method: &str,
+    target: &str,
+    agent: &str,
+    body: &[u8],
+    reports: &Sender<Value>,
+) -> (&'static str, &'static str, Vec<u8>) {
     if (method, target) == ("POST", "/report") {
+        let mut report: Value = serde_json::from_slice(body).expect("a report is JSON");
+        report["agent"] = agent.into();
         // The test may be over.
-        reports.send(serde_json::from_slice(body).expect("a report is JSON")).ok();
+        reports.send(report).ok();
         return ("204 No Content", "text/plain", Vec::new());
     }
     let name = match target.trim_start_matches('/') {

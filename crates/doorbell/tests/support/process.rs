@@ -54,11 +54,14 @@ impl Running {
         }
     }
 
-    /// Waits until it has written `words`, to stdout or stderr.
-    pub fn says(&self, words: &str) {
+    /// Waits until it has written `words`, to stdout or stderr: the first such line.
+    pub fn says(&self, words: &str) -> String {
         let deadline = Deadline::soon();
         let mut lines = self.transcript.lines.lock().expect("no reader panics");
-        while !lines.iter().any(|line| line.contains(words)) {
+        loop {
+            if let Some(line) = lines.iter().find(|line| line.contains(words)) {
+                return line.clone();
+            }
             let (more, waited) = self.transcript.grown.wait_timeout(lines, deadline.left()).expect("no reader panics");
             assert!(!waited.timed_out(), "it does not say {words:?}; its output was:\n{}", more.join("\n"));
             lines = more;

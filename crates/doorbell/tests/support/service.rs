@@ -49,7 +49,13 @@ impl Service {
         self.process.kill();
     }
 
-    /// Starts it again after [`Service::kill`]: same state, same port, so that its URLs are good again.
+    /// Ends in order, as a service manager asks it to.
+    pub fn ends(&mut self) {
+        self.process.terminate();
+        assert!(self.process.exit(|_| {}).success(), "{}", self.process.output());
+    }
+
+    /// Starts it again after [`Service::kill`] or [`Service::ends`]: same state, same port, so that its URLs are good again.
     pub fn start_again(&mut self) {
         (self.process, self.port) = serve(self.state.path(), self.port, &self.settings);
     }

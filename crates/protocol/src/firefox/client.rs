@@ -90,6 +90,24 @@ struct Frame<'a> {
     min: Option<String>,
 }
 
+/// A message of which nothing but the kind is looked at.
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "messageType")]
+    kind: String,
+}
+
+impl Kind {
+    fn parse(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    fn is_unknown(&self) -> bool {
+        let known = ["hello", "register", "unregister", "broadcast_subscribe", "ack", "nack", "ping", "urgency"];
+        !known.contains(&self.kind.as_str())
+    }
+}
+
 #[derive(Deserialize)]
 struct Update<'a> {
     #[serde(borrow)]
@@ -100,7 +118,11 @@ struct Update<'a> {
 impl ClientMessage {
     /// Reads one frame.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let frame: Frame<'_> = serde_json::from_str(text).map_err(|_| Malformed::Json)?;
+        let frame: Frame<'_> = match serde_json::from_str(text) {
+            Ok(frame) => frame,
+            // The members of a message of a later dialect may be anything.
+            Err(_) => return Kind::parse(text).filter(Kind::is_unknown).map(|_| Self::Unknown).ok_or(Malformed::Json),
+        };
         let broadcasts = |all: Option<BTreeMap<String, Value>>| {
             let text = |(id, version)| if let Value::String(version) = version { Some((id, version)) } else { None };
             all.unwrap_or_default().into_iter().filter_map(text).collect()
@@ -204,7 +226,9 @@ mod tests {
         let broadcasts = [("a".to_owned(), "1".to_owned())].into();
         let subscribe = r#"{"messageType":"broadcast_subscribe","broadcasts":{"a":"1"}}"#;
         assert_eq!(parse(subscribe), Ok(ClientMessage::BroadcastSubscribe { broadcasts }));
-        assert_eq!(parse(r#"{"messageType":"goodbye","why":[1]}"#), Ok(ClientMessage::Unknown));
+        for later in [r#"{"messageType":"goodbye","why":[1]}"#, r#"{"messageType":"goodbye","updates":7,"key":{}}"#] {
+            assert_eq!(parse(later), Ok(ClientMessage::Unknown));
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl FirefoxSettings {
         let path = |path: &String| {
             let whole =
                 path.starts_with('/') && path.parse::<http::uri::PathAndQuery>().is_ok_and(|p| p.path() == path);
-            let taken = ["/subscribe", "/errors"].contains(&path.as_str());
+            let taken = ["/subscribe", "/errors", "/checkin", "/c2dm/register3"].contains(&path.as_str());
             if whole && !taken {
                 Ok(path.clone())
             } else {

@@ -24,13 +24,13 @@ pub struct Limits {
     pub subscriptions_per_agent_max: u32,
     /// Open connections: each costs memory before it has said anything.
     pub connections_max: usize,
-    /// An HTTP/2 connection without a request in progress is closed after this, and an answer over HTTP/2 must be taken
-    /// within it.
+    /// An HTTP/2 connection without a request in progress is closed after this, and what is sent over HTTP/2, a WebSocket
+    /// or MCS must be read within it.
     pub idle_timeout: Duration,
-    /// TLS handshake, HTTP/1.1 request head (with the silence before it) and request body must each be complete within
-    /// this: slow senders hold resources.
+    /// TLS handshake, HTTP/1.1 request head (with the silence before it), request body, and the hello or login of a
+    /// socket must each be complete within this: slow senders hold resources.
     pub request_timeout: Duration,
-    /// The longest message that a WebSocket client may send, in octets.
+    /// The longest message that a WebSocket client may send, in octets: it is in memory until it is whole.
     pub websocket_frame_max: usize,
     /// Unacknowledged pushes on one delivery stream; less where the peer allows less.
     pub window: u16,

@@ -1,5 +1,6 @@
 //! The configuration: flags over environment over TOML file over defaults, checked as a whole before anything starts.
 
+mod chromium;
 mod file;
 mod firefox;
 mod http;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+pub use chromium::ChromiumSettings;
 pub use file::suggest;
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
@@ -33,6 +35,8 @@ pub struct Config {
     pub http: HttpSettings,
     /// How Firefox's protocol is served.
     pub firefox: FirefoxSettings,
+    /// How Chromium's protocol is served.
+    pub chromium: ChromiumSettings,
 }
 
 /// What is wrong with a configuration, and what to do about it.
@@ -83,6 +87,7 @@ impl Config {
             limits: Limits::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,
             firefox: FirefoxSettings::from_settings(&settings)?,
+            chromium: ChromiumSettings::from_settings(&settings)?,
             state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
                 ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
             })?,

@@ -121,6 +121,18 @@ settings! {
     #[arg(long, env = "DOORBELL_FIREFOX_BROADCASTS", value_delimiter = ',', value_name = "ID=VERSION")]
     firefox_broadcasts: Vec<String>,
 
+    /// Serve Chromium that was started with its `--gcm-…` switches: check-in, registration and MCS [default: true]
+    #[arg(long, env = "DOORBELL_CHROMIUM", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    chromium: bool,
+
+    /// How long the line may be quiet before Chromium shows that it is there, 30 to 1740 [default: 240]
+    #[arg(long, env = "DOORBELL_CHROMIUM_HEARTBEAT_SECS", value_name = "SECS")]
+    chromium_heartbeat_secs: u64,
+
+    /// Chromium devices that may come new in a minute, 0 for as many as come; over it they get 429 [default: 600]
+    #[arg(long, env = "DOORBELL_CHROMIUM_ENROLMENTS_PER_MINUTE", value_name = "N")]
+    chromium_enrolments_per_minute: u32,
+
     /// Connections held at once; more wait to be accepted [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", value_name = "N")]
     connections_max: usize,

@@ -3,14 +3,18 @@
 //! | resource | who | GET | POST | DELETE |
 //! |---|---|---|---|---|
 //! | `/` | Firefox | WebSocket: subscribe, receive, acknowledge, remove | | |
+//! | `/checkin` | Chromium | | become a device | |
+//! | `/c2dm/register3` | Chromium | | subscribe, remove | |
+//! | (a connection that begins with the octet 41) | Chromium | MCS: receive, acknowledge | | |
 //! | `/subscribe` | agent | | new subscription | |
 //! | `/s/…` subscription, `/a/…` set | agent | receive | | remove |
-//! | `/p/…` push resource | application server | | send | |
+//! | `/p/…` push resource, also `/fcm/send/…`, `/wp/…`, `/preprod/wp/…` | application server | | send | |
 //! | `/m/…` message | whoever holds it | read | | acknowledge, withdraw |
 //! | `/r/…` receipt subscription | application server | hear what became of messages | | remove |
 
 mod agent;
 mod app;
+mod buckets;
 mod promise;
 mod sse;
 mod wire;
@@ -21,11 +25,16 @@ use doorbell_protocol::problem::ERRORS_PATH;
 use http::header::{ALT_SVC, DATE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
+use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
+
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
-use crate::config::{FirefoxSettings, HttpSettings, Limits, Origin};
+use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
 use crate::listen::{Request, Response, websocket};
+
+/// Where the paths of push resources begin.
+const PUSH: &str = "/p/";
 
 /// What the doors need: they talk to the hub and to nothing else (invariant 5).
 pub(crate) struct Doors {
@@ -36,6 +45,7 @@ pub(crate) struct Doors {
     clock: Clock,
     settings: HttpSettings,
     firefox: FirefoxSettings,
+    chromium: Chromium,
     vapid: app::vapid::Gate,
     rates: app::rates::Rates,
     drains: agent::Drains,
@@ -46,15 +56,23 @@ impl Doors {
         hub: Arc<Hub>,
         capabilities: Capabilities,
         origin: Origin,
-        limits: Limits,
-        settings: HttpSettings,
-        firefox: FirefoxSettings,
+        config: &Config,
         clock: Clock,
     ) -> Self {
-        let vapid = app::vapid::Gate::new(origin.clone());
-        let rates = app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute);
-        let drains = agent::Drains::new(limits.drain_timeout);
-        Self { hub, capabilities, origin, limits, clock, settings, firefox, vapid, rates, drains }
+        let limits = config.limits;
+        Self {
+            hub,
+            capabilities,
+            limits,
+            clock,
+            settings: config.http.clone(),
+            firefox: config.firefox.clone(),
+            chromium: Chromium::new(config.chromium),
+            vapid: app::vapid::Gate::new(origin.clone()),
+            rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
+            drains: agent::Drains::new(limits.drain_timeout),
+            origin,
+        }
     }
 
     /// Answers one request, of either HTTP version.
@@ -68,8 +86,12 @@ impl Doors {
             (&Method::GET, ERRORS_PATH) => wire::errors(),
             (&Method::POST, "/subscribe") => self.subscribe(request).await,
             (_, "/subscribe") => wire::method_not_allowed("POST"),
-            (_, path) => match self.capabilities.open(path) {
+            (&Method::POST, CHECKIN_PATH) if self.chromium.is_open() => self.check_in(request).await,
+            (&Method::POST, REGISTRATION_PATH) if self.chromium.is_open() => self.register(request).await,
+            (_, CHECKIN_PATH | REGISTRATION_PATH) if self.chromium.is_open() => wire::method_not_allowed("POST"),
+            (_, path) => match self.open(path) {
                 Some(resource) => self.on_resource(&method, resource, request).await,
+                None if self.chromium.push_token(path).is_some() => no_resource(&method, PUSH),
                 None => no_resource(&method, path),
             },
         };
@@ -106,6 +128,14 @@ impl Doors {
         }
     }
 
+    /// The resource that a path names, in our way or, for a push resource, in Chromium's.
+    fn open(&self, path: &str) -> Option<Resource> {
+        match self.chromium.push_token(path) {
+            Some(token) => self.capabilities.open(&format!("{PUSH}{token}")),
+            None => self.capabilities.open(path),
+        }
+    }
+
     /// The resource that a link names, by an absolute URI of this service or by a path.
     fn resource(&self, target: &str) -> Option<Resource> {
         self.capabilities.open(target.strip_prefix(self.origin.as_str()).unwrap_or(target))
@@ -128,8 +158,8 @@ impl Doors {
 /// was does not have them either: by no method can anybody tell which it was (PS-8030-8.3-2).
 fn no_resource(method: &Method, path: &str) -> Response {
     match (path.get(..3), method) {
-        (Some("/p/"), &Method::POST) => wire::not_found(StatusCode::NOT_FOUND),
-        (Some("/p/"), _) => wire::method_not_allowed("POST"),
+        (Some(PUSH), &Method::POST) => wire::not_found(StatusCode::NOT_FOUND),
+        (Some(PUSH), _) => wire::method_not_allowed("POST"),
         (_, &Method::GET | &Method::DELETE) => wire::not_found(StatusCode::NOT_FOUND),
         (Some("/m/" | "/s/" | "/a/" | "/r/"), _) => wire::method_not_allowed("GET, DELETE"),
         _ => wire::not_found(StatusCode::NOT_FOUND),

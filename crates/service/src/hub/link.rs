@@ -9,9 +9,11 @@ use doorbell_mailbox::LinkId;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::message::Message;
 use super::shard::Command;
+use super::tickets::Places;
 use super::{Hub, HubError};
 
 /// Bodies in one outbox, beside those of transient messages: those further behind stay in the store until their turn.
@@ -25,14 +27,16 @@ pub(crate) enum LinkEvent {
     Drained,
     /// The subscription or the agent has been removed.
     Gone,
-    /// The link has to end before its time, and the agent should come again: the service drains, or the agent has
-    /// opened too many.
+    /// The link has to end before its time, and the agent should come again: the service drains.
     Ended,
-    /// The agent has another one in its place.
+    /// The agent has another one in its place, or has opened too many.
     Superseded,
     /// What is stored cannot be read at the moment.
     Failed(HubError),
 }
+
+/// Settlements of one socket that are under way: enough to share commits, and few enough to leave room for others.
+const SETTLING_MAX: usize = 64;
 
 /// A door's end of a link. Dropping it disconnects: what was not acknowledged is undelivered again.
 pub(crate) struct Link {
@@ -40,6 +44,7 @@ pub(crate) struct Link {
     agent: AgentId,
     id: LinkId,
     outbox: Arc<Outbox>,
+    settling: Arc<Semaphore>,
 }
 
 /// What a shard puts into an outbox.
@@ -119,6 +124,12 @@ impl Outbox {
         }
     }
 
+    /// Leaves nothing in it but its end.
+    pub(super) fn end(&self, why: LinkEvent) {
+        self.lock().deliveries.clear();
+        self.put(Delivery::Event(why));
+    }
+
     /// Takes out a message that is over: settled, replaced, expired or removed.
     pub(super) fn recall(&self, id: MessageId) {
         let mut waiting = self.lock();
@@ -160,7 +171,7 @@ impl Outbox {
 
 impl Link {
     pub(super) fn new(hub: Arc<Hub>, agent: AgentId, id: LinkId, outbox: Arc<Outbox>) -> Self {
-        Self { hub, agent, id, outbox }
+        Self { hub, agent, id, outbox, settling: Arc::new(Semaphore::new(SETTLING_MAX)) }
     }
 
     /// Waits for the next event. Nothing is lost when the wait is given up.
@@ -178,6 +189,14 @@ impl Link {
         }
     }
 
+    /// The next event of the link, if there is one; none for ever, if there is not.
+    pub(crate) async fn next_of(link: &mut Option<Self>) -> LinkEvent {
+        match link {
+            Some(link) => link.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The client refused or reset the push.
     pub(crate) fn declined(&self, id: MessageId) {
         self.hub.tell(self.agent, Command::Declined { agent: self.agent, link: self.id, id });
@@ -185,10 +204,29 @@ impl Link {
 
     /// The client acknowledged the message. Waits while too many settlements are under way, and not for this one.
     pub(crate) async fn settle(&self, id: MessageId, outcome: Outcome) {
+        self.settle_and_tell(id, outcome, None).await;
+    }
+
+    /// The client said that it has the message. Waits until it cannot come again, not even after a crash; whether there was
+    /// such a message.
+    pub(crate) async fn settle_for_good(&self, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
+        let (reply, answer) = oneshot::channel();
+        self.settle_and_tell(id, outcome, Some(reply)).await;
+        answer.await.unwrap_or(Err(HubError::Unavailable))
+    }
+
+    async fn settle_and_tell(
+        &self,
+        id: MessageId,
+        outcome: Outcome,
+        reply: Option<oneshot::Sender<Result<bool, HubError>>>,
+    ) {
+        let of_link = self.settling.clone().acquire_owned().await.ok();
         let settlements = self.hub.shard(self.agent).settlements.clone();
-        // It is never closed.
-        let Ok(permit) = settlements.acquire_owned().await else { return };
-        self.hub.tell(self.agent, Command::Settle { agent: self.agent, id, outcome, reply: None, permit });
+        // Neither is ever closed.
+        let Ok(of_shard) = settlements.acquire_owned().await else { return };
+        let places = Places { _of_shard: of_shard, _of_link: of_link };
+        self.hub.tell(self.agent, Command::Settle { agent: self.agent, id, outcome, reply, places });
     }
 
     /// The client has the message and has not acknowledged it: nothing waits for that any longer.

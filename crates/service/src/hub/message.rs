@@ -23,7 +23,7 @@ pub(crate) struct NewSubscription {
 /// Whose subscription it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Subscriber {
-    /// That of an agent which comes into being with it.
+    /// That of an agent which comes into being with it, if it is not there yet.
     New(AgentId),
     /// That of an agent which is there.
     Known(AgentId),

@@ -35,6 +35,7 @@ use crate::config::Limits;
 use link::Outbox;
 use receipts::Waiters;
 use shard::{Command, Shard};
+use tickets::Places;
 
 /// What a door may ask for.
 pub(crate) struct Hub {
@@ -140,13 +141,17 @@ impl Hub {
         let id = SubscriptionId::from_raw(self.mint.next(now));
         let vapid_key = new.restricted_to.map(|key| *key.as_bytes());
         // Both are queued before either is awaited, so that they share a commit.
-        let is_new = matches!(new.subscriber, Subscriber::New(_));
-        let new_agent = is_new.then(|| self.store.create_agent(agent, now));
+        let may_be_new = matches!(new.subscriber, Subscriber::New(_));
+        let new_agent = may_be_new.then(|| self.store.create_agent(agent, now));
         let channel = new.channel;
         let subscription = Subscription { id, agent, vapid_key, channel, created: now };
         let new_subscription = self.store.create_subscription(subscription);
         if let Some(answer) = new_agent {
-            answer.await?;
+            match answer.await {
+                // It has come into being meanwhile, on another connection or by an attempt that failed half-way.
+                Err(StoreError::IdTaken) => {}
+                made => made?,
+            }
         }
         new_subscription.await?;
         Ok(id)
@@ -160,6 +165,12 @@ impl Hub {
     ) -> Result<Option<(SubscriptionId, Option<KeyFingerprint>)>, HubError> {
         let found = self.store.subscription_of_channel(agent, channel.to_owned()).await?;
         Ok(found.map(|subscription| (subscription.id, fingerprint(&subscription))))
+    }
+
+    /// All subscriptions of an agent that it has given names, oldest first.
+    pub(crate) async fn channels(&self, agent: AgentId) -> Result<Vec<(SubscriptionId, String)>, HubError> {
+        let all = self.store.subscriptions_of(agent).await?;
+        Ok(all.into_iter().filter_map(|subscription| Some((subscription.id, subscription.channel?))).collect())
     }
 
     /// What the agent of a subscription calls it; `None` if there is no such subscription, or it has no name.
@@ -206,11 +217,21 @@ impl Hub {
         self.open_link(agent, spec, true).await
     }
 
-    async fn open_link(self: &Arc<Self>, agent: AgentId, spec: LinkSpec, only: bool) -> Result<Link, HubError> {
+    /// The same for an agent that may not have come into being yet, whose first subscription is made on another
+    /// connection: the link is there when it is.
+    pub(crate) fn take_over_early(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Link {
+        self.new_link(agent, spec, true)
+    }
+
+    fn new_link(self: &Arc<Self>, agent: AgentId, spec: LinkSpec, only: bool) -> Link {
         let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
         self.tell(agent, Command::Connect { agent, link: id, spec, only, outbox: outbox.clone() });
-        let link = Link::new(self.clone(), agent, id, outbox);
+        Link::new(self.clone(), agent, id, outbox)
+    }
+
+    async fn open_link(self: &Arc<Self>, agent: AgentId, spec: LinkSpec, only: bool) -> Result<Link, HubError> {
+        let link = self.new_link(agent, spec, only);
         // Looked up after connecting: a removal in between is then seen here, or told to the link.
         self.check_scope(agent, spec.scope).await?;
         Ok(link)
@@ -230,7 +251,8 @@ impl Hub {
         let settlements = self.shard(agent).settlements.clone();
         let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
         let (reply, answer) = oneshot::channel();
-        self.tell(agent, Command::Settle { agent, id, outcome, reply: Some(reply), permit });
+        let places = Places { _of_shard: permit, _of_link: None };
+        self.tell(agent, Command::Settle { agent, id, outcome, reply: Some(reply), places });
         answer.await.unwrap_or(Err(HubError::Unavailable))
     }
 

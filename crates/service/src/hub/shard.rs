@@ -17,7 +17,7 @@ use super::link::{Delivery, LinkEvent, Outbox};
 use super::message::{Message, Submission};
 use super::receipts::Waiters;
 use super::resident::{OpenLink, Residents, Transient};
-use super::tickets::{Submitting, Tickets, Waiting};
+use super::tickets::{Places, Submitting, Tickets, Waiting};
 use crate::clock::Clock;
 
 /// Messages in one page of a mailbox that is being loaded.
@@ -41,7 +41,7 @@ pub(super) enum Command {
         outcome: Outcome,
         /// Whoever wants to know; an acknowledgement on a socket is not answered.
         reply: Option<oneshot::Sender<Result<bool, HubError>>>,
-        permit: OwnedSemaphorePermit,
+        places: Places,
     },
     Connect {
         agent: AgentId,
@@ -183,11 +183,11 @@ impl Shard {
     fn on_command(&mut self, command: Command) {
         match command {
             Command::Submit { submission, reply, permit } => self.submit(submission, reply, permit),
-            Command::Settle { agent, id, outcome, reply, permit } => {
+            Command::Settle { agent, id, outcome, reply, places } => {
                 if let Some(transient) = self.residents.get_mut(agent).and_then(|resident| resident.transient(id)) {
                     transient.outcome = outcome;
                 }
-                let ticket = Some(self.tickets.issue(Waiting::Settle { reply, permit }));
+                let ticket = Some(self.tickets.issue(Waiting::Settle { reply, places }));
                 self.settling = outcome;
                 self.feed(agent, Input::Ack { ticket, id });
                 self.settling = Outcome::Delivered;
@@ -197,7 +197,7 @@ impl Shard {
                     outbox.put(Delivery::Event(LinkEvent::Ended));
                 }
                 if only {
-                    self.end_link(agent, |open| open.only, LinkEvent::Superseded);
+                    self.end_link(agent, |open| open.only);
                 }
                 self.end_oldest_link(agent);
                 let now = self.clock.now();
@@ -239,16 +239,16 @@ impl Shard {
     /// that has to go, and not the new one.
     fn end_oldest_link(&mut self, agent: AgentId) {
         if self.residents.get_mut(agent).is_some_and(|resident| resident.links.len() >= LINKS_MAX) {
-            self.end_link(agent, |_| true, LinkEvent::Ended);
+            self.end_link(agent, |_| true);
         }
     }
 
-    /// Ends the agent's oldest link of those that `which` names.
-    fn end_link(&mut self, agent: AgentId, which: impl Fn(&OpenLink) -> bool, why: LinkEvent) {
+    /// Ends the agent's oldest link of those that `which` names. What was on its way to it goes to another.
+    fn end_link(&mut self, agent: AgentId, which: impl Fn(&OpenLink) -> bool) {
         let Some(resident) = self.residents.get_mut(agent) else { return };
         let Some(place) = resident.links.iter().position(which) else { return };
         let ended = resident.links.remove(place);
-        ended.outbox.put(Delivery::Event(why));
+        ended.outbox.end(LinkEvent::Superseded);
         self.feed(agent, Input::Disconnect { link: ended.id });
     }
 

@@ -15,7 +15,15 @@ pub(super) enum Waiting {
     /// An application server waits for its message to be accepted.
     Submit(Box<Submitting>),
     /// Somebody waits for a message to be settled.
-    Settle { reply: Option<oneshot::Sender<Result<bool, HubError>>>, permit: OwnedSemaphorePermit },
+    Settle { reply: Option<oneshot::Sender<Result<bool, HubError>>>, places: Places },
+}
+
+/// What a settlement occupies until it is answered.
+pub(super) struct Places {
+    /// Its place among those of its shard.
+    pub(super) _of_shard: OwnedSemaphorePermit,
+    /// Its place among those of its socket, if it came over one.
+    pub(super) _of_link: Option<OwnedSemaphorePermit>,
 }
 
 /// A message between the door and the store.
@@ -64,11 +72,11 @@ impl Tickets {
 
     /// Answers whoever settled a message.
     pub(super) fn answer_settle(&mut self, ticket: Ticket, outcome: Result<bool, HubError>) {
-        if let Some(Waiting::Settle { reply, permit }) = self.waiting.remove(&ticket) {
+        if let Some(Waiting::Settle { reply, places }) = self.waiting.remove(&ticket) {
             if let Some(reply) = reply {
                 let _ = reply.send(outcome);
             }
-            drop(permit);
+            drop(places);
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The accept loop: one port, TLS, and ALPN's choice of HTTP version.
+//! The accept loop: one port, TLS, and what is spoken on top: ALPN's choice, or what the first octets say.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
@@ -12,14 +13,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
-use super::{Context, http1, http2};
+use super::{Context, http1, http2, mcs};
 
 /// What runs on top of TCP.
 #[derive(Clone)]
 pub(crate) enum Transport {
-    /// TLS, with the HTTP version chosen by ALPN.
+    /// TLS, with the HTTP version chosen by ALPN. Chromium offers nothing there when it wants MCS, as old HTTP clients do.
     Tls(TlsAcceptor),
-    /// Plain HTTP/1.1, or HTTP/2 with prior knowledge (RFC 9113 s3.3).
+    /// Plain HTTP/1.1, HTTP/2 with prior knowledge (RFC 9113 s3.3), or MCS.
     Plain,
 }
 
@@ -76,11 +77,16 @@ async fn connection(stream: TcpStream, transport: Transport, context: Context, p
     let opening = async {
         match transport {
             Transport::Tls(acceptor) => {
-                let tls = acceptor.accept(stream).await?;
-                let http2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-                Ok(Opened::Tls(Box::new(tls), http2))
+                let mut tls = Box::new(acceptor.accept(stream).await?);
+                let spoken = match tls.get_ref().1.alpn_protocol() {
+                    Some(b"h2") => Spoken::Http2,
+                    Some(_) => Spoken::Http1,
+                    // Looked at and left where it is.
+                    None => Spoken::of_first(tls.fill_buf().await?.first().copied()),
+                };
+                Ok(Opened::Tls(tls, spoken))
             }
-            Transport::Plain => speaks_http2(&stream).await.map(|http2| Opened::Plain(stream, http2)),
+            Transport::Plain => spoken_on(&stream).await.map(|spoken| Opened::Plain(stream, spoken)),
         }
     };
     // Whoever is not through when the service drains has asked nothing yet.
@@ -89,20 +95,47 @@ async fn connection(stream: TcpStream, transport: Transport, context: Context, p
         () = context.stopping() => return,
     };
     match opened {
-        Ok(Ok(Opened::Tls(tls, true))) => http2::serve(*tls, context).await,
-        Ok(Ok(Opened::Tls(tls, false))) => http1::serve(*tls, context).await,
-        Ok(Ok(Opened::Plain(stream, true))) => http2::serve(stream, context).await,
-        Ok(Ok(Opened::Plain(stream, false))) => http1::serve(stream, context).await,
+        Ok(Ok(Opened::Tls(tls, spoken))) => spoken.serve(*tls, context).await,
+        Ok(Ok(Opened::Plain(stream, spoken))) => spoken.serve(stream, context).await,
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
     }
     drop(place);
 }
 
-/// A connection whose HTTP version is known.
+/// A connection of which it is known what is spoken on it.
 enum Opened {
-    Tls(Box<TlsStream<TcpStream>>, bool),
-    Plain(TcpStream, bool),
+    Tls(Box<TlsStream<TcpStream>>, Spoken),
+    Plain(TcpStream, Spoken),
+}
+
+/// What is spoken on a connection.
+enum Spoken {
+    Http1,
+    Http2,
+    Mcs,
+}
+
+impl Spoken {
+    /// What a connection speaks that is not HTTP/2 and begins with this octet.
+    fn of_first(octet: Option<u8>) -> Self {
+        if octet == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
+    }
+
+    async fn serve<IO>(self, io: IO, context: Context)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match self {
+            Self::Http2 => http2::serve(io, context).await,
+            Self::Mcs if context.doors.has_mcs() => {
+                let socket = mcs::Socket::new(io, context.limits.idle_timeout);
+                context.doors.clone().attend(socket, context.stopping()).await;
+            }
+            // It will say that this is no HTTP.
+            Self::Http1 | Self::Mcs => http1::serve(io, context).await,
+        }
+    }
 }
 
 /// Sends small frames at once, and notices peers that vanished: an idle agent may be silent for hours.
@@ -116,15 +149,15 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Looks at the first octets without taking them.
-async fn speaks_http2(stream: &TcpStream) -> io::Result<bool> {
+async fn spoken_on(stream: &TcpStream) -> io::Result<Spoken> {
     let mut start = [0; H2_PREFACE_START.len()];
     loop {
         let seen = stream.peek(&mut start).await?;
         if seen == 0 || !H2_PREFACE_START.starts_with(&start[..seen]) {
-            return Ok(false);
+            return Ok(Spoken::of_first(start.first().copied().filter(|_| seen > 0)));
         }
         if seen == start.len() {
-            return Ok(true);
+            return Ok(Spoken::Http2);
         }
         // Part of a preface: the rest is on its way, and the caller's time-out bounds the wait.
         sleep(Duration::from_millis(5)).await;

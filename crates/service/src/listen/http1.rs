@@ -10,7 +10,7 @@ use http::StatusCode;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::websocket::Socket;
@@ -51,20 +51,19 @@ where
                 leaving = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            connection.poll_without_shutdown(cx)
+            // After a 101 it is ready without having shut the connection down.
+            Pin::new(&mut connection).poll(cx)
         })
         .await
     };
     if let Err(error) = ended {
         return debug!(%error, "HTTP/1.1 connection ended");
     }
-    let parts = connection.into_parts();
-    let mut io = parts.io.into_inner();
     if upgraded.load(Ordering::Relaxed) {
+        let parts = connection.into_parts();
         let limits = &context.limits;
-        let socket = Socket::new(io, parts.read_buf, limits.websocket_frame_max, limits.idle_timeout).await;
+        let socket =
+            Socket::new(parts.io.into_inner(), parts.read_buf, limits.websocket_frame_max, limits.idle_timeout).await;
         context.doors.clone().converse(socket, context.stopping()).await;
-    } else if let Err(error) = io.shutdown().await {
-        debug!(%error, "HTTP/1.1 connection did not end well");
     }
 }

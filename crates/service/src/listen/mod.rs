@@ -1,4 +1,5 @@
-//! The network edge: accepts connections, ends TLS, and turns HTTP/1.1 and HTTP/2 into one kind of request.
+//! The network edge: accepts connections, ends TLS, turns HTTP/1.1 and HTTP/2 into one kind of request, and frames what
+//! is neither.
 //!
 //! What arrives here is hostile: every wait has a time-out and every buffer a bound, before a door sees anything.
 
@@ -7,6 +8,7 @@ mod body;
 pub(crate) mod certificate;
 mod http1;
 mod http2;
+pub(crate) mod mcs;
 mod payload;
 mod pings;
 mod preface;

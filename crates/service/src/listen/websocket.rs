@@ -21,8 +21,8 @@ use super::{Payload, Request, Response};
 const READ_BUFFER: usize = 4 << 10;
 /// Messages that follow each other are written together up to about this much.
 const WRITE_BUFFER: usize = 16 << 10;
-/// How long a client may take to answer our Close before the connection is cut.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the library may hold back of what the client does not read, beside one message: its bound if ours failed.
+const UNWRITTEN_MAX: usize = 4 << 20;
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -48,6 +48,9 @@ pub(crate) fn accept(request: &Request, subprotocol: &'static str) -> Result<Res
 #[derive(Debug)]
 pub(crate) enum Heard {
     Text(Utf8Bytes),
+    /// Its ping is answered with the next [`flush`](Socket::flush): each answer has to wait until the client reads, or
+    /// one that sends pings and reads nothing would have them pile up here.
+    Ping,
     /// It has read everything up to the ping with this payload.
     Pong(Bytes),
 }
@@ -59,6 +62,8 @@ pub(crate) enum Ended {
     Left,
     /// It sent a binary message.
     Binary,
+    /// It sent a text that is not UTF-8.
+    NotText,
     /// It sent a message over the bound.
     TooLarge,
     /// It broke the framing's rules.
@@ -69,7 +74,8 @@ impl From<Error> for Ended {
     fn from(error: Error) -> Self {
         match error {
             Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::TooLarge,
-            Error::Protocol(_) | Error::Utf8(_) => Self::Protocol,
+            Error::Utf8(_) => Self::NotText,
+            Error::Protocol(_) => Self::Protocol,
             _ => Self::Left,
         }
     }
@@ -88,6 +94,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
+            .max_write_buffer_size(UNWRITTEN_MAX)
             .max_message_size(Some(frame_max))
             .max_frame_size(Some(frame_max));
         let stream = WebSocketStream::from_partially_read(io, read.to_vec(), Role::Server, Some(config)).await;
@@ -101,8 +108,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                 Some(Ok(Message::Text(text))) => return Ok(Heard::Text(text)),
                 Some(Ok(Message::Pong(payload))) => return Ok(Heard::Pong(payload)),
                 Some(Ok(Message::Binary(_))) => return Err(Ended::Binary),
-                // A ping is answered, and a Close too, when the stream is looked at again.
-                Some(Ok(Message::Ping(_) | Message::Close(_) | Message::Frame(_))) => {}
+                Some(Ok(Message::Ping(_))) => return Ok(Heard::Ping),
+                // A Close is answered when the stream is looked at again, and then it ends.
+                Some(Ok(Message::Close(_) | Message::Frame(_))) => {}
                 Some(Err(error)) => return Err(error.into()),
                 None => return Err(Ended::Left),
             }
@@ -124,18 +132,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         self.within(async |stream| stream.flush().await).await
     }
 
-    /// Says goodbye, and gives the client a moment to answer, so that it surely reads why.
-    pub(crate) async fn close(mut self, code: u16, reason: &'static str) {
+    /// Says goodbye. What the client said before it read that can still be heard, until it answers; then, or when the
+    /// framing was wrong, [`next`](Self::next) says that it has left.
+    pub(crate) async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Ended> {
         let frame = CloseFrame { code: code.into(), reason: reason.into() };
-        let goodbye = async {
-            self.stream.send(Message::Close(Some(frame))).await?;
-            while let Some(said) = self.stream.next().await {
-                said?;
-            }
-            Ok::<_, Error>(())
-        };
-        // Whatever goes wrong now ends the connection, which is what is wanted.
-        drop(timeout(CLOSE_TIMEOUT, goodbye).await);
+        self.within(async |stream| stream.send(Message::Close(Some(frame))).await).await
     }
 
     async fn within(

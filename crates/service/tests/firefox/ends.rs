@@ -5,6 +5,7 @@ use std::time::Duration;
 use doorbell_service::config::Settings;
 use http::StatusCode;
 use serde_json::json;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::raw::websocket::RawSocket;
 use crate::support::socket::Socket;
@@ -43,6 +44,51 @@ async fn a_restart_closes_with_a_code_on_which_clients_come_back_and_loses_nothi
     assert_eq!(again.notified().await.text, "before");
     assert_eq!(again.notified().await.text, "after");
     assert_eq!(again.register(CHANNEL).await, push.push, "it knows its channels");
+}
+
+/// Firefox forgets what it has acknowledged: if it came again, Firefox would say that it did not deliver it.
+#[tokio::test]
+async fn what_is_acknowledged_while_the_service_stops_does_not_come_again_ps_8030_6_2_6() {
+    let mut service = TestService::start().await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        let (mut socket, uaid) = Socket::hello(service.address, None).await;
+        let push = at(&socket.register(CHANNEL).await);
+        service.send(&push, &[], b"acknowledged late").await;
+        let message = socket.notified().await;
+        clients.push((socket, uaid, message));
+    }
+    // The first to be dismissed shows that the service stops; those after it wait for their turn.
+    let (first, ..) = clients.remove(0);
+    let acknowledge = async {
+        assert_eq!(first.closed().await, 1012);
+        let mut uaids = Vec::new();
+        for (mut socket, uaid, message) in clients {
+            socket.ack(&message, 100).await;
+            assert_eq!(socket.closed().await, 1012);
+            uaids.push(uaid);
+        }
+        uaids
+    };
+    let (uaids, ()) = tokio::join!(acknowledge, service.restart());
+    for uaid in uaids {
+        let (mut again, _) = Socket::hello(service.address, Some(&uaid)).await;
+        let push = at(&again.register(CHANNEL).await);
+        service.send(&push, &[], b"next").await;
+        assert_eq!(again.notified().await.text, "next");
+    }
+}
+
+/// PS-8030-7.1-2
+#[tokio::test]
+async fn a_client_that_reads_nothing_does_not_hold_up_the_end_of_the_service() {
+    let settings = Settings { drain_timeout_secs: Some(3600), ..Settings::default() };
+    let mut service = TestService::with(settings).await;
+    let mut deaf = RawSocket::open(service.address).await;
+    deaf.say(&json!({"messageType": "hello"}).to_string()).await;
+    assert!(deaf.text().await.contains("hello"));
+    deaf.says_pings_until_nothing_is_taken().await;
+    within(service.service.take().unwrap().stop()).await.unwrap();
 }
 
 #[tokio::test]
@@ -89,6 +135,8 @@ async fn a_client_without_a_hello_is_sent_off_after_a_time() {
     let silent = Socket::open(service.address).await;
     let (mut polite, _) = Socket::hello(service.address, None).await;
     let mut closed = Box::pin(silent.closed());
+    let mut noisy = RawSocket::open(service.address).await;
+    noisy.pong(b"a pong is no hello").await;
     let code = within(async {
         loop {
             service.clock.advance(SECOND);
@@ -98,6 +146,7 @@ async fn a_client_without_a_hello_is_sent_off_after_a_time() {
         }
     });
     assert_eq!(code.await, 1008);
+    assert_eq!(noisy.closed().await, 1008);
     polite.is_heard().await;
 }
 
@@ -123,8 +172,9 @@ async fn a_quiet_client_is_pinged_where_a_proxy_needs_it_and_sent_off_if_it_is_d
 async fn nobody_is_pinged_where_nobody_asked_for_it_fx_7() {
     let service = TestService::start().await;
     let (mut socket, _) = Socket::hello(service.address, None).await;
-    service.clock.advance(Duration::from_secs(24 * 3600));
-    socket.say(json!({})).await;
-    assert_eq!(socket.text().await, "{}");
-    assert!(socket.pending().is_none());
+    for _ in 0..10 {
+        service.clock.advance(Duration::from_secs(24 * 3600));
+        socket.say(json!({})).await;
+        assert_eq!(socket.any_frame().await, Message::text("{}"), "and no ping before it");
+    }
 }

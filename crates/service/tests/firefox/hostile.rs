@@ -1,6 +1,7 @@
 //! What no client should send.
 
 use bytes::Bytes;
+use doorbell_protocol::base64url;
 use http::{Request, StatusCode};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -8,6 +9,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::CHANNEL;
+use crate::support::raw::websocket::RawSocket;
 use crate::support::socket::Socket;
 use crate::support::{Answer, TestService, header, text};
 
@@ -46,6 +48,35 @@ async fn before_its_hello_a_client_can_say_nothing_else_fx_1() {
         let mut socket = Socket::open(service.address).await;
         socket.say(early).await;
         assert_eq!(socket.closed().await, 1008);
+    }
+}
+
+#[tokio::test]
+async fn who_sends_pings_and_reads_no_answers_is_not_answered_without_end() {
+    let service = TestService::start().await;
+    let mut deaf = RawSocket::open(service.address).await;
+    deaf.say(r#"{"messageType":"hello"}"#).await;
+    assert!(deaf.text().await.contains("hello"));
+    deaf.says_pings_until_nothing_is_taken().await;
+}
+
+#[tokio::test]
+async fn who_acknowledges_what_never_was_does_not_crowd_out_the_others() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let message = service.send(&to, &[], b"x").await;
+    let update = |n: u64| json!({"version": base64url::encode(&n.to_be_bytes())});
+    let flood = json!({"messageType": "ack", "updates": (0..1500).map(update).collect::<Vec<_>>()});
+    let mut floods = Vec::new();
+    for _ in 0..10 {
+        let (mut socket, _) = Socket::hello(service.address, None).await;
+        socket.register(CHANNEL).await;
+        socket.say(flood.clone()).await;
+        floods.push(socket);
+    }
+    assert_eq!(service.delete(&message).await, StatusCode::NO_CONTENT);
+    for mut socket in floods {
+        socket.is_heard().await;
     }
 }
 

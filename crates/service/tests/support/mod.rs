@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 pub mod agent;
+pub mod chromium;
 pub mod events;
 pub mod raw;
 pub mod socket;
@@ -69,6 +70,12 @@ impl TestService {
         let settings = Settings { listen: Some(self.address), ..self.settings.clone() };
         let config = Config::from_settings(settings).unwrap();
         self.service = Some(Service::start(config, self.clock.clone()).await.unwrap());
+    }
+
+    /// The same with other settings.
+    pub async fn reconfigure(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+        self.restart().await;
     }
 
     pub fn origin(&self) -> String {

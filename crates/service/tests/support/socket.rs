@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt};
 use http::HeaderValue;
 use http::header::SEC_WEBSOCKET_PROTOCOL;
 use serde_json::{Value, json};
@@ -131,9 +131,9 @@ impl Socket {
         }
     }
 
-    /// What has come and was not looked at.
-    pub fn pending(&mut self) -> Option<Message> {
-        self.stream.next().now_or_never().flatten().map(|message| message.expect("the socket works"))
+    /// The next frame, whatever it is.
+    pub async fn any_frame(&mut self) -> Message {
+        within(self.stream.next()).await.expect("the socket is open").expect("the socket works")
     }
 
     /// The payload of the next ping, which is answered.

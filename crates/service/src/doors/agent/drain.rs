@@ -1,11 +1,17 @@
 //! When the service stops, its sockets are closed one after the other, so that their clients do not all come back in the
 //! same moment.
 
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
+
 /// From one socket to the next: 500 new TLS handshakes a second are what one core of a small machine bears.
 const STEP: Duration = Duration::from_millis(2);
+
+/// How long a client may take to read what it is sent when it is dismissed, and to answer a goodbye.
+pub(super) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Gives each socket its turn.
 #[derive(Debug)]
@@ -21,10 +27,29 @@ impl Drains {
         Self { turns: AtomicU32::new(0), within: drain_timeout / 2 }
     }
 
+    /// Completes when the service stops and it is the socket's turn to end. Until then its client may acknowledge and ask.
+    pub(super) async fn dismissal(&self, stopping: impl Future<Output = ()>) {
+        stopping.await;
+        sleep(self.turn()).await;
+    }
+
     /// How long the next socket has to wait.
-    pub(super) fn turn(&self) -> Duration {
+    fn turn(&self) -> Duration {
         let steps = u32::try_from(self.within.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
         STEP * (self.turns.fetch_add(1, Ordering::Relaxed) % steps.max(1))
+    }
+}
+
+/// Does a socket's work, and says whether its dismissal came meanwhile. Then the work has a moment left, because a client
+/// that reads nothing must not hold up the end of the service; `None` if that was not enough.
+pub(super) async fn work<T>(
+    work: impl Future<Output = T>,
+    dismissal: Pin<&mut impl Future<Output = ()>>,
+) -> (Option<T>, bool) {
+    let mut work = pin!(work);
+    tokio::select! {
+        done = work.as_mut() => (Some(done), false),
+        () = dismissal => (timeout(GOODBYE_TIMEOUT, work).await.ok(), true),
     }
 }
 

@@ -9,8 +9,8 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use thiserror::Error;
 
-use super::rates::TooFast;
 use super::vapid::VapidRefusal;
+use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
 use crate::listen::{BodyError, Response};

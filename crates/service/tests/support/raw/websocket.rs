@@ -1,11 +1,15 @@
 //! A WebSocket in octets (RFC 6455 s5.2), for a client that does not do what every library does by itself.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::within;
+
+/// More than any kernel holds for one connection.
+const PINGS_MAX: usize = 64 << 20;
 
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
@@ -42,6 +46,24 @@ impl RawSocket {
 
     pub async fn pong(&mut self, payload: &[u8]) {
         self.frame(PONG, payload).await;
+    }
+
+    /// Sends pings and reads nothing, until the service takes no more: how many octets it took.
+    pub async fn says_pings_until_nothing_is_taken(&mut self) -> usize {
+        let mut ping = vec![0x80 | PING, 0x80 | 125];
+        ping.extend([0; 4 + 125]);
+        let many = ping.repeat(100);
+        let mut taken = 0;
+        // The kernel takes a few MiB by itself.
+        while taken < PINGS_MAX {
+            // Goes on inside the frame at which the last write stopped.
+            let rest = &many[taken % ping.len()..];
+            match tokio::time::timeout(Duration::from_millis(500), self.stream.write(rest)).await {
+                Ok(written) => taken += written.unwrap(),
+                Err(_) => return taken,
+            }
+        }
+        panic!("{taken} octets of pings were taken and nothing was read");
     }
 
     /// The next text; pings are kept.

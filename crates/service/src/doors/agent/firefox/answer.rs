@@ -81,6 +81,7 @@ impl From<Ended> for End {
         match ended {
             Ended::Left => Self::Left,
             Ended::Binary => Self::Close(Closing::Binary),
+            Ended::NotText => Self::Close(Closing::Malformed(Malformed::Json)),
             Ended::TooLarge => Self::Close(Closing::TooLarge),
             Ended::Protocol => Self::Close(Closing::Framing),
         }

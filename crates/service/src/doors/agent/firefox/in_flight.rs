@@ -15,6 +15,9 @@ pub(super) struct InFlight {
     sent: VecDeque<MessageId>,
     /// At this many a ping goes out: half of the window, so that it never has to be shut.
     ask_at: usize,
+    /// Of more than this many the oldest is forgotten: a client that neither acknowledges nor answers pings is waited for
+    /// by time alone, and what ended otherwise is not told here.
+    most: usize,
     /// The ping that is not answered yet.
     asked: Option<Asked>,
     pings: u64,
@@ -29,12 +32,21 @@ struct Asked {
 
 impl InFlight {
     pub(super) fn new(window: u16) -> Self {
-        Self { sent: VecDeque::new(), ask_at: usize::from(window / 2).max(1), asked: None, pings: 0 }
+        Self {
+            sent: VecDeque::new(),
+            ask_at: usize::from(window / 2).max(1),
+            most: 2 * usize::from(window.max(1)),
+            asked: None,
+            pings: 0,
+        }
     }
 
     /// A message went out; the payload of the ping that has to follow it, if one has to.
     pub(super) fn sent(&mut self, id: MessageId) -> Option<Bytes> {
         self.sent.push_back(id);
+        if self.sent.len() > self.most {
+            self.remove(0);
+        }
         if self.sent.len() < self.ask_at || self.asked.is_some() {
             return None;
         }
@@ -47,13 +59,17 @@ impl InFlight {
     /// The client acknowledged a message.
     pub(super) fn acknowledged(&mut self, id: MessageId) {
         let Some(place) = self.sent.iter().position(|sent| *sent == id) else { return };
-        self.sent.remove(place);
-        if let Some(asked) = self.asked.as_mut().filter(|asked| place < asked.covers) {
-            asked.covers -= 1;
-        }
+        self.remove(place);
         if self.sent.is_empty() {
             // An idle socket holds no memory for this.
             self.sent = VecDeque::new();
+        }
+    }
+
+    fn remove(&mut self, place: usize) {
+        self.sent.remove(place);
+        if let Some(asked) = self.asked.as_mut().filter(|asked| place < asked.covers) {
+            asked.covers -= 1;
         }
     }
 
@@ -100,6 +116,14 @@ mod tests {
         flight.acknowledged(id(99));
         assert_eq!(flight.ponged(&pings[0]), [id(2)]);
         assert!(flight.sent.is_empty());
+    }
+
+    #[test]
+    fn a_client_that_answers_nothing_is_remembered_within_bounds() {
+        let mut flight = InFlight::new(10);
+        let pings = send(&mut flight, 1, 1000);
+        assert_eq!((pings.len(), flight.sent.len()), (1, 20));
+        assert_eq!(flight.ponged(&pings[0]), [], "what the ping was about is forgotten");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One connection of a client: what it asks is done, what comes for it is sent.
 
 use std::convert::Infallible;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::time::UnixMs;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Sleep, sleep};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Closing, End, Refusal};
@@ -21,6 +21,7 @@ use super::dialogue::{Ask, Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
 use crate::doors::Doors;
+use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber};
 use crate::listen::websocket::{Heard, Socket};
@@ -47,8 +48,6 @@ struct Session<IO> {
     /// When it is pinged, or given up if a ping is not answered.
     alarm: Option<UnixMs>,
     pinged: bool,
-    /// The hub wants it to end.
-    ended: bool,
 }
 
 impl Doors {
@@ -59,12 +58,8 @@ impl Doors {
     {
         let mut session = Session::new(self, socket);
         let Err(end) = session.run(stopping).await;
-        // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
-        session.link = None;
         if let End::Close(closing) = end {
-            let (code, reason) = closing.frame();
-            debug!(code, reason, "a WebSocket is closed");
-            session.socket.close(code, reason).await;
+            session.say_goodbye(closing).await;
         }
     }
 }
@@ -84,50 +79,79 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             in_flight,
             alarm,
             pinged: false,
-            ended: false,
         }
     }
 
     async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
-        let clock = self.doors.clock.clone();
-        let mut stopping = pin!(stopping);
-        let mut leaving = pin!(None);
+        let doors = self.doors.clone();
+        let mut dismissal = pin!(doors.drains.dismissal(stopping));
         loop {
             let alarm = self.alarm;
             let event = tokio::select! {
                 heard = self.socket.next() => Event::Heard(heard?),
-                event = next(&mut self.link) => Event::Link(event),
-                () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => Event::Alarm,
-                () = stopping.as_mut(), if leaving.is_none() => Event::Stopping,
-                () = turn(leaving.as_mut()) => return Err(Closing::Restarting.into()),
+                event = Link::next_of(&mut self.link) => Event::Link(event),
+                () = doors.clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => Event::Alarm,
+                () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
-            match event {
-                Event::Heard(heard) => self.on_heard(heard).await?,
-                Event::Link(event) => self.on_link(event).await?,
-                Event::Alarm => self.on_alarm().await?,
-                Event::Stopping => self.ended = true,
+            let (done, dismissed) = drain::work(self.on_event(event), dismissal.as_mut()).await;
+            done.unwrap_or(Err(End::Left))?;
+            if dismissed {
+                return Err(Closing::Restarting.into());
             }
-            if self.ended && leaving.is_none() {
-                // Its turn comes; until then the client may acknowledge and ask.
-                leaving.set(Some(sleep(self.doors.drains.turn())));
-            }
-            self.socket.flush().await?;
         }
     }
 
+    async fn on_event(&mut self, event: Event) -> Result<(), End> {
+        match event {
+            Event::Heard(heard) => self.on_heard(heard).await?,
+            Event::Link(event) => self.on_link(event).await?,
+            Event::Alarm => self.on_alarm().await?,
+        }
+        Ok(self.socket.flush().await?)
+    }
+
+    /// Says why the connection ends, and listens until the client has heard it. What it acknowledged before counts; else
+    /// it would come again.
+    async fn say_goodbye(mut self, closing: Closing) {
+        let (code, reason) = closing.frame();
+        debug!(code, reason, "a WebSocket is closed");
+        if closing != Closing::Restarting {
+            // What was unacknowledged may go elsewhere meanwhile.
+            self.link = None;
+        }
+        let goodbye = async {
+            self.socket.close(code, reason).await?;
+            loop {
+                if let Heard::Text(text) = self.socket.next().await?
+                    && let Ok(Ask::Settle(updates)) = self.dialogue.hear(&text)
+                {
+                    self.settle(updates).await?;
+                }
+            }
+        };
+        // It ends with the client's answer, or with its patience at an end.
+        let _: Result<Result<Infallible, End>, _> = timeout(GOODBYE_TIMEOUT, goodbye).await;
+    }
+
     async fn on_heard(&mut self, heard: Heard) -> Result<(), End> {
-        self.rest();
         let text = match heard {
             Heard::Text(text) => text,
+            Heard::Ping => {
+                self.rest();
+                return Ok(());
+            }
             Heard::Pong(payload) => {
                 let arrived = self.in_flight.ponged(&payload);
                 if let Some(link) = &self.link {
                     arrived.into_iter().for_each(|id| link.arrived(id));
                 }
+                self.rest();
                 return Ok(());
             }
         };
-        match self.dialogue.hear(&text)? {
+        let ask = self.dialogue.hear(&text)?;
+        self.rest();
+        match ask {
             Ask::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
             Ask::Register { channel, key } => self.register(&channel, key).await,
             Ask::Unregister { channel } => self.unregister(&channel).await,
@@ -204,9 +228,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 self.doors.hub.subscribe(NewSubscription { subscriber, restricted_to, channel }).await?
             }
         };
+        self.subscriber = Some(Subscriber::Known(agent));
         if self.link.is_none() {
             self.connect(agent).await?;
-            self.subscriber = Some(Subscriber::Known(agent));
         }
         Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint }))
     }
@@ -254,16 +278,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             let Some(now) = event.take() else { break };
             match now {
                 LinkEvent::Message(message) => self.deliver(&message).await?,
-                LinkEvent::Ended => {
-                    self.link = None;
-                    self.ended = true;
-                }
-                LinkEvent::Drained => {}
+                // It stays, for what is acknowledged until it is this socket's turn to end.
+                LinkEvent::Ended | LinkEvent::Drained => {}
                 LinkEvent::Gone => return Err(Closing::Gone.into()),
                 LinkEvent::Superseded => return Err(Closing::Superseded.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
             }
-            event = if more > 0 { next(&mut self.link).now_or_never() } else { None };
+            event = if more > 0 { Link::next_of(&mut self.link).now_or_never() } else { None };
         }
         Ok(())
     }
@@ -271,7 +292,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
         let Some(channel) = self.names.channel(&self.doors, message.subscription).await? else {
             if let Some(link) = &self.link {
-                // Just removed, or a subscription that was made at another door and has to be received there.
+                // Just removed, or a subscription that was made at another door: it is received there, without this socket.
                 link.declined(message.id);
             }
             return Ok(());
@@ -297,10 +318,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         Ok(self.socket.ping(Bytes::new()).await?)
     }
 
-    /// Something was heard: the next ping has time.
+    /// Something was heard: the next ping has time. The hello has not, whatever else was heard.
     fn rest(&mut self) {
-        self.pinged = false;
-        self.set_alarm();
+        if self.dialogue.is_greeted() {
+            self.pinged = false;
+            self.set_alarm();
+        }
     }
 
     fn set_alarm(&mut self) {
@@ -318,21 +341,4 @@ enum Event {
     Heard(Heard),
     Link(LinkEvent),
     Alarm,
-    Stopping,
-}
-
-/// The next event of a link, if there is one; for ever, if there is none.
-async fn next(link: &mut Option<Link>) -> LinkEvent {
-    match link {
-        Some(link) => link.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Completes when it is the socket's turn to end; never, while the service goes on.
-async fn turn(leaving: Pin<&mut Option<Sleep>>) {
-    match leaving.as_pin_mut() {
-        Some(sleep) => sleep.await,
-        None => std::future::pending().await,
-    }
 }

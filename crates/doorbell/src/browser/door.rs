@@ -1,4 +1,4 @@
-//! The push service as Firefox is told of it, and whether it answers.
+//! The push service as a browser is told of it, and whether it answers.
 
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::state::is_loopback;
 /// How long the service may take to answer: this is somebody at a terminal.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The service's address, which Firefox reaches by WebSocket.
+/// The service's address.
 #[derive(Debug)]
-pub(super) struct Door {
+pub(crate) struct Door {
     uri: Uri,
     host: String,
     port: u16,
@@ -27,7 +27,7 @@ pub(super) struct Door {
 
 impl Door {
     /// From the address of the service, as the other verbs take it.
-    pub(super) fn parse(url: &str) -> Result<Self> {
+    pub(crate) fn parse(url: &str) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
         let (plain, default_port) = match uri.scheme_str() {
             Some("https" | "wss") => (false, 443),
@@ -35,29 +35,50 @@ impl Door {
             _ => bail!("{url:?} must begin with https://, or with http:// for a service on this machine"),
         };
         if plain && !is_loopback(url) {
-            bail!("{url}: over a network Firefox must reach its push service by https://, or others could read along");
+            bail!(
+                "{url}: over a network a browser must reach its push service by https://, or others could read along"
+            );
         }
         let host = uri.host().filter(|host| !host.is_empty()).with_context(|| format!("{url:?} names no host"))?;
+        // It goes into files that shells read and everybody can.
+        let is_plain_text = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
+        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
+        if !authority.chars().all(is_plain_text) {
+            bail!("{url:?}: a push service is named by its host, and its port where it has one, and nothing else");
+        }
         let host = host.trim_matches(['[', ']']).to_owned();
         let port = uri.port_u16().unwrap_or(default_port);
         Ok(Self { uri, host, port, plain })
     }
 
     /// Without TLS.
-    pub(super) fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.plain
     }
 
-    /// The value of `dom.push.serverURL`.
-    pub(super) fn server_url(&self) -> String {
-        let scheme = if self.plain { "ws" } else { "wss" };
-        let authority = self.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-        format!("{scheme}://{authority}{}", self.uri.path())
+    /// Its host and, if the address has one, its port.
+    pub(crate) fn authority(&self) -> &str {
+        self.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default()
     }
 
-    /// Checks that somebody answers there, and that the authority in `ca` speaks for them. Firefox itself would only
+    /// Where it is, for HTTP.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}://{}", if self.plain { "http" } else { "https" }, self.authority())
+    }
+
+    /// Its host and its port, which stands there even where it could be left out.
+    pub(crate) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.uri.host().unwrap_or_default(), self.port)
+    }
+
+    /// The path of the address, at least a slash.
+    pub(crate) fn path(&self) -> &str {
+        self.uri.path()
+    }
+
+    /// Checks that somebody answers there, and that the authority in `ca` speaks for them. A browser would only
     /// try again and again, silently.
-    pub(super) fn answers(&self, ca: Option<&Path>) -> Result<()> {
+    pub(crate) fn answers(&self, ca: Option<&Path>) -> Result<()> {
         let stream = self.connect().with_context(|| {
             let hint = if is_loopback(&self.uri.to_string()) { "; start `doorbell serve` first" } else { "" };
             format!("nobody answers at {}{hint}", self.uri)
@@ -114,21 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn firefox_is_told_the_same_address_by_websocket() {
-        for (url, server_url) in [
-            ("https://127.0.0.1:8443", "wss://127.0.0.1:8443/"),
-            ("https://push.example.org/", "wss://push.example.org/"),
-            ("https://push.example.org/bell/", "wss://push.example.org/bell/"),
-            ("wss://push.example.org", "wss://push.example.org/"),
-            ("https://[::1]:1", "wss://[::1]:1/"),
-            ("http://localhost:8080", "ws://localhost:8080/"),
-        ] {
-            assert_eq!(Door::parse(url).unwrap().server_url(), server_url);
-        }
-    }
-
-    #[test]
-    fn an_address_that_firefox_could_not_use_is_refused_with_what_to_do() {
+    fn an_address_that_no_browser_could_use_is_refused_with_what_to_do() {
         for (url, hint) in [
             ("http://push.example.org", "https://"),
             ("ftp://127.0.0.1", "must begin with https://"),

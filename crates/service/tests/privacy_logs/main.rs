@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod malformed;
+mod sockets;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::HashMap;
@@ -13,19 +16,16 @@ use std::time::Duration;
 use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
-use futures_util::{SinkExt, StreamExt};
+use malformed::{malformed_in_http1, malformed_in_http2};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
+use sockets::{on_a_socket, said_by_chromium};
 use support::path;
+use support::raw;
 use support::raw::http2::Connection;
-use support::raw::{self, frame, header_block, http2_preface};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
@@ -36,6 +36,8 @@ const FILTER: &str = "trace,h2=info,h2::server=info,tungstenite=info,tokio_tungs
 
 const HTTP1: &str = "http/1.1";
 const HTTP2: &str = "h2";
+/// Which has no name: Chromium offers nothing.
+const MCS: &str = "";
 
 /// Messages sent on each transport.
 const MESSAGES: usize = 100;
@@ -140,7 +142,7 @@ impl Site {
         let socket = TcpStream::connect(self.service.address()).await.unwrap();
         let Some(tls) = &self.tls else { return Box::new(socket) };
         let mut tls = tls.clone();
-        tls.alpn_protocols = vec![protocol.into()];
+        tls.alpn_protocols = Some(protocol).filter(|name| *name != MCS).into_iter().map(Into::into).collect();
         let host = ServerName::try_from("localhost").unwrap();
         Box::new(TlsConnector::from(Arc::new(tls)).connect(host, socket).await.unwrap())
     }
@@ -189,6 +191,7 @@ async fn no_uri_key_topic_or_payload_is_in_any_line_of_the_log_ps_8030_8_5_1() {
         on_a_socket(&site, &known, &mut secrets).await;
         malformed_in_http1(&site, &known, &mut secrets).await;
         malformed_in_http2(&site, &known).await;
+        said_by_chromium(&site, &known, &mut secrets).await;
         removed_and_drained(site, &known).await;
     }
     let text = log.text();
@@ -277,155 +280,6 @@ async fn ordinary(site: &Site, secrets: &mut Secrets) -> Known {
         assert!(site.ask(&events).await.starts_with("HTTP/1.1 200 "));
     }
     known
-}
-
-/// The same on Firefox's socket, and what ends one.
-async fn on_a_socket(site: &Site, known: &Known, secrets: &mut Secrets) {
-    let origin = format!("ws://{}/", site.service.address());
-    let open = async || tokio_tungstenite::client_async(&*origin, site.connect(HTTP1).await).await.unwrap().0;
-    let channel = "channel-that-says-which-app-somebody-uses";
-    secrets.keep("a channelID", channel);
-    let text = async |socket: &mut WebSocketStream<Box<dyn Io>>, say: String| {
-        socket.send(Message::text(say)).await.unwrap();
-        socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()
-    };
-    let mut socket = open().await;
-    let hello = r#"{"messageType":"hello","uaid":""}"#.to_owned();
-    secrets.keep_tokens_of(&text(&mut socket, hello).await);
-    let register = format!(r#"{{"messageType":"register","channelID":"{channel}"}}"#);
-    let registered = text(&mut socket, register).await;
-    secrets.keep_tokens_of(&registered);
-    let push = path(registered.split('"').find(|word| word.contains("/p/")).unwrap());
-    let body = "Wq-payload-that-comes-over-a-websocket-Wq";
-    secrets.keep("a payload", body);
-    let head = format!("POST {push} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Length: {}\r\n\r\n", body.len());
-    secrets.keep_tokens_of(&site.ask(&(head + body)).await);
-    let notification = socket.next().await.unwrap().unwrap().into_text().unwrap();
-    assert!(notification.contains("notification"), "{notification}");
-    secrets.keep("a body", notification.split('"').nth(15).unwrap());
-
-    let secret = &known.set;
-    for frame in [
-        Message::text(format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{secret}"}}"#)),
-        Message::text(format!(r#"{{"messageType":"{secret}"}}"#)),
-        Message::text(format!(r#"{{"messageType":"hello","uaid":"{secret}"}}"#)),
-        Message::text(format!("{secret}!")),
-        Message::binary(secret.clone().into_bytes()),
-        Message::Ping(secret.clone().into()),
-        Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: secret.clone().into() })),
-    ] {
-        let mut socket = open().await;
-        text(&mut socket, format!(r#"{{"messageType":"hello","uaid":"{secret}"}}"#)).await;
-        let _ = socket.send(frame).await;
-        let _ = tokio::time::timeout(Duration::from_millis(100), socket.next()).await;
-    }
-}
-
-/// What goes wrong by mistake or by malice, with a secret where it hurts.
-async fn malformed_in_http1(site: &Site, known: &Known, secrets: &mut Secrets) {
-    let Known { push, set, credentials, .. } = known;
-    let uris = [push, &known.restricted, &known.subscription, set, &known.receipts, &known.message];
-    let mut requests = Vec::new();
-    for uri in uris {
-        for after in [">", "\"", " x", "%zz", "\u{1}", "\u{e9}", "#x", "?x", "/", "A"] {
-            requests.push(format!("POST {uri}{after} HTTP/1.1\r\nHost: x\r\nTTL: 5\r\nContent-Length: 0\r\n\r\n"));
-        }
-        requests.push(format!("POST {uri}\r\n\r\n"));
-        requests.push(format!("{uri} {uri} {uri}\r\n\r\n"));
-        requests.push(format!("POST http://x{uri}> HTTP/1.1\r\nHost: x\r\n\r\n"));
-        for field in [
-            "TTL",
-            "Urgency",
-            "Topic",
-            "Content-Length",
-            "Transfer-Encoding",
-            "Expect",
-            "Host",
-            "Link",
-            "Prefer",
-            "Authorization",
-            "Connection",
-            "Upgrade",
-            "Last-Event-ID",
-            "Accept",
-            "Content-Encoding",
-            "Crypto-Key",
-        ] {
-            requests.push(format!("POST {push} HTTP/1.1\r\nHost: x\r\n{field}: {uri}\r\n\r\n"));
-        }
-        requests.push(format!("POST {push} HTTP/1.1\r\nHost: x\r\n{uri}: x\r\n\r\n"));
-        requests.push(format!("POST {push} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;{uri}\u{1}\r\n"));
-        requests.push(format!("POST {push} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{uri}\r\n"));
-    }
-    for credentials in
-        [format!("{credentials}\u{1}"), format!("{credentials}A"), credentials.replace("vapid", "Bearer")]
-    {
-        let head = format!("POST {} HTTP/1.1\r\nHost: x\r\nTTL: 5\r\n", known.restricted);
-        requests.push(format!("{head}Authorization: {credentials}\r\nContent-Length: 0\r\n\r\n"));
-    }
-    let body = "Bq-payload-that-is-too-long-or-ends-too-soon-Bq".repeat(200);
-    secrets.keep("a payload", &body[..47]);
-    for length in [body.len(), body.len() + 1, 4000] {
-        let head = format!("POST {push} HTTP/1.1\r\nHost: x\r\nTTL: 5\r\nContent-Length: {length}\r\n\r\n");
-        requests.push(head + &body);
-    }
-    let said = requests.iter().map(|request| site.say(HTTP1, request.as_bytes()));
-    futures_util::future::join_all(said).await;
-    // Without TLS where it is expected.
-    let mut socket = TcpStream::connect(site.service.address()).await.unwrap();
-    let _ = socket.write_all(format!("POST {push} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
-}
-
-/// The same in frames.
-async fn malformed_in_http2(site: &Site, known: &Known) {
-    const HEADERS: u8 = 1;
-    const WHOLE: u8 = 5;
-    let uris = [&known.push, &known.subscription, &known.set, &known.receipts, &known.message];
-    let mut connections = Vec::new();
-    for uri in uris {
-        for after in [">", "\"", " ", "%zz", "\u{1}", "\u{e9}", "#x", "A"] {
-            connections.push(frame(HEADERS, WHOLE, 1, &header_block(&request("POST", &format!("{uri}{after}")))));
-        }
-        let secret = format!("{uri}>");
-        for place in 0..4 {
-            let mut fields = request("POST", uri);
-            fields[place].1 = &secret;
-            connections.push(frame(HEADERS, WHOLE, 1, &header_block(&fields)));
-        }
-        for (name, value) in [
-            (&secret[..], "x"),
-            ("Upper-Case", &secret),
-            (":path", &secret),
-            (":unknown", &secret),
-            ("content-length", &secret),
-            ("connection", &secret),
-            ("te", &secret),
-            ("authorization", &format!("{}\u{1}", known.credentials)),
-            ("link", &format!("<{secret}; rel=\"urn:ietf:params:push:receipt\"")),
-        ] {
-            let fields = [&request("POST", &known.push)[..], &[(name, value)]].concat();
-            connections.push(frame(HEADERS, WHOLE, 1, &header_block(&fields)));
-        }
-        // A reference to nothing after the path, so that the list is not decoded whole (RFC 7541 s2.3.3).
-        let broken = [header_block(&request("POST", uri)), vec![0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
-        connections.push(frame(HEADERS, WHOLE, 1, &broken));
-        // GOAWAY with words of the client's own, a frame of no known kind, and DATA on a stream that is not open.
-        for code in [0, 1] {
-            let goaway = [&[0; 7][..], &[code], uri.as_bytes()].concat();
-            connections.push(frame(7, 0, 0, &goaway));
-        }
-        connections.push(frame(99, 0, 1, uri.as_bytes()));
-        connections.push(frame(0, 0, 1, uri.as_bytes()));
-        // More and less of a body than announced.
-        for length in ["1", "5000"] {
-            let fields = [&request("POST", &known.push)[..], &[("ttl", "5"), ("content-length", length)]].concat();
-            let mut octets = frame(HEADERS, 4, 1, &header_block(&fields));
-            octets.extend(frame(0, 1, 1, uri.as_bytes()));
-            connections.push(octets);
-        }
-    }
-    let said = connections.into_iter().map(async |octets| site.say(HTTP2, &[http2_preface(), octets].concat()).await);
-    futures_util::future::join_all(said).await;
 }
 
 /// Removes it all, one request being open, and stops the service with a connection open.

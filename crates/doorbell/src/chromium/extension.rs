@@ -1,0 +1,44 @@
+//! The extension by which pages see the service's origin in their endpoints, for sites that nobody can change.
+
+use std::ffi::OsString;
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::browser::Profile;
+
+const MANIFEST: &str = include_str!("../../../../extras/endpoint-extension/manifest.json");
+const SCRIPT: &str = include_str!("../../../../extras/endpoint-extension/endpoint.js");
+/// What stands in the script where the service's origin belongs.
+const ANY_SERVICE: &str = "'https://push.example.org'";
+
+/// Below the profile's folder.
+const FOLDER: &str = "doorbell-endpoints";
+
+/// Writes the extension into the profile: the switch that loads it.
+pub(super) fn install(profile: &Profile, service: &str) -> Result<OsString> {
+    let folder = profile.folder().join(FOLDER);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    profile.write(&format!("{FOLDER}/manifest.json"), MANIFEST.as_bytes())?;
+    profile.write(&format!("{FOLDER}/endpoint.js"), script(service).as_bytes())?;
+    let mut switch = OsString::from("--load-extension=");
+    switch.push(folder);
+    Ok(switch)
+}
+
+fn script(service: &str) -> String {
+    SCRIPT.replace(ANY_SERVICE, &Value::from(service).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_script_names_the_service_and_nothing_else_of_it_changes() {
+        let script = script("https://[::1]:8443");
+        assert!(script.contains("  const SERVICE = \"https://[::1]:8443\";\n"));
+        assert_eq!(script.lines().count(), SCRIPT.lines().count());
+    }
+}

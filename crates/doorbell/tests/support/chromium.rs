@@ -1,0 +1,188 @@
+//! The real Chromium: prepared by `doorbell chromium --prepare`, driven by DevTools, quit and killed as a user would.
+
+mod devtools;
+mod switches;
+
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use devtools::{Devtools, Page};
+use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::clock::Deadline;
+use super::foreign::{here, runs, tree};
+use super::page::Site;
+use super::process::Running;
+use super::service::{Service, doorbell};
+
+/// What every Chromium's endpoints begin with, by channel and age.
+const ENDPOINTS: [&str; 4] = [
+    "https://jmt17.google.com/fcm/send/",
+    "https://fcm.googleapis.com/fcm/send/",
+    "https://fcm.googleapis.com/wp/",
+    "https://fcm.googleapis.com/preprod/wp/",
+];
+
+/// Is fulfilled when the page shows the words and has been painted since.
+const SEEN: &str = "new Promise((resolve) => {
+  const look = () => document.body.innerText.includes(WORDS)
+    ? requestAnimationFrame(() => requestAnimationFrame(resolve))
+    : requestAnimationFrame(look);
+  look();
+})";
+
+/// A Chromium with a profile of its own, running or not.
+pub struct Chromium {
+    folder: TempDir,
+    /// The command that starts it, for a shell.
+    line: String,
+    process: Option<Running>,
+    driver: Option<Devtools>,
+    page: Option<Page>,
+}
+
+impl Chromium {
+    /// Whether there is one on this machine.
+    pub fn is_here() -> bool {
+        here(
+            "Chromium",
+            ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"].into_iter().any(runs),
+        )
+    }
+
+    /// A profile whose push service is `service` and where `site` may notify.
+    pub fn prepared_for(service: &Service, site: &Site) -> Self {
+        Self::prepared(service, site, &[])
+    }
+
+    /// The same with the extension by which pages see the service in their endpoints.
+    pub fn prepared_with_extension(service: &Service, site: &Site) -> Self {
+        Self::prepared(service, site, &["--rewrite-endpoints"])
+    }
+
+    fn prepared(service: &Service, site: &Site, more: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder for Chromium");
+        let mut command = doorbell("chromium");
+        command.arg(service.origin()).arg("--ca").arg(service.ca()).arg("--allow").arg(site.url());
+        command.args(more).arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
+        command.arg("--").args(switches::for_tests()).env("HOME", folder.path());
+        let mut prepare = Running::start(&mut command);
+        let line = prepare.wait_for("command line", |line| Some(line.to_owned()));
+        assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
+        Self { folder, line, process: None, driver: None, page: None }
+    }
+
+    /// Opens the site's page, in a Chromium that is started if there is none.
+    pub fn opens(&mut self, site: &mut Site) {
+        let driver = match self.driver.take() {
+            Some(driver) => driver,
+            None => self.starts_driven(),
+        };
+        let driver = self.driver.insert(driver);
+        self.page = Some(driver.open(&site.url()));
+        site.hears_of_page();
+    }
+
+    /// The page subscribes for the application server with this key: the subscription, whose endpoint is a host of
+    /// Google's.
+    pub fn subscribes(&mut self, key: &str) -> Value {
+        self.subscribes_at_one_of(&ENDPOINTS, key)
+    }
+
+    /// The same where something in the browser puts `origin` into the endpoint.
+    pub fn subscribes_at(&mut self, origin: &str, key: &str) -> Value {
+        self.subscribes_at_one_of(&[origin], key)
+    }
+
+    fn subscribes_at_one_of(&mut self, prefixes: &[&str], key: &str) -> Value {
+        let subscription = self.script(&format!("subscribe({})", Value::from(key)));
+        let endpoint = subscription["endpoint"].as_str().unwrap_or_default();
+        assert!(prefixes.iter().any(|prefix| endpoint.starts_with(prefix)), "{subscription}");
+        subscription
+    }
+
+    /// The page ends its subscription.
+    pub fn unsubscribes(&mut self) {
+        assert_eq!(self.script("unsubscribe()"), true);
+    }
+
+    /// Waits until the page shows `words`, and has been painted since.
+    pub fn shows_on_the_page(&mut self, words: &str) {
+        self.script(&SEEN.replace("WORDS", &Value::from(words).to_string()));
+    }
+
+    /// Takes a picture of the page: `target/e2e/NAME.png`.
+    pub fn pictures(&mut self, name: &str) -> PathBuf {
+        let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
+        let picture = driver.picture(page);
+        let folder = tree("target/e2e");
+        std::fs::create_dir_all(&folder).expect("a folder for pictures");
+        let file = folder.join(name).with_extension("png");
+        std::fs::write(&file, picture).expect("a picture");
+        file
+    }
+
+    /// What an expression in the page comes to.
+    fn script(&mut self, expression: &str) -> Value {
+        let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
+        driver.run(page, expression)
+    }
+
+    /// Closes the page; Chromium stays, with an empty tab.
+    pub fn closes_the_page(&mut self) {
+        let (driver, page) = self.driver.as_mut().zip(self.page.take()).expect("an open page");
+        driver.close(&page);
+    }
+
+    /// Ends in order.
+    pub fn quits(&mut self) {
+        self.page = None;
+        let mut process = self.process.take().expect("a running Chromium");
+        match self.driver.take() {
+            Some(driver) => driver.quit(),
+            None => process.terminate(),
+        }
+        process.exit(|_| {});
+    }
+
+    /// `kill -9` for all its processes.
+    pub fn is_killed(&mut self) {
+        (self.page, self.driver) = (None, None);
+        if let Some(mut process) = self.process.take() {
+            let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process");
+            // It may have ended by itself.
+            kill_process_group(group, Signal::KILL).ok();
+            process.kill();
+        }
+    }
+
+    /// Starts it as a user's session does: no page of the site, nobody who drives it.
+    pub fn starts_without_page(&mut self) {
+        self.starts("");
+    }
+
+    fn starts_driven(&mut self) -> Devtools {
+        let process = self.starts("--remote-debugging-port=0");
+        let line = process.says("DevTools listening on ");
+        Devtools::connect(line.rsplit(' ').next().expect("an address"))
+    }
+
+    fn starts(&mut self, switch: &str) -> &Running {
+        assert!(self.process.is_none(), "it runs already");
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("exec {} {switch} about:blank", self.line));
+        command.env("HOME", self.folder.path());
+        // A group of its own, to be killed as a whole.
+        command.process_group(0);
+        self.process.insert(Running::start(&mut command))
+    }
+}
+
+impl Drop for Chromium {
+    fn drop(&mut self) {
+        self.is_killed();
+    }
+}

@@ -1,0 +1,26 @@
+//! What only tests want of Chromium: nothing to be seen, and nobody outside is asked anything.
+
+/// For every start.
+pub(super) fn for_tests() -> Vec<&'static str> {
+    let mut switches = vec![
+        "--headless=new",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-default-apps",
+        "--disable-domain-reliability",
+        "--disable-sync",
+        "--no-pings",
+        "--password-store=basic",
+        // No name is looked up, so that nobody outside is reached.
+        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
+        // What the push client complains of goes to standard error, which a test that fails prints.
+        "--enable-logging=stderr",
+        "--vmodule=*google_apis/gcm*=1",
+    ];
+    // As root, such as in a container of CI, Chromium has no sandbox.
+    if rustix::process::geteuid().is_root() {
+        switches.push("--no-sandbox");
+    }
+    switches
+}

@@ -1,0 +1,54 @@
+//! How Chromium's protocol is served.
+
+use std::time::Duration;
+
+use super::{ConfigError, Settings};
+
+/// The door of unmodified Chromium: check-in, registration and MCS.
+#[derive(Clone, Copy, Debug)]
+pub struct ChromiumSettings {
+    /// Whether it is open.
+    pub enabled: bool,
+    /// How long a line may be quiet before Chromium shows that it is there.
+    pub heartbeat: Duration,
+    /// Devices that may come new in a minute; 0: as many as come. Bounds who can make ids without having any.
+    pub enrolments_per_minute: u32,
+}
+
+/// Shorter heartbeats keep a mobile radio awake for nothing; longer ones outlast the half hour after which most NATs
+/// have forgotten a connection, and Chromium would not notice that it is deaf.
+const HEARTBEAT_SECS: std::ops::RangeInclusive<u64> = 30..=1740;
+
+impl ChromiumSettings {
+    pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
+        let heartbeat_secs = s.chromium_heartbeat_secs.unwrap_or(240);
+        if !HEARTBEAT_SECS.contains(&heartbeat_secs) {
+            let (least, most) = (HEARTBEAT_SECS.start(), HEARTBEAT_SECS.end());
+            return Err(ConfigError::Unfit(format!(
+                "chromium_heartbeat_secs must be between {least} (more often drains batteries) and {most} (NATs forget \
+                 connections that are quiet for half an hour)"
+            )));
+        }
+        Ok(Self {
+            enabled: s.chromium.unwrap_or(true),
+            heartbeat: Duration::from_secs(heartbeat_secs),
+            enrolments_per_minute: s.chromium_enrolments_per_minute.unwrap_or(600),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heartbeat_that_would_drain_batteries_or_come_too_late_is_refused() {
+        let with = |secs| {
+            ChromiumSettings::from_settings(&Settings { chromium_heartbeat_secs: Some(secs), ..Settings::default() })
+        };
+        for secs in [0, 29, 1741, u64::MAX] {
+            assert!(with(secs).is_err(), "{secs}");
+        }
+        assert_eq!(with(30).unwrap().heartbeat, Duration::from_secs(30));
+    }
+}

@@ -1,0 +1,53 @@
+//! POST to the check-in resource: a browser becomes a device, or shows that it is one.
+
+use doorbell_protocol::mcs::checkin::{CONTENT_TYPE, CheckinRequest, CheckinResponse, REQUEST_MAX, Settings};
+use doorbell_protocol::mcs::device::Device;
+use http::header::{self, HeaderValue};
+use http::uri::Authority;
+
+use super::answer::CheckinRefusal;
+use super::{CHECKIN_PATH, REGISTRATION_PATH};
+use crate::doors::Doors;
+use crate::hub::HubError;
+use crate::listen::{Request, Response};
+
+/// How often devices check in, in seconds: as often as Chromium is ready to. Only a check-in makes a browser notice that
+/// the service does not know its secret any more.
+const INTERVAL_S: u32 = 12 * 3600;
+
+impl Doors {
+    pub(in crate::doors) async fn check_in(&self, request: Request) -> Response {
+        self.try_check_in(request).await.unwrap_or_else(CheckinRefusal::answer)
+    }
+
+    async fn try_check_in(&self, request: Request) -> Result<Response, CheckinRefusal> {
+        let body = request.into_body().body.read(REQUEST_MAX, self.limits.request_timeout).await?;
+        let device = match CheckinRequest::parse(&body)?.device {
+            Some(device) if self.capabilities.agent_of(device).is_none() => return Err(CheckinRefusal::Device),
+            Some(device) => device,
+            None => self.enrol()?,
+        };
+        let base = self.origin.as_str();
+        let (checkin_url, registration_url) = (format!("{base}{CHECKIN_PATH}"), format!("{base}{REGISTRATION_PATH}"));
+        let authority = self.origin.authority().parse::<Authority>().ok();
+        // Chromium keeps these in the profile, so that it finds us at its next start even if a switch is missing; it would
+        // go to Google then, with our secret. Without TLS there is no address of a stream to tell: a browser speaks MCS over TLS only.
+        let settings = authority.as_ref().filter(|_| self.origin.scheme() == "https").map(|authority| Settings {
+            checkin_url: &checkin_url,
+            registration_url: &registration_url,
+            mcs_host: authority.host(),
+            mcs_port: authority.port_u16().unwrap_or(443),
+            checkin_interval_s: Some(INTERVAL_S),
+        });
+        let mut response = Response::new(CheckinResponse { device, now: self.clock.now(), settings }.encode().into());
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+        Ok(response)
+    }
+
+    /// An id that nobody had, with its secret. The agent comes into being with its first subscription.
+    fn enrol(&self) -> Result<Device, CheckinRefusal> {
+        self.chromium.enrolments.take((), self.clock.now())?;
+        let agent = self.hub.new_agent().agent();
+        self.capabilities.device(agent).ok_or(HubError::Unavailable.into())
+    }
+}

@@ -1,0 +1,148 @@
+//! MCS behind a seam: frames both ways over a connection that begins with its version octet. What the frames say is the
+//! door's business.
+
+use std::time::Duration;
+
+use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, FrameError};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+/// The first octet of a connection that speaks it. No HTTP begins with it.
+pub(super) use doorbell_protocol::mcs::frame::VERSION;
+
+/// Read at a time. Held for as long as the connection lasts, and all that Chromium says fits but for a long login.
+const READ_BUFFER: usize = 1 << 10;
+/// Frames that follow each other are written together up to about this much.
+const WRITE_BUFFER: usize = 16 << 10;
+/// How long a client may take to hang up after our last frame before the connection is cut. Cut at once it might not
+/// read that frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why nothing more is heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Ended {
+    /// The client hung up, or the network did; or the client read nothing for too long.
+    #[error("the client has left")]
+    Left,
+    /// It broke the framing's rules.
+    #[error(transparent)]
+    Framing(#[from] FrameError),
+}
+
+/// A connection that speaks MCS.
+pub(crate) struct Socket<IO> {
+    io: IO,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// What was handed over and not yet sent.
+    unsent: Vec<u8>,
+    /// How long the client may leave what is sent to it unread.
+    write_timeout: Duration,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
+    pub(super) fn new(io: IO, write_timeout: Duration) -> Self {
+        Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout }
+    }
+
+    /// Waits for the next frame. Nothing is lost when the wait is given up.
+    pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
+        let mut octets = [0; READ_BUFFER];
+        loop {
+            if let Some(frame) = self.decoder.next_frame()? {
+                return Ok(frame);
+            }
+            let read = self.io.read(&mut octets).await.unwrap_or(0);
+            if read == 0 {
+                return Err(Ended::Left);
+            }
+            self.decoder.feed(octets.get(..read).unwrap_or_default());
+        }
+    }
+
+    /// Hands over a frame, which goes out with the next [`flush`](Self::flush) at the latest.
+    pub(crate) async fn say(&mut self, frame: &Frame) -> Result<(), Ended> {
+        self.encoder.write(frame, &mut self.unsent);
+        if self.unsent.len() < WRITE_BUFFER { Ok(()) } else { self.flush().await }
+    }
+
+    /// Sends what was handed over.
+    pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
+        if self.unsent.is_empty() {
+            return Ok(());
+        }
+        // An idle connection holds no memory for this.
+        let octets = std::mem::take(&mut self.unsent);
+        let sending = async {
+            self.io.write_all(&octets).await?;
+            self.io.flush().await
+        };
+        match timeout(self.write_timeout, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended::Left),
+        }
+    }
+
+    /// Sends what was handed over, then ends the connection, giving the client a moment to read it.
+    pub(crate) async fn close(mut self) {
+        let goodbye = async {
+            self.flush().await?;
+            self.io.shutdown().await.map_err(|_| Ended::Left)?;
+            let mut octets = [0; READ_BUFFER];
+            while self.io.read(&mut octets).await.is_ok_and(|read| read > 0) {}
+            Ok::<_, Ended>(())
+        };
+        // Whatever goes wrong now ends the connection, which is what is wanted.
+        drop(timeout(CLOSE_TIMEOUT, goodbye).await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use doorbell_protocol::mcs::frame::tag;
+
+    use super::*;
+
+    fn ping(octet: u8) -> Frame {
+        Frame { tag: tag::HEARTBEAT_PING, body: Bytes::copy_from_slice(&[0x10, octet]) }
+    }
+
+    #[tokio::test]
+    async fn frames_arrive_however_they_are_cut_and_although_waits_are_given_up() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut socket = Socket::new(ours, Duration::from_secs(30));
+        for octet in [VERSION, 0, 2] {
+            theirs.write_all(&[octet]).await.unwrap();
+            assert!(timeout(Duration::from_millis(1), socket.next()).await.is_err());
+        }
+        theirs.write_all(&[0x10, 1, 0, 2, 0x10, 2]).await.unwrap();
+        assert_eq!(socket.next().await, Ok(ping(1)));
+        assert_eq!(socket.next().await, Ok(ping(2)));
+        theirs.write_all(&[0, 0xff, 0xff, 0xff]).await.unwrap();
+        assert_eq!(socket.next().await, Err(Ended::Framing(FrameError::Length)));
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_over_goes_out_together() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let mut socket = Socket::new(ours, Duration::from_secs(30));
+        socket.say(&ping(1)).await.unwrap();
+        socket.say(&ping(2)).await.unwrap();
+        let closing = tokio::spawn(socket.close());
+        let mut said = Vec::new();
+        theirs.read_to_end(&mut said).await.unwrap();
+        assert_eq!(said, [VERSION, 0, 2, 0x10, 1, 0, 2, 0x10, 2]);
+        drop(theirs);
+        closing.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let (ours, _theirs) = tokio::io::duplex(1);
+        let mut socket = Socket::new(ours, Duration::from_millis(1));
+        socket.say(&ping(1)).await.unwrap();
+        assert_eq!(socket.flush().await, Err(Ended::Left));
+    }
+}
