@@ -16,6 +16,7 @@ use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 use doorbell_sender::token::Signer;
 use serde_json::json;
+use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::clock;
@@ -62,27 +63,27 @@ impl Courier {
         Ok(())
     }
 
-    /// Sends `letter` to each of `devices` that takes pushes, without waiting for the outcome: the number of them.
-    /// `message` is the chat message that it carries.
+    /// Sends `letter` to each of `devices` that takes pushes, without waiting for the outcome: how each attempt can be
+    /// given up. `message` is the chat message that it carries.
     pub(crate) fn send(
         self: &Arc<Self>,
         devices: Vec<Device>,
         letter: Letter,
         story: &Story,
         message: Option<i64>,
-    ) -> usize {
+    ) -> Vec<AbortHandle> {
         let letter = Arc::new(letter);
-        let reachable: Vec<_> = devices.into_iter().filter(|device| device.subscription.is_some()).collect();
-        let count = reachable.len();
-        for device in reachable {
+        let reachable = devices.into_iter().filter(|device| device.subscription.is_some());
+        let sending = reachable.map(|device| {
             let (courier, letter, story) = (self.clone(), letter.clone(), story.clone());
-            tokio::spawn(async move {
+            let attempt = async move {
                 if let Err(error) = courier.bring(&device, &letter, &story, message).await {
                     warn!(%error, "a push could not be accounted for");
                 }
-            });
-        }
-        count
+            };
+            tokio::spawn(attempt).abort_handle()
+        });
+        sending.collect()
     }
 
     async fn bring(

@@ -6,10 +6,12 @@ mod sign_in;
 mod voice_mail;
 mod writing;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
 
 use crate::calls::Calls;
 use crate::courier::Courier;
@@ -24,6 +26,9 @@ use crate::token::Token;
 
 pub(crate) use sign_in::{Entrance, SignIn};
 
+/// The longest name of a story: `trial-` and a token, or `message-` and a number.
+const STORY_OCTETS_MAX: usize = 32;
+
 /// The application and all that it needs.
 pub(crate) struct House {
     pub(crate) store: Arc<Store>,
@@ -31,6 +36,8 @@ pub(crate) struct House {
     pub(crate) courier: Arc<Courier>,
     pub(crate) seal: Seal,
     pub(crate) calls: Mutex<Calls>,
+    /// The rings that may still be on their way to a push service, by call.
+    pub(crate) rings: Mutex<HashMap<Token, Vec<AbortHandle>>>,
     /// The origin at which browsers find it.
     pub(crate) site: String,
     /// The only push service on this machine that subscriptions may name.
@@ -62,7 +69,7 @@ impl House {
         self.store.person(id)?.ok_or(DemoError::NotSignedIn)
     }
 
-    /// Pushes `news` about `from` to a person's devices, except one: to how many.
+    /// Pushes `news` about `from` to a person's devices, except one: how each attempt can be given up.
     fn notify(
         &self,
         to: PersonId,
@@ -70,7 +77,7 @@ impl House {
         from: &Person,
         news: News<'_>,
         story: &Story,
-    ) -> Result<usize, DemoError> {
+    ) -> Result<Vec<AbortHandle>, DemoError> {
         let is_meant = |device: &Device| Some(&device.id) != except;
         let devices: Vec<_> = self.store.devices_of(to)?.into_iter().filter(is_meant).collect();
         let message = match news {
@@ -92,10 +99,10 @@ impl House {
         let story = Story { id: format!("trial-{}", Token::random()?.as_str()), teller: me.id };
         story.step(&self.pages, "you ask for a push to this device", "");
         let letter = Letter::new(News::Trial, &me.name, &self.site, &story.id);
-        match self.courier.send(vec![device], letter, &story, None) {
-            0 => Err(DemoError::Nothing("subscription of this device")),
-            _ => Ok(json!({ "story": story.id })),
+        if self.courier.send(vec![device], letter, &story, None).is_empty() {
+            return Err(DemoError::Nothing("subscription of this device"));
         }
+        Ok(json!({ "story": story.id }))
     }
 
     /// A service worker tells what it did with a push: a step for whoever sent it.
@@ -106,6 +113,9 @@ impl House {
         story: &str,
         what: Told,
     ) -> Result<(), DemoError> {
+        if story.len() > STORY_OCTETS_MAX {
+            return Err(DemoError::Malformed("this is not a story that the server told"));
+        }
         let device = self.store.device(&session.device)?.ok_or(DemoError::NotSignedIn)?;
         let teller = self.somebody(from)?.id;
         let story = Story { id: story.to_owned(), teller };

@@ -94,9 +94,19 @@ impl Demo {
         let courier = Arc::new(Courier::new(Client::new(client)?, signer, store.clone(), pages.clone()));
         courier.resume()?;
         let ice_servers = settings.ice_servers.iter().map(IceServer::for_page).collect();
-        let calls = Mutex::default();
-        let house =
-            House { store, pages, courier, seal, calls, site: site.clone(), push_origin, rings_for, ice_servers };
+        let (calls, rings) = (Mutex::default(), Mutex::default());
+        let house = House {
+            store,
+            pages,
+            courier,
+            seal,
+            calls,
+            rings,
+            site: site.clone(),
+            push_origin,
+            rings_for,
+            ice_servers,
+        };
         let task = tokio::spawn(listen::run(socket, tls, Arc::new(house)));
         Ok(Self { address, site, task })
     }

@@ -53,6 +53,11 @@ impl Pages {
         self.lock().contains_key(page)
     }
 
+    /// The device on which it is open.
+    pub(crate) fn device_of(&self, page: &Token) -> Option<Token> {
+        self.lock().get(page).map(|open| open.party.device.clone())
+    }
+
     /// Whether the person has a page open on any device.
     pub(crate) fn has(&self, person: PersonId) -> bool {
         self.lock().values().any(|page| page.party.person == person)

@@ -116,7 +116,8 @@ async fn declining_on_one_device_ends_the_call_on_all() {
 #[tokio::test]
 async fn a_spoofed_name_is_refused() {
     let (push, Running { demo, .. }) = &setting(LONG).await;
-    let alice = Browser::signed_in(demo, "Alice").await;
+    let mut alice = Browser::signed_in(demo, "Alice").await;
+    alice.opens_a_page().await;
     let device = alice.subscribes(push).await;
     let mom = Browser::signed_in(demo, "Mom").await;
     let mut mallory = Browser::signed_in(demo, "Mallory").await;
@@ -125,6 +126,8 @@ async fn a_spoofed_name_is_refused() {
     let as_mom = json!({ "to": "Alice", "from": "Mom", "media": "audio", "page": mallory.page() });
     mallory.post("calls", as_mom).await.refused(403);
     mallory.post("chat/Alice", json!({ "text": "It is me", "from": "Mom" })).await.refused(403);
+    let from_alices_page = json!({ "to": "Mom", "media": "audio", "page": alice.page() });
+    mallory.post("calls", from_alices_page).await.refused(403);
     for name in ["Mom", "mom", " MOM "] {
         Browser::of(demo).signs_in(json!({ "name": name })).await.refused(409);
     }

@@ -143,3 +143,16 @@ async fn of_too_many_devices_the_oldest_is_signed_out() {
     first.get("overview").await.refused(401);
     newest.get("overview").await.done();
 }
+
+#[tokio::test]
+async fn when_there_are_too_many_people_names_without_devices_make_room() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let mut last = Browser::of(demo);
+    for number in 0..200 {
+        last.cookie = None;
+        last.signs_in(json!({ "name": format!("Person {number}") })).await.done();
+    }
+    Browser::of(demo).signs_in(json!({ "name": "Alice" })).await.refused(429);
+    last.post("sign-out", json!(null)).await.done();
+    Browser::of(demo).signs_in(json!({ "name": "Alice" })).await.done();
+}

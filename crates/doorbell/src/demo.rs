@@ -93,7 +93,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
     print_welcome(&service, &demo);
     for named in args.firefox {
-        open_firefox(&service, &demo, named).await?;
+        // The demo is of use without it: any browser can be opened by hand.
+        if let Err(why) = open_firefox(&service, &demo, named).await {
+            eprintln!("doorbell: no Firefox is opened: {why:#}");
+        }
     }
     tokio::select! {
         name = signals.next() => info!("{name}: stopping"),
@@ -173,8 +176,10 @@ async fn open_firefox(service: &Service, demo: &Demo, named: PathBuf) -> Result<
     let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || firefox::open(&origin, ca.as_deref(), &named, &site));
-    // It outlives this process: its windows are the user's.
-    opened.await?.map(drop)
+    let mut firefox = opened.await??;
+    // Its windows are the user's; what is left of it when they are closed is cleared away.
+    std::thread::spawn(move || firefox.wait());
+    Ok(())
 }
 
 fn stun(text: &str) -> Result<IceServer, String> {

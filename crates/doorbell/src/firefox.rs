@@ -8,7 +8,7 @@ mod trust;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode, Stdio};
+use std::process::{Child, ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -101,10 +101,9 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     let (door, firefox) = (Door::parse(url)?, Program::find(&FIREFOX, None)?);
     let profile = prepare(named, false, &door, &firefox, ca.filter(|_| !door.is_plain()))?;
     let mut command = firefox.command();
-    // `--no-remote` keeps another profile's window from taking the page.
+    // Else another profile's window would take the page.
     command.args(["--no-remote", "--profile"]).arg(profile.folder()).arg(page);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().context("cannot start Firefox")
+    firefox.start(command)
 }
 
 /// The profile, with our settings and our trust in it.

@@ -144,6 +144,41 @@ fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to
     alice.sees("#reachable-words", "click the icon beside the address");
 }
 
+/// How long it takes from the call to the notification, and where the time goes: the figures of docs/performance.md.
+#[test]
+#[ignore = "it measures, for some minutes: cargo test -p doorbell --release --test demo -- --ignored --nocapture"]
+fn ring_latency_over_fifty_calls() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.firefox.closes_the_page();
+    mom.signs_in();
+    let steps = ["accepted by the push service", "has it", "shows the notification"];
+    let mut took = vec![Vec::new(); steps.len()];
+    for _ in 0..50 {
+        mom.asks_for("audio", "Alice");
+        desktop.announces("Mom is calling");
+        mom.sees(".story:first-child", "shows the notification");
+        for (step, took) in steps.iter().zip(&mut took) {
+            took.push(mom.reads_when(step));
+        }
+        // They stay on the screen: Firefox ends the subscription of a site whose pushes leave neither a page nor a
+        // notification behind.
+        mom.clicks("#hang-up");
+        desktop.announces("Missed call from Mom");
+        mom.sees(".story:first-child", "the call is over");
+    }
+    println!("{:<30} {:>8} {:>8} {:>8}", "ms after the call", "median", "p90", "most");
+    for (step, took) in steps.iter().zip(&mut took) {
+        took.sort_unstable();
+        println!("{step:<30} {:>8} {:>8} {:>8}", took[25], took[45], took[49]);
+    }
+}
+
 /// Pictures for people to look at: `target/e2e/demo-*.png`.
 #[test]
 fn the_page_is_pictured_in_each_scene() {

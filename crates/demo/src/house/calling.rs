@@ -1,9 +1,11 @@
 //! Calls: rung by push on all devices of whoever is called, withdrawn when they are over, answered by one.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use doorbell_protocol::time::UnixMs;
 use serde_json::{Value, json};
+use tokio::task::AbortHandle;
 
 use super::House;
 use crate::calls::{Call, End, Media, Party};
@@ -13,6 +15,7 @@ use crate::limits::PAGE_AWAY_MAX;
 use crate::notice::News;
 use crate::session::Session;
 use crate::steps::Story;
+use crate::store::Person;
 use crate::token::Token;
 
 impl House {
@@ -26,35 +29,31 @@ impl House {
         now: UnixMs,
     ) -> Result<Value, DemoError> {
         let (me, callee) = (self.person(session.person)?, self.somebody(to)?);
-        if !self.pages.is_open(&page) {
-            return Err(DemoError::Malformed("the page must be connected before it can call"));
-        }
+        self.is_own_page(session, &page)?;
         if !callee.available {
             return Err(DemoError::Away(callee.name));
         }
         let caller = Party { person: me.id, device: session.device.clone(), page };
         let id = Token::random()?;
         let call = self.calls().ring(id, caller, (callee.id, &callee.name), media, now, self.rings_for)?;
+        self.clone().stops_ringing_in_time(call.clone());
         let story = story(&call);
         story.step(&self.pages, &format!("you call {}", callee.name), "");
         let told = self.call_for_page(&call)?;
-        self.pages.tell(callee.id, &json!({ "type": "call", "call": told }));
-        let devices = self.notify(callee.id, None, &me, News::Ring(&call), &story)?;
-        if devices == 0 {
+        if self.ring_devices(&call, &me, &story)? == 0 {
             let detail = "it rings on open pages only";
             story.step(&self.pages, &format!("no device of {} takes pushes", callee.name), detail);
         }
-        self.clone().stops_ringing_in_time(call);
+        self.pages.tell(callee.id, &json!({ "type": "call", "call": told }));
         Ok(told)
     }
 
     /// This page takes the call; the person's other devices stop ringing.
     pub(crate) fn answer(&self, session: &Session, page: Token, id: &Token, now: UnixMs) -> Result<Value, DemoError> {
-        if !self.pages.is_open(&page) {
-            return Err(DemoError::Malformed("the page must be connected before it can answer"));
-        }
+        self.is_own_page(session, &page)?;
         let by = Party { person: session.person, device: session.device.clone(), page };
         let call = self.calls().answer(id, by, now)?;
+        self.rings_no_more(&call);
         let (caller, device) = (self.person(call.caller.person)?, self.store.device(&session.device)?);
         let label = device.map(|device| device.label).unwrap_or_default();
         let story = story(&call);
@@ -123,6 +122,7 @@ impl House {
     /// Tells both ends. What rang stops: the push has the ring's topic, so that it takes its place wherever it still
     /// waits, and the ring's tag, so that it takes its place on the screen.
     fn is_over(&self, call: &Call, end: End, ended_on: Option<&Token>) -> Result<(), DemoError> {
+        self.rings_no_more(call);
         let how = match end {
             End::Withdrawn => "withdrawn",
             End::Unanswered => "unanswered",
@@ -140,6 +140,36 @@ impl House {
             self.notify(call.callee, except, &caller, News::Over(call, end), &story)?;
         }
         Ok(())
+    }
+
+    /// Whoever is in a call with somebody knows the name of their page, and must not use it.
+    fn is_own_page(&self, session: &Session, page: &Token) -> Result<(), DemoError> {
+        match self.pages.device_of(page) {
+            None => Err(DemoError::Malformed("the page must be connected before it can call or answer")),
+            Some(device) if device != session.device => Err(DemoError::NotYou),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Pushes the ring: to how many devices.
+    fn ring_devices(&self, call: &Call, caller: &Person, story: &Story) -> Result<usize, DemoError> {
+        // Nobody ends the call before its rings are known.
+        let mut rings = self.rings();
+        let sent = self.notify(call.callee, None, caller, News::Ring(call), story)?;
+        let count = sent.len();
+        rings.insert(call.id.clone(), sent);
+        Ok(count)
+    }
+
+    /// A ring that a push service has not taken yet, and that is tried again and again, must not come after what ends
+    /// it: it would take its place, since they have one topic.
+    fn rings_no_more(&self, call: &Call) {
+        self.rings().remove(&call.id).into_iter().flatten().for_each(|ring| ring.abort());
+    }
+
+    fn rings(&self) -> MutexGuard<'_, HashMap<Token, Vec<AbortHandle>>> {
+        // A thread that panicked with the lock left a map that is still whole.
+        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// For what nobody waits for the outcome of.

@@ -21,11 +21,16 @@ pub(crate) struct Person {
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
-    /// Somebody new; they take no calls until they say so.
+    /// Somebody new; they take no calls until they say so. When there are too many, names that nobody is signed in with,
+    /// or has reserved by a passphrase, make room.
     pub(crate) fn add_person(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
         let connection = self.connection();
-        let count: u32 = connection.query_row("SELECT count(*) FROM people", [], |row| row.get(0))?;
-        if count >= PEOPLE_MAX {
+        let count = || connection.query_row("SELECT count(*) FROM people", [], |row| row.get::<_, u32>(0));
+        if count()? >= PEOPLE_MAX {
+            let idle = "DELETE FROM people WHERE passphrase IS NULL AND id NOT IN (SELECT person FROM devices)";
+            connection.execute(idle, [])?;
+        }
+        if count()? >= PEOPLE_MAX {
             return Err(DemoError::TooMany("no more people can sign in here"));
         }
         let insert = "INSERT INTO people (key, name, passphrase) VALUES (?1, ?2, ?3)";

@@ -1,8 +1,8 @@
-//! The browser that is installed, and how it is started in this process's place.
+//! The browser that is installed, and how it is started in this process's place or beside it.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
 
@@ -48,6 +48,12 @@ impl Program {
     /// A command that starts it.
     pub(crate) fn command(&self) -> Command {
         Command::new(&self.file)
+    }
+
+    /// Starts `command` beside this process, silently.
+    pub(crate) fn start(&self, mut command: Command) -> Result<Child> {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().with_context(|| format!("cannot start {}", self.file.display()))
     }
 
     /// Puts `command` in this process's place, so that the terminal, its signals and the exit status are the browser's

@@ -40,6 +40,11 @@ const field = document.querySelector(selector);
 field.value = words;
 field.form.requestSubmit();"#;
 
+const WHEN: &str = r#"
+const steps = [...document.querySelectorAll(".story:first-child li")];
+const step = steps.find((step) => step.innerText.includes(arguments[0]));
+return step.querySelector("time").innerText.match(/\d+/)[0];"#;
+
 const LOST: &str = r#"
 return navigator.serviceWorker.ready
   .then(({ pushManager }) => pushManager.getSubscription())
@@ -137,6 +142,12 @@ impl Person {
     pub fn sees(&mut self, selector: &str, words: &str) {
         let seen = self.firefox.script(SEEN, json!([selector, words]));
         assert_eq!(seen, Value::Bool(true));
+    }
+
+    /// When a step of the newest story was, in milliseconds after the story began.
+    pub fn reads_when(&mut self, step: &str) -> u64 {
+        let when = self.firefox.script(WHEN, json!([step]));
+        when.as_str().and_then(|when| when.parse().ok()).unwrap_or_else(|| panic!("no time for {step:?}: {when}"))
     }
 
     /// Clicks, as soon as there is something to click.
