@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use doorbell_sender::origins::OriginMap;
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 
@@ -42,6 +43,8 @@ pub(crate) struct House {
     pub(crate) site: String,
     /// The only push service on this machine that subscriptions may name.
     pub(crate) push_origin: Option<String>,
+    /// Which endpoints stand for which.
+    pub(crate) origins: OriginMap,
     /// How long a call rings.
     pub(crate) rings_for: Duration,
     /// `stun:` and `turn:` servers, as browsers take them.

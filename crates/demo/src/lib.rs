@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use doorbell_sender::client::{Client, ClientConfig};
+use doorbell_sender::origins::OriginMap;
 use doorbell_sender::token::Signer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -52,6 +53,8 @@ pub struct Settings {
     pub state_dir: PathBuf,
     /// The push service on this machine that subscriptions may name, if there is one.
     pub push_origin: Option<String>,
+    /// Which endpoints stand for which: Chromiums that use one's own push service name a host of Google's.
+    pub origins: OriginMap,
     /// How it connects to push services.
     pub client: ClientConfig,
     /// Who signs its pushes.
@@ -81,7 +84,7 @@ pub struct Demo {
 impl Demo {
     /// Starts it; it serves when this returns.
     pub async fn start(settings: Settings) -> Result<Self, DemoError> {
-        let Settings { listen, certificate, state_dir, push_origin, client, signer, rings_for, .. } = settings;
+        let Settings { listen, certificate, state_dir, push_origin, origins, client, signer, rings_for, .. } = settings;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"))?);
         let seal = Seal::load_or_create(&state_dir.join("demo.key"))?;
@@ -104,6 +107,7 @@ impl Demo {
             rings,
             site: site.clone(),
             push_origin,
+            origins,
             rings_for,
             ice_servers,
         };

@@ -62,6 +62,19 @@ async fn somebody_is_reachable_by_push_as_long_as_a_push_service_takes_their_pus
 }
 
 #[tokio::test]
+async fn a_chromium_that_names_a_host_of_googles_is_reached_where_it_was_told_to_be() {
+    let (push, Running { demo, .. }) = &setting().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let device = push.subscribe();
+    let mut subscription = device.subscription.clone();
+    let endpoint = subscription["endpoint"].as_str().unwrap().replace(&push.origin(), "https://jmt17.google.com");
+    subscription["endpoint"] = endpoint.into();
+    alice.put("device", json!({ "subscription": subscription })).await.done();
+    alice.post("trial", json!(null)).await.done();
+    push.holds("It works", &device).await;
+}
+
+#[tokio::test]
 async fn a_subscription_cannot_point_at_another_server_on_this_machine() {
     let (_push, Running { demo, .. }) = &setting().await;
     let other = PushService::open().await;

@@ -10,7 +10,7 @@ mod trust;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::{Child, Command, ExitCode};
 
 use anyhow::{Context, Result};
 
@@ -109,7 +109,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let chromium = Program::find(&CHROMIUM, args.binary.as_deref())?;
     door.answers(ca.as_deref())?;
-    let profile = prepare(args, &door, ca.as_deref())?;
+    let profile = prepare(&args.profile, args.fresh, &args.allow, &door, ca.as_deref())?;
     let mut command = chromium.command();
     if args.rewrite_endpoints {
         command.arg(extension::install(&profile, &door.origin())?);
@@ -123,9 +123,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     Err(chromium.become_it(command))
 }
 
+/// Starts one beside this process, with the profile `named`, at `page`. It asks before the page may notify.
+pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Child> {
+    let door = Door::parse(url)?;
+    let (switches, chromium) = (switches::push(&door)?, Program::find(&CHROMIUM, None)?);
+    let profile = prepare(named, false, &[], &door, ca)?;
+    let mut command = chromium.command();
+    command.arg(switches::profile(profile.folder())).args(switches).args(switches::TRYING_OUT).arg(page);
+    chromium.start(command)
+}
+
 /// The profile, with our trust and the permissions in it.
-fn prepare(args: &Args, door: &Door, ca: Option<&Path>) -> Result<Profile> {
-    let profile = profile::open(&args.profile, args.fresh)?;
+fn prepare(named: &Path, fresh: bool, allow: &[Origin], door: &Door, ca: Option<&Path>) -> Result<Profile> {
+    let profile = profile::open(named, fresh)?;
     profile::belongs_to(&profile, &door.origin())?;
     if let Some(file) = ca {
         let pem = std::fs::read(file).with_context(|| format!("cannot read the CA file {}", file.display()))?;
@@ -133,7 +143,7 @@ fn prepare(args: &Args, door: &Door, ca: Option<&Path>) -> Result<Profile> {
             status(&format!("the profile trusts the CA in {} from now on; no other profile does", file.display()));
         }
     }
-    preferences::allow(&profile, &args.allow)?;
+    preferences::allow(&profile, allow)?;
     Ok(profile)
 }
 

@@ -2,24 +2,25 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Child, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use doorbell_demo::{Certificate, Demo, IceServer};
 use doorbell_sender::client::ClientConfig;
 use doorbell_sender::network::{AddressPolicy, Network};
+use doorbell_sender::origins::OriginMap;
 use doorbell_sender::subject::Subject;
 use doorbell_sender::token::Signer;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
 use tracing::{error, info};
 
-use crate::firefox;
 use crate::keys::file;
 use crate::serve::{Signals, allow_open_files, own_name};
 use crate::shell::quoted;
 use crate::state::is_loopback;
+use crate::{chromium, firefox};
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -43,6 +44,14 @@ pub(crate) struct Args {
     /// Open Firefox at the application, with a profile of that name whose push service is this one; may be repeated
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "alice")]
     firefox: Vec<PathBuf>,
+
+    /// The same with Chromium; may be repeated. Every Chromium is then taken for one that uses this push service
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "mom")]
+    chromium: Vec<PathBuf>,
+
+    /// Take every Chromium that subscribes for one that uses this push service: it still names a host of Google's
+    #[arg(long)]
+    own_chromiums: bool,
 
     /// How long a call rings, in seconds
     #[arg(long, env = "DOORBELL_RING_SECS", value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(5..=300))]
@@ -77,6 +86,7 @@ const EXAMPLES: &str = "\
 Examples:
   doorbell demo                                     then open two browsers as it says
   doorbell demo --firefox=alice --firefox=mom       opens two, each with a profile of its own
+  doorbell demo --firefox --chromium                one of each, as Alice and as Mom
   doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 --demo-url https://star.example.org \\
       --demo-tls-cert star.pem --demo-tls-key star.key
 
@@ -92,10 +102,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let service = Service::start(config, Clock::system()).await?;
     let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
     print_welcome(&service, &demo);
-    for named in args.firefox {
+    let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
+    for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
         // The demo is of use without it: any browser can be opened by hand.
-        if let Err(why) = open_firefox(&service, &demo, named).await {
-            eprintln!("doorbell: no Firefox is opened: {why:#}");
+        if let Err(why) = open_browser(open, &service, &demo, named).await {
+            eprintln!("doorbell: a browser is not opened: {why:#}");
         }
     }
     tokio::select! {
@@ -130,12 +141,15 @@ fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbe
         let is_origin = site.starts_with("https://") || (site.starts_with("http://") && is_loopback(site));
         ensure!(is_origin, "--demo-url {site}: browsers take https:// only, except on localhost");
     }
+    let own_chromiums = args.own_chromiums || !args.chromium.is_empty();
+    let origins = if own_chromiums { OriginMap::of_chromiums_at(&origin)? } else { OriginMap::default() };
     Ok(doorbell_demo::Settings {
         listen: args.demo_listen,
         certificate,
         site,
         state_dir,
         push_origin: Some(origin),
+        origins,
         client,
         signer,
         rings_for: Duration::from_secs(u64::from(args.ring_secs)),
@@ -167,18 +181,23 @@ fn print_welcome(service: &Service, demo: &Demo) {
     for name in ["alice", "mom"] {
         println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");
     }
+    println!("With Chromium, for which the demo wants to be started with --own-chromiums:");
+    println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
     println!();
     println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, call her, and start it again.");
 }
 
-/// Preparing the profile waits for an unseen Firefox, which must not hold up the services.
-async fn open_firefox(service: &Service, demo: &Demo, named: PathBuf) -> Result<()> {
+/// Starts a browser with the push service and its authority, with a profile, at a page.
+type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Child>;
+
+/// Preparing a profile may wait for an unseen browser, which must not hold up the services.
+async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<()> {
     let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
     let ca = service.ca_file().map(Path::to_owned);
-    let opened = tokio::task::spawn_blocking(move || firefox::open(&origin, ca.as_deref(), &named, &site));
-    let mut firefox = opened.await??;
+    let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));
+    let mut browser = opened.await??;
     // Its windows are the user's; what is left of it when they are closed is cleared away.
-    std::thread::spawn(move || firefox.wait());
+    std::thread::spawn(move || browser.wait());
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{Desktop, Firefox, Person, Star};
+use support::{Chromium, Desktop, Firefox, Person, Star};
 
 /// Says so loudly when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
@@ -21,7 +21,7 @@ fn mom_calls_alice_whose_firefox_is_not_running_and_alice_answers_from_the_notif
     let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
     alice.signs_in();
     alice.becomes_reachable();
-    alice.firefox.quits();
+    alice.browser.quits();
 
     mom.signs_in();
     mom.sees(".person[data-name=Alice]", "reachable by push");
@@ -29,7 +29,7 @@ fn mom_calls_alice_whose_firefox_is_not_running_and_alice_answers_from_the_notif
     mom.sees("#call-state", "Ringing Alice");
     mom.sees("#steps", "accepted by the push service");
 
-    alice.firefox.starts_driven();
+    alice.browser.starts_driven();
     desktop.announces("Mom is calling");
     mom.sees("#steps", "shows the notification");
     desktop.chooses("Answer");
@@ -59,7 +59,7 @@ fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is
     let (mut alice, mut bob) = (Person::new("Alice", &star, &desktop), Person::new("Bob", &star, &desktop));
     alice.signs_in();
     alice.becomes_reachable();
-    alice.firefox.closes_the_page();
+    alice.browser.closes_the_page();
 
     bob.signs_in();
     bob.becomes_reachable();
@@ -73,7 +73,7 @@ fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is
     bob.clicks("#record-send");
     bob.sees("#toasts", "Your voice mail is left for Alice.");
     desktop.announces("Voice mail from Bob");
-    bob.firefox.closes_the_page();
+    bob.browser.closes_the_page();
 
     alice.opens_the_page();
     alice.sees("#voice-mails .new", "Bob");
@@ -91,6 +91,45 @@ fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is
     alice.sees("#talk", "Bob: You called back");
 }
 
+/// Across: Chromium's endpoints name a host of Google's, and the demo sends to its own push service all the same.
+#[test]
+fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() {
+    if !all_is_here() || !Chromium::is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::with_chromium("Mom", &star));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.browser.closes_the_page();
+    mom.signs_in();
+    mom.becomes_reachable();
+
+    mom.asks_for("video", "Alice");
+    desktop.announces("Mom is calling");
+    desktop.chooses("Answer");
+    mom.sees("#call-state", "Connected");
+    alice.is_led_to_the_page();
+    alice.sees("#call-facts", "frames a second");
+    mom.sees("#call-facts", "frames a second");
+    mom.types("#talk-text", "From Chromium");
+    alice.sees("#talk", "Mom: From Chromium");
+    mom.clicks("#hang-up");
+    alice.sees("#toasts", "The call with Mom is over.");
+
+    alice.asks_for("audio", "Mom");
+    alice.sees("#steps", "shows the notification");
+    mom.clicks("#answer");
+    alice.sees("#call-facts", "sound arrives");
+    mom.sees("#call-facts", "sound arrives");
+    alice.clicks("#hang-up");
+    mom.sees("#toasts", "The call with Alice is over.");
+
+    mom.browser.closes_the_page();
+    alice.writes("Good night", "Mom");
+    alice.sees("#messages", "delivered");
+}
+
 /// The caller gives up while Alice's Firefox is not running: when it starts it does not ring, and tells of the call.
 #[test]
 fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
@@ -101,7 +140,7 @@ fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
     let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
     alice.signs_in();
     alice.becomes_reachable();
-    alice.firefox.quits();
+    alice.browser.quits();
     mom.signs_in();
     mom.asks_for("audio", "Alice");
     mom.sees("#steps", "accepted by the push service");
@@ -110,7 +149,7 @@ fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
     mom.writes("Call me when you are back", "Alice");
     mom.sees("#messages", "accepted by the push service");
 
-    alice.firefox.starts_driven();
+    alice.browser.starts_driven();
     assert_eq!(desktop.next_title(), "Missed call from Mom");
     desktop.announces("Mom");
     mom.sees("#messages", "delivered");
@@ -138,7 +177,7 @@ fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to
     alice.clicks("#trial");
     desktop.announces("It works");
 
-    alice.firefox.blocks_notifications();
+    alice.browser.blocks_notifications();
     alice.opens_the_page();
     alice.sees("#reachable-title", "Notifications are blocked");
     alice.sees("#reachable-words", "click the icon beside the address");
@@ -155,7 +194,7 @@ fn ring_latency_over_fifty_calls() {
     let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
     alice.signs_in();
     alice.becomes_reachable();
-    alice.firefox.closes_the_page();
+    alice.browser.closes_the_page();
     mom.signs_in();
     let steps = ["accepted by the push service", "has it", "shows the notification"];
     let mut took = vec![Vec::new(); steps.len()];

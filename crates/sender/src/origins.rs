@@ -63,6 +63,13 @@ impl OriginMap {
         Ok(table)
     }
 
+    /// A table for an application server all of whose Chromiums were told to use the push service at `to`.
+    pub fn of_chromiums_at(to: &str) -> Result<Self, OriginMapError> {
+        let to = origin(to)?;
+        let entry = |from: &str| Ok(Mapping { from: origin(from)?, to: to.clone() });
+        Self::new(CHROMIUM_ORIGINS.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?)
+    }
+
     /// The endpoint that `endpoint` stands for: the same path and query at the origin in the table. It is judged by the
     /// network policy like any other, as what it now is.
     pub fn apply(&self, endpoint: Endpoint) -> Result<(Endpoint, Option<UnmappedChromium>), EndpointError> {

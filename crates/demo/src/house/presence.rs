@@ -50,7 +50,8 @@ impl House {
     /// Pushes reach the session's device there from now on, or not at all.
     pub(crate) fn set_subscription(&self, session: &Session, json: Option<&str>) -> Result<(), DemoError> {
         let wrong = |error: &dyn std::fmt::Display| DemoError::Subscription(error.to_string());
-        let subscription = json.map(Subscription::from_json).transpose().map_err(|error| wrong(&error))?;
+        let read = |json| Subscription::from_json_mapped(json, &self.origins).map(|(subscription, _)| subscription);
+        let subscription = json.map(read).transpose().map_err(|error| wrong(&error))?;
         if let Some(subscription) = &subscription {
             // The sender's policy lets loopback through for our own push service. A page could name any other server
             // on this machine, and we would knock at it (RFC 8030 s8.4).

@@ -19,6 +19,7 @@ use doorbell_demo::{Demo, Settings};
 use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_sender::client::ClientConfig;
 use doorbell_sender::network::AddressPolicy;
+use doorbell_sender::origins::OriginMap;
 use doorbell_sender::token::Signer;
 use tempfile::TempDir;
 
@@ -44,6 +45,7 @@ impl Running {
             site: None,
             state_dir: state.path().to_owned(),
             push_origin: Some(push.origin()),
+            origins: OriginMap::of_chromiums_at(&push.origin()).expect("an origin"),
             client: ClientConfig { addresses, ..ClientConfig::default() },
             signer: Signer::new(SigningKey::generate().expect("a key"), None),
             rings_for,

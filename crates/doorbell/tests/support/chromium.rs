@@ -4,7 +4,7 @@ mod devtools;
 mod switches;
 
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use devtools::{Devtools, Page};
@@ -64,9 +64,14 @@ impl Chromium {
     }
 
     fn prepared(service: &Service, site: &Site, more: &[&str]) -> Self {
+        Self::prepared_at(&service.origin(), &service.ca(), &site.url(), more)
+    }
+
+    /// A profile whose push service is at `origin` and proves itself by `ca`, and where `site` may notify.
+    pub fn prepared_at(origin: &str, ca: &Path, site: &str, more: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Chromium");
         let mut command = doorbell("chromium");
-        command.arg(service.origin()).arg("--ca").arg(service.ca()).arg("--allow").arg(site.url());
+        command.arg(origin).arg("--ca").arg(ca).arg("--allow").arg(site);
         command.args(more).arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
         command.arg("--").args(switches::for_tests()).env("HOME", folder.path());
         let mut prepare = Running::start(&mut command);
@@ -77,13 +82,27 @@ impl Chromium {
 
     /// Opens the site's page, in a Chromium that is started if there is none.
     pub fn opens(&mut self, site: &mut Site) {
+        self.visits(&site.url());
+        site.hears_of_page();
+    }
+
+    /// Opens a page, in a Chromium that is started if there is none.
+    pub fn visits(&mut self, url: &str) {
         let driver = match self.driver.take() {
             Some(driver) => driver,
             None => self.starts_driven(),
         };
         let driver = self.driver.insert(driver);
-        self.page = Some(driver.open(&site.url()));
-        site.hears_of_page();
+        self.page = Some(driver.open(url));
+        // What is asked of the empty page that comes first is lost with it.
+        let (deadline, shown) = (Deadline::soon(), format!("complete {url}"));
+        while !self
+            .script("`${document.readyState} ${location.href}`")
+            .as_str()
+            .is_some_and(|it| it.starts_with(&shown))
+        {
+            assert!(!deadline.left().is_zero(), "{url} is not shown");
+        }
     }
 
     /// The page subscribes for the application server with this key: the subscription, whose endpoint is a host of
@@ -126,7 +145,7 @@ impl Chromium {
     }
 
     /// What an expression in the page comes to.
-    fn script(&mut self, expression: &str) -> Value {
+    pub fn script(&mut self, expression: &str) -> Value {
         let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
         driver.run(page, expression)
     }

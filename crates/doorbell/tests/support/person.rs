@@ -1,7 +1,8 @@
-//! A person before a Firefox, at the demo's page: does what people do, and sees what they see.
+//! A person before a browser, at the demo's page: does what people do, and sees what they see.
 
 use serde_json::{Value, json};
 
+use super::chromium::Chromium;
 use super::desktop::Desktop;
 use super::firefox::Firefox;
 use super::star::Star;
@@ -61,25 +62,73 @@ return fetch(player.src)
   .then((sound) => decoder.decodeAudioData(sound))
   .then(({ duration }) => duration);"#;
 
-/// Somebody with a name.
-pub struct Person {
-    name: &'static str,
-    site: String,
-    pub firefox: Firefox,
+/// A browser, as far as somebody needs one who looks at a page.
+pub trait Browses {
+    /// Opens a page, in a browser that is started if it does not run.
+    fn visits(&mut self, url: &str);
+    /// What the body of a function comes to in the page; a promise is waited for.
+    fn runs(&mut self, body: &str, arguments: Value) -> Value;
 }
 
-impl Person {
+impl Browses for Firefox {
+    fn visits(&mut self, url: &str) {
+        Firefox::visits(self, url);
+    }
+
+    fn runs(&mut self, body: &str, arguments: Value) -> Value {
+        self.script(body, arguments)
+    }
+}
+
+impl Browses for Chromium {
+    fn visits(&mut self, url: &str) {
+        Chromium::visits(self, url);
+    }
+
+    fn runs(&mut self, body: &str, arguments: Value) -> Value {
+        self.script(&format!("(function () {{ {body} }})(...{arguments})"))
+    }
+}
+
+/// Somebody with a name.
+pub struct Person<B> {
+    name: &'static str,
+    site: String,
+    pub browser: B,
+}
+
+impl Person<Chromium> {
+    /// With a Chromium of their own, whose push service is the demo's.
+    pub fn with_chromium(name: &'static str, star: &Star) -> Self {
+        let browser = Chromium::prepared_at(star.push_service(), &star.ca(), star.site(), &[]);
+        Self { name, site: star.site().to_owned(), browser }
+    }
+}
+
+impl Person<Firefox> {
     /// With a Firefox of their own, whose push service is the demo's.
     pub fn new(name: &'static str, star: &Star, desktop: &Desktop) -> Self {
-        let firefox = Firefox::prepared(star.push_service(), &star.ca(), desktop);
-        Self { name, site: star.site().to_owned(), firefox }
+        let browser = Firefox::prepared(star.push_service(), &star.ca(), desktop);
+        Self { name, site: star.site().to_owned(), browser }
     }
 
-    /// With windows, on the desktop's screen.
-    pub fn with_windows(self) -> Self {
-        Self { firefox: self.firefox.with_windows(), ..self }
+    /// Waits until the page that a click on a notification has opened is there.
+    pub fn is_led_to_the_page(&mut self) {
+        let site = self.site.clone();
+        self.browser.turns_to_the_page_of(&site);
     }
 
+    /// Pictures of the page: at a desk and on a phone, by day and by night.
+    pub fn is_pictured(&mut self, scene: &str) {
+        for (device, width) in [("desk", 1280), ("phone", 420)] {
+            for (time, dark) in [("day", false), ("night", true)] {
+                self.browser.is_pictured(&format!("demo-{scene}-{device}-{time}"), width, dark);
+            }
+        }
+    }
+}
+
+impl<B: Browses> Person<B> {
     /// Opens the page and signs in.
     pub fn signs_in(&mut self) {
         self.opens_the_page();
@@ -91,7 +140,7 @@ impl Person {
     /// Opens the page.
     pub fn opens_the_page(&mut self) {
         let site = self.site.clone();
-        self.firefox.visits(&site);
+        self.browser.visits(&site);
     }
 
     /// Allows pushes, and is available from then on.
@@ -102,7 +151,7 @@ impl Person {
 
     /// The browser ends its subscription, and the server is not told: as after a loss on either side.
     pub fn loses_the_subscription(&mut self) {
-        let ended = self.firefox.script(LOST, json!([]));
+        let ended = self.browser.runs(LOST, json!([]));
         assert_eq!(ended, Value::Bool(true));
     }
 
@@ -120,43 +169,28 @@ impl Person {
 
     /// Plays the newest voice mail: how many seconds it has.
     pub fn plays_the_voice_mail(&mut self) -> f64 {
-        self.firefox.script(PLAYED, json!([])).as_f64().expect("a duration")
-    }
-
-    /// Waits until the page that a click on a notification has opened is there.
-    pub fn is_led_to_the_page(&mut self) {
-        let site = self.site.clone();
-        self.firefox.turns_to_the_page_of(&site);
-    }
-
-    /// Pictures of the page: at a desk and on a phone, by day and by night.
-    pub fn is_pictured(&mut self, scene: &str) {
-        for (device, width) in [("desk", 1280), ("phone", 420)] {
-            for (time, dark) in [("day", false), ("night", true)] {
-                self.firefox.is_pictured(&format!("demo-{scene}-{device}-{time}"), width, dark);
-            }
-        }
+        self.browser.runs(PLAYED, json!([])).as_f64().expect("a duration")
     }
 
     /// Waits until a part of the page shows the words.
     pub fn sees(&mut self, selector: &str, words: &str) {
-        let seen = self.firefox.script(SEEN, json!([selector, words]));
+        let seen = self.browser.runs(SEEN, json!([selector, words]));
         assert_eq!(seen, Value::Bool(true));
     }
 
     /// When a step of the newest story was, in milliseconds after the story began.
     pub fn reads_when(&mut self, step: &str) -> u64 {
-        let when = self.firefox.script(WHEN, json!([step]));
+        let when = self.browser.runs(WHEN, json!([step]));
         when.as_str().and_then(|when| when.parse().ok()).unwrap_or_else(|| panic!("no time for {step:?}: {when}"))
     }
 
     /// Clicks, as soon as there is something to click.
     pub fn clicks(&mut self, selector: &str) {
-        self.firefox.script(CLICKED, json!([selector]));
+        self.browser.runs(CLICKED, json!([selector]));
     }
 
     /// Fills a field and sends its form.
     pub fn types(&mut self, selector: &str, words: &str) {
-        self.firefox.script(TYPED, json!([selector, words]));
+        self.browser.runs(TYPED, json!([selector, words]));
     }
 }

@@ -21,7 +21,7 @@ impl Star {
         let state = tempfile::tempdir().expect("a state directory");
         let mut command = doorbell("demo");
         command.args(["--listen", "127.0.0.1:0", "--demo-listen", "127.0.0.1:0", "--state-dir"]).arg(state.path());
-        command.args(["--ring-secs", &seconds.to_string()]);
+        command.args(["--own-chromiums", "--ring-secs", &seconds.to_string()]);
         let process = Running::start(&mut command);
         let named =
             |what: &'static str| process.wait_for(what, |line| Some(line.strip_prefix(what)?.trim().to_owned()));
