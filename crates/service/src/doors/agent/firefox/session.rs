@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_protocol::firefox::{Acknowledged, Broadcasts, ChannelId, Notification, ServerMessage, Version};
+use doorbell_protocol::firefox::{
+    Acknowledged, Broadcasts, ChannelId, ClientMessage, Notification, ServerMessage, Version,
+};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
 use doorbell_protocol::key::PublicKey;
@@ -17,7 +19,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{Closing, End, Refusal};
-use super::dialogue::{Ask, Dialogue, news};
+use super::dialogue::{Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
 use crate::doors::Doors;
@@ -123,7 +125,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             self.socket.close(code, reason).await?;
             loop {
                 if let Heard::Text(text) = self.socket.next().await?
-                    && let Ok(Ask::Settle(updates)) = self.dialogue.hear(&text)
+                    && let Ok(ClientMessage::Ack { updates }) = self.dialogue.hear(&text)
                 {
                     self.settle(updates).await?;
                 }
@@ -149,20 +151,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 return Ok(());
             }
         };
-        let ask = self.dialogue.hear(&text)?;
+        let message = self.dialogue.hear(&text)?;
         self.rest();
-        match ask {
-            Ask::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
-            Ask::Register { channel, key } => self.register(&channel, key).await,
-            Ask::Unregister { channel } => self.unregister(&channel).await,
-            Ask::Settle(updates) => self.settle(updates).await,
-            Ask::Follow(followed) => {
-                let news = news(&self.doors.firefox.broadcasts, &followed);
+        match message {
+            ClientMessage::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
+            ClientMessage::Register { channel, key } => self.register(&channel, key).await,
+            ClientMessage::Unregister { channel } => self.unregister(&channel).await,
+            ClientMessage::Ack { updates } => self.settle(updates).await,
+            ClientMessage::BroadcastSubscribe { broadcasts } => {
+                let news = news(&self.doors.firefox.broadcasts, &broadcasts);
                 if news.is_empty() { Ok(()) } else { self.say(&ServerMessage::Broadcast { broadcasts: &news }).await }
             }
-            Ask::Floor(floor) => self.set_floor(floor).await,
-            Ask::Pong => Ok(self.socket.say(ServerMessage::PONG.to_owned()).await?),
-            Ask::Nothing => Ok(()),
+            ClientMessage::Urgency { min } => self.set_floor(min).await,
+            ClientMessage::Ping => Ok(self.socket.say(ServerMessage::PONG.to_owned()).await?),
+            // A nack is about the web app's own code: the message has been acknowledged.
+            ClientMessage::Nack | ClientMessage::Unknown => Ok(()),
         }
     }
 
