@@ -15,3 +15,4 @@ pub mod problem;
 pub mod receipt;
 pub mod time;
 pub mod vapid;
+pub mod websocket;

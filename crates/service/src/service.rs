@@ -102,7 +102,7 @@ impl Service {
         let capabilities = Capabilities::new(&ring);
         let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock);
         let (stop, stopping) = watch::channel(false);
-        let context = Context { doors: Arc::new(doors), limits: config.limits, stopping };
+        let context = Arc::new(Context { doors: Arc::new(doors), limits: config.limits, stopping });
         let listener = tokio::spawn(Listener { socket, transport, context }.run());
         let housekeeper = tokio::spawn(hub.clone().keep_house(config.limits));
         info!(%address, "serving");

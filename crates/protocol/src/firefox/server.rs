@@ -100,10 +100,10 @@ impl ServerMessage<'_> {
     /// The answer to `{}`.
     pub const PONG: &'static str = "{}";
 
-    /// The frame's text.
-    pub fn to_text(&self) -> String {
-        // Text and numbers under names that are text: there is nothing in it that JSON cannot say.
-        serde_json::to_string(self).unwrap_or_default()
+    /// Appends the frame's text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        // Text and numbers under names that are text: there is nothing in it that JSON cannot say, and memory does not fail.
+        let _: Result<(), _> = serde_json::to_writer(out, self);
     }
 }
 
@@ -137,32 +137,39 @@ mod tests {
         ContentHeaders::from_headers(&pairs.iter().map(pair).collect::<HeaderMap>()).unwrap()
     }
 
+    fn text(message: &ServerMessage<'_>) -> String {
+        let mut out = Vec::new();
+        message.write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
     #[test]
     fn answers_have_every_member_that_firefox_reads_fx_1_and_3_and_4() {
         let (channel, broadcasts) = (channel(), Broadcasts::new());
         let hello = ServerMessage::Hello { uaid: "abc", status: 200, use_webpush: true, broadcasts: &broadcasts };
-        let text = r#"{"messageType":"hello","uaid":"abc","status":200,"use_webpush":true,"broadcasts":{}}"#;
-        assert_eq!(hello.to_text(), text);
+        let expected = r#"{"messageType":"hello","uaid":"abc","status":200,"use_webpush":true,"broadcasts":{}}"#;
+        assert_eq!(text(&hello), expected);
         let register = ServerMessage::Register { channel: &channel, status: 200, endpoint: "https://a/p/b" };
-        let text = r#"{"messageType":"register","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200,"pushEndpoint":"https://a/p/b"}"#;
-        assert_eq!(register.to_text(), text);
+        let expected = r#"{"messageType":"register","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200,"pushEndpoint":"https://a/p/b"}"#;
+        assert_eq!(text(&register), expected);
         let unregister = ServerMessage::Unregister { channel: &channel, status: 200 };
-        let text = r#"{"messageType":"unregister","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200}"#;
-        assert_eq!(unregister.to_text(), text);
-        assert_eq!(ServerMessage::Urgency { status: 200 }.to_text(), r#"{"messageType":"urgency","status":200}"#);
+        let expected =
+            r#"{"messageType":"unregister","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200}"#;
+        assert_eq!(text(&unregister), expected);
+        assert_eq!(text(&ServerMessage::Urgency { status: 200 }), r#"{"messageType":"urgency","status":200}"#);
         let news = [("a".to_owned(), "\"2\"".to_owned())].into();
         let broadcast = ServerMessage::Broadcast { broadcasts: &news };
-        assert_eq!(broadcast.to_text(), r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\""}}"#);
+        assert_eq!(text(&broadcast), r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\""}}"#);
     }
 
     #[test]
     fn a_notification_carries_body_and_coding_and_neither_if_it_is_empty_fx_5() {
         let coded = headers(&[("content-encoding", "aes128gcm"), ("content-type", "text/plain")]);
         let full = ServerMessage::Notification(Notification::new("c", VERSION, &coded, b"\xff\xfe~"));
-        let text = r#"{"messageType":"notification","channelID":"c","version":"AAAAAAAAAAc","data":"__5-","headers":{"encoding":"aes128gcm"}}"#;
-        assert_eq!(full.to_text(), text);
+        let expected = r#"{"messageType":"notification","channelID":"c","version":"AAAAAAAAAAc","data":"__5-","headers":{"encoding":"aes128gcm"}}"#;
+        assert_eq!(text(&full), expected);
         let empty = ServerMessage::Notification(Notification::new("c", VERSION, &coded, b""));
-        assert_eq!(empty.to_text(), r#"{"messageType":"notification","channelID":"c","version":"AAAAAAAAAAc"}"#);
+        assert_eq!(text(&empty), r#"{"messageType":"notification","channelID":"c","version":"AAAAAAAAAAc"}"#);
     }
 
     #[test]
@@ -172,7 +179,7 @@ mod tests {
             ("encryption", "keyid=\"p256dh\"; salt=\"lngarbyKfMoi9Z75xYXmkg==\""),
             ("crypto-key", "keyid=p256dh;dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7=,p256ecdsa=BA1H"),
         ]);
-        let text = ServerMessage::Notification(Notification::new("c", VERSION, &older, b"x")).to_text();
+        let text = text(&ServerMessage::Notification(Notification::new("c", VERSION, &older, b"x")));
         assert!(text.contains(r#""encryption":"keyid=p256dh;salt=lngarbyKfMoi9Z75xYXmkg""#), "{text}");
         let key = r#""crypto_key":"keyid=p256dh;dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7""#;
         assert!(text.contains(key), "{text}");

@@ -4,22 +4,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tracing::{debug, warn};
 
+use super::tls::TlsStream;
 use super::{Context, http1, http2, mcs};
 
 /// What runs on top of TCP.
 #[derive(Clone)]
 pub(crate) enum Transport {
     /// TLS, with the HTTP version chosen by ALPN. Chromium offers nothing there when it wants MCS, as old HTTP clients do.
-    Tls(TlsAcceptor),
+    Tls(Arc<ServerConfig>),
     /// Plain HTTP/1.1, HTTP/2 with prior knowledge (RFC 9113 s3.3), or MCS.
     Plain,
 }
@@ -28,7 +28,7 @@ pub(crate) enum Transport {
 pub(crate) struct Listener {
     pub(crate) socket: TcpListener,
     pub(crate) transport: Transport,
-    pub(crate) context: Context,
+    pub(crate) context: Arc<Context>,
 }
 
 /// How long octets may be on their way before TCP gives the connection up.
@@ -70,37 +70,38 @@ impl Listener {
     }
 }
 
-async fn connection(stream: TcpStream, transport: Transport, context: Context, place: OwnedSemaphorePermit) {
+/// Each phase of a connection is a future of its own on the heap, because the longest one, an idle agent's, is the smallest.
+async fn connection(stream: TcpStream, transport: Transport, context: Arc<Context>, place: OwnedSemaphorePermit) {
     if let Err(error) = prepare(&stream) {
         debug!(%error, "cannot set the socket's options");
     }
-    let opening = async {
-        match transport {
-            Transport::Tls(acceptor) => {
-                let mut tls = Box::new(acceptor.accept(stream).await?);
-                let spoken = match tls.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => Spoken::Http2,
-                    Some(_) => Spoken::Http1,
-                    // Looked at and left where it is.
-                    None => Spoken::of_first(tls.fill_buf().await?.first().copied()),
-                };
-                Ok(Opened::Tls(tls, spoken))
-            }
-            Transport::Plain => spoken_on(&stream).await.map(|spoken| Opened::Plain(stream, spoken)),
-        }
-    };
+    let opening = Box::pin(timeout(context.limits.request_timeout, open(stream, transport)));
     // Whoever is not through when the service drains has asked nothing yet.
     let opened = tokio::select! {
-        opened = timeout(context.limits.request_timeout, opening) => opened,
+        opened = opening => opened,
         () = context.stopping() => return,
     };
     match opened {
-        Ok(Ok(Opened::Tls(tls, spoken))) => spoken.serve(*tls, context).await,
-        Ok(Ok(Opened::Plain(stream, spoken))) => spoken.serve(stream, context).await,
+        Ok(Ok(Opened::Tls(tls, spoken))) => spoken.serve(*tls, context, place).await,
+        Ok(Ok(Opened::Plain(stream, spoken))) => spoken.serve(stream, context, place).await,
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
     }
-    drop(place);
+}
+
+async fn open(stream: TcpStream, transport: Transport) -> io::Result<Opened> {
+    match transport {
+        Transport::Tls(config) => {
+            let mut tls = Box::new(TlsStream::accept(config, stream).await?);
+            let spoken = match tls.alpn() {
+                Some(b"h2") => Spoken::Http2,
+                Some(_) => Spoken::Http1,
+                None => Spoken::of_first(tls.first_octet().await?),
+            };
+            Ok(Opened::Tls(tls, spoken))
+        }
+        Transport::Plain => spoken_on(&stream).await.map(|spoken| Opened::Plain(stream, spoken)),
+    }
 }
 
 /// A connection of which it is known what is spoken on it.
@@ -122,18 +123,28 @@ impl Spoken {
         if octet == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
     }
 
-    async fn serve<IO>(self, io: IO, context: Context)
+    async fn serve<IO>(self, io: IO, context: Arc<Context>, place: OwnedSemaphorePermit)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match self {
-            Self::Http2 => http2::serve(io, context).await,
+            Self::Http2 => Box::pin(http2::serve(io, context)).await,
             Self::Mcs if context.doors.has_mcs() => {
                 let socket = mcs::Socket::new(io, context.limits.idle_timeout);
-                context.doors.clone().attend(socket, context.stopping()).await;
+                tokio::spawn(async move {
+                    context.doors.clone().attend(socket, context.stopping()).await;
+                    drop(place);
+                });
             }
-            // It will say that this is no HTTP.
-            Self::Http1 | Self::Mcs => http1::serve(io, context).await,
+            // Of MCS it will say that this is no HTTP.
+            Self::Http1 | Self::Mcs => {
+                if let Some(socket) = Box::pin(http1::serve(io, context.clone())).await {
+                    tokio::spawn(async move {
+                        context.doors.clone().converse(socket, context.stopping()).await;
+                        drop(place);
+                    });
+                }
+            }
         }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use doorbell_protocol::time::UnixMs;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use time::{Duration, OffsetDateTime};
-use tokio_rustls::TlsAcceptor;
 
-use super::tls::{TlsError, acceptor};
+use super::tls::{TlsError, server_config};
 use crate::files;
 
 /// How long the CA is good for.
@@ -22,8 +23,8 @@ pub(crate) fn ca_file(state_dir: &Path) -> PathBuf {
     state_dir.join("ca.pem")
 }
 
-/// An acceptor with a fresh certificate for localhost and `host`, signed by the CA of `state_dir`.
-pub(crate) fn throw_away(state_dir: &Path, host: &str, now: UnixMs) -> Result<TlsAcceptor, TlsError> {
+/// A fresh certificate for localhost and `host`, signed by the CA of `state_dir`.
+pub(crate) fn throw_away(state_dir: &Path, host: &str, now: UnixMs) -> Result<Arc<ServerConfig>, TlsError> {
     let failed = |e: rcgen::Error| TlsError::ThrowAway(e.to_string());
     let now = OffsetDateTime::from_unix_timestamp(now.as_secs()).map_err(|e| TlsError::ThrowAway(e.to_string()))?;
     let ca = ca_key(state_dir, now)?;
@@ -31,7 +32,7 @@ pub(crate) fn throw_away(state_dir: &Path, host: &str, now: UnixMs) -> Result<Tl
     let key = KeyPair::generate().map_err(failed)?;
     let leaf = leaf_params(host, now).map_err(failed)?.signed_by(&key, &issuer).map_err(failed)?;
     let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| TlsError::ThrowAway(e.to_owned()))?;
-    acceptor(vec![leaf.der().clone()], key)
+    server_config(vec![leaf.der().clone()], key)
 }
 
 /// The CA's key from an earlier start, or a new one with its certificate.

@@ -19,7 +19,8 @@ use super::{Body, Context, Incoming};
 /// The longest request head, in octets: a capability URL, a VAPID token and the headers around them take under 2 KiB.
 const HEAD_MAX: usize = 16 << 10;
 
-pub(super) async fn serve<IO>(io: IO, context: Context)
+/// Answers requests until the connection ends, or becomes a WebSocket.
+pub(super) async fn serve<IO>(io: IO, context: Arc<Context>) -> Option<Socket<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -57,13 +58,11 @@ where
         .await
     };
     if let Err(error) = ended {
-        return debug!(%error, "HTTP/1.1 connection ended");
+        debug!(%error, "HTTP/1.1 connection ended");
+        return None;
     }
-    if upgraded.load(Ordering::Relaxed) {
-        let parts = connection.into_parts();
-        let limits = &context.limits;
-        let socket =
-            Socket::new(parts.io.into_inner(), parts.read_buf, limits.websocket_frame_max, limits.idle_timeout).await;
-        context.doors.clone().converse(socket, context.stopping()).await;
-    }
+    upgraded.load(Ordering::Relaxed).then(|| {
+        let (parts, limits) = (connection.into_parts(), &context.limits);
+        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout)
+    })
 }

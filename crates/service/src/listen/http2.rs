@@ -24,7 +24,7 @@ const STREAMS_MAX: u32 = 100;
 /// Streams that a client opened and reset before we answered: more are a rapid-reset attack (CVE-2023-44487).
 const RESETS_MAX: usize = 20;
 
-pub(super) async fn serve<IO>(io: IO, context: Context)
+pub(super) async fn serve<IO>(io: IO, context: Arc<Context>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -45,7 +45,7 @@ where
 }
 
 /// Answers requests until the client leaves, is idle for too long, or the service drains.
-async fn requests<IO>(mut connection: Connection<IO, Bytes>, peer: Arc<Peer>, context: Context)
+async fn requests<IO>(mut connection: Connection<IO, Bytes>, peer: Arc<Peer>, context: Arc<Context>)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -81,7 +81,7 @@ where
     }
 }
 
-async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context: Context) {
+async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context: Arc<Context>) {
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
     let answer = context.doors.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;

@@ -1,17 +1,22 @@
 //! MCS behind a seam: frames both ways over a connection that begins with its version octet. What the frames say is the
 //! door's business.
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, FrameError};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
 /// The first octet of a connection that speaks it. No HTTP begins with it.
 pub(super) use doorbell_protocol::mcs::frame::VERSION;
 
-/// Read at a time. Held for as long as the connection lasts, and all that Chromium says fits but for a long login.
+/// Read at a time: all that Chromium says fits but for a long login.
 const READ_BUFFER: usize = 1 << 10;
 /// Frames that follow each other are written together up to about this much.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -48,17 +53,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
 
     /// Waits for the next frame. Nothing is lost when the wait is given up.
     pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
-        let mut octets = [0; READ_BUFFER];
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(frame);
             }
-            let read = self.io.read(&mut octets).await.unwrap_or(0);
-            if read == 0 {
-                return Err(Ended::Left);
-            }
-            self.decoder.feed(octets.get(..read).unwrap_or_default());
+            self.read().await.map_err(|_| Ended::Left)?;
         }
+    }
+
+    /// Reads once. The octets are on the stack until they are known to have come: a wait holds no room for them.
+    async fn read(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let mut space = [MaybeUninit::uninit(); READ_BUFFER];
+            let mut octets = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut octets))?;
+            if octets.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.decoder.feed(octets.filled());
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 
     /// Hands over a frame, which goes out with the next [`flush`](Self::flush) at the latest.
@@ -89,8 +104,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let goodbye = async {
             self.flush().await?;
             self.io.shutdown().await.map_err(|_| Ended::Left)?;
-            let mut octets = [0; READ_BUFFER];
-            while self.io.read(&mut octets).await.is_ok_and(|read| read > 0) {}
+            while self.read().await.is_ok() {}
             Ok::<_, Ended>(())
         };
         // Whatever goes wrong now ends the connection, which is what is wanted.
@@ -102,6 +116,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
 mod tests {
     use bytes::Bytes;
     use doorbell_protocol::mcs::frame::tag;
+    use tokio::io::AsyncReadExt;
 
     use super::*;
 

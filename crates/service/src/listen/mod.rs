@@ -14,6 +14,7 @@ mod pings;
 mod preface;
 mod push;
 pub(crate) mod tls;
+mod unsent;
 pub(crate) mod websocket;
 
 use std::sync::Arc;
@@ -42,7 +43,6 @@ pub(crate) struct Incoming {
 }
 
 /// What every connection needs to know.
-#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) doors: Arc<Doors>,
     pub(crate) limits: Limits,

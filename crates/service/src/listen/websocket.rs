@@ -1,58 +1,75 @@
-//! WebSocket (RFC 6455) behind a seam: the handshake, then text both ways. Frames, masks, pongs and the closing handshake
-//! are tungstenite's.
+//! WebSocket (RFC 6455) behind a seam: the handshake, then text both ways. What a frame looks like is the protocol
+//! crate's business; here are the socket, its time-outs and its buffers, none of which outlives its use.
 
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{SinkExt, StreamExt};
-use http::header::{HeaderValue, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
-use http::{HeaderMap, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite};
+use doorbell_protocol::websocket::{self, Decoder, FrameError, Opcode, write_frame};
+use http::header::{
+    CONNECTION, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::error::CapacityError;
-use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
-use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::unsent::Unsent;
 use super::{Payload, Request, Response};
 
-/// Allocated for each connection for as long as it lasts; a longer message makes it grow.
-const READ_BUFFER: usize = 4 << 10;
+/// Read at a time.
+const READ: usize = 4 << 10;
 /// Messages that follow each other are written together up to about this much.
-const WRITE_BUFFER: usize = 16 << 10;
-/// What the library may hold back of what the client does not read, beside one message: its bound if ours failed.
-const UNWRITTEN_MAX: usize = 4 << 20;
+const WRITE: usize = 16 << 10;
 
 /// Whether a request asks for a WebSocket.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
-    headers.get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    names(headers, &UPGRADE, "websocket")
 }
 
 /// The answer that makes the connection a WebSocket: 101, with the subprotocol if the client offers it. An error is the
 /// status of the answer that does not.
 pub(crate) fn accept(request: &Request, subprotocol: &'static str) -> Result<Response, StatusCode> {
     let headers = request.headers();
-    let mut response = create_response_with_body(request, Payload::default).map_err(|_| {
-        let other_version = headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != "13");
-        if other_version { StatusCode::UPGRADE_REQUIRED } else { StatusCode::BAD_REQUEST }
-    })?;
-    let offered = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    if offered.flat_map(|value| value.split(',')).any(|offer| offer.trim() == subprotocol) {
-        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    if headers.get(SEC_WEBSOCKET_VERSION).is_some_and(|version| version != "13") {
+        return Err(StatusCode::UPGRADE_REQUIRED);
+    }
+    let is_handshake = request.method() == Method::GET
+        && request.version() >= Version::HTTP_11
+        && names(headers, &CONNECTION, "upgrade")
+        && headers.contains_key(SEC_WEBSOCKET_VERSION);
+    let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).filter(|_| is_handshake);
+    let proof = key.and_then(websocket::accept).and_then(|proof| HeaderValue::try_from(proof).ok());
+    let mut response = http::Response::new(Payload::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let answer = response.headers_mut();
+    answer.insert(SEC_WEBSOCKET_ACCEPT, proof.ok_or(StatusCode::BAD_REQUEST)?);
+    answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    if names(headers, &SEC_WEBSOCKET_PROTOCOL, subprotocol) {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     Ok(response)
+}
+
+/// Whether a list of tokens has this one in it.
+fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    let values = headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
 /// What a client said.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    Text(Utf8Bytes),
+    Text(String),
     /// Its ping is answered with the next [`flush`](Socket::flush): each answer has to wait until the client reads, or
     /// one that sends pings and reads nothing would have them pile up here.
     Ping,
     /// It has read everything up to the ping with this payload.
-    Pong(Bytes),
+    Pong(Vec<u8>),
 }
 
 /// Why nothing more is heard.
@@ -70,82 +87,121 @@ pub(crate) enum Ended {
     Protocol,
 }
 
-impl From<Error> for Ended {
-    fn from(error: Error) -> Self {
+impl From<FrameError> for Ended {
+    fn from(error: FrameError) -> Self {
         match error {
-            Error::Capacity(CapacityError::MessageTooLong { .. }) => Self::TooLarge,
-            Error::Utf8(_) => Self::NotText,
-            Error::Protocol(_) => Self::Protocol,
-            _ => Self::Left,
+            FrameError::TooLong => Self::TooLarge,
+            FrameError::NotText => Self::NotText,
+            _ => Self::Protocol,
         }
     }
 }
 
 /// A connection that has become a WebSocket.
 pub(crate) struct Socket<IO> {
-    stream: WebSocketStream<IO>,
+    io: IO,
+    decoder: Decoder,
+    /// The answer to the client's last ping, which is the only one that it needs (RFC 6455 s5.5.3).
+    pong: Option<Vec<u8>>,
+    /// What was handed over and not yet sent.
+    unsent: Unsent,
+    /// A Close frame has been handed over.
+    is_closed: bool,
+    /// The client's Close frame has come: when ours is sent, that is the end.
+    is_left: bool,
     /// How long the client may leave what is sent to it unread.
     write_timeout: Duration,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// Takes over `io` after the handshake; `read` came behind it.
-    pub(super) async fn new(io: IO, read: Bytes, frame_max: usize, write_timeout: Duration) -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .write_buffer_size(WRITE_BUFFER)
-            .max_write_buffer_size(UNWRITTEN_MAX)
-            .max_message_size(Some(frame_max))
-            .max_frame_size(Some(frame_max));
-        let stream = WebSocketStream::from_partially_read(io, read.to_vec(), Role::Server, Some(config)).await;
-        Self { stream, write_timeout }
+    pub(super) fn new(io: IO, read: &[u8], message_max: usize, write_timeout: Duration) -> Self {
+        let mut decoder = Decoder::new(message_max);
+        decoder.feed(read);
+        Self { io, decoder, pong: None, unsent: Unsent::default(), is_closed: false, is_left: false, write_timeout }
     }
 
     /// Waits for the next thing that the client says. Nothing is lost when the wait is given up.
     pub(crate) async fn next(&mut self) -> Result<Heard, Ended> {
         loop {
-            match self.stream.next().await {
-                Some(Ok(Message::Text(text))) => return Ok(Heard::Text(text)),
-                Some(Ok(Message::Pong(payload))) => return Ok(Heard::Pong(payload)),
-                Some(Ok(Message::Binary(_))) => return Err(Ended::Binary),
-                Some(Ok(Message::Ping(_))) => return Ok(Heard::Ping),
-                // A Close is answered when the stream is looked at again, and then it ends.
-                Some(Ok(Message::Close(_) | Message::Frame(_))) => {}
-                Some(Err(error)) => return Err(error.into()),
-                None => return Err(Ended::Left),
+            if self.is_left {
+                // Apart, so that a wait for something to hear has no place for it.
+                Box::pin(self.flush()).await?;
+                return Err(Ended::Left);
+            }
+            match self.decoder.next_heard()? {
+                Some(websocket::Heard::Text(text)) => return Ok(Heard::Text(text)),
+                Some(websocket::Heard::Binary(_)) => return Err(Ended::Binary),
+                Some(websocket::Heard::Pong(payload)) => return Ok(Heard::Pong(payload)),
+                Some(websocket::Heard::Ping(payload)) => {
+                    self.pong = Some(payload);
+                    return Ok(Heard::Ping);
+                }
+                Some(websocket::Heard::Close(close)) => {
+                    self.is_left = true;
+                    let code = close.code.map(u16::to_be_bytes);
+                    self.hand_over_close(code.as_ref().map_or(&[], |code| &code[..]));
+                }
+                None => self.read().await.map_err(|_| Ended::Left)?,
             }
         }
     }
 
     /// Hands over a text, which goes out with the next [`flush`](Self::flush) at the latest.
-    pub(crate) async fn say(&mut self, text: String) -> Result<(), Ended> {
-        self.within(async |stream| stream.feed(Message::text(text)).await).await
+    pub(crate) async fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Ended> {
+        self.unsent.append(|out| write_frame(out, Opcode::Text, write));
+        if self.unsent.len() < WRITE { Ok(()) } else { self.flush().await }
     }
 
-    /// Sends a ping, which a client answers when it has read everything before.
-    pub(crate) async fn ping(&mut self, payload: Bytes) -> Result<(), Ended> {
-        self.within(async |stream| stream.feed(Message::Ping(payload)).await).await
+    /// Hands over a ping with a payload of 125 octets at most, which a client answers when it has read everything before.
+    pub(crate) fn ping(&mut self, payload: &[u8]) {
+        self.unsent.append(|out| write_frame(out, Opcode::Ping, |out| out.extend_from_slice(payload)));
     }
 
     /// Sends what was handed over.
     pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
-        self.within(async |stream| stream.flush().await).await
+        if let Some(pong) = self.pong.take() {
+            self.unsent.append(|out| write_frame(out, Opcode::Pong, |out| out.extend(pong)));
+        }
+        if self.unsent.len() == 0 {
+            return Ok(());
+        }
+        let sending = poll_fn(|cx| {
+            ready!(self.unsent.poll_send(cx, &mut self.io))?;
+            Pin::new(&mut self.io).poll_flush(cx)
+        });
+        match timeout(self.write_timeout, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Ended::Left),
+        }
     }
 
     /// Says goodbye. What the client said before it read that can still be heard, until it answers; then, or when the
     /// framing was wrong, [`next`](Self::next) says that it has left.
     pub(crate) async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Ended> {
-        let frame = CloseFrame { code: code.into(), reason: reason.into() };
-        self.within(async |stream| stream.send(Message::Close(Some(frame))).await).await
+        self.hand_over_close(&[&code.to_be_bytes(), reason.as_bytes()].concat());
+        self.flush().await
     }
 
-    async fn within(
-        &mut self,
-        work: impl AsyncFnOnce(&mut WebSocketStream<IO>) -> Result<(), Error>,
-    ) -> Result<(), Ended> {
-        match timeout(self.write_timeout, work(&mut self.stream)).await {
-            Ok(done) => done.map_err(Ended::from),
-            Err(_) => Err(Ended::Left),
+    fn hand_over_close(&mut self, payload: &[u8]) {
+        if !self.is_closed {
+            self.is_closed = true;
+            self.unsent.append(|out| write_frame(out, Opcode::Close, |out| out.extend_from_slice(payload)));
         }
+    }
+
+    /// Reads once. The octets are on the stack until they are known to have come: a wait holds no room for them.
+    async fn read(&mut self) -> io::Result<()> {
+        poll_fn(|cx| {
+            let mut space = [MaybeUninit::uninit(); READ];
+            let mut octets = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut self.io).poll_read(cx, &mut octets))?;
+            if octets.filled().is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.decoder.feed(octets.filled());
+            Poll::Ready(Ok(()))
+        })
+        .await
     }
 }

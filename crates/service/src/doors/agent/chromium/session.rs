@@ -69,7 +69,7 @@ impl Doors {
         let Err(end) = session.run(stopping).await;
         // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
         session.link = None;
-        session.finish(end).await;
+        Box::pin(session.finish(end)).await;
     }
 }
 
@@ -99,7 +99,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 () = doors.clock.sleep_until(self.alarm) => Event::Alarm,
                 () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
-            let (done, dismissed) = drain::work(self.on_event(event), dismissal.as_mut()).await;
+            // On the heap, because a session that waits has no use for the room that work takes.
+            let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
             done.unwrap_or(Err(End::Left))?;
             if dismissed {
                 return Err(Closing::Restarting.into());
@@ -154,7 +155,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     /// What was acknowledged is gone for good before anything is sent that counts this stanza: with that number the device
     /// forgets the message, and what then came out of the store would come twice. If it cannot be done, the stream ends
     /// before such a number is sent, and the next login lists the message.
-    async fn settle(&self, effects: &[Effect<MessageId>]) -> Result<(), End> {
+    async fn settle(&mut self, effects: &[Effect<MessageId>]) -> Result<(), End> {
         let Some(link) = &self.link else { return Ok(()) };
         let confirmed =
             effects.iter().filter_map(|effect| if let Effect::Confirmed(id) = effect { Some(*id) } else { None });

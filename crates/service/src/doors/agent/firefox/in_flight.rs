@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 
-use bytes::Bytes;
 use doorbell_protocol::id::MessageId;
 
 /// The messages of one socket that were sent and neither acknowledged nor shown to have arrived.
@@ -42,7 +41,7 @@ impl InFlight {
     }
 
     /// A message went out; the payload of the ping that has to follow it, if one has to.
-    pub(super) fn sent(&mut self, id: MessageId) -> Option<Bytes> {
+    pub(super) fn sent(&mut self, id: MessageId) -> Option<[u8; 8]> {
         self.sent.push_back(id);
         if self.sent.len() > self.most {
             self.remove(0);
@@ -53,7 +52,7 @@ impl InFlight {
         self.pings += 1;
         let payload = self.pings.to_be_bytes();
         self.asked = Some(Asked { payload, covers: self.sent.len() });
-        Some(Bytes::copy_from_slice(&payload))
+        Some(payload)
     }
 
     /// The client acknowledged a message.
@@ -91,7 +90,7 @@ mod tests {
     }
 
     /// Sends `count` messages from `first` on; the pings that follow.
-    fn send(flight: &mut InFlight, first: i64, count: i64) -> Vec<Bytes> {
+    fn send(flight: &mut InFlight, first: i64, count: i64) -> Vec<[u8; 8]> {
         (first..first + count).filter_map(|n| flight.sent(id(n))).collect()
     }
 

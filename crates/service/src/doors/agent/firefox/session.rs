@@ -1,11 +1,11 @@
 //! One connection of a client: what it asks is done, what comes for it is sent.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use doorbell_protocol::firefox::{
     Acknowledged, Broadcasts, ChannelId, ClientMessage, Notification, ServerMessage, Version,
 };
@@ -22,6 +22,7 @@ use super::answer::{Closing, End, Refusal};
 use super::dialogue::{Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
+use crate::clock::Clock;
 use crate::doors::Doors;
 use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
@@ -61,7 +62,7 @@ impl Doors {
         let mut session = Session::new(self, socket);
         let Err(end) = session.run(stopping).await;
         if let End::Close(closing) = end {
-            session.say_goodbye(closing).await;
+            Box::pin(session.say_goodbye(closing)).await;
         }
     }
 }
@@ -88,14 +89,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let doors = self.doors.clone();
         let mut dismissal = pin!(doors.drains.dismissal(stopping));
         loop {
-            let alarm = self.alarm;
             let event = tokio::select! {
                 heard = self.socket.next() => Event::Heard(heard?),
                 event = Link::next_of(&mut self.link) => Event::Link(event),
-                () = doors.clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => Event::Alarm,
+                () = sleep_until(&doors.clock, self.alarm) => Event::Alarm,
                 () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
-            let (done, dismissed) = drain::work(self.on_event(event), dismissal.as_mut()).await;
+            // On the heap, because a session that waits has no use for the room that work takes.
+            let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
             done.unwrap_or(Err(End::Left))?;
             if dismissed {
                 return Err(Closing::Restarting.into());
@@ -163,7 +164,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 if news.is_empty() { Ok(()) } else { self.say(&ServerMessage::Broadcast { broadcasts: &news }).await }
             }
             ClientMessage::Urgency { min } => self.set_floor(min).await,
-            ClientMessage::Ping => Ok(self.socket.say(ServerMessage::PONG.to_owned()).await?),
+            ClientMessage::Ping => Ok(self.socket.say(|out| out.extend(ServerMessage::PONG.as_bytes())).await?),
             // A nack is about the web app's own code: the message has been acknowledged.
             ClientMessage::Nack | ClientMessage::Unknown => Ok(()),
         }
@@ -303,7 +304,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let notification = Notification::new(&channel, Version(message.id), &message.headers, &message.body);
         self.say(&ServerMessage::Notification(notification)).await?;
         if let Some(ping) = self.in_flight.sent(message.id) {
-            self.socket.ping(ping).await?;
+            self.socket.ping(&ping);
         }
         Ok(())
     }
@@ -318,7 +319,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         self.set_alarm();
         self.pinged = true;
-        Ok(self.socket.ping(Bytes::new()).await?)
+        self.socket.ping(&[]);
+        Ok(())
     }
 
     /// Something was heard: the next ping has time. The hello has not, whatever else was heard.
@@ -335,7 +337,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        Ok(self.socket.say(message.to_text()).await?)
+        Ok(self.socket.say(|out| message.write(out)).await?)
+    }
+}
+
+/// Waits for a moment, if there is one to wait for; only then it takes memory.
+async fn sleep_until(clock: &Clock, moment: Option<UnixMs>) {
+    match moment {
+        Some(moment) => Box::pin(clock.sleep_until(moment)).await,
+        None => pending().await,
     }
 }
 

@@ -1,5 +1,8 @@
 //! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195).
 
+mod plaintext;
+mod stream;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +11,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-use tokio_rustls::TlsAcceptor;
+
+pub(crate) use stream::TlsStream;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, Error)]
@@ -32,7 +36,7 @@ pub enum TlsError {
 }
 
 /// Chain and key from the files that somebody gave.
-pub(crate) fn from_files(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn from_files(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let wrong = |what, path: &Path| {
         let path = path.display().to_string();
         move |source| TlsError::Pem { what, path, source }
@@ -42,18 +46,18 @@ pub(crate) fn from_files(cert: &Path, key: &Path) -> Result<TlsAcceptor, TlsErro
         .and_then(|chain| if chain.is_empty() { Err(rustls::pki_types::pem::Error::NoItemsFound) } else { Ok(chain) })
         .map_err(wrong("a certificate chain", cert))?;
     let key = PrivateKeyDer::from_pem_file(key).map_err(wrong("a private key", key))?;
-    acceptor(chain, key)
+    server_config(chain, key)
 }
 
-/// An acceptor that offers HTTP/2 and HTTP/1.1, and lets clients resume.
-pub(super) fn acceptor(
+/// Offers HTTP/2 and HTTP/1.1, and lets clients resume.
+pub(super) fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<TlsAcceptor, TlsError> {
+) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }

@@ -1,0 +1,270 @@
+//! TLS over rustls' unbuffered interface: a connection on which nothing moves holds no buffer at all.
+//!
+//! An idle agent then costs what its keys cost; with the buffered interface of tokio-rustls it costs twice that
+//! (docs/performance.md has the figures). Ciphertext is read onto the stack and decrypted there. Only what is left over,
+//! half a record or plaintext that the caller has no room for, is kept until the next call.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::mem::{MaybeUninit, take};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::plaintext::Plaintext;
+use crate::listen::unsent::Unsent;
+
+/// Room for what is read at a time, with what was left over the last time. A record has 18,437 octets at most (RFC 8446
+/// s5.2, and its header); a ClientHello that does not fit is refused.
+const SPACE: usize = 20 << 10;
+/// The plaintext of one record at most (RFC 8446 s5.1).
+const RECORD_MAX: usize = 16 << 10;
+/// What a record adds to its plaintext: 22 octets in TLS 1.3, 29 in TLS 1.2, and more where a KeyUpdate goes before it.
+const OVERHEAD: usize = 32;
+
+/// A TLS connection, at its server.
+pub(crate) struct TlsStream<IO> {
+    io: IO,
+    tls: UnbufferedServerConnection,
+    /// The beginning of a record, or of a handshake message, whose end has not come yet.
+    ciphertext: Vec<u8>,
+    plaintext: Plaintext,
+    unsent: Unsent,
+    /// The client has said that nothing more comes from it.
+    ended: bool,
+    /// And we have.
+    closed: bool,
+}
+
+/// What there is to encrypt when rustls has done the rest.
+#[derive(Clone, Copy)]
+enum Wish<'a> {
+    Nothing,
+    Send(&'a [u8]),
+    CloseNotify,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Handshake,
+    Traffic,
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
+    /// Goes through the handshake.
+    ///
+    /// # Errors
+    /// Those of the network; `InvalidData` with rustls' reason, which the client has been told by an alert.
+    pub(crate) async fn accept(config: Arc<ServerConfig>, io: IO) -> io::Result<Self> {
+        let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
+        let (ciphertext, plaintext, unsent) = (Vec::new(), Plaintext::default(), Unsent::default());
+        let mut stream = Self { io, tls, ciphertext, plaintext, unsent, ended: false, closed: false };
+        loop {
+            let phase = poll_fn(|cx| stream.poll_work(cx, &mut ReadBuf::new(&mut []))).await;
+            // Also the alert of a handshake that has failed.
+            stream.flush().await?;
+            if phase? == Phase::Traffic {
+                return Ok(stream);
+            }
+        }
+    }
+
+    /// What client and server agreed to speak (RFC 7301).
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
+        self.tls.alpn_protocol()
+    }
+
+    /// The first octet that the client sends, which stays to be read; `None` if it sends nothing and ends.
+    pub(crate) async fn first_octet(&mut self) -> io::Result<Option<u8>> {
+        poll_fn(|cx| {
+            while self.plaintext.is_empty() && !self.ended {
+                ready!(self.poll_work(cx, &mut ReadBuf::new(&mut [])))?;
+            }
+            Poll::Ready(Ok(self.plaintext.first()))
+        })
+        .await
+    }
+
+    /// Reads once, and has rustls work on it. Plaintext goes into `taken` as far as there is room.
+    fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<io::Result<Phase>> {
+        let mut space = [MaybeUninit::uninit(); SPACE];
+        let mut ciphertext = ReadBuf::uninit(&mut space);
+        ciphertext.put_slice(&self.ciphertext);
+        if ciphertext.remaining() == 0 {
+            return Poll::Ready(Err(invalid("a TLS record or handshake message is too long")));
+        }
+        ready!(Pin::new(&mut self.io).poll_read(cx, &mut ciphertext))?;
+        if ciphertext.filled().len() == self.ciphertext.len() {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let (used, phase) = self.work(ciphertext.filled_mut(), taken, Wish::Nothing);
+        self.ciphertext = ciphertext.filled().get(used..).unwrap_or_default().to_vec();
+        Poll::Ready(phase)
+    }
+
+    /// Has rustls work on what has come, then encrypts what is wished: how much of `ciphertext` is done with, and how far
+    /// the connection is.
+    fn work(&mut self, ciphertext: &mut [u8], taken: &mut ReadBuf<'_>, wish: Wish<'_>) -> (usize, io::Result<Phase>) {
+        let (mut used, mut failed) = (0, None);
+        loop {
+            let rest = ciphertext.get_mut(used..).unwrap_or_default();
+            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
+            let done = match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(Ok(record)) = traffic.next_record() {
+                        discard += record.discard;
+                        self.plaintext.put(record.payload, taken);
+                    }
+                    None
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let encode = |room: &mut [u8]| data.encode(room).map_err(encode_error);
+                    self.unsent.grow(0, encode).err().map(Err)
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => {
+                    // It stands in line behind what is unsent.
+                    data.done();
+                    None
+                }
+                Ok(ConnectionState::PeerClosed) => {
+                    self.ended = true;
+                    None
+                }
+                Ok(ConnectionState::BlockedHandshake) => Some(Ok(Phase::Handshake)),
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    let encrypted = match wish {
+                        Wish::Nothing => Ok(()),
+                        Wish::Send(octets) => self
+                            .unsent
+                            .grow(octets.len() + OVERHEAD, |room| traffic.encrypt(octets, room).map_err(encrypt_error)),
+                        Wish::CloseNotify => {
+                            self.unsent.grow(OVERHEAD, |room| traffic.queue_close_notify(room).map_err(encrypt_error))
+                        }
+                    };
+                    Some(encrypted.map(|()| Phase::Traffic))
+                }
+                Ok(ConnectionState::Closed) => match wish {
+                    Wish::Nothing => Some(Ok(Phase::Traffic)),
+                    Wish::Send(_) | Wish::CloseNotify => Some(Err(io::ErrorKind::BrokenPipe.into())),
+                },
+                Ok(_) => Some(Err(invalid("TLS early data, which was not offered"))),
+                // With the next call rustls gives out its alert; then it says the same again.
+                Err(error) => match failed.replace(error) {
+                    None => None,
+                    Some(_) => Some(Ok(Phase::Traffic)),
+                },
+            };
+            used += discard;
+            if let Some(done) = done {
+                let failure = failed.map(|error| io::Error::new(io::ErrorKind::InvalidData, error));
+                return (used, failure.map_or(done, Err));
+            }
+        }
+    }
+
+    /// Encrypts what is wished, behind what is unsent.
+    fn encrypt(&mut self, wish: Wish<'_>) -> io::Result<()> {
+        let mut ciphertext = take(&mut self.ciphertext);
+        let (used, phase) = self.work(&mut ciphertext, &mut ReadBuf::new(&mut []), wish);
+        ciphertext.drain(..used);
+        self.ciphertext = ciphertext;
+        phase.map(|_| ())
+    }
+
+    /// Sends a record's worth of `plaintext`: how much that is. What the socket does not take at once goes out before the
+    /// next record, or with a flush.
+    fn poll_send(&mut self, cx: &mut Context<'_>, plaintext: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.unsent.poll_send(cx, &mut self.io))?;
+        if plaintext.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        let part = plaintext.get(..RECORD_MAX).unwrap_or(plaintext);
+        self.encrypt(Wish::Send(part))?;
+        if let Poll::Ready(sent) = self.unsent.poll_send(cx, &mut self.io) {
+            sent?;
+        }
+        Poll::Ready(Ok(part.len()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.remaining();
+        self.plaintext.take_into(buf);
+        while buf.remaining() == before && before > 0 && !self.ended {
+            ready!(self.poll_work(cx, buf))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, buf)
+    }
+
+    /// Pieces go into one record together.
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
+        let first: &[u8] = filled.next().map(|piece| &**piece).unwrap_or_default();
+        if first.len() >= RECORD_MAX || filled.next().is_none() {
+            return self.poll_send(cx, first);
+        }
+        let size: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let mut together = Vec::with_capacity(size.min(RECORD_MAX));
+        for piece in pieces {
+            let room = RECORD_MAX - together.len();
+            together.extend_from_slice(piece.get(..room).unwrap_or(piece));
+        }
+        self.poll_send(cx, &together)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.unsent.poll_send(cx, &mut this.io))?;
+        Pin::new(&mut this.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if !this.closed {
+            this.closed = true;
+            this.encrypt(Wish::CloseNotify)?;
+        }
+        ready!(this.unsent.poll_send(cx, &mut this.io))?;
+        Pin::new(&mut this.io).poll_shutdown(cx)
+    }
+}
+
+/// How much room is missing, or that this is of no use.
+fn encode_error(error: EncodeError) -> Option<usize> {
+    match error {
+        EncodeError::InsufficientSize(size) => Some(size.required_size),
+        EncodeError::AlreadyEncoded => None,
+    }
+}
+
+fn encrypt_error(error: EncryptError) -> Option<usize> {
+    match error {
+        EncryptError::InsufficientSize(size) => Some(size.required_size),
+        EncryptError::EncryptExhausted => None,
+    }
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}
