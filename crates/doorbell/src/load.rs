@@ -6,6 +6,7 @@ mod body;
 mod clock;
 mod crew;
 mod door;
+mod floor;
 mod http1;
 mod job;
 mod keys;
@@ -54,8 +55,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", requires = "url")]
     pid: Option<u32>,
 
-    /// Where its own service keeps its state, in a new directory: a disk or a tmpfs [default: the temporary directory]
-    #[arg(long, value_name = "DIR", conflicts_with = "url")]
+    /// Where its own service keeps its state, in a new directory: a disk or a tmpfs [default: the temporary directory];
+    /// with URL: where that service has its own, so that its disk can be measured beside it
+    #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
     /// Its own service speaks without TLS
@@ -77,6 +79,10 @@ pub(crate) struct Args {
     /// How long to measure [default: 10, or until all messages are sent]
     #[arg(long, value_name = "SECS")]
     seconds: Option<u64>,
+
+    /// How many messages a second, whatever the service does [default for latency: 50]
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
 
     /// The octets of a message's body, which is encrypted for nobody
     #[arg(long, value_name = "OCTETS", default_value = "1024")]
@@ -122,6 +128,7 @@ struct Options {
     agents: usize,
     messages: Option<u64>,
     seconds: Option<u64>,
+    rate: Option<f64>,
     size: usize,
     senders: usize,
     http1: bool,
@@ -182,6 +189,7 @@ impl Options {
             agents: args.agents,
             messages: args.messages,
             seconds: args.seconds,
+            rate: args.rate,
             size: args.size,
             senders: args.senders.max(1),
             http1: args.http1,
@@ -189,10 +197,10 @@ impl Options {
         })
     }
 
-    /// A closed loop that ends after the messages or the seconds that were asked for.
+    /// As fast as they are answered, or at the rate that was asked for, until the messages or the seconds are over.
     fn plan(&self) -> Plan {
         let seconds = self.seconds.or(if self.messages.is_none() { Some(SECONDS) } else { None });
-        Plan { messages: self.messages, seconds, rate: None, mix: Mix::Plain }
+        Plan { messages: self.messages, seconds, rate: self.rate, mix: Mix::Plain }
     }
 
     /// How long to measure, in seconds.
@@ -208,6 +216,7 @@ impl Options {
             "agents": self.agents,
             "messages": self.messages,
             "seconds": self.seconds,
+            "rate": self.rate,
             "size": self.size,
             "senders": self.senders,
             "http1": self.http1,

@@ -11,7 +11,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
 use super::clock;
-use super::door::{self, Identity};
+use super::door::{Connection, Door, Identity};
 use super::world::{Ear, World};
 
 /// How many connect at the same time: the service's queue of connections that it has not accepted yet is finite.
@@ -32,7 +32,7 @@ pub(super) struct Agents {
 /// One user agent.
 pub(super) struct Agent {
     pub(super) number: usize,
-    identity: RefCell<Option<Identity>>,
+    identity: RefCell<Identity>,
     address: OnceCell<Address>,
     task: RefCell<Option<JoinHandle<()>>>,
     /// When it was there, on the monotonic clock; the end of the last time is `u64::MAX` while it lasts.
@@ -47,7 +47,7 @@ pub(super) struct Address {
 
 impl Agents {
     pub(super) fn new(world: Rc<World>) -> Self {
-        let all = (0..world.job.agents).map(|number| Rc::new(Agent::new(number))).collect();
+        let all = (0..world.job.agents).map(|number| Rc::new(Agent::new(number, world.job.door))).collect();
         Self { world, all, connections: Cell::new(0) }
     }
 
@@ -82,12 +82,16 @@ impl Agents {
 
     /// One agent connects.
     pub(super) async fn arrive(&self, agent: &Rc<Agent>) -> Result<()> {
+        let begun = clock::now();
         let connection = self.try_often(agent).await.with_context(|| format!("agent {}", agent.number))?;
         let number = self.connections.get() + 1;
         self.connections.set(number);
         agent.presence.borrow_mut().push((clock::now(), u64::MAX));
         self.world.progress(|progress| progress.connected += 1);
-        self.world.note(|outcome| outcome.connected += 1);
+        self.world.note(|outcome| {
+            outcome.connected += 1;
+            outcome.connects.record(clock::now() - begun);
+        });
         let (agent, ear) = (agent.clone(), Ear { world: self.world.clone(), connection: number });
         let task = spawn_local({
             let agent = agent.clone();
@@ -111,13 +115,14 @@ impl Agents {
         }
     }
 
-    async fn try_often(&self, agent: &Agent) -> Result<door::Connection> {
+    async fn try_often(&self, agent: &Agent) -> Result<Connection> {
+        let key = self.world.keys.public(agent.number);
+        let mut identity = agent.identity.borrow().clone();
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
-            let known = agent.identity.borrow().clone();
-            match door::connect(&self.world, agent.number, known).await {
-                Ok((connection, identity)) => {
+            match Connection::open(&self.world, key, &mut identity).await {
+                Ok(connection) => {
                     agent.learn(&self.world, identity)?;
                     return Ok(connection);
                 }
@@ -134,10 +139,10 @@ impl Agents {
 }
 
 impl Agent {
-    fn new(number: usize) -> Self {
+    fn new(number: usize, door: Door) -> Self {
         Self {
             number,
-            identity: RefCell::default(),
+            identity: RefCell::new(Identity::new(door)),
             address: OnceCell::new(),
             task: RefCell::default(),
             presence: RefCell::default(),
@@ -161,11 +166,12 @@ impl Agent {
 
     fn learn(&self, world: &World, identity: Identity) -> Result<()> {
         if self.address.get().is_none() {
-            let uri = identity.endpoint().parse().context("the push endpoint is no URL")?;
+            let endpoint = identity.endpoint().context("it has not subscribed")?;
+            let uri = endpoint.parse().context("the push endpoint is no URL")?;
             let authorization = world.keys.authorization(self.number).context("there is no key")?;
             self.address.get_or_init(|| Address { uri, authorization });
         }
-        self.identity.replace(Some(identity));
+        self.identity.replace(identity);
         Ok(())
     }
 }

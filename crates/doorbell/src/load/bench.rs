@@ -1,5 +1,6 @@
 //! One run of a scenario: the service, the workers, and what each order cost.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -8,7 +9,7 @@ use super::crew::Crew;
 use super::job::{Job, Mix, Order, Outcome, Plan};
 use super::measure::{Process, Used};
 use super::report::Run;
-use super::service::Service;
+use super::service::{Commits, Service};
 use super::{Options, clock};
 
 /// A thread that runs more than this share of the time is the bottleneck.
@@ -89,6 +90,11 @@ impl<'a> Bench<'a> {
         Ok((sending, settling))
     }
 
+    /// Where the service keeps its state, if that is known.
+    pub(super) fn state(&self) -> Option<&Path> {
+        self.own.as_ref().map(Service::state).or(self.options.state.as_deref())
+    }
+
     /// Everybody is sent one message, so that tokens are verified and nothing is new when the measurement begins.
     pub(super) async fn warm_up(&mut self) -> Result<()> {
         let plan = Plan { messages: Some(self.options.agents as u64), seconds: None, rate: None, mix: Mix::Plain };
@@ -154,10 +160,16 @@ impl<'a> Bench<'a> {
     }
 
     /// Ends everything: what was found.
-    pub(super) async fn tear_down(self) -> Result<Run> {
+    pub(super) async fn tear_down(mut self) -> Result<Run> {
         drop(self.crew);
-        if let Some(own) = self.own {
-            own.stop().await?;
+        if let Some(own) = &mut self.own {
+            let Commits { commits, writes } = own.stop().await?;
+            #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+            let (commits, writes) = (commits as f64, writes as f64);
+            let words = "commits of the service's store since it was started, each an fsync of its log";
+            self.run.figure("commits", words, commits);
+            let words = "changes in one of them: messages kept, erased, subscriptions made";
+            self.run.figure("writes_per_commit", words, writes / commits.max(1.0));
         }
         Ok(self.run)
     }

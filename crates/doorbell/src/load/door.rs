@@ -1,6 +1,8 @@
 //! The ways in which an agent reaches the service, with the names that the service gives its own doors.
 
+pub(super) mod chromium;
 pub(super) mod firefox;
+pub(super) mod http2;
 
 use std::convert::Infallible;
 use std::io;
@@ -16,19 +18,36 @@ use super::world::{Ear, World};
 pub(super) enum Door {
     /// A WebSocket, as Firefox has it
     Firefox,
+    /// A held GET with server pushes, as RFC 8030 has it
+    Http2,
+    /// MCS, as Chromium has it
+    Chromium,
 }
 
-/// Who an agent is to the service, and where messages for it go. It outlives its connections.
+/// Who an agent is to the service, once it has been there, and where messages for it go. It outlives its connections.
 #[derive(Clone)]
 pub(super) enum Identity {
-    Firefox(firefox::Identity),
+    Firefox(Option<firefox::Identity>),
+    Http2(Option<http2::Identity>),
+    Chromium(Option<chromium::Identity>),
 }
 
 impl Identity {
-    /// The push resource.
-    pub(super) fn endpoint(&self) -> &str {
+    /// Somebody whom the service does not know yet.
+    pub(super) fn new(door: Door) -> Self {
+        match door {
+            Door::Firefox => Self::Firefox(None),
+            Door::Http2 => Self::Http2(None),
+            Door::Chromium => Self::Chromium(None),
+        }
+    }
+
+    /// The push resource, once it has subscribed.
+    pub(super) fn endpoint(&self) -> Option<&str> {
         match self {
-            Self::Firefox(identity) => &identity.endpoint,
+            Self::Firefox(known) => known.as_ref().map(|known| known.endpoint.as_str()),
+            Self::Http2(known) => known.as_ref().map(|known| known.endpoint.as_str()),
+            Self::Chromium(known) => known.as_ref().map(|known| known.endpoint.as_str()),
         }
     }
 }
@@ -36,32 +55,26 @@ impl Identity {
 /// An agent that is connected.
 pub(super) enum Connection {
     Firefox(firefox::Connection),
-}
-
-/// Connects agent `number`: as who it was before, or as somebody new who subscribes.
-pub(super) async fn connect(
-    world: &World,
-    number: usize,
-    known: Option<Identity>,
-) -> io::Result<(Connection, Identity)> {
-    let key = world.keys.public(number);
-    match (world.job.door, known) {
-        (Door::Firefox, None) => {
-            let (connection, identity) = firefox::connect(world, key, None).await?;
-            Ok((Connection::Firefox(connection), Identity::Firefox(identity)))
-        }
-        (_, Some(Identity::Firefox(known))) => {
-            let (connection, identity) = firefox::connect(world, key, Some(known)).await?;
-            Ok((Connection::Firefox(connection), Identity::Firefox(identity)))
-        }
-    }
+    Http2(http2::Connection),
+    Chromium(chromium::Connection),
 }
 
 impl Connection {
+    /// Connects as `identity`; one that the service does not know yet subscribes, for messages signed with `key`.
+    pub(super) async fn open(world: &World, key: &str, identity: &mut Identity) -> io::Result<Self> {
+        Ok(match identity {
+            Identity::Firefox(known) => Self::Firefox(firefox::connect(world, key, known).await?),
+            Identity::Http2(known) => Self::Http2(http2::connect(world, key, known).await?),
+            Identity::Chromium(known) => Self::Chromium(chromium::connect(world, key, known).await?),
+        })
+    }
+
     /// Receives and acknowledges until the connection ends: why it did.
     pub(super) async fn attend(self, ear: &Ear) -> io::Result<Infallible> {
         match self {
             Self::Firefox(connection) => connection.attend(ear).await,
+            Self::Http2(connection) => connection.attend(ear).await,
+            Self::Chromium(connection) => connection.attend(ear).await,
         }
     }
 }

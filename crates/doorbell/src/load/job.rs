@@ -137,6 +137,8 @@ pub(super) struct Outcome {
     pub(super) connected: u64,
     pub(super) full_handshakes: u64,
     pub(super) resumed_handshakes: u64,
+    /// How long that took each.
+    pub(super) connects: Latencies,
     /// Connections that had to be tried again.
     pub(super) retries: u64,
     /// Connections of agents that ended without anybody having asked for it.
@@ -170,6 +172,7 @@ impl Outcome {
         self.connected += other.connected;
         self.full_handshakes += other.full_handshakes;
         self.resumed_handshakes += other.resumed_handshakes;
+        self.connects.add(&other.connects);
         self.retries += other.retries;
         self.broken += other.broken;
         self.broken_why = self.broken_why.take().or(other.broken_why);

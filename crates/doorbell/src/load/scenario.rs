@@ -3,6 +3,9 @@
 mod connected;
 mod figures;
 mod idle;
+mod latency;
+mod offline;
+mod storm;
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -18,6 +21,12 @@ pub(super) enum Scenario {
     Idle,
     /// Messages to agents that are connected, as fast as they are answered: throughput, CPU, octets
     Connected,
+    /// Messages to agents that come later and fetch them: throughput, CPU
+    Offline,
+    /// Messages at a fixed rate: the time from POST to agent
+    Latency,
+    /// Everybody comes back at the same time, after a cut and after a restart: TLS handshakes
+    Storm,
 }
 
 impl Scenario {
@@ -32,6 +41,9 @@ impl Scenario {
         match self {
             Self::Idle => idle::run(&mut bench).await?,
             Self::Connected => connected::run(&mut bench).await?,
+            Self::Offline => offline::run(&mut bench).await?,
+            Self::Latency => latency::run(&mut bench).await?,
+            Self::Storm => storm::run(&mut bench).await?,
         }
         bench.tear_down().await
     }

@@ -32,7 +32,6 @@ const UNBOUNDED: &[&str] = &[
 /// A running service.
 pub(super) struct Service {
     state: TempDir,
-    tls: bool,
     process: Process,
     pub(super) target: Target,
 }
@@ -61,7 +60,7 @@ impl Service {
             tls,
             ca: tls.then(|| state.path().join("ca.pem")),
         };
-        Ok(Self { state, tls, process, target })
+        Ok(Self { state, process, target })
     }
 
     /// The number of its process.
@@ -74,9 +73,37 @@ impl Service {
         self.state.path()
     }
 
-    /// Stops it in order.
-    pub(super) async fn stop(mut self) -> Result<()> {
-        self.process.stop().await.map(drop)
+    /// Stops it in order: what its store did since it was started.
+    pub(super) async fn stop(&mut self) -> Result<Commits> {
+        Ok(Commits::of_log(&self.process.stop().await?))
+    }
+
+    /// Starts it again after [`Service::stop`], where it was and with what it knew.
+    pub(super) async fn start_again(&mut self) -> Result<()> {
+        let (process, address) = Process::start(self.state.path(), self.target.address, self.target.tls).await?;
+        ensure!(address == self.target.address, "the push service came back at another address");
+        self.process = process;
+        Ok(())
+    }
+}
+
+/// What a store committed in its life, by the last line of the service's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Commits {
+    /// Transactions. Each waits for the disk once.
+    pub(super) commits: u64,
+    /// Messages kept, messages erased, and all other changes.
+    pub(super) writes: u64,
+}
+
+impl Commits {
+    fn of_log(log: &str) -> Self {
+        let line = log.lines().rev().find(|line| line.contains("the store is closed")).unwrap_or_default();
+        let number = |name: &str| {
+            let words = line.split_whitespace();
+            words.filter_map(|word| word.strip_prefix(name)).find_map(|number| number.parse().ok()).unwrap_or(0)
+        };
+        Self { commits: number("commits="), writes: number("writes=") }
     }
 }
 
@@ -132,5 +159,19 @@ impl Process {
         let log = timeout(PATIENCE, &mut self.log).await.context("the push service's log has no end")??;
         ensure!(status.success(), "the push service failed: {}", log.trim());
         Ok(log)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commits_are_read_from_the_last_line_that_tells_them() {
+        let log = "2026-01-01T00:00:00Z  INFO serving address=127.0.0.1:1\n\
+                   2026-01-01T00:00:01Z  INFO the store is closed commits=12 writes=345\n\
+                   2026-01-01T00:00:01Z  INFO stopped\n";
+        assert_eq!(Commits::of_log(log), Commits { commits: 12, writes: 345 });
+        assert_eq!(Commits::of_log("killed"), Commits::default());
     }
 }

@@ -1,8 +1,10 @@
 //! Where the agents' TLS session tickets wait for their next connection (RFC 8446 s4.6.1).
 //!
 //! A real agent keeps its own. Here all agents share one pool, which has as many as there are agents, since no server
-//! can tell whose a ticket is.
+//! can tell whose a ticket is. The oldest goes first: whoever comes back has the ticket of its last connection, not one
+//! that somebody else has just been given.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
@@ -12,7 +14,7 @@ use rustls::pki_types::ServerName;
 
 /// The tickets for one service.
 pub(super) struct Tickets {
-    waiting: Mutex<Vec<Tls13ClientSessionValue>>,
+    waiting: Mutex<VecDeque<Tls13ClientSessionValue>>,
     max: usize,
 }
 
@@ -42,12 +44,12 @@ impl ClientSessionStore for Tickets {
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() < self.max {
-            waiting.push(ticket);
+            waiting.push_back(ticket);
         }
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 

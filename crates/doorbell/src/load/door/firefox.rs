@@ -43,34 +43,31 @@ struct Said<'a> {
 }
 
 /// Upgrades, says hello, and registers if nobody is `known`.
-pub(in crate::load) async fn connect(
-    world: &World,
-    key: &str,
-    known: Option<Identity>,
-) -> io::Result<(Connection, Identity)> {
+pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Option<Identity>) -> io::Result<Connection> {
     let stream = world.net.agent(Alpn::Http1).await?;
     let mut socket = WebSocket::open(stream, world.job.target.authority()).await?;
     let uaid = known.as_ref().map(|known| format!(r#","uaid":"{}""#, known.uaid)).unwrap_or_default();
     socket.send(&format!(r#"{{"messageType":"hello","broadcasts":{{}},"use_webpush":true{uaid}}}"#)).await?;
     let greeted = said(socket.next().await?)?.uaid.map(Cow::into_owned);
-    let greeted = greeted.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
-    if let Some(known) = known {
-        if greeted != known.uaid {
-            return Err(io::Error::other("the service has forgotten an agent"));
+    let uaid = greeted.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
+    match known {
+        Some(known) if known.uaid != uaid => return Err(io::Error::other("the service has forgotten an agent")),
+        Some(_) => {}
+        None => {
+            let endpoint = register(&mut socket, key).await?;
+            *known = Some(Identity { uaid, endpoint });
         }
-        return Ok((Connection { socket }, known));
     }
+    Ok(Connection { socket })
+}
+
+/// Subscribes: the push resource.
+async fn register(socket: &mut WebSocket, key: &str) -> io::Result<String> {
     let channel = channel();
-    let register = format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{key}"}}"#);
-    socket.send(&register).await?;
-    let registered = said(socket.next().await?)?;
-    match registered.endpoint {
-        Some(endpoint) if registered.status == 200 => {
-            let identity = Identity { uaid: greeted, endpoint: endpoint.into_owned() };
-            Ok((Connection { socket }, identity))
-        }
-        _ => Err(io::Error::other(format!("registering is answered {}", registered.status))),
-    }
+    socket.send(&format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{key}"}}"#)).await?;
+    let said = said(socket.next().await?)?;
+    let endpoint = said.endpoint.filter(|_| said.status == 200).map(Cow::into_owned);
+    endpoint.ok_or_else(|| io::Error::other(format!("registering is answered {}", said.status)))
 }
 
 impl Connection {
