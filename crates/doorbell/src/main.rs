@@ -8,6 +8,7 @@ mod environment;
 mod firefox;
 mod keys;
 mod listen;
+mod load;
 mod send;
 mod serve;
 mod shell;
@@ -49,6 +50,8 @@ enum Verb {
     Demo(Box<demo::Args>),
     /// Examine a push service from the outside, and say how to mend what is wrong
     Doctor(Box<doctor::Args>),
+    /// Measure a push service
+    Load(Box<load::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
 }
@@ -82,6 +85,7 @@ async fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Verb::Doctor(args) => doctor::run(*args).await,
+        Verb::Load(args) => load::run(*args).await,
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))

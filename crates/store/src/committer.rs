@@ -24,6 +24,14 @@ pub(crate) struct Committer {
     pub(crate) queue: Arc<Queue<Job>>,
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
+    pub(crate) done: Done,
+}
+
+/// What was committed since the store was opened. Each commit waits for the disk once.
+#[derive(Default)]
+pub(crate) struct Done {
+    commits: u64,
+    writes: u64,
 }
 
 /// The store has been stopped.
@@ -39,6 +47,8 @@ impl Committer {
                 return;
             }
         }
+        let Done { commits, writes } = self.done;
+        tracing::info!(commits, writes, "the store is closed");
     }
 
     /// Waits for a write; with it come those that wait behind it, as far as one commit should carry.
@@ -57,7 +67,11 @@ impl Committer {
     fn commit(&mut self, batch: Vec<Job>) -> Result<(), Stopped> {
         let (writes, replies) = split(batch);
         match self.engine.commit(&writes) {
-            Ok(outcomes) => answer(replies, outcomes),
+            Ok(outcomes) => {
+                self.done.commits += 1;
+                self.done.writes += writes.len() as u64;
+                answer(replies, outcomes);
+            }
             Err(CommitError::Unknown(reason)) => return self.stop(&reason, replies),
             Err(CommitError::RolledBack(reason)) => {
                 tracing::warn!(reason, writes = writes.len(), "a batch was rolled back");

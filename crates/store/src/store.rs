@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     MemoryEngine, SqliteEngine,
-    committer::{Committer, Job},
+    committer::{Committer, Done, Job},
     engine::{Engine, Reader, Write, Written},
     error::{OpenError, StoreError},
     failure::{self, Failure, FailureReceiver},
@@ -89,7 +89,8 @@ impl Store {
         let connections = (0..limits.readers.max(1)).map(|_| engine.reader()).collect::<Result<_, _>>()?;
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
-        let mut committer = Committer { engine: Box::new(engine), queue: Arc::clone(&writes), failure: sender, limits };
+        let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
+        let mut committer = Committer { engine, queue, failure: sender, limits, done: Done::default() };
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();

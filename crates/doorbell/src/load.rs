@@ -1,0 +1,226 @@
+//! `doorbell load`: measures a push service, so that everybody can repeat every figure with the program that they have.
+
+mod agents;
+mod bench;
+mod body;
+mod clock;
+mod crew;
+mod door;
+mod floor;
+mod http1;
+mod job;
+mod keys;
+mod latencies;
+mod ledger;
+mod measure;
+mod net;
+mod pace;
+mod report;
+mod scenario;
+mod sender;
+mod service;
+mod tickets;
+mod websocket;
+mod worker;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use crate::serve::Signals;
+use door::Door;
+use job::{Mix, Plan, Target};
+use report::Report;
+use scenario::Scenario;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// What to measure
+    #[arg(value_enum, required_unless_present = "worker")]
+    scenario: Option<Scenario>,
+
+    /// The push service [default: one of its own, started for this and thrown away]
+    #[arg(value_name = "URL")]
+    url: Option<String>,
+
+    /// Trust the certificate authorities in this file, and no others (PEM)
+    #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
+    ca: Option<PathBuf>,
+
+    /// The process of the service at URL, if it runs on this machine: its CPU and memory are measured
+    #[arg(long, value_name = "N", requires = "url")]
+    pid: Option<u32>,
+
+    /// Where its own service keeps its state, in a new directory: a disk or a tmpfs [default: the temporary directory];
+    /// with URL: where that service has its own, so that its disk can be measured beside it
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// Its own service speaks without TLS
+    #[arg(long, conflicts_with = "url")]
+    no_tls: bool,
+
+    /// Where agents receive
+    #[arg(long, value_enum, default_value = "firefox")]
+    door: Door,
+
+    /// How many agents there are
+    #[arg(long, value_name = "N", default_value = "1000")]
+    agents: usize,
+
+    /// How many messages to send [default: as many as there is time for]
+    #[arg(long, value_name = "N")]
+    messages: Option<u64>,
+
+    /// How long to measure [default: 10, or until all messages are sent]
+    #[arg(long, value_name = "SECS")]
+    seconds: Option<u64>,
+
+    /// How many messages a second, whatever the service does [default for latency: 50]
+    #[arg(long, value_name = "N")]
+    rate: Option<f64>,
+
+    /// The octets of a message's body, which is encrypted for nobody
+    #[arg(long, value_name = "OCTETS", default_value = "1024")]
+    size: usize,
+
+    /// How many connections send
+    #[arg(long, value_name = "N", default_value = "4")]
+    senders: usize,
+
+    /// Send over HTTP/1.1, as most senders do: one message at a time on each connection
+    #[arg(long)]
+    http1: bool,
+
+    /// How many processes the load is spread over, each with one thread and an address of its own
+    #[arg(long, value_name = "N", default_value = "1")]
+    processes: usize,
+
+    /// Measure several times, each time from the start
+    #[arg(long, value_name = "N", default_value = "1")]
+    repeat: usize,
+
+    /// Write all figures as JSON too; `-`: to standard output, with the table on standard error
+    #[arg(long, value_name = "FILE")]
+    json: Option<String>,
+
+    /// Be a worker of another `doorbell load`
+    #[arg(long, hide = true)]
+    worker: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  doorbell load idle --agents 15000                  memory per Firefox that is connected, with TLS
+  doorbell load connected --agents 1000              messages a second, CPU and octets for each";
+
+/// What a scenario needs to know.
+struct Options {
+    target: Option<Target>,
+    pid: Option<u32>,
+    state: Option<PathBuf>,
+    tls: bool,
+    door: Door,
+    agents: usize,
+    messages: Option<u64>,
+    seconds: Option<u64>,
+    rate: Option<f64>,
+    size: usize,
+    senders: usize,
+    http1: bool,
+    processes: usize,
+}
+
+/// How long is measured if nothing says when to end.
+const SECONDS: u64 = 10;
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let Some(scenario) = args.scenario.filter(|_| !args.worker) else { return worker::run().await };
+    let mut signals = Signals::new()?;
+    let options = Options::from_args(&args).await?;
+    let measured = async {
+        let mut runs = Vec::new();
+        for _ in 0..args.repeat.max(1) {
+            runs.push(scenario.run(&options).await?);
+        }
+        anyhow::Ok(runs)
+    };
+    let runs = tokio::select! {
+        runs = measured => runs?,
+        name = signals.next() => anyhow::bail!("{name}: nothing was measured to its end"),
+    };
+    let report = Report { scenario: scenario.name(), settings: options.shown(), runs };
+    show(&report, args.json.as_deref())?;
+    Ok(if report.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(report: &Report, json: Option<&str>) -> Result<()> {
+    let text = || serde_json::to_string_pretty(&report.json());
+    match json {
+        Some("-") => {
+            eprint!("{}", report.table());
+            println!("{}", text()?);
+        }
+        Some(file) => {
+            print!("{}", report.table());
+            std::fs::write(file, text()? + "\n").with_context(|| format!("cannot write {file}"))?;
+        }
+        None => print!("{}", report.table()),
+    }
+    Ok(())
+}
+
+impl Options {
+    async fn from_args(args: &Args) -> Result<Self> {
+        let target = match &args.url {
+            Some(url) => Some(Target::resolve(url, args.ca.clone()).await?),
+            None => None,
+        };
+        Ok(Self {
+            tls: target.as_ref().map_or(!args.no_tls, |target| target.tls),
+            target,
+            pid: args.pid,
+            state: args.state.clone(),
+            door: args.door,
+            agents: args.agents,
+            messages: args.messages,
+            seconds: args.seconds,
+            rate: args.rate,
+            size: args.size,
+            senders: args.senders.max(1),
+            http1: args.http1,
+            processes: args.processes.max(1),
+        })
+    }
+
+    /// As fast as they are answered, or at the rate that was asked for, until the messages or the seconds are over.
+    fn plan(&self) -> Plan {
+        let seconds = self.seconds.or(if self.messages.is_none() { Some(SECONDS) } else { None });
+        Plan { messages: self.messages, seconds, rate: self.rate, mix: Mix::Plain }
+    }
+
+    /// How long to measure, in seconds.
+    fn seconds(&self) -> u64 {
+        self.seconds.unwrap_or(SECONDS)
+    }
+
+    fn shown(&self) -> serde_json::Value {
+        json!({
+            "service": self.target.as_ref().map_or("own", |target| &target.origin),
+            "door": self.door,
+            "tls": self.tls,
+            "agents": self.agents,
+            "messages": self.messages,
+            "seconds": self.seconds,
+            "rate": self.rate,
+            "size": self.size,
+            "senders": self.senders,
+            "http1": self.http1,
+            "processes": self.processes,
+        })
+    }
+}

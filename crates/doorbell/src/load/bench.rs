@@ -1,0 +1,181 @@
+//! One run of a scenario: the service, the workers, and what each order cost.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::crew::Crew;
+use super::job::{Job, Mix, Order, Outcome, Plan};
+use super::measure::{Process, Used};
+use super::report::Run;
+use super::service::{Commits, Service};
+use super::{Options, clock};
+
+/// A thread that runs more than this share of the time is the bottleneck.
+const BUSY_MAX: f64 = 0.85;
+/// A thread that waits for a core for more than this share of the time has none of its own.
+const WAITING_MAX: f64 = 0.2;
+
+/// The surroundings of one run.
+pub(super) struct Bench<'a> {
+    pub(super) options: &'a Options,
+    pub(super) crew: Crew,
+    /// The service, if it is our own.
+    pub(super) own: Option<Service>,
+    /// Its process, if it is on this machine and known.
+    pub(super) process: Option<Process>,
+    pub(super) run: Run,
+}
+
+/// What an order brought and cost.
+pub(super) struct Measured {
+    pub(super) outcome: Outcome,
+    /// What the service used for it, if its process is known.
+    pub(super) service: Option<Used>,
+    /// Seconds that the generator ran on cores.
+    pub(super) load_cpu: f64,
+}
+
+impl Measured {
+    /// How long it took, in seconds.
+    pub(super) fn seconds(&self) -> f64 {
+        clock::seconds(self.outcome.wall)
+    }
+}
+
+impl<'a> Bench<'a> {
+    /// Starts the workers, and a service unless there is one.
+    pub(super) async fn set_up(options: &'a Options) -> Result<Self> {
+        let (own, target, pid) = match &options.target {
+            Some(target) => (None, target.clone(), options.pid),
+            None => {
+                let own = Service::start(options.state.as_deref(), options.tls).await?;
+                let (target, pid) = (own.target.clone(), own.pid()?);
+                (Some(own), target, Some(pid))
+            }
+        };
+        let job = Job {
+            target,
+            source: None,
+            door: options.door,
+            agents: options.agents,
+            senders: options.senders,
+            http1: options.http1,
+            size: options.size,
+        };
+        let crew = Crew::start(options.processes, &job).await?;
+        Ok(Self { options, crew, own, process: pid.map(Process::of), run: Run::default() })
+    }
+
+    /// Has an order carried out and measures what it costs.
+    pub(super) async fn order(&mut self, what: &str, order: Order) -> Result<Measured> {
+        let before = (self.used()?, self.crew.cpu()?);
+        let outcome = self.crew.order(what, &order).await?;
+        let after = (self.used()?, self.crew.cpu()?);
+        let service = after.0.zip(before.0).map(|(after, before)| after.since(before));
+        self.remark(what, &outcome);
+        Ok(Measured { outcome, service, load_cpu: after.1 - before.1 })
+    }
+
+    /// Agents connect until all are there.
+    pub(super) async fn connect(&mut self, what: &str) -> Result<Measured> {
+        self.order(what, Order::Connect(self.options.agents)).await
+    }
+
+    /// Sends, and waits until everything that was accepted has arrived: what the two cost.
+    pub(super) async fn deliver(&mut self, what: &str, plan: Plan) -> Result<(Measured, Measured)> {
+        let sending = self.order(what, Order::Send(plan)).await?;
+        let settling = self.order(what, Order::Settle).await?;
+        Ok((sending, settling))
+    }
+
+    /// Where the service keeps its state, if that is known.
+    pub(super) fn state(&self) -> Option<&Path> {
+        self.own.as_ref().map(Service::state).or(self.options.state.as_deref())
+    }
+
+    /// Everybody is sent one message, so that tokens are verified and nothing is new when the measurement begins.
+    pub(super) async fn warm_up(&mut self) -> Result<()> {
+        let plan = Plan { messages: Some(self.options.agents as u64), seconds: None, rate: None, mix: Mix::Plain };
+        self.deliver("warming up", plan).await.map(drop)
+    }
+
+    /// What went wrong with an order, and what no service may do.
+    fn remark(&mut self, what: &str, outcome: &Outcome) {
+        if let (true, Some(why)) = (outcome.broken > 0, &outcome.broken_why) {
+            self.run.remarks.push(format!("{what}: {} connections of agents ended ({why})", outcome.broken));
+        }
+        for (status, count) in &outcome.refused {
+            self.run.remarks.push(format!("{what}: {count} messages were answered {status}"));
+        }
+        if outcome.again > 0 {
+            let again = outcome.again;
+            self.run.remarks.push(format!("{what}: {again} messages came again on a later connection, which may be"));
+        }
+        if outcome.missing > 0 {
+            self.run.faults.push(format!("{what}: {} accepted messages did not arrive", outcome.missing));
+        }
+        if outcome.twice > 0 {
+            self.run.faults.push(format!("{what}: {} messages came twice on one connection", outcome.twice));
+        }
+    }
+
+    /// Waits until the service's memory is the same for a second, and says how much it is.
+    pub(super) async fn settled_memory(&self) -> Result<Option<u64>> {
+        let Some(process) = self.process else { return Ok(None) };
+        let mut before = process.memory()?;
+        for _ in 0..30 {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = process.memory()?;
+            if now.abs_diff(before) <= before / 1000 {
+                return Ok(Some(now));
+            }
+            before = now;
+        }
+        Ok(Some(before))
+    }
+
+    /// Figures and remarks on what the generator itself did while it was measured.
+    pub(super) fn judge_load(&mut self, what: &str, measured: &Measured) {
+        let outcome = &measured.outcome;
+        #[allow(clippy::cast_precision_loss, reason = "there are few workers")]
+        let time = outcome.wall.max(1) as f64 * self.crew.len() as f64;
+        #[allow(clippy::cast_precision_loss, reason = "nanoseconds of a run are exact enough")]
+        let (busy, waiting) = (outcome.ran as f64 / time, outcome.waited as f64 / time);
+        self.run.figure("load_busy_percent", "% of the time in which the load's threads ran", busy * 100.0);
+        self.run.figure("load_waiting_percent", "% of the time in which they waited for a core", waiting * 100.0);
+        if busy > BUSY_MAX {
+            self.run.remarks.push(format!(
+                "{what}: the load itself was the bottleneck: its threads ran {:.0} % of the time (more --processes)",
+                busy * 100.0
+            ));
+        } else if waiting > WAITING_MAX {
+            self.run.remarks.push(format!(
+                "{what}: service and load shared the cores: the load's threads waited {:.0} % of the time for one, \
+                 so that rates are those of both together",
+                waiting * 100.0
+            ));
+        }
+    }
+
+    /// Ends everything: what was found.
+    pub(super) async fn tear_down(mut self) -> Result<Run> {
+        drop(self.crew);
+        if let Some(own) = &mut self.own {
+            let Commits { commits, writes } = own.stop().await?;
+            #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
+            let (commits, writes) = (commits as f64, writes as f64);
+            let words = "commits of the service's store since it was started, each an fsync of its log";
+            self.run.figure("commits", words, commits);
+            let words = "changes in one of them: messages kept, erased, subscriptions made";
+            self.run.figure("writes_per_commit", words, writes / commits.max(1.0));
+        }
+        Ok(self.run)
+    }
+
+    /// What the service has used so far, if its process is known.
+    pub(super) fn used(&self) -> Result<Option<Used>> {
+        self.process.map(Process::used).transpose()
+    }
+}

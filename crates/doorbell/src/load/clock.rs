@@ -1,0 +1,27 @@
+//! The clocks of the generator, in nanoseconds. All but one are the system's monotonic one, which every process of this
+//! machine reads alike, so that a time can travel inside a message.
+
+use rustix::time::{ClockId, Timespec, clock_gettime};
+
+/// Nanoseconds in a second.
+pub(super) const SECOND: u64 = 1_000_000_000;
+
+/// Now, on the monotonic clock.
+pub(super) fn now() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// How long the calling thread has run on a core.
+pub(super) fn thread_cpu() -> u64 {
+    nanoseconds(clock_gettime(ClockId::ThreadCPUTime))
+}
+
+/// `nanoseconds` in seconds.
+#[allow(clippy::cast_precision_loss, reason = "what is shown has three digits")]
+pub(super) fn seconds(nanoseconds: u64) -> f64 {
+    nanoseconds as f64 / SECOND as f64
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    time.tv_sec.unsigned_abs() * SECOND + time.tv_nsec.unsigned_abs()
+}

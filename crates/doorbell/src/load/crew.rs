@@ -1,0 +1,187 @@
+//! The coordinator's end of the workers: starts them, gives each its share of every order, and adds up what comes back.
+
+use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use futures_util::future::try_join_all;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::time::interval;
+
+use super::job::{Job, News, Order, Outcome, Plan, Progress};
+use super::measure::Process;
+
+/// How often it is said how far the work is.
+const TELL: Duration = Duration::from_secs(1);
+
+/// All workers.
+pub(super) struct Crew {
+    workers: Vec<Worker>,
+}
+
+struct Worker {
+    child: Child,
+    orders: ChildStdin,
+    news: Lines<BufReader<ChildStdout>>,
+    progress: Cell<Progress>,
+}
+
+impl Crew {
+    /// Starts `processes` workers which share the agents and senders of `job`.
+    pub(super) async fn start(processes: usize, job: &Job) -> Result<Self> {
+        let mut workers = Vec::new();
+        for number in 0..processes {
+            let mut worker = Worker::start()?;
+            let share = Job {
+                agents: share(job.agents, number, processes),
+                senders: share(job.senders, number, processes).max(1),
+                source: if job.target.address.ip().is_loopback() { source(number) } else { None },
+                ..job.clone()
+            };
+            worker.tell(&share).await?;
+            workers.push(worker);
+        }
+        Ok(Self { workers })
+    }
+
+    /// Has an order carried out by all, and says meanwhile how far they are with `what`.
+    pub(super) async fn order(&mut self, what: &str, order: &Order) -> Result<Outcome> {
+        let number = self.workers.len();
+        for (n, worker) in self.workers.iter_mut().enumerate() {
+            worker.tell(&order.share(n, number)).await?;
+        }
+        let (done, progresses): (Vec<_>, Vec<_>) = self.workers.iter_mut().map(Worker::outcome).unzip();
+        let told = async {
+            let mut ticks = interval(TELL);
+            ticks.tick().await;
+            let mut before = Progress::default();
+            loop {
+                ticks.tick().await;
+                let mut now = Progress::default();
+                progresses.iter().for_each(|progress| now.add(progress.get()));
+                eprintln!("load: {what}: {}", now.words(before));
+                before = now;
+            }
+        };
+        let outcomes = tokio::select! {
+            outcomes = try_join_all(done) => outcomes?,
+            () = told => Vec::new(),
+        };
+        let mut all = Outcome::default();
+        outcomes.into_iter().for_each(|outcome| all.add(outcome));
+        Ok(all)
+    }
+
+    /// How many workers there are.
+    pub(super) fn len(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Seconds that the workers have run on cores so far.
+    pub(super) fn cpu(&self) -> Result<f64> {
+        let pids = self.workers.iter().filter_map(|worker| worker.child.id());
+        pids.map(|pid| Process::of(pid).used().map(|used| used.cpu)).sum()
+    }
+}
+
+impl Worker {
+    fn start() -> Result<Self> {
+        let program = std::env::current_exe().context("cannot find this program to start it again")?;
+        let mut command = Command::new(program);
+        command.args(["load", "--worker"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().context("cannot start a worker")?;
+        let (orders, news) = child.stdin.take().zip(child.stdout.take()).context("a worker without pipes")?;
+        Ok(Self { child, orders, news: BufReader::new(news).lines(), progress: Cell::default() })
+    }
+
+    async fn tell(&mut self, what: &impl serde::Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(what)?;
+        line.push(b'\n');
+        self.orders.write_all(&line).await.context("a worker has stopped")?;
+        Ok(self.orders.flush().await?)
+    }
+
+    /// Reads news until the order is done; the progress is shown meanwhile by the other half.
+    fn outcome(&mut self) -> (impl Future<Output = Result<Outcome>>, &Cell<Progress>) {
+        let Self { news, progress, .. } = self;
+        let progress: &Cell<Progress> = progress;
+        let done = async move {
+            while let Some(line) = news.next_line().await? {
+                match serde_json::from_str(&line).context("a worker says what nobody understands")? {
+                    News::Progress(now) => progress.set(now),
+                    News::Done(outcome) => return Ok(*outcome),
+                    News::Failed(why) => bail!(why),
+                }
+            }
+            bail!("a worker has stopped")
+        };
+        (done, progress)
+    }
+}
+
+impl Order {
+    /// What worker `n` of `number` has to do of it.
+    fn share(&self, n: usize, number: usize) -> Self {
+        match self {
+            Self::Connect(agents) => Self::Connect(share(*agents, n, number)),
+            Self::Send(plan) => Self::Send(plan.share(n, number)),
+            Self::Leave | Self::Settle => self.clone(),
+        }
+    }
+}
+
+impl Plan {
+    fn share(&self, n: usize, number: usize) -> Self {
+        #[allow(clippy::cast_precision_loss, reason = "there are few workers")]
+        let rate = self.rate.map(|rate| rate / number as f64);
+        let messages = self.messages.map(|all| all / number as u64 + u64::from((n as u64) < all % number as u64));
+        Self { messages, rate, ..self.clone() }
+    }
+}
+
+impl Progress {
+    /// For people, with rates over the time since `before`.
+    fn words(self, before: Self) -> String {
+        let mut words = format!("{} connected", self.connected);
+        if self.accepted > 0 {
+            let rate = (self.accepted - before.accepted) / TELL.as_secs();
+            words += &format!(", {} accepted ({rate}/s), {} arrived", self.accepted, self.arrived);
+        }
+        words
+    }
+}
+
+/// What worker `n` of `number` gets of `all`, so that the shares add up to it.
+fn share(all: usize, n: usize, number: usize) -> usize {
+    all / number + usize::from(n < all % number)
+}
+
+/// An address of this machine for each worker: every pair of addresses has its own ports.
+fn source(number: usize) -> Option<IpAddr> {
+    let last = u8::try_from(number + 2).ok().filter(|&last| last < u8::MAX)?;
+    Some(Ipv4Addr::new(127, 0, 0, last).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_add_up_and_differ_by_one_at_most() {
+        for (all, number) in [(10, 3), (2, 4), (0, 1), (1000, 7)] {
+            let shares: Vec<usize> = (0..number).map(|n| share(all, n, number)).collect();
+            assert_eq!(shares.iter().sum::<usize>(), all);
+            assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn each_worker_has_an_address_of_its_own_and_the_first_is_not_the_services() {
+        assert_eq!(source(0), Some(Ipv4Addr::new(127, 0, 0, 2).into()));
+        assert_eq!(source(1), Some(Ipv4Addr::new(127, 0, 0, 3).into()));
+        assert_eq!(source(300), None);
+    }
+}

@@ -1,0 +1,80 @@
+//! The ways in which an agent reaches the service, with the names that the service gives its own doors.
+
+pub(super) mod chromium;
+pub(super) mod firefox;
+pub(super) mod http2;
+
+use std::convert::Infallible;
+use std::io;
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::world::{Ear, World};
+
+/// Where agents receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Door {
+    /// A WebSocket, as Firefox has it
+    Firefox,
+    /// A held GET with server pushes, as RFC 8030 has it
+    Http2,
+    /// MCS, as Chromium has it
+    Chromium,
+}
+
+/// Who an agent is to the service, once it has been there, and where messages for it go. It outlives its connections.
+#[derive(Clone)]
+pub(super) enum Identity {
+    Firefox(Option<firefox::Identity>),
+    Http2(Option<http2::Identity>),
+    Chromium(Option<chromium::Identity>),
+}
+
+impl Identity {
+    /// Somebody whom the service does not know yet.
+    pub(super) fn new(door: Door) -> Self {
+        match door {
+            Door::Firefox => Self::Firefox(None),
+            Door::Http2 => Self::Http2(None),
+            Door::Chromium => Self::Chromium(None),
+        }
+    }
+
+    /// The push resource, once it has subscribed.
+    pub(super) fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Firefox(known) => known.as_ref().map(|known| known.endpoint.as_str()),
+            Self::Http2(known) => known.as_ref().map(|known| known.endpoint.as_str()),
+            Self::Chromium(known) => known.as_ref().map(|known| known.endpoint.as_str()),
+        }
+    }
+}
+
+/// An agent that is connected.
+pub(super) enum Connection {
+    Firefox(firefox::Connection),
+    Http2(http2::Connection),
+    Chromium(chromium::Connection),
+}
+
+impl Connection {
+    /// Connects as `identity`; one that the service does not know yet subscribes, for messages signed with `key`.
+    pub(super) async fn open(world: &World, key: &str, identity: &mut Identity) -> io::Result<Self> {
+        Ok(match identity {
+            Identity::Firefox(known) => Self::Firefox(firefox::connect(world, key, known).await?),
+            Identity::Http2(known) => Self::Http2(http2::connect(world, key, known).await?),
+            Identity::Chromium(known) => Self::Chromium(chromium::connect(world, key, known).await?),
+        })
+    }
+
+    /// Receives and acknowledges until the connection ends: why it did.
+    pub(super) async fn attend(self, ear: &Ear) -> io::Result<Infallible> {
+        match self {
+            Self::Firefox(connection) => connection.attend(ear).await,
+            Self::Http2(connection) => connection.attend(ear).await,
+            Self::Chromium(connection) => connection.attend(ear).await,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Firefox's door: a WebSocket with JSON on it.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::io;
+
+use serde::Deserialize;
+
+use crate::load::body::Stamp;
+use crate::load::net::Alpn;
+use crate::load::websocket::WebSocket;
+use crate::load::world::{Ear, World};
+
+/// A Firefox, as the service knows it. It has one subscription.
+#[derive(Clone)]
+pub(in crate::load) struct Identity {
+    uaid: String,
+    pub(in crate::load) endpoint: String,
+}
+
+/// A socket after its hello.
+pub(in crate::load) struct Connection {
+    socket: WebSocket,
+}
+
+/// What the service says, as far as it matters here.
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(rename = "messageType", borrow)]
+    kind: Option<Cow<'a, str>>,
+    #[serde(default)]
+    status: u16,
+    #[serde(borrow)]
+    uaid: Option<Cow<'a, str>>,
+    #[serde(rename = "pushEndpoint", borrow)]
+    endpoint: Option<Cow<'a, str>>,
+    #[serde(rename = "channelID", borrow)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    version: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    data: Option<Cow<'a, str>>,
+}
+
+/// Upgrades, says hello, and registers if nobody is `known`.
+pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Option<Identity>) -> io::Result<Connection> {
+    let stream = world.net.agent(Alpn::Http1).await?;
+    let mut socket = WebSocket::open(stream, world.job.target.authority()).await?;
+    let uaid = known.as_ref().map(|known| format!(r#","uaid":"{}""#, known.uaid)).unwrap_or_default();
+    socket.send(&format!(r#"{{"messageType":"hello","broadcasts":{{}},"use_webpush":true{uaid}}}"#)).await?;
+    let greeted = said(socket.next().await?)?.uaid.map(Cow::into_owned);
+    let uaid = greeted.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
+    match known {
+        Some(known) if known.uaid != uaid => return Err(io::Error::other("the service has forgotten an agent")),
+        Some(_) => {}
+        None => {
+            let endpoint = register(&mut socket, key).await?;
+            *known = Some(Identity { uaid, endpoint });
+        }
+    }
+    Ok(Connection { socket })
+}
+
+/// Subscribes: the push resource.
+async fn register(socket: &mut WebSocket, key: &str) -> io::Result<String> {
+    let channel = channel();
+    socket.send(&format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{key}"}}"#)).await?;
+    let said = said(socket.next().await?)?;
+    let endpoint = said.endpoint.filter(|_| said.status == 200).map(Cow::into_owned);
+    endpoint.ok_or_else(|| io::Error::other(format!("registering is answered {}", said.status)))
+}
+
+impl Connection {
+    pub(in crate::load) async fn attend(mut self, ear: &Ear) -> io::Result<Infallible> {
+        let mut acknowledgement = String::new();
+        loop {
+            let said = said(self.socket.next().await?)?;
+            if said.kind.as_deref() != Some("notification") {
+                continue;
+            }
+            ear.heard(said.data.as_deref().and_then(Stamp::of_text));
+            let (channel, version) = (said.channel.unwrap_or_default(), said.version.unwrap_or_default());
+            acknowledgement.clear();
+            let pieces = [
+                r#"{"messageType":"ack","updates":[{"channelID":""#,
+                &channel,
+                r#"","version":""#,
+                &version,
+                r#"","code":100}]}"#,
+            ];
+            acknowledgement.extend(pieces);
+            self.socket.send(&acknowledgement).await?;
+        }
+    }
+}
+
+fn said(text: &str) -> io::Result<Said<'_>> {
+    serde_json::from_str(text).map_err(io::Error::other)
+}
+
+/// A random UUID, as Firefox calls its subscriptions.
+fn channel() -> String {
+    let random = fastrand::u128(..);
+    let (a, b, c) = (random >> 96, (random >> 80) & 0xffff, (random >> 64) & 0xfff);
+    let (d, e) = (((random >> 48) & 0x3fff) | 0x8000, random & 0xffff_ffff_ffff);
+    format!("{a:08x}-{b:04x}-4{c:03x}-{d:04x}-{e:012x}")
+}

@@ -1,0 +1,191 @@
+//! What the coordinator and its workers say to each other: one JSON value in each line.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use tokio::net::lookup_host;
+use url::Url;
+
+use super::door::Door;
+use super::latencies::Latencies;
+
+/// The push service that is measured.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Target {
+    /// Scheme and authority, without a slash at the end.
+    pub(super) origin: String,
+    /// The host alone, without brackets.
+    pub(super) host: String,
+    pub(super) address: SocketAddr,
+    pub(super) tls: bool,
+    /// Certificate authorities to trust beside the system's; a service of our own is trusted by this file alone.
+    pub(super) ca: Option<PathBuf>,
+}
+
+impl Target {
+    /// The service at `url`.
+    pub(super) async fn resolve(url: &str, ca: Option<PathBuf>) -> Result<Self> {
+        let parsed = Url::parse(url).with_context(|| format!("{url} is no URL"))?;
+        ensure!(matches!(parsed.scheme(), "http" | "https"), "{url} begins neither with https:// nor with http://");
+        let (host, port) = parsed.host_str().zip(parsed.port_or_known_default()).context("the URL names no host")?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let found = lookup_host((host.as_str(), port)).await;
+        let address = found.with_context(|| format!("cannot look {host} up"))?.next();
+        Ok(Self {
+            origin: parsed.origin().ascii_serialization(),
+            address: address.with_context(|| format!("{host} has no address"))?,
+            host,
+            tls: parsed.scheme() == "https",
+            ca: ca.or_else(|| crate::state::local_ca(url)),
+        })
+    }
+
+    /// Host and port, as `Host` and `:authority` have them.
+    pub(super) fn authority(&self) -> &str {
+        self.origin.split_once("://").map_or(&self.origin, |(_, authority)| authority)
+    }
+}
+
+/// What one worker is: the first line that it reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Job {
+    pub(super) target: Target,
+    /// The address that its connections come from; `None`: whichever the system takes.
+    pub(super) source: Option<IpAddr>,
+    pub(super) door: Door,
+    /// How many agents it has at most.
+    pub(super) agents: usize,
+    /// How many connections it sends on.
+    pub(super) senders: usize,
+    /// Whether it sends over HTTP/1.1.
+    pub(super) http1: bool,
+    /// The octets of a message's body.
+    pub(super) size: usize,
+}
+
+/// What a worker shall do next.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Order {
+    /// Agents connect until there are this many; those that have been there before come back as who they were.
+    Connect(usize),
+    /// All agents leave.
+    Leave,
+    /// Messages are sent to the agents that have subscribed, in turn, and answered.
+    Send(Plan),
+    /// Everything that was accepted arrives.
+    Settle,
+}
+
+/// How much is sent, how fast, and what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Plan {
+    /// How many messages; `None`: as many as there is time for.
+    pub(super) messages: Option<u64>,
+    /// For how long; `None`: until all are sent.
+    pub(super) seconds: Option<u64>,
+    /// How many a second, whatever the service does; `None`: as fast as they are answered.
+    pub(super) rate: Option<f64>,
+    pub(super) mix: Mix,
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) enum Mix {
+    /// Messages that are kept for an hour.
+    Plain,
+}
+
+/// What a worker says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum News {
+    /// How far it is with the order.
+    Progress(Progress),
+    /// The order is carried out.
+    Done(Box<Outcome>),
+    /// It cannot go on.
+    Failed(String),
+}
+
+/// Counted since the worker began.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Progress {
+    pub(super) connected: u64,
+    pub(super) accepted: u64,
+    pub(super) arrived: u64,
+}
+
+impl Progress {
+    pub(super) fn add(&mut self, other: Self) {
+        self.connected += other.connected;
+        self.accepted += other.accepted;
+        self.arrived += other.arrived;
+    }
+}
+
+/// What came of one order.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Outcome {
+    /// How long it took, in nanoseconds; of several workers the longest.
+    pub(super) wall: u64,
+    /// How long the worker's thread ran, and how long it waited for a core, in nanoseconds.
+    pub(super) ran: u64,
+    pub(super) waited: u64,
+    /// Agents that came through the door, and how: after a full TLS handshake or a resumed one.
+    pub(super) connected: u64,
+    pub(super) full_handshakes: u64,
+    pub(super) resumed_handshakes: u64,
+    /// How long that took each.
+    pub(super) connects: Latencies,
+    /// Connections that had to be tried again.
+    pub(super) retries: u64,
+    /// Connections of agents that ended without anybody having asked for it.
+    pub(super) broken: u64,
+    /// What the first of them ended with.
+    pub(super) broken_why: Option<String>,
+    /// Octets that TCP brought to agents, beneath TLS.
+    pub(super) down: u64,
+    /// Messages that were accepted, and how long after they should have been sent their senders heard of it.
+    pub(super) accepted: u64,
+    pub(super) answers: Latencies,
+    /// How many were answered with which other status.
+    pub(super) refused: BTreeMap<u16, u64>,
+    /// How long after they should have been messages were sent.
+    pub(super) slips: Latencies,
+    /// Messages that were accepted and have not arrived, as far as that is no matter of their TTL or topic.
+    pub(super) missing: u64,
+    /// Messages that arrived for the first time, and how long after they should have been sent.
+    pub(super) arrivals: Latencies,
+    /// Messages that came once more: on a later connection, or on the same one.
+    pub(super) again: u64,
+    pub(super) twice: u64,
+}
+
+impl Outcome {
+    /// Takes in what another worker did at the same time.
+    pub(super) fn add(&mut self, other: Self) {
+        self.wall = self.wall.max(other.wall);
+        self.ran += other.ran;
+        self.waited += other.waited;
+        self.connected += other.connected;
+        self.full_handshakes += other.full_handshakes;
+        self.resumed_handshakes += other.resumed_handshakes;
+        self.connects.add(&other.connects);
+        self.retries += other.retries;
+        self.broken += other.broken;
+        self.broken_why = self.broken_why.take().or(other.broken_why);
+        self.down += other.down;
+        self.accepted += other.accepted;
+        self.answers.add(&other.answers);
+        for (status, count) in other.refused {
+            *self.refused.entry(status).or_default() += count;
+        }
+        self.slips.add(&other.slips);
+        self.missing += other.missing;
+        self.arrivals.add(&other.arrivals);
+        self.again += other.again;
+        self.twice += other.twice;
+    }
+}

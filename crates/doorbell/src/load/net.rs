@@ -1,0 +1,193 @@
+//! Connections to the service: TCP from the worker's own address, TLS that resumes, and a count of what comes down.
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use anyhow::{Context as _, Result};
+use rustls::client::Resumption;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use super::job::Job;
+use super::tickets::Tickets;
+
+/// A connection, with or without TLS.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+/// What is to be spoken, as ALPN names it.
+#[derive(Clone, Copy)]
+pub(super) enum Alpn {
+    /// Nothing: Chromium's stream.
+    Silent,
+    /// `http/1.1`
+    Http1,
+    /// `h2`
+    Http2,
+}
+
+/// The way to the service.
+pub(super) struct Net {
+    address: SocketAddr,
+    source: Option<SocketAddr>,
+    tls: Option<Tls>,
+    /// Octets that TCP has brought to agents, beneath TLS.
+    down: Rc<Cell<u64>>,
+    full_handshakes: Cell<u64>,
+    resumed_handshakes: Cell<u64>,
+}
+
+struct Tls {
+    name: ServerName<'static>,
+    silent: TlsConnector,
+    http1: TlsConnector,
+    http2: TlsConnector,
+}
+
+impl Net {
+    pub(super) fn new(job: &Job) -> Result<Self> {
+        let tls = if job.target.tls {
+            let name = ServerName::try_from(job.target.host.clone())
+                .with_context(|| format!("{} is no name that a certificate could have", job.target.host))?;
+            let roots = Arc::new(roots(job.target.ca.as_deref())?);
+            let with = |alpn: &[&[u8]]| connector(roots.clone(), alpn, job.agents);
+            Some(Tls { name, silent: with(&[])?, http1: with(&[b"http/1.1"])?, http2: with(&[b"h2"])? })
+        } else {
+            None
+        };
+        Ok(Self {
+            address: job.target.address,
+            source: job.source.map(|ip| SocketAddr::new(ip, 0)),
+            tls,
+            down: Rc::default(),
+            full_handshakes: Cell::new(0),
+            resumed_handshakes: Cell::new(0),
+        })
+    }
+
+    /// A connection whose octets count as an agent's.
+    pub(super) async fn agent(&self, alpn: Alpn) -> io::Result<Box<dyn Stream>> {
+        let tcp = Counted { tcp: self.tcp().await?, down: self.down.clone() };
+        let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
+        let stream = tls.connector(alpn).connect(tls.name.clone(), tcp).await?;
+        let kind = match stream.get_ref().1.handshake_kind() {
+            Some(HandshakeKind::Resumed) => &self.resumed_handshakes,
+            _ => &self.full_handshakes,
+        };
+        kind.set(kind.get() + 1);
+        Ok(Box::new(stream))
+    }
+
+    /// A connection on which nothing is counted.
+    pub(super) async fn sender(&self, alpn: Alpn) -> io::Result<Box<dyn Stream>> {
+        let tcp = self.tcp().await?;
+        let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
+        Ok(Box::new(tls.connector(alpn).connect(tls.name.clone(), tcp).await?))
+    }
+
+    /// Octets that came down to agents so far.
+    pub(super) fn down(&self) -> u64 {
+        self.down.get()
+    }
+
+    /// Full and resumed handshakes of agents so far.
+    pub(super) fn handshakes(&self) -> (u64, u64) {
+        (self.full_handshakes.get(), self.resumed_handshakes.get())
+    }
+
+    async fn tcp(&self) -> io::Result<TcpStream> {
+        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        if let Some(source) = self.source {
+            socket.bind(source)?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+}
+
+impl Tls {
+    fn connector(&self, alpn: Alpn) -> &TlsConnector {
+        match alpn {
+            Alpn::Silent => &self.silent,
+            Alpn::Http1 => &self.http1,
+            Alpn::Http2 => &self.http2,
+        }
+    }
+}
+
+/// Whom to believe: the authorities in `ca`, or the system's if there is no such file.
+fn roots(ca: Option<&Path>) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    let Some(file) = ca else {
+        // Systems have odd certificates among their roots; one that cannot be read is one that is not trusted.
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        return Ok(roots);
+    };
+    let unusable = || format!("the certificate authorities in {} cannot be used", file.display());
+    for certificate in CertificateDer::pem_file_iter(file).with_context(unusable)? {
+        roots.add(certificate.with_context(unusable)?).with_context(unusable)?;
+    }
+    Ok(roots)
+}
+
+fn connector(roots: Arc<RootCertStore>, alpn: &[&[u8]], tickets_max: usize) -> Result<TlsConnector> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config.resumption = Resumption::store(Arc::new(Tickets::new(tickets_max)));
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A TCP connection that adds up what it brings.
+struct Counted {
+    tcp: TcpStream,
+    down: Rc<Cell<u64>>,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        self.down.set(self.down.get() + (buf.filled().len() - before) as u64);
+        polled
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, octets)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

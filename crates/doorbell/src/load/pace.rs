@@ -1,0 +1,104 @@
+//! When messages are due: as fast as they are answered (a closed loop), or at a fixed rate whatever the service does (an
+//! open loop), where each message's time counts from the moment at which it was due. A service that stalls is charged
+//! for all that should have been sent meanwhile.
+
+use std::cell::Cell;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::sync::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::clock::{self, SECOND};
+use super::job::Plan;
+
+/// Says when the next message is due. All that send ask the same one.
+pub(super) enum Pace {
+    /// Now, until as many were sent or as long has passed as the plan says.
+    Closed { left: Cell<u64>, until: u64 },
+    /// As a thread says that does nothing else: the runtime's own timers are a millisecond coarse.
+    Open(Mutex<UnboundedReceiver<u64>>),
+}
+
+impl Pace {
+    /// Begins now.
+    pub(super) fn start(plan: &Plan) -> Result<Self> {
+        let start = clock::now();
+        let until = plan.seconds.map_or(u64::MAX, |seconds| start + seconds * SECOND);
+        let Some(rate) = plan.rate else {
+            return Ok(Self::Closed { left: Cell::new(plan.messages.unwrap_or(u64::MAX)), until });
+        };
+        let (due, ticks) = unbounded_channel();
+        let messages = plan.messages.unwrap_or(u64::MAX);
+        let run = move || tick(&Schedule { start, rate, messages, until }, &due);
+        thread::Builder::new().name("pace".to_owned()).spawn(run).context("cannot start a thread")?;
+        Ok(Self::Open(Mutex::new(ticks)))
+    }
+
+    /// When the next message should be sent, once that time has come; `None` if there is no more to send.
+    pub(super) async fn next(&self) -> Option<u64> {
+        match self {
+            Self::Open(ticks) => ticks.lock().await.recv().await,
+            Self::Closed { left, until } => {
+                let now = clock::now();
+                let more = left.get() > 0 && now < *until;
+                more.then(|| left.set(left.get() - 1)).map(|()| now)
+            }
+        }
+    }
+}
+
+/// The times of an open loop.
+struct Schedule {
+    start: u64,
+    rate: f64,
+    messages: u64,
+    until: u64,
+}
+
+impl Schedule {
+    /// When message `n` is due.
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "nanoseconds"
+    )]
+    fn due(&self, n: u64) -> Option<u64> {
+        let due = self.start + (n as f64 * SECOND as f64 / self.rate) as u64;
+        (n < self.messages && due < self.until).then_some(due)
+    }
+}
+
+/// Says each time when it has come, until the end or until nobody listens.
+fn tick(schedule: &Schedule, due: &UnboundedSender<u64>) {
+    for n in 0.. {
+        let Some(at) = schedule.due(n) else { return };
+        thread::sleep(Duration::from_nanos(at.saturating_sub(clock::now())));
+        if due.send(at).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_an_open_loop_do_not_depend_on_anything_that_happens() {
+        let schedule = Schedule { start: 5, rate: 50.0, messages: 3, until: u64::MAX };
+        let due: Vec<_> = (0..4).map(|n| schedule.due(n)).collect();
+        assert_eq!(due, [Some(5), Some(20_000_005), Some(40_000_005), None]);
+        let short = Schedule { start: 0, rate: 10.0, messages: u64::MAX, until: SECOND };
+        assert_eq!((0..100).filter_map(|n| short.due(n)).count(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_closed_loop_ends_after_as_many_as_were_wanted() {
+        let plan = Plan { messages: Some(2), seconds: None, rate: None, mix: super::super::job::Mix::Plain };
+        let pace = Pace::start(&plan).unwrap();
+        assert!(pace.next().await.is_some() && pace.next().await.is_some() && pace.next().await.is_none());
+    }
+}

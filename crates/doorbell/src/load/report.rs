@@ -1,0 +1,147 @@
+//! What was found: figures, remarks on how far they can be trusted, and faults of the service; as a table and as JSON.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value, json};
+
+/// What one run of a scenario found.
+#[derive(Default)]
+pub(super) struct Run {
+    figures: Vec<Figure>,
+    /// What one should know before one believes the figures.
+    pub(super) remarks: Vec<String>,
+    /// What no push service may do.
+    pub(super) faults: Vec<String>,
+}
+
+/// One number.
+struct Figure {
+    /// Its name in JSON; it ends with the unit if it has one.
+    key: &'static str,
+    words: &'static str,
+    value: f64,
+}
+
+impl Run {
+    /// Adds a number. `words` say what it is and in which unit.
+    pub(super) fn figure(&mut self, key: &'static str, words: &'static str, value: f64) {
+        self.figures.push(Figure { key, words, value });
+    }
+
+    /// The number under this name.
+    pub(super) fn value(&self, key: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
+    }
+}
+
+/// All runs of one scenario.
+pub(super) struct Report {
+    pub(super) scenario: String,
+    /// What it was called with, as far as it says what was measured.
+    pub(super) settings: Value,
+    pub(super) runs: Vec<Run>,
+}
+
+impl Report {
+    /// Whether the service kept its promises.
+    pub(super) fn is_faultless(&self) -> bool {
+        self.runs.iter().all(|run| run.faults.is_empty())
+    }
+
+    /// For people: of several runs the median, and the least and the most in brackets.
+    pub(super) fn table(&self) -> String {
+        let mut table = String::new();
+        let _ = writeln!(table, "{}  {}", self.scenario, self.settings);
+        for (words, values) in self.columns() {
+            let spread = match values.as_slice() {
+                [least, .., most] => format!("  [{} to {}]", shown(*least), shown(*most)),
+                _ => String::new(),
+            };
+            let _ = writeln!(table, "{:>14}  {words}{spread}", shown(median(&values)));
+        }
+        for run in &self.runs {
+            for (kind, lines) in [("note", &run.remarks), ("FAULT", &run.faults)] {
+                for line in lines {
+                    let _ = writeln!(table, "{kind}: {line}");
+                }
+            }
+        }
+        table
+    }
+
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        let figures = |run: &Run| run.figures.iter().map(|f| (f.key.to_owned(), json!(f.value))).collect::<Map<_, _>>();
+        let run = |run: &Run| json!({"figures": figures(run), "notes": run.remarks, "faults": run.faults});
+        let runs: Vec<Value> = self.runs.iter().map(run).collect();
+        json!({"scenario": self.scenario, "settings": self.settings, "runs": runs})
+    }
+
+    /// Each figure with its values, the least first.
+    fn columns(&self) -> Vec<(&'static str, Vec<f64>)> {
+        let Some(first) = self.runs.first() else { return Vec::new() };
+        let values = |figure: &Figure| {
+            let mut values: Vec<f64> = self.runs.iter().filter_map(|run| run.value(figure.key)).collect();
+            values.sort_by(f64::total_cmp);
+            (figure.words, values)
+        };
+        first.figures.iter().map(values).collect()
+    }
+}
+
+/// The middle of sorted values; of two middle ones the lesser.
+fn median(values: &[f64]) -> f64 {
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+}
+
+/// Three digits and more: whole numbers from a hundred on, with commas.
+fn shown(value: f64) -> String {
+    let size = value.abs();
+    if size < 0.1 {
+        return format!("{value:.4}");
+    }
+    if size < 10.0 {
+        return format!("{value:.2}");
+    }
+    if size < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{size:.0}");
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_with_as_many_digits_as_mean_something() {
+        let pairs = [(0.0, "0.0000"), (0.0321, "0.0321"), (4.567, "4.57"), (45.67, "45.7"), (4567.8, "4,568")];
+        for (value, text) in pairs.into_iter().chain([(1_234_567.0, "1,234,567"), (-1234.0, "-1,234")]) {
+            assert_eq!(shown(value), text);
+        }
+    }
+
+    #[test]
+    fn several_runs_give_their_median_and_their_ends() {
+        let run = |value: f64| {
+            let mut run = Run::default();
+            run.figure("rate_per_s", "messages accepted a second", value);
+            run
+        };
+        let runs = vec![run(30.0), run(10.0), run(20.0)];
+        let mut report = Report { scenario: "connected".to_owned(), settings: json!({}), runs };
+        assert!(report.table().contains("20.0  messages accepted a second  [10.0 to 30.0]"), "{}", report.table());
+        assert!((report.json()["runs"][1]["figures"]["rate_per_s"].as_f64().unwrap() - 10.0).abs() < f64::EPSILON);
+        assert!(report.is_faultless());
+        report.runs[2].faults.push("3 messages were lost".to_owned());
+        assert!(!report.is_faultless() && report.table().contains("FAULT: 3 messages were lost"));
+    }
+}

@@ -1,0 +1,70 @@
+//! How long a message takes from POST to agent at a fixed rate, beside what the disk and the network take at least.
+
+use anyhow::Result;
+
+use super::figures;
+use crate::load::bench::Bench;
+use crate::load::floor::Floor;
+use crate::load::job::{Mix, Plan};
+
+/// Messages a second, unless another rate is asked for.
+const RATE: f64 = 50.0;
+
+/// Messages that went later than this after they were due tell of the load as much as of the service.
+const SLIP_MAX_MS: f64 = 1.0;
+
+pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
+    bench.connect("connecting").await?;
+    bench.warm_up().await?;
+    let state = bench.state().map(std::path::Path::to_path_buf);
+    let mut floor = Floor::default();
+    floor.measure(state.as_deref()).await?;
+    let options = bench.options;
+    let seconds = Some(options.seconds());
+    let plan = Plan { messages: options.messages, seconds, rate: Some(options.rate.unwrap_or(RATE)), mix: Mix::Plain };
+    let (sending, settling) = bench.deliver("sending", plan).await?;
+    // What the machine does meanwhile changes: half of it is measured afterwards.
+    floor.measure(state.as_deref()).await?;
+
+    let parts = [&sending, &settling];
+    let accepted = figures::accepted(&mut bench.run, &sending);
+    figures::arrivals(&mut bench.run, &parts);
+    figures::cost(&mut bench.run, accepted, &parts);
+    slipped(bench, sending.outcome.slips.percentile_ms(99.0));
+    beside(bench, &floor);
+    bench.judge_load("sending", &sending);
+    Ok(())
+}
+
+/// The arrival's time as a multiple of the least that it could be.
+fn beside(bench: &mut Bench<'_>, floor: &Floor) {
+    let run = &mut bench.run;
+    let ms = |percent: f64| (floor.disk.percentile_ms(percent), floor.loopback.percentile_ms(percent));
+    let (median, most) = (ms(50.0), ms(99.0));
+    run.figure("loopback_p50_ms", "ms for 1 KiB over loopback and back, median", median.1);
+    run.figure("loopback_p99_ms", "ms for 1 KiB over loopback and back, 99th percentile", most.1);
+    if floor.disk.count() == 0 {
+        run.remarks.push("name the directory of the service's state with --state to compare with its disk".to_owned());
+        return;
+    }
+    run.figure("fdatasync_p50_ms", "ms to write 4 KiB to the state's disk and sync, median", median.0);
+    run.figure("fdatasync_p99_ms", "ms to write 4 KiB to the state's disk and sync, 99th percentile", most.0);
+    for (key, words, arrival, (disk, loopback)) in [
+        ("p50_over_floor", "times as long as one sync and one round trip: medians", "arrival_p50_ms", median),
+        ("p99_over_floor", "times as long as one sync and one round trip: 99th percentiles", "arrival_p99_ms", most),
+    ] {
+        let ratio = figures::per(run.value(arrival).unwrap_or(0.0), disk + loopback);
+        run.figure(key, words, ratio);
+    }
+}
+
+/// Whether the load kept to its own times.
+fn slipped(bench: &mut Bench<'_>, slip: f64) {
+    bench.run.figure("slip_p99_ms", "ms after they were due that messages were sent, 99th percentile", slip);
+    if slip > SLIP_MAX_MS {
+        bench.run.remarks.push(format!(
+            "the load itself was late: one in a hundred messages was sent {slip:.1} ms and more after it was due, which \
+             is part of its time"
+        ));
+    }
+}

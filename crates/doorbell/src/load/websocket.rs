@@ -1,0 +1,165 @@
+//! The client's half of a WebSocket (RFC 6455), as far as Firefox's protocol needs it: whole text frames, pings, close.
+
+use std::fmt::Write as _;
+use std::io;
+
+use bytes::{Buf, BytesMut};
+use doorbell_protocol::firefox::SUBPROTOCOL;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::http1;
+use super::net::Stream;
+
+const TEXT: u8 = 1;
+const CLOSE: u8 = 8;
+const PING: u8 = 9;
+const PONG: u8 = 10;
+/// The only frame of its message.
+const FINAL: u8 = 0x80;
+const MASKED: u8 = 0x80;
+
+/// An open WebSocket.
+pub(super) struct WebSocket {
+    stream: Box<dyn Stream>,
+    incoming: BytesMut,
+    /// How many octets of `incoming` are the frame that was given out last.
+    used: usize,
+    outgoing: Vec<u8>,
+}
+
+impl WebSocket {
+    /// Upgrades the connection as Firefox does.
+    pub(super) async fn open(mut stream: Box<dyn Stream>, authority: &str) -> io::Result<Self> {
+        let mut key = String::new();
+        for _ in 0..22 {
+            key.push(fastrand::alphanumeric());
+        }
+        // 16 octets end with four bits and two characters of padding; `A` has the two unused bits clear.
+        key.replace_range(21.., "A==");
+        let mut request = String::new();
+        let _ = write!(
+            request,
+            "GET / HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        stream.flush().await?;
+        let mut incoming = BytesMut::with_capacity(1024);
+        let head = http1::read_head(&mut stream, &mut incoming).await?;
+        if head.status != 101 {
+            return Err(io::Error::other(format!("the WebSocket's upgrade is answered {}", head.status)));
+        }
+        Ok(Self { stream, incoming, used: 0, outgoing: Vec::new() })
+    }
+
+    /// Sends a text.
+    pub(super) async fn send(&mut self, text: &str) -> io::Result<()> {
+        self.write(TEXT, text.as_bytes()).await
+    }
+
+    /// The next text. Pings before it are answered. If it is dropped before it is done, nothing is lost.
+    pub(super) async fn next(&mut self) -> io::Result<&str> {
+        loop {
+            self.incoming.advance(std::mem::take(&mut self.used));
+            let frame = loop {
+                match Frame::parse(&self.incoming)? {
+                    Some(frame) => break frame,
+                    None if self.stream.read_buf(&mut self.incoming).await? == 0 => {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    None => {}
+                }
+            };
+            self.used = frame.end;
+            match frame.opcode {
+                TEXT => {
+                    let text = self.incoming.get(frame.start..frame.end).unwrap_or_default();
+                    return std::str::from_utf8(text).map_err(io::Error::other);
+                }
+                PING => {
+                    let payload = self.incoming.get(frame.start..frame.end).unwrap_or_default().to_vec();
+                    self.write(PONG, &payload).await?;
+                }
+                CLOSE => {
+                    let code = self.incoming.get(frame.start..frame.start + 2).filter(|_| frame.end > frame.start);
+                    let code = code.map_or(0, |octets| u16::from(octets[0]) << 8 | u16::from(octets[1]));
+                    return Err(io::Error::other(format!("the WebSocket was closed with code {code}")));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn write(&mut self, opcode: u8, payload: &[u8]) -> io::Result<()> {
+        self.outgoing.clear();
+        self.outgoing.push(FINAL | opcode);
+        match payload.len() {
+            short @ 0..=125 => self.outgoing.push(MASKED | short as u8),
+            long => {
+                let length = u16::try_from(long).map_err(|_| io::Error::other("a frame of more than 64 KiB"))?;
+                self.outgoing.push(MASKED | 126);
+                self.outgoing.extend(length.to_be_bytes());
+            }
+        }
+        // Unpredictable is what a browser's must be (RFC 6455 s5.3), against pages that feed proxies; we have no page.
+        let mask = fastrand::u32(..).to_ne_bytes();
+        self.outgoing.extend(mask);
+        self.outgoing.extend(payload.iter().zip(mask.iter().cycle()).map(|(octet, mask)| octet ^ mask));
+        self.stream.write_all(&self.outgoing).await?;
+        self.stream.flush().await
+    }
+}
+
+/// Where a frame's payload is in the octets that came.
+#[derive(Debug, PartialEq, Eq)]
+struct Frame {
+    opcode: u8,
+    start: usize,
+    end: usize,
+}
+
+impl Frame {
+    /// The first frame; `None` if it is not all there.
+    fn parse(octets: &[u8]) -> io::Result<Option<Self>> {
+        let [first, second, rest @ ..] = octets else { return Ok(None) };
+        if first & 0xf0 != FINAL || second & MASKED != 0 {
+            return Err(io::Error::other("the service sent a fragment, a masked frame, or one with an extension"));
+        }
+        let (length, start) = match (second & 0x7f, rest) {
+            (126, [a, b, ..]) => (u64::from(u16::from_be_bytes([*a, *b])), 4),
+            (127, [a, b, c, d, e, f, g, h, ..]) => (u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]), 10),
+            (126 | 127, _) => return Ok(None),
+            (short, _) => (u64::from(short), 2),
+        };
+        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(start));
+        let end = end.ok_or_else(|| io::Error::other("a frame that no memory holds"))?;
+        Ok((octets.len() >= end).then_some(Self { opcode: first & 0x0f, start, end }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_with_each_form_of_length_and_not_before_they_are_whole() {
+        let lengths: [(usize, &[u8]); 3] =
+            [(125, &[125]), (126, &[126, 0, 126]), (70_000, &[127, 0, 0, 0, 0, 0, 1, 17, 112])];
+        for (length, written) in lengths {
+            let octets = [&[0x81], written, &vec![b'x'; length]].concat();
+            let start = 1 + written.len();
+            let whole = Frame { opcode: TEXT, start, end: start + length };
+            assert_eq!(Frame::parse(&octets).unwrap(), Some(whole), "{length}");
+            for cut in [0, 1, start - 1, octets.len() - 1] {
+                assert_eq!(Frame::parse(&octets[..cut]).unwrap(), None, "{length} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_server_must_not_send_is_an_error() {
+        for start in [[0x01, 0], [0x81, 0x80], [0xc1, 0]] {
+            assert!(Frame::parse(&start).is_err(), "{start:02x?}");
+        }
+    }
+}
