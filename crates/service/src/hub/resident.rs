@@ -43,7 +43,8 @@ pub(super) struct Transient {
 /// All agents of one shard that are in memory, and when each wants to be woken.
 pub(super) struct Residents {
     rules: Rules,
-    agents: HashMap<AgentId, Resident>,
+    /// Boxed, because a table has places to spare.
+    agents: HashMap<AgentId, Box<Resident>>,
     alarms: BTreeSet<(UnixMs, AgentId)>,
 }
 
@@ -65,12 +66,14 @@ impl Residents {
     /// The agent's mailbox, made if it is not in memory.
     pub(super) fn enter(&mut self, agent: AgentId) -> &mut Resident {
         let rules = self.rules;
-        let fresh = || Resident {
-            mailbox: Mailbox::new(rules),
-            links: Vec::new(),
-            transients: Vec::new(),
-            touched: UnixMs::default(),
-            alarm: None,
+        let fresh = || {
+            Box::new(Resident {
+                mailbox: Mailbox::new(rules),
+                links: Vec::new(),
+                transients: Vec::new(),
+                touched: UnixMs::default(),
+                alarm: None,
+            })
         };
         self.agents.entry(agent).or_insert_with(fresh)
     }
@@ -112,7 +115,7 @@ impl Residents {
         max: usize,
     ) -> impl Iterator<Item = (AgentId, &mut Resident)> {
         let connected = move |r: &Resident| !r.links.is_empty() && r.touched < moment;
-        self.agents.iter_mut().filter(move |(_, r)| connected(r)).map(|(agent, r)| (*agent, r)).take(max)
+        self.agents.iter_mut().filter(move |(_, r)| connected(r)).map(|(agent, r)| (*agent, &mut **r)).take(max)
     }
 
     pub(super) fn all_links(&self) -> impl Iterator<Item = &Arc<Outbox>> {

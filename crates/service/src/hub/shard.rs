@@ -202,6 +202,8 @@ impl Shard {
                 self.end_oldest_link(agent);
                 let now = self.clock.now();
                 let resident = self.residents.enter(agent);
+                // Most agents have one, for hours.
+                resident.links.reserve_exact(1);
                 resident.links.push(OpenLink { id: link, outbox, only });
                 resident.touched = now;
                 drop(self.store.touch(agent, now));

@@ -19,6 +19,11 @@ impl Unsent {
         self.octets.len()
     }
 
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.octets.capacity()
+    }
+
     /// Adds what `write` appends.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.octets);

@@ -2,6 +2,8 @@
 
 mod plaintext;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -14,6 +14,11 @@ impl Plaintext {
         self.octets.is_empty()
     }
 
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.octets.capacity()
+    }
+
     pub(super) fn first(&self) -> Option<u8> {
         self.octets.get(self.taken).copied()
     }

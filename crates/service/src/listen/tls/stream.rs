@@ -91,6 +91,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         .await
     }
 
+    /// The octets of buffers that it holds.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.ciphertext.capacity() + self.plaintext.held() + self.unsent.held()
+    }
+
     /// Reads once, and has rustls work on it. Plaintext goes into `taken` as far as there is room.
     fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<io::Result<Phase>> {
         let mut space = [MaybeUninit::uninit(); SPACE];
