@@ -40,6 +40,18 @@ impl Devtools {
     /// Opens a page.
     pub(super) fn open(&mut self, url: &str) -> Page {
         let target = self.command(None, "Target.createTarget", &json!({ "url": url }));
+        self.attach(&target)
+    }
+
+    /// A page whose URL begins with `start`, whoever has opened it.
+    pub(super) fn page_of(&mut self, start: &str) -> Option<Page> {
+        let targets = self.command(None, "Target.getTargets", &json!({}));
+        let is_one = |it: &&Value| it["type"] == "page" && it["url"].as_str().is_some_and(|url| url.starts_with(start));
+        let target = targets["targetInfos"].as_array()?.iter().find(is_one)?;
+        Some(self.attach(target))
+    }
+
+    fn attach(&mut self, target: &Value) -> Page {
         let target = target["targetId"].as_str().expect("a target").to_owned();
         let session = self.command(None, "Target.attachToTarget", &json!({ "targetId": target, "flatten": true }));
         Page { target, session: session["sessionId"].as_str().expect("a session").to_owned() }
