@@ -17,6 +17,8 @@ pub trait Browser {
     fn turns_to_the_page_of(&mut self, site: &str);
     /// What the body of a function comes to in the page; a promise is waited for.
     fn runs(&mut self, body: &str, arguments: Value) -> Value;
+    /// The same, and for the page it is something that its user does: it may play sound then.
+    fn does(&mut self, body: &str, arguments: Value) -> Value;
     /// Closes the page; the browser stays, with an empty tab.
     fn closes_the_page(&mut self);
     /// Ends in order.

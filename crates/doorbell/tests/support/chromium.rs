@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use devtools::{Devtools, Page};
+use devtools::{By, Devtools, Page};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -129,8 +129,12 @@ impl Chromium {
 
     /// What an expression in the page comes to.
     pub fn script(&mut self, expression: &str) -> Value {
+        self.evaluates(expression, By::Script)
+    }
+
+    fn evaluates(&mut self, expression: &str, by: By) -> Value {
         let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
-        driver.run(page, expression)
+        driver.run(page, expression, by)
     }
 
     /// `kill -9` for all its processes.
@@ -208,7 +212,11 @@ impl Browser for Chromium {
     }
 
     fn runs(&mut self, body: &str, arguments: Value) -> Value {
-        self.script(&format!("(function () {{ {body} }})(...{arguments})"))
+        self.evaluates(&called(body, &arguments), By::Script)
+    }
+
+    fn does(&mut self, body: &str, arguments: Value) -> Value {
+        self.evaluates(&called(body, &arguments), By::User)
     }
 
     fn closes_the_page(&mut self) {
@@ -231,4 +239,9 @@ impl Drop for Chromium {
     fn drop(&mut self) {
         self.is_killed();
     }
+}
+
+/// An expression that calls the function with this body.
+fn called(body: &str, arguments: &Value) -> String {
+    format!("(function () {{ {body} }})(...{arguments})")
 }

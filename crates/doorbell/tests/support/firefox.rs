@@ -224,6 +224,10 @@ impl Browser for Firefox {
         self.script(body, arguments)
     }
 
+    fn does(&mut self, body: &str, arguments: Value) -> Value {
+        self.script(body, arguments)
+    }
+
     fn closes_the_page(&mut self) {
         let empty = self.drive("WebDriver:NewWindow", json!({ "type": "tab" }));
         self.drive("WebDriver:CloseWindow", json!({}));

@@ -137,7 +137,7 @@ impl<B: Browser> Person<B> {
 
     /// Plays the newest voice mail: how many seconds it has.
     pub fn plays_the_voice_mail(&mut self) -> f64 {
-        self.browser.runs(PLAYED, json!([])).as_f64().expect("a duration")
+        self.browser.does(PLAYED, json!([])).as_f64().expect("a duration")
     }
 
     /// Waits until a part of the page shows the words.
@@ -154,11 +154,11 @@ impl<B: Browser> Person<B> {
 
     /// Clicks, as soon as there is something to click.
     pub fn clicks(&mut self, selector: &str) {
-        self.browser.runs(CLICKED, json!([selector]));
+        self.browser.does(CLICKED, json!([selector]));
     }
 
     /// Fills a field and sends its form.
     pub fn types(&mut self, selector: &str, words: &str) {
-        self.browser.runs(TYPED, json!([selector, words]));
+        self.browser.does(TYPED, json!([selector, words]));
     }
 }

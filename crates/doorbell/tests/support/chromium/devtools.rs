@@ -25,6 +25,14 @@ pub(super) struct Page {
     session: String,
 }
 
+/// What a page takes an expression for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum By {
+    Script,
+    /// As if its user had just clicked.
+    User,
+}
+
 impl Devtools {
     /// From the address that Chromium prints: `ws://127.0.0.1:PORT/…`.
     pub(super) fn connect(address: &str) -> Self {
@@ -58,8 +66,9 @@ impl Devtools {
     }
 
     /// Runs an expression in a page and waits for what it promises.
-    pub(super) fn run(&mut self, page: &Page, expression: &str) -> Value {
-        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+    pub(super) fn run(&mut self, page: &Page, expression: &str, by: By) -> Value {
+        let mut parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        parameters["userGesture"] = json!(by == By::User);
         let answer = self.command(Some(page), "Runtime.evaluate", &parameters);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
         answer["result"]["value"].clone()
