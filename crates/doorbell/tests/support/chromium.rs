@@ -173,7 +173,9 @@ impl Chromium {
         assert!(self.process.is_none(), "it runs already");
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec {} {switch} about:blank", self.line));
-        command.env("HOME", self.folder.path()).envs(self.desktop_variables.iter().flatten().cloned());
+        // What it leaves behind when it is killed goes with the folder.
+        command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
+        command.envs(self.desktop_variables.iter().flatten().cloned());
         // A group of its own, to be killed as a whole.
         command.process_group(0);
         self.process.insert(Running::start(&mut command))
