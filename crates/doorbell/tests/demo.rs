@@ -160,14 +160,24 @@ fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() 
     alice.sees("#messages", "delivered");
 }
 
-/// The caller gives up while Alice's Firefox is not running: when it starts it does not ring, and tells of the call.
 #[test]
 fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
-    if !firefox_is_here() {
-        return;
+    if firefox_is_here() {
+        a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call::<Firefox>();
     }
+}
+
+#[test]
+fn a_chromium_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
+    if chromium_is_here() {
+        a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call::<Chromium>();
+    }
+}
+
+/// The caller gives up while Alice's browser is not running: when it starts it does not ring, and tells of the call.
+fn a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call<B: Browser>() {
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let [mut alice, mut mom] = Person::<Firefox>::all(["Alice", "Mom"], &star, &desktop);
+    let [mut alice, mut mom] = Person::<B>::all(["Alice", "Mom"], &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.quits();
