@@ -4,7 +4,7 @@
 
 mod support;
 
-use support::{AppServer, Chromium, Desktop, Firefox, Service, Site};
+use support::{AppServer, Browser, Chromium, Desktop, Firefox, Service, Site};
 
 /// Says so loudly when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {

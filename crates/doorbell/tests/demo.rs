@@ -1,24 +1,39 @@
-//! The stories of Web Push, in the real Firefox: people who call each other, and whose browsers are closed.
+//! The stories of Web Push, in the real browsers: people who call each other, and whose browsers are closed.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
-use support::{Chromium, Desktop, Firefox, Person, Star};
+use support::{Browser, Chromium, Desktop, Firefox, Person, Star};
 
 /// Says so loudly when something is missing; in CI that is a failure.
-fn all_is_here() -> bool {
+fn firefox_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here()
 }
 
-/// Story 1. Long enough for a Firefox that starts on a busy machine.
+/// The same for Chromium.
+fn chromium_is_here() -> bool {
+    Chromium::is_here() && Desktop::is_here()
+}
+
 #[test]
 fn mom_calls_alice_whose_firefox_is_not_running_and_alice_answers_from_the_notification() {
-    if !all_is_here() {
-        return;
+    if firefox_is_here() {
+        mom_calls_alice_whose_browser_is_not_running_and_alice_answers_from_the_notification::<Firefox>();
     }
+}
+
+#[test]
+fn mom_calls_alice_whose_chromium_is_not_running_and_alice_answers_from_the_notification() {
+    if chromium_is_here() {
+        mom_calls_alice_whose_browser_is_not_running_and_alice_answers_from_the_notification::<Chromium>();
+    }
+}
+
+/// Story 1. It rings long enough for a browser that starts on a busy machine.
+fn mom_calls_alice_whose_browser_is_not_running_and_alice_answers_from_the_notification<B: Browser>() {
     let (star, desktop) = (Star::ringing_for(120), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let [mut alice, mut mom] = Person::<B>::all(["Alice", "Mom"], &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.quits();
@@ -49,14 +64,24 @@ fn mom_calls_alice_whose_firefox_is_not_running_and_alice_answers_from_the_notif
     mom.sees(".person[data-name=Alice]", "last delivered");
 }
 
-/// Story 2. The browser that gets the voice mail decodes it.
 #[test]
-fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is_closed() {
-    if !all_is_here() {
-        return;
+fn bob_leaves_a_voice_mail_in_firefox_and_answers_alice_who_calls_back_although_his_page_is_closed() {
+    if firefox_is_here() {
+        bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is_closed::<Firefox>();
     }
+}
+
+#[test]
+fn bob_leaves_a_voice_mail_in_chromium_and_answers_alice_who_calls_back_although_his_page_is_closed() {
+    if chromium_is_here() {
+        bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is_closed::<Chromium>();
+    }
+}
+
+/// Story 2. The browser that gets the voice mail decodes it.
+fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is_closed<B: Browser>() {
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let (mut alice, mut bob) = (Person::new("Alice", &star, &desktop), Person::new("Bob", &star, &desktop));
+    let [mut alice, mut bob] = Person::<B>::all(["Alice", "Bob"], &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.closes_the_page();
@@ -94,11 +119,12 @@ fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is
 /// Across: Chromium's endpoints name a host of Google's, and the demo sends to its own push service all the same.
 #[test]
 fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() {
-    if !all_is_here() || !Chromium::is_here() {
+    if !(firefox_is_here() && chromium_is_here()) {
         return;
     }
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::with_chromium("Mom", &star));
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    let mut mom = Person::<Chromium>::new("Mom", &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.closes_the_page();
@@ -118,6 +144,10 @@ fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() 
     alice.sees("#toasts", "The call with Mom is over.");
 
     alice.asks_for("audio", "Mom");
+    mom.sees("#call-state", "is calling");
+    desktop.announces("Alice is calling");
+    desktop.displays(1);
+    desktop.pictures("demo-chromium", None);
     alice.sees("#steps", "shows the notification");
     mom.clicks("#answer");
     alice.sees("#call-facts", "sound arrives");
@@ -130,14 +160,24 @@ fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() 
     alice.sees("#messages", "delivered");
 }
 
-/// The caller gives up while Alice's Firefox is not running: when it starts it does not ring, and tells of the call.
 #[test]
 fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
-    if !all_is_here() {
-        return;
+    if firefox_is_here() {
+        a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call::<Firefox>();
     }
+}
+
+#[test]
+fn a_chromium_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
+    if chromium_is_here() {
+        a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call::<Chromium>();
+    }
+}
+
+/// The caller gives up while Alice's browser is not running: when it starts it does not ring, and tells of the call.
+fn a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call<B: Browser>() {
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let [mut alice, mut mom] = Person::<B>::all(["Alice", "Mom"], &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.quits();
@@ -162,11 +202,11 @@ fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
 /// What can be mended is mended by itself; what only a person can do is said in words.
 #[test]
 fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to_do() {
-    if !all_is_here() {
+    if !firefox_is_here() {
         return;
     }
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let mut alice = Person::new("Alice", &star, &desktop);
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.loses_the_subscription();
@@ -187,11 +227,11 @@ fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to
 #[test]
 #[ignore = "it measures, for some minutes: cargo test -p doorbell --release --test demo -- --ignored --nocapture"]
 fn ring_latency_over_fifty_calls() {
-    if !all_is_here() {
+    if !firefox_is_here() {
         return;
     }
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let [mut alice, mut mom] = Person::<Firefox>::all(["Alice", "Mom"], &star, &desktop);
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.closes_the_page();
@@ -221,11 +261,11 @@ fn ring_latency_over_fifty_calls() {
 /// Pictures for people to look at: `target/e2e/demo-*.png`.
 #[test]
 fn the_page_is_pictured_in_each_scene() {
-    if !all_is_here() {
+    if !firefox_is_here() {
         return;
     }
     let (star, desktop) = (Star::ringing_for(120), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let [mut alice, mut mom] = Person::<Firefox>::all(["Alice", "Mom"], &star, &desktop);
     alice.opens_the_page();
     alice.sees("#sign-in-title", "Rings");
     alice.is_pictured("sign-in");

@@ -7,16 +7,19 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use devtools::{Devtools, Page};
+use devtools::{By, Devtools, Page};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::browser::Browser;
 use super::clock::Deadline;
+use super::desktop::Desktop;
 use super::foreign::{here, runs, tree};
 use super::page::Site;
 use super::process::Running;
 use super::service::{Service, doorbell};
+use super::star::Star;
 
 /// What every Chromium's endpoints begin with, by channel and age.
 const ENDPOINTS: [&str; 4] = [
@@ -39,6 +42,7 @@ pub struct Chromium {
     folder: TempDir,
     /// The command that starts it, for a shell.
     line: String,
+    desktop_variables: Option<[(&'static str, String); 2]>,
     process: Option<Running>,
     driver: Option<Devtools>,
     page: Option<Page>,
@@ -55,54 +59,33 @@ impl Chromium {
 
     /// A profile whose push service is `service` and where `site` may notify.
     pub fn prepared_for(service: &Service, site: &Site) -> Self {
-        Self::prepared(service, site, &[])
+        Self::prepared(&service.origin(), &service.ca(), &site.url(), &[], None)
     }
 
     /// The same with the extension by which pages see the service in their endpoints.
     pub fn prepared_with_extension(service: &Service, site: &Site) -> Self {
-        Self::prepared(service, site, &["--rewrite-endpoints"])
+        Self::prepared(&service.origin(), &service.ca(), &site.url(), &["--rewrite-endpoints"], None)
     }
 
-    fn prepared(service: &Service, site: &Site, more: &[&str]) -> Self {
-        Self::prepared_at(&service.origin(), &service.ca(), &site.url(), more)
-    }
-
-    /// A profile whose push service is at `origin` and proves itself by `ca`, and where `site` may notify.
-    pub fn prepared_at(origin: &str, ca: &Path, site: &str, more: &[&str]) -> Self {
+    /// A profile whose push service is at `origin` and proves itself by `ca`, and where `site` may notify. Its windows
+    /// and notifications are on `desktop`; without one there are none of either.
+    fn prepared(origin: &str, ca: &Path, site: &str, more: &[&str], desktop: Option<&Desktop>) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Chromium");
         let mut command = doorbell("chromium");
         command.arg(origin).arg("--ca").arg(ca).arg("--allow").arg(site);
         command.args(more).arg("--prepare").arg("--profile").arg(folder.path().join("profile"));
-        command.arg("--").args(switches::for_tests()).env("HOME", folder.path());
-        let mut prepare = Running::start(&mut command);
+        command.arg("--").args(desktop.is_none().then_some("--headless=new")).args(switches::for_tests());
+        let mut prepare = Running::start(command.env("HOME", folder.path()));
         let line = prepare.wait_for("command line", |line| Some(line.to_owned()));
         assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
-        Self { folder, line, process: None, driver: None, page: None }
+        let desktop_variables = desktop.map(Desktop::variables);
+        Self { folder, line, desktop_variables, process: None, driver: None, page: None }
     }
 
     /// Opens the site's page, in a Chromium that is started if there is none.
     pub fn opens(&mut self, site: &mut Site) {
         self.visits(&site.url());
         site.hears_of_page();
-    }
-
-    /// Opens a page, in a Chromium that is started if there is none.
-    pub fn visits(&mut self, url: &str) {
-        let driver = match self.driver.take() {
-            Some(driver) => driver,
-            None => self.starts_driven(),
-        };
-        let driver = self.driver.insert(driver);
-        self.page = Some(driver.open(url));
-        // What is asked of the empty page that comes first is lost with it.
-        let (deadline, shown) = (Deadline::soon(), format!("complete {url}"));
-        while !self
-            .script("`${document.readyState} ${location.href}`")
-            .as_str()
-            .is_some_and(|it| it.starts_with(&shown))
-        {
-            assert!(!deadline.left().is_zero(), "{url} is not shown");
-        }
     }
 
     /// The page subscribes for the application server with this key: the subscription, whose endpoint is a host of
@@ -146,25 +129,12 @@ impl Chromium {
 
     /// What an expression in the page comes to.
     pub fn script(&mut self, expression: &str) -> Value {
+        self.evaluates(expression, By::Script)
+    }
+
+    fn evaluates(&mut self, expression: &str, by: By) -> Value {
         let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
-        driver.run(page, expression)
-    }
-
-    /// Closes the page; Chromium stays, with an empty tab.
-    pub fn closes_the_page(&mut self) {
-        let (driver, page) = self.driver.as_mut().zip(self.page.take()).expect("an open page");
-        driver.close(&page);
-    }
-
-    /// Ends in order.
-    pub fn quits(&mut self) {
-        self.page = None;
-        let mut process = self.process.take().expect("a running Chromium");
-        match self.driver.take() {
-            Some(driver) => driver.quit(),
-            None => process.terminate(),
-        }
-        process.exit(|_| {});
+        driver.run(page, expression, by)
     }
 
     /// `kill -9` for all its processes.
@@ -183,20 +153,87 @@ impl Chromium {
         self.starts("");
     }
 
-    fn starts_driven(&mut self) -> Devtools {
-        let process = self.starts("--remote-debugging-port=0");
-        let line = process.says("DevTools listening on ");
-        Devtools::connect(line.rsplit(' ').next().expect("an address"))
+    fn driver(&mut self) -> &mut Devtools {
+        self.driver.as_mut().expect("a driver")
+    }
+
+    /// Waits until the page is at `url` and whole. What is asked of the empty page that comes first is lost with it.
+    fn waits_for(&mut self, url: &str) {
+        let (deadline, shown) = (Deadline::soon(), format!("complete {url}"));
+        while !self
+            .script("`${document.readyState} ${location.href}`")
+            .as_str()
+            .is_some_and(|it| it.starts_with(&shown))
+        {
+            assert!(!deadline.left().is_zero(), "{url} is not shown");
+        }
     }
 
     fn starts(&mut self, switch: &str) -> &Running {
         assert!(self.process.is_none(), "it runs already");
         let mut command = Command::new("sh");
         command.arg("-c").arg(format!("exec {} {switch} about:blank", self.line));
-        command.env("HOME", self.folder.path());
+        // What it leaves behind when it is killed goes with the folder.
+        command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
+        command.envs(self.desktop_variables.iter().flatten().cloned());
         // A group of its own, to be killed as a whole.
         command.process_group(0);
         self.process.insert(Running::start(&mut command))
+    }
+}
+
+impl Browser for Chromium {
+    fn new(star: &Star, desktop: &Desktop) -> Self {
+        Self::prepared(star.push_service(), &star.ca(), star.site(), &[], Some(desktop))
+    }
+
+    fn starts_driven(&mut self) {
+        let process = self.starts("--remote-debugging-port=0");
+        let line = process.says("DevTools listening on ");
+        self.driver = Some(Devtools::connect(line.rsplit(' ').next().expect("an address")));
+    }
+
+    fn visits(&mut self, url: &str) {
+        if self.driver.is_none() {
+            self.starts_driven();
+        }
+        self.page = Some(self.driver().open(url));
+        self.waits_for(url);
+    }
+
+    fn turns_to_the_page_of(&mut self, site: &str) {
+        let deadline = Deadline::soon();
+        self.page = loop {
+            let page = self.driver().page_of(site);
+            if page.is_some() {
+                break page;
+            }
+            assert!(!deadline.left().is_zero(), "no page of {site} was opened");
+        };
+        self.waits_for(site);
+    }
+
+    fn runs(&mut self, body: &str, arguments: Value) -> Value {
+        self.evaluates(&called(body, &arguments), By::Script)
+    }
+
+    fn does(&mut self, body: &str, arguments: Value) -> Value {
+        self.evaluates(&called(body, &arguments), By::User)
+    }
+
+    fn closes_the_page(&mut self) {
+        let (driver, page) = self.driver.as_mut().zip(self.page.take()).expect("an open page");
+        driver.close(&page);
+    }
+
+    fn quits(&mut self) {
+        self.page = None;
+        let mut process = self.process.take().expect("a running Chromium");
+        match self.driver.take() {
+            Some(driver) => driver.quit(),
+            None => process.terminate(),
+        }
+        process.exit(|_| {});
     }
 }
 
@@ -204,4 +241,9 @@ impl Drop for Chromium {
     fn drop(&mut self) {
         self.is_killed();
     }
+}
+
+/// An expression that calls the function with this body.
+fn called(body: &str, arguments: &Value) -> String {
+    format!("(function () {{ {body} }})(...{arguments})")
 }

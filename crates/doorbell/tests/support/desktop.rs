@@ -41,6 +41,11 @@ const DUNST: &str = r##"[global]
     background = "#ffffff"
     foreground = "#1f2430"
     timeout = 0
+[urgency_critical]
+    background = "#ffffff"
+    foreground = "#1f2430"
+    frame_color = "#d0d5dd"
+    timeout = 0
 "##;
 
 /// Stands for the menu in which somebody chooses an action of a notification: takes the one that the test has named.

@@ -16,12 +16,14 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::browser::Browser;
 use super::clock::Deadline;
 use super::desktop::Desktop;
 use super::foreign::{here, runs, tree};
 use super::page::Site;
 use super::process::Running;
 use super::service::{Service, doorbell};
+use super::star::Star;
 
 /// Takes the stripes away by which Firefox shows that somebody drives it: a picture shall show what users see.
 const NO_STRIPES: &str = r#"
@@ -65,7 +67,7 @@ impl Firefox {
     }
 
     /// The same for the push service at `origin`, which proves itself by `ca`.
-    pub fn prepared(origin: &str, ca: &Path, desktop: &Desktop) -> Self {
+    fn prepared(origin: &str, ca: &Path, desktop: &Desktop) -> Self {
         let folder = tempfile::tempdir().expect("a folder for Firefox");
         let mut command = doorbell("firefox");
         command.arg(origin).arg("--ca").arg(ca);
@@ -92,28 +94,10 @@ impl Firefox {
         site.hears_of_page();
     }
 
-    /// Opens a page, in a Firefox that is started if there is none.
-    pub fn visits(&mut self, url: &str) {
-        if self.driver.is_none() {
-            self.starts_driven();
-        }
-        let handles = self.drive("WebDriver:GetWindowHandles", json!({}));
-        self.drive("WebDriver:SwitchToWindow", json!({ "handle": handles[0], "focus": true }));
-        self.drive("WebDriver:Navigate", json!({ "url": url }));
-    }
-
     /// Its user blocks notifications, for every site.
     pub fn blocks_notifications(&mut self) {
         let driver = self.driver.as_mut().expect("a driver");
         driver.run_in_chrome(BLOCKED, &json!([])).expect("Firefox blocks notifications");
-    }
-
-    /// Goes to the page of `site` that something else than its driver has opened.
-    pub fn turns_to_the_page_of(&mut self, site: &str) {
-        let deadline = Deadline::soon();
-        while !self.has_turned_to(site) {
-            assert!(!deadline.left().is_zero(), "no page of {site} was opened");
-        }
     }
 
     fn has_turned_to(&mut self, site: &str) -> bool {
@@ -142,13 +126,6 @@ impl Firefox {
         self.script(SEEN, json!([words]));
     }
 
-    /// Closes the page; Firefox stays, with an empty tab.
-    pub fn closes_the_page(&mut self) {
-        let empty = self.drive("WebDriver:NewWindow", json!({ "type": "tab" }));
-        self.drive("WebDriver:CloseWindow", json!({}));
-        self.drive("WebDriver:SwitchToWindow", json!({ "handle": empty["handle"] }));
-    }
-
     /// Fills the screen, as if nobody drove it.
     pub fn poses(&mut self) {
         self.drive("WebDriver:SetWindowRect", json!({ "x": 0, "y": 0, "width": 1280, "height": 800 }));
@@ -168,16 +145,6 @@ impl Firefox {
         std::fs::write(folder.join(name).with_extension("png"), png).expect("a picture is kept");
     }
 
-    /// Ends in order.
-    pub fn quits(&mut self) {
-        let mut process = self.process.take().expect("a running Firefox");
-        match self.driver.take() {
-            Some(driver) => driver.quit().expect("Firefox takes its leave"),
-            None => process.terminate(),
-        }
-        process.exit(|_| {});
-    }
-
     /// `kill -9` for all its processes.
     pub fn is_killed(&mut self) {
         self.driver = None;
@@ -195,19 +162,6 @@ impl Firefox {
         self.process = Some(Running::start(self.command().arg("about:blank")));
     }
 
-    /// Starts it with an empty page, and somebody who drives it.
-    pub fn starts_driven(&mut self) {
-        assert!(self.process.is_none(), "it runs already");
-        let mut command = self.command();
-        command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
-        let process = self.process.insert(Running::start(&mut command));
-        let port =
-            process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
-        self.driver = Some(Marionette::connect(port).expect("a driver"));
-        // Scripts that wait have a deadline of their own, and say what they saw instead.
-        self.drive("WebDriver:SetTimeouts", json!({ "script": 90_000 }));
-    }
-
     fn command(&self) -> Command {
         let mut command = Command::new(program().expect("a Firefox"));
         command.args(["--no-remote", "--new-instance", "--profile"]).arg(&self.profile);
@@ -219,7 +173,7 @@ impl Firefox {
     }
 
     /// What a script of the page gives; a promise is waited for.
-    pub fn script(&mut self, script: &str, arguments: Value) -> Value {
+    fn script(&mut self, script: &str, arguments: Value) -> Value {
         let parameters = json!({ "script": script, "args": arguments, "sandbox": null });
         self.drive("WebDriver:ExecuteScript", parameters)["value"].take()
     }
@@ -230,6 +184,63 @@ impl Firefox {
             Ok(result) => result,
             Err(error) => panic!("{error:#}"),
         }
+    }
+}
+
+impl Browser for Firefox {
+    fn new(star: &Star, desktop: &Desktop) -> Self {
+        Self::prepared(star.push_service(), &star.ca(), desktop)
+    }
+
+    fn starts_driven(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let mut command = self.command();
+        command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
+        let process = self.process.insert(Running::start(&mut command));
+        let port =
+            process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
+        self.driver = Some(Marionette::connect(port).expect("a driver"));
+        // Scripts that wait have a deadline of their own, and say what they saw instead.
+        self.drive("WebDriver:SetTimeouts", json!({ "script": 90_000 }));
+    }
+
+    fn visits(&mut self, url: &str) {
+        if self.driver.is_none() {
+            self.starts_driven();
+        }
+        let handles = self.drive("WebDriver:GetWindowHandles", json!({}));
+        self.drive("WebDriver:SwitchToWindow", json!({ "handle": handles[0], "focus": true }));
+        self.drive("WebDriver:Navigate", json!({ "url": url }));
+    }
+
+    fn turns_to_the_page_of(&mut self, site: &str) {
+        let deadline = Deadline::soon();
+        while !self.has_turned_to(site) {
+            assert!(!deadline.left().is_zero(), "no page of {site} was opened");
+        }
+    }
+
+    fn runs(&mut self, body: &str, arguments: Value) -> Value {
+        self.script(body, arguments)
+    }
+
+    fn does(&mut self, body: &str, arguments: Value) -> Value {
+        self.script(body, arguments)
+    }
+
+    fn closes_the_page(&mut self) {
+        let empty = self.drive("WebDriver:NewWindow", json!({ "type": "tab" }));
+        self.drive("WebDriver:CloseWindow", json!({}));
+        self.drive("WebDriver:SwitchToWindow", json!({ "handle": empty["handle"] }));
+    }
+
+    fn quits(&mut self) {
+        let mut process = self.process.take().expect("a running Firefox");
+        match self.driver.take() {
+            Some(driver) => driver.quit().expect("Firefox takes its leave"),
+            None => process.terminate(),
+        }
+        process.exit(|_| {});
     }
 }
 

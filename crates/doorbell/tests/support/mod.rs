@@ -12,6 +12,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 pub mod app_server;
+pub mod browser;
 pub mod chromium;
 pub mod clock;
 pub mod desktop;
@@ -28,6 +29,7 @@ pub mod service;
 pub mod star;
 
 pub use app_server::AppServer;
+pub use browser::Browser;
 pub use chromium::Chromium;
 pub use desktop::Desktop;
 pub use events::{Event, Events};

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::chromium::Chromium;
+use super::browser::Browser;
 use super::desktop::Desktop;
 use super::firefox::Firefox;
 use super::star::Star;
@@ -62,34 +62,6 @@ return fetch(player.src)
   .then((sound) => decoder.decodeAudioData(sound))
   .then(({ duration }) => duration);"#;
 
-/// A browser, as far as somebody needs one who looks at a page.
-pub trait Browses {
-    /// Opens a page, in a browser that is started if it does not run.
-    fn visits(&mut self, url: &str);
-    /// What the body of a function comes to in the page; a promise is waited for.
-    fn runs(&mut self, body: &str, arguments: Value) -> Value;
-}
-
-impl Browses for Firefox {
-    fn visits(&mut self, url: &str) {
-        Firefox::visits(self, url);
-    }
-
-    fn runs(&mut self, body: &str, arguments: Value) -> Value {
-        self.script(body, arguments)
-    }
-}
-
-impl Browses for Chromium {
-    fn visits(&mut self, url: &str) {
-        Chromium::visits(self, url);
-    }
-
-    fn runs(&mut self, body: &str, arguments: Value) -> Value {
-        self.script(&format!("(function () {{ {body} }})(...{arguments})"))
-    }
-}
-
 /// Somebody with a name.
 pub struct Person<B> {
     name: &'static str,
@@ -97,27 +69,7 @@ pub struct Person<B> {
     pub browser: B,
 }
 
-impl Person<Chromium> {
-    /// With a Chromium of their own, whose push service is the demo's.
-    pub fn with_chromium(name: &'static str, star: &Star) -> Self {
-        let browser = Chromium::prepared_at(star.push_service(), &star.ca(), star.site(), &[]);
-        Self { name, site: star.site().to_owned(), browser }
-    }
-}
-
 impl Person<Firefox> {
-    /// With a Firefox of their own, whose push service is the demo's.
-    pub fn new(name: &'static str, star: &Star, desktop: &Desktop) -> Self {
-        let browser = Firefox::prepared(star.push_service(), &star.ca(), desktop);
-        Self { name, site: star.site().to_owned(), browser }
-    }
-
-    /// Waits until the page that a click on a notification has opened is there.
-    pub fn is_led_to_the_page(&mut self) {
-        let site = self.site.clone();
-        self.browser.turns_to_the_page_of(&site);
-    }
-
     /// Pictures of the page: at a desk and on a phone, by day and by night.
     pub fn is_pictured(&mut self, scene: &str) {
         for (device, width) in [("desk", 1280), ("phone", 420)] {
@@ -128,7 +80,17 @@ impl Person<Firefox> {
     }
 }
 
-impl<B: Browses> Person<B> {
+impl<B: Browser> Person<B> {
+    /// With a browser of their own, whose push service is the demo's.
+    pub fn new(name: &'static str, star: &Star, desktop: &Desktop) -> Self {
+        Self { name, site: star.site().to_owned(), browser: B::new(star, desktop) }
+    }
+
+    /// The same for several.
+    pub fn all<const N: usize>(names: [&'static str; N], star: &Star, desktop: &Desktop) -> [Self; N] {
+        names.map(|name| Self::new(name, star, desktop))
+    }
+
     /// Opens the page and signs in.
     pub fn signs_in(&mut self) {
         self.opens_the_page();
@@ -141,6 +103,12 @@ impl<B: Browses> Person<B> {
     pub fn opens_the_page(&mut self) {
         let site = self.site.clone();
         self.browser.visits(&site);
+    }
+
+    /// Waits until the page that a click on a notification has opened is there.
+    pub fn is_led_to_the_page(&mut self) {
+        let site = self.site.clone();
+        self.browser.turns_to_the_page_of(&site);
     }
 
     /// Allows pushes, and is available from then on.
@@ -169,7 +137,7 @@ impl<B: Browses> Person<B> {
 
     /// Plays the newest voice mail: how many seconds it has.
     pub fn plays_the_voice_mail(&mut self) -> f64 {
-        self.browser.runs(PLAYED, json!([])).as_f64().expect("a duration")
+        self.browser.does(PLAYED, json!([])).as_f64().expect("a duration")
     }
 
     /// Waits until a part of the page shows the words.
@@ -186,11 +154,11 @@ impl<B: Browses> Person<B> {
 
     /// Clicks, as soon as there is something to click.
     pub fn clicks(&mut self, selector: &str) {
-        self.browser.runs(CLICKED, json!([selector]));
+        self.browser.does(CLICKED, json!([selector]));
     }
 
     /// Fills a field and sends its form.
     pub fn types(&mut self, selector: &str, words: &str) {
-        self.browser.runs(TYPED, json!([selector, words]));
+        self.browser.does(TYPED, json!([selector, words]));
     }
 }

@@ -25,6 +25,14 @@ pub(super) struct Page {
     session: String,
 }
 
+/// What a page takes an expression for.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum By {
+    Script,
+    /// As if its user had just clicked.
+    User,
+}
+
 impl Devtools {
     /// From the address that Chromium prints: `ws://127.0.0.1:PORT/…`.
     pub(super) fn connect(address: &str) -> Self {
@@ -40,14 +48,27 @@ impl Devtools {
     /// Opens a page.
     pub(super) fn open(&mut self, url: &str) -> Page {
         let target = self.command(None, "Target.createTarget", &json!({ "url": url }));
+        self.attach(&target)
+    }
+
+    /// A page whose URL begins with `start`, whoever has opened it.
+    pub(super) fn page_of(&mut self, start: &str) -> Option<Page> {
+        let targets = self.command(None, "Target.getTargets", &json!({}));
+        let is_one = |it: &&Value| it["type"] == "page" && it["url"].as_str().is_some_and(|url| url.starts_with(start));
+        let target = targets["targetInfos"].as_array()?.iter().find(is_one)?;
+        Some(self.attach(target))
+    }
+
+    fn attach(&mut self, target: &Value) -> Page {
         let target = target["targetId"].as_str().expect("a target").to_owned();
         let session = self.command(None, "Target.attachToTarget", &json!({ "targetId": target, "flatten": true }));
         Page { target, session: session["sessionId"].as_str().expect("a session").to_owned() }
     }
 
     /// Runs an expression in a page and waits for what it promises.
-    pub(super) fn run(&mut self, page: &Page, expression: &str) -> Value {
-        let parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+    pub(super) fn run(&mut self, page: &Page, expression: &str, by: By) -> Value {
+        let mut parameters = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        parameters["userGesture"] = json!(by == By::User);
         let answer = self.command(Some(page), "Runtime.evaluate", &parameters);
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
         answer["result"]["value"].clone()

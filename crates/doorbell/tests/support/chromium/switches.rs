@@ -1,9 +1,8 @@
-//! What only tests want of Chromium: nothing to be seen, and nobody outside is asked anything.
+//! What only tests want of Chromium: no question to anybody, neither at the screen nor outside.
 
 /// For every start.
 pub(super) fn for_tests() -> Vec<&'static str> {
     let mut switches = vec![
-        "--headless=new",
         "--disable-gpu",
         "--disable-background-networking",
         "--disable-component-update",

@@ -1,0 +1,26 @@
+//! A browser, as far as somebody needs one who looks at pages and at the desktop.
+
+use serde_json::Value;
+
+use super::desktop::Desktop;
+use super::star::Star;
+
+/// A real browser with a profile of its own, running or not.
+pub trait Browser {
+    /// One that does not run yet, whose push service is the demo's, and whose notifications go to `desktop`.
+    fn new(star: &Star, desktop: &Desktop) -> Self;
+    /// Starts it with an empty page, and somebody who drives it.
+    fn starts_driven(&mut self);
+    /// Opens a page, in a browser that is started if it does not run.
+    fn visits(&mut self, url: &str);
+    /// Goes to the page of `site` that something else than its driver has opened.
+    fn turns_to_the_page_of(&mut self, site: &str);
+    /// What the body of a function comes to in the page; a promise is waited for.
+    fn runs(&mut self, body: &str, arguments: Value) -> Value;
+    /// The same, and for the page it is something that its user does: it may play sound then.
+    fn does(&mut self, body: &str, arguments: Value) -> Value;
+    /// Closes the page; the browser stays, with an empty tab.
+    fn closes_the_page(&mut self);
+    /// Ends in order.
+    fn quits(&mut self);
+}
