@@ -115,8 +115,23 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell load idle --agents 15000                  memory per Firefox that is connected, with TLS
-  doorbell load connected --agents 1000              messages a second, CPU and octets for each";
+  doorbell load idle --agents 15000                      memory for each Firefox that is connected, with TLS
+  doorbell load idle --agents 5000 --door http2          memory for each held GET of HTTP/2
+  doorbell load connected --seconds 30 --repeat 3        messages a second, CPU and octets down for each
+  doorbell load connected --http1 --senders 64           the same from senders of the usual kind
+  doorbell load offline --messages 100000                CPU to store messages and deliver them later
+  doorbell load latency --rate 50 --seconds 60           POST to agent, beside one fdatasync and one round trip
+  doorbell load storm --agents 15000                     everybody comes back at once: handshakes for a core-second
+  doorbell load day --seconds 600 --door chromium        agents come and go: is anything lost, does anything come twice?
+  doorbell load idle --state /dev/shm --json idle.json   state on a tmpfs, all figures also as JSON
+  doorbell load connected https://push.example.org --ca ca.pem --pid 4711    a service that runs already
+
+Build it with --release, and leave the machine alone meanwhile. A process of the load holds as many agents as it may
+have open files; --processes spreads them. What it says about itself at the end, it says because a figure may be its own.
+
+Exit status:
+  0  everything was measured
+  1  it could not be, or the service lost a message, delivered one twice on one connection, or long after its TTL";
 
 /// What a scenario needs to know.
 struct Options {

@@ -80,8 +80,28 @@ impl Agents {
         Some((agent.number, agent.address()?))
     }
 
+    /// Agents leave and come back, one after the other, for ever: each changes once in `period` on the average.
+    pub(super) async fn come_and_go(&self, period: Duration) -> Result<()> {
+        let pause = period.div_f64(self.all.len().max(1) as f64);
+        loop {
+            sleep(pause).await;
+            let Some(agent) = fastrand::choice(&self.all) else { continue };
+            if agent.is_present() {
+                self.depart(agent);
+            } else {
+                self.arrive(agent).await?;
+            }
+        }
+    }
+
+    /// Whether agent `number` was connected all the time between two moments.
+    pub(super) fn was_there(&self, number: u32, from: u64, until: u64) -> bool {
+        let Some(agent) = self.all.get(number as usize) else { return false };
+        agent.presence.borrow().iter().any(|&(start, end)| start <= from && until <= end)
+    }
+
     /// One agent connects.
-    pub(super) async fn arrive(&self, agent: &Rc<Agent>) -> Result<()> {
+    async fn arrive(&self, agent: &Rc<Agent>) -> Result<()> {
         let begun = clock::now();
         let connection = self.try_often(agent).await.with_context(|| format!("agent {}", agent.number))?;
         let number = self.connections.get() + 1;
@@ -106,7 +126,7 @@ impl Agents {
     }
 
     /// One agent leaves without a word, as those do whose network is gone.
-    pub(super) fn depart(&self, agent: &Agent) {
+    fn depart(&self, agent: &Agent) {
         let Some(task) = agent.task.take() else { return };
         if agent.is_present() {
             task.abort();

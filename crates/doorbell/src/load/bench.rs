@@ -7,6 +7,7 @@ use anyhow::Result;
 
 use super::crew::Crew;
 use super::job::{Job, Mix, Order, Outcome, Plan};
+use super::ledger::Verdict;
 use super::measure::{Process, Used};
 use super::report::Run;
 use super::service::{Commits, Service};
@@ -113,8 +114,12 @@ impl<'a> Bench<'a> {
             let again = outcome.again;
             self.run.remarks.push(format!("{what}: {again} messages came again on a later connection, which may be"));
         }
-        if outcome.missing > 0 {
-            self.run.faults.push(format!("{what}: {} accepted messages did not arrive", outcome.missing));
+        let Verdict { missing, late, .. } = outcome.verdict;
+        if missing > 0 {
+            self.run.faults.push(format!("{what}: {missing} accepted messages did not arrive"));
+        }
+        if late > 0 {
+            self.run.faults.push(format!("{what}: {late} messages arrived after their TTL had ended"));
         }
         if outcome.twice > 0 {
             self.run.faults.push(format!("{what}: {} messages came twice on one connection", outcome.twice));

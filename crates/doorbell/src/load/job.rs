@@ -11,6 +11,7 @@ use url::Url;
 
 use super::door::Door;
 use super::latencies::Latencies;
+use super::ledger::Verdict;
 
 /// The push service that is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,6 +76,8 @@ pub(super) enum Order {
     Leave,
     /// Messages are sent to the agents that have subscribed, in turn, and answered.
     Send(Plan),
+    /// The same, while agents leave and come back.
+    Day(Plan),
     /// Everything that was accepted arrives.
     Settle,
 }
@@ -96,6 +99,8 @@ pub(super) struct Plan {
 pub(super) enum Mix {
     /// Messages that are kept for an hour.
     Plain,
+    /// All urgencies, TTLs of nothing, of seconds and of an hour, some with topics.
+    Day,
 }
 
 /// What a worker says.
@@ -154,8 +159,8 @@ pub(super) struct Outcome {
     pub(super) refused: BTreeMap<u16, u64>,
     /// How long after they should have been messages were sent.
     pub(super) slips: Latencies,
-    /// Messages that were accepted and have not arrived, as far as that is no matter of their TTL or topic.
-    pub(super) missing: u64,
+    /// What became of all messages so far; only [`Order::Settle`] says it.
+    pub(super) verdict: Verdict,
     /// Messages that arrived for the first time, and how long after they should have been sent.
     pub(super) arrivals: Latencies,
     /// Messages that came once more: on a later connection, or on the same one.
@@ -183,7 +188,7 @@ impl Outcome {
             *self.refused.entry(status).or_default() += count;
         }
         self.slips.add(&other.slips);
-        self.missing += other.missing;
+        self.verdict.add(other.verdict);
         self.arrivals.add(&other.arrivals);
         self.again += other.again;
         self.twice += other.twice;

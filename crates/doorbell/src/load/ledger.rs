@@ -1,5 +1,17 @@
 //! What was sent and what arrived: nothing may be lost, and nothing come twice but where a connection ended in between.
 
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::clock::SECOND;
+
+/// Who was there from this long before a message was sent until this long after its TTL ended could have had it.
+const THERE: u64 = SECOND;
+
+/// What arrives this much later than its TTL allows was not merely on its way.
+const LATE: u64 = 10 * SECOND;
+
 /// The messages of one worker, each under its serial number.
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -70,8 +82,168 @@ impl Ledger {
         Arrival::First
     }
 
+    /// What became of all messages, as seen at `now`. `was_there` tells whether an agent was connected all the time
+    /// from one moment to another.
+    pub(super) fn judge(&self, now: u64, was_there: impl Fn(u32, u64, u64) -> bool) -> Verdict {
+        let topics = self.topics();
+        let mut verdict = Verdict::default();
+        for (serial, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.accepted != 0) {
+            let Post { agent, ttl_secs, topic } = entry.post;
+            let end = entry.accepted + u64::from(ttl_secs) * SECOND;
+            if entry.arrived != 0 {
+                verdict.late += u64::from(ttl_secs > 0 && entry.arrived > end + LATE);
+                continue;
+            }
+            let was_there = || was_there(agent, entry.sent.saturating_sub(THERE), end + THERE);
+            let replaced = topics.get(&(agent, topic)).is_some_and(|last| last.replaced(serial, entry.sent));
+            let fate = if replaced {
+                &mut verdict.replaced
+            } else if now < end + THERE {
+                &mut verdict.missing
+            } else if was_there() {
+                &mut verdict.expired_there
+            } else {
+                &mut verdict.expired
+            };
+            *fate += 1;
+        }
+        verdict
+    }
+
+    /// The last two messages that were accepted of each topic.
+    fn topics(&self) -> HashMap<(u32, u8), Last> {
+        let mut topics: HashMap<(u32, u8), Last> = HashMap::new();
+        let with_topic =
+            self.entries.iter().enumerate().filter(|(_, entry)| entry.post.topic > 0 && entry.accepted != 0);
+        for (serial, entry) in with_topic {
+            let last = topics.entry((entry.post.agent, entry.post.topic)).or_default();
+            if entry.accepted > last.accepted {
+                *last = Last { serial, accepted: entry.accepted, before: last.accepted };
+            } else {
+                last.before = last.before.max(entry.accepted);
+            }
+        }
+        topics
+    }
+
     /// How many were accepted and have not arrived.
     pub(super) fn outstanding(&self) -> u64 {
         self.outstanding
+    }
+}
+
+/// What became of the messages that were accepted and of which something is to be said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Verdict {
+    /// They have not arrived, and nothing excuses that.
+    pub(super) missing: u64,
+    /// They have not arrived because their TTL ended while their agent was away.
+    pub(super) expired: u64,
+    /// They have not arrived before their TTL ended although their agent was there: somebody was slow.
+    pub(super) expired_there: u64,
+    /// They have not arrived because a later one of their topic took their place.
+    pub(super) replaced: u64,
+    /// They arrived after their TTL had ended.
+    pub(super) late: u64,
+}
+
+impl Verdict {
+    pub(super) fn add(&mut self, other: Self) {
+        self.missing += other.missing;
+        self.expired += other.expired;
+        self.expired_there += other.expired_there;
+        self.replaced += other.replaced;
+        self.late += other.late;
+    }
+}
+
+/// The message of a topic that was accepted last, and when the one before it was.
+#[derive(Default)]
+struct Last {
+    serial: usize,
+    accepted: u64,
+    before: u64,
+}
+
+impl Last {
+    /// Whether the message `serial`, sent at `sent`, may have made room for another one: one that was accepted after
+    /// it was sent.
+    fn replaced(&self, serial: usize, sent: u64) -> bool {
+        let other = if serial == self.serial { self.before } else { self.accepted };
+        other >= sent
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Post = Post { agent: 0, ttl_secs: 3600, topic: 0 };
+    const NEVER: fn(u32, u64, u64) -> bool = |_, _, _| false;
+    const ALWAYS: fn(u32, u64, u64) -> bool = |_, _, _| true;
+
+    /// A ledger in which each of `posts` was sent and accepted, a second after the other.
+    fn accepted(posts: &[Post]) -> Ledger {
+        let mut ledger = Ledger::default();
+        for (n, post) in (1..).zip(posts) {
+            let serial = ledger.send(*post, n * SECOND);
+            ledger.accept(serial, n * SECOND + 1);
+        }
+        ledger
+    }
+
+    #[test]
+    fn what_arrives_is_told_from_what_comes_again_and_what_comes_twice() {
+        let mut ledger = accepted(&[PLAIN]);
+        assert_eq!(ledger.outstanding(), 1);
+        assert_eq!(ledger.arrive(0, 1, 5), Arrival::First);
+        assert_eq!(ledger.arrive(0, 2, 6), Arrival::Again, "on another connection");
+        assert_eq!(ledger.arrive(0, 2, 7), Arrival::Twice, "on the same one");
+        assert_eq!(ledger.arrive(1, 2, 7), Arrival::Strange);
+        assert_eq!(ledger.outstanding(), 0);
+    }
+
+    #[test]
+    fn what_arrives_before_its_sender_hears_of_it_is_not_waited_for() {
+        let mut ledger = Ledger::default();
+        let serial = ledger.send(PLAIN, 1);
+        assert_eq!(ledger.arrive(serial, 1, 2), Arrival::First);
+        ledger.accept(serial, 3);
+        assert_eq!(ledger.outstanding(), 0);
+        assert_eq!(ledger.judge(4, NEVER), Verdict::default());
+    }
+
+    #[test]
+    fn an_accepted_message_without_an_excuse_is_missing() {
+        assert_eq!(accepted(&[PLAIN]).judge(9 * SECOND, NEVER).missing, 1);
+        let mut refused = Ledger::default();
+        refused.send(PLAIN, 1);
+        assert_eq!(refused.judge(9 * SECOND, NEVER), Verdict::default(), "nobody promised it");
+    }
+
+    #[test]
+    fn a_ttl_excuses_and_whether_the_agent_was_there_is_told() {
+        for ttl_secs in [0, 2] {
+            let ledger = accepted(&[Post { ttl_secs, ..PLAIN }]);
+            assert_eq!(ledger.judge(9 * SECOND, NEVER).expired, 1, "{ttl_secs}");
+            assert_eq!(ledger.judge(9 * SECOND, ALWAYS).expired_there, 1, "{ttl_secs}");
+        }
+        let waits = accepted(&[Post { ttl_secs: 2, ..PLAIN }]);
+        assert_eq!(waits.judge(2 * SECOND, NEVER).missing, 1, "its time is not over");
+    }
+
+    #[test]
+    fn what_arrives_after_its_ttl_is_late() {
+        let mut ledger = accepted(&[Post { ttl_secs: 2, ..PLAIN }]);
+        ledger.arrive(0, 1, 60 * SECOND);
+        assert_eq!(ledger.judge(60 * SECOND, NEVER).late, 1);
+    }
+
+    #[test]
+    fn the_last_of_a_topic_has_to_arrive() {
+        let topic = Post { topic: 1, ..PLAIN };
+        let other = Post { topic: 2, ..PLAIN };
+        let verdict = accepted(&[topic, topic, other, topic]).judge(9 * SECOND, NEVER);
+        assert_eq!((verdict.replaced, verdict.missing), (2, 2));
     }
 }

@@ -51,7 +51,7 @@ impl Report {
     /// For people: of several runs the median, and the least and the most in brackets.
     pub(super) fn table(&self) -> String {
         let mut table = String::new();
-        let _ = writeln!(table, "{}  {}", self.scenario, self.settings);
+        let _ = writeln!(table, "{}: {}", self.scenario, self.settings_in_words());
         for (words, values) in self.columns() {
             let spread = match values.as_slice() {
                 [least, .., most] => format!("  [{} to {}]", shown(*least), shown(*most)),
@@ -77,6 +77,15 @@ impl Report {
         json!({"scenario": self.scenario, "settings": self.settings, "runs": runs})
     }
 
+    fn settings_in_words(&self) -> String {
+        let given = self.settings.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
+        let words = given.map(|(name, value)| match value {
+            Value::String(text) => format!("{name} {text}"),
+            other => format!("{name} {other}"),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
     /// Each figure with its values, the least first.
     fn columns(&self) -> Vec<(&'static str, Vec<f64>)> {
         let Some(first) = self.runs.first() else { return Vec::new() };
@@ -97,6 +106,9 @@ fn median(values: &[f64]) -> f64 {
 /// Three digits and more: whole numbers from a hundred on, with commas.
 fn shown(value: f64) -> String {
     let size = value.abs();
+    if size < 100.0 && value.fract() == 0.0 {
+        return format!("{value:.0}");
+    }
     if size < 0.1 {
         return format!("{value:.4}");
     }
@@ -123,7 +135,7 @@ mod tests {
 
     #[test]
     fn numbers_are_shown_with_as_many_digits_as_mean_something() {
-        let pairs = [(0.0, "0.0000"), (0.0321, "0.0321"), (4.567, "4.57"), (45.67, "45.7"), (4567.8, "4,568")];
+        let pairs = [(0.0, "0"), (24.0, "24"), (0.0321, "0.0321"), (4.567, "4.57"), (45.67, "45.7"), (4567.8, "4,568")];
         for (value, text) in pairs.into_iter().chain([(1_234_567.0, "1,234,567"), (-1234.0, "-1,234")]) {
             assert_eq!(shown(value), text);
         }
@@ -138,7 +150,7 @@ mod tests {
         };
         let runs = vec![run(30.0), run(10.0), run(20.0)];
         let mut report = Report { scenario: "connected".to_owned(), settings: json!({}), runs };
-        assert!(report.table().contains("20.0  messages accepted a second  [10.0 to 30.0]"), "{}", report.table());
+        assert!(report.table().contains("20  messages accepted a second  [10 to 30]"), "{}", report.table());
         assert!((report.json()["runs"][1]["figures"]["rate_per_s"].as_f64().unwrap() - 10.0).abs() < f64::EPSILON);
         assert!(report.is_faultless());
         report.runs[2].faults.push("3 messages were lost".to_owned());

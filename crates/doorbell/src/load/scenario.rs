@@ -1,6 +1,7 @@
 //! The scenarios: each puts the load's orders in a row, and says what the figures are.
 
 mod connected;
+mod day;
 mod figures;
 mod idle;
 mod latency;
@@ -27,6 +28,8 @@ pub(super) enum Scenario {
     Latency,
     /// Everybody comes back at the same time, after a cut and after a restart: TLS handshakes
     Storm,
+    /// Agents that come and go, messages of all kinds: whether anything is lost or comes twice
+    Day,
 }
 
 impl Scenario {
@@ -43,6 +46,7 @@ impl Scenario {
             Self::Connected => connected::run(&mut bench).await?,
             Self::Offline => offline::run(&mut bench).await?,
             Self::Latency => latency::run(&mut bench).await?,
+            Self::Day => day::run(&mut bench).await?,
             Self::Storm => storm::run(&mut bench).await?,
         }
         bench.tear_down().await

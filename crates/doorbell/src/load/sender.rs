@@ -110,5 +110,22 @@ impl Sender<'_> {
 fn wishes(mix: Mix, agent: u32) -> (Post, Option<&'static str>) {
     match mix {
         Mix::Plain => (Post { agent, ttl_secs: DURABLE_SECS, topic: 0 }, None),
+        Mix::Day => {
+            let ttl_secs = match fastrand::u8(..10) {
+                0 => 0,
+                1 | 2 => fastrand::u32(1..=3),
+                _ => DURABLE_SECS,
+            };
+            // One in five has a topic.
+            let topic = fastrand::u8(..5 * TOPICS);
+            let topic = if topic < TOPICS { topic + 1 } else { 0 };
+            (Post { agent, ttl_secs, topic }, fastrand::choice(URGENCIES).flatten())
+        }
     }
 }
+
+/// How many topics there are.
+const TOPICS: u8 = 4;
+
+/// The urgencies of RFC 8030 s5.3, and none.
+const URGENCIES: [Option<&str>; 5] = [None, Some("very-low"), Some("low"), Some("normal"), Some("high")];

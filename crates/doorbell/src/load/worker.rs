@@ -26,6 +26,12 @@ const PROGRESS: Duration = Duration::from_millis(250);
 /// A service offers again what was not acknowledged, but not at once; after this time without any arrival it has not.
 const QUIET_MAX: Duration = Duration::from_secs(40);
 
+/// How often is looked whether something still comes.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How long an agent stays, or stays away, on a day that is short.
+const STAY: Duration = Duration::from_secs(10);
+
 /// Files that are open beside connections of agents and senders.
 const OTHER_FILES: u64 = 32;
 
@@ -37,18 +43,16 @@ pub(super) async fn run() -> Result<ExitCode> {
         // Nobody waits any more if the process is ending.
         let _ = done.send(work_on_this_thread());
     })?;
-    is_done.await.context("the worker's thread panicked")??;
-    Ok(ExitCode::SUCCESS)
+    is_done.await.context("the worker's thread panicked")?
 }
 
-fn work_on_this_thread() -> Result<()> {
+fn work_on_this_thread() -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let worked = work().await;
-        if let Err(error) = &worked {
-            say(&News::Failed(format!("{error:#}"))).await?;
-        }
-        worked
+        let Err(error) = work().await else { return Ok(ExitCode::SUCCESS) };
+        // The coordinator says it to whoever has called it.
+        say(&News::Failed(format!("{error:#}"))).await?;
+        Ok(ExitCode::FAILURE)
     })
 }
 
@@ -84,23 +88,33 @@ async fn carry_out(world: &Rc<World>, agents: &Agents, order: Order) -> Result<(
         Order::Connect(number) => agents.connect(number).await?,
         Order::Leave => agents.leave(),
         Order::Send(plan) => sender::send(world, agents, &plan).await?,
-        Order::Settle => settle(world).await,
+        Order::Day(plan) => {
+            tokio::select! {
+                sent = sender::send(world, agents, &plan) => sent?,
+                failed = agents.come_and_go(STAY) => failed?,
+            }
+        }
+        Order::Settle => settle(world, agents).await,
     }
     Ok(())
 }
 
-/// Waits until everything that was accepted has arrived, or nothing has come for so long that nothing will.
-async fn settle(world: &World) {
-    let arrived = || world.progress.get().arrived;
-    let mut before = arrived();
+/// Waits until everything has arrived that was accepted and has no excuse, or nothing has come for so long that nothing
+/// will.
+async fn settle(world: &World, agents: &Agents) {
+    let judge = || world.ledger.borrow().judge(clock::now(), |agent, from, until| agents.was_there(agent, from, until));
+    let mut quiet = Duration::ZERO;
     while world.ledger.borrow().outstanding() > 0 {
-        if timeout(QUIET_MAX, world.all_arrived.notified()).await.is_err() && arrived() == before {
+        let before = world.progress.get().arrived;
+        if timeout(LOOK, world.all_arrived.notified()).await.is_ok() {
+            continue;
+        }
+        quiet = if world.progress.get().arrived == before { quiet + LOOK } else { Duration::ZERO };
+        if quiet >= QUIET_MAX || (!quiet.is_zero() && judge().missing == 0) {
             break;
         }
-        before = arrived();
     }
-    let missing = world.ledger.borrow().outstanding();
-    world.note(|outcome| outcome.missing = missing);
+    world.note(|outcome| outcome.verdict = judge());
 }
 
 /// What the counters showed when an order came.

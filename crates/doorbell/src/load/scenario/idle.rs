@@ -12,6 +12,9 @@ use crate::load::measure;
 /// then, and what is added belongs to the agents that follow.
 const WARM_UP_MAX: usize = 100;
 
+/// So many that what is no agent's, the store's cache for one, does not show any more.
+const AGENTS_MIN: usize = 5000;
+
 #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let all = bench.options.agents;
@@ -36,6 +39,11 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
     if let Some(used) = connecting.service {
         let words = "ms of the service's CPU for an agent that connects and subscribes";
         run.figure("connect_cpu_ms", words, used.cpu * 1000.0 / agents);
+    }
+    if all < AGENTS_MIN {
+        let words =
+            format!("with fewer than {AGENTS_MIN} agents, what the service allocates once weighs on each of them");
+        run.remarks.push(words);
     }
     bench.judge_load("connecting", &connecting);
 
