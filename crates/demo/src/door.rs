@@ -116,7 +116,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
             Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
         }
         ("GET", ["voice", id]) => {
-            let (media_type, sound) = house.voice(&session, number(id)?)?;
+            let (media_type, sound) = house.voice(&session, number(id)?, now)?;
             Ok(answer::sound(&media_type, sound))
         }
         ("POST", ["voice", id, "heard"]) => house.hear(&session, number(id)?, now).map(|()| answer::done()),

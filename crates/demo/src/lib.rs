@@ -128,14 +128,9 @@ impl Demo {
         &self.site
     }
 
-    /// Whether other devices can open that address.
-    pub fn is_for_others(&self) -> bool {
-        !is_on_this_machine(&self.site)
-    }
-
-    /// The address as a QR code made of letters, for a terminal.
+    /// The address as a QR code made of letters, for a terminal; none if no other device can open it.
     pub fn code(&self) -> Option<String> {
-        code::text(&self.site)
+        code::text(&self.site).filter(|_| !is_on_this_machine(&self.site))
     }
 }
 

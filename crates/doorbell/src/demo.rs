@@ -177,6 +177,12 @@ fn print_welcome(service: &Service, demo: &Demo) {
     println!("push service  {origin}");
     println!("demo          {site}");
     println!();
+    if let Some(code) = demo.code() {
+        println!("For the camera of a phone:");
+        println!();
+        println!("{code}");
+        println!();
+    }
     println!("Open it in two browsers that take their messages from this push service, each in a terminal of its own:");
     for name in ["alice", "mom"] {
         println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");

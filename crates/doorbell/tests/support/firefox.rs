@@ -31,8 +31,26 @@ Services.wm.getMostRecentWindow("navigator:browser").document.documentElement.re
 const SCHEME: &str = r#"
 Services.prefs.setIntPref("layout.css.prefers-color-scheme.content-override", arguments[0]);"#;
 
-const BLOCKED: &str = r#"
-Services.prefs.setIntPref("permissions.default.desktop-notification", 2);"#;
+/// A pref that holds from now on: a number, a text, or yes or no.
+const PREFERRED: &str = r#"
+const [name, value] = arguments;
+const kind = { number: "setIntPref", string: "setStringPref", boolean: "setBoolPref" }[typeof value];
+Services.prefs[kind](name, value);"#;
+
+/// Makes the page narrower than Firefox lets a window be.
+const NARROWED: &str = r#"
+const { style } = Services.wm.getMostRecentWindow("navigator:browser").gBrowser.selectedBrowser;
+style.minWidth = style.maxWidth = `${arguments[0]}px`;"#;
+
+/// Is fulfilled when the page is so wide and so dark, and has been painted since.
+const LAID_OUT: &str = r#"
+const [width, dark] = arguments;
+return new Promise((resolve) => {
+  const look = () => innerWidth === width && matchMedia("(prefers-color-scheme: dark)").matches === dark
+    ? requestAnimationFrame(() => requestAnimationFrame(resolve))
+    : requestAnimationFrame(look);
+  look();
+});"#;
 
 /// Is fulfilled when the page shows the words and has been painted since.
 const SEEN: &str = r#"
@@ -102,10 +120,31 @@ impl Firefox {
         self.drive("WebDriver:Navigate", json!({ "url": url }));
     }
 
+    /// Opens a page in a private window, and goes there.
+    pub fn visits_in_private(&mut self, url: &str) {
+        let window = self.drive("WebDriver:NewWindow", json!({ "type": "window", "private": true }));
+        self.drive("WebDriver:SwitchToWindow", json!({ "handle": window["handle"], "focus": true }));
+        self.drive("WebDriver:Navigate", json!({ "url": url }));
+    }
+
+    /// A pref of it is changed while it runs.
+    pub fn prefers(&mut self, name: &str, value: Value) {
+        self.in_chrome(PREFERRED, json!([name, value]));
+    }
+
     /// Its user blocks notifications, for every site.
     pub fn blocks_notifications(&mut self) {
-        let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(BLOCKED, &json!([])).expect("Firefox blocks notifications");
+        self.prefers("permissions.default.desktop-notification", json!(2));
+    }
+
+    /// All its processes stand still, as on a laptop that is closed: what comes over the network waits.
+    pub fn stands_still(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn goes_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Goes to the page of `site` that something else than its driver has opened.
@@ -152,20 +191,25 @@ impl Firefox {
     /// Fills the screen, as if nobody drove it.
     pub fn poses(&mut self) {
         self.drive("WebDriver:SetWindowRect", json!({ "x": 0, "y": 0, "width": 1280, "height": 800 }));
-        let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(NO_STRIPES, &json!([])).expect("Firefox looks undriven");
+        self.in_chrome(NO_STRIPES, json!([]));
     }
 
     /// A picture of the page as it is at this width, in the light or the dark: `target/e2e/NAME.png`.
     pub fn is_pictured(&mut self, name: &str, width: u32, dark: bool) {
-        self.drive("WebDriver:SetWindowRect", json!({ "width": width, "height": 900 }));
-        let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(SCHEME, &json!([u8::from(!dark)])).expect("Firefox changes its colours");
+        self.lays_out(width, dark);
         let picture = self.drive("WebDriver:TakeScreenshot", json!({ "full": false }));
         let png = STANDARD.decode(picture["value"].as_str().expect("a picture")).expect("base64");
         let folder = tree("target/e2e");
         std::fs::create_dir_all(&folder).expect("a folder for pictures");
         std::fs::write(folder.join(name).with_extension("png"), png).expect("a picture is kept");
+    }
+
+    /// The page is so wide, and light or dark.
+    fn lays_out(&mut self, width: u32, dark: bool) {
+        self.drive("WebDriver:SetWindowRect", json!({ "width": 1280, "height": 900 }));
+        self.in_chrome(NARROWED, json!([width]));
+        self.in_chrome(SCHEME, json!([u8::from(!dark)]));
+        self.script(LAID_OUT, json!([width, dark]));
     }
 
     /// Ends in order.
@@ -182,11 +226,13 @@ impl Firefox {
     pub fn is_killed(&mut self) {
         self.driver = None;
         if let Some(mut process) = self.process.take() {
-            let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process");
-            // It may have ended by itself.
-            kill_process_group(group, Signal::KILL).ok();
+            send(&process, Signal::KILL);
             process.kill();
         }
+    }
+
+    fn signal(&self, signal: Signal) {
+        send(self.process.as_ref().expect("a running Firefox"), signal);
     }
 
     /// Starts it as a user's session does: no page of the site, nobody who drives it.
@@ -224,6 +270,11 @@ impl Firefox {
         self.drive("WebDriver:ExecuteScript", parameters)["value"].take()
     }
 
+    fn in_chrome(&mut self, script: &str, arguments: Value) {
+        let driver = self.driver.as_mut().expect("a driver");
+        driver.run_in_chrome(script, &arguments).expect("Firefox does as it is told");
+    }
+
     fn drive(&mut self, command: &str, parameters: Value) -> Value {
         let driver = self.driver.as_mut().expect("a driver");
         match driver.command(command, parameters) {
@@ -237,6 +288,12 @@ impl Drop for Firefox {
     fn drop(&mut self) {
         self.is_killed();
     }
+}
+
+/// To all its processes. They may have ended by themselves.
+fn send(process: &Running, signal: Signal) {
+    let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process_group(group, signal).ok();
 }
 
 fn program() -> Option<&'static str> {

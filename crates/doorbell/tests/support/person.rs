@@ -117,15 +117,6 @@ impl Person<Firefox> {
         let site = self.site.clone();
         self.browser.turns_to_the_page_of(&site);
     }
-
-    /// Pictures of the page: at a desk and on a phone, by day and by night.
-    pub fn is_pictured(&mut self, scene: &str) {
-        for (device, width) in [("desk", 1280), ("phone", 420)] {
-            for (time, dark) in [("day", false), ("night", true)] {
-                self.browser.is_pictured(&format!("demo-{scene}-{device}-{time}"), width, dark);
-            }
-        }
-    }
 }
 
 impl<B: Browses> Person<B> {
