@@ -7,7 +7,7 @@ import { setUpInvitations } from './invite.js';
 import { create, showList } from './lists.js';
 import { connect, disconnect, on } from './live.js';
 import { ago, paint, showPeople } from './people.js';
-import { disable, enable, obstacle, renew, resume } from './push.js';
+import { disable, enable, obstacle, passing, renew, resume } from './push.js';
 import { step } from './steps.js';
 import { leaveVoiceMail, pointOutVoiceMail, showVoiceMails } from './voice.js';
 
@@ -17,11 +17,13 @@ let overview;
 let reachable = false;
 /** Why the last attempt to be reachable failed. */
 let failure;
+/** What is to be known of being reachable here, although nothing is in the way. */
+let warning;
 
 start().catch(complain);
 
 async function start() {
-  settings = await api('GET', 'settings');
+  [settings, warning] = await Promise.all([api('GET', 'settings'), passing()]);
   setUpSignIn();
   setUpHome();
   setUpCalls(settings, complain);
@@ -148,11 +150,13 @@ function show() {
 function showReachable() {
   const problem = obstacle() ?? failure;
   element('trial').hidden = !reachable;
-  element('reachable').hidden = reachable && !problem;
+  const told = problem ?? warning;
+  element('reachable').hidden = reachable && !told;
   element('reachable').classList.toggle('bad', Boolean(problem));
-  element('reachable-title').textContent = problem?.title ?? 'Be reachable, also when this page is closed';
-  element('reachable-words').textContent = problem?.words
+  element('reachable-title').textContent = told?.title ?? 'Be reachable, also when this page is closed';
+  element('reachable-words').textContent = told?.words
     ?? 'Allow notifications, and your friends can call you although the browser is closed.';
+  element('enable').hidden = reachable && !problem;
   element('enable').textContent = problem ? 'Try again' : 'Be reachable';
 }
 

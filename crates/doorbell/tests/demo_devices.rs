@@ -136,9 +136,11 @@ fn what_keeps_a_device_from_being_reachable_is_said_in_plain_words() {
     alice.browser.prefers("dom.push.enabled", json!(true));
 
     alice.browser.visits_in_private(star.site());
+    alice.sees("#sign-in-title", "Rings");
     alice.types("#name", "Eve");
     alice.sees("#my-name", "Eve");
+    alice.sees("#reachable-title", "This is a private window");
     alice.clicks("#enable");
-    alice.sees("#reachable-title", "This window takes no pushes");
-    alice.sees("#reachable-words", "private window");
+    alice.sees("#steps", "it can ring this device");
+    alice.sees("#reachable-words", "You can be called here until it is closed");
 }

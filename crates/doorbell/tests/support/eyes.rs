@@ -41,6 +41,7 @@ const unmarked = controls.filter((control) => control.checkVisibility() && !cont
   const { outlineStyle, outlineWidth } = getComputedStyle(control);
   return document.activeElement === control && (outlineStyle === "none" || parseFloat(outlineWidth) < 2);
 });
+document.activeElement.blur();
 before?.focus({ preventScroll: true });
 return unmarked.map(({ outerHTML }) => outerHTML);"#;
 
