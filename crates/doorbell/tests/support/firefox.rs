@@ -77,6 +77,9 @@ impl Firefox {
         here("Firefox", program().is_some())
     }
 
+    /// Variables by which one that somebody else starts reaches nobody outside this machine.
+    pub const CUT_OFF: [(&str, &str); 3] = prefs::DEAD_PROXY;
+
     /// A profile whose push service is `service`; notifications go to `desktop`.
     pub fn prepared_for(service: &Service, desktop: &Desktop) -> Self {
         Self::prepared(&service.origin(), &service.ca(), desktop)

@@ -55,6 +55,11 @@ impl Star {
             demo(self.state.path(), [&service, &site], &self.settings, |_| {});
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Waits until it has printed `words`: the first such line.
     pub fn says(&self, words: &str) -> String {
         self.process.says(words)
