@@ -104,6 +104,7 @@ fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() 
     alice.browser.closes_the_page();
     mom.signs_in();
     mom.becomes_reachable();
+    mom.browser.can_install_the_page();
 
     mom.asks_for("video", "Alice");
     desktop.announces("Mom is calling");

@@ -148,6 +148,13 @@ impl Chromium {
         self.script(&SEEN.replace("WORDS", &Value::from(words).to_string()));
     }
 
+    /// Chromium offers to install the page as an app.
+    pub fn can_install_the_page(&mut self) {
+        let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
+        let obstacles = driver.obstacles_to_installing(page);
+        assert_eq!(obstacles, Value::Array(Vec::new()));
+    }
+
     /// Takes a picture of the page: `target/e2e/NAME.png`.
     pub fn pictures(&mut self, name: &str) -> PathBuf {
         let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
