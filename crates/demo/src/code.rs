@@ -38,8 +38,8 @@ mod tests {
             let lines: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
             let module = |x: usize, y: usize| match lines[y / 2][x] {
                 '\u{2588}' => true,
-                '\u{2580}' => y % 2 == 0,
-                '\u{2584}' => y % 2 == 1,
+                '\u{2580}' => y.is_multiple_of(2),
+                '\u{2584}' => !y.is_multiple_of(2),
                 _ => false,
             };
             // A camera sees a module as several points.

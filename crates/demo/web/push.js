@@ -72,9 +72,13 @@ export async function resume({ applicationServerKey }) {
 /** The push service knows the subscription no more: another one takes its place. */
 export async function renew(settings) {
   if (obstacle() || Notification.permission !== 'granted') return;
+  const tell = begin(`renewal-${Date.now()}`);
+  tell('the push service knows this device’s subscription no more');
   await disable();
   const subscription = await subscribe(await worker(), settings.applicationServerKey);
+  tell('the push service has given another one');
   await api('PUT', 'device', { subscription: subscription.toJSON() });
+  tell('the demo’s server has it', 'it takes the place of the one that was lost');
 }
 
 /** Ends the subscription, when somebody signs out. */

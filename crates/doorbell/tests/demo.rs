@@ -173,6 +173,7 @@ fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to
     alice.loses_the_subscription();
     alice.clicks("#trial");
     alice.sees("#steps", "has unsubscribed");
+    alice.sees("#steps", "it takes the place of the one that was lost");
     alice.clicks(".menu summary");
     alice.sees("#my-devices", "(this one): takes pushes");
     alice.clicks("#trial");
@@ -226,7 +227,8 @@ fn the_page_is_pictured_in_each_scene_and_everybody_can_use_it() {
         return;
     }
     let (star, desktop) = (Star::ringing_for(120), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let mut alice = Person::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
     alice.opens_the_page();
     alice.sees("#sign-in-title", "Rings");
     alice.is_looked_at("sign-in");

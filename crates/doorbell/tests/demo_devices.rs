@@ -18,8 +18,8 @@ fn a_second_device_comes_in_by_a_code_and_when_one_of_the_two_answers_the_other_
         return;
     }
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let [mut laptop, mut phone] = ["Alice", "Alice"].map(|name| Person::new(name, &star, &desktop));
-    let mut mom = Person::new("Mom", &star, &desktop);
+    let mut laptop = Person::new("Alice", &star, &desktop);
+    let (mut phone, mut mom) = (laptop.beside("Alice"), laptop.beside("Mom"));
     laptop.signs_in();
     laptop.becomes_reachable();
     laptop.clicks(".menu summary");
@@ -64,7 +64,8 @@ fn a_ring_that_was_held_up_on_its_way_does_not_ring() {
         return;
     }
     let (star, desktop) = (Star::ringing_for(8), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let mut alice = Person::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.closes_the_page();
@@ -84,7 +85,8 @@ fn when_the_push_service_has_lost_everything_the_service_worker_subscribes_anew_
         return;
     }
     let (mut star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let (mut alice, mut mom) = (Person::new("Alice", &star, &desktop), Person::new("Mom", &star, &desktop));
+    let mut alice = Person::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.closes_the_page();
@@ -120,11 +122,13 @@ fn what_keeps_a_device_from_being_reachable_is_said_in_plain_words() {
     alice.sees("#reachable-words", "choose “Allow” when the browser asks");
     alice.browser.prefers("permissions.default.desktop-notification", json!(1));
 
+    alice.browser.prefers("dom.push.requestTimeout", json!(1000));
     alice.browser.prefers("dom.push.serverURL", json!("wss://127.0.0.1:9/"));
     alice.clicks("#enable");
     alice.sees("#reachable-title", "The push service does not answer");
     alice.sees("#reachable-words", &format!("start the browser with “doorbell firefox {}”", star.push_service()));
     alice.sees("#steps .bad", "the push service gives no subscription");
+    alice.browser.prefers("dom.push.requestTimeout", json!(10_000));
     alice.browser.prefers("dom.push.serverURL", json!(format!("{}/", star.push_service().replace("https:", "wss:"))));
     alice.clicks("#enable");
     alice.sees("#steps", "it can ring this device");

@@ -68,8 +68,8 @@ fn the_terminal_shows_a_code_of_an_address_that_a_phone_can_open_and_of_no_other
     let is_drawn = |line: &&str| !line.is_empty() && line.chars().all(|c| " \u{2580}\u{2584}\u{2588}".contains(c));
     let lines: Vec<Vec<char>> = output.lines().filter(is_drawn).map(|line| line.chars().collect()).collect();
     let is_light = |x: usize, y: usize| match lines[y / 2][x] {
-        '\u{2580}' => y % 2 == 0,
-        '\u{2584}' => y % 2 == 1,
+        '\u{2580}' => y.is_multiple_of(2),
+        '\u{2584}' => !y.is_multiple_of(2),
         block => block == '\u{2588}',
     };
     let (width, height) = (4 * lines[0].len(), 8 * lines.len());
@@ -144,12 +144,8 @@ fn asks(port: u16, chain: &Path, method: &str, path: &str, body: &str) -> (Strin
     let name = ServerName::try_from("star.example.org").unwrap();
     let client = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = StreamOwned::new(client, TcpStream::connect(("127.0.0.1", port)).unwrap());
-    let length = body.len();
-    write!(
-        stream,
-        "{method} /api/{path} HTTP/1.1\r\nHost: star.example.org\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
-    .unwrap();
+    let head = format!("{method} /api/{path} HTTP/1.1\r\nHost: star.example.org\r\nConnection: close");
+    write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut answer = String::new();
     // It closes without a word of TLS.
     stream.read_to_string(&mut answer).ok();

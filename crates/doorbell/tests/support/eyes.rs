@@ -21,7 +21,8 @@ return code.decode().then(() => {
 
 /// What axe has to say, in words; nothing is what one wants. A page that is wider than its window is no fault to axe.
 const JUDGED: &str = r#"
-const options = { resultTypes: ["violations"], preload: false, runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] };
+const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+const options = { resultTypes: ["violations"], preload: false, runOnly: rules };
 const ended = document.getAnimations().filter(({ effect }) => Number.isFinite(effect.getComputedTiming().endTime));
 ended.forEach((animation) => animation.finish());
 return axe.run(document, options).then(({ violations }) => {
@@ -36,7 +37,8 @@ const UNMARKED: &str = r#"
 const before = document.activeElement;
 const scope = document.querySelector("dialog[open]") ?? document;
 const controls = [...scope.querySelectorAll("a, button, input, summary, [tabindex]")];
-const unmarked = controls.filter((control) => control.checkVisibility() && !control.disabled && control.tabIndex >= 0).filter((control) => {
+const isReached = (control) => control.checkVisibility() && !control.disabled && control.tabIndex >= 0;
+const unmarked = controls.filter(isReached).filter((control) => {
   control.focus({ focusVisible: true, preventScroll: true });
   const { outlineStyle, outlineWidth } = getComputedStyle(control);
   return document.activeElement === control && (outlineStyle === "none" || parseFloat(outlineWidth) < 2);

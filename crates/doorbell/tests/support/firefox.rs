@@ -101,6 +101,17 @@ impl Firefox {
         Self { folder, profile, desktop_variables, headless: true, process: None, driver: None }
     }
 
+    /// Another one, prepared like this one, which has not been started yet: that is quicker than to prepare it anew.
+    pub fn another(&self) -> Self {
+        assert!(self.process.is_none(), "its profile is in use");
+        let folder = tempfile::tempdir().expect("a folder for Firefox");
+        let profile = folder.path().join("profile");
+        let copied = Command::new("cp").arg("-r").arg(&self.profile).arg(&profile).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the profile is copied");
+        let desktop_variables = self.desktop_variables.clone();
+        Self { folder, profile, desktop_variables, headless: self.headless, process: None, driver: None }
+    }
+
     /// With windows, on the desktop's screen.
     pub fn with_windows(mut self) -> Self {
         self.headless = false;

@@ -112,6 +112,11 @@ impl Person<Firefox> {
         Self { name, site: star.site().to_owned(), browser }
     }
 
+    /// Somebody with another Firefox that is prepared in the same way, before this one is started.
+    pub fn beside(&self, name: &'static str) -> Self {
+        Self { name, site: self.site.clone(), browser: self.browser.another() }
+    }
+
     /// Waits until the page that a click on a notification has opened is there.
     pub fn is_led_to_the_page(&mut self) {
         let site = self.site.clone();
