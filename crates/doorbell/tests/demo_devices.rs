@@ -32,11 +32,20 @@ fn a_second_device_comes_in_by_a_code_and_when_one_of_the_two_answers_the_other_
     phone.becomes_reachable();
     mom.signs_in();
 
+    // What changes on the page does not take the focus away from whoever uses a keyboard.
+    mom.focuses(".person .words button");
+    laptop.clicks("#trial");
+    desktop.announces("It works");
+    mom.sees(".person", "last delivered");
+    assert!(mom.has_the_focus_on(".person .words button"));
+    desktop.clears();
+
     mom.asks_for("audio", "Alice");
     desktop.announces("Mom is calling");
     desktop.announces("Mom is calling");
-    phone.sees("#call", "is calling");
+    phone.sees("#call-state[role=status]", "is calling");
     laptop.clicks("#answer");
+    laptop.sees("#call-state[role=status]", "Connected");
     laptop.sees("#call-facts", "sound arrives");
     phone.sees("#toasts", "You answered on another device.");
     phone.sees_no_more("#call");

@@ -67,6 +67,16 @@ impl<B: Browses> Person<B> {
         self.browser.runs(GONE, json!([selector]));
     }
 
+    /// Puts the focus on the first such element, as the Tab key does.
+    pub fn focuses(&mut self, selector: &str) {
+        self.browser.runs("document.querySelector(arguments[0]).focus()", json!([selector]));
+    }
+
+    /// Whether the focus is there.
+    pub fn has_the_focus_on(&mut self, selector: &str) -> bool {
+        self.browser.runs("return document.activeElement.matches(arguments[0])", json!([selector])) == true
+    }
+
     /// Reads a QR code on the page, as the camera of a phone does.
     pub fn scans(&mut self, selector: &str) -> String {
         let points = self.browser.runs(CODE, json!([selector]));
