@@ -79,7 +79,7 @@ impl Residents {
     }
 
     pub(super) fn get_mut(&mut self, agent: AgentId) -> Option<&mut Resident> {
-        self.agents.get_mut(&agent)
+        self.agents.get_mut(&agent).map(Box::as_mut)
     }
 
     /// Notes when the mailbox wants to be woken, or forgets it when the store knows all that it knows.
