@@ -20,7 +20,7 @@ const FIRST_MESSAGE: i64 = 1_000;
 const BATCHES: [i64; 2] = [1, 64];
 
 fn memory(c: &mut Criterion) {
-    measure(c, "memory", || MemoryEngine::new(Limits::default()));
+    measure(c, "memory", || MemoryEngine::new(limits()));
 }
 
 fn sqlite(c: &mut Criterion) {
@@ -28,9 +28,15 @@ fn sqlite(c: &mut Criterion) {
     // Each engine in a directory of its own.
     let fresh = || {
         let own = tempfile::tempdir_in(dir.path()).unwrap().keep();
-        SqliteEngine::open(&own, Limits::default()).unwrap()
+        SqliteEngine::open(&own, limits()).unwrap()
     };
     measure(c, "SQLite", fresh);
+}
+
+/// One agent may have more than a page.
+fn limits() -> Limits {
+    let many = 2 * PAGE_MAX;
+    Limits { messages_per_agent_max: many, messages_per_subscription_max: many, ..Limits::default() }
 }
 
 fn measure<E: Engine>(c: &mut Criterion, name: &str, engine: impl Fn() -> E) {
