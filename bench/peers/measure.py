@@ -8,7 +8,8 @@ from machine import PATIENCE_S, Server, free_port
 
 # Subscribers that come before memory is measured: what a server allocates once is there then.
 WARM_UP_MAX = 100
-# Connections that send, each its next message when the one before is answered: as many as `doorbell load` has under way.
+# Connections that send, each its next message when the one before is answered. `doorbell load` has as many messages
+# under way.
 SENDERS = 128
 # A message that was on its way to a connection that ended may come again after the usual 30 s, and not before.
 RETURN_S = 40

@@ -1,4 +1,4 @@
-"""NATS with JetStream: one stream in files, a durable consumer for each subscriber, a message is gone once acknowledged."""
+"""NATS with JetStream: a stream in files, a durable consumer for each subscriber; what is acknowledged is gone."""
 
 import asyncio
 import json
