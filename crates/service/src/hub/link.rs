@@ -179,7 +179,8 @@ impl Link {
         loop {
             match self.outbox.next().await {
                 Next::Stored(ids) => {
-                    if let Err(error) = self.fetch(ids).await {
+                    // On the heap: a wait for the next event has no use for its room.
+                    if let Err(error) = Box::pin(self.fetch(ids)).await {
                         return LinkEvent::Failed(error);
                     }
                 }

@@ -82,7 +82,7 @@ async fn connection(stream: TcpStream, transport: Transport, context: Arc<Contex
         () = context.stopping() => return,
     };
     match opened {
-        Ok(Ok(Opened::Tls(tls, spoken))) => spoken.serve(*tls, context, place).await,
+        Ok(Ok(Opened::Tls(tls, spoken))) => spoken.serve(tls, context, place).await,
         Ok(Ok(Opened::Plain(stream, spoken))) => spoken.serve(stream, context, place).await,
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
@@ -104,7 +104,8 @@ async fn open(stream: TcpStream, transport: Transport) -> io::Result<Opened> {
     }
 }
 
-/// A connection of which it is known what is spoken on it.
+/// A connection of which it is known what is spoken on it. TLS is boxed, because it goes through many hands, each of which
+/// would keep room for it.
 enum Opened {
     Tls(Box<TlsStream<TcpStream>>, Spoken),
     Plain(TcpStream, Spoken),
@@ -130,19 +131,13 @@ impl Spoken {
         match self {
             Self::Http2 => Box::pin(http2::serve(io, context)).await,
             Self::Mcs if context.doors.has_mcs() => {
-                let socket = mcs::Socket::new(io, context.limits.idle_timeout);
-                tokio::spawn(async move {
-                    context.doors.clone().attend(socket, context.stopping()).await;
-                    drop(place);
-                });
+                let socket = mcs::Socket::new(io, context.limits.idle_timeout, place);
+                tokio::spawn(context.doors.clone().attend(socket, context.stopping.clone()));
             }
             // Of MCS it will say that this is no HTTP.
             Self::Http1 | Self::Mcs => {
-                if let Some(socket) = Box::pin(http1::serve(io, context.clone())).await {
-                    tokio::spawn(async move {
-                        context.doors.clone().converse(socket, context.stopping()).await;
-                        drop(place);
-                    });
+                if let Some(socket) = Box::pin(http1::serve(io, context.clone(), place)).await {
+                    tokio::spawn(context.doors.clone().converse(socket, context.stopping.clone()));
                 }
             }
         }

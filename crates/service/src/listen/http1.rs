@@ -11,6 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
 use super::websocket::Socket;
@@ -20,7 +21,7 @@ use super::{Body, Context, Incoming};
 const HEAD_MAX: usize = 16 << 10;
 
 /// Answers requests until the connection ends, or becomes a WebSocket.
-pub(super) async fn serve<IO>(io: IO, context: Arc<Context>) -> Option<Socket<IO>>
+pub(super) async fn serve<IO>(io: IO, context: Arc<Context>, place: OwnedSemaphorePermit) -> Option<Socket<IO>>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -63,6 +64,6 @@ where
     }
     upgraded.load(Ordering::Relaxed).then(|| {
         let (parts, limits) = (connection.into_parts(), &context.limits);
-        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout)
+        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout, place)
     })
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, FrameError};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 /// The first octet of a connection that speaks it. No HTTP begins with it.
@@ -44,11 +45,13 @@ pub(crate) struct Socket<IO> {
     unsent: Vec<u8>,
     /// How long the client may leave what is sent to it unread.
     write_timeout: Duration,
+    /// Its place among the connections.
+    _place: OwnedSemaphorePermit,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    pub(super) fn new(io: IO, write_timeout: Duration) -> Self {
-        Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout }
+    pub(super) fn new(io: IO, write_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+        Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout, _place: place }
     }
 
     /// Waits for the next frame. Nothing is lost when the wait is given up.
@@ -114,11 +117,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use doorbell_protocol::mcs::frame::tag;
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, DuplexStream};
+    use tokio::sync::Semaphore;
 
     use super::*;
+
+    fn socket(io: DuplexStream, write_timeout: Duration) -> Socket<DuplexStream> {
+        let places = Arc::new(Semaphore::new(1));
+        Socket::new(io, write_timeout, places.try_acquire_owned().unwrap())
+    }
 
     fn ping(octet: u8) -> Frame {
         Frame { tag: tag::HEARTBEAT_PING, body: Bytes::copy_from_slice(&[0x10, octet]) }
@@ -127,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn frames_arrive_however_they_are_cut_and_although_waits_are_given_up() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut socket = Socket::new(ours, Duration::from_secs(30));
+        let mut socket = socket(ours, Duration::from_secs(30));
         for octet in [VERSION, 0, 2] {
             theirs.write_all(&[octet]).await.unwrap();
             assert!(timeout(Duration::from_millis(1), socket.next()).await.is_err());
@@ -142,7 +153,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_handed_over_goes_out_together() {
         let (ours, mut theirs) = tokio::io::duplex(64);
-        let mut socket = Socket::new(ours, Duration::from_secs(30));
+        let mut socket = socket(ours, Duration::from_secs(30));
         socket.say(&ping(1)).await.unwrap();
         socket.say(&ping(2)).await.unwrap();
         let closing = tokio::spawn(socket.close());
@@ -156,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_reads_nothing_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(1);
-        let mut socket = Socket::new(ours, Duration::from_millis(1));
+        let mut socket = socket(ours, Duration::from_millis(1));
         socket.say(&ping(1)).await.unwrap();
         assert_eq!(socket.flush().await, Err(Ended::Left));
     }

@@ -15,6 +15,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
 use super::unsent::Unsent;
@@ -111,14 +112,31 @@ pub(crate) struct Socket<IO> {
     is_left: bool,
     /// How long the client may leave what is sent to it unread.
     write_timeout: Duration,
+    /// Its place among the connections.
+    _place: OwnedSemaphorePermit,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// Takes over `io` after the handshake; `read` came behind it.
-    pub(super) fn new(io: IO, read: &[u8], message_max: usize, write_timeout: Duration) -> Self {
+    pub(super) fn new(
+        io: IO,
+        read: &[u8],
+        message_max: usize,
+        write_timeout: Duration,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
         let mut decoder = Decoder::new(message_max);
         decoder.feed(read);
-        Self { io, decoder, pong: None, unsent: Unsent::default(), is_closed: false, is_left: false, write_timeout }
+        Self {
+            io,
+            decoder,
+            pong: None,
+            unsent: Unsent::default(),
+            is_closed: false,
+            is_left: false,
+            write_timeout,
+            _place: place,
+        }
     }
 
     /// Waits for the next thing that the client says. Nothing is lost when the wait is given up.

@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 /// From one socket to the next: 500 new TLS handshakes a second are what one core of a small machine bears.
@@ -28,9 +29,11 @@ impl Drains {
     }
 
     /// Completes when the service stops and it is the socket's turn to end. Until then its client may acknowledge and ask.
-    pub(super) async fn dismissal(&self, stopping: impl Future<Output = ()>) {
-        stopping.await;
-        sleep(self.turn()).await;
+    pub(super) async fn dismissal(&self, mut stopping: watch::Receiver<bool>) {
+        // An error means that the service is gone, which is the end of draining too.
+        let _ = stopping.wait_for(|stop| *stop).await;
+        // On the heap, because nearly all the time there is nothing to wait for.
+        Box::pin(sleep(self.turn())).await;
     }
 
     /// How long the next socket has to wait.

@@ -19,6 +19,7 @@ use futures_util::future::try_join_all;
 use http::HeaderName;
 use http::header::CONTENT_ENCODING;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tracing::debug;
 
 use super::address::Address;
@@ -61,15 +62,22 @@ impl Doors {
     }
 
     /// Serves a connection that speaks MCS, until one side ends it or the service stops.
-    pub(crate) async fn attend<IO>(self: Arc<Self>, socket: Socket<IO>, stopping: impl Future<Output = ()>)
+    pub(crate) fn attend<IO>(
+        self: Arc<Self>,
+        socket: Socket<IO>,
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        // Made before the future, which else would have room for what it is made of beside it.
         let mut session = Session::new(self, socket);
-        let Err(end) = session.run(stopping).await;
-        // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
-        session.link = None;
-        Box::pin(session.finish(end)).await;
+        async move {
+            let Err(end) = session.run(stopping).await;
+            // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
+            session.link = None;
+            Box::pin(session.finish(end)).await;
+        }
     }
 }
 
@@ -89,14 +97,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
+    async fn run(&mut self, stopping: watch::Receiver<bool>) -> Result<Infallible, End> {
         let doors = self.doors.clone();
         let mut dismissal = pin!(doors.drains.dismissal(stopping));
         loop {
             let event = tokio::select! {
                 frame = self.socket.next() => Event::Heard(frame?),
                 event = Link::next_of(&mut self.link), if !self.ended => Event::Link(event),
-                () = doors.clock.sleep_until(self.alarm) => Event::Alarm,
+                () = Box::pin(doors.clock.sleep_until(self.alarm)) => Event::Alarm,
                 () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
             // On the heap, because a session that waits has no use for the room that work takes.

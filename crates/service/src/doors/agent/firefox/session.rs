@@ -15,6 +15,7 @@ use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::time::UnixMs;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -55,14 +56,21 @@ struct Session<IO> {
 
 impl Doors {
     /// Serves a connection that has become a WebSocket, until one side ends it or the service stops.
-    pub(crate) async fn converse<IO>(self: Arc<Self>, socket: Socket<IO>, stopping: impl Future<Output = ()>)
+    pub(crate) fn converse<IO>(
+        self: Arc<Self>,
+        socket: Socket<IO>,
+        stopping: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        // Made before the future, which else would have room for what it is made of beside it.
         let mut session = Session::new(self, socket);
-        let Err(end) = session.run(stopping).await;
-        if let End::Close(closing) = end {
-            Box::pin(session.say_goodbye(closing)).await;
+        async move {
+            let Err(end) = session.run(stopping).await;
+            if let End::Close(closing) = end {
+                Box::pin(session.say_goodbye(closing)).await;
+            }
         }
     }
 }
@@ -85,7 +93,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    async fn run(&mut self, stopping: impl Future<Output = ()>) -> Result<Infallible, End> {
+    async fn run(&mut self, stopping: watch::Receiver<bool>) -> Result<Infallible, End> {
         let doors = self.doors.clone();
         let mut dismissal = pin!(doors.drains.dismissal(stopping));
         loop {
@@ -115,7 +123,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     /// Says why the connection ends, and listens until the client has heard it. What it acknowledged before counts; else
     /// it would come again.
-    async fn say_goodbye(mut self, closing: Closing) {
+    async fn say_goodbye(&mut self, closing: Closing) {
         let (code, reason) = closing.frame();
         debug!(code, reason, "a WebSocket is closed");
         if closing != Closing::Restarting {
