@@ -13,9 +13,11 @@ use std::process::ExitCode;
 
 /// One carrying out of a step.
 type Step = Box<dyn FnMut()>;
+/// Makes what a step needs, once.
+type Make = fn() -> Step;
 
-/// The steps, in the order in which a message takes them. What each needs is made once, before the first.
-const STEPS: &[(&str, fn() -> Step)] = &[
+/// The steps, in the order in which a message takes them.
+const STEPS: &[(&str, Make)] = &[
     ("capability-open", door::open),
     ("vapid-parse", door::vapid),
     ("store-append-erase", memory::store),
