@@ -4,6 +4,7 @@ mod citations;
 mod clock;
 mod counts;
 mod fuzz;
+mod instructions;
 mod recipes;
 mod report;
 mod setup;
@@ -21,6 +22,8 @@ cargo xtask RECIPE
   setup           only install what the other recipes need
   check           format, lints and house rules: the quick look before a commit
   fuzz [SECONDS]  every fuzz target for SECONDS (default 30), two at a time
+  instructions [--record]
+                  the instructions of a message's way, compared with what was recorded, or recorded
   crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory
   spec-map        fill docs/spec-map.md with the tests that cite each requirement
 ";
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         ["check"] => recipes::check(),
         ["fuzz"] => recipes::fuzz(fuzz::SECONDS_DEFAULT),
         ["fuzz", seconds] if seconds.parse::<u32>().is_ok() => recipes::fuzz(seconds.parse().unwrap_or_default()),
+        ["instructions"] => recipes::instructions(),
+        ["instructions", "--record"] => recipes::record_instructions(),
         ["crash"] => recipes::crash("200"),
         ["crash", rounds] => recipes::crash(rounds),
         ["spec-map"] => spec_map::fill().map(|()| ExitCode::SUCCESS),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::fuzz;
+use crate::instructions;
 use crate::report::{Outcome, Report};
 use crate::setup;
 use crate::shell;
@@ -26,6 +27,7 @@ pub(crate) fn test() -> Result<ExitCode> {
     docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::bare_urls -A rustdoc::private_intra_doc_links");
     report.step("docs", docs, Show::Failures)?;
     dependencies(&mut report)?;
+    instructions::check(&mut report)?;
     fuzz::run(&mut report, fuzz::SECONDS_DEFAULT)?;
     Ok(report.finish())
 }
@@ -49,6 +51,20 @@ pub(crate) fn check() -> Result<ExitCode> {
 pub(crate) fn fuzz(seconds: u32) -> Result<ExitCode> {
     let mut report = Report::new();
     fuzz::run(&mut report, seconds)?;
+    Ok(report.finish())
+}
+
+/// Whether a message's way takes more instructions than it did.
+pub(crate) fn instructions() -> Result<ExitCode> {
+    let mut report = Report::new();
+    instructions::check(&mut report)?;
+    Ok(report.finish())
+}
+
+/// Records the instructions of a message's way.
+pub(crate) fn record_instructions() -> Result<ExitCode> {
+    let mut report = Report::new();
+    instructions::record(&mut report)?;
     Ok(report.finish())
 }
 

@@ -64,6 +64,7 @@ const NEEDED: &[Needed] = &[
     },
     Needed { package: "libnotify4", here: || library("libnotify.so.4"), why: "Firefox's way to notifications" },
     Needed { package: "imagemagick", here: || which("import").is_some(), why: "takes pictures of the screen" },
+    Needed { package: "valgrind", here: || which("valgrind").is_some(), why: "counts instructions" },
     Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
 
