@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use doorbell_protocol::firefox::{ClientMessage, Notification, ServerMessage, Version};
+use doorbell_protocol::firefox::{ClientMessage, Notification, Version};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::mcs::frame::{Decoder as McsDecoder, Encoder, Frame, tag};
 use doorbell_protocol::message::ContentHeaders;
@@ -26,8 +26,8 @@ fn firefox(c: &mut Criterion) {
         b.iter(|| {
             out.clear();
             let version = Version(MessageId::from_raw(7));
-            let message = ServerMessage::Notification(Notification::new(CHANNEL, version, &headers, black_box(&BODY)));
-            write_frame(&mut out, Opcode::Text, |out| message.write(out));
+            let notification = Notification::new(CHANNEL, version, &headers, black_box(&BODY));
+            write_frame(&mut out, Opcode::Text, |out| notification.write(out));
         });
     });
     let (frame, mut decoder) = (client_frame(ACK.as_bytes()), Decoder::new(1 << 16));

@@ -27,6 +27,14 @@ pub fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
+/// Appends `bytes` as base64url without padding.
+pub fn append(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + base64::encoded_len(bytes.len(), false).unwrap_or_default(), 0);
+    // There is as much room as it takes.
+    let _ = URL_SAFE_NO_PAD.encode_slice(bytes, out.get_mut(start..).unwrap_or_default());
+}
+
 /// The octets of `text`; `=` at the end is allowed.
 pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
     URL_SAFE.decode(text).map_err(|_| Base64Error::Malformed)

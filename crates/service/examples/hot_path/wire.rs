@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use doorbell_protocol::firefox::{ChannelId, ClientMessage, Notification, ServerMessage, Version};
+use doorbell_protocol::firefox::{ChannelId, ClientMessage, Notification, Version};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::mcs::frame::Encoder;
 use doorbell_protocol::mcs::server::{DataMessage, ServerStanza};
@@ -23,8 +23,7 @@ pub(crate) fn notification() -> Step {
     Box::new(move || {
         out.clear();
         let notification = Notification::new(channel.as_str(), VERSION, black_box(&headers), black_box(&body));
-        let message = ServerMessage::Notification(notification);
-        write_frame(&mut out, Opcode::Text, |out| message.write(out));
+        write_frame(&mut out, Opcode::Text, |out| notification.write(out));
         assert!(black_box(&out).len() > BODY);
     })
 }

@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
+use doorbell_protocol::headers::coding::CRYPTO_KEY;
 use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::time::UnixMs;
 use doorbell_protocol::vapid::header::{Credentials, CredentialsError};
 use doorbell_protocol::vapid::verify::{self, VapidError};
 use http::HeaderMap;
+use http::header::AUTHORIZATION;
 use thiserror::Error;
 
 use crate::capability::KeyFingerprint;
@@ -35,7 +37,8 @@ pub(crate) enum VapidRefusal {
     OtherKey,
 }
 
-/// Checks credentials, and remembers verified ones by their exact octets: ES256 costs more than all else of a message.
+/// Checks credentials, and remembers good ones by the exact octets of their headers: ES256 costs more than all else of a
+/// message, and even to read the key, which must be a point of the curve, costs a good part of the rest.
 pub(crate) struct Gate {
     origin: Origin,
     verified: Mutex<Verified>,
@@ -44,8 +47,18 @@ pub(crate) struct Gate {
 /// Two halves: when the newer one is full it becomes the older one, and what was in the older one is forgotten.
 #[derive(Default)]
 struct Verified {
-    newer: HashMap<[u8; 32], UnixMs>,
-    older: HashMap<[u8; 32], UnixMs>,
+    newer: HashMap<Name, Good>,
+    older: HashMap<Name, Good>,
+}
+
+/// The hash of the headers that have the credentials.
+type Name = [u8; 32];
+
+/// Whose credentials they are, and until when.
+#[derive(Clone, Copy)]
+struct Good {
+    key: PublicKey,
+    until: UnixMs,
 }
 
 impl Gate {
@@ -60,46 +73,51 @@ impl Gate {
         restricted_to: Option<KeyFingerprint>,
         now: UnixMs,
     ) -> Result<Option<PublicKey>, VapidRefusal> {
-        let Some(credentials) = Credentials::parse(headers)? else {
-            return if restricted_to.is_some() { Err(VapidRefusal::Missing) } else { Ok(None) };
-        };
-        self.verify(&credentials, now)?;
-        if restricted_to.is_some_and(|only| only != credentials.key.fingerprint()) {
-            return Err(VapidRefusal::OtherKey);
+        let key = self.signer(headers, now)?;
+        match (restricted_to, key) {
+            (Some(_), None) => Err(VapidRefusal::Missing),
+            (Some(only), Some(key)) if only != key.fingerprint() => Err(VapidRefusal::OtherKey),
+            _ => Ok(key),
         }
-        Ok(Some(credentials.key))
     }
 
-    fn verify(&self, credentials: &Credentials<'_>, now: UnixMs) -> Result<(), VapidError> {
-        let name = name(credentials);
-        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).expiry(&name);
-        if known.is_some_and(|exp| now < exp) {
-            return Ok(());
+    fn signer(&self, headers: &HeaderMap, now: UnixMs) -> Result<Option<PublicKey>, VapidRefusal> {
+        let name = name(headers);
+        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&name);
+        if let Some(good) = known.filter(|good| now < good.until) {
+            return Ok(Some(good.key));
         }
-        let claims = verify::verify(credentials, &[self.origin.as_str()], now)?;
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remember(name, claims.exp);
-        Ok(())
+        let Some(credentials) = Credentials::parse(headers)? else { return Ok(None) };
+        let claims = verify::verify(&credentials, &[self.origin.as_str()], now)?;
+        let good = Good { key: credentials.key, until: claims.exp };
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remember(name, good);
+        Ok(Some(good.key))
     }
 }
 
 impl Verified {
-    fn expiry(&self, name: &[u8; 32]) -> Option<UnixMs> {
+    fn get(&self, name: &Name) -> Option<Good> {
         self.newer.get(name).or_else(|| self.older.get(name)).copied()
     }
 
-    fn remember(&mut self, name: [u8; 32], exp: UnixMs) {
+    fn remember(&mut self, name: Name, good: Good) {
         if self.newer.len() >= REMEMBERED_MAX {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(name, exp);
+        self.newer.insert(name, good);
     }
 }
 
-/// Token and key, hashed together with their lengths fixed by the key's.
-fn name(credentials: &Credentials<'_>) -> [u8; 32] {
+/// All values of the headers that credentials may be in, each with its length, so that no two requests share a name.
+fn name(headers: &HeaderMap) -> Name {
     let mut context = Context::new(&SHA256);
-    context.update(credentials.key.as_bytes());
-    context.update(credentials.token.as_bytes());
+    for header in [&AUTHORIZATION, &CRYPTO_KEY] {
+        for value in headers.get_all(header) {
+            context.update(&value.len().to_be_bytes());
+            context.update(value.as_bytes());
+        }
+        context.update(&usize::MAX.to_be_bytes());
+    }
     let digest = context.finish();
     std::array::from_fn(|i| digest.as_ref()[i])
 }
@@ -157,7 +175,7 @@ mod tests {
         for n in 0..4 * REMEMBERED_MAX as u64 {
             let mut name = [0; 32];
             name[..8].copy_from_slice(&n.to_be_bytes());
-            verified.remember(name, NOW);
+            verified.remember(name, Good { key: *key.public_key(), until: NOW });
         }
         assert!(verified.newer.len() + verified.older.len() <= 2 * REMEMBERED_MAX);
     }

@@ -161,10 +161,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                 },
                 Ok(_) => Some(Err(invalid("TLS early data, which was not offered"))),
                 // With the next call rustls gives out its alert; then it says the same again.
-                Err(error) => match failed.replace(error) {
-                    None => None,
-                    Some(_) => Some(Ok(Phase::Traffic)),
-                },
+                Err(error) => failed.replace(error).map(|_| Ok(Phase::Traffic)),
             };
             used += discard;
             if let Some(done) = done {

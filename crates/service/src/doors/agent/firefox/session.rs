@@ -310,7 +310,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             return Ok(());
         };
         let notification = Notification::new(&channel, Version(message.id), &message.headers, &message.body);
-        self.say(&ServerMessage::Notification(notification)).await?;
+        self.socket.say(|out| notification.write(out)).await?;
         if let Some(ping) = self.in_flight.sent(message.id) {
             self.socket.ping(&ping);
         }
