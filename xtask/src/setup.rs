@@ -31,7 +31,11 @@ const NEEDED: &[Needed] = &[
     },
     Needed { package: "nghttp2-client", here: || which("nghttp").is_some(), why: "a foreign user agent" },
     Needed { package: "nodejs", here: || which("node").is_some(), why: "foreign senders and a foreign user agent" },
-    Needed { package: "npm", here: || which("npm").is_some(), why: "installs the foreign senders" },
+    Needed {
+        package: "npm",
+        here: || which("npm").is_some(),
+        why: "installs the foreign senders and the judge of the page",
+    },
     Needed {
         package: "python3-venv",
         here: || succeeds("python3", &["-c", "import ensurepip, venv"]),
@@ -106,9 +110,13 @@ fn debian_packages(report: &mut Report) -> Result<bool> {
 }
 
 fn npm_packages(report: &mut Report) -> Result<bool> {
-    let senders = tree::senders();
-    let lock = senders.join("package-lock.json");
-    let stamp = senders.join("node_modules").join(".installed");
+    let [senders, axe] = tree::npm();
+    Ok(npm_package(report, &senders)? & npm_package(report, &axe)?)
+}
+
+fn npm_package(report: &mut Report, folder: &Path) -> Result<bool> {
+    let lock = folder.join("package-lock.json");
+    let stamp = folder.join("node_modules").join(".installed");
     if same(&lock, &stamp) {
         return Ok(true);
     }
@@ -116,7 +124,7 @@ fn npm_packages(report: &mut Report) -> Result<bool> {
         return unavailable(report, "npm packages", "npm is not here");
     }
     let mut install = Command::new("npm");
-    install.arg("--prefix").arg(&senders).args(["ci", "--no-audit", "--no-fund"]);
+    install.arg("--prefix").arg(folder).args(["ci", "--no-audit", "--no-fund"]);
     let installed = report.step("npm packages", install, Show::Failures)?;
     if installed {
         fs::copy(&lock, &stamp).context("the stamp of the npm packages")?;

@@ -18,6 +18,11 @@ pub(crate) fn python_environment() -> PathBuf {
     root().join("target").join("e2e-python")
 }
 
+/// What comes from npm: the foreign senders, and axe, which judges the demo's page.
+pub(crate) fn npm() -> [PathBuf; 2] {
+    [senders(), root().join("e2e").join("axe")]
+}
+
 /// The foreign senders.
 pub(crate) fn senders() -> PathBuf {
     root().join("e2e").join("senders")

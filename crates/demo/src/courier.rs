@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
 use doorbell_sender::answer::{Accepted, Answer};
-use doorbell_sender::client::{Client, Reply};
+use doorbell_sender::client::{Client, Reply, Wait};
 use doorbell_sender::endpoint::Endpoint;
 use doorbell_sender::error::SendError;
 use doorbell_sender::receipts::book::ReceiptBook;
@@ -101,7 +101,12 @@ impl Courier {
         let (signer, receipt) = (&self.signer, ReceiptWish::Book(&self.book));
         let push = Message { subscription, payload: &letter.payload, options, signer, receipt };
         let sent_at = clock::now();
-        let result = self.client.send_with_retries(&push, patience(letter), |_| {}).await;
+        let waits = |wait: Wait<'_>| {
+            let why = wait.because.as_ref().map_or_else(plain, |reply| format!("it answers {}", reply.status));
+            let again = format!("{why}; the next try is in {} s", wait.delay.as_secs_f32().ceil());
+            story.step(&self.pages, "the push service does not take it yet", &again);
+        };
+        let result = self.client.send_with_retries(&push, patience(letter), waits).await;
         match result {
             Ok(Reply { answer: Answer::Accepted(accepted), status, .. }) => {
                 let took = clock::now().since(sent_at).as_millis();

@@ -5,6 +5,7 @@ mod body;
 mod files;
 mod live;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderMap, Method, Request, header};
@@ -20,15 +21,15 @@ use crate::session::Session;
 use crate::token::Token;
 
 use answer::Response;
-use body::{CallBody, DeviceBody, PageBody, SignInBody, TextBody, ToldBody};
+use body::{CallBody, DeviceBody, InvitationBody, PageBody, SignInBody, TextBody, ToldBody};
 
 /// The session's cookie.
 const COOKIE: &str = "doorbell_demo";
 
-/// Answers one request.
-pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>) -> Response {
+/// Answers one request that comes from an address.
+pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Response {
     let head = request.method() == Method::HEAD;
-    let response = match respond(house, request).await {
+    let response = match respond(house, request, from).await {
         Ok(response) => response,
         Err(error) => answer::error(&error),
     };
@@ -36,7 +37,7 @@ pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>) -> Re
 }
 
 /// The index.
-async fn respond(house: &Arc<House>, request: Request<Incoming>) -> Result<Response, DemoError> {
+async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Result<Response, DemoError> {
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let path: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -49,7 +50,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>) -> Result<Respo
         ("GET", ["settings"]) => return Ok(answer::json(&house.settings())),
         ("POST", ["sign-in"]) => {
             let request: SignInBody = body::json(request).await?;
-            let (person, cookie) = house.sign_in(entrance(request)?, now)?;
+            let (person, cookie) = house.sign_in(entrance(request, from)?, now)?;
             return Ok(answer::with_cookie(answer::json(&json!({ "name": person.name })), COOKIE, &cookie, house));
         }
         _ => {}
@@ -63,7 +64,10 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>) -> Result<Respo
             house.sign_out(&session)?;
             Ok(answer::with_cookie(answer::done(), COOKIE, "", house))
         }
-        ("POST", ["invitation"]) => Ok(answer::json(&house.invite(&session, now))),
+        ("POST", ["invitation"]) => {
+            let InvitationBody { guest } = body::json(request).await?;
+            Ok(answer::json(&house.invite(&session, guest, now)))
+        }
 
         ("PUT", ["device"]) => {
             let DeviceBody { subscription, available } = body::json(request).await?;
@@ -112,7 +116,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>) -> Result<Respo
             Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
         }
         ("GET", ["voice", id]) => {
-            let (media_type, sound) = house.voice(&session, number(id)?)?;
+            let (media_type, sound) = house.voice(&session, number(id)?, now)?;
             Ok(answer::sound(&media_type, sound))
         }
         ("POST", ["voice", id, "heard"]) => house.hear(&session, number(id)?, now).map(|()| answer::done()),
@@ -121,14 +125,14 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>) -> Result<Respo
     }
 }
 
-fn entrance(request: SignInBody) -> Result<SignIn, DemoError> {
+fn entrance(request: SignInBody, address: IpAddr) -> Result<SignIn, DemoError> {
     let SignInBody { name, passphrase, invitation, label } = request;
     let entrance = match (name, invitation) {
         (_, Some(invitation)) => Entrance::Invitation(invitation),
         (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase),
         (None, None) => return Err(DemoError::Malformed("a name or an invitation is needed")),
     };
-    Ok(SignIn { entrance, label: label.unwrap_or_default() })
+    Ok(SignIn { entrance, label: label.unwrap_or_default(), address })
 }
 
 fn session(house: &House, headers: &HeaderMap) -> Result<Session, DemoError> {

@@ -1,6 +1,7 @@
 //! What can go wrong, sorted by whose fault it is. `door/answer.rs` turns it into an answer.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -26,6 +27,9 @@ pub enum DemoError {
     /// The name is right and the passphrase is not.
     #[error("the passphrase is wrong")]
     WrongPassphrase,
+    /// It was guessed at too often: how long until the next guess is taken.
+    #[error("there were too many wrong passphrases: the next one is taken in {} s", .0.as_secs().saturating_add(1))]
+    TooManyGuesses(Duration),
     /// The request speaks for somebody else than its session does.
     #[error("you can only speak for yourself")]
     NotYou,

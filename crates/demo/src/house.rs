@@ -17,6 +17,7 @@ use tokio::task::AbortHandle;
 use crate::calls::Calls;
 use crate::courier::Courier;
 use crate::error::DemoError;
+use crate::guesses::Guesses;
 use crate::name::Name;
 use crate::notice::{Letter, News};
 use crate::pages::Pages;
@@ -25,7 +26,7 @@ use crate::steps::Story;
 use crate::store::{Device, Person, PersonId, Store};
 use crate::token::Token;
 
-pub(crate) use sign_in::{Entrance, SignIn};
+pub(crate) use sign_in::{Entrance, Guest, SignIn};
 
 /// The longest name of a story: `trial-` and a token, or `message-` and a number.
 const STORY_OCTETS_MAX: usize = 32;
@@ -39,6 +40,8 @@ pub(crate) struct House {
     pub(crate) calls: Mutex<Calls>,
     /// The rings that may still be on their way to a push service, by call.
     pub(crate) rings: Mutex<HashMap<Token, Vec<AbortHandle>>>,
+    /// Wrong passphrases.
+    pub(crate) guesses: Mutex<Guesses>,
     /// The origin at which browsers find it.
     pub(crate) site: String,
     /// The only push service on this machine that subscriptions may name.

@@ -6,9 +6,11 @@
 
 mod calls;
 mod clock;
+mod code;
 mod courier;
 mod door;
 mod error;
+mod guesses;
 mod house;
 mod limits;
 mod listen;
@@ -97,7 +99,7 @@ impl Demo {
         let courier = Arc::new(Courier::new(Client::new(client)?, signer, store.clone(), pages.clone()));
         courier.resume()?;
         let ice_servers = settings.ice_servers.iter().map(IceServer::for_page).collect();
-        let (calls, rings) = (Mutex::default(), Mutex::default());
+        let (calls, rings, guesses) = (Mutex::default(), Mutex::default(), Mutex::default());
         let house = House {
             store,
             pages,
@@ -105,6 +107,7 @@ impl Demo {
             seal,
             calls,
             rings,
+            guesses,
             site: site.clone(),
             push_origin,
             origins,
@@ -124,11 +127,26 @@ impl Demo {
     pub fn site(&self) -> &str {
         &self.site
     }
+
+    /// The address as a QR code made of letters, for a terminal; none if no other device can open it.
+    pub fn code(&self) -> Option<String> {
+        code::text(&self.site).filter(|_| !is_on_this_machine(&self.site))
+    }
 }
 
 impl Drop for Demo {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Whether nobody but this machine can open the address.
+fn is_on_this_machine(site: &str) -> bool {
+    match url::Url::parse(site).ok().as_ref().and_then(url::Url::host) {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

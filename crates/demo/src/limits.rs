@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::guesses::Allowance;
+
 /// People who have signed in. The list is sent to every page as a whole.
 pub(crate) const PEOPLE_MAX: u32 = 200;
 /// Devices of one person: each of them is rung.
@@ -32,6 +34,12 @@ pub(crate) const SIGNAL_OCTETS_MAX: usize = 64 << 10;
 pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long an invitation for another device is good.
 pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
+/// Wrong passphrases from one address: more than somebody needs who mistypes, and then one a minute.
+pub(crate) const GUESSES_OF_ADDRESS: Allowance = Allowance { at_once: 10, one_more_after: Duration::from_secs(60) };
+/// Wrong passphrases for one name, from all addresses together: 2880 a day, of which no passphrase worth the word is found.
+pub(crate) const GUESSES_OF_NAME: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(30) };
+/// Names, and addresses, whose wrong guesses are remembered: less than one MiB.
+pub(crate) const GUESSES_REMEMBERED_MAX: usize = 10_000;
 /// How long a request may take to arrive.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a device that is away may still learn of a missed call, a voice mail or a message.

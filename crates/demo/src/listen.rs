@@ -1,6 +1,7 @@
 //! Takes connections, with TLS or, on this machine, without.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,8 +56,8 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
     loop {
         // The semaphore is never closed.
         let Ok(place) = room.clone().acquire_owned().await else { return };
-        let stream = match socket.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, from) = match socket.accept().await {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 warn!(%error, "a connection could not be taken");
                 sleep(BREATH).await;
@@ -68,9 +69,9 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
         let (tls, house) = (tls.clone(), house.clone());
         tokio::spawn(async move {
             match tls {
-                None => serve(stream, house).await,
+                None => serve(stream, from, house).await,
                 Some(tls) => match timeout(REQUEST_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => serve(stream, house).await,
+                    Ok(Ok(stream)) => serve(stream, from, house).await,
                     Ok(Err(error)) => debug!(%error, "TLS failed"),
                     Err(_) => debug!("TLS took too long"),
                 },
@@ -80,10 +81,10 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
     }
 }
 
-async fn serve<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: IO, house: Arc<House>) {
+async fn serve<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: IO, from: IpAddr, house: Arc<House>) {
     let service = service_fn(move |request| {
         let house = house.clone();
-        async move { Ok::<_, Infallible>(door::answer(&house, request).await) }
+        async move { Ok::<_, Infallible>(door::answer(&house, request, from).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(16 << 10);

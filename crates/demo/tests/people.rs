@@ -32,6 +32,42 @@ async fn another_device_gets_in_by_an_invitation_or_a_passphrase_and_nobody_else
 }
 
 #[tokio::test]
+async fn an_invitation_is_a_link_and_a_code_and_only_the_one_for_a_device_says_who_one_is() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let for_a_device = alice.post("invitation", json!({ "for": "device" })).await.done();
+    let for_a_person = alice.post("invitation", json!({ "for": "person" })).await.done();
+    for invitation in [&for_a_device, &for_a_person] {
+        assert!(invitation["code"].as_str().unwrap().contains("<svg"), "{invitation}");
+        assert_eq!(invitation["hereOnly"], true, "localhost is this machine's own");
+    }
+    assert!(for_a_device["link"].as_str().unwrap().contains("/#in="));
+    assert_eq!(for_a_person["link"], format!("{}/", demo.site()));
+    alice.post("invitation", json!({ "for": "everybody" })).await.refused(400);
+    Browser::of(demo).post("invitation", json!({ "for": "person" })).await.refused(401);
+}
+
+#[tokio::test]
+async fn whoever_guesses_a_passphrase_is_slowed_down_and_told_for_how_long() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let mut browser = Browser::of(demo);
+    let with = |name: &str, passphrase: &str| json!({ "name": name, "passphrase": passphrase });
+    browser.signs_in(with("Alice", "open sesame")).await.done();
+    browser.signs_in(with("Bob", "abracadabra")).await.done();
+    for guess in 0..10 {
+        browser.signs_in(with("Alice", &guess.to_string())).await.refused(403);
+    }
+    for (name, passphrase) in [("Alice", "10"), ("Alice", "open sesame"), ("Bob", "abracadabra")] {
+        let answer = browser.signs_in(with(name, passphrase)).await;
+        let wait = answer.head.lines().find_map(|line| line.strip_prefix("retry-after: ")).map(str::to_owned);
+        let seconds = wait.and_then(|wait| wait.parse::<u32>().ok()).expect("Retry-After");
+        assert!((1..=61).contains(&seconds), "{seconds}");
+        assert!(answer.refused(429).contains("too many wrong passphrases"));
+    }
+    browser.signs_in(json!({ "name": "Carol" })).await.done();
+}
+
+#[tokio::test]
 async fn a_device_that_signs_out_is_out_and_a_name_without_devices_is_free_again() {
     let (push, Running { demo, .. }) = &setting().await;
     let (alice, bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
@@ -59,6 +95,24 @@ async fn somebody_is_reachable_by_push_as_long_as_a_push_service_takes_their_pus
         bob.hears("people").await;
     }
     alice.post("trial", json!(null)).await.refused(404);
+}
+
+#[tokio::test]
+async fn a_push_service_that_is_down_is_said_at_once_and_tried_again() {
+    let (push, Running { demo, .. }) = &setting().await;
+    let mut alice = Browser::signed_in(demo, "Alice").await;
+    alice.subscribes(push).await;
+    alice.opens_a_page().await;
+    push.closes().await;
+    alice.post("trial", json!(null)).await.done();
+    let step = loop {
+        let step = alice.hears("step").await;
+        if step["what"] == "the push service does not take it yet" {
+            break step;
+        }
+    };
+    let detail = step["detail"].as_str().unwrap();
+    assert!(detail.starts_with("nobody answers there: is it running?; the next try is in "), "{detail}");
 }
 
 #[tokio::test]

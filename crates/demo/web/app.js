@@ -3,9 +3,11 @@
 import { api } from './api.js';
 import { answer, hearSignal, isOver, isRung, isTold, ring, setUpCalls } from './call.js';
 import { openChat, refreshChat, setUpChat, showPartner } from './chat.js';
+import { setUpInvitations } from './invite.js';
+import { create, showList } from './lists.js';
 import { connect, disconnect, on } from './live.js';
-import { paint, showPeople } from './people.js';
-import { disable, enable, obstacle, renew, resume } from './push.js';
+import { ago, paint, showPeople } from './people.js';
+import { disable, enable, obstacle, passing, renew, resume } from './push.js';
 import { step } from './steps.js';
 import { leaveVoiceMail, pointOutVoiceMail, showVoiceMails } from './voice.js';
 
@@ -13,15 +15,20 @@ const element = (id) => document.getElementById(id);
 let settings;
 let overview;
 let reachable = false;
+/** Why the last attempt to be reachable failed. */
+let failure;
+/** What is to be known of being reachable here, although nothing is in the way. */
+let warning;
 
 start().catch(complain);
 
 async function start() {
-  settings = await api('GET', 'settings');
+  [settings, warning] = await Promise.all([api('GET', 'settings'), passing()]);
   setUpSignIn();
   setUpHome();
   setUpCalls(settings, complain);
   setUpChat(act, complain);
+  setUpInvitations(complain);
   const invitation = new URLSearchParams(location.hash.slice(1)).get('in');
   if (invitation) {
     history.replaceState(null, '', '/');
@@ -68,15 +75,19 @@ async function enter() {
 
 function setUpEvents() {
   on('connected', () => {
-    element('offline').hidden = true;
+    element('offline').textContent = '';
     refresh();
     refreshChat();
   });
-  on('lost', () => { element('offline').hidden = false; });
+  on('lost', () => { element('offline').textContent = 'Not connected. Trying again…'; });
   on('people', refresh);
   on('chat', () => refreshChat().then(refresh));
-  on('step', ({ story, what, detail, at }) => step(story, what, detail, at, /refused|cannot|not delivered/.test(what)));
-  on('call', ({ call }) => isTold(call, overview.me.name).catch(complain));
+  on('step', ({ story, what, detail, at }) => step(story, what, detail, at, /refused|cannot|not delivered|does not take/.test(what)));
+  on('call', ({ call }) => {
+    // Somebody has answered, here or on another device: what rings on the screen of this one stops.
+    if (call.answeredBy) closeNotification(`call-${call.id}`);
+    isTold(call, overview.me.name).catch(complain);
+  });
   on('over', ({ call, how }) => {
     closeNotification(`call-${call.id}`);
     isOver(call, how, overview.me.name);
@@ -121,10 +132,14 @@ function show() {
   element('my-name').textContent = me.name;
   paint(element('my-avatar'), me.name);
   element('available').checked = me.available;
-  element('my-devices').replaceChildren(...me.devices.map((device) => {
-    const words = `${device.label}${device.this ? ' (this one)' : ''}: ${device.push ? 'takes pushes' : 'takes no pushes'}`;
-    return Object.assign(document.createElement('li'), { textContent: words });
-  }));
+  showList(element('my-devices'), me.devices.map((device, at) => ({ ...device, at })), {
+    key: ({ at }) => at,
+    make: () => create('li'),
+    update: (item, { label, push, deliveredAt, ...device }) => {
+      const takes = push ? `takes pushes${deliveredAt ? `, last delivered ${ago(deliveredAt)}` : ''}` : 'takes no pushes';
+      item.textContent = `${label}${device.this ? ' (this one)' : ''}: ${takes}`;
+    },
+  });
   showPeople(people, act);
   showPartner(people);
   showVoiceMails(voiceMails, (name) => ring(name, 'audio'), complain);
@@ -132,13 +147,16 @@ function show() {
 }
 
 /** What has to be done before this person can be called here, if anything. */
-function showReachable(problem = obstacle()) {
+function showReachable() {
+  const problem = obstacle() ?? failure;
   element('trial').hidden = !reachable;
-  element('reachable').hidden = reachable && !problem;
+  const told = problem ?? warning;
+  element('reachable').hidden = reachable && !told;
   element('reachable').classList.toggle('bad', Boolean(problem));
-  element('reachable-title').textContent = problem?.title ?? 'Be reachable, also when this page is closed';
-  element('reachable-words').textContent = problem?.words
+  element('reachable-title').textContent = told?.title ?? 'Be reachable, also when this page is closed';
+  element('reachable-words').textContent = told?.words
     ?? 'Allow notifications, and your friends can call you although the browser is closed.';
+  element('enable').hidden = reachable && !problem;
   element('enable').textContent = problem ? 'Try again' : 'Be reachable';
 }
 
@@ -149,11 +167,13 @@ function setUpHome() {
       element('enable').disabled = true;
       await enable(settings);
       reachable = true;
+      failure = undefined;
       await refresh();
     } catch (error) {
       // An obstacle has a title; a refusal of the server has a message.
-      if (error.title) showReachable(error);
-      else complain(error);
+      if (!error.title) return complain(error);
+      failure = error;
+      showReachable();
     } finally {
       element('enable').disabled = false;
     }
@@ -162,26 +182,23 @@ function setUpHome() {
     api('PUT', 'device', { available: target.checked }).catch(complain);
   });
   element('trial').addEventListener('click', () => api('POST', 'trial').catch(complain));
+  const menu = document.querySelector('.menu');
+  const closeMenu = () => {
+    if (menu.contains(document.activeElement)) menu.querySelector('summary').focus();
+    menu.open = false;
+  };
+  menu.addEventListener('keydown', ({ key }) => { if (key === 'Escape') closeMenu(); });
+  menu.querySelectorAll('button').forEach((button) => button.addEventListener('click', closeMenu));
+  document.addEventListener('pointerdown', ({ target }) => { if (!menu.contains(target)) menu.open = false; });
   element('sign-out').addEventListener('click', async () => {
     disconnect();
     await disable().catch(() => {});
     await api('POST', 'sign-out').catch(complain);
     location.href = '/';
   });
-  element('add-device').addEventListener('click', async () => {
-    try {
-      element('invite-link').value = (await api('POST', 'invitation')).link;
-      element('invite').showModal();
-      element('invite-link').select();
-    } catch (error) {
-      complain(error);
-    }
-  });
-  element('invite-copy').addEventListener('click', () => navigator.clipboard.writeText(element('invite-link').value));
-  element('invite-close').addEventListener('click', () => element('invite').close());
 }
 
-function act(what, { name }) {
+function act(what, name) {
   if (what === 'open') converse(name);
   else if (what === 'voice') leaveVoiceMail(name, toast, complain);
   else ring(name, what);
@@ -221,13 +238,12 @@ function complain({ message, hint = '', voice, status }, name) {
 }
 
 function toast(words, action) {
-  const box = Object.assign(document.createElement('div'), { className: 'toast' });
-  box.append(Object.assign(document.createElement('p'), { textContent: words }));
-  const close = Object.assign(document.createElement('button'), { type: 'button', textContent: 'OK' });
+  const box = create('div', { className: 'toast' }, create('p', { text: words }));
+  const close = create('button', { type: 'button', text: 'OK' });
   close.addEventListener('click', () => box.remove());
   if (action) {
     const [label, does] = action;
-    const button = Object.assign(document.createElement('button'), { type: 'button', textContent: label });
+    const button = create('button', { type: 'button', text: label });
     button.addEventListener('click', () => { box.remove(); does(); });
     box.append(button);
   } else {

@@ -8,6 +8,7 @@ import { step } from './steps.js';
 
 const element = (id) => document.getElementById(id);
 const dialog = element('call');
+const TITLE = document.title;
 let call;
 let iceServers = [];
 let complain;
@@ -56,6 +57,7 @@ export function isRung(told) {
   if (call) return;
   show({ name: told.from, media: told.media, state: 'is calling', told });
   dialog.classList.add('ringing');
+  document.title = `${told.from} is calling – ${TITLE}`;
   element('answer').hidden = false;
   element('hang-up').textContent = 'Decline';
   element('answer').focus();
@@ -69,6 +71,7 @@ export async function answer(told) {
   element('answer').hidden = true;
   element('hang-up').textContent = 'Hang up';
   dialog.classList.remove('ringing');
+  document.title = TITLE;
   say('Connecting…');
   try {
     call.stream = await capture(told.media);
@@ -233,6 +236,7 @@ function end() {
   element('remote').srcObject = null;
   element('local').srcObject = null;
   element('local').classList.remove('on');
+  document.title = TITLE;
   dialog.close();
 }
 

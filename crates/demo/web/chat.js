@@ -2,7 +2,8 @@
 // said so), the other one has seen it.
 
 import { api } from './api.js';
-import { actionsFor, paint, reachOf } from './people.js';
+import { create, showList } from './lists.js';
+import { paint, pointOutPerson, reachOf, showActions } from './people.js';
 
 const element = (id) => document.getElementById(id);
 const path = (name) => `chat/${encodeURIComponent(name)}`;
@@ -31,14 +32,19 @@ export async function openChat(name) {
   open = name;
   element('chat').hidden = false;
   element('home').classList.add('talking');
+  // What was written before is not read out; what is written from now on is.
+  element('messages').ariaLive = 'off';
   await refreshChat();
+  element('messages').ariaLive = 'polite';
   element('chat-text').focus({ preventScroll: true });
 }
 
 export function closeChat() {
+  const name = open;
   open = undefined;
   element('chat').hidden = true;
   element('home').classList.remove('talking');
+  pointOutPerson(name);
 }
 
 /** Shows the head of the conversation as the person is now. */
@@ -48,7 +54,7 @@ export function showPartner(people) {
   element('chat-title').textContent = person.name;
   element('chat-reach').textContent = reachOf(person);
   paint(element('chat-avatar'), person.name);
-  element('chat-actions').replaceChildren(...actionsFor(person, act));
+  showActions(element('chat-actions'), person, act);
 }
 
 /** Asks for the conversation again; what is on the screen is seen. */
@@ -68,19 +74,18 @@ export async function refreshChat() {
 
 function show(messages) {
   const list = element('messages');
-  list.replaceChildren(...messages.map(item));
-  list.scrollTop = list.scrollHeight;
-}
-
-function item(message) {
-  const line = document.createElement('li');
-  line.className = message.mine ? 'mine' : '';
-  const time = new Date(message.sentAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
-  const small = document.createElement('small');
-  small.textContent = message.mine ? `${time} · ${mark(message)}` : time;
-  small.className = message.seenAt ? 'seen' : '';
-  line.append(message.text, small);
-  return line;
+  const last = list.lastElementChild;
+  showList(list, messages, {
+    key: ({ id }) => id,
+    make: ({ mine, text }) => create('li', { className: mine ? 'mine' : '', text }, create('small')),
+    update: (line, message) => {
+      const time = new Date(message.sentAt).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+      const small = line.querySelector('small');
+      small.textContent = message.mine ? `${time} · ${mark(message)}` : time;
+      small.className = message.mine && message.seenAt ? 'seen' : '';
+    },
+  });
+  if (list.lastElementChild !== last) list.scrollTop = list.scrollHeight;
 }
 
 function mark({ acceptedAt, deliveredAt, seenAt }) {

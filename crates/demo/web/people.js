@@ -1,11 +1,13 @@
 // The people, and how each can be reached: honestly, as the server knows it from subscriptions and receipts.
 
+import { create, showList } from './lists.js';
+
 const list = document.getElementById('people');
 
-/** Shows everybody. `act` is called with `open`, `audio`, `video` or `voice`, and a person. */
+/** Shows everybody. `act` is called with `open`, `audio`, `video` or `voice`, and a name. */
 export function showPeople(people, act) {
   document.getElementById('nobody').hidden = people.length > 0;
-  list.replaceChildren(...people.map((person) => row(person, act)));
+  showList(list, people, { key: ({ name }) => name, make: ({ name }) => row(name, act), update: (item, person) => update(item, person, act) });
 }
 
 /** How a person can be reached, in words. */
@@ -18,16 +20,22 @@ export function reachOf({ reach, deliveredAt, available }) {
 }
 
 /** The buttons for a person. */
-export function actionsFor(person, act) {
-  const action = (what, words) => {
-    const button = Object.assign(document.createElement('button'), { type: 'button', textContent: words });
-    button.setAttribute('aria-label', `${words} ${person.name}`);
-    button.dataset.act = what;
-    button.addEventListener('click', () => act(what, person));
-    return button;
-  };
-  const calls = person.available && person.reach !== 'none' ? [action('audio', 'Call'), action('video', 'Video')] : [];
-  return [...calls, action('voice', 'Voice mail')];
+export function showActions(place, { name, available, reach }, act) {
+  const calls = available && reach !== 'none' ? [['audio', 'Call'], ['video', 'Video']] : [];
+  showList(place, [...calls, ['voice', 'Voice mail']], {
+    key: ([what]) => `${what} ${name}`,
+    make: ([what, words]) => {
+      const button = create('button', { type: 'button', text: words, ariaLabel: `${words} ${name}` });
+      button.dataset.act = what;
+      button.addEventListener('click', () => act(what, name));
+      return button;
+    },
+  });
+}
+
+/** Puts the focus on somebody, when their conversation is closed. */
+export function pointOutPerson(name) {
+  [...list.children].find(({ dataset }) => dataset.name === name)?.querySelector('.words button').focus();
 }
 
 /** The first letters of a name, in a colour of its own. */
@@ -46,27 +54,25 @@ export function ago(at) {
   return new Date(at).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
 }
 
-function row(person, act) {
-  const item = document.createElement('li');
-  item.className = 'person';
-  item.dataset.name = person.name;
-  const avatar = Object.assign(document.createElement('span'), { className: 'avatar' });
-  avatar.ariaHidden = 'true';
-  paint(avatar, person.name);
-  const words = Object.assign(document.createElement('div'), { className: 'words' });
-  const name = Object.assign(document.createElement('button'), { type: 'button', textContent: person.name });
-  name.addEventListener('click', () => act('open', person));
-  words.append(name);
-  if (person.unseen) {
-    const badge = Object.assign(document.createElement('span'), { className: 'badge', textContent: `${person.unseen} new` });
-    words.append(badge);
-  }
-  const reach = Object.assign(document.createElement('p'), { className: 'quiet' });
-  const dot = Object.assign(document.createElement('span'), { className: `dot ${person.reach}` });
-  reach.append(dot, reachOf(person));
-  words.append(reach);
-  const actions = Object.assign(document.createElement('div'), { className: 'actions' });
-  actions.append(...actionsFor(person, act));
-  item.append(avatar, words, actions);
+function row(name, act) {
+  const avatar = create('span', { className: 'avatar', ariaHidden: 'true' });
+  paint(avatar, name);
+  const open = create('button', { type: 'button', text: name });
+  open.addEventListener('click', () => act('open', name));
+  const badge = create('span', { className: 'badge' });
+  const reach = create('p', { className: 'quiet' }, create('span', { className: 'dot' }), create('span'));
+  const item = create('li', { className: 'person' }, avatar, create('div', { className: 'words' }, open, badge, reach));
+  item.append(create('div', { className: 'actions' }));
+  item.dataset.name = name;
   return item;
+}
+
+function update(item, person, act) {
+  const badge = item.querySelector('.badge');
+  badge.hidden = !person.unseen;
+  badge.textContent = `${person.unseen} new`;
+  const [dot, words] = item.querySelectorAll('.quiet span');
+  dot.className = `dot ${person.reach}`;
+  words.textContent = reachOf(person);
+  showActions(item.querySelector('.actions'), person, act);
 }

@@ -26,6 +26,15 @@ export function obstacle() {
   }
 }
 
+/** What has to be said of a private window, as far as a browser lets one see that it is one: Firefox's have no files. */
+export async function passing() {
+  const isPrivate = await navigator.storage?.getDirectory?.().then(() => false, ({ name }) => name === 'SecurityError');
+  return isPrivate ? {
+    title: 'This is a private window',
+    words: 'You can be called here until it is closed: then the browser forgets that you allowed it, and you are signed out. To be reachable when the browser is closed, open this page in a normal window.',
+  } : undefined;
+}
+
 /** Makes this browser reachable, step by step. Throws an error with a title and words for people. */
 export async function enable({ applicationServerKey, pushService }) {
   const tell = begin(`registration-${Date.now()}`);
@@ -63,9 +72,13 @@ export async function resume({ applicationServerKey }) {
 /** The push service knows the subscription no more: another one takes its place. */
 export async function renew(settings) {
   if (obstacle() || Notification.permission !== 'granted') return;
+  const tell = begin(`renewal-${Date.now()}`);
+  tell('the push service knows this device’s subscription no more');
   await disable();
   const subscription = await subscribe(await worker(), settings.applicationServerKey);
+  tell('the push service has given another one');
   await api('PUT', 'device', { subscription: subscription.toJSON() });
+  tell('the demo’s server has it', 'it takes the place of the one that was lost');
 }
 
 /** Ends the subscription, when somebody signs out. */

@@ -1,5 +1,7 @@
 // "What just happened": each step of a story, with the time since the story began.
 
+import { create } from './lists.js';
+
 const STORIES_MAX = 12;
 const stories = new Map();
 const place = document.getElementById('steps');
@@ -8,8 +10,7 @@ const place = document.getElementById('steps');
 export function step(story, what, detail = '', at = Date.now(), bad = false) {
   let told = stories.get(story);
   if (!told) {
-    told = { steps: [], element: document.createElement('section') };
-    told.element.className = 'story';
+    told = { steps: [], element: create('section', { className: 'story' }) };
     stories.set(story, told);
     place.prepend(told.element);
     if (stories.size > STORIES_MAX) {
@@ -31,15 +32,11 @@ export function begin(story) {
 
 function show({ steps, element }) {
   const began = steps[0].at;
-  const title = document.createElement('h3');
-  title.textContent = new Date(began).toLocaleTimeString();
-  const list = document.createElement('ol');
-  list.append(...steps.map(({ what, detail, at, bad }) => {
-    const item = document.createElement('li');
-    item.className = bad ? 'bad' : '';
-    const time = Object.assign(document.createElement('time'), { textContent: at === began ? '' : since(at - began) });
-    item.append(time, what);
-    if (detail) item.append(Object.assign(document.createElement('small'), { textContent: detail }));
+  const title = create('h3', { text: new Date(began).toLocaleTimeString() });
+  const list = create('ol', {}, ...steps.map(({ what, detail, at, bad }) => {
+    const time = create('time', { text: at === began ? '' : since(at - began) });
+    const item = create('li', { className: bad ? 'bad' : '' }, time, what);
+    if (detail) item.append(create('small', { text: detail }));
     return item;
   }));
   element.replaceChildren(title, list);

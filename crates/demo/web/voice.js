@@ -1,6 +1,7 @@
 // Voice mail: recorded here, kept by the server for two weeks, played by the one it is for.
 
 import { api } from './api.js';
+import { create, showList } from './lists.js';
 import { ago } from './people.js';
 
 const element = (id) => document.getElementById(id);
@@ -12,6 +13,7 @@ let recording;
 export function leaveVoiceMail(name, done, complain) {
   element('record-title').textContent = `Voice mail for ${name}`;
   element('record-state').textContent = 'Up to two minutes.';
+  element('record-said').textContent = '';
   element('record-start').hidden = false;
   element('record-send').hidden = true;
   element('record-start').onclick = () => record().catch((error) => {
@@ -41,40 +43,32 @@ export function leaveVoiceMail(name, done, complain) {
 /** Shows what waits. `callBack` is called with a name. */
 export function showVoiceMails(mails, callBack, complain) {
   element('voice-mails-part').hidden = mails.length === 0;
-  const list = element('voice-mails');
-  // A mail that plays would stop if it were made anew.
-  const known = new Map([...list.children].map((item) => [item.dataset.id, item]));
-  list.replaceChildren(...mails.map((mail) => {
-    const item = known.get(String(mail.id)) ?? row(mail, callBack, complain);
-    item.classList.toggle('new', !mail.heardAt);
-    return item;
-  }));
+  showList(element('voice-mails'), mails, {
+    key: ({ id }) => id,
+    make: (mail) => row(mail, callBack, complain),
+    update: (item, { heardAt, leftAt }) => {
+      item.classList.toggle('new', !heardAt);
+      item.querySelector('.quiet').textContent = ` · ${ago(leftAt)}`;
+    },
+  });
 }
 
 /** Brings a voice mail to the eye: somebody clicked its notification. */
 export function pointOutVoiceMail(id) {
-  document.querySelector(`.voice[data-id="${Number(id)}"] audio`)?.focus();
+  document.querySelector(`.voice[data-key="${Number(id)}"] audio`)?.focus();
 }
 
 function row(mail, callBack, complain) {
-  const item = document.createElement('li');
-  item.className = 'voice';
-  item.dataset.id = mail.id;
-  const who = document.createElement('div');
-  const name = Object.assign(document.createElement('strong'), { textContent: mail.from });
-  const when = Object.assign(document.createElement('span'), { className: 'quiet', textContent: ` · ${ago(mail.leftAt)}` });
-  who.append(name, when);
-  const player = Object.assign(document.createElement('audio'), { controls: true, preload: 'metadata', src: `/api/voice/${mail.id}` });
+  const who = create('div', {}, create('strong', { text: mail.from }), create('span', { className: 'quiet' }));
+  const player = create('audio', { controls: true, preload: 'metadata', src: `/api/voice/${mail.id}` });
   player.ariaLabel = `Voice mail from ${mail.from}`;
   player.addEventListener('play', () => api('POST', `voice/${mail.id}/heard`).catch(complain), { once: true });
-  const buttons = Object.assign(document.createElement('div'), { className: 'actions' });
-  const back = Object.assign(document.createElement('button'), { type: 'button', className: 'small', textContent: 'Call back' });
+  const back = create('button', { type: 'button', className: 'small', text: 'Call back' });
   back.addEventListener('click', () => callBack(mail.from));
-  const remove = Object.assign(document.createElement('button'), { type: 'button', className: 'small', textContent: 'Delete' });
+  const remove = create('button', { type: 'button', className: 'small', text: 'Delete' });
   remove.addEventListener('click', () => api('DELETE', `voice/${mail.id}`).catch(complain));
-  buttons.append(back, remove);
-  item.append(who, player, buttons);
-  return item;
+  const buttons = create('div', { className: 'actions' }, back, remove);
+  return create('li', { className: 'voice' }, who, create('div', { className: 'player' }, player), buttons);
 }
 
 async function record() {
@@ -85,6 +79,7 @@ async function record() {
   recorder.addEventListener('dataavailable', ({ data }) => parts.push(data));
   const ended = new Promise((resolve) => recorder.addEventListener('stop', resolve));
   recorder.start(1000);
+  element('record-said').textContent = 'Recording';
   const began = Date.now();
   const meter = setInterval(() => {
     const seconds = Math.floor((Date.now() - began) / 1000);

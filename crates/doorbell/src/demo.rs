@@ -101,6 +101,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let state_dir = config.state_dir.clone();
     let service = Service::start(config, Clock::system()).await?;
     let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
+    info!(address = %demo.address(), "the demo serves");
     print_welcome(&service, &demo);
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
@@ -177,6 +178,12 @@ fn print_welcome(service: &Service, demo: &Demo) {
     println!("push service  {origin}");
     println!("demo          {site}");
     println!();
+    if let Some(code) = demo.code() {
+        println!("For the camera of a phone:");
+        println!();
+        println!("{code}");
+        println!();
+    }
     println!("Open it in two browsers that take their messages from this push service, each in a terminal of its own:");
     for name in ["alice", "mom"] {
         println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");

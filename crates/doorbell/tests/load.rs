@@ -15,7 +15,7 @@ fn run(words: &[&str]) -> Output {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
         command.env_remove(name);
     }
-    command.args(words).output().expect("doorbell load starts")
+    command.args(words).output().unwrap_or_else(|why| panic!("doorbell load does not start: {why}"))
 }
 
 /// The figures of its one run; it must have found nothing wrong.
@@ -67,7 +67,7 @@ fn messages_to_connected_agents_arrive_at_each_door_over_both_kinds_of_sender() 
 fn messages_for_agents_that_are_away_arrive_when_they_come() {
     for door in ["firefox", "http2", "chromium"] {
         let found = figures(&["offline", "--agents", "6", "--messages", "90", "--door", door]);
-        has(&found, &["accepted_per_s", "drained_per_s", "down_bytes_per_message"]);
+        has(&found, &["accepted_per_s", "drained_per_s"]);
         assert!(found["store_cpu_s_per_1000"].is_f64() && found["drain_cpu_s_per_1000"].is_f64(), "{found}");
         assert_eq!((&found["accepted"], &found["arrived"]), (&90.0.into(), &90.0.into()), "{door}");
     }

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, StatusCode};
 use http_body_util::Full;
@@ -65,6 +66,10 @@ pub(super) fn error(error: &DemoError) -> Response {
     let message = if status.is_server_error() { "the server has a problem".to_owned() } else { error.to_string() };
     let mut response = json(&json!({ "message": message, "hint": hint }));
     *response.status_mut() = status;
+    if let DemoError::TooManyGuesses(wait) = error {
+        // Rounded up: who comes at that second is let in.
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
+    }
     response
 }
 
@@ -94,6 +99,10 @@ fn told(error: &DemoError) -> (StatusCode, &'static str) {
              take another name.",
         ),
         DemoError::WrongPassphrase => (StatusCode::FORBIDDEN, "Try again, or take another name."),
+        DemoError::TooManyGuesses(_) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "Wait, or choose \u{201c}Add a device\u{201d} where you are signed in and open its link here.",
+        ),
         DemoError::NotYou => (StatusCode::FORBIDDEN, "Sign in as whom you want to speak for."),
         DemoError::OtherSite => (StatusCode::FORBIDDEN, "Open the demo's own page."),
         DemoError::Subscription(_) => {

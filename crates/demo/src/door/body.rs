@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::calls::Media;
 use crate::error::DemoError;
+use crate::house::Guest;
 use crate::limits::{JSON_OCTETS_MAX, REQUEST_TIMEOUT};
 
 #[derive(Deserialize)]
@@ -20,6 +21,13 @@ pub(super) struct SignInBody {
     pub(super) passphrase: Option<String>,
     pub(super) invitation: Option<String>,
     pub(super) label: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InvitationBody {
+    #[serde(rename = "for")]
+    pub(super) guest: Guest,
 }
 
 #[derive(Deserialize)]

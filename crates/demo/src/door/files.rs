@@ -23,6 +23,8 @@ files! {
     "api.js" SCRIPT,
     "call.js" SCRIPT,
     "chat.js" SCRIPT,
+    "invite.js" SCRIPT,
+    "lists.js" SCRIPT,
     "live.js" SCRIPT,
     "people.js" SCRIPT,
     "push.js" SCRIPT,

@@ -1,14 +1,20 @@
 //! Signing in: the first who comes has the name; another device gets in with its passphrase or by an invitation.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::sync::{MutexGuard, PoisonError};
 
 use aws_lc_rs::pbkdf2;
 use doorbell_protocol::base64url;
 use doorbell_protocol::time::UnixMs;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::House;
+use crate::code;
 use crate::error::DemoError;
+use crate::guesses::Guesses;
+use crate::is_on_this_machine;
 use crate::name::Name;
 use crate::session::Session;
 use crate::store::Person;
@@ -33,13 +39,28 @@ pub(crate) enum Entrance {
 pub(crate) struct SignIn {
     pub(crate) entrance: Entrance,
     pub(crate) label: String,
+    /// Where the request comes from.
+    pub(crate) address: IpAddr,
+}
+
+/// Whom an invitation is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Guest {
+    /// Another device of the same person.
+    Device,
+    /// Somebody else.
+    Person,
 }
 
 impl House {
     /// Signs in: the session, and its cookie's value.
     pub(crate) fn sign_in(&self, request: SignIn, now: UnixMs) -> Result<(Person, String), DemoError> {
         let person = match request.entrance {
-            Entrance::Name(name, passphrase) => self.by_name(&name, passphrase.as_deref().filter(|p| !p.is_empty()))?,
+            Entrance::Name(name, passphrase) => {
+                let passphrase = passphrase.as_deref().filter(|words| !words.is_empty());
+                self.by_name(&name, passphrase, request.address, now)?
+            }
             Entrance::Invitation(invitation) => {
                 let id = self
                     .seal
@@ -71,13 +92,17 @@ impl House {
         Ok(())
     }
 
-    /// A link that lets another device in as the same person.
-    pub(crate) fn invite(&self, session: &Session, now: UnixMs) -> Value {
-        let link = format!("{}/#in={}", self.site, self.seal.invitation(session.person, now));
-        json!({ "link": link })
+    /// A link, and its QR code. For another device it carries who opens it; for another person it is the address of the
+    /// demo, where they take a name of their own.
+    pub(crate) fn invite(&self, session: &Session, guest: Guest, now: UnixMs) -> Value {
+        let link = match guest {
+            Guest::Device => format!("{}/#in={}", self.site, self.seal.invitation(session.person, now)),
+            Guest::Person => format!("{}/", self.site),
+        };
+        json!({ "link": link, "code": code::picture(&link), "hereOnly": is_on_this_machine(&self.site) })
     }
 
-    fn by_name(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
+    fn by_name(&self, name: &Name, passphrase: Option<&str>, from: IpAddr, now: UnixMs) -> Result<Person, DemoError> {
         if passphrase.is_some_and(|words| words.len() > PASSPHRASE_OCTETS_MAX) {
             return Err(DemoError::TooLarge("a passphrase has at most 200 octets"));
         }
@@ -86,12 +111,23 @@ impl House {
             return self.store.add_person(name, kept.as_deref());
         };
         match (&person.passphrase, passphrase) {
-            (Some(kept), Some(given)) if fits(kept, given) => Ok(person),
-            (Some(_), Some(_)) => Err(DemoError::WrongPassphrase),
+            (Some(kept), Some(given)) => {
+                self.guesses().charge(person.id, from, now)?;
+                if !fits(kept, given) {
+                    return Err(DemoError::WrongPassphrase);
+                }
+                self.guesses().give_back(person.id, from);
+                Ok(person)
+            }
             // Nobody is signed in with it any more, and nobody has reserved it by a passphrase.
             (None, None) if self.store.devices_of(person.id)?.is_empty() => Ok(person),
             _ => Err(DemoError::NameTaken(person.name)),
         }
+    }
+
+    fn guesses(&self) -> MutexGuard<'_, Guesses> {
+        // A thread that panicked with the lock left debts that are whole.
+        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -46,8 +46,8 @@ impl House {
     }
 
     /// Its media type and its sound.
-    pub(crate) fn voice(&self, session: &Session, id: i64) -> Result<(String, Vec<u8>), DemoError> {
-        self.store.voice(id, session.person)?.ok_or(DemoError::Nothing("voice mail"))
+    pub(crate) fn voice(&self, session: &Session, id: i64, now: UnixMs) -> Result<(String, Vec<u8>), DemoError> {
+        self.store.voice(id, session.person, now)?.ok_or(DemoError::Nothing("voice mail"))
     }
 
     /// It was played.

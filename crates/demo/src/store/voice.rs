@@ -54,10 +54,16 @@ impl Store {
     }
 
     /// Its media type and its sound, for the recipient only.
-    pub(crate) fn voice(&self, id: i64, recipient: PersonId) -> Result<Option<(String, Vec<u8>)>, DemoError> {
-        let select = "SELECT media_type, sound FROM voice_mails WHERE id = ?1 AND recipient = ?2";
+    pub(crate) fn voice(
+        &self,
+        id: i64,
+        recipient: PersonId,
+        now: UnixMs,
+    ) -> Result<Option<(String, Vec<u8>)>, DemoError> {
+        let select = "SELECT media_type, sound FROM voice_mails WHERE id = ?1 AND recipient = ?2 AND left_at >= ?3";
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        Ok(self.connection().query_row(select, [id, recipient.0], read).optional()?)
+        let oldest = now.minus(VOICE_KEPT).as_millis();
+        Ok(self.connection().query_row(select, [id, recipient.0, oldest], read).optional()?)
     }
 
     /// It was played; it says whether for the first time.
@@ -80,4 +86,32 @@ fn read(row: &Row<'_>) -> rusqlite::Result<VoiceMail> {
         left_at: UnixMs::from_millis(row.get(2)?),
         heard_at: row.get::<_, Option<i64>>(3)?.map(UnixMs::from_millis),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::name::Name;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
+
+    #[test]
+    fn a_voice_mail_that_is_too_old_is_not_listed_and_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("demo.sqlite")).unwrap();
+        let [alice, bob] = ["Alice", "Bob"].map(|name| store.add_person(&Name::parse(name).unwrap(), None).unwrap().id);
+        let leaves = |now| store.add_voice_mail(bob, alice, "audio/ogg", b"hello", now);
+        (0..VOICE_MAILS_MAX).for_each(|_| assert!(leaves(NOW).is_ok()));
+        let count = |now| store.voice_mails(alice, now).unwrap().len();
+        let last = NOW.plus(VOICE_KEPT);
+        assert_eq!((count(last), count(last.plus(Duration::from_millis(1)))), (VOICE_MAILS_MAX as usize, 0));
+        assert!(matches!(leaves(last), Err(DemoError::TooMany(_))));
+        let too_late = last.plus(Duration::from_millis(1));
+        let newest = leaves(too_late).unwrap();
+        assert_eq!(store.voice_mails(alice, last).unwrap().len(), 1, "the old ones are gone for good");
+        let plays = |person, now| store.voice(newest.id, person, now).unwrap().is_some();
+        assert!(plays(alice, too_late) && !plays(bob, too_late) && !plays(alice, too_late.plus(VOICE_KEPT * 2)));
+    }
 }

@@ -70,7 +70,8 @@ impl Browser {
 
     /// Another device of the same person, let in by an invitation.
     pub async fn invites(&self, demo: &Demo) -> Self {
-        let link = self.post("invitation", Value::Null).await.done()["link"].as_str().expect("a link").to_owned();
+        let link = self.post("invitation", json!({ "for": "device" })).await.done();
+        let link = link["link"].as_str().expect("a link").to_owned();
         let (_, invitation) = link.split_once("#in=").expect("an invitation");
         let mut other = Self::of(demo);
         other.signs_in(json!({ "invitation": invitation })).await.done();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::PATIENCE;
@@ -26,6 +27,7 @@ struct Sent {
 pub struct PushService {
     port: u16,
     waiting: watch::Sender<Waiting>,
+    door: JoinHandle<()>,
 }
 
 /// A subscription and its keys.
@@ -54,12 +56,12 @@ impl PushService {
         let port = listener.local_addr().expect("its address").port();
         let waiting = watch::Sender::new(Waiting::new());
         let kept = waiting.clone();
-        tokio::spawn(async move {
+        let door = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(serve(stream, kept.clone()));
             }
         });
-        Self { port, waiting }
+        Self { port, waiting, door }
     }
 
     pub fn origin(&self) -> String {
@@ -76,6 +78,12 @@ impl PushService {
             "keys": { "p256dh": keys.public_key().to_base64url(), "auth": keys.auth_secret().to_base64url() },
         });
         Device { path, keys, subscription }
+    }
+
+    /// Nobody answers any more.
+    pub async fn closes(&self) {
+        self.door.abort();
+        while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {}
     }
 
     /// The subscription is gone: 410 from now on.

@@ -147,8 +147,11 @@ impl Agents {
                     return Ok(connection);
                 }
                 Err(error) if tries == TRIES => return Err(error).context("cannot connect"),
-                Err(_) => {
-                    self.world.note(|outcome| outcome.retries += 1);
+                Err(error) => {
+                    self.world.note(|outcome| {
+                        outcome.retries += 1;
+                        outcome.retry_why.get_or_insert_with(|| error.to_string());
+                    });
                     sleep(pause).await;
                     pause *= 2;
                     tries += 1;

@@ -18,6 +18,9 @@ const BUSY_MAX: f64 = 0.85;
 /// A thread that waits for a core for more than this share of the time has none of its own.
 const WAITING_MAX: f64 = 0.2;
 
+/// Messages that went later than this after they were due tell of the load as much as of the service.
+const SLIP_MAX_MS: f64 = 1.0;
+
 /// The surroundings of one run.
 pub(super) struct Bench<'a> {
     pub(super) options: &'a Options,
@@ -107,6 +110,9 @@ impl<'a> Bench<'a> {
         if let (true, Some(why)) = (outcome.broken > 0, &outcome.broken_why) {
             self.run.remarks.push(format!("{what}: {} connections of agents ended ({why})", outcome.broken));
         }
+        if let (true, Some(why)) = (outcome.retries > 0, &outcome.retry_why) {
+            self.run.remarks.push(format!("{what}: {} connections had to be tried again ({why})", outcome.retries));
+        }
         for (status, count) in &outcome.refused {
             self.run.remarks.push(format!("{what}: {count} messages were answered {status}"));
         }
@@ -150,6 +156,16 @@ impl<'a> Bench<'a> {
         let (busy, waiting) = (outcome.ran as f64 / time, outcome.waited as f64 / time);
         self.run.figure("load_busy_percent", "% of the time in which the load's threads ran", busy * 100.0);
         self.run.figure("load_waiting_percent", "% of the time in which they waited for a core", waiting * 100.0);
+        if outcome.slips.count() > 0 {
+            let slip = outcome.slips.percentile_ms(99.0);
+            self.run.figure("slip_p99_ms", "ms after they were due that messages were sent, 99th percentile", slip);
+            if slip > SLIP_MAX_MS {
+                self.run.remarks.push(format!(
+                    "{what}: the load itself was late: one in a hundred messages was sent {slip:.1} ms and more after it \
+                     was due, which is part of its time"
+                ));
+            }
+        }
         if busy > BUSY_MAX {
             self.run.remarks.push(format!(
                 "{what}: the load itself was the bottleneck: its threads ran {:.0} % of the time (more --processes)",

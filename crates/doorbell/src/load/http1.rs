@@ -10,6 +10,9 @@ use super::net::Stream;
 /// The head of an answer that is longer than this is none of a push service's.
 const HEAD_MAX: usize = 16 << 10;
 
+/// So is a body that is longer than this.
+const BODY_MAX: usize = 64 << 10;
+
 /// A connection on which one request goes after the other.
 pub(super) struct Http1 {
     stream: Box<dyn Stream>,
@@ -79,6 +82,9 @@ impl Head {
                 return Err(io::Error::other("the answer comes in chunks, which is not read here"));
             }
         }
+        if content_length > BODY_MAX {
+            return Err(io::Error::other("the answer is longer than a push service's"));
+        }
         Ok(Self { status, content_length })
     }
 }
@@ -92,7 +98,12 @@ mod tests {
         let head = Head::parse(b"HTTP/1.1 201 Created\r\nLocation: /m/x\r\nContent-LENGTH: 17").unwrap();
         assert_eq!(head, Head { status: 201, content_length: 17 });
         assert_eq!(Head::parse(b"HTTP/1.1 101 Switching Protocols").unwrap(), Head { status: 101, content_length: 0 });
-        for wrong in ["SSH-2.0", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked"] {
+        for wrong in [
+            "SSH-2.0",
+            "HTTP/1.1 2",
+            "HTTP/1.1 200 OK\r\ncontent-length: 65537",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked",
+        ] {
             assert!(Head::parse(wrong.as_bytes()).is_err(), "{wrong}");
         }
     }

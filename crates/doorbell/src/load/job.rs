@@ -146,6 +146,8 @@ pub(super) struct Outcome {
     pub(super) connects: Latencies,
     /// Connections that had to be tried again.
     pub(super) retries: u64,
+    /// What the first of them failed with.
+    pub(super) retry_why: Option<String>,
     /// Connections of agents that ended without anybody having asked for it.
     pub(super) broken: u64,
     /// What the first of them ended with.
@@ -179,6 +181,7 @@ impl Outcome {
         self.resumed_handshakes += other.resumed_handshakes;
         self.connects.add(&other.connects);
         self.retries += other.retries;
+        self.retry_why = self.retry_why.take().or(other.retry_why);
         self.broken += other.broken;
         self.broken_why = self.broken_why.take().or(other.broken_why);
         self.down += other.down;

@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::http1;
 use super::net::Stream;
 
+/// A message with the longest body in base64url, and much room.
+const FRAME_MAX: usize = 64 << 10;
+
 const TEXT: u8 = 1;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
@@ -131,8 +134,8 @@ impl Frame {
             (126 | 127, _) => return Ok(None),
             (short, _) => (u64::from(short), 2),
         };
-        let end = usize::try_from(length).ok().and_then(|length| length.checked_add(start));
-        let end = end.ok_or_else(|| io::Error::other("a frame that no memory holds"))?;
+        let length = usize::try_from(length).ok().filter(|&length| length <= FRAME_MAX);
+        let end = start + length.ok_or_else(|| io::Error::other("a frame is longer than any message"))?;
         Ok((octets.len() >= end).then_some(Self { opcode: first & 0x0f, start, end }))
     }
 }
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn frames_are_read_with_each_form_of_length_and_not_before_they_are_whole() {
         let lengths: [(usize, &[u8]); 3] =
-            [(125, &[125]), (126, &[126, 0, 126]), (70_000, &[127, 0, 0, 0, 0, 0, 1, 17, 112])];
+            [(125, &[125]), (126, &[126, 0, 126]), (65_536, &[127, 0, 0, 0, 0, 0, 1, 0, 0])];
         for (length, written) in lengths {
             let octets = [&[0x81], written, &vec![b'x'; length]].concat();
             let start = 1 + written.len();
@@ -158,8 +161,9 @@ mod tests {
 
     #[test]
     fn what_a_server_must_not_send_is_an_error() {
-        for start in [[0x01, 0], [0x81, 0x80], [0xc1, 0]] {
-            assert!(Frame::parse(&start).is_err(), "{start:02x?}");
+        let starts: [&[u8]; 4] = [&[0x01, 0], &[0x81, 0x80], &[0xc1, 0], &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 1]];
+        for start in starts {
+            assert!(Frame::parse(start).is_err(), "{start:02x?}");
         }
     }
 }

@@ -3,6 +3,7 @@
 mod devtools;
 mod switches;
 
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,6 +21,9 @@ use super::page::Site;
 use super::process::Running;
 use super::service::{Service, doorbell};
 use super::star::Star;
+
+/// Its names, in the order in which they are looked for.
+const PROGRAMS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"];
 
 /// What every Chromium's endpoints begin with, by channel and age.
 const ENDPOINTS: [&str; 4] = [
@@ -51,10 +55,21 @@ pub struct Chromium {
 impl Chromium {
     /// Whether there is one on this machine.
     pub fn is_here() -> bool {
-        here(
-            "Chromium",
-            ["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"].into_iter().any(runs),
-        )
+        here("Chromium", PROGRAMS.into_iter().any(runs))
+    }
+
+    /// A PATH on which Chromium is one for tests, in `folder`: for one that somebody else starts.
+    pub fn path_for_tests(folder: &Path) -> String {
+        let path = std::env::var("PATH").expect("a PATH");
+        let is_real = |name: &&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
+        let real = PROGRAMS.into_iter().find(is_real).expect("a Chromium");
+        let real = std::env::split_paths(&path).map(|folder| folder.join(real)).find(|file| file.is_file());
+        let script =
+            format!("#!/bin/sh\nexec {} {} \"$@\"\n", real.expect("a Chromium").display(), switches::for_shell());
+        let file = folder.join(PROGRAMS[0]);
+        std::fs::write(&file, script).expect("a script");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a program");
+        format!("{}:{path}", folder.display())
     }
 
     /// A profile whose push service is `service` and where `site` may notify.
@@ -114,6 +129,13 @@ impl Chromium {
     /// Waits until the page shows `words`, and has been painted since.
     pub fn shows_on_the_page(&mut self, words: &str) {
         self.script(&SEEN.replace("WORDS", &Value::from(words).to_string()));
+    }
+
+    /// Chromium offers to install the page as an app.
+    pub fn can_install_the_page(&mut self) {
+        let (driver, page) = self.driver.as_mut().zip(self.page.as_ref()).expect("an open page");
+        let obstacles = driver.obstacles_to_installing(page);
+        assert_eq!(obstacles, Value::Array(Vec::new()));
     }
 
     /// Takes a picture of the page: `target/e2e/NAME.png`.

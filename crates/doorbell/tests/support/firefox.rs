@@ -33,8 +33,26 @@ Services.wm.getMostRecentWindow("navigator:browser").document.documentElement.re
 const SCHEME: &str = r#"
 Services.prefs.setIntPref("layout.css.prefers-color-scheme.content-override", arguments[0]);"#;
 
-const BLOCKED: &str = r#"
-Services.prefs.setIntPref("permissions.default.desktop-notification", 2);"#;
+/// A pref that holds from now on: a number, a text, or yes or no.
+const PREFERRED: &str = r#"
+const [name, value] = arguments;
+const kind = { number: "setIntPref", string: "setStringPref", boolean: "setBoolPref" }[typeof value];
+Services.prefs[kind](name, value);"#;
+
+/// Makes the page narrower than Firefox lets a window be.
+const NARROWED: &str = r#"
+const { style } = Services.wm.getMostRecentWindow("navigator:browser").gBrowser.selectedBrowser;
+style.minWidth = style.maxWidth = `${arguments[0]}px`;"#;
+
+/// Is fulfilled when the page is so wide and so dark, and has been painted since.
+const LAID_OUT: &str = r#"
+const [width, dark] = arguments;
+return new Promise((resolve) => {
+  const look = () => innerWidth === width && matchMedia("(prefers-color-scheme: dark)").matches === dark
+    ? requestAnimationFrame(() => requestAnimationFrame(resolve))
+    : requestAnimationFrame(look);
+  look();
+});"#;
 
 /// Is fulfilled when the page shows the words and has been painted since.
 const SEEN: &str = r#"
@@ -61,6 +79,9 @@ impl Firefox {
         here("Firefox", program().is_some())
     }
 
+    /// Variables by which one that somebody else starts reaches nobody outside this machine.
+    pub const CUT_OFF: [(&str, &str); 3] = prefs::DEAD_PROXY;
+
     /// A profile whose push service is `service`; notifications go to `desktop`.
     pub fn prepared_for(service: &Service, desktop: &Desktop) -> Self {
         Self::prepared(&service.origin(), &service.ca(), desktop)
@@ -82,6 +103,17 @@ impl Firefox {
         Self { folder, profile, desktop_variables, headless: true, process: None, driver: None }
     }
 
+    /// Another one, prepared like this one, which has not been started yet: that is quicker than to prepare it anew.
+    pub fn another(&self) -> Self {
+        assert!(self.process.is_none(), "its profile is in use");
+        let folder = tempfile::tempdir().expect("a folder for Firefox");
+        let profile = folder.path().join("profile");
+        let copied = Command::new("cp").arg("-r").arg(&self.profile).arg(&profile).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the profile is copied");
+        let desktop_variables = self.desktop_variables.clone();
+        Self { folder, profile, desktop_variables, headless: self.headless, process: None, driver: None }
+    }
+
     /// With windows, on the desktop's screen.
     pub fn with_windows(mut self) -> Self {
         self.headless = false;
@@ -94,10 +126,31 @@ impl Firefox {
         site.hears_of_page();
     }
 
+    /// Opens a page in a private window, and goes there.
+    pub fn visits_in_private(&mut self, url: &str) {
+        let window = self.drive("WebDriver:NewWindow", json!({ "type": "window", "private": true }));
+        self.drive("WebDriver:SwitchToWindow", json!({ "handle": window["handle"], "focus": true }));
+        self.drive("WebDriver:Navigate", json!({ "url": url }));
+    }
+
+    /// A pref of it is changed while it runs.
+    pub fn prefers(&mut self, name: &str, value: Value) {
+        self.in_chrome(PREFERRED, json!([name, value]));
+    }
+
     /// Its user blocks notifications, for every site.
     pub fn blocks_notifications(&mut self) {
-        let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(BLOCKED, &json!([])).expect("Firefox blocks notifications");
+        self.prefers("permissions.default.desktop-notification", json!(2));
+    }
+
+    /// All its processes stand still, as on a laptop that is closed: what comes over the network waits.
+    pub fn stands_still(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// It goes on.
+    pub fn goes_on(&self) {
+        self.signal(Signal::CONT);
     }
 
     fn has_turned_to(&mut self, site: &str) -> bool {
@@ -129,15 +182,12 @@ impl Firefox {
     /// Fills the screen, as if nobody drove it.
     pub fn poses(&mut self) {
         self.drive("WebDriver:SetWindowRect", json!({ "x": 0, "y": 0, "width": 1280, "height": 800 }));
-        let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(NO_STRIPES, &json!([])).expect("Firefox looks undriven");
+        self.in_chrome(NO_STRIPES, json!([]));
     }
 
     /// A picture of the page as it is at this width, in the light or the dark: `target/e2e/NAME.png`.
     pub fn is_pictured(&mut self, name: &str, width: u32, dark: bool) {
-        self.drive("WebDriver:SetWindowRect", json!({ "width": width, "height": 900 }));
-        let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(SCHEME, &json!([u8::from(!dark)])).expect("Firefox changes its colours");
+        self.lays_out(width, dark);
         let picture = self.drive("WebDriver:TakeScreenshot", json!({ "full": false }));
         let png = STANDARD.decode(picture["value"].as_str().expect("a picture")).expect("base64");
         let folder = tree("target/e2e");
@@ -145,15 +195,25 @@ impl Firefox {
         std::fs::write(folder.join(name).with_extension("png"), png).expect("a picture is kept");
     }
 
+    /// The page is so wide, and light or dark.
+    fn lays_out(&mut self, width: u32, dark: bool) {
+        self.drive("WebDriver:SetWindowRect", json!({ "width": 1280, "height": 900 }));
+        self.in_chrome(NARROWED, json!([width]));
+        self.in_chrome(SCHEME, json!([u8::from(!dark)]));
+        self.script(LAID_OUT, json!([width, dark]));
+    }
+
     /// `kill -9` for all its processes.
     pub fn is_killed(&mut self) {
         self.driver = None;
         if let Some(mut process) = self.process.take() {
-            let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process");
-            // It may have ended by itself.
-            kill_process_group(group, Signal::KILL).ok();
+            send(&process, Signal::KILL);
             process.kill();
         }
+    }
+
+    fn signal(&self, signal: Signal) {
+        send(self.process.as_ref().expect("a running Firefox"), signal);
     }
 
     /// Starts it as a user's session does: no page of the site, nobody who drives it.
@@ -176,6 +236,11 @@ impl Firefox {
     fn script(&mut self, script: &str, arguments: Value) -> Value {
         let parameters = json!({ "script": script, "args": arguments, "sandbox": null });
         self.drive("WebDriver:ExecuteScript", parameters)["value"].take()
+    }
+
+    fn in_chrome(&mut self, script: &str, arguments: Value) {
+        let driver = self.driver.as_mut().expect("a driver");
+        driver.run_in_chrome(script, &arguments).expect("Firefox does as it is told");
     }
 
     fn drive(&mut self, command: &str, parameters: Value) -> Value {
@@ -248,6 +313,12 @@ impl Drop for Firefox {
     fn drop(&mut self) {
         self.is_killed();
     }
+}
+
+/// To all its processes. They may have ended by themselves.
+fn send(process: &Running, signal: Signal) {
+    let group = i32::try_from(process.id()).ok().and_then(Pid::from_raw).expect("a process");
+    kill_process_group(group, signal).ok();
 }
 
 fn program() -> Option<&'static str> {

@@ -17,6 +17,7 @@ pub mod chromium;
 pub mod clock;
 pub mod desktop;
 pub mod events;
+pub mod eyes;
 pub mod firefox;
 pub mod foreign;
 pub mod front;

@@ -70,13 +70,9 @@ pub struct Person<B> {
 }
 
 impl Person<Firefox> {
-    /// Pictures of the page: at a desk and on a phone, by day and by night.
-    pub fn is_pictured(&mut self, scene: &str) {
-        for (device, width) in [("desk", 1280), ("phone", 420)] {
-            for (time, dark) in [("day", false), ("night", true)] {
-                self.browser.is_pictured(&format!("demo-{scene}-{device}-{time}"), width, dark);
-            }
-        }
+    /// Somebody with another Firefox that is prepared in the same way, before this one is started.
+    pub fn beside(&self, name: &'static str) -> Self {
+        Self { name, site: self.site.clone(), browser: self.browser.another() }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Firefox's door: a WebSocket with JSON on it.
 
-use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 
@@ -23,23 +22,26 @@ pub(in crate::load) struct Connection {
     socket: WebSocket,
 }
 
-/// What the service says, as far as it matters here.
+/// What the service says in answer, as far as it matters here.
 #[derive(Deserialize)]
-struct Said<'a> {
-    #[serde(rename = "messageType", borrow)]
-    kind: Option<Cow<'a, str>>,
+struct Answer {
     #[serde(default)]
     status: u16,
-    #[serde(borrow)]
-    uaid: Option<Cow<'a, str>>,
-    #[serde(rename = "pushEndpoint", borrow)]
-    endpoint: Option<Cow<'a, str>>,
-    #[serde(rename = "channelID", borrow)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    version: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    data: Option<Cow<'a, str>>,
+    uaid: Option<String>,
+    #[serde(rename = "pushEndpoint")]
+    endpoint: Option<String>,
+}
+
+/// What it says of itself. Nothing is copied: there is one for every message, and none of its words needs an escape.
+#[derive(Deserialize)]
+struct News<'a> {
+    #[serde(rename = "messageType")]
+    kind: Option<&'a str>,
+    #[serde(rename = "channelID", default)]
+    channel: &'a str,
+    #[serde(default)]
+    version: &'a str,
+    data: Option<&'a str>,
 }
 
 /// Upgrades, says hello, and registers if nobody is `known`.
@@ -48,8 +50,8 @@ pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Optio
     let mut socket = WebSocket::open(stream, world.job.target.authority()).await?;
     let uaid = known.as_ref().map(|known| format!(r#","uaid":"{}""#, known.uaid)).unwrap_or_default();
     socket.send(&format!(r#"{{"messageType":"hello","broadcasts":{{}},"use_webpush":true{uaid}}}"#)).await?;
-    let greeted = said(socket.next().await?)?.uaid.map(Cow::into_owned);
-    let uaid = greeted.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
+    let greeted: Answer = said(socket.next().await?)?;
+    let uaid = greeted.uaid.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
     match known {
         Some(known) if known.uaid != uaid => return Err(io::Error::other("the service has forgotten an agent")),
         Some(_) => {}
@@ -65,36 +67,34 @@ pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Optio
 async fn register(socket: &mut WebSocket, key: &str) -> io::Result<String> {
     let channel = channel();
     socket.send(&format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{key}"}}"#)).await?;
-    let said = said(socket.next().await?)?;
-    let endpoint = said.endpoint.filter(|_| said.status == 200).map(Cow::into_owned);
-    endpoint.ok_or_else(|| io::Error::other(format!("registering is answered {}", said.status)))
+    let answer: Answer = said(socket.next().await?)?;
+    let endpoint = answer.endpoint.filter(|_| answer.status == 200);
+    endpoint.ok_or_else(|| io::Error::other(format!("registering is answered {}", answer.status)))
 }
 
 impl Connection {
     pub(in crate::load) async fn attend(mut self, ear: &Ear) -> io::Result<Infallible> {
         let mut acknowledgement = String::new();
         loop {
-            let said = said(self.socket.next().await?)?;
-            if said.kind.as_deref() != Some("notification") {
+            let news: News<'_> = said(self.socket.next().await?)?;
+            if news.kind != Some("notification") {
                 continue;
             }
-            ear.heard(said.data.as_deref().and_then(Stamp::of_text));
-            let (channel, version) = (said.channel.unwrap_or_default(), said.version.unwrap_or_default());
+            ear.heard(news.data.and_then(Stamp::of_text));
             acknowledgement.clear();
-            let pieces = [
+            acknowledgement.extend([
                 r#"{"messageType":"ack","updates":[{"channelID":""#,
-                &channel,
+                news.channel,
                 r#"","version":""#,
-                &version,
+                news.version,
                 r#"","code":100}]}"#,
-            ];
-            acknowledgement.extend(pieces);
+            ]);
             self.socket.send(&acknowledgement).await?;
         }
     }
 }
 
-fn said(text: &str) -> io::Result<Said<'_>> {
+fn said<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
     serde_json::from_str(text).map_err(io::Error::other)
 }
 

@@ -10,9 +10,6 @@ use crate::load::job::{Mix, Plan};
 /// Messages a second, unless another rate is asked for.
 const RATE: f64 = 50.0;
 
-/// Messages that went later than this after they were due tell of the load as much as of the service.
-const SLIP_MAX_MS: f64 = 1.0;
-
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
     bench.connect("connecting").await?;
     bench.warm_up().await?;
@@ -30,7 +27,6 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
     let accepted = figures::accepted(&mut bench.run, &sending);
     figures::arrivals(&mut bench.run, &parts);
     figures::cost(&mut bench.run, accepted, &parts);
-    slipped(bench, sending.outcome.slips.percentile_ms(99.0));
     beside(bench, &floor);
     bench.judge_load("sending", &sending);
     Ok(())
@@ -55,16 +51,5 @@ fn beside(bench: &mut Bench<'_>, floor: &Floor) {
     ] {
         let ratio = figures::per(run.value(arrival).unwrap_or(0.0), disk + loopback);
         run.figure(key, words, ratio);
-    }
-}
-
-/// Whether the load kept to its own times.
-fn slipped(bench: &mut Bench<'_>, slip: f64) {
-    bench.run.figure("slip_p99_ms", "ms after they were due that messages were sent, 99th percentile", slip);
-    if slip > SLIP_MAX_MS {
-        bench.run.remarks.push(format!(
-            "the load itself was late: one in a hundred messages was sent {slip:.1} ms and more after it was due, which \
-             is part of its time"
-        ));
     }
 }

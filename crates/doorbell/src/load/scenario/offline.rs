@@ -36,7 +36,6 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
             figures::per(drain * 1000.0, accepted),
         );
     }
-    figures::down(run, &[&coming, &draining]);
     bench.judge_load("storing", &storing);
     Ok(())
 }

@@ -64,7 +64,4 @@ fn storm(run: &mut Run, names: &Names, back: &Measured) {
     let handshakes = (outcome.full_handshakes + outcome.resumed_handshakes) as f64;
     run.figure(names.resumed.0, names.resumed.1, per(outcome.resumed_handshakes as f64 * 100.0, handshakes));
     run.figure(names.slowest.0, names.slowest.1, outcome.connects.percentile_ms(99.0));
-    if outcome.retries > 0 {
-        run.remarks.push(format!("{} connections had to be tried again", outcome.retries));
-    }
 }

@@ -74,6 +74,11 @@ impl Devtools {
         answer["result"]["value"].clone()
     }
 
+    /// Why a page cannot be installed as an app: nothing is what one wants.
+    pub(super) fn obstacles_to_installing(&mut self, page: &Page) -> Value {
+        self.command(Some(page), "Page.getInstallabilityErrors", &json!({}))["installabilityErrors"].take()
+    }
+
     /// A picture of a page, as PNG.
     pub(super) fn picture(&mut self, page: &Page) -> Vec<u8> {
         let size = json!({ "width": 1280, "height": 800, "deviceScaleFactor": 1, "mobile": false });

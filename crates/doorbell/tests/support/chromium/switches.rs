@@ -1,5 +1,10 @@
 //! What only tests want of Chromium: no question to anybody, neither at the screen nor outside.
 
+/// The same for a shell.
+pub(super) fn for_shell() -> String {
+    for_tests().iter().map(|switch| format!("'{switch}' ")).collect()
+}
+
 /// For every start.
 pub(super) fn for_tests() -> Vec<&'static str> {
     let mut switches = vec![

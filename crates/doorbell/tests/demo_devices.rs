@@ -1,0 +1,159 @@
+//! The demo on several devices, and on devices that cannot do what they should: in the real Firefox.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use serde_json::json;
+use support::{Browser, Desktop, Firefox, Person, Star};
+
+/// Says so loudly when something is missing; in CI that is a failure.
+fn all_is_here() -> bool {
+    Firefox::is_here() && Desktop::is_here()
+}
+
+#[test]
+fn a_second_device_comes_in_by_a_code_and_when_one_of_the_two_answers_the_other_stops_ringing() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let mut laptop = Person::<Firefox>::new("Alice", &star, &desktop);
+    let (mut phone, mut mom) = (laptop.beside("Alice"), laptop.beside("Mom"));
+    laptop.signs_in();
+    laptop.becomes_reachable();
+    laptop.clicks(".menu summary");
+    laptop.clicks(".menu [data-invite=device]");
+    laptop.sees("#invite", "Whoever opens it is you");
+    let link = laptop.scans("#invite-code");
+    laptop.clicks("#invite-close");
+    phone.browser.visits(&link);
+    phone.sees("#my-name", "Alice");
+    phone.becomes_reachable();
+    mom.signs_in();
+
+    // What changes on the page does not take the focus away from whoever uses a keyboard.
+    mom.focuses(".person .words button");
+    laptop.clicks("#trial");
+    desktop.announces("It works");
+    mom.sees(".person", "last delivered");
+    assert!(mom.has_the_focus_on(".person .words button"));
+    desktop.clears();
+
+    mom.asks_for("audio", "Alice");
+    desktop.announces("Mom is calling");
+    desktop.announces("Mom is calling");
+    phone.sees("#call-state[role=status]", "is calling");
+    laptop.clicks("#answer");
+    laptop.sees("#call-state[role=status]", "Connected");
+    laptop.sees("#call-facts", "sound arrives");
+    phone.sees("#toasts", "You answered on another device.");
+    phone.sees_no_more("#call");
+    desktop.announces("Mom called");
+    desktop.displays(1);
+    mom.clicks("#hang-up");
+    laptop.sees("#toasts", "The call with Mom is over.");
+
+    // The same without a page on the other device: its notification gives way.
+    phone.browser.closes_the_page();
+    desktop.clears();
+    mom.asks_for("audio", "Alice");
+    desktop.announces("Mom is calling");
+    desktop.announces("Mom is calling");
+    laptop.clicks("#answer");
+    mom.sees("#call-facts", "sound arrives");
+    desktop.announces("Mom called");
+    desktop.displays(1);
+}
+
+/// The push service has sent it in time, but the device got it late: a laptop was closed meanwhile.
+#[test]
+fn a_ring_that_was_held_up_on_its_way_does_not_ring() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(8), Desktop::start());
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.browser.closes_the_page();
+    mom.signs_in();
+    alice.browser.stands_still();
+    mom.asks_for("audio", "Alice");
+    mom.sees("#toasts", "Alice does not answer.");
+    alice.browser.goes_on();
+    assert_eq!(desktop.next_title(), "Missed call from Mom");
+    mom.sees("#steps", "was told too late to ring");
+}
+
+/// Firefox hears that its subscription is gone, and the service worker makes another one: `pushsubscriptionchange`.
+#[test]
+fn when_the_push_service_has_lost_everything_the_service_worker_subscribes_anew_without_a_page() {
+    if !all_is_here() {
+        return;
+    }
+    let (mut star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.browser.closes_the_page();
+    mom.signs_in();
+    alice.browser.stands_still();
+    star.is_killed();
+    mom.sees("#offline", "Not connected");
+    star.starts_again_without_subscriptions();
+    mom.sees_no_more("#offline");
+    mom.writes("Are you there?", "Alice");
+    mom.sees("#steps", "has unsubscribed");
+    mom.sees("#chat-reach", "unreachable: no device takes pushes");
+
+    alice.browser.goes_on();
+    mom.sees("#chat-reach", "reachable by push");
+    mom.clicks("#chat-actions [data-act=audio]");
+    desktop.announces("Mom is calling");
+}
+
+#[test]
+fn what_keeps_a_device_from_being_reachable_is_said_in_plain_words() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    alice.signs_in();
+
+    // Nobody has clicked for real, so that Firefox does not even ask.
+    alice.browser.prefers("permissions.default.desktop-notification", json!(0));
+    alice.clicks("#enable");
+    alice.sees("#reachable-title", "Notifications are not allowed");
+    alice.sees("#reachable-words", "choose “Allow” when the browser asks");
+    alice.browser.prefers("permissions.default.desktop-notification", json!(1));
+
+    alice.browser.prefers("dom.push.requestTimeout", json!(1000));
+    alice.browser.prefers("dom.push.serverURL", json!("wss://127.0.0.1:9/"));
+    alice.clicks("#enable");
+    alice.sees("#reachable-title", "The push service does not answer");
+    alice.sees("#reachable-words", &format!("start the browser with “doorbell firefox {}”", star.push_service()));
+    alice.sees("#steps .bad", "the push service gives no subscription");
+    alice.browser.prefers("dom.push.requestTimeout", json!(10_000));
+    alice.browser.prefers("dom.push.serverURL", json!(format!("{}/", star.push_service().replace("https:", "wss:"))));
+    alice.clicks("#enable");
+    alice.sees("#steps", "it can ring this device");
+
+    alice.browser.prefers("dom.push.enabled", json!(false));
+    alice.opens_the_page();
+    alice.sees("#reachable-title", "This window takes no pushes");
+    alice.sees("#reachable-words", "a browser without Web Push");
+    alice.browser.prefers("dom.push.enabled", json!(true));
+
+    alice.browser.visits_in_private(star.site());
+    alice.sees("#sign-in-title", "Rings");
+    alice.types("#name", "Eve");
+    alice.sees("#my-name", "Eve");
+    alice.sees("#reachable-title", "This is a private window");
+    alice.clicks("#enable");
+    alice.sees("#steps", "it can ring this device");
+    alice.sees("#reachable-words", "You can be called here until it is closed");
+}
