@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 PATIENCE_S = 30
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -46,6 +47,11 @@ class Server:
             pass
         self.process.wait()
         self.process = None
+        # A child may outlive its parent by a moment, and the socket with it.
+        for _ in range(PATIENCE_S * 100):
+            if not listens(self.port):
+                break
+            time.sleep(0.01)
 
     def cpu_s(self):
         """User and system time of all its processes so far."""
@@ -82,6 +88,11 @@ class Server:
 def read(pid, name):
     with open(f"/proc/{pid}/{name}") as file:
         return file.read()
+
+
+def listens(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def free_port():
