@@ -5,9 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{HeaderValue, Uri};
-use tokio::task::{JoinHandle, spawn_local};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::sleep;
 
 use super::clock;
@@ -52,13 +52,20 @@ impl Agents {
     }
 
     /// Agents connect, those that are not there yet, until the first `number` are.
-    pub(super) async fn connect(&self, number: usize) -> Result<()> {
-        let absent = self.all.iter().take(number).filter(|agent| !agent.is_present());
-        stream::iter(absent)
-            .map(|agent| self.arrive(agent))
-            .buffer_unordered(CONNECTING_MAX)
-            .try_collect::<Vec<()>>()
-            .await?;
+    pub(super) async fn connect(self: &Rc<Self>, number: usize) -> Result<()> {
+        let gate = Rc::new(Semaphore::new(CONNECTING_MAX));
+        // Tasks and not one future of many, which tokio would put off after a hundred steps, whoever's turn it was.
+        let mut arrivals = JoinSet::new();
+        for agent in self.all.iter().take(number).filter(|agent| !agent.is_present()) {
+            let (agents, agent, gate) = (self.clone(), agent.clone(), gate.clone());
+            arrivals.spawn_local(async move {
+                let _place = gate.acquire().await?;
+                agents.arrive(&agent).await
+            });
+        }
+        while let Some(arrived) = arrivals.join_next().await {
+            arrived??;
+        }
         Ok(())
     }
 

@@ -38,7 +38,7 @@ impl Crew {
             let share = Job {
                 agents: share(job.agents, number, processes),
                 senders: share(job.senders, number, processes).max(1),
-                source: if job.target.address.ip().is_loopback() { source(number) } else { None },
+                source: source(job.target.address.ip(), number),
                 ..job.clone()
             };
             worker.tell(&share).await?;
@@ -160,10 +160,11 @@ fn share(all: usize, n: usize, number: usize) -> usize {
     all / number + usize::from(n < all % number)
 }
 
-/// An address of this machine for each worker: every pair of addresses has its own ports.
-fn source(number: usize) -> Option<IpAddr> {
-    let last = u8::try_from(number + 2).ok().filter(|&last| last < u8::MAX)?;
-    Some(Ipv4Addr::new(127, 0, 0, last).into())
+/// An address of this machine for worker `number`, if the service at `target` is on it too: every pair of addresses has
+/// its own ports.
+fn source(target: IpAddr, number: usize) -> Option<IpAddr> {
+    let last = u8::try_from(number + 2).ok().filter(|_| target.is_loopback() && target.is_ipv4())?;
+    Some(Ipv4Addr::new(127, 0, 1, last).into())
 }
 
 #[cfg(test)]
@@ -180,9 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_has_an_address_of_its_own_and_the_first_is_not_the_services() {
-        assert_eq!(source(0), Some(Ipv4Addr::new(127, 0, 0, 2).into()));
-        assert_eq!(source(1), Some(Ipv4Addr::new(127, 0, 0, 3).into()));
-        assert_eq!(source(300), None);
+    fn each_worker_has_an_address_of_its_own_which_is_not_the_services() {
+        let own = Ipv4Addr::LOCALHOST.into();
+        assert_eq!(source(own, 0), Some(Ipv4Addr::new(127, 0, 1, 2).into()));
+        assert_eq!(source(own, 1), Some(Ipv4Addr::new(127, 0, 1, 3).into()));
+        assert_eq!(source(own, 300), None);
+        assert_eq!(source(Ipv4Addr::new(192, 0, 2, 1).into(), 0), None);
+        assert_eq!(source(std::net::Ipv6Addr::LOCALHOST.into(), 0), None);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -20,6 +21,9 @@ use tokio_rustls::TlsConnector;
 
 use super::job::Job;
 use super::tickets::Tickets;
+
+/// The ports of our connections: twice as many as a process may usually have open files.
+const PORTS: RangeInclusive<u16> = 20_000..=59_999;
 
 /// A connection, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
@@ -40,7 +44,9 @@ pub(super) enum Alpn {
 /// The way to the service.
 pub(super) struct Net {
     address: SocketAddr,
-    source: Option<SocketAddr>,
+    /// Our own address, and the port that is tried next.
+    source: Option<IpAddr>,
+    port: Cell<u16>,
     tls: Option<Tls>,
     /// Octets that TCP has brought to agents, beneath TLS.
     down: Rc<Cell<u64>>,
@@ -68,7 +74,8 @@ impl Net {
         };
         Ok(Self {
             address: job.target.address,
-            source: job.source.map(|ip| SocketAddr::new(ip, 0)),
+            source: job.source,
+            port: Cell::new(*PORTS.start()),
             tls,
             down: Rc::default(),
             full_handshakes: Cell::new(0),
@@ -78,7 +85,10 @@ impl Net {
 
     /// A connection whose octets count as an agent's.
     pub(super) async fn agent(&self, alpn: Alpn) -> io::Result<Box<dyn Stream>> {
-        let tcp = Counted { tcp: self.tcp().await?, down: self.down.clone() };
+        let tcp = self.tcp().await?;
+        // It leaves without a word, and without a port that nobody can use for a minute.
+        tcp.set_zero_linger()?;
+        let tcp = Counted { tcp, down: self.down.clone() };
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
         let stream = tls.connector(alpn).connect(tls.name.clone(), tcp).await?;
         let kind = match stream.get_ref().1.handshake_kind() {
@@ -107,13 +117,27 @@ impl Net {
     }
 
     async fn tcp(&self) -> io::Result<TcpStream> {
-        let socket = if self.address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        if let Some(source) = self.source {
-            socket.bind(source)?;
-        }
-        let stream = socket.connect(self.address).await?;
+        let stream = self.socket()?.connect(self.address).await?;
         stream.set_nodelay(true)?;
         Ok(stream)
+    }
+
+    /// A socket with an address and port of ours, where we have an address. The kernel would look for a free port, too,
+    /// and take the longer for it the more are in use.
+    fn socket(&self) -> io::Result<TcpSocket> {
+        let Some(source) = self.source else {
+            return if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+        };
+        for _ in PORTS {
+            let port = self.port.get();
+            self.port.set(if port == *PORTS.end() { *PORTS.start() } else { port + 1 });
+            let socket = TcpSocket::new_v4()?;
+            match socket.bind(SocketAddr::new(source, port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                bound => return bound.map(|()| socket),
+            }
+        }
+        Err(io::Error::other(format!("all ports of {source} are in use: use more --processes")))
     }
 }
 

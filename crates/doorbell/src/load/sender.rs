@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use tokio::task::JoinSet;
 
 use super::agents::{Address, Agents};
 use super::body::Stamp;
@@ -40,7 +40,7 @@ enum Line {
 }
 
 /// Sends what the plan says and waits for the answers.
-pub(super) async fn send(world: &Rc<World>, agents: &Agents, plan: &Plan) -> Result<()> {
+pub(super) async fn send(world: &Rc<World>, agents: &Rc<Agents>, plan: &Plan) -> Result<()> {
     ensure!(agents.subscribed() > 0, "there is nobody to send to");
     let mut lines = Vec::new();
     for _ in 0..world.job.senders {
@@ -51,24 +51,31 @@ pub(super) async fn send(world: &Rc<World>, agents: &Agents, plan: &Plan) -> Res
             lines.extend((0..IN_FLIGHT).map(|_| Line::Http2(line.clone())));
         }
     }
-    let pace = Pace::start(plan)?;
-    let sender = Sender { world, agents, mix: plan.mix, turn: Cell::new(0) };
-    try_join_all(lines.into_iter().map(|line| sender.work(&pace, line))).await?;
+    let (world, agents, pace) = (world.clone(), agents.clone(), Pace::start(plan)?);
+    let sender = Rc::new(Sender { world, agents, pace, mix: plan.mix, turn: Cell::new(0) });
+    let mut tasks = JoinSet::new();
+    for line in lines {
+        tasks.spawn_local(sender.clone().work(line));
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
     Ok(())
 }
 
 /// What all lines share.
-struct Sender<'a> {
-    world: &'a World,
-    agents: &'a Agents,
+struct Sender {
+    world: Rc<World>,
+    agents: Rc<Agents>,
+    pace: Pace,
     mix: Mix,
     /// How many messages there were.
     turn: Cell<usize>,
 }
 
-impl Sender<'_> {
-    async fn work(&self, pace: &Pace, mut line: Line) -> Result<()> {
-        while let Some(due) = pace.next().await {
+impl Sender {
+    async fn work(self: Rc<Self>, mut line: Line) -> Result<()> {
+        while let Some(due) = self.pace.next().await {
             self.post(&mut line, due).await.context("a sender's connection broke")?;
         }
         Ok(())
@@ -78,7 +85,7 @@ impl Sender<'_> {
         let turn = self.turn.replace(self.turn.get() + 1);
         let Some((number, to)) = self.agents.addressed(turn) else { return Ok(()) };
         let (post, urgency) = wishes(self.mix, u32::try_from(number)?);
-        let world = self.world;
+        let world = &self.world;
         let sent = clock::now();
         let serial = world.ledger.borrow_mut().send(post, sent);
         let body = world.bodies.stamped(Stamp { intended: due, run: world.run, serial });

@@ -61,7 +61,7 @@ async fn work() -> Result<()> {
     let Some(job) = next::<Job>(&mut orders).await? else { return Ok(()) };
     allow_open_files(&job)?;
     let world = Rc::new(World::new(job)?);
-    let agents = Agents::new(world.clone());
+    let agents = Rc::new(Agents::new(world.clone()));
     while let Some(order) = next::<Order>(&mut orders).await? {
         let started = Started::now(&world);
         let carried_out = carry_out(&world, &agents, order);
@@ -83,7 +83,7 @@ async fn work() -> Result<()> {
     Ok(())
 }
 
-async fn carry_out(world: &Rc<World>, agents: &Agents, order: Order) -> Result<()> {
+async fn carry_out(world: &Rc<World>, agents: &Rc<Agents>, order: Order) -> Result<()> {
     match order {
         Order::Connect(number) => agents.connect(number).await?,
         Order::Leave => agents.leave(),
