@@ -117,7 +117,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// Has rustls work on what has come, then encrypts what is wished: how much of `ciphertext` is done with, and how far
     /// the connection is.
     fn work(&mut self, ciphertext: &mut [u8], taken: &mut ReadBuf<'_>, wish: Wish<'_>) -> (usize, io::Result<Phase>) {
-        let (mut used, mut failed) = (0, None);
+        let mut used = 0;
         loop {
             let rest = ciphertext.get_mut(used..).unwrap_or_default();
             let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
@@ -160,15 +160,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                     Wish::Send(_) | Wish::CloseNotify => Some(Err(io::ErrorKind::BrokenPipe.into())),
                 },
                 Ok(_) => Some(Err(invalid("TLS early data, which was not offered"))),
-                // With the next call rustls gives out its alert; then it says the same again.
-                Err(error) => failed.replace(error).map(|_| Ok(Phase::Traffic)),
+                Err(error) => Some(Err(self.refuse(error))),
             };
             used += discard;
             if let Some(done) = done {
-                let failure = failed.map(|error| io::Error::new(io::ErrorKind::InvalidData, error));
-                return (used, failure.map_or(done, Err));
+                return (used, done);
             }
         }
+    }
+
+    /// Why the connection fails, for us; what rustls has to tell the client about it is added to what is unsent. Until that is
+    /// taken from it rustls does not look at the octets again, which it must not.
+    fn refuse(&mut self, error: rustls::Error) -> io::Error {
+        while self.tls.wants_write() {
+            let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state else {
+                break;
+            };
+            if self.unsent.grow(0, |room| data.encode(room).map_err(encode_error)).is_err() {
+                break;
+            }
+        }
+        io::Error::new(io::ErrorKind::InvalidData, error)
     }
 
     /// Encrypts what is wished, behind what is unsent.
