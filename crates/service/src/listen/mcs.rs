@@ -1,24 +1,19 @@
 //! MCS behind a seam: frames both ways over a connection that begins with its version octet. What the frames say is the
 //! door's business.
 
-use std::future::poll_fn;
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::Pin;
-use std::task::{Poll, ready};
 use std::time::Duration;
 
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, FrameError};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
+
+use super::read::read;
 
 /// The first octet of a connection that speaks it. No HTTP begins with it.
 pub(super) use doorbell_protocol::mcs::frame::VERSION;
 
-/// Read at a time: all that Chromium says fits but for a long login.
-const READ_BUFFER: usize = 1 << 10;
 /// Frames that follow each other are written together up to about this much.
 const WRITE_BUFFER: usize = 16 << 10;
 /// How long a client may take to hang up after our last frame before the connection is cut. Cut at once it might not
@@ -60,23 +55,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             if let Some(frame) = self.decoder.next_frame()? {
                 return Ok(frame);
             }
-            self.read().await.map_err(|_| Ended::Left)?;
+            read(&mut self.io, |octets| self.decoder.feed(octets)).await.map_err(|_| Ended::Left)?;
         }
-    }
-
-    /// Reads once. The octets are on the stack until they are known to have come: a wait holds no room for them.
-    async fn read(&mut self) -> io::Result<()> {
-        poll_fn(|cx| {
-            let mut space = [MaybeUninit::uninit(); READ_BUFFER];
-            let mut octets = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut octets))?;
-            if octets.filled().is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.decoder.feed(octets.filled());
-            Poll::Ready(Ok(()))
-        })
-        .await
     }
 
     /// Hands over a frame, which goes out with the next [`flush`](Self::flush) at the latest.
@@ -107,7 +87,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         let goodbye = async {
             self.flush().await?;
             self.io.shutdown().await.map_err(|_| Ended::Left)?;
-            while self.read().await.is_ok() {}
+            // What it says now is not kept.
+            while read(&mut self.io, |_| {}).await.is_ok() {}
             Ok::<_, Ended>(())
         };
         // Whatever goes wrong now ends the connection, which is what is wanted.

@@ -13,6 +13,7 @@ mod payload;
 mod pings;
 mod preface;
 mod push;
+mod read;
 pub(crate) mod tls;
 mod unsent;
 pub(crate) mod websocket;

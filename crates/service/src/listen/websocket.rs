@@ -2,10 +2,8 @@
 //! crate's business; here are the socket, its time-outs and its buffers, none of which outlives its use.
 
 use std::future::poll_fn;
-use std::io;
-use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::ready;
 use std::time::Duration;
 
 use doorbell_protocol::websocket::{self, Decoder, FrameError, Opcode, write_frame};
@@ -14,15 +12,14 @@ use http::header::{
     UPGRADE,
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::read::read;
 use super::unsent::Unsent;
 use super::{Payload, Request, Response};
 
-/// Read at a time.
-const READ: usize = 4 << 10;
 /// Messages that follow each other are written together up to about this much.
 const WRITE: usize = 16 << 10;
 
@@ -160,7 +157,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                     let code = close.code.map(u16::to_be_bytes);
                     self.hand_over_close(code.as_ref().map_or(&[], |code| &code[..]));
                 }
-                None => self.read().await.map_err(|_| Ended::Left)?,
+                None => {
+                    read(&mut self.io, |octets| self.decoder.feed(octets)).await.map_err(|_| Ended::Left)?;
+                }
             }
         }
     }
@@ -206,20 +205,5 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             self.is_closed = true;
             self.unsent.append(|out| write_frame(out, Opcode::Close, |out| out.extend_from_slice(payload)));
         }
-    }
-
-    /// Reads once. The octets are on the stack until they are known to have come: a wait holds no room for them.
-    async fn read(&mut self) -> io::Result<()> {
-        poll_fn(|cx| {
-            let mut space = [MaybeUninit::uninit(); READ];
-            let mut octets = ReadBuf::uninit(&mut space);
-            ready!(Pin::new(&mut self.io).poll_read(cx, &mut octets))?;
-            if octets.filled().is_empty() {
-                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-            }
-            self.decoder.feed(octets.filled());
-            Poll::Ready(Ok(()))
-        })
-        .await
     }
 }
