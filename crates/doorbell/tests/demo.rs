@@ -191,9 +191,14 @@ fn a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call<B: Bro
     mom.sees("#messages", "accepted by the push service");
 
     alice.browser.starts_driven();
-    assert_eq!(desktop.next_title(), "Missed call from Mom");
-    desktop.announces("Mom");
+    // Two pushes that a browser has at the same time may be shown in either order.
+    let titles = [desktop.next_title(), desktop.next_title()];
+    let [missed, message] = ["Missed call from Mom", "Mom"].map(|title| titles.iter().position(|t| t == title));
+    assert!(missed.is_some() && message.is_some(), "{titles:?}");
     mom.sees("#messages", "delivered");
+    if missed > message {
+        desktop.closes();
+    }
     desktop.clicks();
     alice.is_led_to_the_page();
     alice.sees("#messages", "Call me when you are back");

@@ -134,6 +134,11 @@ impl Desktop {
         self.command("dunstctl", &["action"]).expect("dunst takes a click");
     }
 
+    /// Takes the newest notification away without a click.
+    pub fn closes(&self) {
+        self.command("dunstctl", &["close"]).expect("dunst closes a notification");
+    }
+
     /// Takes them all away without a click.
     pub fn clears(&self) {
         self.command("dunstctl", &["close-all"]).expect("dunst closes notifications");
