@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says why and ends")]
 
+mod bed;
 mod clock;
 
 use std::{
@@ -17,19 +18,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, MessageId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
-use doorbell_store::{Limits, NewMessage, Store, StoreError, Subscription};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_store::{Limits, NewMessage, Store, StoreError};
 
-const NOON: UnixMs = UnixMs::from_millis(1_800_000_000_000);
-const FIRST_AGENT: i64 = 1_000_000_000;
-const FIRST_SUBSCRIPTION: i64 = 2_000_000_000;
-const FIRST_MESSAGE: i64 = 3_000_000_000;
+use bed::{FIRST_MESSAGE, NOON, make, message};
 
 fn main() {
     let mut args = std::env::args().skip(1).map(|arg| arg.parse().unwrap());
@@ -51,22 +43,6 @@ fn main() {
         }
         store.close().await.unwrap();
     });
-}
-
-async fn make(store: &Store, subscriptions: u64) {
-    let mut last = None;
-    for n in 0..i64::try_from(subscriptions).unwrap() {
-        let (agent, id) = (AgentId::from_raw(FIRST_AGENT + n), SubscriptionId::from_raw(FIRST_SUBSCRIPTION + n));
-        drop(store.create_agent(agent, NOON));
-        last =
-            Some(store.create_subscription(Subscription { id, agent, vapid_key: None, channel: None, created: NOON }));
-        if n % 1_000 == 0 {
-            last.take().unwrap().await.unwrap();
-        }
-    }
-    if let Some(last) = last {
-        last.await.unwrap();
-    }
 }
 
 /// The time that each append took.
@@ -109,20 +85,4 @@ async fn keep(store: &Store, message: NewMessage, erase: bool) -> Result<(), Sto
         store.erase(id, agent, Outcome::Delivered, NOON).await?;
     }
     Ok(())
-}
-
-fn message(id: i64, n: u64) -> NewMessage {
-    let n = i64::try_from(n).unwrap();
-    NewMessage {
-        id: MessageId::from_raw(id),
-        agent: AgentId::from_raw(FIRST_AGENT + n),
-        subscription: SubscriptionId::from_raw(FIRST_SUBSCRIPTION + n),
-        now: NOON,
-        expires_at: NOON.plus(Duration::from_secs(3_600)),
-        topic: None,
-        urgency: Urgency::Normal,
-        receipt: None,
-        headers: b"\x01\x00\x09aes128gcm".to_vec(),
-        body: Bytes::from(vec![7; 1024]),
-    }
 }

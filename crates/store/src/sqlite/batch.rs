@@ -43,19 +43,36 @@ pub(super) struct Mark {
     pub(super) seq: i64,
 }
 
+/// How far the numbers have got.
+#[derive(Clone, Copy)]
+pub(super) struct Marks {
+    /// In truth.
+    pub(super) greatest: Mark,
+    /// As the table has it. It may lag behind as long as the message with the greatest id is there to tell of it.
+    pub(super) noted: Mark,
+}
+
+impl Marks {
+    pub(super) fn read(conn: &Connection) -> rusqlite::Result<Self> {
+        let noted = conn.query_row(sql::MARK, [], |row| Ok(Mark { id: row.get(0)?, seq: row.get(1)? }))?;
+        let of_messages: Option<i64> = conn.query_row(sql::GREATEST_MESSAGE, [], |row| row.get(0))?;
+        let greatest = Mark { id: noted.id.max(of_messages.unwrap_or(noted.id)), ..noted };
+        Ok(Self { greatest, noted })
+    }
+}
+
 /// An open transaction.
 pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
     pub(super) limits: &'a Limits,
     pub(super) lately: &'a mut Lately,
-    /// What is on the disk.
-    mark: Mark,
+    noted: Mark,
     pub(super) greatest: Mark,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, lately: &'a mut Lately, mark: Mark) -> Self {
-        Self { conn, limits, lately, mark, greatest: mark }
+    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, lately: &'a mut Lately, marks: Marks) -> Self {
+        Self { conn, limits, lately, noted: marks.noted, greatest: marks.greatest }
     }
 
     pub(super) fn apply(&mut self, write: &Write) -> Result<Written, Trouble> {
@@ -85,12 +102,16 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes down the greatest numbers, which is the last step before the commit.
-    pub(super) fn finish(self) -> rusqlite::Result<Mark> {
-        if self.greatest != self.mark {
-            self.run(sql::RAISE_MARK, [self.greatest.id, self.greatest.seq])?;
+    /// Writes down the greatest numbers where nothing else tells of them, which is the last step before the commit.
+    pub(super) fn finish(self) -> rusqlite::Result<Marks> {
+        let (greatest, mut noted) = (self.greatest, self.noted);
+        let is_told = greatest.seq == noted.seq
+            && (greatest.id == noted.id || self.exists(sql::MESSAGE_EXISTS, [greatest.id])?);
+        if !is_told {
+            self.run(sql::RAISE_MARK, [greatest.id, greatest.seq])?;
+            noted = greatest;
         }
-        Ok(self.greatest)
+        Ok(Marks { greatest, noted })
     }
 
     fn create_agent(&mut self, id: AgentId, now: UnixMs) -> Result<(), Trouble> {

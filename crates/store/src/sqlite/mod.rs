@@ -1,6 +1,7 @@
 //! The engine on SQLite: one file with a write-ahead log, fsync at every commit (docs/store-format.md).
 
 mod batch;
+mod checkpoint;
 mod expiry;
 mod lock;
 mod open;
@@ -27,7 +28,8 @@ use crate::{
     quota::Usage,
     recent::Recent,
 };
-use batch::{Batch, Mark, Trouble};
+use batch::{Batch, Marks, Trouble};
+use checkpoint::Checkpointer;
 use lock::Lock;
 use reader::SqliteReader;
 use receipts::Untaken;
@@ -43,14 +45,15 @@ const UNTAKEN_GENERATION_MAX: usize = 4_096;
 
 /// An engine on the files of one directory.
 pub struct SqliteEngine {
-    // In this order on purpose: the lock is the last to go.
+    // In this order on purpose: the writer's connection is closed after the others, and the lock is the last to go.
+    checkpointer: Checkpointer,
     conn: Connection,
     path: PathBuf,
     limits: Limits,
     lately: Lately,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
-    mark: Mark,
+    marks: Marks,
     _lock: Lock,
 }
 
@@ -70,17 +73,17 @@ impl SqliteEngine {
         let lock = Lock::take(dir)?;
         let (mut conn, path) = open::writer(dir, limits.database_bytes_max)?;
         let log_pages = watch_log(&mut conn).map_err(|e| schema::engine(&path, &e))?;
-        let mark = conn.query_row(sql::MARK, [], |row| Ok(Mark { id: row.get(0)?, seq: row.get(1)? }));
-        let mark = mark.map_err(|e| schema::engine(&path, &e))?;
+        let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
+        let checkpointer = Checkpointer::start(open::checkpointer(&path)?).map_err(OpenError::Thread)?;
         let usage = Recent::new(USAGE_GENERATION_MAX);
         let lately = Lately { usage, untaken: Recent::new(UNTAKEN_GENERATION_MAX) };
-        Ok(Self { conn, path, limits, lately, log_pages, mark, _lock: lock })
+        Ok(Self { checkpointer, conn, path, limits, lately, log_pages, marks, _lock: lock })
     }
 
     /// Everything of a batch but the last step.
-    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, Mark)> {
-        self.conn.execute_batch("BEGIN IMMEDIATE")?;
-        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.lately, self.mark);
+    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, Marks)> {
+        self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.lately, self.marks);
         let mut outcomes = Vec::with_capacity(batch.len());
         for write in batch {
             outcomes.push(match transaction.apply(write) {
@@ -89,8 +92,8 @@ impl SqliteEngine {
                 Err(Trouble::Engine(error)) => return Err(error),
             });
         }
-        let mark = transaction.finish()?;
-        Ok((outcomes, mark))
+        let marks = transaction.finish()?;
+        Ok((outcomes, marks))
     }
 
     /// Ends a batch that did not get as far as its commit, or whose commit was refused for want of room.
@@ -113,10 +116,11 @@ impl SqliteEngine {
 
 impl Engine for SqliteEngine {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
-        let (outcomes, mark) = self.write(batch).map_err(|error| self.roll_back(&error))?;
-        match self.conn.execute_batch("COMMIT") {
-            Ok(()) => {
-                self.mark = mark;
+        let (outcomes, marks) = self.write(batch).map_err(|error| self.roll_back(&error))?;
+        let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        match committed {
+            Ok(_) => {
+                self.marks = marks;
                 Ok(outcomes)
             }
             // The log had no room for all of it: its commit mark is missing, which makes the rest void.
@@ -125,16 +129,20 @@ impl Engine for SqliteEngine {
         }
     }
 
+    /// The log is begun anew by the first commit that finds all of it moved. If commits came while a round was under
+    /// way, what they left is moved before the next one, which is little.
     fn tidy(&mut self) -> Result<(), String> {
+        let ended = self.checkpointer.has_ended()?;
         if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES {
             return Ok(());
         }
-        self.log_pages.store(0, Ordering::Relaxed);
-        match self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-            // What could not be moved stays in the log, where it is safe.
-            Err(error) if !is_full(&error) => Err(format!("moving the log into the database failed: {error}")),
-            _ => Ok(()),
+        if ended {
+            // The next commit tells how long the log is then.
+            self.log_pages.store(0, Ordering::Relaxed);
+            return checkpoint::round(&self.conn);
         }
+        self.checkpointer.begin();
+        Ok(())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
@@ -142,7 +150,7 @@ impl Engine for SqliteEngine {
     }
 
     fn greatest_id(&self) -> i64 {
-        self.mark.id
+        self.marks.greatest.id
     }
 }
 

@@ -19,11 +19,15 @@ const DATABASE: &str = "doorbell.db";
 /// Pages of a database file are this long, in octets.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// The writer's page cache, in KiB. It holds the upper levels of the indexes of a million subscriptions.
-const WRITER_CACHE_KIB: i64 = 128 * 1024;
+/// The writer's page cache, in KiB. What does not fit is read from the system's cache, which is as fast: with a million
+/// subscriptions 128 MiB are no faster (docs/performance.md), and they would be most of the memory of a small service.
+const WRITER_CACHE_KIB: i64 = 1024;
 
 /// A reader's page cache, in KiB. Bodies are read once, so there is little to keep.
-const READER_CACHE_KIB: i64 = 8 * 1024;
+const READER_CACHE_KIB: i64 = 1024;
+
+/// The page cache of the connection that moves the log, in KiB: it copies from file to file.
+const CHECKPOINTER_CACHE_KIB: i64 = 64;
 
 /// Statements that stay compiled on a connection: more than there are.
 const STATEMENTS_MAX: usize = 64;
@@ -64,6 +68,18 @@ pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Con
     let mut conn = open().map_err(|e| schema::engine(&path, &e))?;
     schema::prepare(&mut conn, &path)?;
     Ok((conn, path))
+}
+
+/// The connection that moves the log of the database at `path`.
+pub(super) fn checkpointer(path: &Path) -> Result<Connection, OpenError> {
+    let open = || -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(path, flags)?;
+        settle(&conn, CHECKPOINTER_CACHE_KIB)?;
+        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
+        Ok(conn)
+    };
+    open().map_err(|e| schema::engine(path, &e))
 }
 
 /// A connection that only reads.

@@ -1,6 +1,7 @@
 //! Every statement of the SQLite engine. A test asks the planner that none of them walks through a whole table.
 
 pub(super) const MARK: &str = "SELECT greatest_id, greatest_seq FROM mark";
+pub(super) const GREATEST_MESSAGE: &str = "SELECT max(id) FROM message";
 pub(super) const RAISE_MARK: &str =
     "UPDATE mark SET greatest_id = max(greatest_id, ?1), greatest_seq = max(greatest_seq, ?2)";
 
