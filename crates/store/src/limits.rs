@@ -1,5 +1,7 @@
 //! Every bound of the store, with its reason.
 
+use std::time::Duration;
+
 use doorbell_protocol::time::UnixMs;
 
 /// Bounds of one store. [`Limits::default`] suits a small machine.
@@ -30,6 +32,12 @@ pub struct Limits {
     pub batch_writes_max: usize,
     /// Octets in one commit. A removal of a subscription or an agent counts for [`REMOVAL_COST_BYTES`].
     pub batch_bytes_max: usize,
+    /// How long a write that nobody waits for may wait for one to share its commit with. Long enough that at fifty
+    /// messages a second an acknowledgement is committed with the next message; short, because a crash in between
+    /// delivers the message again.
+    pub patience: Duration,
+    /// So many of them do not wait any longer: their commit is well used, and a socket settles no more than 64 at a time.
+    pub patient_writes_max: usize,
     /// Reads that may wait.
     pub queued_reads_max: usize,
     /// Threads that read, each with its own connection. At least one is started.
@@ -74,6 +82,8 @@ impl Default for Limits {
             queued_bytes_max: 64 << 20,
             batch_writes_max: 4_096,
             batch_bytes_max: 4 << 20,
+            patience: Duration::from_millis(25),
+            patient_writes_max: 32,
             queued_reads_max: 4_096,
             readers: 2,
             database_bytes_max: None,

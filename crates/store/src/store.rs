@@ -27,7 +27,7 @@ use crate::{
         Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
         Swept,
     },
-    queue::{PushError, Queue},
+    queue::{Haste, PushError, Queue},
     readers::{self, ReadJob},
 };
 
@@ -84,7 +84,8 @@ impl Store {
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
         let greatest_id = engine.greatest_id();
         let (sender, failure) = failure::channel();
-        let writes = Arc::new(Queue::new(limits.queued_writes_max, limits.queued_bytes_max));
+        let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
+        let writes = Arc::new(writes.with_patience(limits.patience, limits.patient_writes_max));
         let reads = Arc::new(Queue::new(limits.queued_reads_max, usize::MAX));
         let connections = (0..limits.readers.max(1)).map(|_| engine.reader()).collect::<Result<_, _>>()?;
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
@@ -135,6 +136,12 @@ impl Store {
     /// A message that has expired did not exist any more: its receipt says [`Outcome::Expired`].
     pub fn erase(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
         self.write(Write::Erase { id, agent, outcome, now }, Written::erased)
+    }
+
+    /// The same for a message that its agent has, when nobody waits to hear so: it waits up to `Limits::patience` for
+    /// a write to share the commit with. A message whose erasure a crash prevents is delivered again.
+    pub fn erase_patiently(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
+        self.write_with(Haste::Patient, Write::Erase { id, agent, outcome, now }, Written::erased)
     }
 
     /// Removes a subscription of this agent and the messages that were sent to it: [`Outcome::Unsubscribed`].
@@ -188,9 +195,9 @@ impl Store {
     }
 
     /// Notes that an agent is in use, or refuses with `NoAgent`. Cheap when that is known already
-    /// (`Limits::seen_precision_ms`).
+    /// (`Limits::seen_precision_ms`), and it waits for company like [`Store::erase_patiently`].
     pub fn touch(&self, agent: AgentId, now: UnixMs) -> Answer<()> {
-        self.write(Write::Touch { agent, now }, Written::touched)
+        self.write_with(Haste::Patient, Write::Touch { agent, now }, Written::touched)
     }
 
     /// Removes agents and receipt subscriptions that nobody has used for long; messages that waited for the agents
@@ -255,13 +262,22 @@ impl Store {
     }
 
     fn write<T: Send + 'static>(&self, write: Write, open: fn(Written) -> Result<T, StoreError>) -> Answer<T> {
+        self.write_with(Haste::Urgent, write, open)
+    }
+
+    fn write_with<T: Send + 'static>(
+        &self,
+        haste: Haste,
+        write: Write,
+        open: fn(Written) -> Result<T, StoreError>,
+    ) -> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         let bytes = write.held_bytes();
         let reply = Box::new(move |outcome: Result<Written, StoreError>| {
             // Nobody may be waiting any more, which does not undo the write.
             let _ = sender.send(outcome.and_then(open));
         });
-        let pushed = self.inner.writes.push(Job { write, reply }, bytes);
+        let pushed = self.inner.writes.push(Job { write, reply }, bytes, haste);
         Answer { receiver: pushed.map(|()| receiver).map_err(StoreError::from), lost: StoreError::Unknown }
     }
 
@@ -280,7 +296,7 @@ impl Store {
             });
             let _ = sender.send(outcome);
         });
-        let pushed = self.inner.reads.push(job, 0);
+        let pushed = self.inner.reads.push(job, 0, Haste::Urgent);
         Answer { receiver: pushed.map(|()| receiver).map_err(StoreError::from), lost: StoreError::Unavailable }
     }
 }

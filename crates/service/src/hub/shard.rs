@@ -372,7 +372,13 @@ impl Shard {
                 self.put(agent, link, Delivery::Event(LinkEvent::Gone));
             }
             Effect::Erase { id, ticket } => {
-                let outcome = self.store.erase(id, agent, self.settling, self.clock.now());
+                let heard = ticket.is_some_and(|ticket| self.tickets.is_awaited(ticket));
+                let (outcome, now) = (self.settling, self.clock.now());
+                let outcome = if heard {
+                    self.store.erase(id, agent, outcome, now)
+                } else {
+                    self.store.erase_patiently(id, agent, outcome, now)
+                };
                 let written = async move { Written::Erased { agent, id, ticket, outcome: outcome.await } };
                 self.writes.push_back(Box::pin(written));
             }

@@ -70,6 +70,11 @@ impl Tickets {
         }
     }
 
+    /// Whether somebody waits to hear how a settlement went.
+    pub(super) fn is_awaited(&self, ticket: Ticket) -> bool {
+        matches!(self.waiting.get(&ticket), Some(Waiting::Settle { reply: Some(_), .. }))
+    }
+
     /// Answers whoever settled a message.
     pub(super) fn answer_settle(&mut self, ticket: Ticket, outcome: Result<bool, HubError>) {
         if let Some(Waiting::Settle { reply, places }) = self.waiting.remove(&ticket) {

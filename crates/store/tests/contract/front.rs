@@ -2,6 +2,8 @@
 
 mod puppet;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use doorbell_store::{Appended, Limits, NewMessage, REMOVAL_COST_BYTES, Store, StoreError};
 
@@ -128,4 +130,32 @@ async fn closing_commits_what_is_queued_and_refuses_the_rest_from_every_handle()
 
     let reopened = open(dir.path(), Limits::default());
     assert_eq!(waiting(&reopened, ALICE, NOON).await, (101..601).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_shares_the_next_commit_or_has_its_own_after_a_while() {
+    let patient = Limits { patience: Duration::from_secs(86_400), patient_writes_max: 3, ..Limits::default() };
+    let (store, puppeteer) = Puppeteer::start(patient);
+    puppeteer.let_through(furnish(&store)).await;
+    let erased = store.erase_patiently(id(101), ALICE, DELIVERED, NOON);
+    let touched = store.touch(ALICE, NOON);
+    let appended = store.append(news(102));
+    assert_eq!(puppeteer.next_batch().len(), 3, "the append took the others along");
+    puppeteer.order(Order::Commit);
+    appended.await.unwrap();
+    assert!(erased.await.is_ok() && touched.await.is_ok());
+
+    let enough: Vec<_> = (0..3).map(|_| store.touch(ALICE, NOON)).collect();
+    assert_eq!(puppeteer.next_batch().len(), 3, "so many are worth a commit of their own");
+    puppeteer.order(Order::Commit);
+    for touch in enough {
+        touch.await.unwrap();
+    }
+
+    let (store, puppeteer) = Puppeteer::start(Limits { patience: Duration::from_millis(1), ..patient });
+    puppeteer.let_through(furnish(&store)).await;
+    let alone = store.touch(ALICE, NOON);
+    assert_eq!(puppeteer.next_batch().len(), 1);
+    puppeteer.order(Order::Commit);
+    alone.await.unwrap();
 }
