@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_small_because_there_is_one_for_each_connected_agent() {
-        assert!(size_of::<Mailbox>() <= 256, "{} octets", size_of::<Mailbox>());
+        assert!(size_of::<Mailbox>() <= 104, "{} octets", size_of::<Mailbox>());
     }
 
     #[test]

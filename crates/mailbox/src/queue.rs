@@ -18,6 +18,13 @@ use crate::ready::Ready;
 pub(crate) struct Queue {
     /// The open links, oldest first.
     links: Vec<Link>,
+    /// None while there is no message, which is nearly always: an idle mailbox is small.
+    held: Option<Box<Held>>,
+}
+
+/// The messages, and their indexes.
+#[derive(Debug, Default)]
+struct Held {
     messages: BTreeMap<MessageId, Message>,
     ready: Ready,
     /// Messages whose link's closing moves them.
@@ -27,17 +34,17 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(crate) fn get(&self, id: MessageId) -> Option<&Message> {
-        self.messages.get(&id)
+        self.held.as_ref()?.messages.get(&id)
     }
 
     pub(crate) fn insert(&mut self, id: MessageId, message: Message) {
         self.remove(id);
         self.index(id, &message);
-        self.messages.insert(id, message);
+        self.held.get_or_insert_default().messages.insert(id, message);
     }
 
     pub(crate) fn remove(&mut self, id: MessageId) -> Option<Message> {
-        let message = self.messages.remove(&id)?;
+        let message = self.held.as_mut()?.messages.remove(&id)?;
         self.unindex(id, &message);
         Some(message)
     }
@@ -52,23 +59,25 @@ impl Queue {
 
     /// The ids of the messages that `which` picks. It looks at all of them: for rare events.
     pub(crate) fn ids(&self, which: impl Fn(&Message) -> bool) -> Vec<MessageId> {
-        self.messages.iter().filter(|(_, message)| which(message)).map(|(id, _)| *id).collect()
+        let all = self.held.iter().flat_map(|held| &held.messages);
+        all.filter(|(_, message)| which(message)).map(|(id, _)| *id).collect()
     }
 
     /// The messages that a link's closing moves.
     pub(crate) fn bound_to(&self, link: LinkId) -> Vec<MessageId> {
         let first = (link, MessageId::from_raw(i64::MIN));
-        self.bound.range(first..).take_while(|(bound, _)| *bound == link).map(|(_, id)| *id).collect()
+        let bound = self.held.iter().flat_map(|held| held.bound.range(first..));
+        bound.take_while(|(bound, _)| *bound == link).map(|(_, id)| *id).collect()
     }
 
     /// The message that goes next on `link`, whether it has room or not.
     pub(crate) fn next_for(&self, link: &Link) -> Option<MessageId> {
-        self.ready.next_for(link)
+        self.held.as_ref()?.ready.next_for(link)
     }
 
     /// The first moment at which something happens to a message by itself.
     pub(crate) fn next_alarm(&self) -> Option<(UnixMs, MessageId)> {
-        self.alarms.first().copied()
+        self.held.as_ref()?.alarms.first().copied()
     }
 
     pub(crate) fn links(&self) -> &[Link] {
@@ -97,38 +106,38 @@ impl Queue {
 
     /// Gives memory back when there is no message: an emptied tree keeps its last node.
     pub(crate) fn rest(&mut self) {
-        if self.messages.is_empty() {
-            *self = Self { links: std::mem::take(&mut self.links), ..Self::default() };
-        }
+        self.held.take_if(|held| held.messages.is_empty());
     }
 
     fn index(&mut self, id: MessageId, message: &Message) {
+        let held = self.held.get_or_insert_default();
         if message.place == Place::Ready {
-            self.ready.insert(id, message);
+            held.ready.insert(id, message);
         }
         if let Some(link) = message.place.bound_to() {
-            self.bound.insert((link, id));
+            held.bound.insert((link, id));
+        }
+        if let Some(at) = message.alarm() {
+            held.alarms.insert((at, id));
         }
         if let Some(link) = message.place.occupies().and_then(|link| self.link_mut(link)) {
             link.unacked = link.unacked.saturating_add(1);
         }
-        if let Some(at) = message.alarm() {
-            self.alarms.insert((at, id));
-        }
     }
 
     fn unindex(&mut self, id: MessageId, message: &Message) {
+        let held = self.held.get_or_insert_default();
         if message.place == Place::Ready {
-            self.ready.remove(id, message);
+            held.ready.remove(id, message);
         }
         if let Some(link) = message.place.bound_to() {
-            self.bound.remove(&(link, id));
+            held.bound.remove(&(link, id));
+        }
+        if let Some(at) = message.alarm() {
+            held.alarms.remove(&(at, id));
         }
         if let Some(link) = message.place.occupies().and_then(|link| self.link_mut(link)) {
             link.unacked = link.unacked.saturating_sub(1);
-        }
-        if let Some(at) = message.alarm() {
-            self.alarms.remove(&(at, id));
         }
     }
 }

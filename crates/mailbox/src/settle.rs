@@ -10,7 +10,11 @@ use crate::mailbox::Mailbox;
 
 /// What is over and must not come back through a page that was read before the store knew.
 #[derive(Debug, Default)]
-pub(crate) struct Settled {
+// Boxed, because nearly always there is nothing.
+pub(crate) struct Settled(Option<Box<Over>>);
+
+#[derive(Debug, Default)]
+struct Over {
     /// Messages, with the number of erasures that the store has not answered. At zero a page under way may still list
     /// the message.
     messages: BTreeMap<MessageId, u32>,
@@ -43,55 +47,68 @@ impl Mailbox {
     /// Remembers a message that the store does not hold any more, as long as a page under way may list it.
     pub(crate) fn bury(&mut self, id: MessageId) {
         if self.load.is_under_way() {
-            self.settled.messages.entry(id).or_insert(0);
+            self.settled.over().messages.entry(id).or_insert(0);
         }
     }
 
     /// The same for all messages of a subscription.
     pub(crate) fn bury_subscription(&mut self, subscription: SubscriptionId) {
         if self.load.is_under_way() {
-            self.settled.subscriptions.push(subscription);
+            self.settled.over().subscriptions.push(subscription);
         }
     }
 }
 
 impl Settled {
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.subscriptions.is_empty()
+        self.0.as_ref().is_none_or(|over| over.is_empty())
     }
 
     /// Whether an entry of a page is over already.
     pub(crate) fn lists(&self, entry: &Entry) -> bool {
-        self.messages.contains_key(&entry.id) || self.subscriptions.contains(&entry.subscription)
+        let lists =
+            |over: &Over| over.messages.contains_key(&entry.id) || over.subscriptions.contains(&entry.subscription);
+        self.0.as_deref().is_some_and(lists)
     }
 
     fn is_erasing(&self, id: MessageId) -> bool {
-        self.messages.get(&id).is_some_and(|open| *open > 0)
+        self.0.as_ref().is_some_and(|over| over.messages.get(&id).is_some_and(|open| *open > 0))
     }
 
     fn erasing(&mut self, id: MessageId) {
-        *self.messages.entry(id).or_insert(0) += 1;
+        *self.over().messages.entry(id).or_insert(0) += 1;
     }
 
     fn erased(&mut self, id: MessageId, page_under_way: bool) {
-        let Some(open) = self.messages.get_mut(&id) else { return };
+        let Some(over) = &mut self.0 else { return };
+        let Some(open) = over.messages.get_mut(&id) else { return };
         *open = open.saturating_sub(1);
         if *open == 0 && !page_under_way {
-            self.messages.remove(&id);
+            over.messages.remove(&id);
         }
     }
 
     /// A page has come: the next one is read later than everything that the store has answered until now.
     pub(crate) fn page_came(&mut self) {
-        self.messages.retain(|_, open| *open > 0);
-        self.subscriptions.clear();
+        if let Some(over) = &mut self.0 {
+            over.messages.retain(|_, open| *open > 0);
+            over.subscriptions.clear();
+        }
     }
 
     /// Gives memory back when there is nothing to remember.
     pub(crate) fn rest(&mut self) {
-        if self.is_empty() {
-            *self = Self::default();
-        }
+        self.0.take_if(|over| over.is_empty());
+    }
+
+    fn over(&mut self) -> &mut Over {
+        self.0.get_or_insert_default()
+    }
+}
+
+impl Over {
+    fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.subscriptions.is_empty()
     }
 }
 
