@@ -26,8 +26,8 @@ pub struct Decoder {
     octets: Vec<u8>,
     /// How many of them are done with.
     taken: usize,
-    /// The message of which not all pieces have come.
-    begun: Option<Begun>,
+    /// The message of which not all pieces have come. Boxed, because hardly any client sends one in pieces.
+    begun: Option<Box<Begun>>,
 }
 
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Decoder {
                 Opcode::Text | Opcode::Binary => {
                     let message = Begun { is_text: head.opcode == Opcode::Text, payload };
                     if !head.is_last {
-                        self.begun = Some(message);
+                        self.begun = Some(Box::new(message));
                         continue;
                     }
                     message.end()?

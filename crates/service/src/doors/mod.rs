@@ -75,6 +75,11 @@ impl Doors {
         }
     }
 
+    /// The service stops: sockets are closed one after the other.
+    pub(crate) fn dismiss(&self) {
+        self.drains.begin();
+    }
+
     /// Answers one request, of either HTTP version.
     pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Response {
         let method = request.method().clone();

@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use doorbell_mailbox::LinkId;
 use doorbell_protocol::headers::urgency::Urgency;
@@ -44,7 +44,8 @@ pub(crate) struct Link {
     agent: AgentId,
     id: LinkId,
     outbox: Arc<Outbox>,
-    settling: Arc<Semaphore>,
+    /// Made for the first settlement: most agents wait for long before there is one.
+    settling: OnceLock<Arc<Semaphore>>,
 }
 
 /// What a shard puts into an outbox.
@@ -151,17 +152,14 @@ impl Outbox {
         found
     }
 
-    /// Waits until there is something.
-    async fn next(&self) -> Next {
-        poll_fn(|cx| {
-            let mut waiting = self.lock();
-            if let Some(next) = waiting.next() {
-                return Poll::Ready(next);
-            }
-            waiting.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await
+    /// Whether something is in it; if not, the task is woken when there is.
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.lock();
+        if !waiting.deliveries.is_empty() {
+            return Poll::Ready(());
+        }
+        waiting.waker = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -171,21 +169,38 @@ impl Outbox {
 
 impl Link {
     pub(super) fn new(hub: Arc<Hub>, agent: AgentId, id: LinkId, outbox: Arc<Outbox>) -> Self {
-        Self { hub, agent, id, outbox, settling: Arc::new(Semaphore::new(SETTLING_MAX)) }
+        Self { hub, agent, id, outbox, settling: OnceLock::new() }
     }
 
     /// Waits for the next event. Nothing is lost when the wait is given up.
     pub(crate) async fn next(&mut self) -> LinkEvent {
         loop {
-            match self.outbox.next().await {
+            poll_fn(|cx| self.poll_ready(cx)).await;
+            // On the heap: a wait for the next event has no use for its room.
+            if let Some(event) = Box::pin(self.at_hand()).await {
+                return event;
+            }
+        }
+    }
+
+    /// Waits until there may be an event at hand.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.outbox.poll_ready(cx)
+    }
+
+    /// The next event, if there is one: it may have to be read from the store, but is not waited for. Nothing is lost when
+    /// this is given up.
+    pub(crate) async fn at_hand(&mut self) -> Option<LinkEvent> {
+        loop {
+            let next = self.outbox.lock().next()?;
+            match next {
                 Next::Stored(ids) => {
-                    // On the heap: a wait for the next event has no use for its room.
-                    if let Err(error) = Box::pin(self.fetch(ids)).await {
-                        return LinkEvent::Failed(error);
+                    if let Err(error) = self.fetch(ids).await {
+                        return Some(LinkEvent::Failed(error));
                     }
                 }
                 Next::Event(LinkEvent::Message(late)) if self.is_late(&late) => self.gone(late.id),
-                Next::Event(event) => return event,
+                Next::Event(event) => return Some(event),
             }
         }
     }
@@ -222,7 +237,8 @@ impl Link {
         outcome: Outcome,
         reply: Option<oneshot::Sender<Result<bool, HubError>>>,
     ) {
-        let of_link = self.settling.clone().acquire_owned().await.ok();
+        let settling = self.settling.get_or_init(|| Arc::new(Semaphore::new(SETTLING_MAX)));
+        let of_link = settling.clone().acquire_owned().await.ok();
         let settlements = self.hub.shard(self.agent).settlements.clone();
         // Neither is ever closed.
         let Ok(of_shard) = settlements.acquire_owned().await else { return };

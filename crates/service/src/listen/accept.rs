@@ -47,6 +47,7 @@ impl Listener {
             () = self.context.stopping() => {}
         }
         drop(self.socket);
+        self.context.doors.dismiss();
         let everyone = u32::try_from(most).unwrap_or(u32::MAX);
         if timeout(self.context.limits.drain_timeout, places.acquire_many(everyone)).await.is_err() {
             warn!("drain time-out: connections that are still open are cut");
@@ -132,12 +133,12 @@ impl Spoken {
             Self::Http2 => Box::pin(http2::serve(io, context)).await,
             Self::Mcs if context.doors.has_mcs() => {
                 let socket = mcs::Socket::new(io, context.limits.idle_timeout, place);
-                tokio::spawn(context.doors.clone().attend(socket, context.stopping.clone()));
+                tokio::spawn(context.doors.clone().attend(socket));
             }
             // Of MCS it will say that this is no HTTP.
             Self::Http1 | Self::Mcs => {
                 if let Some(socket) = Box::pin(http1::serve(io, context.clone(), place)).await {
-                    tokio::spawn(context.doors.clone().converse(socket, context.stopping.clone()));
+                    tokio::spawn(context.doors.clone().converse(socket));
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! MCS behind a seam: frames both ways over a connection that begins with its version octet. What the frames say is the
 //! door's business.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, FrameError};
@@ -9,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::read::read;
+use super::read::poll_read;
 
 /// The first octet of a connection that speaks it. No HTTP begins with it.
 pub(super) use doorbell_protocol::mcs::frame::VERSION;
@@ -51,11 +53,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
 
     /// Waits for the next frame. Nothing is lost when the wait is given up.
     pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Frame, Ended>> {
         loop {
             if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(frame);
+                return Poll::Ready(Ok(frame));
             }
-            read(&mut self.io, |octets| self.decoder.feed(octets)).await.map_err(|_| Ended::Left)?;
+            let decoder = &mut self.decoder;
+            ready!(poll_read(&mut self.io, cx, |octets| decoder.feed(octets))).map_err(|_| Ended::Left)?;
         }
     }
 
@@ -88,7 +95,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             self.flush().await?;
             self.io.shutdown().await.map_err(|_| Ended::Left)?;
             // What it says now is not kept.
-            while read(&mut self.io, |_| {}).await.is_ok() {}
+            while poll_fn(|cx| poll_read(&mut self.io, cx, |_| {})).await.is_ok() {}
             Ok::<_, Ended>(())
         };
         // Whatever goes wrong now ends the connection, which is what is wanted.

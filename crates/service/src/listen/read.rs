@@ -1,10 +1,9 @@
 //! Reading into no buffer of one's own: a connection that waits for octets holds no room for them.
 
-use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
@@ -16,16 +15,17 @@ const READ: usize = 4 << 10;
 ///
 /// # Errors
 /// Those of the network; `UnexpectedEof` at the end.
-pub(super) async fn read(io: &mut (impl AsyncRead + Unpin), mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    poll_fn(|cx| {
-        let mut space = [MaybeUninit::uninit(); READ];
-        let mut octets = ReadBuf::uninit(&mut space);
-        ready!(Pin::new(&mut *io).poll_read(cx, &mut octets))?;
-        if octets.filled().is_empty() {
-            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-        }
-        take(octets.filled());
-        Poll::Ready(Ok(()))
-    })
-    .await
+pub(super) fn poll_read(
+    io: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]),
+) -> Poll<io::Result<()>> {
+    let mut space = [MaybeUninit::uninit(); READ];
+    let mut octets = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(io).poll_read(cx, &mut octets))?;
+    if octets.filled().is_empty() {
+        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+    }
+    take(octets.filled());
+    Poll::Ready(Ok(()))
 }

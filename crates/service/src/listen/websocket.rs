@@ -3,7 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::ready;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use doorbell_protocol::websocket::{self, Decoder, FrameError, Opcode, write_frame};
@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
-use super::read::read;
+use super::read::poll_read;
 use super::unsent::Unsent;
 use super::{Payload, Request, Response};
 
@@ -100,15 +100,15 @@ pub(crate) struct Socket<IO> {
     io: IO,
     decoder: Decoder,
     /// The answer to the client's last ping, which is the only one that it needs (RFC 6455 s5.5.3).
-    pong: Option<Vec<u8>>,
+    pong: Option<Box<[u8]>>,
     /// What was handed over and not yet sent.
     unsent: Unsent,
     /// A Close frame has been handed over.
     is_closed: bool,
     /// The client's Close frame has come: when ours is sent, that is the end.
     is_left: bool,
-    /// How long the client may leave what is sent to it unread.
-    write_timeout: Duration,
+    /// How long the client may leave what is sent to it unread, in milliseconds.
+    write_timeout_ms: u32,
     /// Its place among the connections.
     _place: OwnedSemaphorePermit,
 }
@@ -131,26 +131,31 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             unsent: Unsent::default(),
             is_closed: false,
             is_left: false,
-            write_timeout,
+            write_timeout_ms: u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX),
             _place: place,
         }
     }
 
     /// Waits for the next thing that the client says. Nothing is lost when the wait is given up.
     pub(crate) async fn next(&mut self) -> Result<Heard, Ended> {
-        loop {
-            if self.is_left {
-                // Apart, so that a wait for something to hear has no place for it.
-                Box::pin(self.flush()).await?;
-                return Err(Ended::Left);
-            }
+        if let Some(heard) = poll_fn(|cx| self.poll_next(cx)).await? {
+            return Ok(heard);
+        }
+        // On the heap: a wait for something to hear has no use for its room.
+        Box::pin(self.flush()).await?;
+        Err(Ended::Left)
+    }
+
+    /// The next thing that the client says; `None` when it has left.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Heard>, Ended>> {
+        while !self.is_left {
             match self.decoder.next_heard()? {
-                Some(websocket::Heard::Text(text)) => return Ok(Heard::Text(text)),
-                Some(websocket::Heard::Binary(_)) => return Err(Ended::Binary),
-                Some(websocket::Heard::Pong(payload)) => return Ok(Heard::Pong(payload)),
+                Some(websocket::Heard::Text(text)) => return Poll::Ready(Ok(Some(Heard::Text(text)))),
+                Some(websocket::Heard::Binary(_)) => return Poll::Ready(Err(Ended::Binary)),
+                Some(websocket::Heard::Pong(payload)) => return Poll::Ready(Ok(Some(Heard::Pong(payload)))),
                 Some(websocket::Heard::Ping(payload)) => {
-                    self.pong = Some(payload);
-                    return Ok(Heard::Ping);
+                    self.pong = Some(payload.into());
+                    return Poll::Ready(Ok(Some(Heard::Ping)));
                 }
                 Some(websocket::Heard::Close(close)) => {
                     self.is_left = true;
@@ -158,10 +163,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                     self.hand_over_close(code.as_ref().map_or(&[], |code| &code[..]));
                 }
                 None => {
-                    read(&mut self.io, |octets| self.decoder.feed(octets)).await.map_err(|_| Ended::Left)?;
+                    let decoder = &mut self.decoder;
+                    let read = ready!(poll_read(&mut self.io, cx, |octets| decoder.feed(octets)));
+                    read.map_err(|_| Ended::Left)?;
                 }
             }
         }
+        Poll::Ready(Ok(None))
     }
 
     /// Hands over a text, which goes out with the next [`flush`](Self::flush) at the latest.
@@ -178,7 +186,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// Sends what was handed over.
     pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
         if let Some(pong) = self.pong.take() {
-            self.unsent.append(|out| write_frame(out, Opcode::Pong, |out| out.extend(pong)));
+            self.unsent.append(|out| write_frame(out, Opcode::Pong, |out| out.extend(&pong)));
         }
         if self.unsent.len() == 0 {
             return Ok(());
@@ -187,7 +195,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             ready!(self.unsent.poll_send(cx, &mut self.io))?;
             Pin::new(&mut self.io).poll_flush(cx)
         });
-        match timeout(self.write_timeout, sending).await {
+        match timeout(Duration::from_millis(self.write_timeout_ms.into()), sending).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Ended::Left),
         }

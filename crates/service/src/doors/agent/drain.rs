@@ -3,10 +3,12 @@
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use slab::Slab;
+use tokio::time::{Sleep, sleep, timeout};
 
 /// From one socket to the next: 500 new TLS handshakes a second are what one core of a small machine bears.
 const STEP: Duration = Duration::from_millis(2);
@@ -20,26 +22,82 @@ pub(in crate::doors) struct Drains {
     turns: AtomicU32,
     /// The last turn is this long after the first; if there are more sockets they share moments.
     within: Duration,
+    sockets: Mutex<Sockets>,
+}
+
+/// Those that wait to hear that the service stops. A channel would take some two hundred octets for each.
+#[derive(Debug, Default)]
+struct Sockets {
+    stopping: bool,
+    waiting: Slab<Waker>,
+}
+
+/// Completes when the service stops and it is the socket's turn to end. Until then its client may acknowledge and ask.
+pub(super) struct Dismissal<'a> {
+    drains: &'a Drains,
+    /// Its place among those that wait.
+    place: Option<usize>,
+    /// On the heap, because nearly all the time there is nothing to wait for.
+    turn: Option<Pin<Box<Sleep>>>,
 }
 
 impl Drains {
     /// Half of the drain time-out is for closing, the other half for goodbyes.
     pub(in crate::doors) fn new(drain_timeout: Duration) -> Self {
-        Self { turns: AtomicU32::new(0), within: drain_timeout / 2 }
+        Self { turns: AtomicU32::new(0), within: drain_timeout / 2, sockets: Mutex::default() }
     }
 
-    /// Completes when the service stops and it is the socket's turn to end. Until then its client may acknowledge and ask.
-    pub(super) async fn dismissal(&self, mut stopping: watch::Receiver<bool>) {
-        // An error means that the service is gone, which is the end of draining too.
-        let _ = stopping.wait_for(|stop| *stop).await;
-        // On the heap, because nearly all the time there is nothing to wait for.
-        Box::pin(sleep(self.turn())).await;
+    /// The service stops: sockets get their turns from now on.
+    pub(in crate::doors) fn begin(&self) {
+        let mut sockets = self.lock();
+        sockets.stopping = true;
+        let waiting = std::mem::take(&mut sockets.waiting);
+        drop(sockets);
+        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+    }
+
+    /// What tells a socket that it has to end.
+    pub(super) fn dismissal(&self) -> Dismissal<'_> {
+        Dismissal { drains: self, place: None, turn: None }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sockets> {
+        // Nothing panics while it holds the lock.
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the next socket has to wait.
     fn turn(&self) -> Duration {
         let steps = u32::try_from(self.within.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
         STEP * (self.turns.fetch_add(1, Ordering::Relaxed) % steps.max(1))
+    }
+}
+
+impl Future for Dismissal<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        if this.turn.is_none() {
+            let mut sockets = this.drains.lock();
+            if !sockets.stopping {
+                match this.place.and_then(|place| sockets.waiting.get_mut(place)) {
+                    Some(waker) => waker.clone_from(cx.waker()),
+                    None => this.place = Some(sockets.waiting.insert(cx.waker().clone())),
+                }
+                return Poll::Pending;
+            }
+            this.place = None;
+        }
+        this.turn.get_or_insert_with(|| Box::pin(sleep(this.drains.turn()))).as_mut().poll(cx)
+    }
+}
+
+impl Drop for Dismissal<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place {
+            self.drains.lock().waiting.try_remove(place);
+        }
     }
 }
 
@@ -58,6 +116,10 @@ pub(super) async fn work<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use futures_util::FutureExt;
+
     use super::*;
 
     #[test]
@@ -69,5 +131,32 @@ mod tests {
         assert!(turns.iter().all(|turn| *turn < Duration::from_secs(5)));
         assert!(turns.iter().any(|turn| *turn > Duration::from_secs(4)));
         assert_eq!(Drains::new(Duration::ZERO).turn(), Duration::ZERO);
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_dismissed_when_the_service_stops_whether_it_came_before_or_after() {
+        let drains = Arc::new(Drains::new(Duration::ZERO));
+        let early = tokio::spawn({
+            let drains = drains.clone();
+            async move { drains.dismissal().await }
+        });
+        while drains.lock().waiting.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drains.begin();
+        timeout(Duration::from_secs(20), early).await.unwrap().unwrap();
+        timeout(Duration::from_secs(20), drains.dismissal()).await.unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_ends_leaves_nothing_behind() {
+        let drains = Drains::new(Duration::ZERO);
+        let mut stays = pin!(drains.dismissal());
+        assert!(stays.as_mut().now_or_never().is_none());
+        for _ in 0..3 {
+            assert!(drains.dismissal().now_or_never().is_none());
+            assert!(stays.as_mut().now_or_never().is_none(), "it has one place however often it is polled");
+        }
+        assert_eq!(drains.lock().waiting.len(), 1);
     }
 }

@@ -13,7 +13,8 @@ use crate::hub::HubError;
 /// The names of one stream's subscriptions. Begun anew at as many as an agent may have: the subscriptions of one that
 /// keeps making and removing them have no end.
 #[derive(Default)]
-pub(super) struct Names(HashMap<SubscriptionId, Arc<str>>);
+#[allow(clippy::box_collection, reason = "most streams wait for long before they need the first one: 8 octets, not 48")]
+pub(super) struct Names(Option<Box<HashMap<SubscriptionId, Arc<str>>>>);
 
 impl Names {
     /// The push URI of a subscription; `None` when it has just been removed.
@@ -23,8 +24,8 @@ impl Names {
         agent: AgentId,
         subscription: SubscriptionId,
     ) -> Result<Option<Arc<str>>, HubError> {
-        if let Some(known) = self.0.get(&subscription) {
-            return Ok(Some(known.clone()));
+        if let Some(known) = self.known(subscription) {
+            return Ok(Some(known));
         }
         let Some(restricted_to) = doors.hub.restriction(subscription).await? else { return Ok(None) };
         let uri = doors.uri(Resource::Push { agent, subscription, restricted_to });
@@ -37,18 +38,23 @@ impl Names {
         doors: &Doors,
         subscription: SubscriptionId,
     ) -> Result<Option<Arc<str>>, HubError> {
-        if let Some(known) = self.0.get(&subscription) {
-            return Ok(Some(known.clone()));
+        if let Some(known) = self.known(subscription) {
+            return Ok(Some(known));
         }
         let channel = doors.hub.channel(subscription).await?;
         Ok(channel.map(|channel| self.keep(doors, subscription, channel.into())))
     }
 
+    fn known(&self, subscription: SubscriptionId) -> Option<Arc<str>> {
+        self.0.as_ref()?.get(&subscription).cloned()
+    }
+
     fn keep(&mut self, doors: &Doors, subscription: SubscriptionId, name: Arc<str>) -> Arc<str> {
-        if self.0.len() >= doors.limits.subscriptions_per_agent_max as usize {
-            self.0 = HashMap::new();
+        let names = self.0.get_or_insert_default();
+        if names.len() >= doors.limits.subscriptions_per_agent_max as usize {
+            **names = HashMap::new();
         }
-        self.0.insert(subscription, name.clone());
+        names.insert(subscription, name.clone());
         name
     }
 }

@@ -61,5 +61,7 @@ pub(super) fn server_config(
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
+    // A client that comes back needs one, and gets the next one then.
+    config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }

@@ -31,14 +31,21 @@ const OVERHEAD: usize = 32;
 pub(crate) struct TlsStream<IO> {
     io: IO,
     tls: UnbufferedServerConnection,
-    /// The beginning of a record, or of a handshake message, whose end has not come yet.
-    ciphertext: Vec<u8>,
-    plaintext: Plaintext,
-    unsent: Unsent,
+    /// None while a connection is idle.
+    buffers: Option<Box<Buffers>>,
     /// The client has said that nothing more comes from it.
     ended: bool,
     /// And we have.
     closed: bool,
+}
+
+/// What is left over until the next call.
+#[derive(Default)]
+struct Buffers {
+    /// The beginning of a record, or of a handshake message, whose end has not come yet.
+    ciphertext: Vec<u8>,
+    plaintext: Plaintext,
+    unsent: Unsent,
 }
 
 /// What there is to encrypt when rustls has done the rest.
@@ -63,8 +70,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// Those of the network; `InvalidData` with rustls' reason, which the client has been told by an alert.
     pub(crate) async fn accept(config: Arc<ServerConfig>, io: IO) -> io::Result<Self> {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
-        let (ciphertext, plaintext, unsent) = (Vec::new(), Plaintext::default(), Unsent::default());
-        let mut stream = Self { io, tls, ciphertext, plaintext, unsent, ended: false, closed: false };
+        let mut stream = Self { io, tls, buffers: None, ended: false, closed: false };
         loop {
             let phase = poll_fn(|cx| stream.poll_work(cx, &mut ReadBuf::new(&mut []))).await;
             // Also the alert of a handshake that has failed.
@@ -83,10 +89,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// The first octet that the client sends, which stays to be read; `None` if it sends nothing and ends.
     pub(crate) async fn first_octet(&mut self) -> io::Result<Option<u8>> {
         poll_fn(|cx| {
-            while self.plaintext.is_empty() && !self.ended {
+            loop {
+                let first = self.buffers.as_ref().and_then(|buffers| buffers.plaintext.first());
+                if first.is_some() || self.ended {
+                    return Poll::Ready(Ok(first));
+                }
                 ready!(self.poll_work(cx, &mut ReadBuf::new(&mut [])))?;
             }
-            Poll::Ready(Ok(self.plaintext.first()))
         })
         .await
     }
@@ -94,44 +103,49 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// The octets of buffers that it holds.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.ciphertext.capacity() + self.plaintext.held() + self.unsent.held()
+        self.buffers.as_ref().map_or(0, |buffers| size_of_val(&**buffers) + buffers.held())
     }
 
     /// Reads once, and has rustls work on it. Plaintext goes into `taken` as far as there is room.
     fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<io::Result<Phase>> {
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut ciphertext = ReadBuf::uninit(&mut space);
-        ciphertext.put_slice(&self.ciphertext);
+        let before = self.buffers.as_ref().map_or(&[][..], |buffers| &buffers.ciphertext);
+        let before_len = before.len();
+        ciphertext.put_slice(before);
         if ciphertext.remaining() == 0 {
             return Poll::Ready(Err(invalid("a TLS record or handshake message is too long")));
         }
         ready!(Pin::new(&mut self.io).poll_read(cx, &mut ciphertext))?;
-        if ciphertext.filled().len() == self.ciphertext.len() {
+        if ciphertext.filled().len() == before_len {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         let (used, phase) = self.work(ciphertext.filled_mut(), taken, Wish::Nothing);
-        self.ciphertext = ciphertext.filled().get(used..).unwrap_or_default().to_vec();
+        self.buffers.get_or_insert_default().ciphertext = ciphertext.filled().get(used..).unwrap_or_default().to_vec();
+        self.rest();
         Poll::Ready(phase)
     }
 
     /// Has rustls work on what has come, then encrypts what is wished: how much of `ciphertext` is done with, and how far
     /// the connection is.
     fn work(&mut self, ciphertext: &mut [u8], taken: &mut ReadBuf<'_>, wish: Wish<'_>) -> (usize, io::Result<Phase>) {
+        let Self { tls, buffers, ended, .. } = self;
+        let Buffers { plaintext, unsent, .. } = &mut **buffers.get_or_insert_default();
         let mut used = 0;
         loop {
             let rest = ciphertext.get_mut(used..).unwrap_or_default();
-            let UnbufferedStatus { mut discard, state } = self.tls.process_tls_records(rest);
+            let UnbufferedStatus { mut discard, state } = tls.process_tls_records(rest);
             let done = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(Ok(record)) = traffic.next_record() {
                         discard += record.discard;
-                        self.plaintext.put(record.payload, taken);
+                        plaintext.put(record.payload, taken);
                     }
                     None
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     let encode = |room: &mut [u8]| data.encode(room).map_err(encode_error);
-                    self.unsent.grow(0, encode).err().map(Err)
+                    unsent.grow(0, encode).err().map(Err)
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
                     // It stands in line behind what is unsent.
@@ -139,18 +153,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                     None
                 }
                 Ok(ConnectionState::PeerClosed) => {
-                    self.ended = true;
+                    *ended = true;
                     None
                 }
                 Ok(ConnectionState::BlockedHandshake) => Some(Ok(Phase::Handshake)),
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     let encrypted = match wish {
                         Wish::Nothing => Ok(()),
-                        Wish::Send(octets) => self
-                            .unsent
+                        Wish::Send(octets) => unsent
                             .grow(octets.len() + OVERHEAD, |room| traffic.encrypt(octets, room).map_err(encrypt_error)),
                         Wish::CloseNotify => {
-                            self.unsent.grow(OVERHEAD, |room| traffic.queue_close_notify(room).map_err(encrypt_error))
+                            unsent.grow(OVERHEAD, |room| traffic.queue_close_notify(room).map_err(encrypt_error))
                         }
                     };
                     Some(encrypted.map(|()| Phase::Traffic))
@@ -160,7 +173,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                     Wish::Send(_) | Wish::CloseNotify => Some(Err(io::ErrorKind::BrokenPipe.into())),
                 },
                 Ok(_) => Some(Err(invalid("TLS early data, which was not offered"))),
-                Err(error) => Some(Err(self.refuse(error))),
+                Err(error) => Some(Err(refuse(tls, unsent, error))),
             };
             used += discard;
             if let Some(done) = done {
@@ -169,39 +182,39 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
     }
 
-    /// Why the connection fails, for us; what rustls has to tell the client about it is added to what is unsent. Until that is
-    /// taken from it rustls does not look at the octets again, which it must not.
-    fn refuse(&mut self, error: rustls::Error) -> io::Error {
-        while self.tls.wants_write() {
-            let Ok(ConnectionState::EncodeTlsData(mut data)) = self.tls.process_tls_records(&mut []).state else {
-                break;
-            };
-            if self.unsent.grow(0, |room| data.encode(room).map_err(encode_error)).is_err() {
-                break;
-            }
+    /// Sends what is unsent.
+    fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(buffers) = &mut self.buffers {
+            ready!(buffers.unsent.poll_send(cx, &mut self.io))?;
+            self.rest();
         }
-        io::Error::new(io::ErrorKind::InvalidData, error)
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the buffers back when nothing is in them.
+    fn rest(&mut self) {
+        self.buffers.take_if(|buffers| buffers.are_empty());
     }
 
     /// Encrypts what is wished, behind what is unsent.
     fn encrypt(&mut self, wish: Wish<'_>) -> io::Result<()> {
-        let mut ciphertext = take(&mut self.ciphertext);
+        let mut ciphertext = take(&mut self.buffers.get_or_insert_default().ciphertext);
         let (used, phase) = self.work(&mut ciphertext, &mut ReadBuf::new(&mut []), wish);
         ciphertext.drain(..used);
-        self.ciphertext = ciphertext;
+        self.buffers.get_or_insert_default().ciphertext = ciphertext;
         phase.map(|_| ())
     }
 
     /// Sends a record's worth of `plaintext`: how much that is. What the socket does not take at once goes out before the
     /// next record, or with a flush.
     fn poll_send(&mut self, cx: &mut Context<'_>, plaintext: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.unsent.poll_send(cx, &mut self.io))?;
+        ready!(self.poll_unsent(cx))?;
         if plaintext.is_empty() {
             return Poll::Ready(Ok(0));
         }
         let part = plaintext.get(..RECORD_MAX).unwrap_or(plaintext);
         self.encrypt(Wish::Send(part))?;
-        if let Poll::Ready(sent) = self.unsent.poll_send(cx, &mut self.io) {
+        if let Poll::Ready(sent) = self.poll_unsent(cx) {
             sent?;
         }
         Poll::Ready(Ok(part.len()))
@@ -211,7 +224,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
 impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.remaining();
-        self.plaintext.take_into(buf);
+        if let Some(buffers) = &mut self.buffers {
+            buffers.plaintext.take_into(buf);
+            self.rest();
+        }
         while buf.remaining() == before && before > 0 && !self.ended {
             ready!(self.poll_work(cx, buf))?;
         }
@@ -250,7 +266,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(this.unsent.poll_send(cx, &mut this.io))?;
+        ready!(this.poll_unsent(cx))?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
@@ -260,9 +276,34 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
             this.closed = true;
             this.encrypt(Wish::CloseNotify)?;
         }
-        ready!(this.unsent.poll_send(cx, &mut this.io))?;
+        ready!(this.poll_unsent(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
+}
+
+impl Buffers {
+    fn are_empty(&self) -> bool {
+        self.ciphertext.is_empty() && self.plaintext.is_empty() && self.unsent.len() == 0
+    }
+
+    #[cfg(test)]
+    fn held(&self) -> usize {
+        self.ciphertext.capacity() + self.plaintext.held() + self.unsent.held()
+    }
+}
+
+/// Why the connection fails, for us; what rustls has to tell the client about it is added to what is unsent. Until that is
+/// taken from it rustls does not look at the octets again, which it must not.
+fn refuse(tls: &mut UnbufferedServerConnection, unsent: &mut Unsent, error: rustls::Error) -> io::Error {
+    while tls.wants_write() {
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process_tls_records(&mut []).state else {
+            break;
+        };
+        if unsent.grow(0, |room| data.encode(room).map_err(encode_error)).is_err() {
+            break;
+        }
+    }
+    io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
 /// How much room is missing, or that this is of no use.

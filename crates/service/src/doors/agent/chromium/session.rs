@@ -19,7 +19,6 @@ use futures_util::future::try_join_all;
 use http::HeaderName;
 use http::header::CONTENT_ENCODING;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tracing::debug;
 
 use super::address::Address;
@@ -62,18 +61,14 @@ impl Doors {
     }
 
     /// Serves a connection that speaks MCS, until one side ends it or the service stops.
-    pub(crate) fn attend<IO>(
-        self: Arc<Self>,
-        socket: Socket<IO>,
-        stopping: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send
+    pub(crate) fn attend<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
         // Made before the future, which else would have room for what it is made of beside it.
         let mut session = Session::new(self, socket);
         async move {
-            let Err(end) = session.run(stopping).await;
+            let Err(end) = session.run().await;
             // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
             session.link = None;
             Box::pin(session.finish(end)).await;
@@ -97,9 +92,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    async fn run(&mut self, stopping: watch::Receiver<bool>) -> Result<Infallible, End> {
+    async fn run(&mut self) -> Result<Infallible, End> {
         let doors = self.doors.clone();
-        let mut dismissal = pin!(doors.drains.dismissal(stopping));
+        let mut dismissal = pin!(doors.drains.dismissal());
         loop {
             let event = tokio::select! {
                 frame = self.socket.next() => Event::Heard(frame?),

@@ -11,12 +11,14 @@ use doorbell_protocol::id::MessageId;
 /// The messages of one socket that were sent and neither acknowledged nor shown to have arrived.
 #[derive(Debug)]
 pub(super) struct InFlight {
+    window: u16,
+    /// None while there are none: an idle socket holds no memory for this.
+    flight: Option<Box<Flight>>,
+}
+
+#[derive(Debug, Default)]
+struct Flight {
     sent: VecDeque<MessageId>,
-    /// At this many a ping goes out: half of the window, so that it never has to be shut.
-    ask_at: usize,
-    /// Of more than this many the oldest is forgotten: a client that neither acknowledges nor answers pings is waited for
-    /// by time alone, and what ended otherwise is not told here.
-    most: usize,
     /// The ping that is not answered yet.
     asked: Option<Asked>,
     pings: u64,
@@ -31,52 +33,58 @@ struct Asked {
 
 impl InFlight {
     pub(super) fn new(window: u16) -> Self {
-        Self {
-            sent: VecDeque::new(),
-            ask_at: usize::from(window / 2).max(1),
-            most: 2 * usize::from(window.max(1)),
-            asked: None,
-            pings: 0,
-        }
+        Self { window, flight: None }
     }
 
     /// A message went out; the payload of the ping that has to follow it, if one has to.
     pub(super) fn sent(&mut self, id: MessageId) -> Option<[u8; 8]> {
-        self.sent.push_back(id);
-        if self.sent.len() > self.most {
-            self.remove(0);
+        // Half of the window, so that it never has to be shut.
+        let ask_at = usize::from(self.window / 2).max(1);
+        // A client that neither acknowledges nor answers pings is waited for by time alone, and what ended otherwise is
+        // not told here: of more than this many the oldest is forgotten.
+        let most = 2 * usize::from(self.window.max(1));
+        let flight = self.flight.get_or_insert_default();
+        flight.sent.push_back(id);
+        if flight.sent.len() > most {
+            flight.remove(0);
         }
-        if self.sent.len() < self.ask_at || self.asked.is_some() {
+        if flight.sent.len() < ask_at || flight.asked.is_some() {
             return None;
         }
-        self.pings += 1;
-        let payload = self.pings.to_be_bytes();
-        self.asked = Some(Asked { payload, covers: self.sent.len() });
+        flight.pings += 1;
+        let payload = flight.pings.to_be_bytes();
+        flight.asked = Some(Asked { payload, covers: flight.sent.len() });
         Some(payload)
     }
 
     /// The client acknowledged a message.
     pub(super) fn acknowledged(&mut self, id: MessageId) {
-        let Some(place) = self.sent.iter().position(|sent| *sent == id) else { return };
-        self.remove(place);
-        if self.sent.is_empty() {
-            // An idle socket holds no memory for this.
-            self.sent = VecDeque::new();
-        }
-    }
-
-    fn remove(&mut self, place: usize) {
-        self.sent.remove(place);
-        if let Some(asked) = self.asked.as_mut().filter(|asked| place < asked.covers) {
-            asked.covers -= 1;
-        }
+        let Some(flight) = &mut self.flight else { return };
+        let Some(place) = flight.sent.iter().position(|sent| *sent == id) else { return };
+        flight.remove(place);
+        self.rest();
     }
 
     /// A pong came: the messages that have arrived by it. One that answers no ping of ours says nothing.
     pub(super) fn ponged(&mut self, payload: &[u8]) -> Vec<MessageId> {
-        match self.asked.take_if(|asked| asked.payload == payload) {
-            Some(asked) => self.sent.drain(..asked.covers.min(self.sent.len())).collect(),
-            None => Vec::new(),
+        let Some(flight) = &mut self.flight else { return Vec::new() };
+        let Some(asked) = flight.asked.take_if(|asked| asked.payload == payload) else { return Vec::new() };
+        let arrived = flight.sent.drain(..asked.covers.min(flight.sent.len())).collect();
+        self.rest();
+        arrived
+    }
+
+    /// Gives memory back; the numbers of pings begin anew, and none of them is on its way.
+    fn rest(&mut self) {
+        self.flight.take_if(|flight| flight.sent.is_empty() && flight.asked.is_none());
+    }
+}
+
+impl Flight {
+    fn remove(&mut self, place: usize) {
+        self.sent.remove(place);
+        if let Some(asked) = self.asked.as_mut().filter(|asked| place < asked.covers) {
+            asked.covers -= 1;
         }
     }
 }
@@ -114,14 +122,14 @@ mod tests {
         flight.acknowledged(id(3));
         flight.acknowledged(id(99));
         assert_eq!(flight.ponged(&pings[0]), [id(2)]);
-        assert!(flight.sent.is_empty());
+        assert!(flight.flight.is_none(), "an idle socket holds nothing");
     }
 
     #[test]
     fn a_client_that_answers_nothing_is_remembered_within_bounds() {
         let mut flight = InFlight::new(10);
         let pings = send(&mut flight, 1, 1000);
-        assert_eq!((pings.len(), flight.sent.len()), (1, 20));
+        assert_eq!((pings.len(), flight.flight.as_ref().unwrap().sent.len()), (1, 20));
         assert_eq!(flight.ponged(&pings[0]), [], "what the ping was about is forgotten");
     }
 

@@ -1,9 +1,10 @@
 //! One connection of a client: what it asks is done, what comes for it is sent.
 
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use doorbell_protocol::firefox::{
@@ -15,7 +16,6 @@ use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::time::UnixMs;
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::debug;
 
@@ -23,7 +23,6 @@ use super::answer::{Closing, End, Refusal};
 use super::dialogue::{Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
-use crate::clock::Clock;
 use crate::doors::Doors;
 use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
@@ -56,18 +55,14 @@ struct Session<IO> {
 
 impl Doors {
     /// Serves a connection that has become a WebSocket, until one side ends it or the service stops.
-    pub(crate) fn converse<IO>(
-        self: Arc<Self>,
-        socket: Socket<IO>,
-        stopping: watch::Receiver<bool>,
-    ) -> impl Future<Output = ()> + Send
+    pub(crate) fn converse<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
         // Made before the future, which else would have room for what it is made of beside it.
         let mut session = Session::new(self, socket);
         async move {
-            let Err(end) = session.run(stopping).await;
+            let Err(end) = session.run().await;
             if let End::Close(closing) = end {
                 Box::pin(session.say_goodbye(closing)).await;
             }
@@ -93,16 +88,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    async fn run(&mut self, stopping: watch::Receiver<bool>) -> Result<Infallible, End> {
+    async fn run(&mut self) -> Result<Infallible, End> {
         let doors = self.doors.clone();
-        let mut dismissal = pin!(doors.drains.dismissal(stopping));
+        let mut dismissal = pin!(doors.drains.dismissal());
         loop {
-            let event = tokio::select! {
-                heard = self.socket.next() => Event::Heard(heard?),
-                event = Link::next_of(&mut self.link) => Event::Link(event),
-                () = sleep_until(&doors.clock, self.alarm) => Event::Alarm,
-                () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
-            };
+            // On the heap: most sessions have no alarm.
+            let mut alarm = self.alarm.map(|at| Box::pin(doors.clock.sleep_until(at)));
+            // One wait for everything, because each that is a future of its own takes room in every session. What is to be
+            // sent comes first: it ends when the window is shut, and what is heard may have no end.
+            let event = poll_fn(|cx| {
+                if dismissal.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(Closing::Restarting.into()));
+                }
+                if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
+                    return Poll::Ready(Ok(Event::Alarm));
+                }
+                if self.link.as_ref().is_some_and(|link| link.poll_ready(cx).is_ready()) {
+                    return Poll::Ready(Ok(Event::Link));
+                }
+                self.socket.poll_next(cx).map(|heard| Ok::<_, End>(Event::Heard(heard?)))
+            })
+            .await?;
             // On the heap, because a session that waits has no use for the room that work takes.
             let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
             done.unwrap_or(Err(End::Left))?;
@@ -114,8 +120,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn on_event(&mut self, event: Event) -> Result<(), End> {
         match event {
-            Event::Heard(heard) => self.on_heard(heard).await?,
-            Event::Link(event) => self.on_link(event).await?,
+            Event::Heard(Some(heard)) => self.on_heard(heard).await?,
+            Event::Heard(None) => {
+                self.socket.flush().await?;
+                return Err(End::Left);
+            }
+            Event::Link => self.on_link().await?,
             Event::Alarm => self.on_alarm().await?,
         }
         Ok(self.socket.flush().await?)
@@ -284,11 +294,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     /// What is ready is handed to the socket together.
-    async fn on_link(&mut self, first: LinkEvent) -> Result<(), End> {
-        let mut event = Some(first);
-        for more in (0..TOGETHER_MAX).rev() {
-            let Some(now) = event.take() else { break };
-            match now {
+    async fn on_link(&mut self) -> Result<(), End> {
+        for n in 0..TOGETHER_MAX {
+            let Some(link) = &mut self.link else { break };
+            // Only the first may have to be read: what was handed over does not wait for more.
+            let event = if n == 0 { link.at_hand().await } else { link.at_hand().now_or_never().flatten() };
+            let Some(event) = event else { break };
+            match event {
                 LinkEvent::Message(message) => self.deliver(&message).await?,
                 // It stays, for what is acknowledged until it is this socket's turn to end.
                 LinkEvent::Ended | LinkEvent::Drained => {}
@@ -296,7 +308,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 LinkEvent::Superseded => return Err(Closing::Superseded.into()),
                 LinkEvent::Failed(error) => return Err(error.into()),
             }
-            event = if more > 0 { Link::next_of(&mut self.link).now_or_never() } else { None };
         }
         Ok(())
     }
@@ -349,17 +360,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 }
 
-/// Waits for a moment, if there is one to wait for; only then it takes memory.
-async fn sleep_until(clock: &Clock, moment: Option<UnixMs>) {
-    match moment {
-        Some(moment) => Box::pin(clock.sleep_until(moment)).await,
-        None => pending().await,
-    }
-}
-
 /// What a session waits for.
 enum Event {
-    Heard(Heard),
-    Link(LinkEvent),
+    /// None: the client has left.
+    Heard(Option<Heard>),
+    Link,
     Alarm,
 }
