@@ -81,7 +81,7 @@ pub(crate) struct Args {
     seconds: Option<u64>,
 
     /// How many messages a second, whatever the service does [default for latency: 50]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<f64>,
 
     /// The octets of a message's body, which is encrypted for nobody
@@ -120,6 +120,7 @@ Examples:
   doorbell load connected --seconds 30 --repeat 3        messages a second, CPU and octets down for each
   doorbell load connected --http1 --senders 64           the same from senders of the usual kind
   doorbell load offline --messages 100000                CPU to store messages and deliver them later
+  doorbell load backlog --messages 1000000               killed with a million waiting: start-up, first delivery
   doorbell load latency --rate 50 --seconds 60           POST to agent, beside one fdatasync and one round trip
   doorbell load storm --agents 15000                     everybody comes back at once: handshakes for a core-second
   doorbell load day --seconds 600 --door chromium        agents come and go: is anything lost, does anything come twice?
@@ -132,6 +133,14 @@ have open files; --processes spreads them. What it says about itself at the end,
 Exit status:
   0  everything was measured
   1  it could not be, or the service lost a message, delivered one twice on one connection, or long after its TTL";
+
+/// Messages a second that can be sent at all.
+const RATE_MAX: f64 = 1e6;
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= RATE_MAX);
+    rate.ok_or_else(|| format!("give a number above 0, and {RATE_MAX} at most"))
+}
 
 /// What a scenario needs to know.
 struct Options {

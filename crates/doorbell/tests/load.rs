@@ -74,6 +74,13 @@ fn messages_for_agents_that_are_away_arrive_when_they_come() {
 }
 
 #[test]
+fn a_service_that_is_killed_with_messages_waiting_delivers_all_of_them_when_it_is_back() {
+    let found = figures(&["backlog", "--agents", "6", "--messages", "80"]);
+    has(&found, &["accepted_per_s_quarter_1", "accepted_per_s_quarter_4", "start_ms", "first_ms", "drained_per_s"]);
+    assert_eq!((&found["accepted"], &found["arrived"]), (&80.0.into(), &80.0.into()));
+}
+
+#[test]
 fn latency_is_told_beside_what_the_disk_and_loopback_take() {
     let found = figures(&["latency", "--agents", "5", "--rate", "40", "--seconds", "1"]);
     has(&found, &["arrival_p50_ms", "arrival_p99_ms", "fdatasync_p99_ms", "loopback_p99_ms", "p99_over_floor"]);
@@ -113,7 +120,8 @@ fn a_service_that_runs_already_is_measured_by_its_url() {
 
 #[test]
 fn what_cannot_be_measured_is_said_with_what_to_do() {
-    let refusals: [(&[&str], &str); 4] = [
+    let refusals: [(&[&str], &str); 5] = [
+        (&["latency", "--rate", "0"], "give a number above 0"),
         (&["idle", "--agents", "10000000000"], "--processes"),
         (&["connected", "--size", "7"], "--size must be between"),
         (&["connected", "ftp://127.0.0.1"], "begins neither with https:// nor with http://"),

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,7 @@ use tokio::time::sleep;
 
 use super::clock;
 use super::door::{Connection, Door, Identity};
+use super::tickets::Tickets;
 use super::world::{Ear, World};
 
 /// How many connect at the same time: the service's queue of connections that it has not accepted yet is finite.
@@ -33,6 +35,7 @@ pub(super) struct Agents {
 pub(super) struct Agent {
     pub(super) number: usize,
     identity: RefCell<Identity>,
+    tickets: Arc<Tickets>,
     address: OnceCell<Address>,
     task: RefCell<Option<JoinHandle<()>>>,
     /// When it was there, on the monotonic clock; the end of the last time is `u64::MAX` while it lasts.
@@ -148,7 +151,7 @@ impl Agents {
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
-            match Connection::open(&self.world, key, &mut identity).await {
+            match Connection::open(&self.world, key, &mut identity, &agent.tickets).await {
                 Ok(connection) => {
                     agent.learn(&self.world, identity)?;
                     return Ok(connection);
@@ -173,6 +176,7 @@ impl Agent {
         Self {
             number,
             identity: RefCell::new(Identity::new(door)),
+            tickets: Arc::default(),
             address: OnceCell::new(),
             task: RefCell::default(),
             presence: RefCell::default(),

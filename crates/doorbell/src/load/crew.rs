@@ -129,7 +129,7 @@ impl Order {
             Self::Connect(agents) => Self::Connect(share(*agents, n, number)),
             Self::Send(plan) => Self::Send(plan.share(n, number)),
             Self::Day(plan) => Self::Day(plan.share(n, number)),
-            Self::Leave | Self::Settle => self.clone(),
+            Self::First | Self::Leave | Self::Settle => self.clone(),
         }
     }
 }

@@ -6,10 +6,12 @@ pub(super) mod http2;
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::tickets::Tickets;
 use super::world::{Ear, World};
 
 /// Where agents receive.
@@ -61,11 +63,16 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Connects as `identity`; one that the service does not know yet subscribes, for messages signed with `key`.
-    pub(super) async fn open(world: &World, key: &str, identity: &mut Identity) -> io::Result<Self> {
+    pub(super) async fn open(
+        world: &World,
+        key: &str,
+        identity: &mut Identity,
+        tickets: &Arc<Tickets>,
+    ) -> io::Result<Self> {
         Ok(match identity {
-            Identity::Firefox(known) => Self::Firefox(firefox::connect(world, key, known).await?),
-            Identity::Http2(known) => Self::Http2(http2::connect(world, key, known).await?),
-            Identity::Chromium(known) => Self::Chromium(chromium::connect(world, key, known).await?),
+            Identity::Firefox(known) => Self::Firefox(firefox::connect(world, key, known, tickets).await?),
+            Identity::Http2(known) => Self::Http2(http2::connect(world, key, known, tickets).await?),
+            Identity::Chromium(known) => Self::Chromium(chromium::connect(world, key, known, tickets).await?),
         })
     }
 

@@ -1,20 +1,23 @@
-//! What a durable message takes at least on this machine: one sync of the disk, and one round trip over loopback.
+//! What a durable message takes at least on this machine: one sync of the disk, and one round trip over loopback. They are
+//! taken at the pace of the messages, because a core, a disk and their caches that have rested answer later.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 use super::clock;
 use super::latencies::Latencies;
 
-/// How often each is measured.
-const TIMES: u64 = 200;
+/// How often each is measured at most.
+const TIMES_MAX: u64 = 200;
 /// A page of the database's log.
 const PAGE: usize = 4096;
 /// A message of the usual size.
@@ -28,28 +31,32 @@ pub(super) struct Floor {
 }
 
 impl Floor {
-    /// Measures some more: the disk on which `state` is, if that is known, and loopback.
-    pub(super) async fn measure(&mut self, state: Option<&Path>) -> Result<()> {
+    /// Measures some more: the disk on which `state` is, if that is known, and loopback; `rate` times a second, for
+    /// `seconds` at most.
+    pub(super) async fn measure(&mut self, state: Option<&Path>, rate: f64, seconds: u64) -> Result<()> {
+        let pause = Duration::from_secs_f64(1.0 / rate);
+        let times = (Duration::from_secs(seconds).div_duration_f64(pause) as u64).clamp(1, TIMES_MAX);
         if let Some(state) = state {
             let state = state.to_path_buf();
             let shown = state.display().to_string();
-            let synced = spawn_blocking(move || sync_often(state)).await?;
+            let synced = spawn_blocking(move || syncs(state, pause, times)).await?;
             self.disk.add(&synced.with_context(|| format!("cannot write in {shown}"))?);
         }
-        self.loopback.add(&round_trips().await.context("cannot use loopback")?);
+        self.loopback.add(&round_trips(pause, times).await.context("cannot use loopback")?);
         Ok(())
     }
 }
 
 /// Overwrites one page after the other and syncs each, as a log does that has been used before.
-fn sync_often(state: PathBuf) -> io::Result<Latencies> {
+fn syncs(state: PathBuf, pause: Duration, times: u64) -> io::Result<Latencies> {
     let file = tempfile::tempfile_in(state)?;
     let page = [0x5a; PAGE];
     let at = |n: u64| n * PAGE as u64;
-    (0..TIMES).try_for_each(|n| file.write_all_at(&page, at(n)))?;
+    (0..times).try_for_each(|n| file.write_all_at(&page, at(n)))?;
     file.sync_all()?;
     let mut latencies = Latencies::default();
-    for n in 0..TIMES {
+    for n in 0..times {
+        std::thread::sleep(pause);
         let begun = clock::now();
         write_durably(&file, &page, at(n))?;
         latencies.record(clock::now() - begun);
@@ -62,7 +69,7 @@ fn write_durably(file: &File, page: &[u8], at: u64) -> io::Result<()> {
     file.sync_data()
 }
 
-async fn round_trips() -> io::Result<Latencies> {
+async fn round_trips(pause: Duration, times: u64) -> io::Result<Latencies> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let mut near = TcpStream::connect(listener.local_addr()?).await?;
     let (mut far, _) = listener.accept().await?;
@@ -77,7 +84,8 @@ async fn round_trips() -> io::Result<Latencies> {
     });
     let (message, mut answer) = ([0x5a; MESSAGE], [0; MESSAGE]);
     let mut latencies = Latencies::default();
-    for _ in 0..TIMES {
+    for _ in 0..times {
+        sleep(pause).await;
         let begun = clock::now();
         near.write_all(&message).await?;
         near.read_exact(&mut answer).await?;

@@ -72,6 +72,8 @@ pub(super) struct Job {
 pub(super) enum Order {
     /// Agents connect until there are this many; those that have been there before come back as who they were.
     Connect(usize),
+    /// One agent connects and has a message.
+    First,
     /// All agents leave.
     Leave,
     /// Messages are sent to the agents that have subscribed, in turn, and answered.

@@ -56,9 +56,9 @@ pub(super) struct Net {
 
 struct Tls {
     name: ServerName<'static>,
-    silent: TlsConnector,
-    http1: TlsConnector,
-    http2: TlsConnector,
+    silent: ClientConfig,
+    http1: ClientConfig,
+    http2: ClientConfig,
 }
 
 impl Net {
@@ -67,7 +67,7 @@ impl Net {
             let name = ServerName::try_from(job.target.host.clone())
                 .with_context(|| format!("{} is no name that a certificate could have", job.target.host))?;
             let roots = Arc::new(roots(job.target.ca.as_deref())?);
-            let with = |alpn: &[&[u8]]| connector(roots.clone(), alpn, job.agents);
+            let with = |alpn: &[&[u8]]| client_config(roots.clone(), alpn);
             Some(Tls { name, silent: with(&[])?, http1: with(&[b"http/1.1"])?, http2: with(&[b"h2"])? })
         } else {
             None
@@ -83,14 +83,16 @@ impl Net {
         })
     }
 
-    /// A connection whose octets count as an agent's.
-    pub(super) async fn agent(&self, alpn: Alpn) -> io::Result<Box<dyn Stream>> {
+    /// A connection whose octets count as an agent's, which has these tickets.
+    pub(super) async fn agent(&self, alpn: Alpn, tickets: &Arc<Tickets>) -> io::Result<Box<dyn Stream>> {
         let tcp = self.tcp().await?;
         // It leaves without a word, and without a port that nobody can use for a minute.
         tcp.set_zero_linger()?;
         let tcp = Counted { tcp, down: self.down.clone() };
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
-        let stream = tls.connector(alpn).connect(tls.name.clone(), tcp).await?;
+        let mut config = tls.config(alpn).clone();
+        config.resumption = Resumption::store(tickets.clone());
+        let stream = TlsConnector::from(Arc::new(config)).connect(tls.name.clone(), tcp).await?;
         let kind = match stream.get_ref().1.handshake_kind() {
             Some(HandshakeKind::Resumed) => &self.resumed_handshakes,
             _ => &self.full_handshakes,
@@ -103,7 +105,8 @@ impl Net {
     pub(super) async fn sender(&self, alpn: Alpn) -> io::Result<Box<dyn Stream>> {
         let tcp = self.tcp().await?;
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
-        Ok(Box::new(tls.connector(alpn).connect(tls.name.clone(), tcp).await?))
+        let connector = TlsConnector::from(Arc::new(tls.config(alpn).clone()));
+        Ok(Box::new(connector.connect(tls.name.clone(), tcp).await?))
     }
 
     /// Octets that came down to agents so far.
@@ -142,7 +145,7 @@ impl Net {
 }
 
 impl Tls {
-    fn connector(&self, alpn: Alpn) -> &TlsConnector {
+    fn config(&self, alpn: Alpn) -> &ClientConfig {
         match alpn {
             Alpn::Silent => &self.silent,
             Alpn::Http1 => &self.http1,
@@ -166,15 +169,14 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore> {
     Ok(roots)
 }
 
-fn connector(roots: Arc<RootCertStore>, alpn: &[&[u8]], tickets_max: usize) -> Result<TlsConnector> {
+fn client_config(roots: Arc<RootCertStore>, alpn: &[&[u8]]) -> Result<ClientConfig> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // As browsers have it on machines with AES: the suite with SHA-256 before the one with SHA-384.
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
     let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    config.resumption = Resumption::store(Arc::new(Tickets::new(tickets_max)));
-    Ok(TlsConnector::from(Arc::new(config)))
+    Ok(config)
 }
 
 /// A TCP connection that adds up what it brings.

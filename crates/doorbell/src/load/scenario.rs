@@ -1,5 +1,6 @@
 //! The scenarios: each puts the load's orders in a row, and says what the figures are.
 
+mod backlog;
 mod connected;
 mod day;
 mod figures;
@@ -24,6 +25,8 @@ pub(super) enum Scenario {
     Connected,
     /// Messages to agents that come later and fetch them: throughput, CPU
     Offline,
+    /// A service that is killed while many messages wait: start-up, first delivery
+    Backlog,
     /// Messages at a fixed rate: the time from POST to agent
     Latency,
     /// Everybody comes back at the same time, after a cut and after a restart: TLS handshakes
@@ -45,6 +48,7 @@ impl Scenario {
             Self::Idle => idle::run(&mut bench).await?,
             Self::Connected => connected::run(&mut bench).await?,
             Self::Offline => offline::run(&mut bench).await?,
+            Self::Backlog => backlog::run(&mut bench).await?,
             Self::Latency => latency::run(&mut bench).await?,
             Self::Day => day::run(&mut bench).await?,
             Self::Storm => storm::run(&mut bench).await?,

@@ -78,7 +78,12 @@ impl Service {
         Ok(Commits::of_log(&self.process.stop().await?))
     }
 
-    /// Starts it again after [`Service::stop`], where it was and with what it knew.
+    /// Kills it, as a power cut would its process.
+    pub(super) async fn kill(&mut self) -> Result<()> {
+        self.process.child.kill().await.context("cannot kill the push service")
+    }
+
+    /// Starts it again after [`Service::stop`] or [`Service::kill`], where it was and with what it knew.
     pub(super) async fn start_again(&mut self) -> Result<()> {
         let (process, address) = Process::start(self.state.path(), self.target.address, self.target.tls).await?;
         ensure!(address == self.target.address, "the push service came back at another address");

@@ -1,27 +1,19 @@
-//! Where the agents' TLS session tickets wait for their next connection (RFC 8446 s4.6.1).
-//!
-//! A real agent keeps its own. Here all agents share one pool, which has as many as there are agents, since no server
-//! can tell whose a ticket is. The oldest goes first: whoever comes back has the ticket of its last connection, not one
-//! that somebody else has just been given.
+//! Where an agent's TLS session tickets wait for its next connection (RFC 8446 s4.6.1).
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
-/// The tickets for one service.
-pub(super) struct Tickets {
-    waiting: Mutex<VecDeque<Tls13ClientSessionValue>>,
-    max: usize,
-}
+/// The tickets of one agent: the newest is good, and is used once.
+#[derive(Default)]
+pub(super) struct Tickets(Mutex<Option<Tls13ClientSessionValue>>);
 
 impl Tickets {
-    /// A pool for at most `max` tickets.
-    pub(super) fn new(max: usize) -> Self {
-        Self { waiting: Mutex::default(), max }
+    fn newest(&self) -> MutexGuard<'_, Option<Tls13ClientSessionValue>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -42,14 +34,11 @@ impl ClientSessionStore for Tickets {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < self.max {
-            waiting.push_back(ticket);
-        }
+        *self.newest() = Some(ticket);
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        self.newest().take()
     }
 }
 

@@ -86,6 +86,11 @@ async fn work() -> Result<()> {
 async fn carry_out(world: &Rc<World>, agents: &Rc<Agents>, order: Order) -> Result<()> {
     match order {
         Order::Connect(number) => agents.connect(number).await?,
+        Order::First => {
+            let arrived = world.arrived.notified();
+            agents.connect(1).await?;
+            arrived.await;
+        }
         Order::Leave => agents.leave(),
         Order::Send(plan) => sender::send(world, agents, &plan).await?,
         Order::Day(plan) => {

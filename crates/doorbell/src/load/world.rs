@@ -26,6 +26,8 @@ pub(super) struct World {
     /// What happened since the last order was done.
     pub(super) outcome: RefCell<Outcome>,
     pub(super) progress: Cell<Progress>,
+    /// Told of each message.
+    pub(super) arrived: Notify,
     /// Told when everything that was accepted so far has arrived.
     pub(super) all_arrived: Notify,
 }
@@ -40,6 +42,7 @@ impl World {
             run: fastrand::u32(..),
             outcome: RefCell::default(),
             progress: Cell::default(),
+            arrived: Notify::new(),
             all_arrived: Notify::new(),
             job,
         })
@@ -91,6 +94,7 @@ impl Ear {
         });
         if arrival == Arrival::First {
             self.world.progress(|progress| progress.arrived += 1);
+            self.world.arrived.notify_waiters();
             if self.world.ledger.borrow().outstanding() == 0 {
                 self.world.all_arrived.notify_one();
             }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, tag};
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::load::body::Stamp;
 use crate::load::http1::Http1;
 use crate::load::net::{Alpn, Stream};
+use crate::load::tickets::Tickets;
 use crate::load::world::{Ear, World};
 
 /// As a Chromium on Linux calls itself.
@@ -38,12 +40,17 @@ pub(in crate::load) struct Connection {
 }
 
 /// Becomes a device and registers if nobody is `known`, then logs in.
-pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Option<Identity>) -> io::Result<Connection> {
+pub(in crate::load) async fn connect(
+    world: &World,
+    key: &str,
+    known: &mut Option<Identity>,
+    tickets: &Arc<Tickets>,
+) -> io::Result<Connection> {
     let identity = match known {
         Some(known) => known,
         None => known.insert(enrol(world, key).await.map_err(io::Error::other)?),
     };
-    let stream = world.net.agent(Alpn::Silent).await?;
+    let stream = world.net.agent(Alpn::Silent, tickets).await?;
     let mut connection = Connection { stream, decoder: Decoder::new(), encoder: Encoder::new(), received: 0 };
     connection.write(tag::LOGIN_REQUEST, identity.login()).await?;
     let answer = connection.next().await?;

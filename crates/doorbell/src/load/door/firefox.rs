@@ -2,11 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::load::body::Stamp;
 use crate::load::net::Alpn;
+use crate::load::tickets::Tickets;
 use crate::load::websocket::WebSocket;
 use crate::load::world::{Ear, World};
 
@@ -45,8 +47,13 @@ struct News<'a> {
 }
 
 /// Upgrades, says hello, and registers if nobody is `known`.
-pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Option<Identity>) -> io::Result<Connection> {
-    let stream = world.net.agent(Alpn::Http1).await?;
+pub(in crate::load) async fn connect(
+    world: &World,
+    key: &str,
+    known: &mut Option<Identity>,
+    tickets: &Arc<Tickets>,
+) -> io::Result<Connection> {
+    let stream = world.net.agent(Alpn::Http1, tickets).await?;
     let mut socket = WebSocket::open(stream, world.job.target.authority()).await?;
     let uaid = known.as_ref().map(|known| format!(r#","uaid":"{}""#, known.uaid)).unwrap_or_default();
     socket.send(&format!(r#"{{"messageType":"hello","broadcasts":{{}},"use_webpush":true{uaid}}}"#)).await?;

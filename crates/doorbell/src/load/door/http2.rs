@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::link::{self, REL_PUSH};
@@ -14,6 +15,7 @@ use tokio::task::{JoinHandle, spawn_local};
 
 use crate::load::body::Stamp;
 use crate::load::net::Alpn;
+use crate::load::tickets::Tickets;
 use crate::load::world::{Ear, World};
 
 /// Pushes that are open at the same time at most: as many as the service would have unacknowledged.
@@ -45,8 +47,13 @@ impl Drop for Driver {
 }
 
 /// Connects, subscribes if nobody is `known`, and asks for messages.
-pub(in crate::load) async fn connect(world: &World, key: &str, known: &mut Option<Identity>) -> io::Result<Connection> {
-    let stream = world.net.agent(Alpn::Http2).await?;
+pub(in crate::load) async fn connect(
+    world: &World,
+    key: &str,
+    known: &mut Option<Identity>,
+    tickets: &Arc<Tickets>,
+) -> io::Result<Connection> {
+    let stream = world.net.agent(Alpn::Http2, tickets).await?;
     let mut builder = h2::client::Builder::new();
     builder.enable_push(true).max_concurrent_streams(PUSHES_MAX).max_header_list_size(16 << 10);
     let (requests, mut connection) = builder.handshake(stream).await.map_err(io::Error::other)?;

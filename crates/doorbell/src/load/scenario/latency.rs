@@ -14,14 +14,14 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
     bench.connect("connecting").await?;
     bench.warm_up().await?;
     let state = bench.state().map(std::path::Path::to_path_buf);
-    let mut floor = Floor::default();
-    floor.measure(state.as_deref()).await?;
     let options = bench.options;
-    let seconds = Some(options.seconds());
-    let plan = Plan { messages: options.messages, seconds, rate: Some(options.rate.unwrap_or(RATE)), mix: Mix::Plain };
+    let (rate, seconds) = (options.rate.unwrap_or(RATE), options.seconds());
+    let mut floor = Floor::default();
+    floor.measure(state.as_deref(), rate, seconds).await?;
+    let plan = Plan { messages: options.messages, seconds: Some(seconds), rate: Some(rate), mix: Mix::Plain };
     let (sending, settling) = bench.deliver("sending", plan).await?;
     // What the machine does meanwhile changes: half of it is measured afterwards.
-    floor.measure(state.as_deref()).await?;
+    floor.measure(state.as_deref(), rate, seconds).await?;
 
     let parts = [&sending, &settling];
     let accepted = figures::accepted(&mut bench.run, &sending);
