@@ -19,9 +19,11 @@ mod promise;
 mod sse;
 mod wire;
 
+use std::future::ready;
 use std::sync::Arc;
 
 use doorbell_protocol::problem::ERRORS_PATH;
+use futures_util::future::BoxFuture;
 use http::header::{ALT_SVC, DATE, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 
@@ -81,54 +83,63 @@ impl Doors {
     }
 
     /// Answers one request, of either HTTP version.
-    pub(crate) async fn answer(self: &Arc<Self>, request: Request) -> Response {
-        let method = request.method().clone();
-        let mut response = match (&method, request.uri().path()) {
-            (&Method::GET, path) if self.firefox.serves(path) && websocket::is_wanted(request.headers()) => {
-                agent::firefox::begin(&request)
+    pub(crate) fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
+        let answering = self.answering(request);
+        async move {
+            let mut response = answering.await;
+            if let Some(alt_svc) = &self.settings.alt_svc {
+                response.headers_mut().insert(ALT_SVC, alt_svc.clone());
             }
-            (&Method::GET, "/") => wire::greeting(&self.origin),
-            (&Method::GET, ERRORS_PATH) => wire::errors(),
-            (&Method::POST, "/subscribe") => self.subscribe(request).await,
-            (_, "/subscribe") => wire::method_not_allowed("POST"),
-            (&Method::POST, CHECKIN_PATH) if self.chromium.is_open() => self.check_in(request).await,
-            (&Method::POST, REGISTRATION_PATH) if self.chromium.is_open() => self.register(request).await,
-            (_, CHECKIN_PATH | REGISTRATION_PATH) if self.chromium.is_open() => wire::method_not_allowed("POST"),
-            (_, path) => match self.open(path) {
-                Some(resource) => self.on_resource(&method, resource, request).await,
-                None if self.chromium.push_token(path).is_some() => no_resource(&method, PUSH),
-                None => no_resource(&method, path),
-            },
-        };
-        if let Some(alt_svc) = &self.settings.alt_svc {
-            response.headers_mut().insert(ALT_SVC, alt_svc.clone());
+            response
         }
-        response
     }
 
-    async fn on_resource(self: &Arc<Self>, method: &Method, resource: Resource, request: Request) -> Response {
-        match (resource, method) {
-            (Resource::Push { .. }, &Method::POST) => self.push(resource, request).await,
-            (Resource::Push { .. }, _) => wire::method_not_allowed("POST"),
-
-            (Resource::Message { id, .. }, &Method::GET) => self.read_message(id).await,
-            (Resource::Message { agent, id }, &Method::DELETE) => {
-                self.settle_message(agent, id, request.headers()).await
+    /// The answer that a request is for. Each is on the heap by itself, and none of them is made by an async function that
+    /// the request passes through: an agent's request to receive is held for hours, and would leave room behind in each.
+    fn answering(self: &Arc<Self>, request: Request) -> BoxFuture<'_, Response> {
+        let method = request.method().clone();
+        match (&method, request.uri().path()) {
+            (&Method::GET, path) if self.firefox.serves(path) && websocket::is_wanted(request.headers()) => {
+                now(agent::firefox::begin(&request))
             }
-            (Resource::Message { .. }, _) => wire::method_not_allowed("GET, DELETE"),
+            (&Method::GET, "/") => now(wire::greeting(&self.origin)),
+            (&Method::GET, ERRORS_PATH) => now(wire::errors()),
+            (&Method::POST, "/subscribe") => Box::pin(self.subscribe(request)),
+            (_, "/subscribe") => now(wire::method_not_allowed("POST")),
+            (&Method::POST, CHECKIN_PATH) if self.chromium.is_open() => Box::pin(self.check_in(request)),
+            (&Method::POST, REGISTRATION_PATH) if self.chromium.is_open() => Box::pin(self.register(request)),
+            (_, CHECKIN_PATH | REGISTRATION_PATH) if self.chromium.is_open() => now(wire::method_not_allowed("POST")),
+            (_, path) => match self.open(path) {
+                Some(resource) => self.on_resource(&method, resource, request),
+                None if self.chromium.push_token(path).is_some() => now(no_resource(&method, PUSH)),
+                None => now(no_resource(&method, path)),
+            },
+        }
+    }
+
+    fn on_resource(self: &Arc<Self>, method: &Method, resource: Resource, request: Request) -> BoxFuture<'_, Response> {
+        match (resource, method) {
+            (Resource::Push { .. }, &Method::POST) => Box::pin(self.push(resource, request)),
+            (Resource::Push { .. }, _) => now(wire::method_not_allowed("POST")),
+
+            (Resource::Message { id, .. }, &Method::GET) => Box::pin(self.read_message(id)),
+            (Resource::Message { agent, id }, &Method::DELETE) => {
+                Box::pin(async move { self.settle_message(agent, id, request.headers()).await })
+            }
+            (Resource::Message { .. }, _) => now(wire::method_not_allowed("GET, DELETE")),
 
             (Resource::Subscription { agent, subscription }, &Method::GET) => {
-                self.monitor(agent, Scope::Subscription(subscription), request).await
+                Box::pin(self.monitor(agent, Scope::Subscription(subscription), request))
             }
-            (Resource::Set { agent }, &Method::GET) => self.monitor(agent, Scope::Agent, request).await,
+            (Resource::Set { agent }, &Method::GET) => Box::pin(self.monitor(agent, Scope::Agent, request)),
             (Resource::Subscription { agent, subscription }, &Method::DELETE) => {
-                self.remove(agent, Scope::Subscription(subscription)).await
+                Box::pin(self.remove(agent, Scope::Subscription(subscription)))
             }
-            (Resource::Set { agent }, &Method::DELETE) => self.remove(agent, Scope::Agent).await,
-            (Resource::Receipts { id }, &Method::GET) => self.receipts(id, request).await,
-            (Resource::Receipts { id }, &Method::DELETE) => self.remove_receipts(id).await,
+            (Resource::Set { agent }, &Method::DELETE) => Box::pin(self.remove(agent, Scope::Agent)),
+            (Resource::Receipts { id }, &Method::GET) => Box::pin(self.receipts(id, request)),
+            (Resource::Receipts { id }, &Method::DELETE) => Box::pin(self.remove_receipts(id)),
             (Resource::Subscription { .. } | Resource::Set { .. } | Resource::Receipts { .. }, _) => {
-                wire::method_not_allowed("GET, DELETE")
+                now(wire::method_not_allowed("GET, DELETE"))
             }
         }
     }
@@ -157,6 +168,11 @@ impl Doors {
             headers.entry(DATE).or_insert(date);
         }
     }
+}
+
+/// An answer that needs no waiting.
+fn now(answer: Response) -> BoxFuture<'static, Response> {
+    Box::pin(ready(answer))
 }
 
 /// What a URL gets that names nothing. A removed resource does not have other methods than it had, so one that never

@@ -36,7 +36,8 @@ where
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_concurrent_reset_streams(RESETS_MAX)
         .max_send_buffer_size(64 << 10);
-    let handshake = builder.handshake(Sniffed::new(io, peer.clone()));
+    // On the heap, like the connection after it: a stream that is held for hours has no use for the handshake's room.
+    let handshake = Box::pin(async { builder.handshake(Sniffed::new(io, peer.clone())).await.map(Box::new) });
     match timeout(context.limits.request_timeout, handshake).await {
         Ok(Ok(connection)) => requests(connection, peer, context).await,
         Ok(Err(error)) => debug!(error = reason(&error), "HTTP/2 handshake failed"),
@@ -45,7 +46,7 @@ where
 }
 
 /// Answers requests until the client leaves, is idle for too long, or the service drains.
-async fn requests<IO>(mut connection: Connection<IO, Bytes>, peer: Arc<Peer>, context: Arc<Context>)
+async fn requests<IO>(mut connection: Box<Connection<IO, Bytes>>, peer: Arc<Peer>, context: Arc<Context>)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -100,8 +101,11 @@ async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context:
     // A connection with an open stream is not idle, so a client that never opens its window would keep it for ever.
     let within = context.limits.idle_timeout;
     let sent = match body {
-        Payload::Whole(body) => timeout(within, send_body(stream, body)).await.unwrap_or(Err(Reason::CANCEL.into())),
-        Payload::Stream(pieces) => send_stream(stream, pieces, within).await,
+        // On the heap: an agent's request waits in `answer`, above.
+        Payload::Whole(body) => {
+            Box::pin(timeout(within, send_body(stream, body))).await.unwrap_or(Err(Reason::CANCEL.into()))
+        }
+        Payload::Stream(pieces) => Box::pin(send_stream(stream, pieces, within)).await,
     };
     if let Err(error) = sent {
         debug!(error = reason(&error), "the client did not take the answer");

@@ -31,22 +31,39 @@ struct Monitor<'a> {
     pushed: u64,
 }
 
+/// How an agent receives.
+enum Opened<'a> {
+    /// In this answer.
+    Events(Response),
+    /// By pushes, until this answer: at the end of the wait, if it has one, in seconds.
+    Pushes(Box<Monitor<'a>>, Option<u32>),
+}
+
 impl Doors {
-    pub(in crate::doors) async fn monitor(
+    pub(in crate::doors) fn monitor(
         self: &Arc<Self>,
         agent: AgentId,
         scope: Scope,
         request: Request,
-    ) -> Response {
-        self.try_monitor(agent, scope, request).await.unwrap_or_else(Refusal::answer)
+    ) -> impl Future<Output = Response> + Send {
+        // On the heap, and gone when the wait begins, with the request.
+        let opening = Box::pin(self.open_monitor(agent, scope, request));
+        async move {
+            let answer = match opening.await {
+                Ok(Opened::Events(answer)) => Ok(answer),
+                Ok(Opened::Pushes(monitor, wait_secs)) => monitor.run(wait_secs).await,
+                Err(refusal) => Err(refusal),
+            };
+            answer.unwrap_or_else(Refusal::answer)
+        }
     }
 
-    async fn try_monitor(
+    async fn open_monitor(
         self: &Arc<Self>,
         agent: AgentId,
         scope: Scope,
         request: Request,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Opened<'_>, Refusal> {
         let (head, incoming) = request.into_parts();
         let floor = Urgency::from_headers(&head.headers)?;
         let wait_secs = Prefer::from_headers(&head.headers).wait_secs;
@@ -55,7 +72,7 @@ impl Doors {
         let spec = LinkSpec { scope, floor, mode, window, retry: Retry::SameLink };
         if sse::is_wanted(&head.headers) {
             let link = self.hub.connect(agent, spec).await?;
-            return Ok(events::answer(self.clone(), agent, link));
+            return Ok(Opened::Events(events::answer(self.clone(), agent, link)));
         }
         let Some(pusher) = incoming.pusher.filter(|p| p.pushes_max() > 0) else {
             // That there is no such resource comes first: it is the same answer on every connection (PS-8030-8.3-2).
@@ -67,13 +84,13 @@ impl Doors {
         let link = self.hub.connect(agent, LinkSpec { window, ..spec }).await?;
         let names = Names::default();
         let monitor = Monitor { doors: self, pusher, promises, link, agent, names, pushed: 0 };
-        monitor.run(wait_secs).await
+        Ok(Opened::Pushes(Box::new(monitor), wait_secs))
     }
 }
 
 impl Monitor<'_> {
     /// Pushes until the agent leaves, everything is drained, the wait is over or the resource is gone.
-    async fn run(mut self, wait_secs: Option<u32>) -> Result<Response, Refusal> {
+    async fn run(mut self: Box<Self>, wait_secs: Option<u32>) -> Result<Response, Refusal> {
         let clock = self.doors.clock.clone();
         let until = wait_secs.filter(|&secs| secs > 0).map(|secs| clock.now().plus(Duration::from_secs(secs.into())));
         let waited = async {
@@ -91,7 +108,8 @@ impl Monitor<'_> {
             };
             match event {
                 LinkEvent::Message(message) => {
-                    if self.push(&message).await?.is_break() {
+                    // On the heap: a stream that waits has no use for its room.
+                    if Box::pin(self.push(&message)).await?.is_break() {
                         return Ok(self.finish());
                     }
                 }
