@@ -24,6 +24,7 @@ mod websocket;
 mod worker;
 mod world;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -134,12 +135,12 @@ Exit status:
   0  everything was measured
   1  it could not be, or the service lost a message, delivered one twice on one connection, or long after its TTL";
 
-/// Messages a second that can be sent at all.
-const RATE_MAX: f64 = 1e6;
+/// Messages a second that can be sent at all, and that are worth a measurement.
+const RATES: RangeInclusive<f64> = 0.01..=1e6;
 
 fn parse_rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse().ok().filter(|rate| *rate > 0.0 && *rate <= RATE_MAX);
-    rate.ok_or_else(|| format!("give a number above 0, and {RATE_MAX} at most"))
+    let rate = text.parse().ok().filter(|rate| RATES.contains(rate));
+    rate.ok_or_else(|| format!("give a number from {} to {}", RATES.start(), RATES.end()))
 }
 
 /// What a scenario needs to know.

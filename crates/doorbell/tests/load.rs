@@ -121,7 +121,7 @@ fn a_service_that_runs_already_is_measured_by_its_url() {
 #[test]
 fn what_cannot_be_measured_is_said_with_what_to_do() {
     let usage = run(&["latency", "--rate", "0"]);
-    assert!(String::from_utf8_lossy(&usage.stderr).contains("give a number above 0"), "{usage:?}");
+    assert!(String::from_utf8_lossy(&usage.stderr).contains("give a number from 0.01 to 1000000"), "{usage:?}");
     let refusals: [(&[&str], &str); 4] = [
         (&["idle", "--agents", "10000000000"], "--processes"),
         (&["connected", "--size", "7"], "--size must be between"),

@@ -34,7 +34,7 @@ impl Floor {
     /// Measures some more: the disk on which `state` is, if that is known, and loopback; `rate` times a second, for
     /// `seconds` at most.
     pub(super) async fn measure(&mut self, state: Option<&Path>, rate: f64, seconds: u64) -> Result<()> {
-        let pause = Duration::from_secs_f64(1.0 / rate);
+        let pause = Duration::from_secs_f64(1.0 / rate).min(Duration::from_secs(seconds));
         let times = (Duration::from_secs(seconds).div_duration_f64(pause) as u64).clamp(1, TIMES_MAX);
         if let Some(state) = state {
             let state = state.to_path_buf();

@@ -1,8 +1,12 @@
-//! The log is moved into the database beside the commits, so that no append waits for it.
+//! The log is moved into the database beside the commits, so that appends hardly wait for it.
 
 use std::{
+    fs::File,
     io,
-    sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+    },
     thread::{self, JoinHandle},
 };
 
@@ -20,14 +24,16 @@ pub(super) struct Checkpointer {
 }
 
 impl Checkpointer {
+    /// `database` is the file that `conn` has open as well.
+    ///
     /// # Errors
     /// That no thread could be started.
-    pub(super) fn start(conn: Connection) -> io::Result<Self> {
+    pub(super) fn start(conn: Connection, database: Arc<File>) -> io::Result<Self> {
         let (orders, orders_out) = sync_channel::<()>(1);
         let (rounds_in, rounds) = sync_channel(1);
         let work = move || {
             // The last result may find nobody: then the store is being closed.
-            while orders_out.recv().is_ok() && rounds_in.send(round(&conn)).is_ok() {}
+            while orders_out.recv().is_ok() && rounds_in.send(synced_round(&conn, &database)).is_ok() {}
         };
         let thread = thread::Builder::new().name("store-log".into()).spawn(work)?;
         Ok(Self { orders: Some(orders), rounds, under_way: false, thread: Some(thread) })
@@ -68,6 +74,13 @@ impl Drop for Checkpointer {
             let _ = thread.join();
         }
     }
+}
+
+/// Moves what can be moved, and syncs the database: SQLite does that only in the round that moves the last of the log, which
+/// is the writer's if commits come meanwhile, and the writer shall not wait for all that was moved here.
+fn synced_round(conn: &Connection, database: &File) -> Result<(), String> {
+    round(conn)?;
+    database.sync_data().map_err(|error| format!("syncing the database failed: {error}"))
 }
 
 /// Moves what can be moved.

@@ -11,6 +11,7 @@ mod schema;
 mod sql;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -45,9 +46,11 @@ const UNTAKEN_GENERATION_MAX: usize = 4_096;
 
 /// An engine on the files of one directory.
 pub struct SqliteEngine {
-    // In this order on purpose: the writer's connection is closed after the others, and the lock is the last to go.
+    // In this order on purpose: the writer's connection is closed after the others, the file after all connections, because
+    // the system takes SQLite's locks away with the first of a process's descriptors that is closed; the lock is the last.
     checkpointer: Checkpointer,
     conn: Connection,
+    _database: Arc<File>,
     path: PathBuf,
     limits: Limits,
     lately: Lately,
@@ -71,13 +74,15 @@ impl SqliteEngine {
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
         open::make_dir(dir)?;
         let lock = Lock::take(dir)?;
-        let (mut conn, path) = open::writer(dir, limits.database_bytes_max)?;
+        let (mut conn, path, database) = open::writer(dir, limits.database_bytes_max)?;
+        let database = Arc::new(database);
         let log_pages = watch_log(&mut conn).map_err(|e| schema::engine(&path, &e))?;
         let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
-        let checkpointer = Checkpointer::start(open::checkpointer(&path)?).map_err(OpenError::Thread)?;
+        let checkpointer =
+            Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&database)).map_err(OpenError::Thread)?;
         let usage = Recent::new(USAGE_GENERATION_MAX);
         let lately = Lately { usage, untaken: Recent::new(UNTAKEN_GENERATION_MAX) };
-        Ok(Self { checkpointer, conn, path, limits, lately, log_pages, marks, _lock: lock })
+        Ok(Self { checkpointer, conn, _database: database, path, limits, lately, log_pages, marks, _lock: lock })
     }
 
     /// Everything of a batch but the last step.

@@ -47,12 +47,13 @@ pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
     make().map_err(|source| OpenError::Io { path: dir.into(), source })
 }
 
-/// The writing connection of the store in `dir`, ready for work.
-pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf), OpenError> {
+/// The writing connection of the store in `dir`, ready for work, the database's path, and its file: that must not be closed
+/// while a connection is open.
+pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf, File), OpenError> {
     let path = dir.join(DATABASE);
     // Made here rather than by the engine so that only this user can read it; the engine's other files follow it.
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    made.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    let file = made.map_err(|source| OpenError::Io { path: path.clone(), source })?;
     let open = || -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(&path, flags)?;
@@ -67,7 +68,7 @@ pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Con
     };
     let mut conn = open().map_err(|e| schema::engine(&path, &e))?;
     schema::prepare(&mut conn, &path)?;
-    Ok((conn, path))
+    Ok((conn, path, file))
 }
 
 /// The connection that moves the log of the database at `path`.
@@ -109,16 +110,18 @@ mod tests {
     #[test]
     fn the_writer_waits_for_fsync_and_leaves_the_checkpoint_to_us() {
         let dir = tempfile::tempdir().unwrap();
-        let (conn, _) = writer(dir.path(), None).unwrap();
-        let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(number("synchronous"), 2, "FULL");
-        assert_eq!(number("wal_autocheckpoint"), 0);
+        let (writer, path, _file) = writer(dir.path(), None).unwrap();
+        for conn in [writer, checkpointer(&path).unwrap()] {
+            let number = |name| conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+            assert_eq!(number("synchronous"), 2, "FULL");
+            assert_eq!(number("wal_autocheckpoint"), 0);
+        }
     }
 
     #[test]
     fn a_reader_cannot_write() {
         let dir = tempfile::tempdir().unwrap();
-        let (_writer, path) = writer(dir.path(), None).unwrap();
+        let (_writer, path, _file) = writer(dir.path(), None).unwrap();
         assert!(reader(&path).unwrap().execute("DELETE FROM mark", []).is_err());
     }
 }

@@ -96,6 +96,7 @@ mod tests {
     use super::*;
 
     const ALL: &[&str] = &[
+        GREATEST_MESSAGE,
         RAISE_MARK,
         AGENT_EXISTS,
         INSERT_AGENT,
@@ -154,7 +155,7 @@ mod tests {
     #[test]
     fn no_statement_walks_through_a_table_or_sorts() {
         let dir = tempfile::tempdir().unwrap();
-        let (conn, _) = super::super::open::writer(dir.path(), None).unwrap();
+        let (conn, _, _file) = super::super::open::writer(dir.path(), None).unwrap();
         for sql in ALL {
             let plan = plan(&conn, sql);
             let walks =

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::figures;
 use crate::load::bench::Bench;
@@ -22,6 +22,7 @@ const RATES: [(&str, &str); PARTS as usize] = [
 
 #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
+    ensure!(bench.own.is_some(), "a service that is not its own is not killed: leave the URL out");
     bench.connect("connecting").await?;
     bench.warm_up().await?;
     bench.order("leaving", Order::Leave).await?;
@@ -40,7 +41,7 @@ pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
     }
     bench.run.figure("accepted", "messages that wait", accepted as f64);
 
-    let own = bench.own.as_mut().context("a service that is not its own is not killed: leave the URL out")?;
+    let own = bench.own.as_mut().context("the service is gone")?;
     own.kill().await?;
     let killed = clock::now();
     own.start_again().await?;

@@ -62,6 +62,9 @@ impl InFlight {
         let Some(flight) = &mut self.flight else { return };
         let Some(place) = flight.sent.iter().position(|sent| *sent == id) else { return };
         flight.remove(place);
+        if flight.sent.is_empty() {
+            flight.sent = VecDeque::new();
+        }
         self.rest();
     }
 

@@ -101,6 +101,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                     return Poll::Ready(Err(Closing::Restarting.into()));
                 }
                 if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
+                    // Of a client that was pinged, whatever has come says that it is there.
+                    if self.pinged
+                        && let Poll::Ready(heard) = self.socket.poll_next(cx)
+                    {
+                        return Poll::Ready(Ok(Event::Heard(heard?)));
+                    }
                     return Poll::Ready(Ok(Event::Alarm));
                 }
                 if self.link.as_ref().is_some_and(|link| link.poll_ready(cx).is_ready()) {
