@@ -187,7 +187,7 @@ impl<'a> Bench<'a> {
             let Commits { commits, writes } = own.stop().await?;
             #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
             let (commits, writes) = (commits as f64, writes as f64);
-            let words = "commits of the service's store since it was started, each an fsync of its log";
+            let words = "commits of the service's store since it was started, each a sync of its log";
             self.run.figure("commits", words, commits);
             let words = "changes in one of them: messages kept, erased, subscriptions made";
             self.run.figure("writes_per_commit", words, writes / commits.max(1.0));
