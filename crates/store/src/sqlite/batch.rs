@@ -66,6 +66,7 @@ pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
     pub(super) limits: &'a Limits,
     pub(super) lately: &'a mut Lately,
+    /// What the table has, see [`Marks`].
     noted: Mark,
     pub(super) greatest: Mark,
 }

@@ -55,11 +55,7 @@ pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Con
     let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = made.map_err(|source| OpenError::Io { path: path.clone(), source })?;
     let open = || -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(&path, flags)?;
-        settle(&conn, WRITER_CACHE_KIB)?;
-        // FULL: a commit returns after its fsync. The checkpoint is ours to run (see `tidy`), to see its errors.
-        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
+        let conn = read_write(&path, WRITER_CACHE_KIB)?;
         if let Some(bytes) = database_bytes_max {
             let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).clamp(1, i64::from(u32::MAX) - 1);
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
@@ -73,14 +69,17 @@ pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Con
 
 /// The connection that moves the log of the database at `path`.
 pub(super) fn checkpointer(path: &Path) -> Result<Connection, OpenError> {
-    let open = || -> rusqlite::Result<Connection> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let conn = Connection::open_with_flags(path, flags)?;
-        settle(&conn, CHECKPOINTER_CACHE_KIB)?;
-        conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
-        Ok(conn)
-    };
-    open().map_err(|e| schema::engine(path, &e))
+    read_write(path, CHECKPOINTER_CACHE_KIB).map_err(|e| schema::engine(path, &e))
+}
+
+fn read_write(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    settle(&conn, cache_kib)?;
+    // FULL: a commit returns after its sync, and a checkpoint too. The checkpoint is ours to run (see `tidy`), to see its
+    // errors.
+    conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
+    Ok(conn)
 }
 
 /// A connection that only reads.
