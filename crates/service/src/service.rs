@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+use crate::accept::tls::{self, TlsError, self_signed};
+use crate::accept::{Context, Listener, Transport};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Origin, TlsSource};
 use crate::doors::Doors;
 use crate::hub::Hub;
-use crate::listen::tls::TlsError;
-use crate::listen::{Context, Listener, Transport, certificate, tls};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -92,10 +92,10 @@ impl Service {
             TlsSource::Files { cert, key } => Transport::Tls(tls::from_files(cert, key)?),
             TlsSource::ThrowAway => {
                 let host = origin.authority().parse::<http::uri::Authority>().map(|a| a.host().to_owned());
-                Transport::Tls(certificate::throw_away(state_dir, host.as_deref().unwrap_or("localhost"), clock.now())?)
+                Transport::Tls(self_signed::throw_away(state_dir, host.as_deref().unwrap_or("localhost"), clock.now())?)
             }
         };
-        let ca_file = matches!(config.place.tls, TlsSource::ThrowAway).then(|| certificate::ca_file(state_dir));
+        let ca_file = matches!(config.place.tls, TlsSource::ThrowAway).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Hub::start(store.clone(), clock.clone(), &config.limits, shards);

@@ -33,7 +33,7 @@ use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
 use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
-use crate::listen::{Request, Response, websocket};
+use crate::transport::{Request, Response, websocket};
 
 /// Where the paths of push resources begin.
 const PUSH: &str = "/p/";

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::listen::{Payload, Response};
+use crate::transport::{Payload, Response};
 
 /// The media type.
 const EVENT_STREAM: &str = "text/event-stream";

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::config::Origin;
 use crate::hub::{HubError, Message};
-use crate::listen::{BodyError, Payload, Response};
+use crate::transport::{BodyError, Payload, Response};
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {

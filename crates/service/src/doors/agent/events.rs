@@ -14,7 +14,7 @@ use super::names::Names;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
 use crate::hub::{Link, LinkEvent, Message};
-use crate::listen::Response;
+use crate::transport::Response;
 
 /// A message as an event.
 #[derive(Serialize)]

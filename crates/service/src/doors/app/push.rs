@@ -15,7 +15,7 @@ use super::answer::{Refusal, accepted};
 use crate::capability::Resource;
 use crate::doors::Doors;
 use crate::hub::{HubError, Submission};
-use crate::listen::{BodyError, Request, Response};
+use crate::transport::{BodyError, Request, Response};
 
 impl Doors {
     pub(in crate::doors) async fn push(&self, to: Resource, request: Request) -> Response {

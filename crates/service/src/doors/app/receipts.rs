@@ -18,7 +18,7 @@ use crate::capability::Resource;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
 use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptLink};
-use crate::listen::{Pusher, Request, Response};
+use crate::transport::{Pusher, Request, Response};
 
 /// An event stream gives no sign of what has arrived. What was written this long ago on a stream that is still open
 /// has: a connection whose octets nobody acknowledges is ended sooner by TCP.

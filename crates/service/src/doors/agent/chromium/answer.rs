@@ -13,8 +13,8 @@ use thiserror::Error;
 use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
-use crate::listen::mcs::Ended;
-use crate::listen::{BodyError, Response};
+use crate::transport::mcs::Ended;
+use crate::transport::{BodyError, Response};
 
 /// Why a browser did not check in. On 400 and 401 Chromium gives up, and on 401 it also forgets who it is, with all its
 /// subscriptions; on anything else it tries again later.

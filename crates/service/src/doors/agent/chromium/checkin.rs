@@ -9,7 +9,7 @@ use super::answer::CheckinRefusal;
 use super::{CHECKIN_PATH, REGISTRATION_PATH};
 use crate::doors::Doors;
 use crate::hub::HubError;
-use crate::listen::{Request, Response};
+use crate::transport::{Request, Response};
 
 /// How often devices check in, in seconds: as often as Chromium is ready to. Only a check-in makes a browser notice that
 /// the service does not know its secret any more.

@@ -9,7 +9,7 @@ use super::answer::{Refusal, registered};
 use crate::capability::Resource;
 use crate::doors::Doors;
 use crate::hub::{HubError, NewSubscription, Scope, Subscriber};
-use crate::listen::{Request, Response};
+use crate::transport::{Request, Response};
 
 /// What is answered where a token is wanted and there is none to give: to Chromium's registration with Google's own
 /// services, which always comes and would come again if it were refused, and when a subscription was removed.

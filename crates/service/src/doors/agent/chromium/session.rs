@@ -27,7 +27,7 @@ use crate::doors::Doors;
 use crate::doors::agent::drain;
 use crate::doors::agent::names::Names;
 use crate::hub::{Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
-use crate::listen::mcs::Socket;
+use crate::transport::mcs::Socket;
 
 /// Messages that are handed to the socket before it is made to send them.
 const TOGETHER_MAX: usize = 32;

@@ -12,7 +12,7 @@ mod session;
 
 use doorbell_protocol::firefox::SUBPROTOCOL;
 
-use crate::listen::{Request, Response, websocket};
+use crate::transport::{Request, Response, websocket};
 
 /// Answers a request that wants to become a WebSocket. After 101 the connection is handed to
 /// [`converse`](crate::doors::Doors::converse).

@@ -27,7 +27,7 @@ use crate::doors::Doors;
 use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber};
-use crate::listen::websocket::{Heard, Socket};
+use crate::transport::websocket::{Heard, Socket};
 
 /// Messages that are handed to the socket before it is made to send them.
 const TOGETHER_MAX: usize = 32;

@@ -18,7 +18,7 @@ use crate::doors::agent::names::Names;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
-use crate::listen::{PushError, Pusher, Request, Response};
+use crate::transport::{PushError, Pusher, Request, Response};
 
 /// One monitoring request in progress.
 struct Monitor<'a> {

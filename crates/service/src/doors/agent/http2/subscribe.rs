@@ -11,7 +11,7 @@ use super::answer::Refusal;
 use crate::capability::Resource;
 use crate::doors::{Doors, wire};
 use crate::hub::{HubError, NewSubscription, Subscriber};
-use crate::listen::{Request, Response};
+use crate::transport::{Request, Response};
 
 /// The longest options that are read; a key takes 100 octets.
 const OPTIONS_MAX: usize = 4096;

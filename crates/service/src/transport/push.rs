@@ -16,7 +16,7 @@ use super::pings::Pings;
 use super::preface::Peer;
 
 /// One request in progress: it can be answered once, and pushed to until then.
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     respond: Arc<Mutex<SendResponse<Bytes>>>,
     peer: Arc<Peer>,
     pings: Option<Pings>,
@@ -41,17 +41,17 @@ pub(crate) enum PushError {
 }
 
 impl Exchange {
-    pub(super) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
+    pub(crate) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
         Self { respond: Arc::new(Mutex::new(respond)), peer, pings }
     }
 
     /// The way to push, unless the client's settings forbid it.
-    pub(super) fn pusher(&self) -> Option<Pusher> {
+    pub(crate) fn pusher(&self) -> Option<Pusher> {
         let pusher = || Pusher { respond: self.respond.clone(), peer: self.peer.clone(), pings: self.pings.clone() };
         self.peer.takes_pushes().then(pusher)
     }
 
-    pub(super) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
+    pub(crate) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
         lock(&self.respond).send_response(head, ends)
     }
 }
@@ -94,12 +94,12 @@ impl Pusher {
 }
 
 /// Sends a body as the client's windows allow.
-pub(super) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Result<(), h2::Error> {
+pub(crate) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Result<(), h2::Error> {
     send_piece(&mut stream, body, true).await
 }
 
 /// Sends a body piece by piece, until it ends or the client leaves. A client that does not take a piece in time has.
-pub(super) async fn send_stream(
+pub(crate) async fn send_stream(
     mut stream: SendStream<Bytes>,
     mut pieces: BoxStream<'static, Bytes>,
     within: Duration,

@@ -17,7 +17,7 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::plaintext::Plaintext;
-use crate::listen::unsent::Unsent;
+use crate::transport::unsent::Unsent;
 
 /// Room for what is read at a time, with what was left over the last time. A record has 18,437 octets at most (RFC 8446
 /// s5.2, and its header); a ClientHello that does not fit is refused.

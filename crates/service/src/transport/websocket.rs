@@ -115,7 +115,7 @@ pub(crate) struct Socket<IO> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// Takes over `io` after the handshake; `read` came behind it.
-    pub(super) fn new(
+    pub(crate) fn new(
         io: IO,
         read: &[u8],
         message_max: usize,

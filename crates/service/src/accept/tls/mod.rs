@@ -1,9 +1,6 @@
 //! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195).
 
-mod plaintext;
-mod stream;
-#[cfg(test)]
-mod tests;
+pub(crate) mod self_signed;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +10,6 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use thiserror::Error;
-
-pub(crate) use stream::TlsStream;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, Error)]
@@ -52,7 +47,7 @@ pub(crate) fn from_files(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, T
 }
 
 /// Offers HTTP/2 and HTTP/1.1, and lets clients resume.
-pub(super) fn server_config(
+pub(crate) fn server_config(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 ) -> Result<Arc<ServerConfig>, TlsError> {

@@ -12,8 +12,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::tls::TlsStream;
-use super::{Context, http1, http2, mcs};
+use super::{Context, http1, http2};
+use crate::transport::mcs;
+use crate::transport::tls::TlsStream;
 
 /// What runs on top of TCP.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 use time::{Duration, OffsetDateTime};
 
-use super::tls::{TlsError, server_config};
+use super::{TlsError, server_config};
 use crate::files;
 
 /// How long the CA is good for.

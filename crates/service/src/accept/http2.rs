@@ -12,10 +12,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::pings::Pings;
-use super::preface::{Peer, Sniffed};
-use super::push::{Exchange, send_body, send_stream};
-use super::{Body, Context, Incoming, Payload};
+use super::Context;
+use crate::transport::pings::Pings;
+use crate::transport::preface::{Peer, Sniffed};
+use crate::transport::push::{Exchange, send_body, send_stream};
+use crate::transport::{Body, Incoming, Payload};
 
 /// The longest header list, in octets as RFC 9113 s6.5.2 counts them.
 const HEADER_LIST_MAX: u32 = 16 << 10;

@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
 
-use super::{TlsStream, server_config};
+use super::TlsStream;
+use crate::accept::tls::server_config;
 
 /// Longer than a record.
 const LONG: usize = 100_000;

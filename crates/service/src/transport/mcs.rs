@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::read::poll_read;
 
 /// The first octet of a connection that speaks it. No HTTP begins with it.
-pub(super) use doorbell_protocol::mcs::frame::VERSION;
+pub(crate) use doorbell_protocol::mcs::frame::VERSION;
 
 /// Frames that follow each other are written together up to about this much.
 const WRITE_BUFFER: usize = 16 << 10;
@@ -47,7 +47,7 @@ pub(crate) struct Socket<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    pub(super) fn new(io: IO, write_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(io: IO, write_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
         Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout, _place: place }
     }
 

@@ -14,8 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
-use super::websocket::Socket;
-use super::{Body, Context, Incoming};
+use super::Context;
+use crate::transport::websocket::Socket;
+use crate::transport::{Body, Incoming};
 
 /// The longest request head, in octets: a capability URL, a VAPID token and the headers around them take under 2 KiB.
 const HEAD_MAX: usize = 16 << 10;

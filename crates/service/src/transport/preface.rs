@@ -20,7 +20,7 @@ const WATCHED_MAX: usize = PREFACE_LEN + FRAME_HEADER_LEN + 40 * SETTING_LEN;
 
 /// What is known of the client at the other end of a connection.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     refuses_pushes: AtomicBool,
     pushes_max: AtomicUsize,
 }
@@ -32,21 +32,21 @@ impl Default for Peer {
 }
 
 impl Peer {
-    pub(super) fn takes_pushes(&self) -> bool {
+    pub(crate) fn takes_pushes(&self) -> bool {
         !self.refuses_pushes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn pushes_max(&self) -> usize {
+    pub(crate) fn pushes_max(&self) -> usize {
         self.pushes_max.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_pushes_max(&self, max: usize) {
+    pub(crate) fn set_pushes_max(&self, max: usize) {
         self.pushes_max.store(max, Ordering::Relaxed);
     }
 }
 
 /// A stream whose first octets are looked at as they pass.
-pub(super) struct Sniffed<IO> {
+pub(crate) struct Sniffed<IO> {
     io: IO,
     /// What has passed so far; empty when the watch is over.
     seen: Vec<u8>,
@@ -55,7 +55,7 @@ pub(super) struct Sniffed<IO> {
 }
 
 impl<IO> Sniffed<IO> {
-    pub(super) fn new(io: IO, peer: Arc<Peer>) -> Self {
+    pub(crate) fn new(io: IO, peer: Arc<Peer>) -> Self {
         Self { io, seen: Vec::new(), watching: true, peer }
     }
 
