@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{ConfigError, Origin, Settings};
+use super::error::ConfigError;
+use super::origin::Origin;
+use super::settings::Settings;
 
 /// Address, TLS and public origin, which must fit together.
 #[derive(Clone, Debug)]
