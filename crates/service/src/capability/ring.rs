@@ -15,6 +15,7 @@ use crate::files;
 const KEYS_MAX: usize = 64;
 
 /// The keys, oldest first; the newest seals what comes into being from now on, all of them open.
+/// It is never empty.
 pub struct KeyRing(Vec<(UnixMs, Zeroizing<[u8; 32]>)>);
 
 /// Why the key ring cannot be used.
@@ -63,8 +64,7 @@ impl KeyRing {
     /// Adds a new key that seals what comes into being from `now` on.
     pub fn rotate(&mut self, now: UnixMs) {
         let mut key = Zeroizing::new([0; 32]);
-        #[allow(clippy::expect_used, reason = "a system without randomness cannot run a push service")]
-        rand::fill(key.as_mut()).expect("the system's random number generator works");
+        rand::fill(key.as_mut()).expect("a system without randomness cannot run a push service");
         self.0.push((now, key));
     }
 
