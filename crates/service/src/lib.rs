@@ -1,7 +1,7 @@
 //! Role 1 of Web Push: the push service (RFC 8030), as a library.
 //!
-//! [`Service`] puts the parts together: `listen` takes connections, `doors` understand requests, the hub owns the
-//! mailboxes, the store remembers. `doorbell serve` is a thin command around it.
+//! [`Service`] puts the parts together: `accept` takes connections, `transport` is what travels on them, `doors`
+//! understand requests, the hub owns the mailboxes, the store remembers. `doorbell serve` is a thin command around it.
 
 mod accept;
 pub mod capability;
@@ -13,6 +13,6 @@ mod hub;
 mod service;
 mod transport;
 
-pub use clock::Clock;
 pub use accept::tls::TlsError;
+pub use clock::Clock;
 pub use service::{Failed, Service, StartError};

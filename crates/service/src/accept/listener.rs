@@ -1,4 +1,4 @@
-//! The accept loop: one port, TLS, and what is spoken on top: ALPN's choice, or what the first octets say.
+//! The accept loop of one port: TLS, and the protocol on top of it, which ALPN or the first bytes choose.
 
 use std::io;
 use std::sync::Arc;
@@ -12,33 +12,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
-use super::{Context, http1, http2};
+use super::context::Context;
+use super::handler::Handler;
+use super::{http1, http2};
 use crate::transport::mcs;
 use crate::transport::tls::TlsStream;
 
 /// What runs on top of TCP.
 #[derive(Clone)]
-pub(crate) enum Transport {
-    /// TLS, with the HTTP version chosen by ALPN. Chromium offers nothing there when it wants MCS, as old HTTP clients do.
+pub(crate) enum Security {
+    /// TLS. ALPN chooses the HTTP version; Chromium offers no protocol when it wants MCS, as old HTTP clients do.
     Tls(Arc<ServerConfig>),
     /// Plain HTTP/1.1, HTTP/2 with prior knowledge (RFC 9113 s3.3), or MCS.
     Plain,
 }
 
-/// A bound port and what it serves.
-pub(crate) struct Listener {
+/// A bound port and what answers on it.
+pub(crate) struct Listener<H> {
     pub(crate) socket: TcpListener,
-    pub(crate) transport: Transport,
-    pub(crate) context: Arc<Context>,
+    pub(crate) security: Security,
+    pub(crate) context: Arc<Context<H>>,
 }
 
-/// How long octets may be on their way before TCP gives the connection up.
+/// How long sent bytes may stay unacknowledged before TCP ends the connection.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
-/// The first octets of every HTTP/2 connection (RFC 9113 s3.4).
+/// The first bytes of every HTTP/2 connection (RFC 9113 s3.4).
 const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 
-impl Listener {
+impl<H: Handler> Listener<H> {
     /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
     pub(crate) async fn run(self) {
         let most = self.context.limits.connections_max;
@@ -48,22 +50,22 @@ impl Listener {
             () = self.context.stopping() => {}
         }
         drop(self.socket);
-        self.context.doors.dismiss();
-        let everyone = u32::try_from(most).unwrap_or(u32::MAX);
-        if timeout(self.context.limits.drain_timeout, places.acquire_many(everyone)).await.is_err() {
-            warn!("drain time-out: connections that are still open are cut");
+        self.context.handler.shut_down();
+        let all = u32::try_from(most).expect("the configuration bounds connections_max by 2^24");
+        if timeout(self.context.limits.drain_timeout, places.acquire_many(all)).await.is_err() {
+            warn!("drain time-out: connections that are still open are closed");
         }
     }
 
     async fn accept_all(&self, places: &Arc<Semaphore>) {
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let place = places.clone().acquire_owned().await.expect("this semaphore is never closed");
             match self.socket.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, self.transport.clone(), self.context.clone(), place));
+                    tokio::spawn(connection(stream, self.security.clone(), self.context.clone(), place));
                 }
                 Err(error) => {
-                    // Out of file descriptors, mostly: those in use will come free.
+                    // Mostly out of file descriptors: connections that end free some.
                     warn!(%error, "cannot accept a connection");
                     sleep(Duration::from_millis(50)).await;
                 }
@@ -72,13 +74,19 @@ impl Listener {
     }
 }
 
-/// Each phase of a connection is a future of its own on the heap, because the longest one, an idle agent's, is the smallest.
-async fn connection(stream: TcpStream, transport: Transport, context: Arc<Context>, place: OwnedSemaphorePermit) {
+/// Each phase of a connection is a future of its own on the heap, because the longest one, an idle agent's, is the
+/// smallest.
+async fn connection<H: Handler>(
+    stream: TcpStream,
+    security: Security,
+    context: Arc<Context<H>>,
+    place: OwnedSemaphorePermit,
+) {
     if let Err(error) = prepare(&stream) {
         debug!(%error, "cannot set the socket's options");
     }
-    let opening = Box::pin(timeout(context.limits.request_timeout, open(stream, transport)));
-    // Whoever is not through when the service drains has asked nothing yet.
+    let opening = Box::pin(timeout(context.limits.request_timeout, open(stream, security)));
+    // A connection that is not open when the service drains has sent no request yet.
     let opened = tokio::select! {
         opened = opening => opened,
         () = context.stopping() => return,
@@ -91,29 +99,28 @@ async fn connection(stream: TcpStream, transport: Transport, context: Arc<Contex
     }
 }
 
-async fn open(stream: TcpStream, transport: Transport) -> io::Result<Opened> {
-    match transport {
-        Transport::Tls(config) => {
+async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
+    match security {
+        Security::Tls(config) => {
             let mut tls = Box::new(TlsStream::accept(config, stream).await?);
             let spoken = match tls.alpn() {
                 Some(b"h2") => Spoken::Http2,
                 Some(_) => Spoken::Http1,
-                None => Spoken::of_first(tls.first_octet().await?),
+                None => Spoken::of_first(tls.first_byte().await?),
             };
             Ok(Opened::Tls(tls, spoken))
         }
-        Transport::Plain => spoken_on(&stream).await.map(|spoken| Opened::Plain(stream, spoken)),
+        Security::Plain => spoken_on(&stream).await.map(|spoken| Opened::Plain(stream, spoken)),
     }
 }
 
-/// A connection of which it is known what is spoken on it. TLS is boxed, because it goes through many hands, each of which
-/// would keep room for it.
+/// A connection and the protocol that it speaks. TLS is boxed: each future that it passes through would reserve its size.
 enum Opened {
     Tls(Box<TlsStream<TcpStream>>, Spoken),
     Plain(TcpStream, Spoken),
 }
 
-/// What is spoken on a connection.
+/// The protocol of a connection.
 enum Spoken {
     Http1,
     Http2,
@@ -121,42 +128,43 @@ enum Spoken {
 }
 
 impl Spoken {
-    /// What a connection speaks that is not HTTP/2 and begins with this octet.
-    fn of_first(octet: Option<u8>) -> Self {
-        if octet == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
+    /// The protocol of a connection that is not HTTP/2 and begins with this byte.
+    fn of_first(byte: Option<u8>) -> Self {
+        if byte == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
     }
 
-    async fn serve<IO>(self, io: IO, context: Arc<Context>, place: OwnedSemaphorePermit)
+    async fn serve<H, IO>(self, io: IO, context: Arc<Context<H>>, place: OwnedSemaphorePermit)
     where
+        H: Handler,
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match self {
             Self::Http2 => Box::pin(http2::serve(io, context)).await,
-            Self::Mcs if context.doors.has_mcs() => {
+            Self::Mcs if context.handler.has_mcs() => {
                 let socket = mcs::Socket::new(io, context.limits.idle_timeout, place);
-                tokio::spawn(context.doors.clone().attend(socket));
+                tokio::spawn(context.handler.clone().serve_mcs(socket));
             }
-            // Of MCS it will say that this is no HTTP.
+            // It answers 400 to MCS, which is not HTTP.
             Self::Http1 | Self::Mcs => {
                 if let Some(socket) = Box::pin(http1::serve(io, context.clone(), place)).await {
-                    tokio::spawn(context.doors.clone().converse(socket));
+                    tokio::spawn(context.handler.clone().serve_websocket(socket));
                 }
             }
         }
     }
 }
 
-/// Sends small frames at once, and notices peers that vanished: an idle agent may be silent for hours.
+/// Sends small frames at once, and detects peers that vanished: an idle agent may be silent for hours.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(600)).with_interval(Duration::from_secs(60));
     let socket = SockRef::from(stream);
-    // Octets that nobody acknowledges end the connection: whoever still has one after a while has what was sent.
+    // Bytes that stay unacknowledged end the connection: on one that is still open, the peer has what was sent before.
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     socket.set_tcp_keepalive(&keepalive)
 }
 
-/// Looks at the first octets without taking them.
+/// Looks at the first bytes without reading them.
 async fn spoken_on(stream: &TcpStream) -> io::Result<Spoken> {
     let mut start = [0; H2_PREFACE_START.len()];
     loop {

@@ -1,31 +1,19 @@
 //! Accepting connections: ports, TLS, HTTP/1.1, HTTP/2, and the choice of the protocol that a connection speaks.
+//!
+//! It is generic over what answers, a [`Handler`]: the doors are the public listener's. A listener of another kind
+//! (for operators, for other nodes) implements the trait again and runs a [`Listener`] of its own; this folder knows
+//! none of them. What arrives here is hostile: every wait has a time-out and every buffer a bound, before a handler
+//! sees anything.
 
+mod context;
+mod handler;
 mod http1;
 mod http2;
 mod listener;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tls;
 
-use std::sync::Arc;
-
-use tokio::sync::watch;
-
-pub(crate) use listener::{Listener, Transport};
-
-use crate::config::Limits;
-use crate::doors::Doors;
-
-/// What every connection needs to know.
-pub(crate) struct Context {
-    pub(crate) doors: Arc<Doors>,
-    pub(crate) limits: Limits,
-    /// Turns true when the service drains.
-    pub(crate) stopping: watch::Receiver<bool>,
-}
-
-impl Context {
-    /// Waits until the service drains.
-    async fn stopping(&self) {
-        // An error means that the service is gone, which is the end of draining too.
-        let _ = self.stopping.clone().wait_for(|stop| *stop).await;
-    }
-}
+pub(crate) use context::Context;
+pub(crate) use handler::Handler;
+pub(crate) use listener::{Listener, Security};

@@ -24,16 +24,17 @@ use std::sync::Arc;
 
 use doorbell_protocol::problem::ERRORS_PATH;
 use futures_util::future::BoxFuture;
-use http::header::{ALT_SVC, DATE, HeaderValue};
+use http::header::ALT_SVC;
 use http::{HeaderMap, Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
-
+use crate::accept::Handler;
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
 use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
-use crate::transport::{Request, Response, websocket};
+use crate::transport::{Request, Response, date, mcs, websocket};
+use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 
 /// Where the paths of push resources begin.
 const PUSH: &str = "/p/";
@@ -74,23 +75,6 @@ impl Doors {
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
             drains: agent::Drains::new(limits.drain_timeout),
             origin,
-        }
-    }
-
-    /// The service stops: sockets are closed one after the other.
-    pub(crate) fn dismiss(&self) {
-        self.drains.begin();
-    }
-
-    /// Answers one request, of either HTTP version.
-    pub(crate) fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
-        let answering = self.answering(request);
-        async move {
-            let mut response = answering.await;
-            if let Some(alt_svc) = &self.settings.alt_svc {
-                response.headers_mut().insert(ALT_SVC, alt_svc.clone());
-            }
-            response
         }
     }
 
@@ -162,11 +146,46 @@ impl Doors {
         format!("{}{}", self.origin, self.capabilities.path(resource))
     }
 
-    /// Adds the Date that HTTP/2 answers and pushes need from us (RFC 9110 s6.6.1).
-    pub(crate) fn add_date(&self, headers: &mut HeaderMap) {
-        if let Ok(date) = HeaderValue::try_from(wire::http_date(self.clock.now())) {
-            headers.entry(DATE).or_insert(date);
+    /// Adds the Date that pushes need from us (RFC 9110 s6.6.1).
+    fn add_date(&self, headers: &mut HeaderMap) {
+        date::add(headers, self.clock.now());
+    }
+}
+
+/// What the public listener serves: HTTP, Firefox's WebSocket and Chromium's MCS.
+impl Handler for Doors {
+    fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
+        let answering = self.answering(request);
+        async move {
+            let mut response = answering.await;
+            if let Some(alt_svc) = &self.settings.alt_svc {
+                response.headers_mut().insert(ALT_SVC, alt_svc.clone());
+            }
+            response
         }
+    }
+
+    fn serve_websocket<IO>(self: Arc<Self>, socket: websocket::Socket<IO>) -> impl Future<Output = ()> + Send
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_firefox(socket)
+    }
+
+    fn has_mcs(&self) -> bool {
+        self.chromium.is_open()
+    }
+
+    fn serve_mcs<IO>(self: Arc<Self>, socket: mcs::Socket<IO>) -> impl Future<Output = ()> + Send
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_chromium(socket)
+    }
+
+    /// Sockets are closed one after the other.
+    fn shut_down(&self) {
+        self.drains.begin();
     }
 }
 

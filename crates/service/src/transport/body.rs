@@ -1,4 +1,4 @@
-//! Request bodies of either HTTP version, read whole within a bound of octets and time.
+//! Request bodies of either HTTP version, read whole within a bound of bytes and time.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub(crate) enum BodyError {
 const DISCARDED_MAX: usize = 2 << 20;
 
 impl Body {
-    /// Reads it all; more than `max` octets are an error.
+    /// Reads it all; more than `max` bytes are an error.
     pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
         timeout(within, self.collect(max)).await.unwrap_or(Err(BodyError::TimedOut))
     }

@@ -4,6 +4,7 @@
 //! arrives here is hostile: every wait has a time-out and every buffer a bound.
 
 mod body;
+pub(crate) mod date;
 pub(crate) mod mcs;
 mod payload;
 pub(crate) mod pings;

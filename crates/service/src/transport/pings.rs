@@ -39,7 +39,7 @@ async fn answer(mut pings: PingPong, mut asked: mpsc::Receiver<oneshot::Sender<(
             }
         }
         for asker in askers {
-            // Whoever has left needs no answer.
+            // An asker that has left needs no answer.
             let _ = asker.send(());
         }
     }

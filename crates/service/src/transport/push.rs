@@ -63,7 +63,7 @@ impl Pusher {
     }
 
     /// Promises `request` and sends its response; `Ok` when all of it is handed to the transport, which is no proof
-    /// that the client has it. Given up, it resets the push.
+    /// that the client has it. When the future is dropped, the push is reset.
     pub(crate) async fn push(
         &self,
         request: http::Request<()>,
@@ -73,7 +73,7 @@ impl Pusher {
         let promised = lock(&self.respond).push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
-        // If it is the whole connection that ended, `closed` tells.
+        // If the whole connection ended, `closed` reports it.
         send_body(stream, body).await.map_err(|_| PushError::Refused)
     }
 
@@ -86,9 +86,9 @@ impl Pusher {
         }
     }
 
-    /// Waits until the client gives the exchange up or its connection ends.
+    /// Waits until the client cancels the exchange or its connection ends.
     pub(crate) async fn closed(&self) {
-        // Either a reset or an error: both say that nobody waits any more.
+        // Either a reset or an error: after both, no client waits.
         let _ = poll_fn(|cx| lock(&self.respond).poll_reset(cx)).await;
     }
 }

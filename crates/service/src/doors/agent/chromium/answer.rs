@@ -28,8 +28,6 @@ pub(super) enum CheckinRefusal {
     Malformed(#[from] WireError),
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error(transparent)]
-    Hub(#[from] HubError),
 }
 
 impl CheckinRefusal {
@@ -48,7 +46,6 @@ impl CheckinRefusal {
             Self::Malformed(_) => Problem::new(StatusCode::BAD_REQUEST, errno::BAD_REQUEST, text)
                 .with_hint("This is where a Chromium checks in; its --gcm-checkin-url must name it."),
             Self::Body(error) => wire::body_problem(error),
-            Self::Hub(error) => wire::hub_problem(error),
         })
     }
 }

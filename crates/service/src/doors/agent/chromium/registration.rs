@@ -44,8 +44,7 @@ impl Doors {
         let restricted_to = address.restriction().map_err(|_| Refusal::Sender)?;
         let fingerprint = restricted_to.as_ref().map(|key| key.fingerprint());
         let subscription = self.subscribe_once(agent, address.to_channel(), restricted_to).await?;
-        let path = self.capabilities.path(Resource::Push { agent, subscription, restricted_to: fingerprint });
-        Ok(path.rsplit('/').next().unwrap_or_default().to_owned())
+        Ok(self.capabilities.token(Resource::Push { agent, subscription, restricted_to: fingerprint }))
     }
 
     /// The subscription that the device has under this name, or a new one: it may not have heard our answer.
