@@ -22,9 +22,10 @@ mod wire;
 use std::future::ready;
 use std::sync::Arc;
 
+use doorbell_protocol::headers::link::Link;
 use doorbell_protocol::problem::ERRORS_PATH;
 use futures_util::future::BoxFuture;
-use http::header::ALT_SVC;
+use http::header::{ALT_SVC, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -103,7 +104,9 @@ impl Doors {
 
     fn on_resource(self: &Arc<Self>, method: &Method, resource: Resource, request: Request) -> BoxFuture<'_, Response> {
         match (resource, method) {
-            (Resource::Push { .. }, &Method::POST) => Box::pin(self.push(resource, request)),
+            (Resource::Push { agent, subscription, restricted_to }, &Method::POST) => {
+                Box::pin(self.push(agent, subscription, restricted_to, request))
+            }
             (Resource::Push { .. }, _) => now(wire::method_not_allowed("POST")),
 
             (Resource::Message { id, .. }, &Method::GET) => Box::pin(self.read_message(id)),
@@ -144,6 +147,16 @@ impl Doors {
     /// The absolute URI of a resource.
     fn uri(&self, resource: Resource) -> String {
         format!("{}{}", self.origin, self.capabilities.path(resource))
+    }
+
+    /// The absolute URI of a resource, as a header field has it.
+    fn location(&self, resource: Resource) -> HeaderValue {
+        HeaderValue::try_from(self.uri(resource)).expect("an origin and a capability path are visible ASCII")
+    }
+
+    /// A Link field that names a resource by its relation to the answer.
+    fn link(&self, resource: Resource, rel: &str) -> HeaderValue {
+        link_to(&self.uri(resource), rel)
     }
 
     /// Adds the Date that pushes need from us (RFC 9110 s6.6.1).
@@ -187,6 +200,11 @@ impl Handler for Doors {
     fn shut_down(&self) {
         self.drains.begin();
     }
+}
+
+/// A Link field that names one of our URIs.
+fn link_to(uri: &str, rel: &str) -> HeaderValue {
+    Link::new(uri, rel).to_value().expect("our URIs and the relations have no character that a Link field forbids")
 }
 
 /// An answer that needs no waiting.

@@ -39,7 +39,7 @@ pub(super) fn answer(events: BoxStream<'static, Bytes>) -> Response {
 
 /// One event. JSON has no line breaks of its own, so the data is one line.
 pub(super) fn event(name: &str, id: &str, data: &impl Serialize) -> Bytes {
-    let data = serde_json::to_string(data).unwrap_or_default();
+    let data = serde_json::to_string(data).expect("events are structs of text and numbers");
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
 
