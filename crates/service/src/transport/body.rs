@@ -17,7 +17,7 @@ pub(crate) enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BodyError {
     /// It is longer than the bound; answered with 413.
-    #[error("the body is longer than {max} octets")]
+    #[error("the body is longer than {max} bytes")]
     TooLarge { max: usize },
     /// It did not arrive in time; answered with 408.
     #[error("the body did not arrive in time")]
