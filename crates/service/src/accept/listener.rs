@@ -92,8 +92,8 @@ async fn connection<H: Handler>(
         () = context.stopping() => return,
     };
     match opened {
-        Ok(Ok(Opened::Tls(tls, spoken))) => spoken.serve(tls, context, place).await,
-        Ok(Ok(Opened::Plain(stream, spoken))) => spoken.serve(stream, context, place).await,
+        Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, place).await,
+        Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, place).await,
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
     }
@@ -103,31 +103,31 @@ async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
     match security {
         Security::Tls(config) => {
             let mut tls = Box::new(TlsStream::accept(config, stream).await?);
-            let spoken = match tls.alpn() {
-                Some(b"h2") => Spoken::Http2,
-                Some(_) => Spoken::Http1,
-                None => Spoken::of_first(tls.first_byte().await?),
+            let protocol = match tls.alpn() {
+                Some(b"h2") => Protocol::Http2,
+                Some(_) => Protocol::Http1,
+                None => Protocol::of_first(tls.first_byte().await?),
             };
-            Ok(Opened::Tls(tls, spoken))
+            Ok(Opened::Tls(tls, protocol))
         }
-        Security::Plain => spoken_on(&stream).await.map(|spoken| Opened::Plain(stream, spoken)),
+        Security::Plain => protocol_of(&stream).await.map(|protocol| Opened::Plain(stream, protocol)),
     }
 }
 
 /// A connection and the protocol that it speaks. TLS is boxed: each future that it passes through would reserve its size.
 enum Opened {
-    Tls(Box<TlsStream<TcpStream>>, Spoken),
-    Plain(TcpStream, Spoken),
+    Tls(Box<TlsStream<TcpStream>>, Protocol),
+    Plain(TcpStream, Protocol),
 }
 
 /// The protocol of a connection.
-enum Spoken {
+enum Protocol {
     Http1,
     Http2,
     Mcs,
 }
 
-impl Spoken {
+impl Protocol {
     /// The protocol of a connection that is not HTTP/2 and begins with this byte.
     fn of_first(byte: Option<u8>) -> Self {
         if byte == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
@@ -165,15 +165,15 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Looks at the first bytes without reading them.
-async fn spoken_on(stream: &TcpStream) -> io::Result<Spoken> {
+async fn protocol_of(stream: &TcpStream) -> io::Result<Protocol> {
     let mut start = [0; H2_PREFACE_START.len()];
     loop {
         let seen = stream.peek(&mut start).await?;
         if seen == 0 || !H2_PREFACE_START.starts_with(&start[..seen]) {
-            return Ok(Spoken::of_first(start.first().copied().filter(|_| seen > 0)));
+            return Ok(Protocol::of_first(start.first().copied().filter(|_| seen > 0)));
         }
         if seen == start.len() {
-            return Ok(Spoken::Http2);
+            return Ok(Protocol::Http2);
         }
         // Part of a preface: the rest is on its way, and the caller's time-out bounds the wait.
         sleep(Duration::from_millis(5)).await;

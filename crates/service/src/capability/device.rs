@@ -4,7 +4,7 @@
 //! So the secret is a keyed hash of the id, under the key that was current when the id was minted: it lives as long as
 //! the URLs of that time do, and comes back with them out of a backup.
 //!
-//! The device's id is the agent's, in clear. Only the device itself gets it, and it tells two things: when it was minted,
+//! The device's id is the agent's, in clear. Only the device itself gets it, and it reveals two things: when it was minted,
 //! which the device knows, and how many ids the service minted in that millisecond, as `firefox::Version` does.
 
 use aws_lc_rs::hmac;

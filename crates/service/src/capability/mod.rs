@@ -2,9 +2,8 @@
 //!
 //! A token is `base64url(nonce || AES-256-GCM-SIV(key, nonce, record))`, 91 characters for every kind of resource. The
 //! nonce is a keyed hash of the record and not drawn at random, because one resource must have one URI: the Location
-//! that an application server got is the path that the user agent sees promised. To everybody without the key the
-//! nonce is random all the same, so no two tokens can be told to belong to one agent (s8.2), and no row has to be
-//! looked up to open one.
+//! that an application server got is the path that the user agent sees promised. Without the key the nonce looks random,
+//! so two tokens of one agent cannot be linked (s8.2), and no row has to be looked up to open one.
 
 mod device;
 mod ring;
@@ -59,7 +58,7 @@ pub enum Resource {
         /// The agent.
         agent: AgentId,
     },
-    /// `/r/`: an application server hears here what became of its messages (RFC 8030 s5.1, s6.3).
+    /// `/r/`: an application server receives here what became of its messages (RFC 8030 s5.1, s6.3).
     Receipts {
         /// The receipt subscription.
         id: ReceiptSubscriptionId,
@@ -91,8 +90,8 @@ impl Capabilities {
 
     /// The path of a resource: the same one each time it is asked for.
     ///
-    /// The key is the one that was current when the resource came into being, so that rotation changes no URI that
-    /// somebody holds.
+    /// The key is the one that was current when the resource came into being, so that rotation changes no URI that a
+    /// client holds.
     pub fn path(&self, resource: Resource) -> String {
         let (kind, record) = resource.to_record();
         let prefix = ["/", kind.word(), "/"];
@@ -205,7 +204,7 @@ impl Resource {
         }
     }
 
-    /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that length tells nothing.
+    /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that the length reveals nothing.
     fn to_record(self) -> (Kind, [u8; RECORD_LEN]) {
         let mut record = [0; RECORD_LEN];
         let (kind, first, second) = match self {

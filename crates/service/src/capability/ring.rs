@@ -26,12 +26,12 @@ pub enum KeyRingError {
     Io {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A line is not a time and a key. Nothing is guessed: a lost key makes every URL that it sealed a 404.
     #[error(
-        "line {line} of {path} is not `<milliseconds since 1970> <base64url of 32 octets>`; restore the file from a \
+        "line {line} of {path} is not `<milliseconds since 1970> <base64url of 32 bytes>`; restore the file from a \
          backup (without it, every subscription made so far is lost)"
     )]
     Damaged {

@@ -1,4 +1,4 @@
-//! The throw-away CA: made at the first start and kept in the state directory. No client trusts it until it is told to.
+//! The throw-away CA: made at the first start and kept in the state directory. No client trusts it by itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};

@@ -65,9 +65,9 @@ async fn everything_comes_as_it_was_sent_in_both_versions_however_it_is_cut() {
             let echo = async {
                 let server = TlsStream::accept(config, near).await.unwrap();
                 assert_eq!(server.alpn(), Some(&b"h2"[..]));
-                let (mut heard, mut said) = split(server);
-                copy(&mut heard, &mut said).await.unwrap();
-                said.shutdown().await.unwrap();
+                let (mut received, mut sent) = split(server);
+                copy(&mut received, &mut sent).await.unwrap();
+                sent.shutdown().await.unwrap();
             };
             let send = async {
                 let connector = client(trusted, version, &["h2", "http/1.1"]);
