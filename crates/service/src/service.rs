@@ -11,13 +11,13 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
 
+use crate::accept::tls::{self, CertificateResolver, Identity, TlsError, self_signed};
+use crate::accept::{Context, Listener, Security};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Origin, TlsSource};
 use crate::doors::Doors;
 use crate::hub::Hub;
-use crate::listen::tls::TlsError;
-use crate::listen::{Context, Listener, Transport, certificate, tls};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -87,23 +87,20 @@ impl Service {
         let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
         let address = socket.local_addr().map_err(bind)?;
         let origin = config.place.origin(address);
-        let transport = match &config.place.tls {
-            TlsSource::Plain => Transport::Plain,
-            TlsSource::Files { cert, key } => Transport::Tls(tls::from_files(cert, key)?),
-            TlsSource::ThrowAway => {
-                let host = origin.authority().parse::<http::uri::Authority>().map(|a| a.host().to_owned());
-                Transport::Tls(certificate::throw_away(state_dir, host.as_deref().unwrap_or("localhost"), clock.now())?)
-            }
+        let security = match &config.place.tls {
+            TlsSource::Plain => Security::Plain,
+            TlsSource::Files { cert, key } => secured_by(Identity::from_files(cert, key)?)?,
+            TlsSource::SelfSigned => secured_by(self_signed::identity(state_dir, origin.host(), clock.now())?)?,
         };
-        let ca_file = matches!(config.place.tls, TlsSource::ThrowAway).then(|| certificate::ca_file(state_dir));
+        let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Hub::start(store.clone(), clock.clone(), &config.limits, shards);
         let capabilities = Capabilities::new(&ring);
-        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock);
+        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
         let (stop, stopping) = watch::channel(false);
-        let context = Arc::new(Context { doors: Arc::new(doors), limits: config.limits, stopping });
-        let listener = tokio::spawn(Listener { socket, transport, context }.run());
+        let context = Arc::new(Context { handler: Arc::new(doors), limits: config.limits, clock, stopping });
+        let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.clone().keep_house(config.limits));
         info!(%address, "serving");
         Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper })
@@ -177,6 +174,11 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
         Ok(opened) => Ok(opened?),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// TLS with the certificate of `identity`.
+fn secured_by(identity: Identity) -> Result<Security, TlsError> {
+    Ok(Security::Tls(tls::server_config(Arc::new(CertificateResolver::new(identity)?))?))
 }
 
 fn make_private_dir(path: &Path) -> std::io::Result<()> {

@@ -4,7 +4,7 @@
 //! So the secret is a keyed hash of the id, under the key that was current when the id was minted: it lives as long as
 //! the URLs of that time do, and comes back with them out of a backup.
 //!
-//! The device's id is the agent's, in clear. Only the device itself gets it, and it tells two things: when it was minted,
+//! The device's id is the agent's, in clear. Only the device itself gets it, and it reveals two things: when it was minted,
 //! which the device knows, and how many ids the service minted in that millisecond, as `firefox::Version` does.
 
 use aws_lc_rs::hmac;
@@ -17,11 +17,12 @@ impl Capabilities {
     /// The credentials of an agent that is a Chromium: the same ones each time. `None` for an id that cannot be one.
     pub fn device(&self, agent: AgentId) -> Option<Device> {
         let id = u64::try_from(agent.raw()).ok().and_then(DeviceId::new)?;
-        let key = &self.generation_of(agent.minted_at())?.devices;
+        let key = &self.generation_of(agent.minted_at()).devices;
         let hash = hmac::sign(key, &agent.raw().to_be_bytes());
-        let secret = u64::from_be_bytes(*hash.as_ref().first_chunk()?);
+        let secret = u64::from_be_bytes(*hash.as_ref().first_chunk().expect("HMAC-SHA256 returns 32 bytes"));
         // 0 means to Chromium that it has none.
-        Some(Device { id, secret: DeviceSecret::new(secret.max(1))? })
+        let secret = DeviceSecret::new(secret.max(1)).expect("any number but 0 is a secret");
+        Some(Device { id, secret })
     }
 
     /// The agent of a device, if the secret is the one that goes with the id.

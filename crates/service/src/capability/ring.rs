@@ -15,6 +15,7 @@ use crate::files;
 const KEYS_MAX: usize = 64;
 
 /// The keys, oldest first; the newest seals what comes into being from now on, all of them open.
+/// It is never empty.
 pub struct KeyRing(Vec<(UnixMs, Zeroizing<[u8; 32]>)>);
 
 /// Why the key ring cannot be used.
@@ -25,12 +26,12 @@ pub enum KeyRingError {
     Io {
         /// The file.
         path: String,
-        /// What the system said.
+        /// The error of the system.
         source: std::io::Error,
     },
     /// A line is not a time and a key. Nothing is guessed: a lost key makes every URL that it sealed a 404.
     #[error(
-        "line {line} of {path} is not `<milliseconds since 1970> <base64url of 32 octets>`; restore the file from a \
+        "line {line} of {path} is not `<milliseconds since 1970> <base64url of 32 bytes>`; restore the file from a \
          backup (without it, every subscription made so far is lost)"
     )]
     Damaged {
@@ -63,8 +64,7 @@ impl KeyRing {
     /// Adds a new key that seals what comes into being from `now` on.
     pub fn rotate(&mut self, now: UnixMs) {
         let mut key = Zeroizing::new([0; 32]);
-        #[allow(clippy::expect_used, reason = "a system without randomness cannot run a push service")]
-        rand::fill(key.as_mut()).expect("the system's random number generator works");
+        rand::fill(key.as_mut()).expect("a system without randomness cannot run a push service");
         self.0.push((now, key));
     }
 

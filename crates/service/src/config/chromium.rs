@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::settings::Settings;
 
 /// The door of unmodified Chromium: check-in, registration and MCS.
 #[derive(Clone, Copy, Debug)]

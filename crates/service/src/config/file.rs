@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::settings::Settings;
 
 /// Reads the file's settings.
 pub(super) fn read(path: &Path) -> Result<Settings, ConfigError> {

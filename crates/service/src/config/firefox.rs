@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use doorbell_protocol::firefox::Broadcasts;
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::settings::Settings;
 
 /// The door of Firefox, KDE's KUnifiedPush and Android's Sunup.
 #[derive(Clone, Debug)]

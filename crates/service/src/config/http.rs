@@ -2,7 +2,8 @@
 
 use http::HeaderValue;
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::settings::Settings;
 
 /// Redirection and alternative services.
 #[derive(Clone, Debug, Default)]

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::{ConfigError, Settings};
+use super::error::ConfigError;
+use super::settings::Settings;
 
 /// More connections than any machine holds.
 const CONNECTIONS_MAX: usize = 1 << 24;

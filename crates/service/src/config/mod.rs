@@ -1,6 +1,7 @@
 //! The configuration: flags over environment over TOML file over defaults, checked as a whole before anything starts.
 
 mod chromium;
+mod error;
 mod file;
 mod firefox;
 mod http;
@@ -11,9 +12,8 @@ mod settings;
 
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
 pub use chromium::ChromiumSettings;
+pub use error::ConfigError;
 pub use file::suggest;
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
@@ -37,40 +37,6 @@ pub struct Config {
     pub firefox: FirefoxSettings,
     /// How Chromium's protocol is served.
     pub chromium: ChromiumSettings,
-}
-
-/// What is wrong with a configuration, and what to do about it.
-#[derive(Debug, Error)]
-pub enum ConfigError {
-    /// The file could not be read.
-    #[error("cannot read the configuration file {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A key that does not exist.
-    #[error("{path}: there is no setting `{key}`{hint}; `doorbell serve --help` lists them all")]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: String,
-        /// `: did you mean ...?`, or nothing.
-        hint: String,
-    },
-    /// TOML that does not parse, or a value of the wrong type.
-    #[error("{path}: {source}")]
-    Toml {
-        /// The file.
-        path: PathBuf,
-        /// Line, column and reason.
-        source: Box<toml::de::Error>,
-    },
-    /// Settings that do not go together or are out of range.
-    #[error("{0}")]
-    Unfit(String),
 }
 
 impl Config {

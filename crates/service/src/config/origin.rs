@@ -1,6 +1,6 @@
 //! The origin that capability URLs begin with, and that a VAPID token must be made out to (RFC 8292 s2).
 
-use super::ConfigError;
+use super::error::ConfigError;
 
 /// `https://host[:port]`, in its serialized form: lower case, no default port, no path (RFC 6454 s6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,29 +13,40 @@ impl Origin {
             ConfigError::Unfit(format!("public_url `{url}` {why}; give something like https://push.example.org"))
         };
         let uri: http::Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
-        let (Some(scheme), Some(host)) = (uri.scheme_str(), uri.host()) else {
+        let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(wrong("has no scheme or no host"));
         };
+        let host = authority.host();
+        if host.is_empty() {
+            return Err(wrong("has no scheme or no host"));
+        }
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(wrong("has a path: capability URLs begin at the root"));
         }
-        if uri.authority().is_some_and(|a| a.as_str().contains('@')) {
+        if authority.as_str().contains('@') {
             return Err(wrong("has a user name"));
+        }
+        let port = authority.as_str().strip_prefix(host);
+        if !port.is_some_and(|port| matches!(port, "" | ":") || port.starts_with(':') && authority.port_u16().is_some())
+        {
+            return Err(wrong("has a port that is not a number up to 65535"));
         }
         if scheme != "https" && !(scheme == "http" && is_loopback(host)) {
             return Err(wrong("is not https (PS-8030-3-1)"));
         }
-        Ok(Self::new(scheme, host, uri.port_u16()))
+        Ok(Self::new(scheme, host, authority.port_u16()))
     }
 
     /// The origin of a host and port.
     pub(super) fn new(scheme: &str, host: &str, port: Option<u16>) -> Self {
         let host = host.to_ascii_lowercase();
         let default = if scheme == "https" { 443 } else { 80 };
-        match port.filter(|p| *p != default) {
+        let origin = match port.filter(|p| *p != default) {
             Some(port) => Self(format!("{scheme}://{host}:{port}")),
             None => Self(format!("{scheme}://{host}")),
-        }
+        };
+        debug_assert!(origin.0.bytes().all(|b| b.is_ascii_graphic()), "URLs that begin with it are header values");
+        origin
     }
 
     /// The origin as text.
@@ -45,12 +56,38 @@ impl Origin {
 
     /// What follows the scheme: the `:authority` of requests to this service.
     pub fn authority(&self) -> &str {
-        self.0.split_once("://").map_or("", |(_, authority)| authority)
+        self.parts().1
+    }
+
+    /// The host, an IPv6 address in brackets.
+    pub fn host(&self) -> &str {
+        self.host_and_port().0
+    }
+
+    /// The port, which the text leaves out where it is the scheme's own.
+    pub fn port(&self) -> u16 {
+        self.host_and_port().1
     }
 
     /// `https` or, on loopback only, `http`.
     pub fn scheme(&self) -> &str {
-        self.0.split_once("://").map_or("", |(scheme, _)| scheme)
+        self.parts().0
+    }
+
+    /// Scheme and authority.
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_once("://").expect("an origin is made of a scheme and an authority")
+    }
+
+    fn host_and_port(&self) -> (&str, u16) {
+        let (scheme, authority) = self.parts();
+        match authority.rsplit_once(':') {
+            // The last colon of an IPv6 address without a port is within its brackets.
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().expect("the port of an origin was written from a number"))
+            }
+            _ => (authority, if scheme == "https" { 443 } else { 80 }),
+        }
     }
 }
 
@@ -67,6 +104,10 @@ fn is_loopback(host: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use doorbell_protocol::headers::link::{Link, REL_PUSH};
+    use http::HeaderValue;
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     #[test]
@@ -78,9 +119,40 @@ mod tests {
     }
 
     #[test]
+    fn host_and_port_are_known_however_the_origin_is_written() {
+        for (url, host, port) in [
+            ("https://push.example.org", "push.example.org", 443),
+            ("https://push.example.org:8443", "push.example.org", 8443),
+            ("http://127.0.0.1", "127.0.0.1", 80),
+            ("http://[::1]", "[::1]", 80),
+            ("https://[::1]:8443", "[::1]", 8443),
+        ] {
+            let origin = Origin::parse(url).unwrap();
+            assert_eq!((origin.host(), origin.port()), (host, port), "{url}");
+        }
+    }
+
+    proptest! {
+        /// Each answer with a Location relies on this.
+        #[test]
+        fn whatever_is_taken_for_an_origin_begins_header_values(host in r#"[!-~ äß]{1,20}"#, port in "(:[0-9]{0,6})?") {
+            if let Ok(origin) = Origin::parse(&format!("https://{host}{port}")) {
+                prop_assert!(HeaderValue::try_from(origin.as_str()).is_ok());
+                prop_assert!(Link::new(origin.as_str(), REL_PUSH).to_value().is_some());
+                prop_assert!(!origin.host().is_empty());
+                prop_assert_eq!(origin.scheme(), "https");
+                prop_assert!(origin.authority().starts_with(origin.host()));
+                let _ = origin.port();
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_a_secure_origin_is_refused_ps_8030_3_1() {
         for url in
             ["http://push.example.org", "push.example.org", "https://a/b", "https://a?b", "https://u@a", "ftp://a"]
+                .into_iter()
+                .chain(["https://:8443", "https://a:99999", "https://a:b"])
         {
             assert!(Origin::parse(url).is_err(), "{url}");
         }

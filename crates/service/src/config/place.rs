@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use super::{ConfigError, Origin, Settings};
+use super::error::ConfigError;
+use super::origin::Origin;
+use super::settings::Settings;
 
 /// Address, TLS and public origin, which must fit together.
 #[derive(Clone, Debug)]
@@ -20,7 +22,7 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub enum TlsSource {
     /// A certificate for localhost, signed by a CA that the service makes for itself and keeps.
-    ThrowAway,
+    SelfSigned,
     /// Files that somebody gave.
     Files {
         /// The chain, PEM.
@@ -44,7 +46,7 @@ impl Place {
             (Some(_), None) => return unfit("tls_cert needs tls_key, the file with its private key"),
             (None, Some(_)) => return unfit("tls_key needs tls_cert, the file with the certificate chain"),
             (None, None) if plain => TlsSource::Plain,
-            (None, None) => TlsSource::ThrowAway,
+            (None, None) => TlsSource::SelfSigned,
         };
         if plain && proxied && public_url.is_none() {
             return unfit("trust_proxy needs public_url: the origin that the proxy serves, https://push.example.org");

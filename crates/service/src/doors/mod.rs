@@ -22,18 +22,20 @@ mod wire;
 use std::future::ready;
 use std::sync::Arc;
 
+use doorbell_protocol::headers::link::Link;
 use doorbell_protocol::problem::ERRORS_PATH;
 use futures_util::future::BoxFuture;
-use http::header::{ALT_SVC, DATE, HeaderValue};
+use http::header::{ALT_SVC, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
-
+use crate::accept::Handler;
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
 use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
-use crate::listen::{Request, Response, websocket};
+use crate::transport::{Request, Response, date, mcs, websocket};
+use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 
 /// Where the paths of push resources begin.
 const PUSH: &str = "/p/";
@@ -77,23 +79,6 @@ impl Doors {
         }
     }
 
-    /// The service stops: sockets are closed one after the other.
-    pub(crate) fn dismiss(&self) {
-        self.drains.begin();
-    }
-
-    /// Answers one request, of either HTTP version.
-    pub(crate) fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
-        let answering = self.answering(request);
-        async move {
-            let mut response = answering.await;
-            if let Some(alt_svc) = &self.settings.alt_svc {
-                response.headers_mut().insert(ALT_SVC, alt_svc.clone());
-            }
-            response
-        }
-    }
-
     /// The answer that a request is for. Each is on the heap by itself, and none of them is made by an async function that
     /// the request passes through: an agent's request to receive is held for hours, and would leave room behind in each.
     fn answering(self: &Arc<Self>, request: Request) -> BoxFuture<'_, Response> {
@@ -119,7 +104,9 @@ impl Doors {
 
     fn on_resource(self: &Arc<Self>, method: &Method, resource: Resource, request: Request) -> BoxFuture<'_, Response> {
         match (resource, method) {
-            (Resource::Push { .. }, &Method::POST) => Box::pin(self.push(resource, request)),
+            (Resource::Push { agent, subscription, restricted_to }, &Method::POST) => {
+                Box::pin(self.push(agent, subscription, restricted_to, request))
+            }
             (Resource::Push { .. }, _) => now(wire::method_not_allowed("POST")),
 
             (Resource::Message { id, .. }, &Method::GET) => Box::pin(self.read_message(id)),
@@ -162,12 +149,62 @@ impl Doors {
         format!("{}{}", self.origin, self.capabilities.path(resource))
     }
 
-    /// Adds the Date that HTTP/2 answers and pushes need from us (RFC 9110 s6.6.1).
-    pub(crate) fn add_date(&self, headers: &mut HeaderMap) {
-        if let Ok(date) = HeaderValue::try_from(wire::http_date(self.clock.now())) {
-            headers.entry(DATE).or_insert(date);
+    /// The absolute URI of a resource, as a header field has it.
+    fn location(&self, resource: Resource) -> HeaderValue {
+        HeaderValue::try_from(self.uri(resource)).expect("an origin and a capability path are visible ASCII")
+    }
+
+    /// A Link field that names a resource by its relation to the answer.
+    fn link(&self, resource: Resource, rel: &str) -> HeaderValue {
+        link_to(&self.uri(resource), rel)
+    }
+
+    /// Adds the Date that pushes need from us (RFC 9110 s6.6.1).
+    fn add_date(&self, headers: &mut HeaderMap) {
+        date::add(headers, self.clock.now());
+    }
+}
+
+/// What the public listener serves: HTTP, Firefox's WebSocket and Chromium's MCS.
+impl Handler for Doors {
+    fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
+        let answering = self.answering(request);
+        async move {
+            let mut response = answering.await;
+            if let Some(alt_svc) = &self.settings.alt_svc {
+                response.headers_mut().insert(ALT_SVC, alt_svc.clone());
+            }
+            response
         }
     }
+
+    fn serve_websocket<IO>(self: Arc<Self>, socket: websocket::Socket<IO>) -> impl Future<Output = ()> + Send
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_firefox(socket)
+    }
+
+    fn has_mcs(&self) -> bool {
+        self.chromium.is_open()
+    }
+
+    fn serve_mcs<IO>(self: Arc<Self>, socket: mcs::Socket<IO>) -> impl Future<Output = ()> + Send
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        self.serve_chromium(socket)
+    }
+
+    /// Sockets are closed one after the other.
+    fn shut_down(&self) {
+        self.drains.begin();
+    }
+}
+
+/// A Link field that names one of our URIs.
+fn link_to(uri: &str, rel: &str) -> HeaderValue {
+    Link::new(uri, rel).to_value().expect("our URIs and the relations have no character that a Link field forbids")
 }
 
 /// An answer that needs no waiting.

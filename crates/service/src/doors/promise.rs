@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::Uri;
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 
 use super::Doors;
 use crate::capability::Resource;
@@ -24,11 +24,14 @@ impl Promises {
     }
 
     /// The GET of a resource.
-    pub(super) fn of(&self, resource: Resource) -> Option<http::Request<()>> {
-        let path = PathAndQuery::try_from(self.doors.capabilities.path(resource)).ok()?;
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
+    pub(super) fn of(&self, resource: Resource) -> http::Request<()> {
+        let path = self.doors.capabilities.path(resource);
+        let mut parts = Parts::default();
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
+        parts.path_and_query = Some(PathAndQuery::try_from(path).expect("a capability path is base64url"));
         let mut request = http::Request::new(());
-        *request.uri_mut() = uri.build().ok()?;
-        Some(request)
+        *request.uri_mut() = Uri::from_parts(parts).expect("a URI of scheme, authority and path is whole");
+        request
     }
 }

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::listen::{Payload, Response};
+use crate::transport::{Payload, Response};
 
 /// The media type.
 const EVENT_STREAM: &str = "text/event-stream";
@@ -39,7 +39,7 @@ pub(super) fn answer(events: BoxStream<'static, Bytes>) -> Response {
 
 /// One event. JSON has no line breaks of its own, so the data is one line.
 pub(super) fn event(name: &str, id: &str, data: &impl Serialize) -> Bytes {
-    let data = serde_json::to_string(data).unwrap_or_default();
+    let data = serde_json::to_string(data).expect("events are structs of text and numbers");
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
 

@@ -1,13 +1,12 @@
 //! Answers that the HTTP doors share, and how a problem looks on the wire.
 
 use doorbell_protocol::problem::{self, Problem, errno};
-use doorbell_protocol::time::UnixMs;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::config::Origin;
 use crate::hub::{HubError, Message};
-use crate::listen::{BodyError, Payload, Response};
+use crate::transport::{BodyError, Payload, Response, date};
 
 /// An answer without a body.
 pub(super) fn empty(status: StatusCode) -> Response {
@@ -119,14 +118,6 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
 pub(super) fn message_headers(message: &Message) -> HeaderMap {
     let mut headers: HeaderMap = message.headers.iter().collect();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    if let Ok(sent) = HeaderValue::try_from(http_date(message.id.minted_at())) {
-        headers.insert(LAST_MODIFIED, sent);
-    }
+    headers.insert(LAST_MODIFIED, date::value(message.id.minted_at()));
     headers
-}
-
-/// A moment as HTTP writes it (RFC 9110 s5.6.7).
-pub(super) fn http_date(moment: UnixMs) -> String {
-    let since_epoch = std::time::Duration::from_secs(moment.as_secs().max(0).unsigned_abs());
-    httpdate::fmt_http_date(std::time::UNIX_EPOCH + since_epoch)
 }

@@ -14,7 +14,7 @@ use super::names::Names;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
 use crate::hub::{Link, LinkEvent, Message};
-use crate::listen::Response;
+use crate::transport::Response;
 
 /// A message as an event.
 #[derive(Serialize)]
@@ -55,6 +55,8 @@ impl Events {
             };
             match event {
                 LinkEvent::Message(message) => {
+                    // An error ends the stream, which has no other way to report it: the message stays, and comes on the
+                    // agent's next stream.
                     let known = self.names.push_uri(&self.doors, self.agent, message.subscription).await.ok()?;
                     match known {
                         Some(push) => return Some(self.event(&message, &push)),
@@ -72,6 +74,7 @@ impl Events {
 
     fn event(&self, message: &Message, push: &str) -> Bytes {
         let resource = Resource::Message { agent: self.agent, id: message.id };
+        // JSON has no form for bytes that are not UTF-8. No client sends any: the encryption's fields are ASCII.
         let text = |value: &http::HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()).into_owned());
         let headers = message.headers.iter().map(|(name, value)| (name.to_string(), text(&value))).collect();
         let message_uri = self.doors.uri(resource);

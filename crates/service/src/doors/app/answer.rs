@@ -13,7 +13,7 @@ use super::vapid::VapidRefusal;
 use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
-use crate::listen::{BodyError, Response};
+use crate::transport::{BodyError, Response};
 
 /// Why a message was not accepted.
 #[derive(Debug, Error)]

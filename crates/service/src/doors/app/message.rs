@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::answer::Refusal;
 use crate::doors::{Doors, wire};
-use crate::listen::Response;
+use crate::transport::Response;
 
 impl Doors {
     /// GET: the message while it is outstanding (PS-8030-5-6).

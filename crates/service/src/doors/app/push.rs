@@ -1,29 +1,41 @@
 //! POST to a push resource: the whole story of accepting a message (RFC 8030 s5, RFC 8292 s4.2).
 
 use doorbell_protocol::headers::coding;
-use doorbell_protocol::headers::link::{self, Link, REL_PUSH_RECEIPT};
+use doorbell_protocol::headers::link::{self, REL_PUSH_RECEIPT};
 use doorbell_protocol::headers::prefer::Prefer;
 use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_protocol::id::ReceiptSubscriptionId;
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::message::ContentHeaders;
 use http::header::{CONTENT_LENGTH, LINK, LOCATION};
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{Refusal, accepted};
-use crate::capability::Resource;
+use crate::capability::{KeyFingerprint, Resource};
 use crate::doors::Doors;
 use crate::hub::{HubError, Submission};
-use crate::listen::{BodyError, Request, Response};
+use crate::transport::{BodyError, Request, Response};
 
 impl Doors {
-    pub(in crate::doors) async fn push(&self, to: Resource, request: Request) -> Response {
-        self.try_push(to, request).await.unwrap_or_else(|refusal| refusal.answer(self.limits.gone_status))
+    pub(in crate::doors) async fn push(
+        &self,
+        agent: AgentId,
+        subscription: SubscriptionId,
+        restricted_to: Option<KeyFingerprint>,
+        request: Request,
+    ) -> Response {
+        let accepting = self.try_push(agent, subscription, restricted_to, request);
+        accepting.await.unwrap_or_else(|refusal| refusal.answer(self.limits.gone_status))
     }
 
-    async fn try_push(&self, to: Resource, request: Request) -> Result<Response, Refusal> {
-        let Resource::Push { agent, subscription, restricted_to } = to else { return Err(Refusal::Gone) };
+    async fn try_push(
+        &self,
+        agent: AgentId,
+        subscription: SubscriptionId,
+        restricted_to: Option<KeyFingerprint>,
+        request: Request,
+    ) -> Result<Response, Refusal> {
         let (head, incoming) = request.into_parts();
         self.refuse_announced(&head.headers)?;
         // The body is taken before anything can be wrong, or a client that is still sending it might not hear what is.
@@ -56,12 +68,10 @@ impl Doors {
 
         let status = if receipt.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
         let mut response = accepted(status, ttl);
-        let location = self.uri(Resource::Message { agent, id });
-        response.headers_mut().insert(LOCATION, location.try_into().map_err(|_| Refusal::Gone)?);
-        if let Some(id) = receipt
-            && let Some(link) = Link::new(self.uri(Resource::Receipts { id }), REL_PUSH_RECEIPT).to_value()
-        {
-            response.headers_mut().insert(LINK, link);
+        // From here on nothing can fail: the message is durable, and any other answer would be wrong.
+        response.headers_mut().insert(LOCATION, self.location(Resource::Message { agent, id }));
+        if let Some(id) = receipt {
+            response.headers_mut().insert(LINK, self.link(Resource::Receipts { id }, REL_PUSH_RECEIPT));
         }
         Ok(response)
     }

@@ -9,7 +9,7 @@ use doorbell_protocol::id::ReceiptSubscriptionId;
 use doorbell_protocol::receipt::OUTCOME;
 use doorbell_protocol::time::UnixMs;
 use futures_util::stream;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ use crate::capability::Resource;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
 use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptLink};
-use crate::listen::{Pusher, Request, Response};
+use crate::transport::{Pusher, Request, Response};
 
 /// An event stream gives no sign of what has arrived. What was written this long ago on a stream that is still open
 /// has: a connection whose octets nobody acknowledges is ended sooner by TCP.
@@ -98,13 +98,11 @@ impl Doors {
             }
             let Some(receipt) = next else { break };
             let resource = Resource::Message { agent: receipt.agent, id: receipt.message };
-            let Some(promised) = promises.of(resource) else { break };
+            let promised = promises.of(resource);
             let mut response = http::Response::new(());
             *response.status_mut() = receipt.outcome.status();
             self.add_date(response.headers_mut());
-            if let Ok(word) = receipt.outcome.as_str().try_into() {
-                response.headers_mut().insert(OUTCOME, word);
-            }
+            response.headers_mut().insert(OUTCOME, HeaderValue::from_static(receipt.outcome.as_str()));
             if pusher.push(promised, response, Bytes::new()).await.is_err() {
                 break;
             }
@@ -183,6 +181,7 @@ impl Events {
         let clock = self.doors.clock.clone();
         self.note_written(clock.now());
         loop {
+            // An error ends the stream, which has no other way to report it: the client comes back with what it has.
             self.take_written(clock.now()).await.ok()?;
             if let Some(receipt) = self.link.try_next().await.ok()? {
                 return Some(self.event(&receipt));
@@ -197,6 +196,7 @@ impl Events {
                     ReceiptEvent::Receipt(receipt) => Some(self.event(&receipt)),
                     ReceiptEvent::Gone | ReceiptEvent::Stopping => None,
                 },
+                // `select!` makes the future of a branch that is off too, and drops it.
                 () = clock.sleep_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {}
                 () = clock.sleep_until(quiet_until) => return Some(sse::comment()),
             }

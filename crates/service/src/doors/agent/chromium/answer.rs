@@ -13,8 +13,8 @@ use thiserror::Error;
 use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
-use crate::listen::mcs::Ended;
-use crate::listen::{BodyError, Response};
+use crate::transport::mcs::Ended;
+use crate::transport::{BodyError, Response};
 
 /// Why a browser did not check in. On 400 and 401 Chromium gives up, and on 401 it also forgets who it is, with all its
 /// subscriptions; on anything else it tries again later.
@@ -28,8 +28,6 @@ pub(super) enum CheckinRefusal {
     Malformed(#[from] WireError),
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error(transparent)]
-    Hub(#[from] HubError),
 }
 
 impl CheckinRefusal {
@@ -48,7 +46,6 @@ impl CheckinRefusal {
             Self::Malformed(_) => Problem::new(StatusCode::BAD_REQUEST, errno::BAD_REQUEST, text)
                 .with_hint("This is where a Chromium checks in; its --gcm-checkin-url must name it."),
             Self::Body(error) => wire::body_problem(error),
-            Self::Hub(error) => wire::hub_problem(error),
         })
     }
 }

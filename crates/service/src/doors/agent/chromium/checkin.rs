@@ -3,13 +3,11 @@
 use doorbell_protocol::mcs::checkin::{CONTENT_TYPE, CheckinRequest, CheckinResponse, REQUEST_MAX, Settings};
 use doorbell_protocol::mcs::device::Device;
 use http::header::{self, HeaderValue};
-use http::uri::Authority;
 
 use super::answer::CheckinRefusal;
 use super::{CHECKIN_PATH, REGISTRATION_PATH};
 use crate::doors::Doors;
-use crate::hub::HubError;
-use crate::listen::{Request, Response};
+use crate::transport::{Request, Response};
 
 /// How often devices check in, in seconds: as often as Chromium is ready to. Only a check-in makes a browser notice that
 /// the service does not know its secret any more.
@@ -29,14 +27,13 @@ impl Doors {
         };
         let base = self.origin.as_str();
         let (checkin_url, registration_url) = (format!("{base}{CHECKIN_PATH}"), format!("{base}{REGISTRATION_PATH}"));
-        let authority = self.origin.authority().parse::<Authority>().ok();
         // Chromium keeps these in the profile, so that it finds us at its next start even if a switch is missing; it would
         // go to Google then, with our secret. Without TLS there is no address of a stream to tell: a browser speaks MCS over TLS only.
-        let settings = authority.as_ref().filter(|_| self.origin.scheme() == "https").map(|authority| Settings {
+        let settings = (self.origin.scheme() == "https").then(|| Settings {
             checkin_url: &checkin_url,
             registration_url: &registration_url,
-            mcs_host: authority.host(),
-            mcs_port: authority.port_u16().unwrap_or(443),
+            mcs_host: self.origin.host(),
+            mcs_port: self.origin.port(),
             checkin_interval_s: Some(INTERVAL_S),
         });
         let mut response = Response::new(CheckinResponse { device, now: self.clock.now(), settings }.encode().into());
@@ -48,6 +45,6 @@ impl Doors {
     fn enrol(&self) -> Result<Device, CheckinRefusal> {
         self.chromium.enrolments.take((), self.clock.now())?;
         let agent = self.hub.new_agent().agent();
-        self.capabilities.device(agent).ok_or(HubError::Unavailable.into())
+        Ok(self.capabilities.device(agent).expect("the ids that are minted are positive numbers"))
     }
 }

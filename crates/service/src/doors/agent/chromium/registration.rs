@@ -9,7 +9,7 @@ use super::answer::{Refusal, registered};
 use crate::capability::Resource;
 use crate::doors::Doors;
 use crate::hub::{HubError, NewSubscription, Scope, Subscriber};
-use crate::listen::{Request, Response};
+use crate::transport::{Request, Response};
 
 /// What is answered where a token is wanted and there is none to give: to Chromium's registration with Google's own
 /// services, which always comes and would come again if it were refused, and when a subscription was removed.
@@ -44,8 +44,7 @@ impl Doors {
         let restricted_to = address.restriction().map_err(|_| Refusal::Sender)?;
         let fingerprint = restricted_to.as_ref().map(|key| key.fingerprint());
         let subscription = self.subscribe_once(agent, address.to_channel(), restricted_to).await?;
-        let path = self.capabilities.path(Resource::Push { agent, subscription, restricted_to: fingerprint });
-        Ok(path.rsplit('/').next().unwrap_or_default().to_owned())
+        Ok(self.capabilities.token(Resource::Push { agent, subscription, restricted_to: fingerprint }))
     }
 
     /// The subscription that the device has under this name, or a new one: it may not have heard our answer.

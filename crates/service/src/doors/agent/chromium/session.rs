@@ -27,7 +27,7 @@ use crate::doors::Doors;
 use crate::doors::agent::drain;
 use crate::doors::agent::names::Names;
 use crate::hub::{Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
-use crate::listen::mcs::Socket;
+use crate::transport::mcs::Socket;
 
 /// Messages that are handed to the socket before it is made to send them.
 const TOGETHER_MAX: usize = 32;
@@ -55,17 +55,12 @@ struct Session<IO> {
 }
 
 impl Doors {
-    /// Whether MCS is served.
-    pub(crate) fn has_mcs(&self) -> bool {
-        self.chromium.is_open()
-    }
-
     /// Serves a connection that speaks MCS, until one side ends it or the service stops.
-    pub(crate) fn attend<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
+    pub(in crate::doors) fn serve_chromium<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        // Made before the future, which else would have room for what it is made of beside it.
+        // Build the session outside the async block: otherwise the future also stores the constructor's arguments.
         let mut session = Session::new(self, socket);
         async move {
             let Err(end) = session.run().await;
@@ -104,6 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             };
             // On the heap, because a session that waits has no use for the room that work takes.
             let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
+            // Work that is cut off waited for a client that does not read.
             done.unwrap_or(Err(End::Left))?;
             if dismissed {
                 return Err(Closing::Restarting.into());
@@ -182,7 +178,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         self.link = Some(link);
         self.logged_in = true;
-        let heartbeat_ms = u32::try_from(self.doors.chromium.settings.heartbeat.as_millis()).unwrap_or(u32::MAX);
+        let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
+        let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration bounds the heartbeat by half an hour");
         let mut effects = Vec::new();
         self.stream.accept(known, heartbeat_ms, self.doors.clock.now(), &mut effects);
         self.write(effects).await
@@ -195,7 +192,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             floor: None,
             mode: Mode::Hold,
             // What is unacknowledged stands in the next login, which has to fit into a frame.
-            window: self.doors.limits.window.min(u16::try_from(IN_FLIGHT_MAX).unwrap_or(u16::MAX)),
+            window: self
+                .doors
+                .limits
+                .window
+                .min(u16::try_from(IN_FLIGHT_MAX).expect("a login's list fits into a frame")),
             // Chromium takes a message that comes twice on one connection for two.
             retry: Retry::NextLink,
         };

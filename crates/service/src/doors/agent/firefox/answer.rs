@@ -10,8 +10,8 @@ use thiserror::Error;
 
 use crate::doors::wire;
 use crate::hub::HubError;
-use crate::listen::Response;
-use crate::listen::websocket::Ended;
+use crate::transport::Response;
+use crate::transport::websocket::Ended;
 
 /// Why the service ends a connection. Firefox comes back after five seconds whatever the code is, but for one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

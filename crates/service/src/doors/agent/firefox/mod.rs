@@ -12,10 +12,10 @@ mod session;
 
 use doorbell_protocol::firefox::SUBPROTOCOL;
 
-use crate::listen::{Request, Response, websocket};
+use crate::transport::{Request, Response, websocket};
 
-/// Answers a request that wants to become a WebSocket. After 101 the connection is handed to
-/// [`converse`](crate::doors::Doors::converse).
+/// Answers a request that wants to become a WebSocket. After 101 the connection goes to
+/// [`serve_firefox`](crate::doors::Doors::serve_firefox).
 pub(in crate::doors) fn begin(request: &Request) -> Response {
     websocket::accept(request, SUBPROTOCOL).unwrap_or_else(answer::no_websocket)
 }

@@ -27,7 +27,7 @@ use crate::doors::Doors;
 use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber};
-use crate::listen::websocket::{Heard, Socket};
+use crate::transport::websocket::{Heard, Socket};
 
 /// Messages that are handed to the socket before it is made to send them.
 const TOGETHER_MAX: usize = 32;
@@ -55,11 +55,11 @@ struct Session<IO> {
 
 impl Doors {
     /// Serves a connection that has become a WebSocket, until one side ends it or the service stops.
-    pub(crate) fn converse<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
+    pub(in crate::doors) fn serve_firefox<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        // Made before the future, which else would have room for what it is made of beside it.
+        // Build the session outside the async block: otherwise the future also stores the constructor's arguments.
         let mut session = Session::new(self, socket);
         async move {
             let Err(end) = session.run().await;
@@ -117,6 +117,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             .await?;
             // On the heap, because a session that waits has no use for the room that work takes.
             let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
+            // Work that is cut off waited for a client that does not read.
             done.unwrap_or(Err(End::Left))?;
             if dismissed {
                 return Err(Closing::Restarting.into());
@@ -205,10 +206,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             }
         }
         let subscriber = *self.subscriber.get_or_insert_with(|| self.doors.hub.new_agent());
-        let path = self.doors.capabilities.path(Resource::Set { agent: subscriber.agent() });
-        let uaid = path.strip_prefix(SET).unwrap_or_default();
+        let uaid = self.doors.capabilities.token(Resource::Set { agent: subscriber.agent() });
         let news = news(&self.doors.firefox.broadcasts, followed);
-        self.say(&ServerMessage::Hello { uaid, status: 200, use_webpush: true, broadcasts: &news }).await
+        self.say(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
     }
 
     async fn connect(&mut self, agent: AgentId) -> Result<(), HubError> {

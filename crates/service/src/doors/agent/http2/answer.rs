@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::doors::wire;
 use crate::hub::HubError;
-use crate::listen::{BodyError, Response};
+use crate::transport::{BodyError, Response};
 
 /// Why an agent did not get what it asked for.
 #[derive(Debug, Error)]

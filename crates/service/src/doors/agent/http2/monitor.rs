@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorbell_protocol::headers::link::{Link as LinkField, REL_PUSH};
+use doorbell_protocol::headers::link::REL_PUSH;
 use doorbell_protocol::headers::prefer::Prefer;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
@@ -16,9 +16,9 @@ use crate::capability::Resource;
 use crate::doors::agent::events;
 use crate::doors::agent::names::Names;
 use crate::doors::promise::Promises;
-use crate::doors::{Doors, sse, wire};
+use crate::doors::{Doors, link_to, sse, wire};
 use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
-use crate::listen::{PushError, Pusher, Request, Response};
+use crate::transport::{PushError, Pusher, Request, Response};
 
 /// One monitoring request in progress.
 struct Monitor<'a> {
@@ -128,14 +128,13 @@ impl Monitor<'_> {
     }
 
     async fn push(&mut self, message: &Message) -> Result<ControlFlow<()>, Refusal> {
-        let push_uri = self.names.push_uri(self.doors, self.agent, message.subscription).await?;
-        let push_link = push_uri.and_then(|uri| LinkField::new(&*uri, REL_PUSH).to_value());
-        let promised = self.promises.of(Resource::Message { agent: self.agent, id: message.id });
-        let (Some(push_link), Some(mut request)) = (push_link, promised) else {
+        let Some(push_uri) = self.names.push_uri(self.doors, self.agent, message.subscription).await? else {
             // The subscription has just been removed.
             self.link.gone(message.id);
             return Ok(ControlFlow::Continue(()));
         };
+        let push_link = link_to(&push_uri, REL_PUSH);
+        let mut request = self.promises.of(Resource::Message { agent: self.agent, id: message.id });
         // RFC 8030 s6.1 wants the Link on the request, its example has it on the response: both.
         request.headers_mut().insert(LINK, push_link.clone());
         let mut response = http::Response::new(());

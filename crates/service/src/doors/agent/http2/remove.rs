@@ -6,7 +6,7 @@ use http::StatusCode;
 use super::answer::Refusal;
 use crate::doors::{Doors, wire};
 use crate::hub::Scope;
-use crate::listen::Response;
+use crate::transport::Response;
 
 impl Doors {
     pub(in crate::doors) async fn remove(&self, agent: AgentId, what: Scope) -> Response {

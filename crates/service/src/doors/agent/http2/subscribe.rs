@@ -1,6 +1,6 @@
 //! POST to the subscribe resource (RFC 8030 s4, RFC 8292 s4.1).
 
-use doorbell_protocol::headers::link::{self, Link, REL_PUSH, REL_PUSH_SET};
+use doorbell_protocol::headers::link::{self, REL_PUSH, REL_PUSH_SET};
 use doorbell_protocol::id::AgentId;
 use doorbell_protocol::key::PublicKey;
 use http::header::{CONTENT_TYPE, LINK, LOCATION};
@@ -11,7 +11,7 @@ use super::answer::Refusal;
 use crate::capability::Resource;
 use crate::doors::{Doors, wire};
 use crate::hub::{HubError, NewSubscription, Subscriber};
-use crate::listen::{Request, Response};
+use crate::transport::{Request, Response};
 
 /// The longest options that are read; a key takes 100 octets.
 const OPTIONS_MAX: usize = 4096;
@@ -47,16 +47,9 @@ impl Doors {
 
         let mut response = wire::empty(StatusCode::CREATED);
         let headers = response.headers_mut();
-        let location = self.uri(Resource::Subscription { agent, subscription });
-        if let Ok(uri) = location.try_into() {
-            headers.insert(LOCATION, uri);
-        }
-        let push = self.uri(Resource::Push { agent, subscription, restricted_to });
-        for link in [Link::new(push, REL_PUSH), Link::new(self.uri(Resource::Set { agent }), REL_PUSH_SET)] {
-            if let Some(value) = link.to_value() {
-                headers.append(LINK, value);
-            }
-        }
+        headers.insert(LOCATION, self.location(Resource::Subscription { agent, subscription }));
+        headers.append(LINK, self.link(Resource::Push { agent, subscription, restricted_to }, REL_PUSH));
+        headers.append(LINK, self.link(Resource::Set { agent }, REL_PUSH_SET));
         Ok(response)
     }
 

@@ -1,5 +1,5 @@
-//! MCS behind a seam: frames both ways over a connection that begins with its version octet. What the frames say is the
-//! door's business.
+//! MCS behind a seam: frames both ways over a connection that begins with the byte of its version. What the frames mean
+//! is the door's business.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -13,19 +13,19 @@ use tokio::time::timeout;
 
 use super::read::poll_read;
 
-/// The first octet of a connection that speaks it. No HTTP begins with it.
-pub(super) use doorbell_protocol::mcs::frame::VERSION;
+/// The first byte of a connection that speaks it. No HTTP begins with it.
+pub(crate) use doorbell_protocol::mcs::frame::VERSION;
 
 /// Frames that follow each other are written together up to about this much.
 const WRITE_BUFFER: usize = 16 << 10;
-/// How long a client may take to hang up after our last frame before the connection is cut. Cut at once it might not
+/// How long a client may take to close the connection after our last frame. If we closed it at once, the client might not
 /// read that frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why nothing more is heard.
+/// Why nothing more is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Ended {
-    /// The client hung up, or the network did; or the client read nothing for too long.
+    /// The client closed, or the network did; or the client read nothing for too long.
     #[error("the client has left")]
     Left,
     /// It broke the framing's rules.
@@ -38,7 +38,7 @@ pub(crate) struct Socket<IO> {
     io: IO,
     decoder: Decoder,
     encoder: Encoder,
-    /// What was handed over and not yet sent.
+    /// What waits to be sent.
     unsent: Vec<u8>,
     /// How long the client may leave what is sent to it unread.
     write_timeout: Duration,
@@ -47,11 +47,11 @@ pub(crate) struct Socket<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    pub(super) fn new(io: IO, write_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn new(io: IO, write_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
         Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout, _place: place }
     }
 
-    /// Waits for the next frame. Nothing is lost when the wait is given up.
+    /// Waits for the next frame. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -62,25 +62,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                 return Poll::Ready(Ok(frame));
             }
             let decoder = &mut self.decoder;
-            ready!(poll_read(&mut self.io, cx, |octets| decoder.feed(octets))).map_err(|_| Ended::Left)?;
+            ready!(poll_read(&mut self.io, cx, |bytes| decoder.feed(bytes))).map_err(|_| Ended::Left)?;
         }
     }
 
-    /// Hands over a frame, which goes out with the next [`flush`](Self::flush) at the latest.
+    /// Queues a frame, which goes out with the next [`flush`](Self::flush) at the latest.
     pub(crate) async fn say(&mut self, frame: &Frame) -> Result<(), Ended> {
         self.encoder.write(frame, &mut self.unsent);
         if self.unsent.len() < WRITE_BUFFER { Ok(()) } else { self.flush().await }
     }
 
-    /// Sends what was handed over.
+    /// Sends what is queued.
     pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
         if self.unsent.is_empty() {
             return Ok(());
         }
         // An idle connection holds no memory for this.
-        let octets = std::mem::take(&mut self.unsent);
+        let bytes = std::mem::take(&mut self.unsent);
         let sending = async {
-            self.io.write_all(&octets).await?;
+            self.io.write_all(&bytes).await?;
             self.io.flush().await
         };
         match timeout(self.write_timeout, sending).await {
@@ -89,16 +89,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         }
     }
 
-    /// Sends what was handed over, then ends the connection, giving the client a moment to read it.
+    /// Sends what is queued, then ends the connection, and gives the client a moment to read it.
     pub(crate) async fn close(mut self) {
         let goodbye = async {
             self.flush().await?;
             self.io.shutdown().await.map_err(|_| Ended::Left)?;
-            // What it says now is not kept.
+            // What it sends now is not kept.
             while poll_fn(|cx| poll_read(&mut self.io, cx, |_| {})).await.is_ok() {}
             Ok::<_, Ended>(())
         };
-        // Whatever goes wrong now ends the connection, which is what is wanted.
+        // An error ends the connection too.
         drop(timeout(CLOSE_TIMEOUT, goodbye).await);
     }
 }
@@ -119,16 +119,16 @@ mod tests {
         Socket::new(io, write_timeout, places.try_acquire_owned().unwrap())
     }
 
-    fn ping(octet: u8) -> Frame {
-        Frame { tag: tag::HEARTBEAT_PING, body: Bytes::copy_from_slice(&[0x10, octet]) }
+    fn ping(byte: u8) -> Frame {
+        Frame { tag: tag::HEARTBEAT_PING, body: Bytes::copy_from_slice(&[0x10, byte]) }
     }
 
     #[tokio::test]
     async fn frames_arrive_however_they_are_cut_and_although_waits_are_given_up() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut socket = socket(ours, Duration::from_secs(30));
-        for octet in [VERSION, 0, 2] {
-            theirs.write_all(&[octet]).await.unwrap();
+        for byte in [VERSION, 0, 2] {
+            theirs.write_all(&[byte]).await.unwrap();
             assert!(timeout(Duration::from_millis(1), socket.next()).await.is_err());
         }
         theirs.write_all(&[0x10, 1, 0, 2, 0x10, 2]).await.unwrap();
@@ -139,15 +139,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_handed_over_goes_out_together() {
+    async fn what_is_queued_goes_out_together() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut socket = socket(ours, Duration::from_secs(30));
         socket.say(&ping(1)).await.unwrap();
         socket.say(&ping(2)).await.unwrap();
         let closing = tokio::spawn(socket.close());
-        let mut said = Vec::new();
-        theirs.read_to_end(&mut said).await.unwrap();
-        assert_eq!(said, [VERSION, 0, 2, 0x10, 1, 0, 2, 0x10, 2]);
+        let mut sent = Vec::new();
+        theirs.read_to_end(&mut sent).await.unwrap();
+        assert_eq!(sent, [VERSION, 0, 2, 0x10, 1, 0, 2, 0x10, 2]);
         drop(theirs);
         closing.await.unwrap();
     }

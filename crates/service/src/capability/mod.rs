@@ -2,9 +2,8 @@
 //!
 //! A token is `base64url(nonce || AES-256-GCM-SIV(key, nonce, record))`, 91 characters for every kind of resource. The
 //! nonce is a keyed hash of the record and not drawn at random, because one resource must have one URI: the Location
-//! that an application server got is the path that the user agent sees promised. To everybody without the key the
-//! nonce is random all the same, so no two tokens can be told to belong to one agent (s8.2), and no row has to be
-//! looked up to open one.
+//! that an application server got is the path that the user agent sees promised. Without the key the nonce looks random,
+//! so two tokens of one agent cannot be linked (s8.2), and no row has to be looked up to open one.
 
 mod device;
 mod ring;
@@ -25,7 +24,7 @@ const SEALED_LEN: usize = NONCE_LEN + RECORD_LEN + TAG_LEN;
 /// Base64url without padding.
 const TOKEN_LEN: usize = (SEALED_LEN * 4).div_ceil(3);
 
-/// The first 16 octets of the SHA-256 of a VAPID public key: whom a subscription is restricted to (RFC 8292 s4).
+/// The first 16 bytes of the SHA-256 of a VAPID public key: whom a subscription is restricted to (RFC 8292 s4).
 pub type KeyFingerprint = [u8; 16];
 
 /// What a capability URL gives access to; knowing one kind gives nothing of the others (PS-8030-2-2).
@@ -59,7 +58,7 @@ pub enum Resource {
         /// The agent.
         agent: AgentId,
     },
-    /// `/r/`: an application server hears here what became of its messages (RFC 8030 s5.1, s6.3).
+    /// `/r/`: an application server receives here what became of its messages (RFC 8030 s5.1, s6.3).
     Receipts {
         /// The receipt subscription.
         id: ReceiptSubscriptionId,
@@ -91,17 +90,34 @@ impl Capabilities {
 
     /// The path of a resource: the same one each time it is asked for.
     ///
-    /// The key is the one that was current when the resource came into being, so that rotation changes no URI that
-    /// somebody holds.
+    /// The key is the one that was current when the resource came into being, so that rotation changes no URI that a
+    /// client holds.
     pub fn path(&self, resource: Resource) -> String {
         let (kind, record) = resource.to_record();
-        let sealed = self.generation_of(resource.born()).and_then(|g| g.seal(kind, &record)).unwrap_or_default();
-        format!("/{kind}/{}", URL_SAFE_NO_PAD.encode(sealed))
+        let prefix = ["/", kind.word(), "/"];
+        let mut path = String::with_capacity(prefix.iter().map(|part| part.len()).sum::<usize>() + TOKEN_LEN);
+        path.extend(prefix);
+        self.append_token(kind, &record, resource.born(), &mut path);
+        debug_assert_eq!(self.open(&path), Some(resource), "a path opens to the resource that it was made for");
+        path
+    }
+
+    /// The last segment of a resource's path, for protocols that name a resource without its kind.
+    pub fn token(&self, resource: Resource) -> String {
+        let (kind, record) = resource.to_record();
+        let mut token = String::with_capacity(TOKEN_LEN);
+        self.append_token(kind, &record, resource.born(), &mut token);
+        token
+    }
+
+    fn append_token(&self, kind: Kind, record: &[u8; RECORD_LEN], born: UnixMs, to: &mut String) {
+        URL_SAFE_NO_PAD.encode_string(self.generation_of(born).seal(kind, record), to);
     }
 
     /// The key that was current at a moment; the oldest one for what is older than all.
-    fn generation_of(&self, moment: UnixMs) -> Option<&Generation> {
-        self.generations.iter().rev().find(|g| g.since <= moment).or(self.generations.first())
+    fn generation_of(&self, moment: UnixMs) -> &Generation {
+        let current = self.generations.iter().rev().find(|g| g.since <= moment).or(self.generations.first());
+        current.expect("a key ring has at least one key")
     }
 
     /// The resource that a path names, if this service sealed it.
@@ -121,30 +137,33 @@ impl Generation {
         let root = hmac::Key::new(hmac::HMAC_SHA256, secret);
         let derive = |label: &[u8]| hmac::sign(&root, label);
         let sealing = UnboundKey::new(&AES_256_GCM_SIV, derive(b"doorbell capability seal").as_ref());
-        #[allow(clippy::expect_used, reason = "HMAC-SHA256 gives the 32 octets that AES-256 takes")]
-        let sealing = LessSafeKey::new(sealing.expect("a key of 32 octets"));
+        let sealing = LessSafeKey::new(sealing.expect("HMAC-SHA256 returns the 32 bytes of an AES-256 key"));
         let nonces = hmac::Key::new(hmac::HMAC_SHA256, derive(b"doorbell capability nonce").as_ref());
         let devices = hmac::Key::new(hmac::HMAC_SHA256, derive(b"doorbell device secret").as_ref());
         Self { since, sealing, nonces, devices }
     }
 
-    fn seal(&self, kind: Kind, record: &[u8; RECORD_LEN]) -> Option<Vec<u8>> {
+    fn seal(&self, kind: Kind, record: &[u8; RECORD_LEN]) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.nonces);
         context.update(kind.word().as_bytes());
         context.update(record);
-        let nonce: [u8; NONCE_LEN] = context.sign().as_ref().first_chunk().copied()?;
+        let hash = context.sign();
+        let nonce: [u8; NONCE_LEN] = *hash.as_ref().first_chunk().expect("HMAC-SHA256 returns 32 bytes");
         let mut sealed = record.to_vec();
         let aad = Aad::from(kind.word().as_bytes());
-        self.sealing.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed).ok()?;
+        let sealing = self.sealing.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed);
+        sealing.expect("AES-256-GCM-SIV seals a record of 40 bytes");
         sealed.splice(0..0, nonce);
-        Some(sealed)
+        debug_assert_eq!(sealed.len(), SEALED_LEN, "all tokens have one length");
+        sealed
     }
 
+    /// The record of a token that this key sealed; `None` for any other.
     fn open(&self, kind: Kind, mut sealed: [u8; SEALED_LEN]) -> Option<[u8; RECORD_LEN]> {
-        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_LEN>()?;
+        let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_LEN>().expect("a token begins with its nonce");
         let aad = Aad::from(kind.word().as_bytes());
         let record = self.sealing.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, rest).ok()?;
-        record.first_chunk().copied()
+        Some(*record.first_chunk().expect("a token without nonce and tag is a record"))
     }
 }
 
@@ -175,12 +194,6 @@ impl Kind {
     }
 }
 
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
 impl Resource {
     fn born(&self) -> UnixMs {
         match self {
@@ -191,7 +204,7 @@ impl Resource {
         }
     }
 
-    /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that length tells nothing.
+    /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that the length reveals nothing.
     fn to_record(self) -> (Kind, [u8; RECORD_LEN]) {
         let mut record = [0; RECORD_LEN];
         let (kind, first, second) = match self {
@@ -257,6 +270,8 @@ mod tests {
             let path = capabilities.path(resource);
             assert_eq!(capabilities.open(&path), Some(resource));
             assert_eq!(capabilities.path(resource), path);
+            assert_eq!(capabilities.token(resource), path[3..]);
+            assert!(http::HeaderValue::try_from(path.as_str()).is_ok(), "it can stand in a Location");
             assert!(path.len() < 1000, "UP-S-1");
         }
     }

@@ -40,11 +40,12 @@ pub(crate) fn accept(request: &Request, subprotocol: &'static str) -> Result<Res
         && names(headers, &CONNECTION, "upgrade")
         && headers.contains_key(SEC_WEBSOCKET_VERSION);
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).filter(|_| is_handshake);
-    let proof = key.and_then(websocket::accept).and_then(|proof| HeaderValue::try_from(proof).ok());
+    let proof = key.and_then(websocket::accept).ok_or(StatusCode::BAD_REQUEST)?;
+    let proof = HeaderValue::try_from(proof).expect("base64 is visible ASCII");
     let mut response = http::Response::new(Payload::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();
-    answer.insert(SEC_WEBSOCKET_ACCEPT, proof.ok_or(StatusCode::BAD_REQUEST)?);
+    answer.insert(SEC_WEBSOCKET_ACCEPT, proof);
     answer.insert(UPGRADE, HeaderValue::from_static("websocket"));
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     if names(headers, &SEC_WEBSOCKET_PROTOCOL, subprotocol) {
@@ -59,18 +60,18 @@ fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     values.flat_map(|value| value.split(',')).any(|one| one.trim().eq_ignore_ascii_case(token))
 }
 
-/// What a client said.
+/// What a client sent.
 #[derive(Debug)]
 pub(crate) enum Heard {
     Text(String),
-    /// Its ping is answered with the next [`flush`](Socket::flush): each answer has to wait until the client reads, or
-    /// one that sends pings and reads nothing would have them pile up here.
+    /// Its ping is answered with the next [`flush`](Socket::flush). The answer waits until the client reads: otherwise the
+    /// answers to a client that sends pings and reads nothing would collect here.
     Ping,
     /// It has read everything up to the ping with this payload.
     Pong(Vec<u8>),
 }
 
-/// Why nothing more is heard.
+/// Why nothing more is received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// The client closed, or the network did; or the client read nothing for too long.
@@ -101,11 +102,11 @@ pub(crate) struct Socket<IO> {
     decoder: Decoder,
     /// The answer to the client's last ping, which is the only one that it needs (RFC 6455 s5.5.3).
     pong: Option<Box<[u8]>>,
-    /// What was handed over and not yet sent.
+    /// What waits to be sent.
     unsent: Unsent,
-    /// A Close frame has been handed over.
+    /// A Close frame is sent, or waits to be.
     is_closed: bool,
-    /// The client's Close frame has come: when ours is sent, that is the end.
+    /// The client's Close frame has arrived: the connection ends when ours is sent.
     is_left: bool,
     /// How long the client may leave what is sent to it unread, in milliseconds.
     write_timeout_ms: u32,
@@ -114,8 +115,8 @@ pub(crate) struct Socket<IO> {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    /// Takes over `io` after the handshake; `read` came behind it.
-    pub(super) fn new(
+    /// Takes over `io` after the handshake; `read` are the bytes that arrived after it.
+    pub(crate) fn new(
         io: IO,
         read: &[u8],
         message_max: usize,
@@ -131,22 +132,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             unsent: Unsent::default(),
             is_closed: false,
             is_left: false,
+            // Longer than 49 days is as good as that.
             write_timeout_ms: u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX),
             _place: place,
         }
     }
 
-    /// Waits for the next thing that the client says. Nothing is lost when the wait is given up.
+    /// Waits for the next event. Nothing is lost when the future is dropped.
     pub(crate) async fn next(&mut self) -> Result<Heard, Ended> {
-        if let Some(heard) = poll_fn(|cx| self.poll_next(cx)).await? {
-            return Ok(heard);
+        if let Some(event) = poll_fn(|cx| self.poll_next(cx)).await? {
+            return Ok(event);
         }
-        // On the heap: a wait for something to hear has no use for its room.
+        // On the heap: while it waits to receive, it needs no memory for this.
         Box::pin(self.flush()).await?;
         Err(Ended::Left)
     }
 
-    /// The next thing that the client says; `None` when it has left.
+    /// The next event; `None` when the client has left.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Heard>, Ended>> {
         while !self.is_left {
             match self.decoder.next_heard()? {
@@ -160,11 +162,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
                 Some(websocket::Heard::Close(close)) => {
                     self.is_left = true;
                     let code = close.code.map(u16::to_be_bytes);
-                    self.hand_over_close(code.as_ref().map_or(&[], |code| &code[..]));
+                    self.queue_close(code.as_ref().map_or(&[], |code| &code[..]));
                 }
                 None => {
                     let decoder = &mut self.decoder;
-                    let read = ready!(poll_read(&mut self.io, cx, |octets| decoder.feed(octets)));
+                    let read = ready!(poll_read(&mut self.io, cx, |bytes| decoder.feed(bytes)));
                     read.map_err(|_| Ended::Left)?;
                 }
             }
@@ -172,18 +174,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         Poll::Ready(Ok(None))
     }
 
-    /// Hands over a text, which goes out with the next [`flush`](Self::flush) at the latest.
+    /// Queues a text, which goes out with the next [`flush`](Self::flush) at the latest.
     pub(crate) async fn say(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), Ended> {
         self.unsent.append(|out| write_frame(out, Opcode::Text, write));
         if self.unsent.len() < WRITE { Ok(()) } else { self.flush().await }
     }
 
-    /// Hands over a ping with a payload of 125 octets at most, which a client answers when it has read everything before.
+    /// Queues a ping with a payload of 125 bytes at most, which a client answers when it has read everything before.
     pub(crate) fn ping(&mut self, payload: &[u8]) {
         self.unsent.append(|out| write_frame(out, Opcode::Ping, |out| out.extend_from_slice(payload)));
     }
 
-    /// Sends what was handed over.
+    /// Sends what is queued.
     pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
         if let Some(pong) = self.pong.take() {
             self.unsent.append(|out| write_frame(out, Opcode::Pong, |out| out.extend(&pong)));
@@ -201,14 +203,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         }
     }
 
-    /// Says goodbye. What the client said before it read that can still be heard, until it answers; then, or when the
-    /// framing was wrong, [`next`](Self::next) says that it has left.
+    /// Sends a Close frame. What the client sent before it read that frame can still be received, until it answers; then, or
+    /// after an error of the framing, [`next`](Self::next) returns [`Ended::Left`].
     pub(crate) async fn close(&mut self, code: u16, reason: &'static str) -> Result<(), Ended> {
-        self.hand_over_close(&[&code.to_be_bytes(), reason.as_bytes()].concat());
+        self.queue_close(&[&code.to_be_bytes(), reason.as_bytes()].concat());
         self.flush().await
     }
 
-    fn hand_over_close(&mut self, payload: &[u8]) {
+    fn queue_close(&mut self, payload: &[u8]) {
         if !self.is_closed {
             self.is_closed = true;
             self.unsent.append(|out| write_frame(out, Opcode::Close, |out| out.extend_from_slice(payload)));

@@ -1,4 +1,4 @@
-//! What was handed over and is not sent yet: no memory while there is nothing.
+//! Bytes that wait to be sent: no memory while there are none.
 
 use std::io;
 use std::pin::Pin;
@@ -6,66 +6,67 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::AsyncWrite;
 
-/// Octets in line for a socket.
+/// Bytes that wait for a socket.
 #[derive(Default)]
 pub(super) struct Unsent {
-    octets: Vec<u8>,
+    bytes: Vec<u8>,
     sent: usize,
 }
 
 impl Unsent {
-    /// How many octets there are, sent ones among them.
+    /// How many bytes there are, with those that are sent already.
     pub(super) fn len(&self) -> usize {
-        self.octets.len()
+        self.bytes.len()
     }
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.octets.capacity()
+        self.bytes.capacity()
     }
 
     /// Adds what `write` appends.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        write(&mut self.octets);
+        write(&mut self.bytes);
     }
 
-    /// Adds what `write` puts into the room that it is given: `room` octets, or as many more as it asks for by its error.
+    /// Adds what `write` puts into a buffer of `room` bytes, or of as many as it asks for by its error.
     /// An error without a number ends the connection.
     pub(super) fn grow(
         &mut self,
         mut room: usize,
         mut write: impl FnMut(&mut [u8]) -> Result<usize, Option<usize>>,
     ) -> io::Result<()> {
-        let start = self.octets.len();
+        let start = self.bytes.len();
         loop {
-            self.octets.resize(start + room, 0);
-            match write(self.octets.get_mut(start..).unwrap_or_default()) {
+            self.bytes.resize(start + room, 0);
+            match write(&mut self.bytes[start..]) {
                 Ok(written) => {
-                    self.octets.truncate(start + written);
+                    debug_assert!(written <= room, "a writer reports no more than it was given room for");
+                    self.bytes.truncate(start + written);
                     return Ok(());
                 }
                 Err(Some(needed)) if needed > room => room = needed,
                 Err(_) => {
-                    self.octets.truncate(start);
+                    self.bytes.truncate(start);
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
             }
         }
     }
 
-    /// Sends all of it. What is sent when the wait is given up is not sent again.
+    /// Sends all of it. What is sent when the future is dropped is not sent again.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<()>> {
-        while let Some(rest) = self.octets.get(self.sent..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.bytes.get(self.sent..).filter(|rest| !rest.is_empty()) {
             match ready!(Pin::new(&mut *io).poll_write(cx, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.sent += written,
             }
         }
-        if !self.octets.is_empty() {
+        if !self.bytes.is_empty() {
             *self = Self::default();
         }
         Poll::Ready(Ok(()))

@@ -13,16 +13,22 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client;
 
-use super::{TlsStream, server_config};
+use super::TlsStream;
 
 /// Longer than a record.
 const LONG: usize = 100_000;
 
-/// A server's configuration, and the certificate to trust.
+/// A server's configuration as the listeners have it, and the certificate to trust.
 fn server() -> (Arc<ServerConfig>, CertificateDer<'static>) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    (server_config(vec![made.cert.der().clone()], key).unwrap(), made.cert.der().clone())
+    let builder = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+    let mut config = builder.with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new().unwrap();
+    config.send_tls13_tickets = 1;
+    (Arc::new(config), made.cert.der().clone())
 }
 
 fn client(trusted: CertificateDer<'static>, version: &'static SupportedProtocolVersion, alpn: &[&str]) -> TlsConnector {
@@ -35,7 +41,7 @@ fn client(trusted: CertificateDer<'static>, version: &'static SupportedProtocolV
     TlsConnector::from(Arc::new(config))
 }
 
-/// Both ends after the handshake, over a pipe that holds so many octets at a time.
+/// Both ends after the handshake, over a pipe that holds so many bytes at a time.
 async fn connected(
     version: &'static SupportedProtocolVersion,
     pipe: usize,
@@ -59,9 +65,9 @@ async fn everything_comes_as_it_was_sent_in_both_versions_however_it_is_cut() {
             let echo = async {
                 let server = TlsStream::accept(config, near).await.unwrap();
                 assert_eq!(server.alpn(), Some(&b"h2"[..]));
-                let (mut heard, mut said) = split(server);
-                copy(&mut heard, &mut said).await.unwrap();
-                said.shutdown().await.unwrap();
+                let (mut received, mut sent) = split(server);
+                copy(&mut received, &mut sent).await.unwrap();
+                sent.shutdown().await.unwrap();
             };
             let send = async {
                 let connector = client(trusted, version, &["h2", "http/1.1"]);
@@ -92,20 +98,20 @@ async fn pieces_that_are_written_together_come_in_order() {
     let mut got = vec![0; written];
     client.read_exact(&mut got).await.unwrap();
     assert!(got.starts_with(&first));
-    assert!(got[9..].iter().all(|octet| *octet == 2));
+    assert!(got[9..].iter().all(|byte| *byte == 2));
 }
 
 #[tokio::test]
-async fn the_first_octet_is_seen_and_stays_to_be_read() {
+async fn the_first_byte_is_seen_and_stays_to_be_read() {
     let (mut server, mut client) = connected(&TLS13, 1000).await;
     client.write_all(b"\x29login").await.unwrap();
     client.flush().await.unwrap();
-    assert_eq!(server.first_octet().await.unwrap(), Some(0x29));
+    assert_eq!(server.first_byte().await.unwrap(), Some(0x29));
     let mut all = [0; 6];
     server.read_exact(&mut all).await.unwrap();
     assert_eq!(&all, b"\x29login");
     client.shutdown().await.unwrap();
-    assert_eq!(server.first_octet().await.unwrap(), None);
+    assert_eq!(server.first_byte().await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -147,14 +153,14 @@ async fn a_client_with_which_nothing_can_be_agreed_is_told_by_an_alert() {
     assert!(client.unwrap_err().to_string().contains("NoApplicationProtocol"));
 }
 
-/// Octets that are no TLS, and a ClientHello without end, are refused within bounds.
+/// Bytes that are not TLS, and a ClientHello without end, are refused within bounds.
 #[tokio::test]
 async fn what_is_no_handshake_ends_and_is_not_kept() {
     let (config, _) = server();
     let endless = [&[22, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff][..], &[0; 0x40_00 - 4]].concat();
-    for octets in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 100], [&endless[..]; 8].concat()] {
+    for bytes in [b"GET / HTTP/1.1\r\n\r\n".to_vec(), vec![0; 100], [&endless[..]; 8].concat()] {
         let (near, mut far) = duplex(1 << 20);
-        far.write_all(&octets).await.unwrap();
+        far.write_all(&bytes).await.unwrap();
         let accepted = timeout(Duration::from_secs(30), TlsStream::accept(config.clone(), near)).await;
         assert_eq!(accepted.expect("it ends").err().unwrap().kind(), io::ErrorKind::InvalidData);
     }

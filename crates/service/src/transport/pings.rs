@@ -8,18 +8,18 @@ const ASKERS_MAX: usize = 32;
 
 /// Asks a connection whether its client is up to date.
 #[derive(Clone, Debug)]
-pub(super) struct Pings(mpsc::Sender<oneshot::Sender<()>>);
+pub(crate) struct Pings(mpsc::Sender<oneshot::Sender<()>>);
 
 impl Pings {
     /// Answers with the pings of one connection, until it ends. The connection itself is driven elsewhere.
-    pub(super) fn start(pings: PingPong) -> Self {
+    pub(crate) fn start(pings: PingPong) -> Self {
         let (asking, asked) = mpsc::channel(ASKERS_MAX);
         tokio::spawn(answer(pings, asked));
         Self(asking)
     }
 
     /// Waits until the client has everything that was sent so far; `false` if it never will.
-    pub(super) async fn confirm(&self) -> bool {
+    pub(crate) async fn confirm(&self) -> bool {
         let (confirmed, answer) = oneshot::channel();
         self.0.send(confirmed).await.is_ok() && answer.await.is_ok()
     }
@@ -39,7 +39,7 @@ async fn answer(mut pings: PingPong, mut asked: mpsc::Receiver<oneshot::Sender<(
             }
         }
         for asker in askers {
-            // Whoever has left needs no answer.
+            // An asker that has left needs no answer.
             let _ = asker.send(());
         }
     }

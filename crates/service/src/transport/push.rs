@@ -16,7 +16,7 @@ use super::pings::Pings;
 use super::preface::Peer;
 
 /// One request in progress: it can be answered once, and pushed to until then.
-pub(super) struct Exchange {
+pub(crate) struct Exchange {
     respond: Arc<Mutex<SendResponse<Bytes>>>,
     peer: Arc<Peer>,
     pings: Option<Pings>,
@@ -41,17 +41,17 @@ pub(crate) enum PushError {
 }
 
 impl Exchange {
-    pub(super) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
+    pub(crate) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
         Self { respond: Arc::new(Mutex::new(respond)), peer, pings }
     }
 
     /// The way to push, unless the client's settings forbid it.
-    pub(super) fn pusher(&self) -> Option<Pusher> {
+    pub(crate) fn pusher(&self) -> Option<Pusher> {
         let pusher = || Pusher { respond: self.respond.clone(), peer: self.peer.clone(), pings: self.pings.clone() };
         self.peer.takes_pushes().then(pusher)
     }
 
-    pub(super) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
+    pub(crate) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
         lock(&self.respond).send_response(head, ends)
     }
 }
@@ -63,7 +63,7 @@ impl Pusher {
     }
 
     /// Promises `request` and sends its response; `Ok` when all of it is handed to the transport, which is no proof
-    /// that the client has it. Given up, it resets the push.
+    /// that the client has it. When the future is dropped, the push is reset.
     pub(crate) async fn push(
         &self,
         request: http::Request<()>,
@@ -73,7 +73,7 @@ impl Pusher {
         let promised = lock(&self.respond).push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
-        // If it is the whole connection that ended, `closed` tells.
+        // If the whole connection ended, `closed` reports it.
         send_body(stream, body).await.map_err(|_| PushError::Refused)
     }
 
@@ -86,20 +86,20 @@ impl Pusher {
         }
     }
 
-    /// Waits until the client gives the exchange up or its connection ends.
+    /// Waits until the client cancels the exchange or its connection ends.
     pub(crate) async fn closed(&self) {
-        // Either a reset or an error: both say that nobody waits any more.
+        // Either a reset or an error: after both, no client waits.
         let _ = poll_fn(|cx| lock(&self.respond).poll_reset(cx)).await;
     }
 }
 
 /// Sends a body as the client's windows allow.
-pub(super) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Result<(), h2::Error> {
+pub(crate) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Result<(), h2::Error> {
     send_piece(&mut stream, body, true).await
 }
 
 /// Sends a body piece by piece, until it ends or the client leaves. A client that does not take a piece in time has.
-pub(super) async fn send_stream(
+pub(crate) async fn send_stream(
     mut stream: SendStream<Bytes>,
     mut pieces: BoxStream<'static, Bytes>,
     within: Duration,

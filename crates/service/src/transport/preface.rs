@@ -1,5 +1,5 @@
-//! What an HTTP/2 client says of itself first: the h2 crate keeps SETTINGS_ENABLE_PUSH to itself until a push fails,
-//! but a client that cannot take pushes must be told so when it asks, and not be left waiting (PS-8030-6-10).
+//! The settings that an HTTP/2 client sends first. The h2 crate does not report SETTINGS_ENABLE_PUSH before a push fails,
+//! but a client that cannot receive pushes must get an error when it asks, and not wait (PS-8030-6-10).
 
 use std::io;
 use std::pin::Pin;
@@ -20,7 +20,7 @@ const WATCHED_MAX: usize = PREFACE_LEN + FRAME_HEADER_LEN + 40 * SETTING_LEN;
 
 /// What is known of the client at the other end of a connection.
 #[derive(Debug)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     refuses_pushes: AtomicBool,
     pushes_max: AtomicUsize,
 }
@@ -32,21 +32,21 @@ impl Default for Peer {
 }
 
 impl Peer {
-    pub(super) fn takes_pushes(&self) -> bool {
+    pub(crate) fn takes_pushes(&self) -> bool {
         !self.refuses_pushes.load(Ordering::Relaxed)
     }
 
-    pub(super) fn pushes_max(&self) -> usize {
+    pub(crate) fn pushes_max(&self) -> usize {
         self.pushes_max.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_pushes_max(&self, max: usize) {
+    pub(crate) fn set_pushes_max(&self, max: usize) {
         self.pushes_max.store(max, Ordering::Relaxed);
     }
 }
 
-/// A stream whose first octets are looked at as they pass.
-pub(super) struct Sniffed<IO> {
+/// A stream whose first bytes are looked at as they pass.
+pub(crate) struct Sniffed<IO> {
     io: IO,
     /// What has passed so far; empty when the watch is over.
     seen: Vec<u8>,
@@ -55,14 +55,14 @@ pub(super) struct Sniffed<IO> {
 }
 
 impl<IO> Sniffed<IO> {
-    pub(super) fn new(io: IO, peer: Arc<Peer>) -> Self {
+    pub(crate) fn new(io: IO, peer: Arc<Peer>) -> Self {
         Self { io, seen: Vec::new(), watching: true, peer }
     }
 
-    fn watch(&mut self, octets: &[u8]) {
-        self.seen.extend_from_slice(octets);
+    fn watch(&mut self, bytes: &[u8]) {
+        self.seen.extend_from_slice(bytes);
         let verdict = refuses_pushes(&self.seen);
-        if verdict.is_some() || self.seen.len() > WATCHED_MAX || octets.is_empty() {
+        if verdict.is_some() || self.seen.len() > WATCHED_MAX || bytes.is_empty() {
             self.peer.refuses_pushes.store(verdict == Some(true), Ordering::Relaxed);
             self.watching = false;
             self.seen = Vec::new();
@@ -125,15 +125,15 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Sniffed<IO> {
 mod tests {
     use super::*;
 
-    fn first_octets(settings: &[(u16, u32)]) -> Vec<u8> {
-        let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-        octets.extend_from_slice(&((settings.len() * SETTING_LEN) as u32).to_be_bytes()[1..]);
-        octets.extend_from_slice(&[SETTINGS, 0, 0, 0, 0, 0]);
+    fn first_bytes(settings: &[(u16, u32)]) -> Vec<u8> {
+        let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        bytes.extend_from_slice(&((settings.len() * SETTING_LEN) as u32).to_be_bytes()[1..]);
+        bytes.extend_from_slice(&[SETTINGS, 0, 0, 0, 0, 0]);
         for (id, value) in settings {
-            octets.extend_from_slice(&id.to_be_bytes());
-            octets.extend_from_slice(&value.to_be_bytes());
+            bytes.extend_from_slice(&id.to_be_bytes());
+            bytes.extend_from_slice(&value.to_be_bytes());
         }
-        octets
+        bytes
     }
 
     #[test]
@@ -141,11 +141,11 @@ mod tests {
         for (settings, refuses) in
             [(&[][..], false), (&[(3, 100), (2, 0)], true), (&[(2, 1)], false), (&[(4, 0)], false)]
         {
-            let octets = first_octets(settings);
-            for cut in 0..octets.len() {
-                assert_eq!(refuses_pushes(&octets[..cut]), None, "{settings:?} cut at {cut}");
+            let bytes = first_bytes(settings);
+            for cut in 0..bytes.len() {
+                assert_eq!(refuses_pushes(&bytes[..cut]), None, "{settings:?} cut at {cut}");
             }
-            assert_eq!(refuses_pushes(&octets), Some(refuses), "{settings:?}");
+            assert_eq!(refuses_pushes(&bytes), Some(refuses), "{settings:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Request bodies of either HTTP version, read whole within a bound of octets and time.
+//! Request bodies of either HTTP version, read whole within a bound of bytes and time.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub(crate) enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BodyError {
     /// It is longer than the bound; answered with 413.
-    #[error("the body is longer than {max} octets")]
+    #[error("the body is longer than {max} bytes")]
     TooLarge { max: usize },
     /// It did not arrive in time; answered with 408.
     #[error("the body did not arrive in time")]
@@ -31,7 +31,7 @@ pub(crate) enum BodyError {
 const DISCARDED_MAX: usize = 2 << 20;
 
 impl Body {
-    /// Reads it all; more than `max` octets are an error.
+    /// Reads it all; more than `max` bytes are an error.
     pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
         timeout(within, self.collect(max)).await.unwrap_or(Err(BodyError::TimedOut))
     }

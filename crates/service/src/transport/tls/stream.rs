@@ -17,14 +17,14 @@ use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedS
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::plaintext::Plaintext;
-use crate::listen::unsent::Unsent;
+use crate::transport::unsent::Unsent;
 
-/// Room for what is read at a time, with what was left over the last time. A record has 18,437 octets at most (RFC 8446
+/// Room for what is read at a time, with what was left over the last time. A record has 18,437 bytes at most (RFC 8446
 /// s5.2, and its header); a ClientHello that does not fit is refused.
 const SPACE: usize = 20 << 10;
 /// The plaintext of one record at most (RFC 8446 s5.1).
 const RECORD_MAX: usize = 16 << 10;
-/// What a record adds to its plaintext: 22 octets in TLS 1.3, 29 in TLS 1.2, and more where a KeyUpdate goes before it.
+/// What a record adds to its plaintext: 22 bytes in TLS 1.3, 29 in TLS 1.2, and more where a KeyUpdate goes before it.
 const OVERHEAD: usize = 32;
 
 /// A TLS connection, at its server.
@@ -33,22 +33,22 @@ pub(crate) struct TlsStream<IO> {
     tls: UnbufferedServerConnection,
     /// None while a connection is idle.
     buffers: Option<Box<Buffers>>,
-    /// The client has said that nothing more comes from it.
+    /// The client has sent its close_notify: nothing more comes from it.
     ended: bool,
-    /// And we have.
+    /// We have sent ours.
     closed: bool,
 }
 
 /// What is left over until the next call.
 #[derive(Default)]
 struct Buffers {
-    /// The beginning of a record, or of a handshake message, whose end has not come yet.
+    /// The beginning of a record, or of a handshake message, whose end has not arrived yet.
     ciphertext: Vec<u8>,
     plaintext: Plaintext,
     unsent: Unsent,
 }
 
-/// What there is to encrypt when rustls has done the rest.
+/// What to encrypt when rustls has done the rest.
 #[derive(Clone, Copy)]
 enum Wish<'a> {
     Nothing,
@@ -67,7 +67,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
     /// Goes through the handshake.
     ///
     /// # Errors
-    /// Those of the network; `InvalidData` with rustls' reason, which the client has been told by an alert.
+    /// Those of the network; `InvalidData` with rustls' reason, which the client has received as an alert.
     pub(crate) async fn accept(config: Arc<ServerConfig>, io: IO) -> io::Result<Self> {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let mut stream = Self { io, tls, buffers: None, ended: false, closed: false };
@@ -81,13 +81,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
     }
 
-    /// What client and server agreed to speak (RFC 7301).
+    /// The protocol that client and server agreed on (RFC 7301).
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.tls.alpn_protocol()
     }
 
-    /// The first octet that the client sends, which stays to be read; `None` if it sends nothing and ends.
-    pub(crate) async fn first_octet(&mut self) -> io::Result<Option<u8>> {
+    /// The first byte that the client sends, which stays to be read; `None` if the client ends without sending.
+    pub(crate) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
         poll_fn(|cx| {
             loop {
                 let first = self.buffers.as_ref().and_then(|buffers| buffers.plaintext.first());
@@ -100,13 +100,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         .await
     }
 
-    /// The octets of buffers that it holds.
+    /// The bytes of buffers that it holds.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| size_of_val(&**buffers) + buffers.held())
     }
 
-    /// Reads once, and has rustls work on it. Plaintext goes into `taken` as far as there is room.
+    /// Reads once and passes the bytes to rustls. Plaintext goes into `taken` as far as there is room.
     fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<io::Result<Phase>> {
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut ciphertext = ReadBuf::uninit(&mut space);
@@ -121,34 +121,44 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         let (used, phase) = self.work(ciphertext.filled_mut(), taken, Wish::Nothing);
-        self.buffers.get_or_insert_default().ciphertext = ciphertext.filled().get(used..).unwrap_or_default().to_vec();
+        let left = ciphertext.filled().get(used..).expect("rustls discards no more than it was given");
+        self.buffers.get_or_insert_default().ciphertext = left.to_vec();
         self.rest();
         Poll::Ready(phase)
     }
 
-    /// Has rustls work on what has come, then encrypts what is wished: how much of `ciphertext` is done with, and how far
-    /// the connection is.
+    /// Passes `ciphertext` to rustls, then encrypts `wish`. Returns how much of `ciphertext` is used up, and how far the
+    /// connection is.
     fn work(&mut self, ciphertext: &mut [u8], taken: &mut ReadBuf<'_>, wish: Wish<'_>) -> (usize, io::Result<Phase>) {
         let Self { tls, buffers, ended, .. } = self;
         let Buffers { plaintext, unsent, .. } = &mut **buffers.get_or_insert_default();
         let mut used = 0;
         loop {
-            let rest = ciphertext.get_mut(used..).unwrap_or_default();
+            let rest = ciphertext.get_mut(used..).expect("rustls discards no more than it was given");
             let UnbufferedStatus { mut discard, state } = tls.process_tls_records(rest);
             let done = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                    while let Some(Ok(record)) = traffic.next_record() {
-                        discard += record.discard;
-                        plaintext.put(record.payload, taken);
+                    let mut failed = None;
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => {
+                                discard += record.discard;
+                                plaintext.put(record.payload, taken);
+                            }
+                            Err(error) => {
+                                failed = Some(Err(io::Error::new(io::ErrorKind::InvalidData, error)));
+                                break;
+                            }
+                        }
                     }
-                    None
+                    failed
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     let encode = |room: &mut [u8]| data.encode(room).map_err(encode_error);
                     unsent.grow(0, encode).err().map(Err)
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
-                    // It stands in line behind what is unsent.
+                    // It is in `unsent` already.
                     data.done();
                     None
                 }
@@ -160,8 +170,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     let encrypted = match wish {
                         Wish::Nothing => Ok(()),
-                        Wish::Send(octets) => unsent
-                            .grow(octets.len() + OVERHEAD, |room| traffic.encrypt(octets, room).map_err(encrypt_error)),
+                        Wish::Send(bytes) => unsent
+                            .grow(bytes.len() + OVERHEAD, |room| traffic.encrypt(bytes, room).map_err(encrypt_error)),
                         Wish::CloseNotify => {
                             unsent.grow(OVERHEAD, |room| traffic.queue_close_notify(room).map_err(encrypt_error))
                         }
@@ -191,12 +201,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         Poll::Ready(Ok(()))
     }
 
-    /// Gives the buffers back when nothing is in them.
+    /// Frees the buffers when they are empty.
     fn rest(&mut self) {
         self.buffers.take_if(|buffers| buffers.are_empty());
     }
 
-    /// Encrypts what is wished, behind what is unsent.
+    /// Encrypts `wish`, behind what is unsent.
     fn encrypt(&mut self, wish: Wish<'_>) -> io::Result<()> {
         let mut ciphertext = take(&mut self.buffers.get_or_insert_default().ciphertext);
         let (used, phase) = self.work(&mut ciphertext, &mut ReadBuf::new(&mut []), wish);
@@ -205,8 +215,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         phase.map(|_| ())
     }
 
-    /// Sends a record's worth of `plaintext`: how much that is. What the socket does not take at once goes out before the
-    /// next record, or with a flush.
+    /// Sends one record of `plaintext` at most, and returns how much that is. What the socket does not take at once goes out
+    /// before the next record, or with a flush.
     fn poll_send(&mut self, cx: &mut Context<'_>, plaintext: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_unsent(cx))?;
         if plaintext.is_empty() {
@@ -247,7 +257,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let mut filled = pieces.iter().filter(|piece| !piece.is_empty());
-        let first: &[u8] = filled.next().map(|piece| &**piece).unwrap_or_default();
+        let first: &[u8] = filled.next().map_or(&[], |piece| &**piece);
         if first.len() >= RECORD_MAX || filled.next().is_none() {
             return self.poll_send(cx, first);
         }
@@ -292,8 +302,8 @@ impl Buffers {
     }
 }
 
-/// Why the connection fails, for us; what rustls has to tell the client about it is added to what is unsent. Until that is
-/// taken from it rustls does not look at the octets again, which it must not.
+/// Why the connection fails; the alert for the client is added to what is unsent. rustls must not see the received bytes
+/// again; it does not look at them until the caller has taken the alert.
 fn refuse(tls: &mut UnbufferedServerConnection, unsent: &mut Unsent, error: rustls::Error) -> io::Error {
     while tls.wants_write() {
         let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process_tls_records(&mut []).state else {
@@ -306,7 +316,7 @@ fn refuse(tls: &mut UnbufferedServerConnection, unsent: &mut Unsent, error: rust
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// How much room is missing, or that this is of no use.
+/// How much room it needs, or `None` if more room would not help.
 fn encode_error(error: EncodeError) -> Option<usize> {
     match error {
         EncodeError::InsufficientSize(size) => Some(size.required_size),

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 pub(crate) enum Payload {
     /// All of it.
     Whole(Bytes),
-    /// Piece by piece, for as long as the client listens. Dropping it is how its maker hears that the client has left.
+    /// Piece by piece, for as long as the client reads. It is dropped when the client has left.
     Stream(BoxStream<'static, Bytes>),
 }
 

@@ -12,20 +12,24 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::pings::Pings;
-use super::preface::{Peer, Sniffed};
-use super::push::{Exchange, send_body, send_stream};
-use super::{Body, Context, Incoming, Payload};
+use super::context::Context;
+use super::handler::Handler;
+use crate::transport::pings::Pings;
+use crate::transport::preface::{Peer, Sniffed};
+use crate::transport::push::{Exchange, send_body, send_stream};
+use crate::transport::{Body, Incoming, Payload, date};
 
-/// The longest header list, in octets as RFC 9113 s6.5.2 counts them.
+/// The longest header list, in bytes as RFC 9113 s6.5.2 counts them.
 const HEADER_LIST_MAX: u32 = 16 << 10;
 /// Requests at once on one connection.
 const STREAMS_MAX: u32 = 100;
 /// Streams that a client opened and reset before we answered: more are a rapid-reset attack (CVE-2023-44487).
 const RESETS_MAX: usize = 20;
 
-pub(super) async fn serve<IO>(io: IO, context: Arc<Context>)
+/// Answers requests until the connection ends.
+pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>)
 where
+    H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let peer = Arc::new(Peer::default());
@@ -36,7 +40,7 @@ where
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_concurrent_reset_streams(RESETS_MAX)
         .max_send_buffer_size(64 << 10);
-    // On the heap, like the connection after it: a stream that is held for hours has no use for the handshake's room.
+    // On the heap, like the connection after it: a stream that is held for hours does not need the handshake's memory.
     let handshake = Box::pin(async { builder.handshake(Sniffed::new(io, peer.clone())).await.map(Box::new) });
     match timeout(context.limits.request_timeout, handshake).await {
         Ok(Ok(connection)) => requests(connection, peer, context).await,
@@ -46,8 +50,9 @@ where
 }
 
 /// Answers requests until the client leaves, is idle for too long, or the service drains.
-async fn requests<IO>(mut connection: Box<Connection<IO, Bytes>>, peer: Arc<Peer>, context: Arc<Context>)
+async fn requests<H, IO>(mut connection: Box<Connection<IO, Bytes>>, peer: Arc<Peer>, context: Arc<Context<H>>)
 where
+    H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut stopping = std::pin::pin!(context.stopping());
@@ -82,10 +87,10 @@ where
     }
 }
 
-async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context: Arc<Context>) {
+async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchange, context: Arc<Context<H>>) {
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
-    let answer = context.doors.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
+    let answer = context.handler.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
     let (mut head, body) = answer.into_parts();
     // An answer to HEAD has no content (RFC 9110 s9.3.2); hyper sees to that in HTTP/1.1.
     let body = if for_head { Payload::default() } else { body };
@@ -94,14 +99,14 @@ async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context:
     {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    context.doors.add_date(&mut head.headers);
+    date::add(&mut head.headers, context.clock.now());
     let response = http::Response::from_parts(head, ());
-    // Failing here means that the client has gone: nobody is left to tell.
+    // An error here means that the client has left: there is no one to report it to.
     let Ok(stream) = exchange.respond(response, body.is_empty()) else { return };
-    // A connection with an open stream is not idle, so a client that never opens its window would keep it for ever.
+    // A connection with an open stream is not idle, so a client that never opens its window would keep it open forever.
     let within = context.limits.idle_timeout;
     let sent = match body {
-        // On the heap: an agent's request waits in `answer`, above.
+        // On the heap: while an agent's request waits in `answer`, above, it needs no memory for this.
         Payload::Whole(body) => {
             Box::pin(timeout(within, send_body(stream, body))).await.unwrap_or(Err(Reason::CANCEL.into()))
         }
@@ -112,7 +117,8 @@ async fn answer(request: http::Request<RecvStream>, exchange: Exchange, context:
     }
 }
 
-/// Why HTTP/2 failed, without the words that a client may add when it leaves: they could be one of our URIs (invariant 8).
+/// Why HTTP/2 failed, without the debug data that a client may add when it leaves: it could be one of our URIs
+/// (invariant 8).
 fn reason(error: &h2::Error) -> String {
     error.reason().map_or_else(|| error.to_string(), |reason| reason.to_string())
 }

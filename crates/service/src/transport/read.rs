@@ -1,4 +1,4 @@
-//! Reading into no buffer of one's own: a connection that waits for octets holds no room for them.
+//! Reading without a buffer of its own: a connection that waits for bytes holds no memory for them.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,11 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Read at a time: nearly all that agents say fits.
+/// Read at a time: nearly all that agents send fits.
 const READ: usize = 4 << 10;
 
-/// Reads once. The octets are on the stack until they are known to have come, and are shown to `take` there; nothing is lost
-/// when the wait is given up.
+/// Reads once. The bytes are read onto the stack and passed to `take` there. Nothing is lost when the future is dropped.
 ///
 /// # Errors
 /// Those of the network; `UnexpectedEof` at the end.
@@ -21,11 +20,11 @@ pub(super) fn poll_read(
     take: impl FnOnce(&[u8]),
 ) -> Poll<io::Result<()>> {
     let mut space = [MaybeUninit::uninit(); READ];
-    let mut octets = ReadBuf::uninit(&mut space);
-    ready!(Pin::new(io).poll_read(cx, &mut octets))?;
-    if octets.filled().is_empty() {
+    let mut bytes = ReadBuf::uninit(&mut space);
+    ready!(Pin::new(io).poll_read(cx, &mut bytes))?;
+    if bytes.filled().is_empty() {
         return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
     }
-    take(octets.filled());
+    take(bytes.filled());
     Poll::Ready(Ok(()))
 }

@@ -14,25 +14,28 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
-use super::websocket::Socket;
-use super::{Body, Context, Incoming};
+use super::context::Context;
+use super::handler::Handler;
+use crate::transport::websocket::Socket;
+use crate::transport::{Body, Incoming};
 
-/// The longest request head, in octets: a capability URL, a VAPID token and the headers around them take under 2 KiB.
+/// The longest request head, in bytes: a capability URL, a VAPID token and the headers around them take under 2 KiB.
 const HEAD_MAX: usize = 16 << 10;
 
 /// Answers requests until the connection ends, or becomes a WebSocket.
-pub(super) async fn serve<IO>(io: IO, context: Arc<Context>, place: OwnedSemaphorePermit) -> Option<Socket<IO>>
+pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, place: OwnedSemaphorePermit) -> Option<Socket<IO>>
 where
+    H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    // Whether a door has answered 101.
+    // Whether the handler has answered 101.
     let upgraded = Arc::new(AtomicBool::new(false));
-    let (doors, switch) = (context.doors.clone(), upgraded.clone());
+    let (handler, switch) = (context.handler.clone(), upgraded.clone());
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let (doors, switch) = (doors.clone(), switch.clone());
+        let (handler, switch) = (handler.clone(), switch.clone());
         let request = request.map(|body| Incoming { body: Body::Http1(body), pusher: None });
         Box::pin(async move {
-            let response = doors.answer(request).await;
+            let response = handler.answer(request).await;
             switch.fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
             Ok::<_, Infallible>(response)
         })

@@ -1,0 +1,181 @@
+//! The accept loop of one port: TLS, and the protocol on top of it, which ALPN or the first bytes choose.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{sleep, timeout};
+use tracing::{debug, warn};
+
+use super::context::Context;
+use super::handler::Handler;
+use super::{http1, http2};
+use crate::transport::mcs;
+use crate::transport::tls::TlsStream;
+
+/// What runs on top of TCP.
+#[derive(Clone)]
+pub(crate) enum Security {
+    /// TLS. ALPN chooses the HTTP version; Chromium offers no protocol when it wants MCS, as old HTTP clients do.
+    Tls(Arc<ServerConfig>),
+    /// Plain HTTP/1.1, HTTP/2 with prior knowledge (RFC 9113 s3.3), or MCS.
+    Plain,
+}
+
+/// A bound port and what answers on it.
+pub(crate) struct Listener<H> {
+    pub(crate) socket: TcpListener,
+    pub(crate) security: Security,
+    pub(crate) context: Arc<Context<H>>,
+}
+
+/// How long sent bytes may stay unacknowledged before TCP ends the connection.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
+
+/// The first bytes of every HTTP/2 connection (RFC 9113 s3.4).
+const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
+
+impl<H: Handler> Listener<H> {
+    /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
+    pub(crate) async fn run(self) {
+        let most = self.context.limits.connections_max;
+        let places = Arc::new(Semaphore::new(most));
+        tokio::select! {
+            () = self.accept_all(&places) => {}
+            () = self.context.stopping() => {}
+        }
+        drop(self.socket);
+        self.context.handler.shut_down();
+        let all = u32::try_from(most).expect("the configuration bounds connections_max by 2^24");
+        if timeout(self.context.limits.drain_timeout, places.acquire_many(all)).await.is_err() {
+            warn!("drain time-out: connections that are still open are closed");
+        }
+    }
+
+    async fn accept_all(&self, places: &Arc<Semaphore>) {
+        loop {
+            let place = places.clone().acquire_owned().await.expect("this semaphore is never closed");
+            match self.socket.accept().await {
+                Ok((stream, _)) => {
+                    tokio::spawn(connection(stream, self.security.clone(), self.context.clone(), place));
+                }
+                Err(error) => {
+                    // Mostly out of file descriptors: connections that end free some.
+                    warn!(%error, "cannot accept a connection");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+/// Each phase of a connection is a future of its own on the heap, because the longest one, an idle agent's, is the
+/// smallest.
+async fn connection<H: Handler>(
+    stream: TcpStream,
+    security: Security,
+    context: Arc<Context<H>>,
+    place: OwnedSemaphorePermit,
+) {
+    if let Err(error) = prepare(&stream) {
+        debug!(%error, "cannot set the socket's options");
+    }
+    let opening = Box::pin(timeout(context.limits.request_timeout, open(stream, security)));
+    // A connection that is not open when the service drains has sent no request yet.
+    let opened = tokio::select! {
+        opened = opening => opened,
+        () = context.stopping() => return,
+    };
+    match opened {
+        Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, place).await,
+        Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, place).await,
+        Ok(Err(error)) => debug!(%error, "a connection did not open"),
+        Err(_) => debug!("a connection did not open in time"),
+    }
+}
+
+async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
+    match security {
+        Security::Tls(config) => {
+            let mut tls = Box::new(TlsStream::accept(config, stream).await?);
+            let protocol = match tls.alpn() {
+                Some(b"h2") => Protocol::Http2,
+                Some(_) => Protocol::Http1,
+                None => Protocol::of_first(tls.first_byte().await?),
+            };
+            Ok(Opened::Tls(tls, protocol))
+        }
+        Security::Plain => protocol_of(&stream).await.map(|protocol| Opened::Plain(stream, protocol)),
+    }
+}
+
+/// A connection and the protocol that it speaks. TLS is boxed: each future that it passes through would reserve its size.
+enum Opened {
+    Tls(Box<TlsStream<TcpStream>>, Protocol),
+    Plain(TcpStream, Protocol),
+}
+
+/// The protocol of a connection.
+enum Protocol {
+    Http1,
+    Http2,
+    Mcs,
+}
+
+impl Protocol {
+    /// The protocol of a connection that is not HTTP/2 and begins with this byte.
+    fn of_first(byte: Option<u8>) -> Self {
+        if byte == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
+    }
+
+    async fn serve<H, IO>(self, io: IO, context: Arc<Context<H>>, place: OwnedSemaphorePermit)
+    where
+        H: Handler,
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        match self {
+            Self::Http2 => Box::pin(http2::serve(io, context)).await,
+            Self::Mcs if context.handler.has_mcs() => {
+                let socket = mcs::Socket::new(io, context.limits.idle_timeout, place);
+                tokio::spawn(context.handler.clone().serve_mcs(socket));
+            }
+            // It answers 400 to MCS, which is not HTTP.
+            Self::Http1 | Self::Mcs => {
+                if let Some(socket) = Box::pin(http1::serve(io, context.clone(), place)).await {
+                    tokio::spawn(context.handler.clone().serve_websocket(socket));
+                }
+            }
+        }
+    }
+}
+
+/// Sends small frames at once, and detects peers that vanished: an idle agent may be silent for hours.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(600)).with_interval(Duration::from_secs(60));
+    let socket = SockRef::from(stream);
+    // Bytes that stay unacknowledged end the connection: on one that is still open, the peer has what was sent before.
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Looks at the first bytes without reading them.
+async fn protocol_of(stream: &TcpStream) -> io::Result<Protocol> {
+    let mut start = [0; H2_PREFACE_START.len()];
+    loop {
+        let seen = stream.peek(&mut start).await?;
+        if seen == 0 || !H2_PREFACE_START.starts_with(&start[..seen]) {
+            return Ok(Protocol::of_first(start.first().copied().filter(|_| seen > 0)));
+        }
+        if seen == start.len() {
+            return Ok(Protocol::Http2);
+        }
+        // Part of a preface: the rest is on its way, and the caller's time-out bounds the wait.
+        sleep(Duration::from_millis(5)).await;
+    }
+}

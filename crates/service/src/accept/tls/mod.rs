@@ -1,0 +1,55 @@
+//! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195), and a certificate that can be replaced.
+
+mod identity;
+mod resolver;
+pub(crate) mod self_signed;
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs;
+use thiserror::Error;
+
+pub(crate) use identity::Identity;
+pub(crate) use resolver::CertificateResolver;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// A file could not be read, or holds no PEM of the kind.
+    #[error("cannot read {what} from {path}: {source}")]
+    Pem {
+        /// Certificate chain or private key.
+        what: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong.
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificate and key do not match, or rustls does not support their kind.
+    #[error("certificate and key cannot be used: {0}")]
+    Unusable(#[from] rustls::Error),
+    /// The service could not make its own certificate, or could not keep the CA that signs it.
+    #[error("cannot make the throw-away certificate: {0}")]
+    SelfSigned(String),
+}
+
+/// The only cryptography of the service.
+fn provider() -> CryptoProvider {
+    aws_lc_rs::default_provider()
+}
+
+/// Presents the certificate of `certificates`, offers HTTP/2 and HTTP/1.1, and lets clients resume.
+///
+/// # Errors
+/// Those of rustls: its provider has no suite for these versions, or no randomness for the keys of tickets.
+pub(crate) fn server_config(certificates: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, TlsError> {
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
+    let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.ticketer = aws_lc_rs::Ticketer::new()?;
+    // A client that comes back needs one, and gets the next one then.
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
+}

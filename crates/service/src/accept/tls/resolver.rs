@@ -1,0 +1,150 @@
+//! The certificate of a listener, which can be replaced while connections go on.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+
+use super::{Identity, TlsError, provider};
+
+/// Presents one certificate to every client. Each handshake takes the one that is current when it begins, and an open
+/// connection never looks here again.
+#[derive(Debug)]
+pub(crate) struct CertificateResolver {
+    /// Empty only within [`CertificateResolver::new`], so that the first certificate is checked as each later one is.
+    current: RwLock<Option<Arc<CertifiedKey>>>,
+}
+
+impl CertificateResolver {
+    /// A resolver that presents `identity`.
+    ///
+    /// # Errors
+    /// Those of [`replace`](Self::replace).
+    pub(crate) fn new(identity: Identity) -> Result<Self, TlsError> {
+        let resolver = Self { current: RwLock::default() };
+        resolver.replace(identity)?;
+        Ok(resolver)
+    }
+
+    /// Presents `identity` from the next handshake on.
+    ///
+    /// # Errors
+    /// [`TlsError::Unusable`] if the key is of no supported kind, the certificate cannot be read, or the two do not match.
+    /// Then the old certificate stays.
+    pub(crate) fn replace(&self, identity: Identity) -> Result<(), TlsError> {
+        let key = provider().key_provider.load_private_key(identity.key)?;
+        let certified = CertifiedKey::new(identity.chain, key);
+        // Stricter than rustls' own constructors, which accept a pair that cannot be compared (`InconsistentKeys::Unknown`):
+        // each key of this provider can be compared, and a pair that does not match fails every handshake.
+        certified.keys_match()?;
+        // Nothing panics while it holds the lock, and what the lock protects is replaced whole.
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for CertificateResolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        debug_assert!(current.is_some(), "the constructor installs a certificate");
+        current
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, InconsistentKeys, RootCertStore};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client;
+
+    use super::*;
+    use crate::accept::tls::server_config;
+    use crate::transport::tls::TlsStream;
+
+    /// A certificate for localhost with its key, and the certificate once more.
+    fn identity() -> (Identity, CertificateDer<'static>) {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        (Identity { chain: vec![made.cert.der().clone()], key }, made.cert.der().clone())
+    }
+
+    /// A resolver, and the certificate that it presents.
+    fn resolver() -> (Arc<CertificateResolver>, CertificateDer<'static>) {
+        let (identity, certificate) = identity();
+        (Arc::new(CertificateResolver::new(identity).unwrap()), certificate)
+    }
+
+    /// A client that trusts both certificates and has no ticket.
+    fn client(trusted: [&CertificateDer<'static>; 2]) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        trusted.into_iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        TlsConnector::from(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// Both ends of a new connection.
+    async fn connect(
+        config: &Arc<rustls::ServerConfig>,
+        connector: TlsConnector,
+    ) -> (TlsStream<DuplexStream>, client::TlsStream<DuplexStream>) {
+        let (near, far) = duplex(1 << 20);
+        let name = ServerName::try_from("localhost").unwrap();
+        let (server, client) = tokio::join!(TlsStream::accept(config.clone(), near), connector.connect(name, far));
+        (server.unwrap(), client.unwrap())
+    }
+
+    fn presented(client: &client::TlsStream<DuplexStream>) -> &CertificateDer<'static> {
+        &client.get_ref().1.peer_certificates().unwrap()[0]
+    }
+
+    async fn echo(server: &mut TlsStream<DuplexStream>, client: &mut client::TlsStream<DuplexStream>) {
+        client.write_all(b"ping").await.unwrap();
+        client.flush().await.unwrap();
+        let mut received = [0; 4];
+        server.read_exact(&mut received).await.unwrap();
+        server.write_all(&received).await.unwrap();
+        server.flush().await.unwrap();
+        client.read_exact(&mut received).await.unwrap();
+        assert_eq!(&received, b"ping");
+    }
+
+    #[tokio::test]
+    async fn a_new_handshake_gets_the_new_certificate_and_an_open_connection_goes_on() {
+        let ((resolver, old), (next, new)) = (resolver(), identity());
+        let config = server_config(resolver.clone()).unwrap();
+        let (mut server, mut open) = connect(&config, client([&old, &new])).await;
+        assert_eq!(presented(&open), &old);
+        resolver.replace(next).unwrap();
+        echo(&mut server, &mut open).await;
+        let (mut server, mut later) = connect(&config, client([&old, &new])).await;
+        assert_eq!(presented(&later), &new);
+        echo(&mut server, &mut later).await;
+    }
+
+    #[tokio::test]
+    async fn a_pair_that_does_not_match_is_refused_and_the_old_certificate_stays() {
+        let (resolver, old) = resolver();
+        let ((first, new), (second, _)) = (identity(), identity());
+        let mismatch = Identity { chain: first.chain, key: second.key };
+        let refused = resolver.replace(mismatch).unwrap_err();
+        let expected = rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch);
+        assert!(matches!(refused, TlsError::Unusable(error) if error == expected));
+        let config = server_config(resolver.clone()).unwrap();
+        assert_eq!(presented(&connect(&config, client([&old, &new])).await.1), &old);
+    }
+
+    #[test]
+    fn a_resolver_is_never_made_of_what_cannot_be_used() {
+        let (no_chain, _) = identity();
+        assert!(CertificateResolver::new(Identity { chain: Vec::new(), ..no_chain }).is_err());
+        let (no_certificate, _) = identity();
+        let chain = vec![CertificateDer::from(b"no certificate".to_vec())];
+        assert!(CertificateResolver::new(Identity { chain, ..no_certificate }).is_err());
+        let (no_key, _) = identity();
+        let key = PrivateKeyDer::Pkcs8(b"no key".to_vec().into());
+        assert!(CertificateResolver::new(Identity { key, ..no_key }).is_err());
+    }
+}
