@@ -131,8 +131,6 @@ pub(super) struct Shard {
     effects: Vec<Effect>,
     /// The message that was stored this moment: whoever is connected gets it without a look into the store.
     fresh: Option<Arc<Message>>,
-    /// What becomes of the message that is being settled this moment.
-    settling: Outcome,
     stopping: bool,
 }
 
@@ -157,7 +155,6 @@ impl Shard {
             reads: FuturesUnordered::new(),
             effects: Vec::new(),
             fresh: None,
-            settling: Outcome::Delivered,
             stopping: false,
         }
     }
@@ -188,9 +185,7 @@ impl Shard {
                     transient.outcome = outcome;
                 }
                 let ticket = Some(self.tickets.issue(Waiting::Settle { reply, places }));
-                self.settling = outcome;
-                self.feed(agent, Input::Ack { ticket, id });
-                self.settling = Outcome::Delivered;
+                self.feed(agent, Input::Ack { ticket, id, outcome });
             }
             Command::Connect { agent, link, spec, only, outbox } => {
                 if self.stopping {
@@ -371,9 +366,9 @@ impl Shard {
             Effect::Close { link, why: CloseReason::SubscriptionGone | CloseReason::AgentGone } => {
                 self.put(agent, link, Delivery::Event(LinkEvent::Gone));
             }
-            Effect::Erase { id, ticket } => {
+            Effect::Erase { id, ticket, outcome } => {
                 let heard = ticket.is_some_and(|ticket| self.tickets.is_awaited(ticket));
-                let (outcome, now) = (self.settling, self.clock.now());
+                let now = self.clock.now();
                 let outcome = if heard {
                     self.store.erase(id, agent, outcome, now)
                 } else {
