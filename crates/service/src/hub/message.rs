@@ -6,36 +6,9 @@ use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
-use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::message::ContentHeaders;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{NewMessage, StoredMessage};
-
-/// A subscription that somebody asks for.
-pub(crate) struct NewSubscription {
-    pub(crate) subscriber: Subscriber,
-    /// The only key that may sign its messages, if there is one.
-    pub(crate) restricted_to: Option<PublicKey>,
-    /// What the agent calls it, where it names its subscriptions itself.
-    pub(crate) channel: Option<String>,
-}
-
-/// Whose subscription it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subscriber {
-    /// That of an agent which comes into being with it, if it is not there yet.
-    New(AgentId),
-    /// That of an agent which is there.
-    Known(AgentId),
-}
-
-impl Subscriber {
-    pub(crate) fn agent(self) -> AgentId {
-        match self {
-            Self::New(agent) | Self::Known(agent) => agent,
-        }
-    }
-}
 
 /// What an application server posted, parsed and admitted.
 pub(crate) struct Submission {
@@ -44,7 +17,7 @@ pub(crate) struct Submission {
     pub(crate) ttl: Ttl,
     pub(crate) urgency: Urgency,
     pub(crate) topic: Option<Topic>,
-    /// Where the application server wants to hear what becomes of it.
+    /// Where its outcome is reported, if the application server wants a receipt.
     pub(crate) receipt: Option<ReceiptSubscriptionId>,
     pub(crate) headers: ContentHeaders,
     pub(crate) body: Bytes,
