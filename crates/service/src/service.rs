@@ -156,6 +156,7 @@ impl Service {
         if let Err(error) = self.listener.await {
             error!(%error, "the listener did not end well");
         }
+        self.hub.counters().log();
         self.store.close().await
     }
 }

@@ -45,6 +45,10 @@ pub(super) enum AgentCommand {
         reply: Option<SettleReply>,
         permits: SettlePermits,
     },
+    /// A message cannot be delivered, because what is stored about it is damaged. It is dropped.
+    Undeliverable {
+        id: MessageId,
+    },
     Connect {
         subscriber: LinkId,
         spec: LinkSpec,

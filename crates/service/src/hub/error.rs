@@ -27,6 +27,9 @@ pub(crate) enum HubError {
     /// The store failed, and may have kept the message; or the service stops.
     #[error("the service is not available")]
     Unavailable,
+    /// The store has a record of it that cannot be read; trying again does not help.
+    #[error("a stored record is damaged")]
+    Damaged,
 }
 
 impl From<StoreError> for HubError {

@@ -6,7 +6,7 @@ use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
-use doorbell_protocol::message::ContentHeaders;
+use doorbell_protocol::message::{ContentHeaders, ContentHeadersError};
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{NewMessage, StoredMessage};
 
@@ -77,21 +77,23 @@ impl Submission {
 }
 
 impl Message {
+    /// A message as the store has it.
+    ///
+    /// # Errors
+    /// The header record is damaged. Without it an agent cannot decrypt the body, so the message must not be sent. A
+    /// later version that packs headers otherwise has another store format, which this version refuses to open.
+    pub(super) fn from_store(stored: StoredMessage) -> Result<Self, ContentHeadersError> {
+        Ok(Self {
+            id: stored.id,
+            subscription: stored.subscription,
+            headers: ContentHeaders::from_packed(&stored.headers)?,
+            body: stored.body,
+            expires_at: Some(stored.expires_at),
+        })
+    }
+
     /// Whether it has TTL 0, and is in no store.
     pub(super) fn is_transient(&self) -> bool {
         self.expires_at.is_none()
-    }
-}
-
-impl From<StoredMessage> for Message {
-    fn from(stored: StoredMessage) -> Self {
-        Self {
-            id: stored.id,
-            subscription: stored.subscription,
-            // The store checks its pages, so what does not unpack was packed by a later version: deliver the body.
-            headers: ContentHeaders::from_packed(&stored.headers).unwrap_or_default(),
-            body: stored.body,
-            expires_at: Some(stored.expires_at),
-        }
     }
 }

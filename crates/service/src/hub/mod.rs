@@ -3,9 +3,10 @@
 //! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is answered as accepted
 //! only when its shard has learned from the store that it is durable (invariant 1). Files here import what stands below
 //! them in this list, and never this one: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `tickets`,
-//! `command`, `outbox`, `receipts`, `message`, `subscription`, `detached`, `error`.
+//! `command`, `outbox`, `receipts`, `message`, `subscription`, `detached`, `counters`, `error`.
 
 mod command;
+mod counters;
 mod detached;
 mod error;
 mod housekeeping;
@@ -43,10 +44,12 @@ use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
 use crate::config::Limits;
 use command::AgentCommand;
+use counters::Counters;
 use detached::detached;
 use outbox::Outbox;
 use shard::Shard;
 use shards::Shards;
+use subscription::Restriction;
 
 /// What a door may ask for.
 pub(crate) struct Hub {
@@ -56,6 +59,7 @@ pub(crate) struct Hub {
     clock: Clock,
     next_subscriber: AtomicU64,
     receipts: Arc<Receipts>,
+    counters: Arc<Counters>,
 }
 
 impl Hub {
@@ -63,14 +67,15 @@ impl Hub {
     pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Self {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
         let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone()));
+        let counters = Arc::new(Counters::default());
         // A longer wait saturates at 49 days: no stream stays open for so long.
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
         let new_shard = |inbox| Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), receipts.clone(), rules);
         let permits_max = limits.submissions_max;
-        let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), new_shard);
+        let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counters.clone(), new_shard);
         let (shards, next_subscriber) = (Arc::new(shards), AtomicU64::new(0));
-        Self { shards, store, mint, clock, next_subscriber, receipts }
+        Self { shards, store, mint, clock, next_subscriber, receipts, counters }
     }
 
     /// An agent that is new: its first subscription makes it one.
@@ -101,14 +106,15 @@ impl Hub {
         Ok(id)
     }
 
-    /// The subscription that the agent calls `channel`, and the key that it is restricted to, if to any.
+    /// The subscription that the agent calls `channel`, and the key that it is restricted to: an error for itself,
+    /// because a subscription with a damaged key can still be removed.
     pub(crate) async fn subscription_of_channel(
         &self,
         agent: AgentId,
         channel: &str,
-    ) -> Result<Option<(SubscriptionId, Option<KeyFingerprint>)>, HubError> {
+    ) -> Result<Option<(SubscriptionId, Restriction)>, HubError> {
         let found = self.store.subscription_of_channel(agent, channel.to_owned()).await?;
-        Ok(found.map(|found| (found.id, subscription::fingerprint(&found))))
+        Ok(found.map(|found| (found.id, subscription::restriction(&found, &self.counters))))
     }
 
     /// All subscriptions of an agent that it has given names, oldest first.
@@ -123,8 +129,12 @@ impl Hub {
     }
 
     /// The key that a subscription is restricted to, if to any; `None` if there is no such subscription.
+    ///
+    /// # Errors
+    /// [`HubError::Damaged`] if the stored key cannot be read.
     pub(crate) async fn restriction(&self, id: SubscriptionId) -> Result<Option<Option<KeyFingerprint>>, HubError> {
-        Ok(self.store.subscription(id).await?.map(|found| subscription::fingerprint(&found)))
+        let found = self.store.subscription(id).await?;
+        found.map(|found| subscription::restriction(&found, &self.counters)).transpose()
     }
 
     /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
@@ -191,7 +201,7 @@ impl Hub {
         self.shards.settle(agent, id, outcome).await
     }
 
-    /// An outstanding message of the agent.
+    /// An outstanding message of the agent. One that is damaged is dropped, and counts as gone from then on.
     pub(crate) async fn message(&self, agent: AgentId, id: MessageId) -> Result<Option<Message>, HubError> {
         let found = self.shards.messages(agent, vec![id]).await?;
         Ok(found.into_iter().next().flatten())
@@ -230,6 +240,11 @@ impl Hub {
     pub(crate) fn housekeeper(&self, limits: Limits) -> Housekeeper {
         let (shards, receipts) = (self.shards.clone(), self.receipts.clone());
         Housekeeper { shards, store: self.store.clone(), clock: self.clock.clone(), receipts, limits }
+    }
+
+    /// What was counted since the start.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Completes when a shard has panicked, and never otherwise.

@@ -140,6 +140,7 @@ impl Shard {
                 let ticket = self.tickets.issue_settle(Settling { reply, permits });
                 self.settle(agent, Some(ticket), id, outcome);
             }
+            AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
             AgentCommand::Connect { subscriber, spec, only, outbox } => {
                 self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, only });
             }

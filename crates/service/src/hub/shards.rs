@@ -8,11 +8,12 @@ use std::sync::Arc;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::Store;
+use doorbell_store::{Store, StoredMessage};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::command::{AgentCommand, Command, SettlePermits, SettleReply};
+use super::counters::Counters;
 use super::error::HubError;
 use super::message::{Message, Submission};
 use super::shard::Shard;
@@ -23,6 +24,7 @@ pub(super) struct Shards {
     handles: Vec<ShardHandle>,
     store: Store,
     clock: Clock,
+    counters: Arc<Counters>,
     /// Turns true when a shard has panicked, with which its mailboxes are gone.
     broken: Arc<watch::Sender<bool>>,
 }
@@ -45,6 +47,7 @@ impl Shards {
         permits_max: usize,
         store: Store,
         clock: Clock,
+        counters: Arc<Counters>,
         new_shard: impl Fn(mpsc::UnboundedReceiver<Command>) -> Shard,
     ) -> Self {
         let broken = Arc::new(watch::Sender::new(false));
@@ -55,7 +58,7 @@ impl Shards {
             ShardHandle { commands, submissions: permits(), settlements: permits() }
         };
         let handles = (0..count.max(1)).map(start_shard).collect();
-        Self { handles, store, clock, broken }
+        Self { handles, store, clock, counters, broken }
     }
 
     /// Sends a command to the agent's mailbox.
@@ -99,12 +102,16 @@ impl Shards {
 
     /// Reads messages of an agent from the store, in the order of `ids`.
     ///
-    /// `None`: the message is settled or has expired.
+    /// `None`: the message is settled or has expired; or it is damaged, then its mailbox drops it.
     pub(super) async fn messages(&self, agent: AgentId, ids: Vec<MessageId>) -> Result<Vec<Option<Message>>, HubError> {
         let asked = ids.len();
         let found = self.store.messages(ids, self.clock.now()).await?;
         assert_eq!(found.len(), asked, "a store answers for each message");
-        Ok(found.into_iter().map(|stored| stored.map(Message::from)).collect())
+        let message = |stored: StoredMessage| {
+            let id = stored.id;
+            Message::from_store(stored).inspect_err(|_| self.on_damaged(agent, id)).ok()
+        };
+        Ok(found.into_iter().map(|stored| stored.and_then(message)).collect())
     }
 
     /// Completes when a shard has panicked, and never otherwise.
@@ -131,6 +138,11 @@ impl Shards {
     /// The present, by the clock of the shards.
     pub(super) fn now(&self) -> UnixMs {
         self.clock.now()
+    }
+
+    fn on_damaged(&self, agent: AgentId, id: MessageId) {
+        self.counters.damaged_message();
+        self.send(agent, AgentCommand::Undeliverable { id });
     }
 
     /// The shard that owns the agent's mailbox.

@@ -114,6 +114,11 @@ impl Subscriber {
         self.send(AgentCommand::Gone { subscriber: self.id, id });
     }
 
+    /// The message cannot be sent, because what is stored about it is damaged ([`HubError::Damaged`]): it is dropped.
+    pub(crate) fn undeliverable(&self, id: MessageId) {
+        self.send(AgentCommand::Undeliverable { id });
+    }
+
     fn send(&self, command: AgentCommand) {
         self.shards.send(self.agent, command);
     }

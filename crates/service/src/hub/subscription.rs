@@ -4,6 +4,8 @@ use doorbell_protocol::id::AgentId;
 use doorbell_protocol::key::PublicKey;
 use doorbell_store::Subscription;
 
+use super::counters::Counters;
+use super::error::HubError;
 use crate::capability::KeyFingerprint;
 
 /// A subscription that a client asks for.
@@ -15,6 +17,9 @@ pub(crate) struct NewSubscription {
     /// What the agent calls it, where it names its subscriptions itself.
     pub(crate) channel: Option<String>,
 }
+
+/// The key that a subscription is restricted to, if to any and if it can be read.
+pub(crate) type Restriction = Result<Option<KeyFingerprint>, HubError>;
 
 /// A user agent, and whether the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +39,13 @@ impl Agent {
 }
 
 /// The key that a stored subscription is restricted to; `None`: any sender may use it.
-pub(super) fn fingerprint(subscription: &Subscription) -> Option<KeyFingerprint> {
-    let key = subscription.vapid_key.and_then(|key| PublicKey::from_bytes(&key).ok());
-    key.map(|key| key.fingerprint())
+///
+/// # Errors
+/// [`HubError::Damaged`] if the stored key is none: it must not pass for no restriction.
+pub(super) fn restriction(subscription: &Subscription, counters: &Counters) -> Restriction {
+    let key = subscription.vapid_key.map(|key| PublicKey::from_bytes(&key)).transpose();
+    key.map(|key| key.map(|key| key.fingerprint())).map_err(|_| {
+        counters.damaged_key();
+        HubError::Damaged
+    })
 }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::names::Names;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
-use crate::hub::{Message, Subscriber, SubscriberEvent};
+use crate::hub::{HubError, Message, Subscriber, SubscriberEvent};
 use crate::listen::Response;
 
 /// A message as an event.
@@ -55,10 +55,11 @@ impl Events {
             };
             match event {
                 SubscriberEvent::Message(message) => {
-                    let known = self.names.push_uri(&self.doors, self.agent, message.subscription).await.ok()?;
-                    match known {
-                        Some(push) => return Some(self.event(&message, &push)),
-                        None => self.subscriber.gone(message.id),
+                    match self.names.push_uri(&self.doors, self.agent, message.subscription).await {
+                        Ok(Some(push)) => return Some(self.event(&message, &push)),
+                        Ok(None) => self.subscriber.gone(message.id),
+                        Err(HubError::Damaged) => self.subscriber.undeliverable(message.id),
+                        Err(_) => return None,
                     }
                 }
                 SubscriberEvent::Drained

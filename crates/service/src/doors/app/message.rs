@@ -9,7 +9,7 @@ use crate::doors::{Doors, wire};
 use crate::listen::Response;
 
 impl Doors {
-    /// GET: the message while it is outstanding (PS-8030-5-6).
+    /// GET: the message while it is outstanding (PS-8030-5-6). One that is damaged counts as gone, and is dropped.
     pub(in crate::doors) async fn read_message(&self, agent: AgentId, id: MessageId) -> Response {
         match self.hub.message(agent, id).await {
             Ok(Some(message)) => {

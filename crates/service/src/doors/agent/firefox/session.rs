@@ -251,7 +251,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             Agent::New(_) => None,
         };
         let subscription = match known {
-            Some((subscription, restriction)) if restriction == fingerprint => subscription,
+            Some((subscription, restriction)) if restriction? == fingerprint => subscription,
             Some(_) => return Err(Refusal::Conflict),
             None => {
                 let channel = Some(channel.as_str().to_owned());

@@ -130,7 +130,13 @@ impl Monitor<'_> {
     }
 
     async fn push(&mut self, message: &Message) -> Result<ControlFlow<()>, Refusal> {
-        let push_uri = self.names.push_uri(self.doors, self.agent, message.subscription).await?;
+        let push_uri = match self.names.push_uri(self.doors, self.agent, message.subscription).await {
+            Err(HubError::Damaged) => {
+                self.subscriber.undeliverable(message.id);
+                return Ok(ControlFlow::Continue(()));
+            }
+            known => known?,
+        };
         let push_link = push_uri.and_then(|uri| Link::new(&*uri, REL_PUSH).to_value());
         let promised = self.promises.of(Resource::Message { agent: self.agent, id: message.id });
         let (Some(push_link), Some(mut request)) = (push_link, promised) else {
