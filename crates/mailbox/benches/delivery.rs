@@ -8,6 +8,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
@@ -69,7 +70,7 @@ fn drain(mailbox: &mut Mailbox, stored: &[Entry]) -> usize {
 }
 
 fn settle(mailbox: &mut Mailbox, id: MessageId, effects: &mut Vec<Effect>) {
-    mailbox.handle(Input::Ack { ticket: None, id }, NOW, effects);
+    mailbox.handle(Input::Ack { ticket: None, id, outcome: Outcome::Delivered }, NOW, effects);
     mailbox.handle(Input::Erased { id }, NOW, effects);
 }
 

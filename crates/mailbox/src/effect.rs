@@ -1,6 +1,7 @@
 //! What a mailbox asks of its driver.
 
 use doorbell_protocol::id::MessageId;
+use doorbell_protocol::receipt::Outcome;
 
 use crate::input::{LinkId, Ticket};
 
@@ -58,6 +59,8 @@ pub enum Effect {
         id: MessageId,
         /// The request to answer, if there is one.
         ticket: Option<Ticket>,
+        /// The outcome of the [`Input::Ack`](crate::Input::Ack) that asked for this.
+        outcome: Outcome,
     },
     /// Answer that the message was settled: it was transient, no store is involved.
     Acked {

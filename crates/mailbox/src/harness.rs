@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use crate::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
@@ -81,11 +82,11 @@ impl Desk {
     }
 
     pub(crate) fn ack(&mut self, n: i64) -> Vec<Effect> {
-        self.feed(Input::Ack { ticket: None, id: id(n) })
+        self.feed(Input::Ack { ticket: None, id: id(n), outcome: Outcome::Delivered })
     }
 
     pub(crate) fn ack_with(&mut self, asker: i64, n: i64) -> Vec<Effect> {
-        self.feed(Input::Ack { ticket: Some(ticket(asker)), id: id(n) })
+        self.feed(Input::Ack { ticket: Some(ticket(asker)), id: id(n), outcome: Outcome::Delivered })
     }
 
     pub(crate) fn erased(&mut self, n: i64) -> Vec<Effect> {
@@ -179,7 +180,11 @@ pub(crate) fn release(n: i64) -> Effect {
 }
 
 pub(crate) fn erase(n: i64) -> Effect {
-    Effect::Erase { id: id(n), ticket: None }
+    Effect::Erase { id: id(n), ticket: None, outcome: Outcome::Delivered }
+}
+
+pub(crate) fn erase_for(asker: i64, n: i64) -> Effect {
+    Effect::Erase { id: id(n), ticket: Some(ticket(asker)), outcome: Outcome::Delivered }
 }
 
 pub(crate) fn load_after(after: Option<i64>) -> Effect {

@@ -2,6 +2,7 @@
 
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 /// Names a request that waits for an answer. The driver never uses one twice on the same mailbox.
@@ -124,6 +125,8 @@ pub enum Input {
         ticket: Option<Ticket>,
         /// The message.
         id: MessageId,
+        /// What a receipt reports of it. The rules do not read it: [`Effect::Erase`](crate::Effect::Erase) returns it.
+        outcome: Outcome,
     },
     /// The store has answered an [`Effect::Erase`](crate::Effect::Erase). If it failed to remove the message, the next
     /// load brings it again.

@@ -16,6 +16,7 @@
 //! use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
 //! use doorbell_protocol::headers::urgency::Urgency;
 //! use doorbell_protocol::id::{MessageId, SubscriptionId};
+//! use doorbell_protocol::receipt::Outcome;
 //! use doorbell_protocol::time::UnixMs;
 //!
 //! let (link, ticket, id, now) = (LinkId(1), Ticket(1), MessageId::from_raw(7), UnixMs::from_secs(1_800_000_000));
@@ -30,7 +31,7 @@
 //!     Input::Loaded { entries: vec![], more: false },
 //!     Input::Submit { ticket, entry, transient: false },
 //!     Input::Stored { ticket, replaced: None },
-//!     Input::Ack { ticket: None, id },
+//!     Input::Ack { ticket: None, id, outcome: Outcome::Delivered },
 //! ] {
 //!     mailbox.handle(input, now, &mut effects);
 //! }
@@ -40,7 +41,7 @@
 //!     Effect::Accept { ticket },
 //!     Effect::Send { link, id },
 //!     Effect::Release { id },
-//!     Effect::Erase { id, ticket: None },
+//!     Effect::Erase { id, ticket: None, outcome: Outcome::Delivered },
 //! ]);
 //! ```
 

@@ -59,7 +59,7 @@ impl Mailbox {
             Input::SetFloor { link, floor } => self.set_floor(link, floor),
             Input::Disconnect { link } => self.disconnect(link, now, effects),
             Input::Loaded { entries, more } => self.loaded(&entries, more, now, effects),
-            Input::Ack { ticket, id } => self.ack(ticket, id, effects),
+            Input::Ack { ticket, id, outcome } => self.ack(ticket, id, outcome, effects),
             Input::Erased { id } => self.erased(id),
             Input::Declined { link, id } => self.declined(link, id, now, effects),
             Input::Arrived { link, id } => self.arrived(link, id, now, effects),

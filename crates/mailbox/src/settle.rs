@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 
 use crate::effect::Effect;
 use crate::input::{Entry, Ticket};
@@ -24,7 +25,7 @@ struct Over {
 
 impl Mailbox {
     /// From here on the message is never sent again, whatever the store still lists (PS-8030-6.2-6).
-    pub(crate) fn ack(&mut self, ticket: Option<Ticket>, id: MessageId, effects: &mut Vec<Effect>) {
+    pub(crate) fn ack(&mut self, ticket: Option<Ticket>, id: MessageId, outcome: Outcome, effects: &mut Vec<Effect>) {
         let known = self.queue.get(id).copied();
         self.forget(id, effects);
         if known.is_some_and(|message| message.transient) {
@@ -37,7 +38,7 @@ impl Mailbox {
         }
         // Also for a message that is not known: without a link memory holds none, and the store has the last word.
         self.settled.erasing(id);
-        effects.push(Effect::Erase { id, ticket });
+        effects.push(Effect::Erase { id, ticket, outcome });
     }
 
     pub(crate) fn erased(&mut self, id: MessageId) {
@@ -114,7 +115,6 @@ impl Over {
 
 #[cfg(test)]
 mod tests {
-    use crate::Effect;
     use crate::harness::*;
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn an_ack_without_a_link_asks_the_store() {
         let mut desk = Desk::new();
-        assert_eq!(desk.ack_with(9, 1), [Effect::Erase { id: id(1), ticket: Some(ticket(9)) }]);
+        assert_eq!(desk.ack_with(9, 1), [erase_for(9, 1)]);
         assert!(!desk.mailbox.is_idle(), "a new mailbox would load the message again");
         desk.erased(1);
         assert!(desk.mailbox.is_idle());
@@ -140,7 +140,7 @@ mod tests {
         let mut desk = Desk::new();
         desk.ack_with(8, 1);
         assert_eq!(desk.ack(1), [], "nobody waits for an answer");
-        assert_eq!(desk.ack_with(9, 1), [Effect::Erase { id: id(1), ticket: Some(ticket(9)) }]);
+        assert_eq!(desk.ack_with(9, 1), [erase_for(9, 1)]);
         desk.erased(1);
         assert!(!desk.mailbox.is_idle(), "one erasure is still to be answered");
         desk.erased(1);

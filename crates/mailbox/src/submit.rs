@@ -208,7 +208,7 @@ mod tests {
         desk.arrives(message(1));
         desk.submit(message(2));
         desk.stored_instead_of(2, 1);
-        assert_eq!(desk.ack_with(9, 1), [Effect::Erase { id: id(1), ticket: Some(ticket(9)) }, send(1, 2)]);
+        assert_eq!(desk.ack_with(9, 1), [erase_for(9, 1), send(1, 2)]);
 
         desk.submit(message(3));
         desk.stored_instead_of(3, 2);

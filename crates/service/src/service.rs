@@ -95,13 +95,13 @@ impl Service {
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Hub::start(store.clone(), clock.clone(), &config.limits, shards);
+        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
         let capabilities = Capabilities::new(&ring);
         let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
         let (stop, stopping) = watch::channel(false);
         let context = Arc::new(Context { handler: Arc::new(doors), limits: config.limits, clock, stopping });
         let listener = tokio::spawn(Listener { socket, security, context }.run());
-        let housekeeper = tokio::spawn(hub.clone().keep_house(config.limits));
+        let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");
         Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper })
     }
@@ -149,10 +149,11 @@ impl Service {
     pub async fn stop(self) -> Result<(), Failure> {
         self.housekeeper.abort();
         self.stop.send_replace(true);
-        self.hub.stop_links();
+        self.hub.stop();
         if let Err(error) = self.listener.await {
             error!(%error, "the listener did not end well");
         }
+        self.hub.counters().log();
         self.store.close().await
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Mode, Retry, Scope, Ticket};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 
 use crate::judge::Violation;
 use crate::store::Write;
@@ -166,7 +167,9 @@ impl World {
 
     pub(crate) fn ack(&mut self, id: MessageId) -> Result<(), Violation> {
         let ticket = if self.random.percent(50) { Some(Ticket(self.number())) } else { None };
-        self.feed(Input::Ack { ticket, id })
+        // Without a draw, so that a seed keeps its schedule.
+        let outcome = Outcome::ALL[self.log.len() % Outcome::ALL.len()];
+        self.feed(Input::Ack { ticket, id, outcome })
     }
 
     fn late_ack(&mut self) -> Result<(), Violation> {

@@ -34,7 +34,7 @@ pub(crate) fn mailbox() -> Step {
         effects.clear();
         mailbox.handle(Input::Submit { ticket, entry, transient: false }, NOW, &mut effects);
         mailbox.handle(Input::Stored { ticket, replaced: None }, NOW, &mut effects);
-        mailbox.handle(Input::Ack { ticket: None, id }, NOW, &mut effects);
+        mailbox.handle(Input::Ack { ticket: None, id, outcome: Outcome::Delivered }, NOW, &mut effects);
         mailbox.handle(Input::Erased { id }, NOW, &mut effects);
         assert!(black_box(&effects).contains(&Effect::Send { link, id }));
     })

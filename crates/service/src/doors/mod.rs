@@ -109,7 +109,7 @@ impl Doors {
             }
             (Resource::Push { .. }, _) => now(wire::method_not_allowed("POST")),
 
-            (Resource::Message { id, .. }, &Method::GET) => Box::pin(self.read_message(id)),
+            (Resource::Message { agent, id }, &Method::GET) => Box::pin(self.read_message(agent, id)),
             (Resource::Message { agent, id }, &Method::DELETE) => {
                 Box::pin(async move { self.settle_message(agent, id, request.headers()).await })
             }

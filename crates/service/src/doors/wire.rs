@@ -105,6 +105,10 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
             let text = "The service cannot do this now; a message may or may not have been kept.";
             (StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE, text, Some(10))
         }
+        HubError::Damaged => {
+            let text = "What the service stored about this resource is damaged.";
+            (StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE, text, None)
+        }
     };
     let problem = Problem::new(status, number, text);
     match secs {

@@ -6,36 +6,9 @@ use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
-use doorbell_protocol::key::PublicKey;
-use doorbell_protocol::message::ContentHeaders;
+use doorbell_protocol::message::{ContentHeaders, ContentHeadersError};
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{NewMessage, StoredMessage};
-
-/// A subscription that somebody asks for.
-pub(crate) struct NewSubscription {
-    pub(crate) subscriber: Subscriber,
-    /// The only key that may sign its messages, if there is one.
-    pub(crate) restricted_to: Option<PublicKey>,
-    /// What the agent calls it, where it names its subscriptions itself.
-    pub(crate) channel: Option<String>,
-}
-
-/// Whose subscription it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Subscriber {
-    /// That of an agent which comes into being with it, if it is not there yet.
-    New(AgentId),
-    /// That of an agent which is there.
-    Known(AgentId),
-}
-
-impl Subscriber {
-    pub(crate) fn agent(self) -> AgentId {
-        match self {
-            Self::New(agent) | Self::Known(agent) => agent,
-        }
-    }
-}
 
 /// What an application server posted, parsed and admitted.
 pub(crate) struct Submission {
@@ -44,7 +17,7 @@ pub(crate) struct Submission {
     pub(crate) ttl: Ttl,
     pub(crate) urgency: Urgency,
     pub(crate) topic: Option<Topic>,
-    /// Where the application server wants to hear what becomes of it.
+    /// Where its outcome is reported, if the application server wants a receipt.
     pub(crate) receipt: Option<ReceiptSubscriptionId>,
     pub(crate) headers: ContentHeaders,
     pub(crate) body: Bytes,
@@ -104,21 +77,23 @@ impl Submission {
 }
 
 impl Message {
+    /// A message as the store has it.
+    ///
+    /// # Errors
+    /// The header record is damaged. Without it an agent cannot decrypt the body, so the message must not be sent. A
+    /// later version that packs headers otherwise has another store format, which this version refuses to open.
+    pub(super) fn from_store(stored: StoredMessage) -> Result<Self, ContentHeadersError> {
+        Ok(Self {
+            id: stored.id,
+            subscription: stored.subscription,
+            headers: ContentHeaders::from_packed(&stored.headers)?,
+            body: stored.body,
+            expires_at: Some(stored.expires_at),
+        })
+    }
+
     /// Whether it has TTL 0, and is in no store.
     pub(super) fn is_transient(&self) -> bool {
         self.expires_at.is_none()
-    }
-}
-
-impl From<StoredMessage> for Message {
-    fn from(stored: StoredMessage) -> Self {
-        Self {
-            id: stored.id,
-            subscription: stored.subscription,
-            // The store checks its pages, so what does not unpack was packed by a later version: deliver the body.
-            headers: ContentHeaders::from_packed(&stored.headers).unwrap_or_default(),
-            body: stored.body,
-            expires_at: Some(stored.expires_at),
-        }
     }
 }

@@ -1,14 +1,25 @@
-//! The middle: doors hand messages and links in here, shards own the mailboxes, and the store remembers.
+//! The middle: doors hand in messages and subscribe here, shards own the mailboxes, and the store remembers.
 //!
 //! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is answered as accepted
-//! only when its shard has heard from the store that it is durable (invariant 1).
+//! only when its shard has learned from the store that it is durable (invariant 1). Files here import what stands below
+//! them in this list, and never this one: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `tickets`,
+//! `command`, `outbox`, `receipts`, `message`, `subscription`, `detached`, `counters`, `error`.
 
+mod command;
+mod counters;
+mod detached;
+mod error;
 mod housekeeping;
-mod link;
 mod message;
+mod outbox;
 mod receipts;
 mod resident;
 mod shard;
+mod shards;
+mod subscriber;
+mod subscription;
+#[cfg(test)]
+mod tests;
 mod tickets;
 
 use std::sync::Arc;
@@ -16,132 +27,70 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use doorbell_mailbox::{LinkId, Rules};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
-use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Store, StoreError, Subscription};
-use thiserror::Error;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
 pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
 pub(crate) use doorbell_store::Receipt;
-pub(crate) use link::{Link, LinkEvent};
-pub(crate) use message::{Message, NewSubscription, Submission, Subscriber};
-pub(crate) use receipts::{ReceiptEvent, ReceiptLink};
+pub(crate) use error::HubError;
+pub(crate) use housekeeping::Housekeeper;
+pub(crate) use message::{Message, Submission};
+pub(crate) use outbox::SubscriberEvent;
+pub(crate) use receipts::{ReceiptEvent, ReceiptStream, Receipts};
+pub(crate) use subscriber::Subscriber;
+pub(crate) use subscription::{Agent, NewSubscription};
 
 use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
 use crate::config::Limits;
-use link::Outbox;
-use receipts::Waiters;
-use shard::{Command, Shard};
-use tickets::Places;
+use command::AgentCommand;
+use counters::Counters;
+use detached::detached;
+use outbox::Outbox;
+use shard::Shard;
+use shards::Shards;
+use subscription::Restriction;
 
 /// What a door may ask for.
 pub(crate) struct Hub {
-    shards: Vec<ShardHandle>,
+    shards: Arc<Shards>,
     store: Store,
     mint: Arc<Mint>,
     clock: Clock,
-    next_link: AtomicU64,
-    receipt_waiters: Arc<Waiters>,
-    /// Turns true when the service drains.
-    stopping: watch::Sender<bool>,
-    /// Turns true when a shard has panicked, with which its mailboxes are gone.
-    broken: Arc<watch::Sender<bool>>,
-}
-
-/// The way to one shard.
-struct ShardHandle {
-    commands: mpsc::UnboundedSender<Command>,
-    /// Bounds what application servers have under way here.
-    submissions: Arc<Semaphore>,
-    /// The same for acknowledgements, apart from the submissions, which they make room for. An agent's streams do not
-    /// bound them: it can reset each as soon as it has asked.
-    settlements: Arc<Semaphore>,
-}
-
-/// Why the hub did not do what it was asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(crate) enum HubError {
-    /// The subscription, set or message does not exist (any more).
-    #[error("there is no such resource")]
-    Gone,
-    /// The agent has as many messages, octets or subscriptions as it may have.
-    #[error("the agent's share is used up")]
-    Full,
-    /// The agent has another subscription of that name.
-    #[error("the name is taken")]
-    Taken,
-    /// The receipt subscription that was named does not exist (any more).
-    #[error("there is no such receipt subscription")]
-    NoReceipts,
-    /// The receipt subscription has as many receipts as it may have.
-    #[error("the receipt subscription's share is used up")]
-    ReceiptsFull,
-    /// Too much is under way.
-    #[error("the service has too much to do")]
-    Overloaded,
-    /// The store failed, and perhaps kept the message all the same; or the service stops.
-    #[error("the service is not available")]
-    Unavailable,
-}
-
-impl From<StoreError> for HubError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::NoAgent | StoreError::NoSubscription => Self::Gone,
-            StoreError::NoReceiptSubscription => Self::NoReceipts,
-            StoreError::ReceiptsFull => Self::ReceiptsFull,
-            StoreError::ChannelTaken => Self::Taken,
-            StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
-            StoreError::Overloaded => Self::Overloaded,
-            StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
-        }
-    }
-}
-
-/// Says so when a shard panics.
-async fn watch_over(shard: JoinHandle<()>, broken: Arc<watch::Sender<bool>>) {
-    if shard.await.is_err_and(|error| error.is_panic()) {
-        broken.send_replace(true);
-    }
+    next_subscriber: AtomicU64,
+    receipts: Arc<Receipts>,
+    counters: Arc<Counters>,
 }
 
 impl Hub {
-    /// Starts `shards` shards on the current runtime. They end when the hub is dropped.
-    pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Arc<Self> {
+    /// Starts `shards` shards on the current runtime. They end when the hub and its subscribers are dropped.
+    pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Self {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
-        let receipt_waiters = Arc::new(Waiters::default());
-        let broken = Arc::new(watch::Sender::new(false));
+        let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone()));
+        let counters = Arc::new(Counters::default());
+        // A longer wait saturates at 49 days: no stream stays open for so long.
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
-        let start_shard = |_| {
-            let (commands, inbox) = mpsc::unbounded_channel();
-            let waiters = receipt_waiters.clone();
-            let shard = Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), waiters, rules).run();
-            tokio::spawn(watch_over(tokio::spawn(shard), broken.clone()));
-            let places = || Arc::new(Semaphore::new(limits.submissions_max));
-            ShardHandle { commands, submissions: places(), settlements: places() }
-        };
-        let shards = (0..shards.max(1)).map(start_shard).collect();
-        let (next_link, stopping) = (AtomicU64::new(0), watch::Sender::new(false));
-        Arc::new(Self { shards, store, mint, clock, next_link, receipt_waiters, stopping, broken })
+        let new_shard = |inbox| Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), receipts.clone(), rules);
+        let permits_max = limits.submissions_max;
+        let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counters.clone(), new_shard);
+        let (shards, next_subscriber) = (Arc::new(shards), AtomicU64::new(0));
+        Self { shards, store, mint, clock, next_subscriber, receipts, counters }
     }
 
-    /// An agent that nobody knows yet: its first subscription makes it one.
-    pub(crate) fn new_agent(&self) -> Subscriber {
-        Subscriber::New(AgentId::from_raw(self.mint.next(self.clock.now())))
+    /// An agent that is new: its first subscription makes it one.
+    pub(crate) fn new_agent(&self) -> Agent {
+        Agent::New(AgentId::from_raw(self.mint.next(self.clock.now())))
     }
 
     /// Makes a subscription, and its agent if that is new.
     pub(crate) async fn subscribe(&self, new: NewSubscription) -> Result<SubscriptionId, HubError> {
         let now = self.clock.now();
-        let agent = new.subscriber.agent();
+        let agent = new.agent.id();
         let id = SubscriptionId::from_raw(self.mint.next(now));
         let vapid_key = new.restricted_to.map(|key| *key.as_bytes());
         // Both are queued before either is awaited, so that they share a commit.
-        let may_be_new = matches!(new.subscriber, Subscriber::New(_));
+        let may_be_new = matches!(new.agent, Agent::New(_));
         let new_agent = may_be_new.then(|| self.store.create_agent(agent, now));
         let channel = new.channel;
         let subscription = Subscription { id, agent, vapid_key, channel, created: now };
@@ -157,14 +106,15 @@ impl Hub {
         Ok(id)
     }
 
-    /// The subscription that the agent calls `channel`, and whom it is restricted to.
+    /// The subscription that the agent calls `channel`, and the key that it is restricted to: an error for itself,
+    /// because a subscription with a damaged key can still be removed.
     pub(crate) async fn subscription_of_channel(
         &self,
         agent: AgentId,
         channel: &str,
-    ) -> Result<Option<(SubscriptionId, Option<KeyFingerprint>)>, HubError> {
+    ) -> Result<Option<(SubscriptionId, Restriction)>, HubError> {
         let found = self.store.subscription_of_channel(agent, channel.to_owned()).await?;
-        Ok(found.map(|subscription| (subscription.id, fingerprint(&subscription))))
+        Ok(found.map(|found| (found.id, subscription::restriction(&found, &self.counters))))
     }
 
     /// All subscriptions of an agent that it has given names, oldest first.
@@ -178,9 +128,13 @@ impl Hub {
         Ok(self.store.subscription(id).await?.and_then(|subscription| subscription.channel))
     }
 
-    /// Whom a subscription is restricted to; `None` if there is no such subscription.
+    /// The key that a subscription is restricted to, if to any; `None` if there is no such subscription.
+    ///
+    /// # Errors
+    /// [`HubError::Damaged`] if the stored key cannot be read.
     pub(crate) async fn restriction(&self, id: SubscriptionId) -> Result<Option<Option<KeyFingerprint>>, HubError> {
-        Ok(self.store.subscription(id).await?.map(|subscription| fingerprint(&subscription)))
+        let found = self.store.subscription(id).await?;
+        found.map(|found| subscription::restriction(&found, &self.counters)).transpose()
     }
 
     /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
@@ -188,11 +142,7 @@ impl Hub {
         if submission.is_transient() {
             self.check(&submission).await?;
         }
-        let shard = self.shard(submission.agent);
-        let permit = shard.submissions.clone().try_acquire_owned().map_err(|_| HubError::Overloaded)?;
-        let (reply, answer) = oneshot::channel();
-        self.tell(submission.agent, Command::Submit { submission, reply, permit });
-        answer.await.unwrap_or(Err(HubError::Unavailable))
+        self.shards.submit(submission).await
     }
 
     /// What the store checks of a message that it stores; one with TTL 0 it never sees.
@@ -206,35 +156,35 @@ impl Hub {
         }
     }
 
-    /// Opens a delivery stream to the agent, beside those that are open.
-    pub(crate) async fn connect(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Result<Link, HubError> {
-        self.open_link(agent, spec, false).await
+    /// Opens a delivery stream to the agent; those that are open stay.
+    pub(crate) async fn connect(&self, agent: AgentId, spec: LinkSpec) -> Result<Subscriber, HubError> {
+        self.open(agent, spec, false).await
     }
 
-    /// Opens the agent's one socket: an older one, which may be dead without anybody knowing, hears
-    /// [`LinkEvent::Superseded`], and what was unacknowledged on it comes on this one.
-    pub(crate) async fn take_over(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Result<Link, HubError> {
-        self.open_link(agent, spec, true).await
+    /// Opens the agent's one socket: an older one, which may be dead without a sign of it, receives
+    /// [`SubscriberEvent::Superseded`], and what was unacknowledged on it comes on this one.
+    pub(crate) async fn take_over(&self, agent: AgentId, spec: LinkSpec) -> Result<Subscriber, HubError> {
+        self.open(agent, spec, true).await
     }
 
     /// The same for an agent that may not have come into being yet, whose first subscription is made on another
-    /// connection: the link is there when it is.
-    pub(crate) fn take_over_early(self: &Arc<Self>, agent: AgentId, spec: LinkSpec) -> Link {
-        self.new_link(agent, spec, true)
+    /// connection: the subscriber is there when it is.
+    pub(crate) fn take_over_early(&self, agent: AgentId, spec: LinkSpec) -> Subscriber {
+        self.new_subscriber(agent, spec, true)
     }
 
-    fn new_link(self: &Arc<Self>, agent: AgentId, spec: LinkSpec, only: bool) -> Link {
-        let id = LinkId(self.next_link.fetch_add(1, Ordering::Relaxed));
+    fn new_subscriber(&self, agent: AgentId, spec: LinkSpec, only: bool) -> Subscriber {
+        let id = LinkId(self.next_subscriber.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
-        self.tell(agent, Command::Connect { agent, link: id, spec, only, outbox: outbox.clone() });
-        Link::new(self.clone(), agent, id, outbox)
+        self.shards.send(agent, AgentCommand::Connect { subscriber: id, spec, only, outbox: outbox.clone() });
+        Subscriber::new(self.shards.clone(), agent, id, outbox)
     }
 
-    async fn open_link(self: &Arc<Self>, agent: AgentId, spec: LinkSpec, only: bool) -> Result<Link, HubError> {
-        let link = self.new_link(agent, spec, only);
-        // Looked up after connecting: a removal in between is then seen here, or told to the link.
+    async fn open(&self, agent: AgentId, spec: LinkSpec, only: bool) -> Result<Subscriber, HubError> {
+        let subscriber = self.new_subscriber(agent, spec, only);
+        // Looked up after connecting: a removal in between is then seen here, or comes to the subscriber.
         self.check_scope(agent, spec.scope).await?;
-        Ok(link)
+        Ok(subscriber)
     }
 
     /// `Gone` when what a stream would be about does not exist.
@@ -248,132 +198,63 @@ impl Hub {
 
     /// Removes a message for good, with what became of it; whether it was there.
     pub(crate) async fn settle(&self, agent: AgentId, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
-        let settlements = self.shard(agent).settlements.clone();
-        let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
-        let (reply, answer) = oneshot::channel();
-        let places = Places { _of_shard: permit, _of_link: None };
-        self.tell(agent, Command::Settle { agent, id, outcome, reply: Some(reply), places });
-        answer.await.unwrap_or(Err(HubError::Unavailable))
+        self.shards.settle(agent, id, outcome).await
     }
 
-    /// An outstanding message.
-    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, HubError> {
-        let found = self.store.messages(vec![id], self.clock.now()).await?;
-        Ok(found.into_iter().next().flatten().map(Message::from))
+    /// An outstanding message of the agent. One that is damaged is dropped, and counts as gone from then on.
+    pub(crate) async fn message(&self, agent: AgentId, id: MessageId) -> Result<Option<Message>, HubError> {
+        let found = self.shards.messages(agent, vec![id]).await?;
+        Ok(found.into_iter().next().flatten())
     }
 
     /// Removes a subscription or a whole agent, with what was stored for it.
-    pub(crate) async fn remove(self: &Arc<Self>, agent: AgentId, what: Scope) -> Result<(), HubError> {
+    pub(crate) async fn remove(&self, agent: AgentId, what: Scope) -> Result<(), HubError> {
         let now = self.clock.now();
         let (removal, command) = match what {
-            Scope::Agent => (self.store.delete_agent(agent, now), Command::AgentRemoved { agent }),
+            Scope::Agent => (self.store.delete_agent(agent, now), AgentCommand::Removed),
             Scope::Subscription(subscription) => {
-                let command = Command::Unsubscribed { agent, subscription };
+                let command = AgentCommand::Unsubscribed { subscription };
                 (self.store.delete_subscription(agent, subscription, now), command)
             }
         };
-        let hub = self.clone();
-        // A task of its own: whoever asks may go away meanwhile, and the links have to hear of it all the same.
-        let removed = tokio::spawn(async move {
+        let (shards, receipts) = (self.shards.clone(), self.receipts.clone());
+        // The client may go away meanwhile, and the subscribers still have to end.
+        detached(async move {
             let removed = removal.await?;
             if !removed.existed {
                 return Err(HubError::Gone);
             }
-            removed.receipts.into_iter().for_each(|id| hub.receipt_waiters.wake(id));
-            hub.tell(agent, command);
+            removed.receipts.into_iter().for_each(|id| receipts.wake(id));
+            shards.send(agent, command);
             Ok(())
-        });
-        removed.await.unwrap_or(Err(HubError::Unavailable))
+        })
+        .await
+    }
+
+    /// The receipt subscriptions.
+    pub(crate) fn receipts(&self) -> &Arc<Receipts> {
+        &self.receipts
+    }
+
+    /// What removes expired messages and idle agents, for a task of its own.
+    pub(crate) fn housekeeper(&self, limits: Limits) -> Housekeeper {
+        let (shards, receipts) = (self.shards.clone(), self.receipts.clone());
+        Housekeeper { shards, store: self.store.clone(), clock: self.clock.clone(), receipts, limits }
+    }
+
+    /// What was counted since the start.
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Completes when a shard has panicked, and never otherwise.
     pub(crate) async fn broken(&self) {
-        // The sender lives in `self`.
-        let _ = self.broken.subscribe().wait_for(|broken| *broken).await;
+        self.shards.broken().await;
     }
 
-    /// Ends every link, now and from now on: the service drains.
-    pub(crate) fn stop_links(&self) {
-        self.stopping.send_replace(true);
-        for shard in &self.shards {
-            // A shard that is gone has no links.
-            let _ = shard.commands.send(Command::Stop);
-        }
-    }
-
-    fn tell(&self, agent: AgentId, command: Command) {
-        // A shard ends only with the hub; a request that is under way then is answered by its dropped reply.
-        let _ = self.shard(agent).commands.send(command);
-    }
-
-    fn shard(&self, agent: AgentId) -> &ShardHandle {
-        // The low bits count within a millisecond, the high ones are the time: mix them all.
-        let mixed = agent.raw().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let place = usize::try_from(mixed).unwrap_or(0) % self.shards.len();
-        &self.shards[place]
-    }
-}
-
-fn fingerprint(subscription: &Subscription) -> Option<KeyFingerprint> {
-    let key = subscription.vapid_key.and_then(|key| PublicKey::from_bytes(&key).ok());
-    key.map(|key| key.fingerprint())
-}
-
-#[cfg(test)]
-mod tests {
-    use doorbell_protocol::time::UnixMs;
-    use futures_util::FutureExt;
-
-    use super::*;
-    use crate::config::{Config, Settings};
-
-    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
-
-    fn limits() -> Limits {
-        let state_dir = Some("not used".into());
-        Config::from_settings(Settings { state_dir, ..Settings::default() }).unwrap().limits
-    }
-
-    fn hub() -> (Arc<Hub>, Store) {
-        let store = Store::open_memory(doorbell_store::Limits::default()).unwrap();
-        (Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1), store)
-    }
-
-    /// A link without the look into the store that a door's has to pass.
-    fn link(hub: &Arc<Hub>, agent: AgentId, mode: Mode) -> Link {
-        let spec = LinkSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameLink };
-        let id = LinkId(hub.next_link.fetch_add(1, Ordering::Relaxed));
-        let outbox = Arc::new(Outbox::default());
-        hub.tell(agent, Command::Connect { agent, link: id, spec, only: false, outbox: outbox.clone() });
-        Link::new(hub.clone(), agent, id, outbox)
-    }
-
-    #[tokio::test]
-    async fn a_store_that_cannot_be_read_is_never_taken_for_an_empty_one_ps_8030_6_7() {
-        let (hub, store) = hub();
-        store.close().await.unwrap();
-        let agent = AgentId::from_raw(1);
-        let mut first = link(&hub, agent, Mode::Hold);
-        assert!(matches!(first.next().await, LinkEvent::Failed(HubError::Unavailable)));
-        // The first one is still there: its client takes its time.
-        let mut second = link(&hub, agent, Mode::Drain);
-        assert!(matches!(second.next().await, LinkEvent::Failed(HubError::Unavailable)));
-    }
-
-    #[tokio::test]
-    async fn acknowledgements_under_way_are_bounded() {
-        let (hub, _store) = hub();
-        let max = limits().submissions_max;
-        let settle = |n| Box::pin(hub.settle(AgentId::from_raw(1), MessageId::from_raw(n), Outcome::Delivered));
-        // The shard does not run before this test waits for something.
-        let mut under_way: Vec<_> = (0..max as i64).map(settle).collect();
-        for one in &mut under_way {
-            assert!(one.as_mut().now_or_never().is_none());
-        }
-        assert_eq!(settle(-1).await, Err(HubError::Overloaded));
-        for one in under_way {
-            assert_eq!(one.await, Ok(false));
-        }
-        assert_eq!(settle(-1).await, Ok(false));
+    /// Ends every subscriber and every stream of receipts, now and from now on: the service drains.
+    pub(crate) fn stop(&self) {
+        self.receipts.stop();
+        self.shards.stop_subscribers();
     }
 }

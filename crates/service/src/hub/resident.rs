@@ -8,23 +8,23 @@ use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
-use super::link::Outbox;
 use super::message::Message;
+use super::outbox::Outbox;
 
 /// One agent in memory.
 pub(super) struct Resident {
     pub(super) mailbox: Mailbox,
     /// Almost always one: a set's GET, a WebSocket.
-    pub(super) links: Vec<OpenLink>,
+    pub(super) subscribers: Vec<OpenSubscriber>,
     /// Messages that are nowhere else: those with TTL 0, until the mailbox releases them.
     pub(super) transients: Vec<Transient>,
-    /// When the store was last told that the agent is in use.
+    /// When it was last noted in the store that the agent is in use.
     pub(super) touched: UnixMs,
     alarm: Option<UnixMs>,
 }
 
 /// One delivery stream.
-pub(super) struct OpenLink {
+pub(super) struct OpenSubscriber {
     pub(super) id: LinkId,
     pub(super) outbox: Arc<Outbox>,
     /// Of its kind an agent has one: the next takes its place.
@@ -34,7 +34,7 @@ pub(super) struct OpenLink {
 /// A message that no store knows.
 pub(super) struct Transient {
     pub(super) message: Arc<Message>,
-    /// Where its sender wants to hear what became of it.
+    /// Where its outcome is reported, if its sender wants a receipt.
     pub(super) receipt: Option<ReceiptSubscriptionId>,
     /// What became of it, should it end now.
     pub(super) outcome: Outcome,
@@ -49,8 +49,15 @@ pub(super) struct Residents {
 }
 
 impl Resident {
-    pub(super) fn outbox(&self, link: LinkId) -> Option<&Arc<Outbox>> {
-        self.links.iter().find(|open| open.id == link).map(|open| &open.outbox)
+    pub(super) fn add(&mut self, subscriber: OpenSubscriber) {
+        debug_assert!(self.outbox(subscriber.id).is_none(), "the hub uses each subscriber's id once");
+        // Most agents have one, for hours.
+        self.subscribers.reserve_exact(1);
+        self.subscribers.push(subscriber);
+    }
+
+    pub(super) fn outbox(&self, subscriber: LinkId) -> Option<&Arc<Outbox>> {
+        self.subscribers.iter().find(|open| open.id == subscriber).map(|open| &open.outbox)
     }
 
     pub(super) fn transient(&mut self, id: MessageId) -> Option<&mut Transient> {
@@ -69,7 +76,7 @@ impl Residents {
         let fresh = || {
             Box::new(Resident {
                 mailbox: Mailbox::new(rules),
-                links: Vec::new(),
+                subscribers: Vec::new(),
                 transients: Vec::new(),
                 touched: UnixMs::default(),
                 alarm: None,
@@ -82,20 +89,31 @@ impl Residents {
         self.agents.get_mut(&agent).map(Box::as_mut)
     }
 
+    /// The agent's mailbox, of which the caller knows that it is in memory.
+    pub(super) fn entered(&mut self, agent: AgentId) -> &mut Resident {
+        self.get_mut(agent).expect("a shard carries out effects of residents only")
+    }
+
     /// Notes when the mailbox wants to be woken, or forgets it when the store knows all that it knows.
     pub(super) fn leave(&mut self, agent: AgentId) {
-        let Some(resident) = self.agents.get_mut(&agent) else { return };
-        let keep = !resident.mailbox.is_idle() || !resident.links.is_empty();
+        let resident = self.agents.get_mut(&agent).expect("the shard has just fed this mailbox");
+        let keep = !resident.mailbox.is_idle() || !resident.subscribers.is_empty();
         let alarm = resident.mailbox.next_deadline().filter(|_| keep);
         if alarm != resident.alarm {
-            self.alarms.extend(alarm.map(|at| (at, agent)));
+            if let Some(at) = alarm {
+                let is_new = self.alarms.insert((at, agent));
+                debug_assert!(is_new, "an agent has one alarm, and this is another moment");
+            }
             if let Some(at) = std::mem::replace(&mut resident.alarm, alarm) {
-                self.alarms.remove(&(at, agent));
+                let was_there = self.alarms.remove(&(at, agent));
+                debug_assert!(was_there, "a resident's alarm is in the index");
             }
         }
         if !keep {
+            debug_assert!(resident.transients.is_empty(), "an idle mailbox has released its transient messages");
             self.agents.remove(&agent);
         }
+        debug_assert!(self.alarms.len() <= self.agents.len(), "only residents have an alarm, and each has one");
     }
 
     /// The first moment at which a mailbox wants to be woken.
@@ -114,11 +132,11 @@ impl Residents {
         moment: UnixMs,
         max: usize,
     ) -> impl Iterator<Item = (AgentId, &mut Resident)> {
-        let connected = move |r: &Resident| !r.links.is_empty() && r.touched < moment;
+        let connected = move |r: &Resident| !r.subscribers.is_empty() && r.touched < moment;
         self.agents.iter_mut().filter(move |(_, r)| connected(r)).map(|(agent, r)| (*agent, &mut **r)).take(max)
     }
 
-    pub(super) fn all_links(&self) -> impl Iterator<Item = &Arc<Outbox>> {
-        self.agents.values().flat_map(|resident| &resident.links).map(|open| &open.outbox)
+    pub(super) fn all_outboxes(&self) -> impl Iterator<Item = &Arc<Outbox>> {
+        self.agents.values().flat_map(|resident| &resident.subscribers).map(|open| &open.outbox)
     }
 }

@@ -1,94 +1,31 @@
-//! A shard: the task that owns some of the mailboxes, feeds them, and carries out what they say.
+//! A shard: the task that owns some of the mailboxes, feeds them, and carries out their effects.
 
 use std::sync::Arc;
 
 use doorbell_mailbox::{CloseReason, Effect, Entry, Input, LinkId, LinkSpec, Rules, Ticket};
-use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
-use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Appended, Erased, Page, Store, StoreError};
+use doorbell_store::{Appended, Erased, Page, Pending, Store, StoreError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::HubError;
-use super::link::{Delivery, LinkEvent, Outbox};
+use super::command::{AgentCommand, Command, SubmitReply};
+use super::error::HubError;
 use super::message::{Message, Submission};
-use super::receipts::Waiters;
-use super::resident::{OpenLink, Residents, Transient};
-use super::tickets::{Places, Submitting, Tickets, Waiting};
+use super::outbox::{Delivery, Outbox, SubscriberEvent};
+use super::receipts::Receipts;
+use super::resident::{OpenSubscriber, Residents, Transient};
+use super::tickets::{Settling, Submitting, Tickets};
 use crate::clock::Clock;
 
 /// Messages in one page of a mailbox that is being loaded.
 const PAGE_MAX: u32 = 1000;
-/// Agents that the store is told of at a time: they must not crowd out messages.
+/// Agents that are noted as in use at a time: they must not crowd out messages.
 const TOUCHED_MAX: usize = 4096;
 
-/// Links of one agent: every event looks at each of them. As many as one HTTP/2 connection holds.
-const LINKS_MAX: usize = 100;
-
-/// What the hub and its links tell a shard.
-pub(super) enum Command {
-    Submit {
-        submission: Submission,
-        reply: oneshot::Sender<Result<MessageId, HubError>>,
-        permit: OwnedSemaphorePermit,
-    },
-    Settle {
-        agent: AgentId,
-        id: MessageId,
-        outcome: Outcome,
-        /// Whoever wants to know; an acknowledgement on a socket is not answered.
-        reply: Option<oneshot::Sender<Result<bool, HubError>>>,
-        places: Places,
-    },
-    Connect {
-        agent: AgentId,
-        link: LinkId,
-        spec: LinkSpec,
-        /// It takes the place of the agent's other link of this kind.
-        only: bool,
-        outbox: Arc<Outbox>,
-    },
-    Disconnect {
-        agent: AgentId,
-        link: LinkId,
-    },
-    Declined {
-        agent: AgentId,
-        link: LinkId,
-        id: MessageId,
-    },
-    Gone {
-        agent: AgentId,
-        link: LinkId,
-        id: MessageId,
-    },
-    Arrived {
-        agent: AgentId,
-        link: LinkId,
-        id: MessageId,
-    },
-    SetFloor {
-        agent: AgentId,
-        link: LinkId,
-        floor: Option<Urgency>,
-    },
-    Unsubscribed {
-        agent: AgentId,
-        subscription: SubscriptionId,
-    },
-    AgentRemoved {
-        agent: AgentId,
-    },
-    /// Tell the store that agents which are connected are in use, where it has not heard so since `before`.
-    TouchConnected {
-        before: UnixMs,
-        done: oneshot::Sender<()>,
-    },
-    Stop,
-}
+/// Subscribers of one agent: every event looks at each of them. As many as one HTTP/2 connection holds.
+const SUBSCRIBERS_MAX: usize = 100;
 
 /// What the store has done.
 enum Written {
@@ -104,7 +41,7 @@ enum Written {
         outcome: Result<Erased, StoreError>,
     },
     /// The receipt of a message that the store never had.
-    Told {
+    Receipt {
         receipts: ReceiptSubscriptionId,
         outcome: Result<(), StoreError>,
     },
@@ -121,18 +58,15 @@ pub(super) struct Shard {
     store: Store,
     clock: Clock,
     mint: Arc<Mint>,
-    receipt_waiters: Arc<Waiters>,
+    receipts: Arc<Receipts>,
     residents: Residents,
     tickets: Tickets,
-    /// In the order in which they were asked for, which is the order of their commits: a mailbox must not hear of a
-    /// message that replaced another before it has heard of that one.
+    /// In the order in which they were asked for, which is the order of their commits: a mailbox must not learn of a
+    /// message that replaced another before it has learned of that one.
     writes: FuturesOrdered<BoxFuture<'static, Written>>,
     reads: FuturesUnordered<BoxFuture<'static, Loaded>>,
+    /// Empty between events; it keeps its room.
     effects: Vec<Effect>,
-    /// The message that was stored this moment: whoever is connected gets it without a look into the store.
-    fresh: Option<Arc<Message>>,
-    /// What becomes of the message that is being settled this moment.
-    settling: Outcome,
     stopping: bool,
 }
 
@@ -142,7 +76,7 @@ impl Shard {
         store: Store,
         clock: Clock,
         mint: Arc<Mint>,
-        receipt_waiters: Arc<Waiters>,
+        receipts: Arc<Receipts>,
         rules: Rules,
     ) -> Self {
         Self {
@@ -150,14 +84,12 @@ impl Shard {
             store,
             clock,
             mint,
-            receipt_waiters,
+            receipts,
             residents: Residents::new(rules),
             tickets: Tickets::default(),
             writes: FuturesOrdered::new(),
             reads: FuturesUnordered::new(),
             effects: Vec::new(),
-            fresh: None,
-            settling: Outcome::Delivered,
             stopping: false,
         }
     }
@@ -178,90 +110,103 @@ impl Shard {
                 () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => self.on_alarm(),
             }
         }
+        debug_assert!(self.tickets.is_empty(), "every request waits for a write, and no write is left");
     }
 
     fn on_command(&mut self, command: Command) {
         match command {
-            Command::Submit { submission, reply, permit } => self.submit(submission, reply, permit),
-            Command::Settle { agent, id, outcome, reply, places } => {
-                if let Some(transient) = self.residents.get_mut(agent).and_then(|resident| resident.transient(id)) {
-                    transient.outcome = outcome;
-                }
-                let ticket = Some(self.tickets.issue(Waiting::Settle { reply, places }));
-                self.settling = outcome;
-                self.feed(agent, Input::Ack { ticket, id });
-                self.settling = Outcome::Delivered;
-            }
-            Command::Connect { agent, link, spec, only, outbox } => {
-                if self.stopping {
-                    outbox.put(Delivery::Event(LinkEvent::Ended));
-                }
-                if only {
-                    self.end_link(agent, |open| open.only);
-                }
-                self.end_oldest_link(agent);
-                let now = self.clock.now();
-                let resident = self.residents.enter(agent);
-                // Most agents have one, for hours.
-                resident.links.reserve_exact(1);
-                resident.links.push(OpenLink { id: link, outbox, only });
-                resident.touched = now;
-                drop(self.store.touch(agent, now));
-                self.feed(agent, Input::Connect { link, spec });
-            }
-            Command::Disconnect { agent, link } => {
-                if let Some(resident) = self.residents.get_mut(agent) {
-                    resident.links.retain(|open| open.id != link);
-                    self.feed(agent, Input::Disconnect { link });
-                }
-            }
-            Command::Declined { agent, link, id } => self.feed(agent, Input::Declined { link, id }),
-            Command::Gone { agent, link, id } => self.feed(agent, Input::Gone { link, id }),
-            Command::Arrived { agent, link, id } => self.feed(agent, Input::Arrived { link, id }),
-            Command::SetFloor { agent, link, floor } => self.feed(agent, Input::SetFloor { link, floor }),
-            Command::Unsubscribed { agent, subscription } => self.feed(agent, Input::Unsubscribed { subscription }),
-            Command::AgentRemoved { agent } => self.feed(agent, Input::AgentRemoved),
+            Command::Agent(agent, command) => self.on_agent_command(agent, command),
             Command::TouchConnected { before, done } => {
                 let now = self.clock.now();
                 for (agent, resident) in self.residents.connected_since(before, TOUCHED_MAX) {
                     resident.touched = now;
                     drop(self.store.touch(agent, now));
                 }
-                // Whoever asked may have given up.
+                // The housekeeper may have been stopped.
                 let _ = done.send(());
             }
             Command::Stop => {
                 self.stopping = true;
-                self.residents.all_links().for_each(|outbox| outbox.put(Delivery::Event(LinkEvent::Ended)));
+                let outboxes = self.residents.all_outboxes();
+                outboxes.for_each(|outbox| outbox.put(Delivery::Event(SubscriberEvent::Ended)));
             }
         }
     }
 
-    /// Makes room for one link more. Those of an agent that lost its network stay open for a while, so it is the oldest
-    /// that has to go, and not the new one.
-    fn end_oldest_link(&mut self, agent: AgentId) {
-        if self.residents.get_mut(agent).is_some_and(|resident| resident.links.len() >= LINKS_MAX) {
-            self.end_link(agent, |_| true);
+    fn on_agent_command(&mut self, agent: AgentId, command: AgentCommand) {
+        match command {
+            AgentCommand::Submit { submission, reply, permit } => self.submit(agent, submission, reply, permit),
+            AgentCommand::Settle { id, outcome, reply, permits } => {
+                let ticket = self.tickets.issue_settle(Settling { reply, permits });
+                self.settle(agent, Some(ticket), id, outcome);
+            }
+            AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
+            AgentCommand::Connect { subscriber, spec, only, outbox } => {
+                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, only });
+            }
+            AgentCommand::Disconnect { subscriber } => {
+                // One that was superseded or has failed is out already, and its agent may be too.
+                if let Some(resident) = self.residents.get_mut(agent) {
+                    resident.subscribers.retain(|open| open.id != subscriber);
+                    self.feed(agent, Input::Disconnect { link: subscriber });
+                }
+            }
+            AgentCommand::Declined { subscriber, id } => self.feed(agent, Input::Declined { link: subscriber, id }),
+            AgentCommand::Gone { subscriber, id } => self.feed(agent, Input::Gone { link: subscriber, id }),
+            AgentCommand::Arrived { subscriber, id } => self.feed(agent, Input::Arrived { link: subscriber, id }),
+            AgentCommand::SetFloor { subscriber, floor } => {
+                self.feed(agent, Input::SetFloor { link: subscriber, floor });
+            }
+            AgentCommand::Unsubscribed { subscription } => self.feed(agent, Input::Unsubscribed { subscription }),
+            AgentCommand::Removed => self.feed(agent, Input::AgentRemoved),
         }
     }
 
-    /// Ends the agent's oldest link of those that `which` names. What was on its way to it goes to another.
-    fn end_link(&mut self, agent: AgentId, which: impl Fn(&OpenLink) -> bool) {
+    fn settle(&mut self, agent: AgentId, ticket: Option<Ticket>, id: MessageId, outcome: Outcome) {
+        if let Some(transient) = self.residents.get_mut(agent).and_then(|resident| resident.transient(id)) {
+            transient.outcome = outcome;
+        }
+        self.feed(agent, Input::Ack { ticket, id, outcome });
+    }
+
+    fn connect(&mut self, agent: AgentId, spec: LinkSpec, subscriber: OpenSubscriber) {
+        if self.stopping {
+            subscriber.outbox.put(Delivery::Event(SubscriberEvent::Ended));
+        }
+        if subscriber.only {
+            self.end_subscriber(agent, |open| open.only);
+        }
+        self.end_oldest_subscriber(agent);
+        let (now, link) = (self.clock.now(), subscriber.id);
+        let resident = self.residents.enter(agent);
+        resident.add(subscriber);
+        resident.touched = now;
+        debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX, "the oldest has made room");
+        drop(self.store.touch(agent, now));
+        self.feed(agent, Input::Connect { link, spec });
+    }
+
+    /// Makes room for one subscriber more. Those of an agent that lost its network stay open for a while, so it is the
+    /// oldest that has to go, and not the new one.
+    fn end_oldest_subscriber(&mut self, agent: AgentId) {
+        if self.residents.get_mut(agent).is_some_and(|resident| resident.subscribers.len() >= SUBSCRIBERS_MAX) {
+            self.end_subscriber(agent, |_| true);
+        }
+    }
+
+    /// Ends the agent's oldest subscriber of those that `which` names, if there is one. What was on its way to it goes
+    /// to another.
+    fn end_subscriber(&mut self, agent: AgentId, which: impl Fn(&OpenSubscriber) -> bool) {
         let Some(resident) = self.residents.get_mut(agent) else { return };
-        let Some(place) = resident.links.iter().position(which) else { return };
-        let ended = resident.links.remove(place);
-        ended.outbox.end(LinkEvent::Superseded);
+        let Some(place) = resident.subscribers.iter().position(which) else { return };
+        let ended = resident.subscribers.remove(place);
+        ended.outbox.end(SubscriberEvent::Superseded);
         self.feed(agent, Input::Disconnect { link: ended.id });
     }
 
-    fn submit(
-        &mut self,
-        submission: Submission,
-        reply: oneshot::Sender<Result<MessageId, HubError>>,
-        permit: OwnedSemaphorePermit,
-    ) {
+    fn submit(&mut self, agent: AgentId, submission: Submission, reply: SubmitReply, permit: OwnedSemaphorePermit) {
+        debug_assert_eq!(submission.agent, agent, "a submission comes to the mailbox of its agent");
         let taken_at = self.clock.now();
-        let agent = submission.agent;
         let id = MessageId::from_raw(self.mint.next(taken_at));
         let entry = submission.entry(id, taken_at);
         let transient = submission.is_transient();
@@ -270,37 +215,33 @@ impl Shard {
             let transient = Transient { message, receipt: submission.receipt, outcome: Outcome::Dropped };
             self.residents.enter(agent).transients.push(transient);
         }
-        let submitting = Submitting { id, submission, taken_at, refused: None, reply, permit };
-        let ticket = self.tickets.issue(Waiting::Submit(Box::new(submitting)));
+        let ticket = self.tickets.issue_submit(Submitting { id, submission, taken_at, refused: None, reply, permit });
         self.feed(agent, Input::Submit { ticket, entry, transient });
     }
 
     fn on_written(&mut self, written: Written) {
         match written {
             Written::Appended { agent, ticket, outcome: Ok(appended) } => {
-                appended.receipts.iter().for_each(|id| self.receipt_waiters.wake(*id));
-                if self.residents.get_mut(agent).is_some_and(|resident| !resident.links.is_empty()) {
-                    let stored = self.tickets.submitting(ticket);
-                    self.fresh = stored.map(|s| Arc::new(s.submission.message(s.id, s.taken_at)));
-                }
-                self.feed(agent, Input::Stored { ticket, replaced: appended.replaced });
-                self.fresh = None;
+                appended.receipts.iter().for_each(|id| self.receipts.wake(*id));
+                let submitting = self.tickets.submitting(ticket);
+                let connected = self.residents.get_mut(agent).is_some_and(|resident| !resident.subscribers.is_empty());
+                let message = || Arc::new(submitting.submission.message(submitting.id, submitting.taken_at));
+                let fresh = connected.then(message);
+                self.feed_with(agent, Input::Stored { ticket, replaced: appended.replaced }, fresh.as_ref());
             }
             Written::Appended { agent, ticket, outcome: Err(error) } => {
-                if let Some(submitting) = self.tickets.submitting(ticket) {
-                    submitting.refused = Some(error.into());
-                }
+                self.tickets.submitting(ticket).refused = Some(error.into());
                 self.feed(agent, Input::NotStored { ticket });
             }
-            Written::Told { receipts, outcome } => {
+            Written::Receipt { receipts, outcome } => {
                 // A receipt subscription that is gone or full gets no more receipts.
                 if outcome.is_ok() {
-                    self.receipt_waiters.wake(receipts);
+                    self.receipts.wake(receipts);
                 }
             }
             Written::Erased { agent, id, ticket, outcome } => {
                 if let Some(receipts) = outcome.ok().and_then(|erased| erased.receipt) {
-                    self.receipt_waiters.wake(receipts);
+                    self.receipts.wake(receipts);
                 }
                 if let Some(ticket) = ticket {
                     let outcome = outcome.map(|erased| erased.existed).map_err(HubError::from);
@@ -313,24 +254,20 @@ impl Shard {
 
     fn on_loaded(&mut self, Loaded { agent, page }: Loaded) {
         let page = page.unwrap_or_else(|error| {
-            self.fail_links(agent, error.into());
+            // The mailbox still waits for an answer: without subscribers an empty page does not pass for all there is.
+            self.fail_subscribers(agent, error.into());
             Page::default()
         });
-        let entry = |p: doorbell_store::Pending| Entry {
-            id: p.id,
-            subscription: p.subscription,
-            urgency: p.urgency,
-            expires_at: p.expires_at,
-        };
+        let entry =
+            |p: Pending| Entry { id: p.id, subscription: p.subscription, urgency: p.urgency, expires_at: p.expires_at };
         self.feed(agent, Input::Loaded { entries: page.entries.into_iter().map(entry).collect(), more: page.more });
     }
 
-    /// The store cannot be read: nothing may pass for all that there is, so the links end and the agent comes again.
-    fn fail_links(&mut self, agent: AgentId, error: HubError) {
-        let resident = self.residents.get_mut(agent);
-        let links = resident.map(|resident| std::mem::take(&mut resident.links)).unwrap_or_default();
-        for open in links {
-            open.outbox.put(Delivery::Event(LinkEvent::Failed(error)));
+    /// The store cannot be read: nothing may pass for all that there is, so the streams end and the agent comes again.
+    fn fail_subscribers(&mut self, agent: AgentId, error: HubError) {
+        // A mailbox that waits for a page is in memory.
+        for open in std::mem::take(&mut self.residents.entered(agent).subscribers) {
+            open.outbox.put(Delivery::Event(SubscriberEvent::Failed(error)));
             self.feed(agent, Input::Disconnect { link: open.id });
         }
     }
@@ -346,75 +283,87 @@ impl Shard {
         }
     }
 
-    /// Hands an input to the agent's mailbox and carries out what it says.
     fn feed(&mut self, agent: AgentId, input: Input) {
+        self.feed_with(agent, input, None);
+    }
+
+    /// Hands an input to the agent's mailbox and carries out the effects. `fresh` is the message of the input, if it is
+    /// in memory: a subscriber gets it without a read of the store.
+    fn feed_with(&mut self, agent: AgentId, input: Input, fresh: Option<&Arc<Message>>) {
         let mut effects = std::mem::take(&mut self.effects);
+        debug_assert!(effects.is_empty(), "no effect is carried out after its event");
         self.residents.enter(agent).mailbox.handle(input, self.clock.now(), &mut effects);
         for effect in effects.drain(..) {
-            self.carry_out(agent, effect);
+            self.carry_out(agent, effect, fresh);
         }
         self.effects = effects;
         self.residents.leave(agent);
     }
 
-    fn carry_out(&mut self, agent: AgentId, effect: Effect) {
+    fn carry_out(&mut self, agent: AgentId, effect: Effect, fresh: Option<&Arc<Message>>) {
         match effect {
             Effect::Persist { ticket } => self.persist(agent, ticket),
-            Effect::Accept { ticket } => self.tickets.answer_submit(ticket, true),
-            Effect::Reject { ticket } => self.tickets.answer_submit(ticket, false),
+            Effect::Accept { ticket } => self.tickets.accept(ticket),
+            Effect::Reject { ticket } => self.tickets.reject(ticket),
             Effect::Load { after } => {
                 let page = self.store.pending(agent, after, PAGE_MAX, self.clock.now());
                 self.reads.push(Box::pin(async move { Loaded { agent, page: page.await } }));
             }
-            Effect::Send { link, id } => self.send(agent, link, id),
-            Effect::Drained { link } => self.put(agent, link, Delivery::Event(LinkEvent::Drained)),
+            Effect::Send { link, id } => self.send(agent, link, id, fresh),
+            Effect::Drained { link } => self.put(agent, link, Delivery::Event(SubscriberEvent::Drained)),
             Effect::Close { link, why: CloseReason::SubscriptionGone | CloseReason::AgentGone } => {
-                self.put(agent, link, Delivery::Event(LinkEvent::Gone));
+                self.put(agent, link, Delivery::Event(SubscriberEvent::Gone));
             }
-            Effect::Erase { id, ticket } => {
-                let heard = ticket.is_some_and(|ticket| self.tickets.is_awaited(ticket));
-                let (outcome, now) = (self.settling, self.clock.now());
-                let outcome = if heard {
-                    self.store.erase(id, agent, outcome, now)
-                } else {
-                    self.store.erase_patiently(id, agent, outcome, now)
-                };
-                let written = async move { Written::Erased { agent, id, ticket, outcome: outcome.await } };
-                self.writes.push_back(Box::pin(written));
-            }
+            Effect::Erase { id, ticket, outcome } => self.erase(agent, id, ticket, outcome),
             Effect::Acked { ticket } => self.tickets.answer_settle(ticket, Ok(true)),
             Effect::Release { id } => self.release(agent, id),
         }
     }
 
-    /// Lets go of a message; if no store has it, this is when its sender hears what became of it.
+    fn erase(&mut self, agent: AgentId, id: MessageId, ticket: Option<Ticket>, outcome: Outcome) {
+        let now = self.clock.now();
+        let erased = if ticket.is_some_and(|ticket| self.tickets.is_awaited(ticket)) {
+            self.store.erase(id, agent, outcome, now)
+        } else {
+            self.store.erase_patiently(id, agent, outcome, now)
+        };
+        let written = async move { Written::Erased { agent, id, ticket, outcome: erased.await } };
+        self.writes.push_back(Box::pin(written));
+    }
+
+    /// Lets go of a message; if no store has it, its receipt is due now.
     fn release(&mut self, agent: AgentId, id: MessageId) {
-        let Some(resident) = self.residents.get_mut(agent) else { return };
-        resident.links.iter().for_each(|open| open.outbox.recall(id));
+        let resident = self.residents.entered(agent);
+        resident.subscribers.iter().for_each(|open| open.outbox.recall(id));
+        // Nearly every message is in the store, and its receipt is due when it is erased there.
         let Some(place) = resident.transients.iter().position(|transient| transient.message.id == id) else { return };
         let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
         if let Some(receipts) = receipt {
-            let told = self.store.add_receipt(receipts, id, agent, outcome, self.clock.now());
-            self.writes.push_back(Box::pin(async move { Written::Told { receipts, outcome: told.await } }));
+            let added = self.store.add_receipt(receipts, id, agent, outcome, self.clock.now());
+            self.writes.push_back(Box::pin(async move { Written::Receipt { receipts, outcome: added.await } }));
         }
     }
 
     fn persist(&mut self, agent: AgentId, ticket: Ticket) {
-        let Some(submitting) = self.tickets.submitting(ticket) else { return };
+        let submitting = self.tickets.submitting(ticket);
         let message = submitting.submission.to_store(submitting.id, submitting.taken_at);
         let outcome = self.store.append(message);
         let written = async move { Written::Appended { agent, ticket, outcome: outcome.await } };
         self.writes.push_back(Box::pin(written));
     }
 
-    fn send(&mut self, agent: AgentId, link: LinkId, id: MessageId) {
-        let fresh = self.fresh.clone().filter(|message| message.id == id);
-        let at_hand = fresh.or_else(|| Some(self.residents.get_mut(agent)?.transient(id)?.message.clone()));
-        self.put(agent, link, at_hand.map_or(Delivery::Stored(id), Delivery::Message));
+    fn send(&mut self, agent: AgentId, link: LinkId, id: MessageId, fresh: Option<&Arc<Message>>) {
+        let fresh = fresh.filter(|message| message.id == id).cloned();
+        let in_memory =
+            fresh.or_else(|| self.residents.entered(agent).transient(id).map(|transient| transient.message.clone()));
+        self.put(agent, link, in_memory.map_or(Delivery::Stored(id), Delivery::Message));
     }
 
     fn put(&mut self, agent: AgentId, link: LinkId, delivery: Delivery) {
-        if let Some(outbox) = self.residents.get_mut(agent).and_then(|resident| resident.outbox(link)) {
+        let outbox: Option<&Arc<Outbox>> = self.residents.entered(agent).outbox(link);
+        // While an agent's subscribers fail, its mailbox still knows those that are next: what it sends them comes to
+        // the next stream.
+        if let Some(outbox) = outbox {
             outbox.put(delivery);
         }
     }

@@ -1,30 +1,15 @@
-//! Requests that wait for a mailbox or the store.
+//! Requests that wait for a mailbox or the store. Each is answered once.
 
 use std::collections::HashMap;
 
 use doorbell_mailbox::Ticket;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::HubError;
+use super::command::{SettlePermits, SettleReply, SubmitReply};
+use super::error::HubError;
 use super::message::Submission;
-
-/// A request in progress.
-pub(super) enum Waiting {
-    /// An application server waits for its message to be accepted.
-    Submit(Box<Submitting>),
-    /// Somebody waits for a message to be settled.
-    Settle { reply: Option<oneshot::Sender<Result<bool, HubError>>>, places: Places },
-}
-
-/// What a settlement occupies until it is answered.
-pub(super) struct Places {
-    /// Its place among those of its shard.
-    pub(super) _of_shard: OwnedSemaphorePermit,
-    /// Its place among those of its socket, if it came over one.
-    pub(super) _of_link: Option<OwnedSemaphorePermit>,
-}
 
 /// A message between the door and the store.
 pub(super) struct Submitting {
@@ -34,54 +19,88 @@ pub(super) struct Submitting {
     pub(super) taken_at: UnixMs,
     /// Why the store refused it, once it has.
     pub(super) refused: Option<HubError>,
-    pub(super) reply: oneshot::Sender<Result<MessageId, HubError>>,
-    /// Its place among the submissions under way, given back when it is answered.
+    pub(super) reply: SubmitReply,
+    /// Its place among the submissions under way, returned when it is answered.
     pub(super) permit: OwnedSemaphorePermit,
+}
+
+/// A message that is being settled.
+pub(super) struct Settling {
+    /// `None`: the client does not wait for an answer.
+    pub(super) reply: Option<SettleReply>,
+    pub(super) permits: SettlePermits,
 }
 
 /// All requests in progress in one shard.
 #[derive(Default)]
 pub(super) struct Tickets {
-    waiting: HashMap<Ticket, Waiting>,
+    submitting: HashMap<Ticket, Box<Submitting>>,
+    settling: HashMap<Ticket, Settling>,
     last: u64,
 }
 
 impl Tickets {
-    pub(super) fn issue(&mut self, waiting: Waiting) -> Ticket {
-        self.last += 1;
-        let ticket = Ticket(self.last);
-        self.waiting.insert(ticket, waiting);
+    pub(super) fn issue_submit(&mut self, submitting: Submitting) -> Ticket {
+        let ticket = self.next();
+        self.submitting.insert(ticket, Box::new(submitting));
         ticket
     }
 
-    pub(super) fn submitting(&mut self, ticket: Ticket) -> Option<&mut Submitting> {
-        match self.waiting.get_mut(&ticket)? {
-            Waiting::Submit(submitting) => Some(submitting),
-            Waiting::Settle { .. } => None,
-        }
+    pub(super) fn issue_settle(&mut self, settling: Settling) -> Ticket {
+        let ticket = self.next();
+        self.settling.insert(ticket, settling);
+        ticket
     }
 
-    /// Answers an application server. Nobody may be listening any more, which changes nothing.
-    pub(super) fn answer_submit(&mut self, ticket: Ticket, accepted: bool) {
-        if let Some(Waiting::Submit(submitting)) = self.waiting.remove(&ticket) {
-            let refused = submitting.refused.unwrap_or(HubError::Unavailable);
-            let _ = submitting.reply.send(if accepted { Ok(submitting.id) } else { Err(refused) });
-            drop(submitting.permit);
-        }
+    fn next(&mut self) -> Ticket {
+        self.last += 1;
+        Ticket(self.last)
     }
 
-    /// Whether somebody waits to hear how a settlement went.
+    /// A message that was not answered yet.
+    pub(super) fn submitting(&mut self, ticket: Ticket) -> &mut Submitting {
+        self.submitting.get_mut(&ticket).expect("the store answers for a message before its sender is answered")
+    }
+
+    /// Answers an application server: its message is accepted.
+    pub(super) fn accept(&mut self, ticket: Ticket) {
+        let submitting = self.take_submitting(ticket);
+        debug_assert_eq!(submitting.refused, None, "a mailbox accepts what the store kept, or never had");
+        // The application server may have gone away, which changes nothing.
+        let _ = submitting.reply.send(Ok(submitting.id));
+        drop(submitting.permit);
+    }
+
+    /// Answers an application server: its message is not accepted, for the reason that the store had.
+    pub(super) fn reject(&mut self, ticket: Ticket) {
+        let submitting = self.take_submitting(ticket);
+        let refused = submitting.refused.expect("a mailbox rejects only what the store refused");
+        // As in `accept`.
+        let _ = submitting.reply.send(Err(refused));
+        drop(submitting.permit);
+    }
+
+    fn take_submitting(&mut self, ticket: Ticket) -> Submitting {
+        *self.submitting.remove(&ticket).expect("a mailbox answers each submission once")
+    }
+
+    /// Whether a client waits for the answer to a settlement.
     pub(super) fn is_awaited(&self, ticket: Ticket) -> bool {
-        matches!(self.waiting.get(&ticket), Some(Waiting::Settle { reply: Some(_), .. }))
+        self.settling.get(&ticket).is_some_and(|settling| settling.reply.is_some())
     }
 
-    /// Answers whoever settled a message.
+    /// Answers the client that settled a message.
     pub(super) fn answer_settle(&mut self, ticket: Ticket, outcome: Result<bool, HubError>) {
-        if let Some(Waiting::Settle { reply, places }) = self.waiting.remove(&ticket) {
-            if let Some(reply) = reply {
-                let _ = reply.send(outcome);
-            }
-            drop(places);
+        let Settling { reply, permits } = self.settling.remove(&ticket).expect("each settlement is answered once");
+        if let Some(reply) = reply {
+            // As in `accept`.
+            let _ = reply.send(outcome);
         }
+        drop(permits);
+    }
+
+    /// Whether every request is answered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.submitting.is_empty() && self.settling.is_empty()
     }
 }

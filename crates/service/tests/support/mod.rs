@@ -11,6 +11,7 @@ pub mod raw;
 pub mod socket;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -66,7 +67,13 @@ impl TestService {
 
     /// Stops in order and starts again on the same state and port, like an upgrade.
     pub async fn restart(&mut self) {
+        self.restart_after(|_| ()).await;
+    }
+
+    /// The same, with something done to the state directory in between.
+    pub async fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.service.take().unwrap().stop().await.unwrap();
+        change(self.dir.path());
         let settings = Settings { listen: Some(self.address), ..self.settings.clone() };
         let config = Config::from_settings(settings).unwrap();
         self.service = Some(Service::start(config, self.clock.clone()).await.unwrap());

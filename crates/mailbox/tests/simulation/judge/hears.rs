@@ -2,6 +2,7 @@
 
 use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Retry, Scope, Ticket};
 use doorbell_protocol::id::MessageId;
+use doorbell_protocol::receipt::Outcome;
 
 use super::Judge;
 use super::facts::{Fact, LinkFact, Offer, Over};
@@ -30,7 +31,7 @@ impl Judge {
             }
             Input::Disconnect { link } => self.close(*link),
             Input::Loaded { entries, more } => self.hears_page(entries, *more),
-            Input::Ack { ticket, id } => self.hears_ack(*ticket, *id),
+            Input::Ack { ticket, id, outcome } => self.hears_ack(*ticket, *id, *outcome),
             Input::Erased { id } => {
                 if let Some(open) = self.erasing.get_mut(id) {
                     *open -= 1;
@@ -143,8 +144,8 @@ impl Judge {
         }
     }
 
-    fn hears_ack(&mut self, ticket: Option<Ticket>, id: MessageId) {
-        self.acked_now = Some(id);
+    fn hears_ack(&mut self, ticket: Option<Ticket>, id: MessageId, outcome: Outcome) {
+        self.acked_now = Some((id, outcome));
         self.settling.extend(ticket.map(|ticket| (ticket, id)));
         let held = self.is_held(id);
         let storing = self.submitted.values().any(|(waiting, _)| *waiting == id);

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use doorbell_mailbox::{LinkId, Ticket};
 use doorbell_protocol::id::{MessageId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use crate::counts::Counts;
@@ -54,8 +55,8 @@ pub(crate) struct Judge {
     agent_removed: bool,
     /// The transient message of this very event.
     transient_now: Option<MessageId>,
-    /// The message that this very event acknowledges.
-    acked_now: Option<MessageId>,
+    /// The message that this very event acknowledges, and its outcome.
+    acked_now: Option<(MessageId, Outcome)>,
     /// Links that this event must close.
     to_close: BTreeSet<LinkId>,
 }

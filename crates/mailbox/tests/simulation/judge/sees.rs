@@ -29,8 +29,10 @@ impl Judge {
             Effect::Send { link, id } => self.sees_send(link, id),
             Effect::Drained { link } => self.sees_drained(link, store),
             Effect::Close { link, why } => self.sees_close(link, why),
-            Effect::Erase { id, .. } if self.acked_now != Some(id) => broken("only the acknowledged is erased", id),
-            Effect::Erase { id, ticket } => {
+            Effect::Erase { id, outcome, .. } if self.acked_now != Some((id, outcome)) => {
+                broken("only the acknowledged is erased, with its outcome", (id, outcome))
+            }
+            Effect::Erase { id, ticket, .. } => {
                 *self.erasing.entry(id).or_insert(0) += 1;
                 self.settled(ticket, id)
             }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::names::Names;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
-use crate::hub::{Link, LinkEvent, Message};
+use crate::hub::{HubError, Message, Subscriber, SubscriberEvent};
 use crate::transport::Response;
 
 /// A message as an event.
@@ -29,14 +29,14 @@ struct Delivered<'a> {
 struct Events {
     doors: Arc<Doors>,
     agent: AgentId,
-    link: Link,
+    subscriber: Subscriber,
     names: Names,
     begun: bool,
 }
 
-/// The answer that carries what comes over `link`.
-pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, link: Link) -> Response {
-    let events = Events { doors, agent, link, names: Names::default(), begun: false };
+/// The answer that carries what comes to `subscriber`.
+pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, subscriber: Subscriber) -> Response {
+    let events = Events { doors, agent, subscriber, names: Names::default(), begun: false };
     sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
 }
 
@@ -50,24 +50,24 @@ impl Events {
         loop {
             let quiet_until = self.doors.clock.now().plus(self.doors.limits.keepalive);
             let event = tokio::select! {
-                event = self.link.next() => event,
+                event = self.subscriber.next() => event,
                 () = self.doors.clock.sleep_until(quiet_until) => return Some(sse::comment()),
             };
             match event {
-                LinkEvent::Message(message) => {
-                    // An error ends the stream, which has no other way to report it: the message stays, and comes on the
-                    // agent's next stream.
-                    let known = self.names.push_uri(&self.doors, self.agent, message.subscription).await.ok()?;
-                    match known {
-                        Some(push) => return Some(self.event(&message, &push)),
-                        None => self.link.gone(message.id),
+                SubscriberEvent::Message(message) => {
+                    match self.names.push_uri(&self.doors, self.agent, message.subscription).await {
+                        Ok(Some(push)) => return Some(self.event(&message, &push)),
+                        Ok(None) => self.subscriber.gone(message.id),
+                        Err(HubError::Damaged) => self.subscriber.undeliverable(message.id),
+                        // The stream has no other way to report an error: the message stays, and comes on the next one.
+                        Err(_) => return None,
                     }
                 }
-                LinkEvent::Drained
-                | LinkEvent::Gone
-                | LinkEvent::Ended
-                | LinkEvent::Superseded
-                | LinkEvent::Failed(_) => return None,
+                SubscriberEvent::Drained
+                | SubscriberEvent::Gone
+                | SubscriberEvent::Ended
+                | SubscriberEvent::Superseded
+                | SubscriberEvent::Failed(_) => return None,
             }
         }
     }

@@ -9,9 +9,9 @@ use crate::doors::{Doors, wire};
 use crate::transport::Response;
 
 impl Doors {
-    /// GET: the message while it is outstanding (PS-8030-5-6).
-    pub(in crate::doors) async fn read_message(&self, id: MessageId) -> Response {
-        match self.hub.message(id).await {
+    /// GET: the message while it is outstanding (PS-8030-5-6). One that is damaged counts as gone, and is dropped.
+    pub(in crate::doors) async fn read_message(&self, agent: AgentId, id: MessageId) -> Response {
+        match self.hub.message(agent, id).await {
             Ok(Some(message)) => {
                 let mut response = Response::new(message.body.clone().into());
                 *response.headers_mut() = wire::message_headers(&message);

@@ -60,7 +60,7 @@ impl Doors {
                 // Nobody hears of a receipt subscription made for a message that was refused.
                 if let Some(id) = receipt.filter(|_| is_new && error != HubError::Unavailable) {
                     // What fails here is found again when it has been idle for long.
-                    let _ = self.hub.remove_receipts(id).await;
+                    let _ = self.hub.receipts().remove(id).await;
                 }
                 return Err(error.into());
             }
@@ -84,7 +84,7 @@ impl Doors {
             return Ok((None, false));
         }
         let Some(target) = link::target(headers, REL_PUSH_RECEIPT) else {
-            return Ok((Some(self.hub.subscribe_receipts().await?), true));
+            return Ok((Some(self.hub.receipts().subscribe().await?), true));
         };
         match self.resource(&target) {
             Some(Resource::Receipts { id }) => Ok((Some(id), false)),

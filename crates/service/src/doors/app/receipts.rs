@@ -17,7 +17,7 @@ use super::answer::Refusal;
 use crate::capability::Resource;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
-use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptLink};
+use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptStream};
 use crate::transport::{Pusher, Request, Response};
 
 /// An event stream gives no sign of what has arrived. What was written this long ago on a stream that is still open
@@ -43,7 +43,7 @@ impl Doors {
     }
 
     pub(in crate::doors) async fn remove_receipts(&self, id: ReceiptSubscriptionId) -> Response {
-        match self.hub.remove_receipts(id).await {
+        match self.hub.receipts().remove(id).await {
             Ok(()) => wire::empty(StatusCode::NO_CONTENT),
             Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),
         }
@@ -56,10 +56,10 @@ impl Doors {
             return self.receipt_events(id, at_once, &head.headers).await;
         }
         // That there is no such resource comes first: it is the same answer on every connection (PS-8030-8.3-2).
-        let link = self.hub.receipts(id, None).await?;
+        let stream = self.hub.receipts().open(id, None).await?;
         let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Refusal::NoPush)?;
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
-        self.push_receipts(id, link, &pusher, &promises, at_once).await
+        self.push_receipts(id, stream, &pusher, &promises, at_once).await
     }
 
     /// Pushes receipts, each as the answer to a GET of its message (PS-8030-6.3-1), and takes them off the list when
@@ -67,7 +67,7 @@ impl Doors {
     async fn push_receipts(
         &self,
         id: ReceiptSubscriptionId,
-        mut link: ReceiptLink,
+        mut stream: ReceiptStream,
         pusher: &Pusher,
         promises: &Promises,
         at_once: bool,
@@ -76,18 +76,18 @@ impl Doors {
         // How many, and the last one.
         let mut unconfirmed = (0, None);
         loop {
-            let mut next = if unconfirmed.0 < UNCONFIRMED_MAX { link.try_next().await? } else { None };
+            let mut next = if unconfirmed.0 < UNCONFIRMED_MAX { stream.try_next().await? } else { None };
             if next.is_none() {
                 if let (_, Some(up_to)) = std::mem::take(&mut unconfirmed) {
                     if !self.confirmed(pusher).await {
                         break;
                     }
-                    self.hub.take_receipts(id, up_to).await?;
+                    self.hub.receipts().take(id, up_to).await?;
                     continue;
                 }
                 if !at_once {
                     next = tokio::select! {
-                        event = link.next() => match event {
+                        event = stream.next() => match event {
                             ReceiptEvent::Receipt(receipt) => Some(receipt),
                             ReceiptEvent::Gone => return Err(HubError::Gone.into()),
                             ReceiptEvent::Stopping => None,
@@ -129,14 +129,14 @@ impl Doors {
         headers: &HeaderMap,
     ) -> Result<Response, Refusal> {
         let after = sse::last_event_id(headers);
-        let link = self.hub.receipts(id, after).await?;
+        let stream = self.hub.receipts().open(id, after).await?;
         if let Some(up_to) = after {
-            self.hub.take_receipts(id, up_to).await?;
+            self.hub.receipts().take(id, up_to).await?;
         }
         let events = Events {
             doors: self.clone(),
             id,
-            link,
+            stream,
             at_once,
             handed_out: None,
             taking: None,
@@ -160,7 +160,7 @@ impl Doors {
 struct Events {
     doors: Arc<Doors>,
     id: ReceiptSubscriptionId,
-    link: ReceiptLink,
+    stream: ReceiptStream,
     at_once: bool,
     /// The receipt that was handed out last; it is written once the next one is asked for.
     handed_out: Option<i64>,
@@ -183,7 +183,7 @@ impl Events {
         loop {
             // An error ends the stream, which has no other way to report it: the client comes back with what it has.
             self.take_written(clock.now()).await.ok()?;
-            if let Some(receipt) = self.link.try_next().await.ok()? {
+            if let Some(receipt) = self.stream.try_next().await.ok()? {
                 return Some(self.event(&receipt));
             }
             if self.at_once {
@@ -192,7 +192,7 @@ impl Events {
             let quiet_until = clock.now().plus(self.doors.limits.keepalive);
             let taken_at = self.taking.map(|(at, _)| at.plus(TAKEN_AFTER));
             tokio::select! {
-                event = self.link.next() => return match event {
+                event = self.stream.next() => return match event {
                     ReceiptEvent::Receipt(receipt) => Some(self.event(&receipt)),
                     ReceiptEvent::Gone | ReceiptEvent::Stopping => None,
                 },
@@ -213,7 +213,7 @@ impl Events {
     /// Takes off the list what was written TAKEN_AFTER ago.
     async fn take_written(&mut self, now: UnixMs) -> Result<(), HubError> {
         while let Some((_, up_to)) = self.taking.filter(|(at, _)| at.plus(TAKEN_AFTER) <= now) {
-            self.doors.hub.take_receipts(self.id, up_to).await?;
+            self.doors.hub.receipts().take(self.id, up_to).await?;
             self.taking = self.later.take();
         }
         Ok(())

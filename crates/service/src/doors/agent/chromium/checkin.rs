@@ -44,7 +44,7 @@ impl Doors {
     /// An id that nobody had, with its secret. The agent comes into being with its first subscription.
     fn enrol(&self) -> Result<Device, CheckinRefusal> {
         self.chromium.enrolments.take((), self.clock.now())?;
-        let agent = self.hub.new_agent().agent();
+        let agent = self.hub.new_agent().id();
         Ok(self.capabilities.device(agent).expect("the ids that are minted are positive numbers"))
     }
 }

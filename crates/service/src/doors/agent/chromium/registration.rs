@@ -8,7 +8,7 @@ use super::address::Address;
 use super::answer::{Refusal, registered};
 use crate::capability::Resource;
 use crate::doors::Doors;
-use crate::hub::{HubError, NewSubscription, Scope, Subscriber};
+use crate::hub::{Agent, HubError, NewSubscription, Scope};
 use crate::transport::{Request, Response};
 
 /// What is answered where a token is wanted and there is none to give: to Chromium's registration with Google's own
@@ -57,8 +57,8 @@ impl Doors {
         if let Some((known, _)) = self.hub.subscription_of_channel(agent, &channel).await? {
             return Ok(known);
         }
-        let (subscriber, name) = (Subscriber::New(agent), Some(channel.clone()));
-        match self.hub.subscribe(NewSubscription { subscriber, restricted_to, channel: name }).await {
+        let (whose, name) = (Agent::New(agent), Some(channel.clone()));
+        match self.hub.subscribe(NewSubscription { agent: whose, restricted_to, channel: name }).await {
             // It was asked for twice at the same time.
             Err(HubError::Taken) => {
                 let known = self.hub.subscription_of_channel(agent, &channel).await?;

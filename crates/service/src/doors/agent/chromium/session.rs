@@ -26,7 +26,7 @@ use super::answer::{Closing, End, NoLogin};
 use crate::doors::Doors;
 use crate::doors::agent::drain;
 use crate::doors::agent::names::Names;
-use crate::hub::{Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
+use crate::hub::{LinkSpec, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent};
 use crate::transport::mcs::Socket;
 
 /// Messages that are handed to the socket before it is made to send them.
@@ -44,7 +44,7 @@ struct Session<IO> {
     socket: Socket<IO>,
     stream: Stream<MessageId>,
     /// Open from the login on.
-    link: Option<Link>,
+    subscriber: Option<Subscriber>,
     names: Names,
     /// When it is pinged, or given up if nothing was heard since the ping; before the login, when it is given up.
     alarm: UnixMs,
@@ -65,7 +65,7 @@ impl Doors {
         async move {
             let Err(end) = session.run().await;
             // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
-            session.link = None;
+            session.subscriber = None;
             Box::pin(session.finish(end)).await;
         }
     }
@@ -78,7 +78,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             doors,
             socket,
             stream: Stream::new(),
-            link: None,
+            subscriber: None,
             names: Names::default(),
             alarm,
             logged_in: false,
@@ -93,7 +93,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         loop {
             let event = tokio::select! {
                 frame = self.socket.next() => Event::Heard(frame?),
-                event = Link::next_of(&mut self.link), if !self.ended => Event::Link(event),
+                event = Subscriber::next_of(&mut self.subscriber), if !self.ended => Event::Subscriber(event),
                 () = Box::pin(doors.clock.sleep_until(self.alarm)) => Event::Alarm,
                 () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
             };
@@ -110,7 +110,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     async fn on_event(&mut self, event: Event) -> Result<(), End> {
         match event {
             Event::Heard(frame) => self.on_frame(&frame).await?,
-            Event::Link(event) => self.on_link(event).await?,
+            Event::Subscriber(event) => self.on_subscriber(event).await?,
             Event::Alarm => self.on_alarm().await?,
         }
         Ok(self.socket.flush().await?)
@@ -155,10 +155,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     /// forgets the message, and what then came out of the store would come twice. If it cannot be done, the stream ends
     /// before such a number is sent, and the next login lists the message.
     async fn settle(&mut self, effects: &[Effect<MessageId>]) -> Result<(), End> {
-        let Some(link) = &self.link else { return Ok(()) };
+        let Some(subscriber) = &self.subscriber else { return Ok(()) };
         let confirmed =
             effects.iter().filter_map(|effect| if let Effect::Confirmed(id) = effect { Some(*id) } else { None });
-        try_join_all(confirmed.map(|id| link.settle_for_good(id, Outcome::Delivered))).await.map_err(|_| End::Left)?;
+        try_join_all(confirmed.map(|id| subscriber.settle_for_good(id, Outcome::Delivered)))
+            .await
+            .map_err(|_| End::Left)?;
         Ok(())
     }
 
@@ -167,16 +169,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             return self.refuse(NoLogin::Device).await;
         };
         let there: Vec<_> = login.received.iter().filter_map(|id| persistent_id::from_text(id)).collect();
-        let link = self.connect(agent);
+        let subscriber = self.connect(agent);
         // With our answer the device forgets its list, and what then came out of the store would come twice.
         let mut known = Vec::new();
         for some in there.chunks(SETTLED_TOGETHER_MAX) {
-            let settled = some.iter().map(|id| link.settle_for_good(*id, Outcome::Delivered));
+            let settled = some.iter().map(|id| subscriber.settle_for_good(*id, Outcome::Delivered));
             let Ok(existed) = try_join_all(settled).await else { return self.refuse(NoLogin::Unavailable).await };
             // The others were never ours, or are over for long: whatever a device lists, no more is kept of it.
             known.extend(some.iter().zip(existed).filter_map(|(id, existed)| existed.then_some(*id)));
         }
-        self.link = Some(link);
+        self.subscriber = Some(subscriber);
         self.logged_in = true;
         let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
         let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration bounds the heartbeat by half an hour");
@@ -185,8 +187,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         self.write(effects).await
     }
 
-    /// The device's one link. It may have no subscription yet, and makes the first one on another connection.
-    fn connect(&self, agent: AgentId) -> Link {
+    /// The device's one subscriber. It may have no subscription yet, and makes the first one on another connection.
+    fn connect(&self, agent: AgentId) -> Subscriber {
         let spec = LinkSpec {
             scope: Scope::Agent,
             floor: None,
@@ -223,20 +225,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     /// What is ready is handed to the socket together.
-    async fn on_link(&mut self, first: LinkEvent) -> Result<(), End> {
+    async fn on_subscriber(&mut self, first: SubscriberEvent) -> Result<(), End> {
         let mut event = Some(first);
         for more in (0..TOGETHER_MAX).rev() {
             let Some(now) = event.take() else { break };
             match now {
-                LinkEvent::Message(message) => self.deliver(&message).await?,
+                SubscriberEvent::Message(message) => self.deliver(&message).await?,
                 // It stays, for what is acknowledged from now on: a message that is not settled would come again.
-                LinkEvent::Ended => self.ended = true,
-                LinkEvent::Drained => {}
-                LinkEvent::Gone => return Err(Closing::Gone.into()),
-                LinkEvent::Superseded => return Err(Closing::Superseded.into()),
-                LinkEvent::Failed(error) => return Err(error.into()),
+                SubscriberEvent::Ended => self.ended = true,
+                SubscriberEvent::Drained => {}
+                SubscriberEvent::Gone => return Err(Closing::Gone.into()),
+                SubscriberEvent::Superseded => return Err(Closing::Superseded.into()),
+                SubscriberEvent::Failed(error) => return Err(error.into()),
             }
-            event = if more > 0 && !self.ended { Link::next_of(&mut self.link).now_or_never() } else { None };
+            event =
+                if more > 0 && !self.ended { Subscriber::next_of(&mut self.subscriber).now_or_never() } else { None };
         }
         Ok(())
     }
@@ -266,7 +269,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         };
         match self.stream.send(message.id, stanza) {
             Ok(frame) => self.socket.say(&frame).await?,
-            // Settled at the login, of which the link had not heard when it let go of this one.
+            // Settled at the login, of which the shard had not learned when it put this one into the outbox.
             Err(NotSent::AlreadyThere) => {}
             Err(NotSent::Full) => self.decline(message.id),
             Err(NotSent::NotOpen) => return Err(End::Said),
@@ -275,8 +278,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     fn decline(&self, id: MessageId) {
-        if let Some(link) = &self.link {
-            link.declined(id);
+        if let Some(subscriber) = &self.subscriber {
+            subscriber.declined(id);
         }
     }
 
@@ -311,6 +314,6 @@ fn whole_seconds(span: Duration) -> u32 {
 /// What a session waits for.
 enum Event {
     Heard(Frame),
-    Link(LinkEvent),
+    Subscriber(SubscriberEvent),
     Alarm,
 }

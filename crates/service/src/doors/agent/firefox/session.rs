@@ -26,7 +26,9 @@ use crate::capability::Resource;
 use crate::doors::Doors;
 use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
-use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber};
+use crate::hub::{
+    Agent, HubError, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber, SubscriberEvent,
+};
 use crate::transport::websocket::{Heard, Socket};
 
 /// Messages that are handed to the socket before it is made to send them.
@@ -41,11 +43,11 @@ struct Session<IO> {
     socket: Socket<IO>,
     dialogue: Dialogue,
     /// Who the client is, once it has said hello.
-    subscriber: Option<Subscriber>,
+    agent: Option<Agent>,
     /// What it has asked to be spared.
     floor: Option<Urgency>,
     /// Open from the moment on at which the client has an agent.
-    link: Option<Link>,
+    subscriber: Option<Subscriber>,
     names: Names,
     in_flight: InFlight,
     /// When it is pinged, or given up if a ping is not answered.
@@ -78,9 +80,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             doors,
             socket,
             dialogue: Dialogue::default(),
-            subscriber: None,
+            agent: None,
             floor: None,
-            link: None,
+            subscriber: None,
             names: Names::default(),
             in_flight,
             alarm,
@@ -109,8 +111,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                     }
                     return Poll::Ready(Ok(Event::Alarm));
                 }
-                if self.link.as_ref().is_some_and(|link| link.poll_ready(cx).is_ready()) {
-                    return Poll::Ready(Ok(Event::Link));
+                if self.subscriber.as_ref().is_some_and(|subscriber| subscriber.poll_ready(cx).is_ready()) {
+                    return Poll::Ready(Ok(Event::Subscriber));
                 }
                 self.socket.poll_next(cx).map(|heard| Ok::<_, End>(Event::Heard(heard?)))
             })
@@ -132,7 +134,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 self.socket.flush().await?;
                 return Err(End::Left);
             }
-            Event::Link => self.on_link().await?,
+            Event::Subscriber => self.on_subscriber().await?,
             Event::Alarm => self.on_alarm().await?,
         }
         Ok(self.socket.flush().await?)
@@ -145,7 +147,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         debug!(code, reason, "a WebSocket is closed");
         if closing != Closing::Restarting {
             // What was unacknowledged may go elsewhere meanwhile.
-            self.link = None;
+            self.subscriber = None;
         }
         let goodbye = async {
             self.socket.close(code, reason).await?;
@@ -170,8 +172,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             }
             Heard::Pong(payload) => {
                 let arrived = self.in_flight.ponged(&payload);
-                if let Some(link) = &self.link {
-                    arrived.into_iter().for_each(|id| link.arrived(id));
+                if let Some(subscriber) = &self.subscriber {
+                    arrived.into_iter().for_each(|id| subscriber.arrived(id));
                 }
                 self.rest();
                 return Ok(());
@@ -200,13 +202,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let known = uaid.and_then(|uaid| self.doors.capabilities.open(&format!("{SET}{uaid}")));
         if let Some(Resource::Set { agent }) = known {
             match self.connect(agent).await {
-                Ok(()) => self.subscriber = Some(Subscriber::Known(agent)),
+                Ok(()) => self.agent = Some(Agent::Known(agent)),
                 Err(HubError::Gone) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let subscriber = *self.subscriber.get_or_insert_with(|| self.doors.hub.new_agent());
-        let uaid = self.doors.capabilities.token(Resource::Set { agent: subscriber.agent() });
+        let agent = *self.agent.get_or_insert_with(|| self.doors.hub.new_agent());
+        let uaid = self.doors.capabilities.token(Resource::Set { agent: agent.id() });
         let news = news(&self.doors.firefox.broadcasts, followed);
         self.say(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
     }
@@ -220,7 +222,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             // These clients know a message that comes twice on one connection for a mistake.
             retry: Retry::NextLink,
         };
-        self.link = Some(self.doors.hub.take_over(agent, spec).await?);
+        self.subscriber = Some(self.doors.hub.take_over(agent, spec).await?);
         Ok(())
     }
 
@@ -242,22 +244,22 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     async fn subscribe(&mut self, channel: &ChannelId, key: Option<String>) -> Result<String, Refusal> {
         let restricted_to = key.map(|key| PublicKey::from_base64url(&key)).transpose()?;
         let fingerprint = restricted_to.as_ref().map(PublicKey::fingerprint);
-        let subscriber = self.subscriber.ok_or(HubError::Gone)?;
-        let agent = subscriber.agent();
-        let known = match subscriber {
-            Subscriber::Known(_) => self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?,
-            Subscriber::New(_) => None,
+        let whose = self.agent.ok_or(HubError::Gone)?;
+        let agent = whose.id();
+        let known = match whose {
+            Agent::Known(_) => self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?,
+            Agent::New(_) => None,
         };
         let subscription = match known {
-            Some((subscription, restriction)) if restriction == fingerprint => subscription,
+            Some((subscription, restriction)) if restriction? == fingerprint => subscription,
             Some(_) => return Err(Refusal::Conflict),
             None => {
                 let channel = Some(channel.as_str().to_owned());
-                self.doors.hub.subscribe(NewSubscription { subscriber, restricted_to, channel }).await?
+                self.doors.hub.subscribe(NewSubscription { agent: whose, restricted_to, channel }).await?
             }
         };
-        self.subscriber = Some(Subscriber::Known(agent));
-        if self.link.is_none() {
+        self.agent = Some(Agent::Known(agent));
+        if self.subscriber.is_none() {
             self.connect(agent).await?;
         }
         Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint }))
@@ -273,17 +275,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn unsubscribe(&mut self, channel: &ChannelId) -> Result<(), HubError> {
-        let Some(Subscriber::Known(agent)) = self.subscriber else { return Ok(()) };
+        let Some(Agent::Known(agent)) = self.agent else { return Ok(()) };
         let found = self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?;
         let Some((subscription, _)) = found else { return Ok(()) };
         self.doors.hub.remove(agent, Scope::Subscription(subscription)).await
     }
 
     async fn settle(&mut self, updates: Vec<Acknowledged>) -> Result<(), End> {
-        let Some(link) = &self.link else { return Ok(()) };
+        let Some(subscriber) = &self.subscriber else { return Ok(()) };
         for Acknowledged { version: Version(id), code } in updates {
             self.in_flight.acknowledged(id);
-            link.settle(id, code.outcome()).await;
+            subscriber.settle(id, code.outcome()).await;
         }
         Ok(())
     }
@@ -292,27 +294,28 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let status = if floor.is_some() { 200 } else { 400 };
         if floor.is_some() {
             self.floor = floor;
-            if let Some(link) = &self.link {
-                link.set_floor(floor);
+            if let Some(subscriber) = &self.subscriber {
+                subscriber.set_floor(floor);
             }
         }
         self.say(&ServerMessage::Urgency { status }).await
     }
 
     /// What is ready is handed to the socket together.
-    async fn on_link(&mut self) -> Result<(), End> {
+    async fn on_subscriber(&mut self) -> Result<(), End> {
         for n in 0..TOGETHER_MAX {
-            let Some(link) = &mut self.link else { break };
+            let Some(subscriber) = &mut self.subscriber else { break };
             // Only the first may have to be read: what was handed over does not wait for more.
-            let event = if n == 0 { link.at_hand().await } else { link.at_hand().now_or_never().flatten() };
+            let event =
+                if n == 0 { subscriber.try_next().await } else { subscriber.try_next().now_or_never().flatten() };
             let Some(event) = event else { break };
             match event {
-                LinkEvent::Message(message) => self.deliver(&message).await?,
+                SubscriberEvent::Message(message) => self.deliver(&message).await?,
                 // It stays, for what is acknowledged until it is this socket's turn to end.
-                LinkEvent::Ended | LinkEvent::Drained => {}
-                LinkEvent::Gone => return Err(Closing::Gone.into()),
-                LinkEvent::Superseded => return Err(Closing::Superseded.into()),
-                LinkEvent::Failed(error) => return Err(error.into()),
+                SubscriberEvent::Ended | SubscriberEvent::Drained => {}
+                SubscriberEvent::Gone => return Err(Closing::Gone.into()),
+                SubscriberEvent::Superseded => return Err(Closing::Superseded.into()),
+                SubscriberEvent::Failed(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -320,9 +323,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
         let Some(channel) = self.names.channel(&self.doors, message.subscription).await? else {
-            if let Some(link) = &self.link {
+            if let Some(subscriber) = &self.subscriber {
                 // Just removed, or a subscription that was made at another door: it is received there, without this socket.
-                link.declined(message.id);
+                subscriber.declined(message.id);
             }
             return Ok(());
         };
@@ -370,6 +373,6 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 enum Event {
     /// None: the client has left.
     Heard(Option<Heard>),
-    Link,
+    Subscriber,
     Alarm,
 }

@@ -17,7 +17,7 @@ use crate::doors::agent::events;
 use crate::doors::agent::names::Names;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, link_to, sse, wire};
-use crate::hub::{HubError, Link, LinkEvent, LinkSpec, Message, Mode, Retry, Scope};
+use crate::hub::{HubError, LinkSpec, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent};
 use crate::transport::{PushError, Pusher, Request, Response};
 
 /// One monitoring request in progress.
@@ -25,7 +25,7 @@ struct Monitor<'a> {
     doors: &'a Doors,
     pusher: Pusher,
     promises: Promises,
-    link: Link,
+    subscriber: Subscriber,
     agent: AgentId,
     names: Names,
     pushed: u64,
@@ -71,8 +71,8 @@ impl Doors {
         let window = self.limits.window;
         let spec = LinkSpec { scope, floor, mode, window, retry: Retry::SameLink };
         if sse::is_wanted(&head.headers) {
-            let link = self.hub.connect(agent, spec).await?;
-            return Ok(Opened::Events(events::answer(self.clone(), agent, link)));
+            let subscriber = self.hub.connect(agent, spec).await?;
+            return Ok(Opened::Events(events::answer(self.clone(), agent, subscriber)));
         }
         let Some(pusher) = incoming.pusher.filter(|p| p.pushes_max() > 0) else {
             // That there is no such resource comes first: it is the same answer on every connection (PS-8030-8.3-2).
@@ -81,9 +81,9 @@ impl Doors {
         };
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
         let window = u16::try_from(pusher.pushes_max()).unwrap_or(u16::MAX).min(window);
-        let link = self.hub.connect(agent, LinkSpec { window, ..spec }).await?;
+        let subscriber = self.hub.connect(agent, LinkSpec { window, ..spec }).await?;
         let names = Names::default();
-        let monitor = Monitor { doors: self, pusher, promises, link, agent, names, pushed: 0 };
+        let monitor = Monitor { doors: self, pusher, promises, subscriber, agent, names, pushed: 0 };
         Ok(Opened::Pushes(Box::new(monitor), wait_secs))
     }
 }
@@ -102,22 +102,24 @@ impl Monitor<'_> {
         let mut waited = std::pin::pin!(waited);
         loop {
             let event = tokio::select! {
-                event = self.link.next() => event,
+                event = self.subscriber.next() => event,
                 () = &mut waited => return Ok(self.finish()),
                 () = self.pusher.closed() => return Ok(self.finish()),
             };
             match event {
-                LinkEvent::Message(message) => {
+                SubscriberEvent::Message(message) => {
                     // On the heap: a stream that waits has no use for its room.
                     if Box::pin(self.push(&message)).await?.is_break() {
                         return Ok(self.finish());
                     }
                 }
                 // With wait=0 the agent takes the answer to mean that there is no more.
-                LinkEvent::Ended if wait_secs == Some(0) => return Err(HubError::Unavailable.into()),
-                LinkEvent::Drained | LinkEvent::Ended | LinkEvent::Superseded => return Ok(self.finish()),
-                LinkEvent::Gone => return Err(HubError::Gone.into()),
-                LinkEvent::Failed(error) => return Err(error.into()),
+                SubscriberEvent::Ended if wait_secs == Some(0) => return Err(HubError::Unavailable.into()),
+                SubscriberEvent::Drained | SubscriberEvent::Ended | SubscriberEvent::Superseded => {
+                    return Ok(self.finish());
+                }
+                SubscriberEvent::Gone => return Err(HubError::Gone.into()),
+                SubscriberEvent::Failed(error) => return Err(error.into()),
             }
         }
     }
@@ -128,9 +130,16 @@ impl Monitor<'_> {
     }
 
     async fn push(&mut self, message: &Message) -> Result<ControlFlow<()>, Refusal> {
-        let Some(push_uri) = self.names.push_uri(self.doors, self.agent, message.subscription).await? else {
+        let push_uri = match self.names.push_uri(self.doors, self.agent, message.subscription).await {
+            Err(HubError::Damaged) => {
+                self.subscriber.undeliverable(message.id);
+                return Ok(ControlFlow::Continue(()));
+            }
+            known => known?,
+        };
+        let Some(push_uri) = push_uri else {
             // The subscription has just been removed.
-            self.link.gone(message.id);
+            self.subscriber.gone(message.id);
             return Ok(ControlFlow::Continue(()));
         };
         let push_link = link_to(&push_uri, REL_PUSH);
@@ -159,7 +168,7 @@ impl Monitor<'_> {
                 ControlFlow::Continue(())
             }
             Err(PushError::Refused) => {
-                self.link.declined(message.id);
+                self.subscriber.declined(message.id);
                 ControlFlow::Continue(())
             }
             Err(PushError::Over) => ControlFlow::Break(()),

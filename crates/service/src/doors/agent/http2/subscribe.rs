@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::answer::Refusal;
 use crate::capability::Resource;
 use crate::doors::{Doors, wire};
-use crate::hub::{HubError, NewSubscription, Subscriber};
+use crate::hub::{Agent, HubError, NewSubscription};
 use crate::transport::{Request, Response};
 
 /// The longest options that are read; a key takes 100 octets.
@@ -36,9 +36,9 @@ impl Doors {
         let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
         let restricted_to = key.map(|key| key.fingerprint());
-        let subscriber = set.map_or_else(|| self.hub.new_agent(), Subscriber::Known);
-        let agent = subscriber.agent();
-        let new = NewSubscription { subscriber, restricted_to: key, channel: None };
+        let whose = set.map_or_else(|| self.hub.new_agent(), Agent::Known);
+        let agent = whose.id();
+        let new = NewSubscription { agent: whose, restricted_to: key, channel: None };
         let subscription = self.hub.subscribe(new).await.map_err(|error| match error {
             // The set went away between two requests.
             HubError::Gone => Refusal::Set,

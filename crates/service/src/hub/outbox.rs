@@ -1,0 +1,215 @@
+//! The shard's end of a subscriber: what is on its way to the door.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use doorbell_protocol::id::MessageId;
+
+use super::error::HubError;
+use super::message::Message;
+
+/// Bodies in one outbox, apart from those of transient messages: those further behind stay in the store until their
+/// turn.
+const BODIES_MAX: usize = 32;
+
+/// What a door receives from its subscriber.
+pub(crate) enum SubscriberEvent {
+    /// Send this.
+    Message(Arc<Message>),
+    /// Everything there was has been offered (`Prefer: wait=0`).
+    Drained,
+    /// The subscription or the agent has been removed.
+    Gone,
+    /// The stream has to end before its time, and the agent should come again: the service drains.
+    Ended,
+    /// The agent has another stream in its place, or has opened too many.
+    Superseded,
+    /// What is stored cannot be read at the moment.
+    Failed(HubError),
+}
+
+/// What a shard puts into an outbox.
+pub(super) enum Delivery {
+    /// Send this message, which is in memory.
+    Message(Arc<Message>),
+    /// Send this message, which is in the store.
+    Stored(MessageId),
+    /// An event without a message.
+    Event(SubscriberEvent),
+}
+
+/// The queue between a shard and a door. Smaller than a channel, and empty while idle.
+#[derive(Default)]
+pub(super) struct Outbox(Mutex<Waiting>);
+
+#[derive(Default)]
+struct Waiting {
+    /// Each message once, and none that is over: no client, however slow, makes it longer than its mailbox.
+    deliveries: VecDeque<Delivery>,
+    waker: Option<Waker>,
+}
+
+/// What comes next out of an outbox.
+pub(super) enum Next {
+    Event(SubscriberEvent),
+    /// These messages, which are in the store; one at least. They keep their places.
+    Stored(Vec<MessageId>),
+}
+
+impl Outbox {
+    /// Adds to the queue. A message that is in it, because the client has been slow for longer than the mailbox waits
+    /// for an acknowledgement, keeps its place.
+    pub(super) fn put(&self, delivery: Delivery) {
+        let mut waiting = self.lock();
+        if delivery.message().is_some_and(|id| waiting.place(id).is_some()) {
+            return;
+        }
+        let crowded = waiting.deliveries.len() >= BODIES_MAX;
+        waiting.deliveries.push_back(match delivery {
+            Delivery::Message(message) if crowded && !message.is_transient() => Delivery::Stored(message.id),
+            other => other,
+        });
+        let waker = waiting.waker.take();
+        drop(waiting);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Leaves nothing in it but its end.
+    pub(super) fn end(&self, why: SubscriberEvent) {
+        self.lock().deliveries.clear();
+        self.put(Delivery::Event(why));
+    }
+
+    /// Takes out a message that is over: settled, replaced, expired or removed.
+    pub(super) fn recall(&self, id: MessageId) {
+        self.lock().remove(id);
+    }
+
+    /// What comes next, if there is something.
+    pub(super) fn next(&self) -> Option<Next> {
+        self.lock().next()
+    }
+
+    /// Puts a message that was read from the store in the place of its id, if it has not been recalled meanwhile.
+    pub(super) fn fill(&self, message: Message) {
+        let mut waiting = self.lock();
+        if let Some(place) = waiting.place(message.id) {
+            waiting.deliveries[place] = Delivery::Message(Arc::new(message));
+        }
+    }
+
+    /// Whether something is in it; if not, the task is woken when there is.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.lock();
+        if !waiting.deliveries.is_empty() {
+            return Poll::Ready(());
+        }
+        waiting.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Forgets the task that waits: a waker left behind would keep the connection's task in memory.
+    pub(super) fn forget_waker(&self) {
+        self.lock().waker = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // A panic leaves the queue whole, because each change is one call of it. The end of a subscriber comes here
+        // too, and must not panic while a panic of its task unwinds.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn place(&self, id: MessageId) -> Option<usize> {
+        self.deliveries.iter().position(|delivery| delivery.message() == Some(id))
+    }
+
+    fn remove(&mut self, id: MessageId) {
+        if let Some(place) = self.place(id) {
+            self.deliveries.remove(place);
+        }
+        debug_assert!(self.place(id).is_none(), "an outbox holds a message once");
+    }
+
+    fn next(&mut self) -> Option<Next> {
+        match self.deliveries.pop_front()? {
+            Delivery::Message(message) => Some(Next::Event(SubscriberEvent::Message(message))),
+            Delivery::Event(event) => Some(Next::Event(event)),
+            first @ Delivery::Stored(_) => {
+                self.deliveries.push_front(first);
+                let stored = |d: &Delivery| if let Delivery::Stored(id) = d { Some(*id) } else { None };
+                Some(Next::Stored(self.deliveries.iter().map_while(stored).take(BODIES_MAX).collect()))
+            }
+        }
+    }
+}
+
+impl Delivery {
+    fn message(&self) -> Option<MessageId> {
+        match self {
+            Self::Message(message) => Some(message.id),
+            Self::Stored(id) => Some(*id),
+            Self::Event(_) => None,
+        }
+    }
+}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use doorbell_protocol::id::SubscriptionId;
+    use doorbell_protocol::message::ContentHeaders;
+    use doorbell_protocol::time::UnixMs;
+
+    use super::*;
+
+    fn message(n: i64, expires_at: Option<UnixMs>) -> Delivery {
+        let body = Bytes::from_static(b"body");
+        let (id, subscription) = (MessageId::from_raw(n), SubscriptionId::from_raw(1));
+        Delivery::Message(Arc::new(Message { id, subscription, headers: ContentHeaders::default(), body, expires_at }))
+    }
+
+    fn bodies(outbox: &Outbox) -> usize {
+        outbox.lock().deliveries.iter().filter(|d| matches!(d, Delivery::Message(_))).count()
+    }
+
+    #[test]
+    fn an_outbox_that_nobody_empties_holds_each_message_once_and_few_bodies() {
+        let outbox = Outbox::default();
+        for _ in 0..5 {
+            for n in 0..1000 {
+                outbox.put(message(n, Some(UnixMs::from_secs(60))));
+            }
+        }
+        assert_eq!(outbox.lock().deliveries.len(), 1000);
+        assert_eq!(bodies(&outbox), BODIES_MAX);
+        (0..1000).for_each(|n| outbox.recall(MessageId::from_raw(n)));
+        assert!(outbox.lock().deliveries.is_empty());
+    }
+
+    #[test]
+    fn a_transient_message_keeps_its_body_which_is_nowhere_else() {
+        let outbox = Outbox::default();
+        (0..100).for_each(|n| outbox.put(message(n, None)));
+        assert_eq!(bodies(&outbox), 100);
+    }
+
+    #[test]
+    fn what_is_recalled_while_it_is_read_does_not_come_back() {
+        let outbox = Outbox::default();
+        (1..=2).for_each(|n| outbox.put(Delivery::Stored(MessageId::from_raw(n))));
+        let Some(Next::Stored(ids)) = outbox.next() else { panic!("both are in the store") };
+        assert_eq!(ids.len(), 2);
+        outbox.recall(ids[0]);
+        for id in ids {
+            let Delivery::Message(read) = message(id.raw(), None) else { continue };
+            outbox.fill(Arc::into_inner(read).unwrap());
+        }
+        let next = outbox.next();
+        assert!(matches!(next, Some(Next::Event(SubscriberEvent::Message(m))) if m.id == MessageId::from_raw(2)));
+        assert!(outbox.next().is_none());
+    }
+}

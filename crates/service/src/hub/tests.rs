@@ -1,0 +1,182 @@
+//! The hub on a store in memory: what no door shows.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use doorbell_protocol::headers::ttl::Ttl;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::ReceiptSubscriptionId;
+use doorbell_protocol::message::ContentHeaders;
+use doorbell_protocol::time::UnixMs;
+use doorbell_store::NewMessage;
+use futures_util::FutureExt;
+
+use super::*;
+use crate::config::{Config, Settings};
+
+const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+
+fn limits() -> Limits {
+    let state_dir = Some("not used".into());
+    Config::from_settings(Settings { state_dir, ..Settings::default() }).unwrap().limits
+}
+
+fn hub() -> (Hub, Store) {
+    let store = Store::open_memory(doorbell_store::Limits::default()).unwrap();
+    (Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1), store)
+}
+
+/// A subscriber without the look into the store that a door's has to pass.
+fn subscriber(hub: &Hub, agent: AgentId, mode: Mode) -> Subscriber {
+    let spec = LinkSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameLink };
+    hub.new_subscriber(agent, spec, false)
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_read_is_never_taken_for_an_empty_one_ps_8030_6_7() {
+    let (hub, store) = hub();
+    store.close().await.unwrap();
+    let agent = AgentId::from_raw(1);
+    let mut first = subscriber(&hub, agent, Mode::Hold);
+    assert!(matches!(first.next().await, SubscriberEvent::Failed(HubError::Unavailable)));
+    // The first one is still there: its client takes its time.
+    let mut second = subscriber(&hub, agent, Mode::Drain);
+    assert!(matches!(second.next().await, SubscriberEvent::Failed(HubError::Unavailable)));
+}
+
+#[tokio::test]
+async fn acknowledgements_under_way_are_bounded() {
+    let (hub, _store) = hub();
+    let max = limits().submissions_max;
+    let settle = |n| Box::pin(hub.settle(AgentId::from_raw(1), MessageId::from_raw(n), Outcome::Delivered));
+    // The shard does not run before this test waits for something.
+    let mut under_way: Vec<_> = (0..max as i64).map(settle).collect();
+    for one in &mut under_way {
+        assert!(one.as_mut().now_or_never().is_none());
+    }
+    assert_eq!(settle(-1).await, Err(HubError::Overloaded));
+    for one in under_way {
+        assert_eq!(one.await, Ok(false));
+    }
+    assert_eq!(settle(-1).await, Ok(false));
+}
+
+const AGENT: AgentId = AgentId::from_raw(1);
+const SUBSCRIPTION: SubscriptionId = SubscriptionId::from_raw(2);
+const CHANNEL: &str = "channel";
+
+/// An agent with a subscription, which the store has with this key.
+async fn with_subscription(vapid_key: Option<[u8; 65]>) -> (Hub, Store) {
+    let (hub, store) = hub();
+    store.create_agent(AGENT, NOW).await.unwrap();
+    let channel = Some(CHANNEL.to_owned());
+    let subscription = Subscription { id: SUBSCRIPTION, agent: AGENT, vapid_key, channel, created: NOW };
+    store.create_subscription(subscription).await.unwrap();
+    (hub, store)
+}
+
+/// A message as the store has it, with this header record.
+fn stored(n: i64, receipt: Option<ReceiptSubscriptionId>, headers: &[u8]) -> NewMessage {
+    NewMessage {
+        id: MessageId::from_raw(n),
+        agent: AGENT,
+        subscription: SUBSCRIPTION,
+        now: NOW,
+        expires_at: NOW.plus(Duration::from_secs(60)),
+        topic: None,
+        urgency: Urgency::Normal,
+        receipt,
+        headers: headers.to_vec(),
+        body: Bytes::from_static(b"body"),
+    }
+}
+
+async fn next_message(subscriber: &mut Subscriber) -> MessageId {
+    match subscriber.next().await {
+        SubscriberEvent::Message(message) => message.id,
+        _ => panic!("an event instead of a message"),
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_dropped_and_counted_and_those_around_it_go_on() {
+    let (hub, store) = with_subscription(None).await;
+    let receipts = hub.receipts().subscribe().await.unwrap();
+    let damaged = MessageId::from_raw(11);
+    store.append(stored(10, None, &[])).await.unwrap();
+    store.append(stored(11, Some(receipts), &[0xff, 0])).await.unwrap();
+    store.append(stored(12, None, &[])).await.unwrap();
+    let mut subscriber = subscriber(&hub, AGENT, Mode::Drain);
+    assert_eq!(next_message(&mut subscriber).await, MessageId::from_raw(10));
+    assert_eq!(next_message(&mut subscriber).await, MessageId::from_raw(12));
+    assert!(matches!(subscriber.next().await, SubscriberEvent::Drained));
+    assert_eq!((hub.counters().damaged_messages(), hub.counters().damaged_keys()), (1, 0));
+    let ReceiptEvent::Receipt(receipt) = hub.receipts().open(receipts, None).await.unwrap().next().await else {
+        panic!("the receipt subscription stays")
+    };
+    assert_eq!((receipt.message, receipt.outcome), (damaged, Outcome::Dropped));
+    assert!(hub.message(AGENT, damaged).await.unwrap().is_none());
+    assert_eq!(hub.settle(AGENT, damaged, Outcome::Delivered).await, Ok(false));
+    assert_eq!(hub.counters().damaged_messages(), 1, "it is gone from the store");
+}
+
+#[tokio::test]
+async fn a_message_that_is_found_damaged_by_reading_it_is_dropped_too() {
+    let (hub, store) = with_subscription(None).await;
+    let damaged = MessageId::from_raw(11);
+    store.append(stored(11, None, &[0xff, 0])).await.unwrap();
+    for _ in 0..2 {
+        // Both come before the erasure: the second one changes nothing.
+        assert!(hub.message(AGENT, damaged).await.unwrap().is_none());
+    }
+    assert_eq!(hub.settle(AGENT, damaged, Outcome::Delivered).await, Ok(false));
+    let mut subscriber = subscriber(&hub, AGENT, Mode::Drain);
+    assert!(matches!(subscriber.next().await, SubscriberEvent::Drained));
+}
+
+#[tokio::test]
+async fn a_damaged_key_is_an_error_and_not_a_subscription_that_is_open_to_every_sender() {
+    let (hub, _store) = with_subscription(Some([0; 65])).await;
+    assert_eq!(hub.restriction(SUBSCRIPTION).await, Err(HubError::Damaged));
+    let found = hub.subscription_of_channel(AGENT, CHANNEL).await;
+    assert_eq!(found, Ok(Some((SUBSCRIPTION, Err(HubError::Damaged)))));
+    assert_eq!(hub.counters().damaged_keys(), 2);
+    let (hub, _store) = with_subscription(None).await;
+    assert_eq!(hub.restriction(SUBSCRIPTION).await, Ok(Some(None)));
+}
+
+#[tokio::test]
+async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
+    let (hub, store) = with_subscription(None).await;
+    let receipts = hub.receipts().subscribe().await.unwrap();
+    store.append(stored(10, Some(receipts), &[])).await.unwrap();
+    let mut subscriber = subscriber(&hub, AGENT, Mode::Hold);
+    let first = next_message(&mut subscriber).await;
+    subscriber.undeliverable(first);
+    let submission = Submission {
+        agent: AGENT,
+        subscription: SUBSCRIPTION,
+        ttl: Ttl::ZERO,
+        urgency: Urgency::Normal,
+        topic: None,
+        receipt: Some(receipts),
+        headers: ContentHeaders::default(),
+        body: Bytes::new(),
+    };
+    let second = hub.submit(submission).await.unwrap();
+    assert_eq!(next_message(&mut subscriber).await, second);
+    subscriber.undeliverable(second);
+    let mut stream = hub.receipts().open(receipts, None).await.unwrap();
+    let mut outcomes = Vec::new();
+    while outcomes.len() < 2 {
+        let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
+        outcomes.push((receipt.message, receipt.outcome));
+    }
+    outcomes.sort_unstable_by_key(|(id, _)| *id);
+    assert_eq!(outcomes, [(first, Outcome::Dropped), (second, Outcome::Dropped)]);
+}
+
+#[test]
+fn a_subscriber_is_small_because_there_is_one_for_each_connected_agent() {
+    assert!(size_of::<Subscriber>() <= 48, "{} bytes", size_of::<Subscriber>());
+}

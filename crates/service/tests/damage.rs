@@ -1,0 +1,203 @@
+//! Rows of the store that were damaged while the service did not run: what cannot be read is refused or dropped, in the
+//! log and in receipts, and everything else goes on.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Mutex, Once};
+
+use http::StatusCode;
+use rusqlite::Connection;
+use serde_json::json;
+use support::chromium::Device;
+use support::events::EventStream;
+use support::socket::Socket;
+use support::{Subscription, TestService, header, path, text};
+
+/// The header record of the oldest message becomes one of a header that does not exist.
+const DAMAGE_HEADERS: &str = "UPDATE message SET headers = x'FF00' WHERE id = (SELECT min(id) FROM message)";
+
+/// The oldest subscription is restricted to a key that is no point of the curve.
+const DAMAGE_KEY: &str =
+    "UPDATE subscription SET vapid_key = zeroblob(65) WHERE id = (SELECT min(id) FROM subscription)";
+
+const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
+
+/// What the process logs, from the first [`damage`] on.
+#[derive(Clone, Copy)]
+struct Log;
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn has(text: &str) -> bool {
+        String::from_utf8_lossy(&LOG.lock().unwrap()).contains(text)
+    }
+}
+
+/// Stops the service, changes one row of its database, and starts it again.
+async fn damage(service: &mut TestService, sql: &str) {
+    static COLLECT: Once = Once::new();
+    COLLECT.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
+    service
+        .restart_after(|dir| {
+            let database = Connection::open(dir.join("doorbell.db")).unwrap();
+            assert_eq!(database.execute(sql, []).unwrap(), 1);
+        })
+        .await;
+}
+
+/// Sends a message that wants a receipt: its URI and that of the receipt subscription.
+async fn send_with_receipt(service: &TestService, to: &Subscription, body: &[u8]) -> (String, String) {
+    let headers = [("prefer", "respond-async"), ("content-encoding", "aes128gcm")];
+    let answer = service.post(to, &headers, body).await;
+    assert_eq!(answer.status(), StatusCode::ACCEPTED, "{}", text(&answer));
+    let receipts = header(&answer, "link").split(['<', '>']).nth(1).unwrap().to_owned();
+    (header(&answer, "location").to_owned(), receipts)
+}
+
+/// The message is over, and its receipt reports that the service gave it up.
+async fn is_dropped(service: &TestService, message: &str, receipts: &str) {
+    let event = EventStream::open(service.address, receipts, &[]).await.next().await.unwrap();
+    assert_eq!(path(event.data["message"].as_str().unwrap()), path(message));
+    assert_eq!((&event.data["status"], &event.data["outcome"]), (&json!(410), &json!("dropped")));
+    assert_eq!(service.get(message).await.status(), StatusCode::NOT_FOUND);
+    assert_eq!(service.delete(message).await, StatusCode::NOT_FOUND);
+    assert!(Log::has("ERROR") && Log::has("a stored message is damaged"));
+    assert!(!Log::has(path(message).rsplit('/').next().unwrap()), "a capability URL is in the log");
+}
+
+/// The application server's view of a subscription that was made at another door.
+fn at(push: &str) -> Subscription {
+    Subscription { subscription: String::new(), push: push.to_owned(), set: String::new() }
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_dropped_and_the_others_are_pushed() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    let (second, third) = (service.send(&to, &[], b"second").await, service.send(&to, &[], b"third").await);
+    damage(&mut service, DAMAGE_HEADERS).await;
+    let mut agent = service.agent().await;
+    let (pushes, status) = agent.fetch(&to.set).await;
+    let uris: Vec<_> = pushes.iter().map(|push| push.uri.as_str()).collect();
+    assert_eq!((uris, status), (vec![second.as_str(), third.as_str()], StatusCode::OK));
+    is_dropped(&service, &damaged, &receipts).await;
+    for message in [second, third] {
+        assert_eq!(agent.delete(&message).await, StatusCode::NO_CONTENT);
+    }
+    service.restart().await;
+    let (pushes, status) = service.agent().await.fetch(&to.set).await;
+    assert_eq!((pushes.len(), status), (0, StatusCode::NO_CONTENT));
+}
+
+#[tokio::test]
+async fn a_damaged_message_does_not_end_a_stream_that_is_held() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    damage(&mut service, DAMAGE_HEADERS).await;
+    let mut agent = service.agent().await;
+    let mut monitoring = agent.monitor(&to.set, &[]).await;
+    is_dropped(&service, &damaged, &receipts).await;
+    let next = service.send(&to, &[], b"next").await;
+    assert_eq!(monitoring.push().await.uri, next);
+}
+
+#[tokio::test]
+async fn who_reads_a_damaged_message_is_answered_that_there_is_none() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    damage(&mut service, DAMAGE_HEADERS).await;
+    let answer = service.get(&damaged).await;
+    assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{}", text(&answer));
+    is_dropped(&service, &damaged, &receipts).await;
+    let (pushes, _) = service.agent().await.fetch(&to.set).await;
+    assert_eq!(pushes.len(), 0);
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_dropped_at_the_door_of_firefox() {
+    let mut service = TestService::start().await;
+    let (mut socket, uaid) = Socket::hello(service.address, None).await;
+    let to = at(&socket.register(CHANNEL).await);
+    socket.cut();
+    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    service.send(&to, &[], b"second").await;
+    damage(&mut service, DAMAGE_HEADERS).await;
+    let (mut socket, _) = Socket::hello(service.address, Some(&uaid)).await;
+    let message = socket.notified().await;
+    assert_eq!(message.text, "second");
+    socket.ack(&message, 100).await;
+    socket.is_heard().await;
+    is_dropped(&service, &damaged, &receipts).await;
+}
+
+#[tokio::test]
+async fn a_damaged_message_is_dropped_at_the_door_of_chromium() {
+    let mut service = TestService::start().await;
+    let device = Device::new(&service).await;
+    let to = device.subscribe(&service).await;
+    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    service.send(&to, &[], b"second").await;
+    damage(&mut service, DAMAGE_HEADERS).await;
+    let mut chromium = device.connect(&service).await;
+    assert_eq!(chromium.message().await.body(), "second");
+    chromium.is_heard().await;
+    is_dropped(&service, &damaged, &receipts).await;
+}
+
+#[tokio::test]
+async fn no_push_names_an_open_push_resource_because_the_key_is_damaged() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    let other = service.join(&to).await;
+    let (dropped, receipts) = send_with_receipt(&service, &to, b"its push resource cannot be named").await;
+    let next = service.send(&other, &[], b"next").await;
+    damage(&mut service, DAMAGE_KEY).await;
+    let (pushes, status) = service.agent().await.fetch(&to.set).await;
+    let uris: Vec<_> = pushes.iter().map(|push| push.uri.as_str()).collect();
+    assert_eq!((uris, status), (vec![next.as_str()], StatusCode::OK));
+    let event = EventStream::open(service.address, &receipts, &[]).await.next().await.unwrap();
+    assert_eq!(path(event.data["message"].as_str().unwrap()), path(&dropped));
+    assert_eq!(event.data["outcome"], "dropped");
+
+    let (_, receipts) = send_with_receipt(&service, &to, b"once more, as events").await;
+    let mut events = EventStream::open(service.address, &to.set, &[]).await;
+    let event = events.next().await.unwrap();
+    assert_eq!(path(event.data["message"].as_str().unwrap()), path(&next));
+    let event = EventStream::open(service.address, &receipts, &[]).await.next().await.unwrap();
+    assert_eq!(event.data["outcome"], "dropped");
+    assert!(Log::has("the stored key of a subscription is damaged"));
+}
+
+#[tokio::test]
+async fn a_channel_with_a_damaged_key_is_not_opened_to_every_sender_and_can_be_removed() {
+    let mut service = TestService::start().await;
+    let (mut socket, uaid) = Socket::hello(service.address, None).await;
+    let to = at(&socket.register(CHANNEL).await);
+    socket.cut();
+    damage(&mut service, DAMAGE_KEY).await;
+    let (mut socket, _) = Socket::hello(service.address, Some(&uaid)).await;
+    let refused = socket.ask(json!({"messageType": "register", "channelID": CHANNEL})).await;
+    assert_eq!(refused["status"], 503, "{refused}");
+    service.send(&to, &[], b"a notification does not name the key").await;
+    assert_eq!(socket.notified().await.text, "a notification does not name the key");
+    socket.unregister(CHANNEL).await;
+    assert_ne!(socket.register(CHANNEL).await, to.push);
+}
