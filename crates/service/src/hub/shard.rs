@@ -107,6 +107,7 @@ impl Shard {
                 },
                 Some(written) = self.writes.next() => self.on_written(written),
                 Some(loaded) = self.reads.next() => self.on_loaded(loaded),
+                // Without an alarm this is made and not polled.
                 () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => self.on_alarm(),
             }
         }
