@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::{
-    engine::{CommitError, Engine, Write, Written},
-    error::StoreError,
-    failure::FailureSender,
-    limits::Limits,
-    queue::Queue,
-};
+use crate::engine::{CommitError, Engine, Write, Written};
+use crate::error::StoreError;
+use crate::failure::FailureSender;
+use crate::limits::Limits;
+use crate::queue::Queue;
 
 /// Takes the outcome of one write to whoever waits for it.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Written, StoreError>) + Send>;

@@ -1,19 +1,15 @@
 //! What an engine has to do: commit a batch of writes at once, and read what was committed.
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use thiserror::Error;
 
-use crate::{
-    error::StoreError,
-    limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX},
-    model::{
-        Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
-        Swept,
-    },
+use crate::error::StoreError;
+use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
+use crate::model::{
+    Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
+    Swept,
 };
 
 /// One change.

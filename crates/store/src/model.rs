@@ -1,12 +1,11 @@
 //! What the store keeps and what it answers.
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::{topic::Topic, urgency::Urgency},
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
 /// A subscription (RFC 8030 s4).
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,10 +1,8 @@
 //! A bounded queue towards the store's threads: entering never waits, leaving does.
 
-use std::{
-    collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Items with the octets that they hold, first in, first out.
 pub(crate) struct Queue<T> {

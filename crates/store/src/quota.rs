@@ -2,7 +2,8 @@
 
 use doorbell_protocol::time::UnixMs;
 
-use crate::{error::StoreError, limits::Limits};
+use crate::error::StoreError;
+use crate::limits::Limits;
 
 /// What an agent's messages take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

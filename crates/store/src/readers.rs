@@ -1,8 +1,13 @@
 //! The reading threads: each has a connection of its own and takes one read at a time.
 
-use std::{io, sync::Arc, thread, thread::JoinHandle};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::{io, thread};
 
-use crate::{committer::close_and_empty, engine::Reader, failure::FailureSender, queue::Queue};
+use crate::committer::close_and_empty;
+use crate::engine::Reader;
+use crate::failure::FailureSender;
+use crate::queue::Queue;
 
 /// A read that waits for a thread.
 pub(crate) type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;

@@ -1,6 +1,7 @@
 //! What was looked up lately, bounded.
 
-use std::{collections::HashMap, hash::Hash};
+use std::collections::HashMap;
+use std::hash::Hash;
 
 /// Values by key, in two generations, of which the older is dropped whole when the younger is full.
 #[derive(Debug)]

@@ -1,35 +1,29 @@
 //! The handle of the store: it takes operations in, in the order of the calls, and gives out futures of their outcome.
 
-use std::{
-    future::Future,
-    path::Path,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    thread::{self, JoinHandle, ThreadId},
-};
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle, ThreadId};
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::{
-    MemoryEngine, SqliteEngine,
-    committer::{Committer, Done, Job},
-    engine::{Engine, Reader, Write, Written},
-    error::{OpenError, StoreError},
-    failure::{self, Failure, FailureReceiver},
-    limits::Limits,
-    model::{
-        Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
-        Swept,
-    },
-    queue::{Haste, PushError, Queue},
-    readers::{self, ReadJob},
+use crate::committer::{Committer, Done, Job};
+use crate::engine::{Engine, Reader, Write, Written};
+use crate::error::{OpenError, StoreError};
+use crate::failure::{self, Failure, FailureReceiver};
+use crate::limits::Limits;
+use crate::model::{
+    Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
+    Swept,
 };
+use crate::queue::{Haste, PushError, Queue};
+use crate::readers::{self, ReadJob};
+use crate::{MemoryEngine, SqliteEngine};
 
 /// A store that is open. Clones share it.
 ///

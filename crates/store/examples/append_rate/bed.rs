@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, MessageId, SubscriptionId},
-    time::UnixMs,
-};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{NewMessage, Store, Subscription};
 
 /// The present, at which everything is written.

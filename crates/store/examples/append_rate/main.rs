@@ -10,13 +10,9 @@
 mod bed;
 mod clock;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Limits, NewMessage, Store, StoreError};

@@ -5,17 +5,13 @@ mod rows;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
 
-use crate::{
-    engine::{CommitError, Engine, Reader, Write, Written},
-    error::{OpenError, StoreError},
-    limits::{Limits, PAGE_MAX},
-    model::{Page, ReceiptPage, StoredMessage, Subscription},
-};
+use crate::engine::{CommitError, Engine, Reader, Write, Written};
+use crate::error::{OpenError, StoreError};
+use crate::limits::{Limits, PAGE_MAX};
+use crate::model::{Page, ReceiptPage, StoredMessage, Subscription};
 use rows::Rows;
 
 /// An engine that keeps everything in this process.

@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
 use super::rows::Rows;
-use crate::{
-    error::StoreError,
-    limits::{EXPIRE_MAX, Limits},
-    model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt},
-};
+use crate::error::StoreError;
+use crate::limits::{EXPIRE_MAX, Limits};
+use crate::model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt};
 
 pub(super) struct ReceiptSubscription {
     last_used: UnixMs,

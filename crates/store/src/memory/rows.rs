@@ -1,25 +1,19 @@
 //! The rows of the memory engine and their indexes.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::Bound,
-};
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
-use doorbell_protocol::{
-    headers::topic::Topic,
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
 use super::receipts::ReceiptSubscription;
-use crate::{
-    engine::expiry_bucket,
-    error::StoreError,
-    limits::{Limits, SWEEP_MAX},
-    model::{Appended, Erased, NewMessage, Pending, Removed, StoredMessage, Subscription, Swept},
-    quota::Usage,
-};
+use crate::engine::expiry_bucket;
+use crate::error::StoreError;
+use crate::limits::{Limits, SWEEP_MAX};
+use crate::model::{Appended, Erased, NewMessage, Pending, Removed, StoredMessage, Subscription, Swept};
+use crate::quota::Usage;
 
 #[derive(Default)]
 pub(super) struct Rows {

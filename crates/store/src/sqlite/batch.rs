@@ -1,20 +1,17 @@
 //! The writes of one transaction. Each checks before it changes anything, so a refusal leaves nothing to undo.
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::{Lately, receipts::Left, sql};
-use crate::{
-    engine::{Write, Written},
-    error::StoreError,
-    limits::Limits,
-    model::{Appended, Erased, NewMessage, Removed, Subscription},
-    quota::Usage,
-};
+use super::receipts::Left;
+use super::{Lately, sql};
+use crate::engine::{Write, Written};
+use crate::error::StoreError;
+use crate::limits::Limits;
+use crate::model::{Appended, Erased, NewMessage, Removed, Subscription};
+use crate::quota::Usage;
 
 /// Why a write was not carried out.
 pub(super) enum Trouble {

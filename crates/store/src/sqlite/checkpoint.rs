@@ -1,14 +1,10 @@
 //! The log is moved into the database beside the commits, so that appends hardly wait for it.
 
-use std::{
-    fs::File,
-    io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
-    },
-    thread::{self, JoinHandle},
-};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::{self, JoinHandle};
 
 use rusqlite::Connection;
 

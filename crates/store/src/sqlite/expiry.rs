@@ -1,23 +1,17 @@
 //! What goes by itself, as part of a transaction: expired messages, and agents that nobody sees any more.
 
-use doorbell_protocol::{
-    id::{AgentId, ReceiptSubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{OptionalExtension, params};
 
-use super::{
-    batch::{Batch, Trouble},
-    open::PAGE_BYTES,
-    sql,
-};
-use crate::{
-    engine::expiry_bucket,
-    error::StoreError,
-    limits::{EXPIRE_MAX, SWEEP_MAX},
-    model::{IdleBounds, IdleRemoved, Swept},
-};
+use super::batch::{Batch, Trouble};
+use super::open::PAGE_BYTES;
+use super::sql;
+use crate::engine::expiry_bucket;
+use crate::error::StoreError;
+use crate::limits::{EXPIRE_MAX, SWEEP_MAX};
+use crate::model::{IdleBounds, IdleRemoved, Swept};
 
 /// Free pages are given back to the disk once they are more than a quarter of the file and more than this (16 MiB):
 /// until then the next messages use them.

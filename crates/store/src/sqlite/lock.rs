@@ -1,15 +1,14 @@
 //! One process at a time: an advisory lock on a file beside the database, which the system drops with the process.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use rustix::{fs::FlockOperation, io::Errno};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::error::OpenError;
 

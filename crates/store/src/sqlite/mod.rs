@@ -10,25 +10,19 @@ mod receipts;
 mod schema;
 mod sql;
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
-};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
 use rusqlite::{Connection, ErrorCode};
 
-use crate::{
-    engine::{CommitError, Engine, Reader, Write, Written},
-    error::{OpenError, StoreError},
-    limits::Limits,
-    quota::Usage,
-    recent::Recent,
-};
+use crate::engine::{CommitError, Engine, Reader, Write, Written};
+use crate::error::{OpenError, StoreError};
+use crate::limits::Limits;
+use crate::quota::Usage;
+use crate::recent::Recent;
 use batch::{Batch, Marks, Trouble};
 use checkpoint::Checkpointer;
 use lock::Lock;

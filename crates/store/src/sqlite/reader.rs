@@ -1,20 +1,16 @@
 //! Reads, on a connection of their own. Each statement sees everything that was committed before it began.
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::sql;
-use crate::{
-    engine::Reader,
-    limits::PAGE_MAX,
-    model::{Page, Pending, Receipt, ReceiptPage, StoredMessage, Subscription},
-};
+use crate::engine::Reader;
+use crate::limits::PAGE_MAX;
+use crate::model::{Page, Pending, Receipt, ReceiptPage, StoredMessage, Subscription};
 
 pub(super) struct SqliteReader {
     conn: Connection,

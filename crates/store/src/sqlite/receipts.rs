@@ -1,17 +1,14 @@
 //! Receipts, as part of a transaction (RFC 8030 s5.1): written with the end of their message, removed once taken.
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{
-    batch::{Batch, Trouble},
-    sql,
-};
-use crate::{error::StoreError, limits::SWEEP_MAX};
+use super::batch::{Batch, Trouble};
+use super::sql;
+use crate::error::StoreError;
+use crate::limits::SWEEP_MAX;
 
 /// What is remembered of a receipt subscription.
 pub(super) struct Untaken {

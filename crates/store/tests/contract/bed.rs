@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::{topic::Topic, urgency::Urgency},
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Limits, NewMessage, Receipt, Store, Subscription};
 use tempfile::TempDir;
 

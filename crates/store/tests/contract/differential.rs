@@ -1,12 +1,10 @@
 //! The engines against each other: any sequence of batches gets the same answers from both, across restarts.
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, Write};
 use proptest::prelude::*;
 

@@ -1,14 +1,13 @@
 //! Faults: a commit that fails never answers `Ok`, and after one of unknown outcome the store stops.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
+use std::time::Duration;
 
 use doorbell_store::{Appended, Erased, Limits, Store, StoreError};
 use tokio::time::timeout;
 
-use crate::{
-    bed::*,
-    front::{Order, Puppeteer},
-};
+use crate::bed::*;
+use crate::front::{Order, Puppeteer};
 
 const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None, receipts: Vec::new() });
 

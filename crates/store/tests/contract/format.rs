@@ -1,8 +1,11 @@
 //! Files: older formats are brought up to date, and what is not ours is refused and left alone.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
-use doorbell_protocol::{headers::urgency::Urgency, id::SubscriptionId, receipt::Outcome};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::SubscriptionId;
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription};
 use rusqlite::Connection;
 

@@ -1,10 +1,8 @@
 //! Idle expiry: agents that nobody sees any more, and receipt subscriptions that nobody uses (RFC 8030 s7.3).
 
-use doorbell_protocol::{
-    id::{AgentId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{EXPIRE_MAX, IdleBounds, IdleRemoved, Limits, NewMessage, Store, StoreError};
 
 use super::open;

@@ -1,7 +1,8 @@
 //! Messages: kept as they came, listed in order, erased once.
 
 use bytes::Bytes;
-use doorbell_protocol::{headers::urgency::Urgency, id::SubscriptionId};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::SubscriptionId;
 use doorbell_store::{Appended, Erased, Limits, NewMessage, Page, Pending, Removed, StoreError, StoredMessage};
 
 use super::open;

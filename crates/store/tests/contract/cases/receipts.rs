@@ -1,6 +1,8 @@
 //! Receipts: what ends a message is told once, in the commit that ends it (RFC 8030 s5.1, s6.3).
 
-use doorbell_protocol::{id::ReceiptSubscriptionId, receipt::Outcome, time::UnixMs};
+use doorbell_protocol::id::ReceiptSubscriptionId;
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Appended, Erased, Limits, NewMessage, Receipt, Removed, StoreError, Swept};
 
 use super::open;

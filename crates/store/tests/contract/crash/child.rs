@@ -1,20 +1,14 @@
 //! The child's side of the crash tests: it writes, and reports each write once it was acknowledged.
 
-use std::{
-    future::Future,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{
     Appended, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, Removed, SqliteEngine, Store,
     StoreError, Swept, Write, Written,

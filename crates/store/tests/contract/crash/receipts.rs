@@ -2,10 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use doorbell_protocol::{
-    id::{MessageId, ReceiptSubscriptionId},
-    receipt::Outcome,
-};
+use doorbell_protocol::id::{MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Receipt, Store};
 
 use super::child::{AGENTS, Report, receipts_of};

@@ -1,18 +1,12 @@
 //! An engine on strings: it stops before each commit and each read, and does what the test orders.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
-    },
-    time::Duration,
-};
+use std::future::Future;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{
     CommitError, Engine, Limits, MemoryEngine, OpenError, Page, Reader, ReceiptPage, Store, StoreError, StoredMessage,
     Subscription, Write, Written,

@@ -3,12 +3,10 @@
 mod child;
 mod receipts;
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use doorbell_protocol::id::MessageId;
 use doorbell_store::{Limits, OpenError, Store};

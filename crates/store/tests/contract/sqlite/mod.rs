@@ -3,7 +3,8 @@
 mod receipts;
 
 use bytes::Bytes;
-use doorbell_protocol::{headers::urgency::Urgency, time::UnixMs};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Limits, NewMessage, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
