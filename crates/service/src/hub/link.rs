@@ -9,6 +9,7 @@ use doorbell_mailbox::LinkId;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
+use doorbell_store::Lookup;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::message::Message;
@@ -269,8 +270,13 @@ impl Link {
     /// Reads the messages that come next, together.
     async fn fetch(&self, ids: Vec<MessageId>) -> Result<(), HubError> {
         let found = self.hub.store.messages(ids.clone(), self.hub.clock.now()).await?;
-        for (id, message) in ids.into_iter().zip(found) {
-            if !self.outbox.fill(id, message.map(Message::from)) {
+        for (id, lookup) in ids.into_iter().zip(found) {
+            let message = match lookup {
+                Lookup::Stored(message) => Some(Message::from(message)),
+                // The next load reports a damaged message to the shard, which drops it.
+                Lookup::Absent | Lookup::Damaged => None,
+            };
+            if !self.outbox.fill(id, message) {
                 self.gone(id);
             }
         }

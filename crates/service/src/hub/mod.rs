@@ -18,7 +18,7 @@ use doorbell_mailbox::{LinkId, Rules};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
 use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::receipt::Outcome;
-use doorbell_store::{Store, StoreError, Subscription};
+use doorbell_store::{Lookup, Store, StoreError, Subscription};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -96,7 +96,9 @@ impl From<StoreError> for HubError {
             StoreError::ChannelTaken => Self::Taken,
             StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
             StoreError::Overloaded => Self::Overloaded,
-            StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
+            StoreError::Unavailable | StoreError::Unknown | StoreError::Damaged | StoreError::IdTaken => {
+                Self::Unavailable
+            },
         }
     }
 }
@@ -259,7 +261,11 @@ impl Hub {
     /// An outstanding message.
     pub(crate) async fn message(&self, id: MessageId) -> Result<Option<Message>, HubError> {
         let found = self.store.messages(vec![id], self.clock.now()).await?;
-        Ok(found.into_iter().next().flatten().map(Message::from))
+        match found.into_iter().next() {
+            Some(Lookup::Stored(message)) => Ok(Some(Message::from(message))),
+            Some(Lookup::Absent) | None => Ok(None),
+            Some(Lookup::Damaged) => Err(StoreError::Damaged.into()),
+        }
     }
 
     /// Removes a subscription or a whole agent, with what was stored for it.

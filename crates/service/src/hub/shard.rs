@@ -316,6 +316,10 @@ impl Shard {
             self.fail_links(agent, error.into());
             Page::default()
         });
+        // They can never be delivered.
+        self.settling = Outcome::Dropped;
+        page.damaged.iter().for_each(|id| self.feed(agent, Input::Ack { ticket: None, id: *id }));
+        self.settling = Outcome::Delivered;
         let entry = |p: doorbell_store::Pending| Entry {
             id: p.id,
             subscription: p.subscription,
@@ -377,7 +381,7 @@ impl Shard {
                 let outcome = if heard {
                     self.store.erase(id, agent, outcome, now)
                 } else {
-                    self.store.erase_patiently(id, agent, outcome, now)
+                    self.store.erase_deferred(id, agent, outcome, now)
                 };
                 let written = async move { Written::Erased { agent, id, ticket, outcome: outcome.await } };
                 self.writes.push_back(Box::pin(written));

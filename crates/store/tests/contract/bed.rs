@@ -8,7 +8,7 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Limits, NewMessage, Receipt, Store, Subscription};
+use doorbell_store::{Limits, Lookup, NewMessage, Receipt, Store, StoredMessage, Subscription};
 use tempfile::TempDir;
 
 /// Two agents; the first has two subscriptions.
@@ -104,6 +104,10 @@ pub(crate) async fn waiting(store: &Store, agent: AgentId, now: UnixMs) -> Vec<i
     let page = store.pending(agent, None, 1_000, now).await.unwrap();
     assert!(!page.more);
     page.entries.iter().map(|entry| entry.id.raw()).collect()
+}
+
+pub(crate) fn stored(lookup: &Lookup) -> Option<&StoredMessage> {
+    if let Lookup::Stored(message) = lookup { Some(message) } else { None }
 }
 
 pub(crate) fn subscription(id: SubscriptionId, agent: AgentId) -> Subscription {

@@ -162,6 +162,7 @@ proptest! {
                 Step::Commit(batch) => {
                     let engine = sqlite.as_mut().unwrap();
                     prop_assert_eq!(model.commit(&batch), engine.commit(&batch));
+                    model.assert_consistent();
                     engine.tidy().unwrap();
                 }
                 Step::Restart => {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use doorbell_store::{Appended, Erased, Limits, Store, StoreError};
+use doorbell_store::{Appended, Damage, Erased, Limits, ReadError, Store, StoreError};
 use tokio::time::timeout;
 
 use crate::bed::*;
@@ -84,7 +84,10 @@ async fn a_failed_housekeeping_stops_the_store_after_the_answers() {
     puppeteer.next_batch();
     puppeteer.order(Order::CommitThenBreak);
     assert_eq!(soon(committed).await, KEPT);
-    assert_eq!(soon(store.failed()).await.to_string(), "the store has stopped: the checkpoint failed");
+    assert_eq!(
+        soon(store.failed()).await.to_string(),
+        "the store has stopped: moving the log into the database failed: as ordered"
+    );
     assert_eq!(soon(store.append(news(102))).await, Err(StoreError::Unavailable));
 }
 
@@ -104,10 +107,42 @@ async fn an_engine_that_panics_leaves_nobody_waiting() {
 #[tokio::test]
 async fn a_read_that_fails_is_unavailable_and_the_next_one_succeeds() {
     let (store, puppeteer) = furnished().await;
-    puppeteer.break_a_read();
+    puppeteer.break_a_read(ReadError::Engine("the disk hums".into()));
     assert_eq!(soon(store.agent_exists(ALICE)).await, Err(StoreError::Unavailable));
     puppeteer.release_reads(1);
     assert_eq!(soon(store.agent_exists(ALICE)).await, Ok(true));
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_not_a_store_that_cannot_be_read_now() {
+    let (store, puppeteer) = furnished().await;
+    puppeteer.break_a_read(Damage { table: "subscription", column: "vapid_key".into() }.into());
+    assert_eq!(soon(store.subscription(ALICE_NEWS)).await, Err(StoreError::Damaged));
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_with_another_kind_or_another_number_stops_the_store_and_no_write_is_ok() {
+    for (order, text) in [
+        (Order::AnswerAnotherKind, "its answer to write 1 is of another kind than the write"),
+        (Order::AnswerTooFew, "it gave 1 answers to 2 writes"),
+        (Order::AnswerTooMany, "it gave 3 answers to 2 writes"),
+    ] {
+        let (store, puppeteer) = furnished().await;
+        let first = store.append(news(101));
+        puppeteer.next_batch();
+        let (second, third) = (store.append(news(102)), store.append(news(103)));
+        puppeteer.order(Order::Commit);
+        assert_eq!(soon(first).await, KEPT);
+        puppeteer.next_batch();
+        let behind = store.append(news(104));
+        puppeteer.order(order);
+
+        assert_eq!(soon(second).await, Err(StoreError::Unknown), "{order:?}: a right answer beside a wrong one");
+        assert_eq!(soon(third).await, Err(StoreError::Unknown), "{order:?}");
+        assert_eq!(soon(behind).await, Err(StoreError::Unavailable), "{order:?}");
+        let failure = soon(store.failed()).await.to_string();
+        assert_eq!(failure, format!("the store has stopped: the engine has a bug: {text}"));
+    }
 }
 
 #[tokio::test]

@@ -71,8 +71,8 @@ async fn holds_the_sample_of_format_1(store: &Store) {
     let restricted = store.subscription(SAMPLE).await.unwrap().unwrap();
     assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some([4; 65]), NOON));
     let read = store.messages(vec![id(101), id(102)], NOON).await.unwrap();
-    assert_eq!(read[0].as_ref().map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
-    assert_eq!(read[1].as_ref().map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
+    assert_eq!(stored(&read[0]).map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
+    assert_eq!(stored(&read[1]).map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
     let successor = store.append(NewMessage { topic: topic("score"), ..news(304) }).await.unwrap();
     assert_eq!(successor.replaced, Some(id(101)));
 }

@@ -2,7 +2,7 @@
 //! only durable ones owe: crashes, full disks, old files.
 
 #![allow(clippy::duplicate_mod, reason = "the same cases run on each engine")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, and so may what helps it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, and so may what helps it")]
 
 mod bed;
 mod crash;

@@ -1,7 +1,7 @@
 //! Agents and subscriptions: made once, read back, removed with what hangs on them.
 
 use doorbell_protocol::id::{AgentId, SubscriptionId};
-use doorbell_store::{Erased, Limits, Removed, StoreError, Subscription};
+use doorbell_store::{Erased, Limits, Lookup, Removed, StoreError, Subscription};
 
 use super::open;
 use crate::bed::*;
@@ -107,7 +107,7 @@ async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_p
     assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
     assert_eq!(bed.waiting(ALICE, NOON).await, [102]);
     assert_eq!(bed.waiting(BOB, NOON).await, [104]);
-    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
+    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
     assert_eq!(bed.store.append(news(105)).await, Err(StoreError::NoSubscription));
     assert_eq!(
         bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
@@ -126,7 +126,7 @@ async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3() {
     assert_eq!(bed.store.subscriptions_of(ALICE).await, Ok(vec![]));
     assert_eq!(bed.store.subscription(ALICE_CHAT).await, Ok(None));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
-    assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![None, None]));
+    assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![Lookup::Absent, Lookup::Absent]));
     assert_eq!(bed.waiting(BOB, NOON).await, [103]);
     assert_eq!(
         bed.store.delete_agent(AgentId::from_raw(3), NOON).await,

@@ -1,7 +1,7 @@
 //! Topics: one outstanding message for each topic of a subscription (RFC 8030 s5.4).
 
 use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_store::{Appended, Limits, NewMessage};
+use doorbell_store::{Appended, Limits, Lookup, NewMessage};
 
 use super::open;
 use crate::bed::*;
@@ -21,7 +21,7 @@ async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2() {
         Ok(Appended { replaced: Some(id(101)), receipts: Vec::new() })
     );
     assert_eq!(bed.waiting(ALICE, NOON).await, [102, 103, 104]);
-    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
+    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn survivors(store: &Store, n: i64) -> Vec<MessageId> {
 }
 
 async fn is_there(store: &Store, id: MessageId) -> bool {
-    store.messages(vec![id], NOON).await.unwrap()[0].is_some()
+    stored(&store.messages(vec![id], NOON).await.unwrap()[0]).is_some()
 }
 
 #[tokio::test]

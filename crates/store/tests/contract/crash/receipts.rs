@@ -7,6 +7,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Receipt, Store};
 
 use super::child::{AGENTS, Report, receipts_of};
+use crate::bed::{ALICE, NOON, id, stored};
 
 /// What the application servers know, from the child's reports.
 #[derive(Default)]
@@ -67,7 +68,7 @@ pub(super) async fn check(store: &Store, reports: &[Report], losses: &mut Vec<St
             if before.is_some_and(|seq| seq != receipt.seq) {
                 losses.push(format!("{receipt:?} is the second of its message"));
             }
-            if store.messages(vec![receipt.message], crate::bed::NOON).await.unwrap()[0].is_some() {
+            if stored(&store.messages(vec![receipt.message], NOON).await.unwrap()[0]).is_some() {
                 losses.push(format!("{receipt:?} tells of a message that still waits"));
             }
         }
@@ -90,7 +91,6 @@ async fn all(store: &Store, of: ReceiptSubscriptionId) -> Vec<Receipt> {
 
 #[tokio::test]
 async fn the_check_of_receipts_notices_each_kind_of_fault() {
-    use crate::bed::{ALICE, NOON, id};
     let store = Store::open_memory(super::limits()).unwrap();
     let of = receipts_of(0);
     store.create_receipt_subscription(of, NOON).await.unwrap();

@@ -134,10 +134,10 @@ async fn closing_commits_what_is_queued_and_refuses_the_rest_from_every_handle()
 
 #[tokio::test]
 async fn what_nobody_waits_for_shares_the_next_commit_or_has_its_own_after_a_while() {
-    let patient = Limits { patience: Duration::from_secs(86_400), patient_writes_max: 3, ..Limits::default() };
+    let patient = Limits { deferral_max: Duration::from_secs(86_400), deferred_writes_max: 3, ..Limits::default() };
     let (store, puppeteer) = Puppeteer::start(patient);
     puppeteer.let_through(furnish(&store)).await;
-    let erased = store.erase_patiently(id(101), ALICE, DELIVERED, NOON);
+    let erased = store.erase_deferred(id(101), ALICE, DELIVERED, NOON);
     let touched = store.touch(ALICE, NOON);
     let appended = store.append(news(102));
     assert_eq!(puppeteer.next_batch().len(), 3, "the append took the others along");
@@ -152,7 +152,7 @@ async fn what_nobody_waits_for_shares_the_next_commit_or_has_its_own_after_a_whi
         touch.await.unwrap();
     }
 
-    let (store, puppeteer) = Puppeteer::start(Limits { patience: Duration::from_millis(1), ..patient });
+    let (store, puppeteer) = Puppeteer::start(Limits { deferral_max: Duration::from_millis(1), ..patient });
     puppeteer.let_through(furnish(&store)).await;
     let alone = store.touch(ALICE, NOON);
     assert_eq!(puppeteer.next_batch().len(), 1);

@@ -1,5 +1,6 @@
 //! What only the engine on SQLite owes: it goes on after a restart where it was, one process at a time, on any disk.
 
+mod damage;
 mod receipts;
 
 use bytes::Bytes;
@@ -168,7 +169,7 @@ async fn a_read_sees_every_write_that_was_answered_before() {
     let (_dir, store) = furnished(Limits { readers: 4, ..Limits::default() }).await;
     for raw in 101..301 {
         store.append(news(raw)).await.unwrap();
-        assert!(store.messages(vec![id(raw)], NOON).await.unwrap()[0].is_some());
+        assert!(stored(&store.messages(vec![id(raw)], NOON).await.unwrap()[0]).is_some());
         store.erase(id(raw), ALICE, DELIVERED, NOON).await.unwrap();
         assert!(waiting(&store, ALICE, UnixMs::from_millis(0)).await.is_empty());
     }
