@@ -85,8 +85,8 @@ impl Committer {
         Ok(())
     }
 
-    /// After a roll-back: on a full disk, writes that free room must not fail because they share a batch with writes that
-    /// need room. A second attempt is safe, because the first one left nothing behind.
+    /// After a roll-back: on a full disk, writes that free room must not fail because they share a batch with writes
+    /// that need room. A second attempt is safe, because the first one left nothing behind.
     fn commit_what_frees(&mut self, writes: Vec<Write>, replies: Vec<Reply>) -> Result<(), Stopped> {
         debug_assert_eq!(writes.len(), replies.len(), "each write of a batch has a reply");
         let together = writes.into_iter().zip(replies).map(|(write, reply)| Job { write, reply });

@@ -100,8 +100,8 @@ pub enum Write {
     },
     /// Removes agents and receipt subscriptions that were idle for long. Answers [`Written::IdleRemoved`].
     ExpireIdle(IdleBounds),
-    /// Deletes expired messages (see [`expiry_bucket`]) and adds the receipts of those that want one, which are swept to
-    /// the millisecond. Answers [`Written::Swept`].
+    /// Deletes expired messages (see [`expiry_bucket`]) and adds the receipts of those that want one, which are swept
+    /// to the millisecond. Answers [`Written::Swept`].
     Sweep {
         /// The present.
         now: UnixMs,
@@ -153,8 +153,8 @@ impl Written {
 pub trait Engine: Send + 'static {
     /// Applies `batch` in order and makes it durable with one commit.
     ///
-    /// The answers are as many as the writes, in their order and of the kind that each [`Write`] names: anything else is
-    /// a bug, which stops the store. A refused write changes nothing and has no effect on the others. Receipts are
+    /// The answers are as many as the writes, in their order and of the kind that each [`Write`] names: anything else
+    /// is a bug, which stops the store. A refused write changes nothing and has no effect on the others. Receipts are
     /// numbered in the order of the batch; those of one write in the order of the messages' ids.
     ///
     /// # Errors

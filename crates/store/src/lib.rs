@@ -1,7 +1,7 @@
 //! The durable memory of the push service: one batched trait, an engine in memory and one on SQLite.
 //!
-//! [`Store`] is the handle that the service holds. Its writes queue up for one thread, which commits many of them
-//! with one fsync and only then answers them: `Ok` means durable. [`Engine`] is what an engine has to do for that.
+//! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
+//! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
 
 mod committer;
 mod engine;

@@ -18,8 +18,8 @@ pub struct Limits {
     pub bytes_per_subscription_max: u64,
     /// Subscriptions of one agent: more than any browser profile has, few enough for one list.
     pub subscriptions_per_agent_max: u32,
-    /// Receipts of one receipt subscription that its application server has not taken. At the bound, messages that want a
-    /// receipt there are refused; messages that were accepted before still get their receipts.
+    /// Receipts of one receipt subscription that its application server has not taken. At the bound, messages that want
+    /// a receipt there are refused; messages that were accepted before still get their receipts.
     pub receipts_per_subscription_max: u32,
     /// How exactly the store records when an agent was last seen and a receipt subscription last used, in milliseconds:
     /// it writes a later moment only if it is later by this much. A day keeps these writes few.
@@ -51,7 +51,8 @@ pub struct Limits {
 /// `messages_per_agent_max` messages, so only a few dozen of them share a transaction.
 pub const REMOVAL_COST_BYTES: usize = 128 * 1024;
 
-/// Messages that one sweep deletes at most, whatever the caller asks for, so that appends do not wait behind it for long.
+/// Messages that one sweep deletes at most, whatever the caller asks for, so that appends do not wait behind it for
+/// long.
 pub const SWEEP_MAX: u32 = 1_000;
 
 /// Agents, and receipt subscriptions, that one step of idle expiry removes at most: as many removals as share a batch.

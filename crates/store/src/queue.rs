@@ -146,8 +146,7 @@ impl<T> State<T> {
     }
 }
 
-/// A thread that panics with the lock has declared the store failed. The queue must still be emptied then: its counts
-/// may be wrong, its items are whole.
+/// Only a failed assertion panics with the lock. Its items are whole then, and their callers must still get answers.
 fn whole<G>(locked: LockResult<G>) -> G {
     locked.unwrap_or_else(PoisonError::into_inner)
 }

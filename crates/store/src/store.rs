@@ -62,7 +62,8 @@ impl Store {
         Self::start(MemoryEngine::new(limits), limits)
     }
 
-    /// The store in the directory `dir`, which is created if it is missing. Blocks while it reads and, if needed, migrates.
+    /// The store in the directory `dir`, which is created if it is missing. Blocks while it reads and, if needed,
+    /// migrates.
     ///
     /// # Errors
     /// [`OpenError`], above all [`OpenError::InUse`].
@@ -131,8 +132,8 @@ impl Store {
         self.write(Write::Erase { id, agent, outcome, now }, Written::erased)
     }
 
-    /// Like [`Store::erase`], for an acknowledgement that no caller waits for: it waits up to `Limits::deferral_max` for
-    /// another write to share the commit. If a crash prevents it, the message is delivered again.
+    /// Like [`Store::erase`], for an acknowledgement that no caller waits for: it waits up to `Limits::deferral_max`
+    /// for another write to share the commit. If a crash prevents it, the message is delivered again.
     pub fn erase_deferred(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
         self.write_with(Priority::Deferred, Write::Erase { id, agent, outcome, now }, Written::erased)
     }

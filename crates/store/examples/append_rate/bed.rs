@@ -15,7 +15,7 @@ pub(crate) const FIRST_MESSAGE: i64 = 3_000_000_000;
 const FIRST_AGENT: i64 = 1_000_000_000;
 const FIRST_SUBSCRIPTION: i64 = 2_000_000_000;
 
-/// Makes agents with one subscription each.
+/// Creates agents with one subscription each.
 pub(crate) async fn make(store: &Store, subscriptions: u64) {
     let mut last = None;
     for n in 0..i64::try_from(subscriptions).unwrap() {

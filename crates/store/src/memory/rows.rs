@@ -106,8 +106,8 @@ impl Rows {
         usage.check_share(limits, new.size(), replaced.map(NewMessage::size))
     }
 
-    /// Checks that the agent may store `new`. If it may not yet, and only if that helps, removes and returns its expired
-    /// messages.
+    /// Checks that the agent may store `new`. If it may not yet, and only if that helps, removes and returns its
+    /// expired messages.
     fn make_room(&mut self, limits: &Limits, new: &NewMessage) -> Result<Vec<NewMessage>, StoreError> {
         let replaced = self.same_topic(new).map(|id| &self.messages[&id]);
         if self.agents[&new.agent].usage.check(limits, new.size(), replaced.map(NewMessage::size)).is_ok() {

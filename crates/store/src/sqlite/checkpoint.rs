@@ -73,8 +73,9 @@ impl Drop for Checkpointer {
     }
 }
 
-/// Moves what can be moved, and syncs the database. SQLite syncs it only in the round that moves the last page of the log:
-/// if commits come meanwhile, that is the writer's round, which must not wait for the sync of all pages moved here.
+/// Moves what can be moved, and syncs the database. SQLite syncs it only in the round that moves the last page of the
+/// log: if commits come meanwhile, that is the writer's round, which must not wait for the sync of all pages moved
+/// here.
 fn synced_round(conn: &Connection, database: &File) -> Result<(), TidyError> {
     round(conn)?;
     database.sync_data().map_err(TidyError::Sync)

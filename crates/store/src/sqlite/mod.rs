@@ -134,8 +134,8 @@ impl Engine for SqliteEngine {
         }
     }
 
-    /// The first commit that finds the whole log moved restarts the log. If commits came during a round, their pages are
-    /// moved here before the next commit: they are few.
+    /// The first commit that finds the whole log moved restarts the log. If commits came during a round, their pages
+    /// are moved here before the next commit: they are few.
     fn tidy(&mut self) -> Result<(), TidyError> {
         let ended = self.checkpointer.has_ended()?;
         if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES {

@@ -49,7 +49,8 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), OpenError> {
 /// connection is open.
 pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf, File), OpenError> {
     let path = dir.join(DATABASE);
-    // Created here and not by the engine, so that only this user can read it. The engine's other files get the same mode.
+    // Created here and not by the engine, so that only this user can read it. The engine's other files get the same
+    // mode.
     let created = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
     let file = created.map_err(|source| OpenError::Io { path: path.clone(), source })?;
     let open = || -> rusqlite::Result<Connection> {
@@ -75,8 +76,8 @@ fn read_write(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
     configure(&conn, cache_kib)?;
-    // FULL: a commit returns after its sync, and so does a checkpoint. The engine runs checkpoints itself (see `tidy`), to
-    // see their errors.
+    // FULL: a commit returns after its sync, and so does a checkpoint. The engine runs checkpoints itself (see `tidy`),
+    // to see their errors.
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
     Ok(conn)
 }

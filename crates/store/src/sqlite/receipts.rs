@@ -40,8 +40,8 @@ impl DeletedMessage {
     }
 }
 
-/// What a message counts for in the quota: its size, or nothing if that is damaged. Reads report such a message. Here an
-/// error would roll back the neighbours of this write.
+/// What a message counts for in the quota: its size, or nothing if that is damaged. Reads report such a message. Here
+/// an error would roll back the neighbours of this write.
 pub(super) fn counted_size(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
     let size: i64 = row.get(column)?;
     Ok(u32::try_from(size).unwrap_or(0))

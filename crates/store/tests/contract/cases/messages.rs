@@ -1,4 +1,4 @@
-//! Messages: kept as they came, listed in order, erased once.
+//! Messages: stored unchanged, listed in order, erased once.
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
@@ -10,7 +10,7 @@ use crate::bed::*;
 
 #[tokio::test]
 async fn a_message_comes_back_byte_for_byte_ps_8030_5_3() {
-    let Bed { store, .. } = open(Limits::default()).furnish().await;
+    let Bed { store, .. } = open(Limits::default()).populate().await;
     let bodies = [vec![], vec![0], vec![0xff; 4096], (0..=255).collect()];
     for (raw, body) in (101..).zip(bodies) {
         let urgency = Urgency::ALL[usize::try_from(raw % 4).unwrap()];
@@ -40,7 +40,7 @@ async fn a_message_comes_back_byte_for_byte_ps_8030_5_3() {
 
 #[tokio::test]
 async fn a_message_needs_a_subscription_of_its_agent() {
-    let bed = open(Limits::default()).furnish().await;
+    let bed = open(Limits::default()).populate().await;
     let unknown = NewMessage { subscription: SubscriptionId::from_raw(99), ..news(101) };
     assert_eq!(bed.store.append(unknown).await, Err(StoreError::NoSubscription));
     let of_another = NewMessage { subscription: BOB_NEWS, ..news(101) };
@@ -49,8 +49,8 @@ async fn a_message_needs_a_subscription_of_its_agent() {
 }
 
 #[tokio::test]
-async fn a_message_id_is_given_once_and_the_first_message_stays() {
-    let bed = open(Limits::default()).furnish().await;
+async fn a_message_id_is_used_once_and_the_first_message_stays() {
+    let bed = open(Limits::default()).populate().await;
     bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await.unwrap();
     let again = NewMessage { topic: topic("t"), ..chat(101) };
     assert_eq!(bed.store.append(again).await, Err(StoreError::IdTaken));
@@ -60,7 +60,7 @@ async fn a_message_id_is_given_once_and_the_first_message_stays() {
 
 #[tokio::test]
 async fn messages_are_listed_oldest_first_and_page_by_page() {
-    let bed = open(Limits::default()).furnish().await;
+    let bed = open(Limits::default()).populate().await;
     for message in [news(103), chat(101), to_bob(104), news(102), chat(105)] {
         bed.store.append(message).await.unwrap();
     }
@@ -75,8 +75,8 @@ async fn messages_are_listed_oldest_first_and_page_by_page() {
 }
 
 #[tokio::test]
-async fn an_erased_message_is_gone_and_erasing_it_again_says_so_ps_8030_6_2_6() {
-    let bed = open(Limits::default()).furnish().await;
+async fn an_erased_message_is_gone_and_erasing_it_again_reports_so_ps_8030_6_2_6() {
+    let bed = open(Limits::default()).populate().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: true, receipt: None }));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
@@ -86,15 +86,15 @@ async fn an_erased_message_is_gone_and_erasing_it_again_says_so_ps_8030_6_2_6() 
 
 #[tokio::test]
 async fn a_message_is_erased_by_its_agent_only() {
-    let bed = open(Limits::default()).furnish().await;
+    let bed = open(Limits::default()).populate().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(bed.store.erase(id(101), BOB, DELIVERED, NOON).await, Ok(Erased { existed: false, receipt: None }));
     assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
 }
 
 #[tokio::test]
-async fn messages_are_read_in_the_order_that_was_asked_for() {
-    let Bed { store, .. } = open(Limits::default()).furnish().await;
+async fn messages_are_read_in_the_requested_order() {
+    let Bed { store, .. } = open(Limits::default()).populate().await;
     for message in [news(101), to_bob(102)] {
         store.append(message).await.unwrap();
     }
@@ -105,7 +105,7 @@ async fn messages_are_read_in_the_order_that_was_asked_for() {
 
 #[tokio::test]
 async fn writes_queued_without_waiting_take_effect_in_order() {
-    let bed = open(Limits::default()).furnish().await;
+    let bed = open(Limits::default()).populate().await;
     let first = bed.store.append(news(101));
     let erased = bed.store.erase(id(101), ALICE, DELIVERED, NOON);
     let again = bed.store.append(news(101));
@@ -126,9 +126,9 @@ async fn writes_queued_without_waiting_take_effect_in_order() {
 async fn the_greatest_id_outlives_its_row() {
     let bed = open(Limits::default());
     assert_eq!(bed.store.greatest_id(), 0, "what the store had when it was opened");
-    let bed = bed.furnish().await;
+    let bed = bed.populate().await;
     bed.store.append(news(900)).await.unwrap();
     bed.store.erase(id(900), ALICE, DELIVERED, NOON).await.unwrap();
-    // An id from before is free again all the same: only the service's mint decides what is new.
+    // The id is free again: only the service's mint decides which ids are new.
     assert_eq!(bed.store.append(news(900)).await, Ok(Appended { replaced: None, receipts: Vec::new() }));
 }

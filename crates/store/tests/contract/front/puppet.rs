@@ -1,4 +1,4 @@
-//! An engine on strings: it stops before each commit and each read, and does what the test orders.
+//! An engine that a test controls: it stops before each commit and each read, and does what the test orders.
 
 use std::future::Future;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -12,7 +12,7 @@ use doorbell_store::{
     StoreError, Subscription, TidyError, Write, Written,
 };
 
-/// How long a test waits for what must come.
+/// How long a test waits before it fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the engine does with the batch before it.
@@ -20,9 +20,9 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) enum Order {
     /// Commits it.
     Commit,
-    /// Fails, and tells that nothing of it was done.
+    /// Fails, and reports that nothing of it was done.
     RollBack,
-    /// Commits it and yet reports that the outcome is unknown.
+    /// Commits it, and reports that the outcome is unknown.
     LoseAnswer,
     /// Fails, and reports that the outcome is unknown.
     LoseBatch,
@@ -38,7 +38,7 @@ pub(crate) enum Order {
     Panic,
 }
 
-/// The test's end of the strings. While it lives, the engine waits for orders.
+/// The test's control of the engine. While it lives, the engine waits for orders.
 pub(crate) struct Puppeteer {
     batches: Receiver<Vec<Write>>,
     orders: Sender<Order>,

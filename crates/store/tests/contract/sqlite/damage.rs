@@ -1,4 +1,4 @@
-//! Damaged rows: one that holds what cannot be costs only itself, and is reported where it can be settled.
+//! Damaged rows: a row with an invalid value hides no other row, and is reported where the caller can settle it.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use doorbell_store::{
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::furnished;
+use super::populated;
 use crate::bed::*;
 
 const ALICE_THIRD: SubscriptionId = SubscriptionId::from_raw(13);
@@ -33,7 +33,7 @@ async fn pending(store: &Store, max: u32) -> (Vec<i64>, Vec<i64>, bool) {
 #[tokio::test]
 async fn a_damaged_message_is_reported_and_the_others_of_its_agent_are_read() {
     for damaged in ["urgency = 4", "urgency = -1", "size = -1", "size = 4294967296"] {
-        let (dir, store) = furnished(Limits::default()).await;
+        let (dir, store) = populated(Limits::default()).await;
         for raw in 101..105 {
             store.append(news(raw)).await.unwrap();
         }
@@ -45,7 +45,7 @@ async fn a_damaged_message_is_reported_and_the_others_of_its_agent_are_read() {
 
 #[tokio::test]
 async fn a_page_of_damaged_messages_only_does_not_hide_those_after_it() {
-    let (dir, store) = furnished(Limits::default()).await;
+    let (dir, store) = populated(Limits::default()).await;
     for raw in 101..110 {
         store.append(news(raw)).await.unwrap();
     }
@@ -56,10 +56,10 @@ async fn a_page_of_damaged_messages_only_does_not_hide_those_after_it() {
 
 #[tokio::test]
 async fn a_damaged_message_is_looked_up_as_damaged_and_can_be_dropped_with_its_receipt() {
-    let (dir, store) = furnished(Limits::default()).await;
-    furnish_with_receipts(&store).await;
+    let (dir, store) = populated(Limits::default()).await;
+    populate_with_receipts(&store).await;
     for raw in [101, 102] {
-        store.append(told(news(raw))).await.unwrap();
+        store.append(with_receipt(news(raw))).await.unwrap();
     }
     let store = damage(&dir, store, "UPDATE message SET urgency = 4, size = -5 WHERE id = 101").await;
     let found = store.messages(vec![id(100), id(101), id(102)], NOON).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_damaged_message_is_looked_up_as_damaged_and_can_be_dropped_with_its_r
 
 #[tokio::test]
 async fn a_damaged_size_counts_for_nothing_and_stops_no_write() {
-    let (dir, store) = furnished(Limits::default()).await;
+    let (dir, store) = populated(Limits::default()).await;
     for raw in [101, 102, 103] {
         store.append(NewMessage { topic: topic(&raw.to_string()), expires_at: minutes(1), ..news(raw) }).await.unwrap();
     }
@@ -92,7 +92,7 @@ async fn a_damaged_size_counts_for_nothing_and_stops_no_write() {
 #[tokio::test]
 async fn a_damaged_subscription_is_an_error_alone_and_is_left_out_of_a_list() {
     for damaged in ["vapid_key = x'04'", "channel = CAST(x'ff' AS TEXT)"] {
-        let (dir, store) = furnished(Limits::default()).await;
+        let (dir, store) = populated(Limits::default()).await;
         let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(ALICE_THIRD, ALICE) };
         store.create_subscription(restricted).await.unwrap();
         let store = damage(&dir, store, &format!("UPDATE subscription SET {damaged} WHERE id = 13")).await;
@@ -105,8 +105,8 @@ async fn a_damaged_subscription_is_an_error_alone_and_is_left_out_of_a_list() {
 
 #[tokio::test]
 async fn a_damaged_receipt_is_left_out_and_goes_with_those_that_are_taken() {
-    let (dir, store) = furnished(Limits::default()).await;
-    furnish_with_receipts(&store).await;
+    let (dir, store) = populated(Limits::default()).await;
+    populate_with_receipts(&store).await;
     for raw in [101, 102, 103] {
         store.add_receipt(RECEIPTS, id(raw), ALICE, DELIVERED, NOON).await.unwrap();
     }
