@@ -19,6 +19,9 @@ use support::{Subscription, TestService, header, path, text};
 /// The header record of the oldest message becomes one of a header that does not exist.
 const DAMAGE_HEADERS: &str = "UPDATE message SET headers = x'FF00' WHERE id = (SELECT min(id) FROM message)";
 
+/// The urgency of the oldest message is none.
+const DAMAGE_URGENCY: &str = "UPDATE message SET urgency = 99 WHERE id = (SELECT min(id) FROM message)";
+
 /// The oldest subscription is restricted to a key that is no point of the curve.
 const DAMAGE_KEY: &str =
     "UPDATE subscription SET vapid_key = zeroblob(65) WHERE id = (SELECT min(id) FROM subscription)";
@@ -103,6 +106,19 @@ async fn a_damaged_message_is_dropped_and_the_others_are_pushed() {
     service.restart().await;
     let (pushes, status) = service.agent().await.fetch(&to.set).await;
     assert_eq!((pushes.len(), status), (0, StatusCode::NO_CONTENT));
+}
+
+#[tokio::test]
+async fn a_message_that_the_store_cannot_list_is_dropped_and_the_next_is_pushed() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    let second = service.send(&to, &[], b"second").await;
+    damage(&mut service, DAMAGE_URGENCY).await;
+    let (pushes, status) = service.agent().await.fetch(&to.set).await;
+    let uris: Vec<_> = pushes.iter().map(|push| push.uri.as_str()).collect();
+    assert_eq!((uris, status), (vec![second.as_str()], StatusCode::OK));
+    is_dropped(&service, &damaged, &receipts).await;
 }
 
 #[tokio::test]

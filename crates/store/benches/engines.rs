@@ -1,4 +1,4 @@
-//! What the engines cost: batches of messages that are kept and erased, and a page of an agent's messages.
+//! What the engines cost: batches of messages that are stored and erased, and a page of an agent's messages.
 //!
 //! `cargo bench -p doorbell-store`; SQLite's files are in the system's temporary directory (TMPDIR).
 
@@ -25,7 +25,7 @@ fn memory(c: &mut Criterion) {
 
 fn sqlite(c: &mut Criterion) {
     let dir = tempfile::tempdir().unwrap();
-    // Each engine in a directory of its own.
+    // Each engine has its own directory.
     let fresh = || {
         let own = tempfile::tempdir_in(dir.path()).unwrap().keep();
         SqliteEngine::open(&own, limits()).unwrap()
@@ -44,7 +44,7 @@ fn measure<E: Engine>(c: &mut Criterion, name: &str, engine: impl Fn() -> E) {
     for batch in BATCHES {
         let (mut engine, mut next) = (prepared(engine()), FIRST_MESSAGE);
         group.throughput(Throughput::Elements(batch.unsigned_abs()));
-        group.bench_function(format!("{batch} kept by one commit, erased by another"), |b| {
+        group.bench_function(format!("{batch} stored by one commit, erased by another"), |b| {
             b.iter(|| {
                 let ids = next..next + batch;
                 next = ids.end;

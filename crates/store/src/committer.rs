@@ -1,16 +1,14 @@
-//! The writer's thread: it takes what waits, commits it at once and answers in order. This is the group commit.
+//! The writer's thread: it takes the writes that wait, commits them together and answers in order (group commit).
 
 use std::sync::Arc;
 
-use crate::{
-    engine::{CommitError, Engine, Write, Written},
-    error::StoreError,
-    failure::FailureSender,
-    limits::Limits,
-    queue::Queue,
-};
+use crate::engine::{Engine, Write, Written};
+use crate::error::{CommitError, StoreError};
+use crate::failure::FailureSender;
+use crate::limits::Limits;
+use crate::queue::Queue;
 
-/// Takes the outcome of one write to whoever waits for it.
+/// Sends the outcome of one write to its caller.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Written, StoreError>) + Send>;
 
 /// A write that waits for a commit.
@@ -51,23 +49,29 @@ impl Committer {
         tracing::info!(commits, writes, "the store is closed");
     }
 
-    /// Waits for a write; with it come those that wait behind it, as far as one commit should carry.
+    /// Waits for a write, and takes those behind it too, up to the bounds of one commit.
     fn next_batch(&self) -> Option<Vec<Job>> {
         let mut writes_left = self.limits.batch_writes_max;
         let mut bytes_left = self.limits.batch_bytes_max;
-        self.queue.take(|job| {
+        let batch = self.queue.take(|job| {
             let bytes = job.write.cost_bytes();
             let fits = writes_left > 0 && bytes <= bytes_left;
             writes_left = writes_left.saturating_sub(1);
             bytes_left = bytes_left.saturating_sub(bytes);
             fits
-        })
+        });
+        debug_assert!(batch.as_ref().is_none_or(|batch| !batch.is_empty()), "a batch has a write");
+        batch
     }
 
     fn commit(&mut self, batch: Vec<Job>) -> Result<(), Stopped> {
         let (writes, replies) = split(batch);
         match self.engine.commit(&writes) {
             Ok(outcomes) => {
+                // Before the first answer: after a bug of the engine nothing that it reports may be taken for done.
+                if let Err(bug) = check(&writes, &outcomes) {
+                    return self.stop(&bug, replies);
+                }
                 self.done.commits += 1;
                 self.done.writes += writes.len() as u64;
                 answer(replies, outcomes);
@@ -81,9 +85,10 @@ impl Committer {
         Ok(())
     }
 
-    /// After a roll-back: on a full disk, what frees room must not fail for sharing a batch with what needs room.
-    /// Trying it again is safe because the first try certainly left nothing behind.
+    /// After a roll-back: on a full disk, writes that free room must not fail because they share a batch with writes
+    /// that need room. A second attempt is safe, because the first one left nothing behind.
     fn commit_what_frees(&mut self, writes: Vec<Write>, replies: Vec<Reply>) -> Result<(), Stopped> {
+        debug_assert_eq!(writes.len(), replies.len(), "each write of a batch has a reply");
         let together = writes.into_iter().zip(replies).map(|(write, reply)| Job { write, reply });
         let (frees, needs): (Vec<_>, Vec<_>) = together.partition(|job| job.write.frees());
         let alone = needs.is_empty();
@@ -96,10 +101,10 @@ impl Committer {
     }
 
     fn tidy(&mut self) -> Result<(), Stopped> {
-        self.engine.tidy().or_else(|reason| self.stop(&reason, Vec::new()))
+        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new()))
     }
 
-    /// Closes the door before it answers, so that nobody who hears of the failure can still get a write in.
+    /// Closes the queue before it answers, so that a caller that learns of the failure cannot add a write any more.
     fn stop(&self, reason: &str, unknown: Vec<Reply>) -> Result<(), Stopped> {
         self.queue.close();
         self.failure.declare(reason);
@@ -115,8 +120,25 @@ fn split(batch: Vec<Job>) -> (Vec<Write>, Vec<Reply>) {
     batch.into_iter().map(|job| (job.write, job.reply)).unzip()
 }
 
-/// A reply without an outcome is dropped, which its waiter takes for [`StoreError::Unknown`].
+/// Compares what an engine answered with what it was asked; the error is for the operator.
+fn check(writes: &[Write], outcomes: &[Result<Written, StoreError>]) -> Result<(), String> {
+    if outcomes.len() != writes.len() {
+        let (answers, writes) = (outcomes.len(), writes.len());
+        return Err(format!("the engine has a bug: it gave {answers} answers to {writes} writes"));
+    }
+    let is_wrong = |(write, outcome): (&Write, &Result<Written, StoreError>)| {
+        outcome.as_ref().is_ok_and(|written| !written.answers(write))
+    };
+    match writes.iter().zip(outcomes).position(is_wrong) {
+        Some(place) => {
+            Err(format!("the engine has a bug: its answer to write {place} is of another kind than the write"))
+        }
+        None => Ok(()),
+    }
+}
+
 fn answer(replies: Vec<Reply>, outcomes: Vec<Result<Written, StoreError>>) {
+    debug_assert_eq!(replies.len(), outcomes.len(), "each write of a batch has a reply and an outcome");
     for (reply, outcome) in replies.into_iter().zip(outcomes) {
         reply(outcome);
     }
@@ -128,7 +150,7 @@ fn refuse(jobs: Vec<Job>, error: StoreError) {
     }
 }
 
-/// Ends a queue and deals with what it still holds.
+/// Closes a queue and passes what it still holds to `each`.
 pub(crate) fn close_and_empty<T>(queue: &Queue<T>, each: impl FnMut(T)) {
     queue.close();
     queue.take(|_| true).into_iter().flatten().for_each(each);

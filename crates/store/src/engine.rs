@@ -1,19 +1,13 @@
-//! What an engine has to do: commit a batch of writes at once, and read what was committed.
+//! What an engine does: it commits a batch of writes at once, and reads what was committed.
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
-use thiserror::Error;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
-use crate::{
-    error::StoreError,
-    limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX},
-    model::{
-        Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
-        Swept,
-    },
+use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
+use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
+use crate::model::{
+    Appended, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed, Subscription, Swept,
 };
 
 /// One change.
@@ -42,24 +36,25 @@ pub enum Write {
     Erase {
         /// The message.
         id: MessageId,
-        /// Its agent; a message of another agent is left alone.
+        /// Its agent. A message of another agent stays.
         agent: AgentId,
         /// What became of it, unless it has expired.
         outcome: Outcome,
         /// The present.
         now: UnixMs,
     },
-    /// Removes one subscription of this agent and the messages sent to it, whose receipts say so. Answers
+    /// Removes one subscription of this agent and its messages, whose outcome is `Unsubscribed`. Answers
     /// [`Written::Removed`].
     DeleteSubscription {
         /// The subscription.
         id: SubscriptionId,
-        /// Its agent; a subscription of another agent is left alone.
+        /// Its agent. A subscription of another agent stays.
         agent: AgentId,
         /// The present.
         now: UnixMs,
     },
-    /// Removes an agent, its subscriptions and their messages, whose receipts say so. Answers [`Written::Removed`].
+    /// Removes an agent, its subscriptions and their messages, whose outcome is `Unsubscribed`. Answers
+    /// [`Written::Removed`].
     DeleteAgent {
         /// The agent.
         id: AgentId,
@@ -69,44 +64,44 @@ pub enum Write {
     /// Adds the receipt of a message that was never stored (TTL 0). Answers [`Written::Created`], or refuses with
     /// `NoReceiptSubscription` or `ReceiptsFull`.
     AddReceipt {
-        /// Where.
+        /// The receipt subscription that gets it.
         receipt_subscription: ReceiptSubscriptionId,
         /// The message.
         message: MessageId,
-        /// The agent that it was for.
+        /// The agent that the message was for.
         agent: AgentId,
         /// What became of it.
         outcome: Outcome,
         /// The present.
         now: UnixMs,
     },
-    /// Removes receipts that the application server has. Answers [`Written::Erased`], whether there is such a receipt
-    /// subscription.
+    /// Removes receipts that the application server has. Answers [`Written::Erased`]: whether the receipt subscription
+    /// exists.
     TakeReceipts {
         /// Whose receipts.
         receipt_subscription: ReceiptSubscriptionId,
         /// The last receipt that it has, and all before it.
         up_to: i64,
-        /// The present, at which the receipt subscription was in use.
+        /// The present, recorded as a use of the receipt subscription.
         now: UnixMs,
     },
-    /// Removes a receipt subscription and its receipts; messages that wait lose the wish for one. Answers
+    /// Removes a receipt subscription and its receipts. Messages that named it get no receipt. Answers
     /// [`Written::Erased`].
     DeleteReceiptSubscription {
         /// The receipt subscription.
         id: ReceiptSubscriptionId,
     },
-    /// Notes that an agent is in use. Answers [`Written::Touched`], or refuses with `NoAgent`.
+    /// Records that an agent is in use. Answers [`Written::Touched`], or refuses with `NoAgent`.
     Touch {
         /// The agent.
         agent: AgentId,
         /// The present.
         now: UnixMs,
     },
-    /// Removes agents and receipt subscriptions that nobody has used for long. Answers [`Written::IdleRemoved`].
+    /// Removes agents and receipt subscriptions that were idle for long. Answers [`Written::IdleRemoved`].
     ExpireIdle(IdleBounds),
-    /// Frees the room of expired messages, see [`expiry_bucket`], and adds the receipts of those that want one, which
-    /// are swept to the millisecond. Answers [`Written::Swept`].
+    /// Deletes expired messages (see [`expiry_bucket`]) and adds the receipts of those that want one, which are swept
+    /// to the millisecond. Answers [`Written::Swept`].
     Sweep {
         /// The present.
         now: UnixMs,
@@ -118,113 +113,128 @@ pub enum Write {
 /// What one change did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// The agent, subscription, receipt subscription or receipt was made.
+    /// The agent, subscription, receipt subscription or receipt was created.
     Created,
-    /// The message was kept.
+    /// The message was stored.
     Appended(Appended),
     /// The message, the receipts or the receipt subscription are gone.
     Erased(Erased),
     /// The subscription or agent is gone.
     Removed(Removed),
-    /// The agent is known to be in use.
+    /// The use of the agent was recorded.
     Touched,
     /// Expired messages were deleted.
     Swept(Swept),
-    /// What was idle is gone.
+    /// Idle agents and receipt subscriptions are gone.
     IdleRemoved(IdleRemoved),
 }
 
-/// A batch failed as a whole.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum CommitError {
-    /// None of it took effect, and the engine can go on: the disk was full, for instance.
-    #[error("rolled back: {0}")]
-    RolledBack(String),
-    /// Whether it took effect is not known, or the engine cannot go on. It is not used again.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
+impl Written {
+    /// Whether this is the kind of answer that `write` gets.
+    pub(crate) fn answers(&self, write: &Write) -> bool {
+        match write {
+            Write::CreateAgent { .. }
+            | Write::CreateSubscription(_)
+            | Write::CreateReceiptSubscription { .. }
+            | Write::AddReceipt { .. } => matches!(self, Self::Created),
+            Write::Append(_) => matches!(self, Self::Appended(_)),
+            Write::Erase { .. } | Write::TakeReceipts { .. } | Write::DeleteReceiptSubscription { .. } => {
+                matches!(self, Self::Erased(_))
+            }
+            Write::DeleteSubscription { .. } | Write::DeleteAgent { .. } => matches!(self, Self::Removed(_)),
+            Write::Touch { .. } => matches!(self, Self::Touched),
+            Write::ExpireIdle(_) => matches!(self, Self::IdleRemoved(_)),
+            Write::Sweep { .. } => matches!(self, Self::Swept(_)),
+        }
+    }
 }
 
-/// One place that keeps agents, subscriptions and messages.
+/// One place that stores agents, subscriptions and messages.
 pub trait Engine: Send + 'static {
-    /// Carries out `batch` in order and makes it durable with one commit.
+    /// Applies `batch` in order and makes it durable with one commit.
     ///
-    /// The answers are in the order of the batch. A write that is refused changes nothing and does not touch the
-    /// others. Receipts are numbered in the order of the batch; those of one write in the order of the messages' ids.
+    /// The answers are as many as the writes, in their order and of the kind that each [`Write`] names: anything else
+    /// is a bug, which stops the store. A refused write changes nothing and has no effect on the others. Receipts are
+    /// numbered in the order of the batch; those of one write in the order of the messages' ids.
     ///
     /// # Errors
-    /// [`CommitError`] when the commit itself failed; then no write of the batch may be taken for done.
+    /// [`CommitError`] when the commit itself failed. Then no write of the batch counts as done.
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError>;
 
-    /// Housekeeping after the answers have gone out, such as moving the write-ahead log into the database.
+    /// Housekeeping after the answers were sent, such as moving the write-ahead log into the database.
     ///
     /// # Errors
-    /// Its text says why the engine cannot be trusted any longer.
-    fn tidy(&mut self) -> Result<(), String> {
+    /// [`TidyError`]: the engine cannot be trusted any longer, and is not used again.
+    fn tidy(&mut self) -> Result<(), TidyError> {
         Ok(())
     }
 
-    /// A reader of its own, for another thread. It sees every batch whose commit has returned.
+    /// A reader for another thread. It sees every batch whose commit has returned.
     ///
     /// # Errors
-    /// [`OpenError`](crate::OpenError) when it cannot be opened.
-    fn reader(&self) -> Result<Box<dyn Reader>, crate::OpenError>;
+    /// [`OpenError`] when it cannot be opened.
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError>;
 
-    /// The greatest id that was ever committed, for the service's [`Mint`](doorbell_protocol::id::Mint); 0 at first.
+    /// The greatest id that was ever committed, for the service's [`Mint`](doorbell_protocol::id::Mint); at first 0.
     fn greatest_id(&self) -> i64;
 }
 
-/// Reads what was committed. An `Err` is the engine's wording of what went wrong.
+/// Reads what was committed.
+///
+/// A damaged row hides no other row: a list leaves it out and logs that it did, and only a read of that one row fails,
+/// with [`ReadError::Damaged`].
 pub trait Reader: Send {
     /// Whether the agent exists.
-    fn agent_exists(&mut self, id: AgentId) -> Result<bool, String>;
+    fn agent_exists(&mut self, id: AgentId) -> Result<bool, ReadError>;
 
     /// The subscription, if it exists.
-    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String>;
+    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, ReadError>;
 
-    /// The subscription that the agent calls `channel`, if there is one.
-    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String>;
+    /// The agent's subscription with this channel, if there is one.
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, ReadError>;
 
     /// All subscriptions of an agent, oldest first; `subscriptions_per_agent_max` bounds them.
-    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String>;
+    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, ReadError>;
 
-    /// Up to `max` unexpired messages of an agent with an id above `after`, oldest first.
-    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, String>;
+    /// Up to `max` unexpired messages of an agent with an id above `after`, oldest first, and the damaged ones among
+    /// them. A page that has more after it is full.
+    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, ReadError>;
 
-    /// The messages with these ids, in their order; `None` where it is not stored or has expired.
-    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String>;
+    /// What is stored under these ids, in their order. A message that has expired is absent.
+    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Lookup>, ReadError>;
 
     /// Whether the receipt subscription exists.
-    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String>;
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, ReadError>;
 
-    /// Up to `max` receipts that were not taken with a number above `after`, oldest first.
-    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String>;
+    /// Up to `max` untaken receipts with a number above `after`, oldest first. A page that has more after
+    /// it is full.
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, ReadError>;
 }
 
-/// The span of time, about ten minutes, that a sweep treats alike.
+/// The ten-minute span in which a message expires. A sweep treats the messages of one span alike.
 ///
-/// A sweep deletes the messages whose bucket lies before the present one. So messages that expire at about the same
-/// time are neighbours in one index, and an expired message may take room for one span longer. Reads never show it.
+/// It deletes the messages whose span is before the present one. So messages that expire at about the same time are
+/// neighbours in one index, and an expired message may take room for one span longer. Reads never return it.
 pub fn expiry_bucket(at: UnixMs) -> i64 {
     at.as_millis() / EXPIRY_BUCKET_MS
 }
 
-/// The length of an [`expiry_bucket`].
+/// The length of an [`expiry_bucket`], in milliseconds.
 pub const EXPIRY_BUCKET_MS: i64 = 600_000;
 
 impl Write {
-    /// Octets that it holds while it waits.
+    /// Bytes that it holds while it waits.
     pub(crate) fn held_bytes(&self) -> usize {
-        let beside = match self {
+        let on_heap = match self {
             Self::Append(message) => message.headers.len() + message.body.len(),
             Self::CreateSubscription(new) => new.channel.as_ref().map_or(0, String::len),
             Self::ExpireIdle(bounds) => size_of_val(&bounds.keep[..]),
             _ => 0,
         };
-        size_of::<Self>() + beside
+        size_of::<Self>() + on_heap
     }
 
-    /// What it counts for in a batch, in octets.
+    /// What it counts for in a batch, in bytes.
     pub(crate) fn cost_bytes(&self) -> usize {
         match self {
             Self::DeleteSubscription { .. }
@@ -237,7 +247,7 @@ impl Write {
         }
     }
 
-    /// Whether it makes the store smaller, so that it is worth another try on a full disk.
+    /// Whether it makes the store smaller, so that a second attempt on a full disk can succeed.
     pub(crate) fn frees(&self) -> bool {
         !matches!(
             self,

@@ -1,10 +1,12 @@
-//! What can go wrong, sorted by who has to know: the caller of an operation, or the operator who opens a store.
+//! What can go wrong, sorted by who has to know: the caller of an operation, the operator who opens a store, or the
+//! store itself, which has to decide whether it may go on with its engine.
 
+use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why an operation was not carried out, or not certainly.
+/// Why an operation was not done, or not certainly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StoreError {
     /// The agent does not exist.
@@ -16,7 +18,7 @@ pub enum StoreError {
     /// The receipt subscription does not exist (any more).
     #[error("no such receipt subscription")]
     NoReceiptSubscription,
-    /// The receipt subscription holds as many receipts that nobody has taken as [`Limits`](crate::Limits) allows.
+    /// The receipt subscription holds as many untaken receipts as [`Limits`](crate::Limits) allows.
     #[error("the receipt subscription has too many receipts that were not taken")]
     ReceiptsFull,
     /// Another row has this id.
@@ -25,40 +27,43 @@ pub enum StoreError {
     /// Another subscription of the agent has this channel.
     #[error("the agent has a subscription of that channel")]
     ChannelTaken,
-    /// The agent already holds as much as [`Limits`](crate::Limits) allows; nothing of the write was kept.
-    #[error("the agent holds {messages} messages of {bytes} octets in all, which leaves no room for this one")]
+    /// The agent already holds as much as [`Limits`](crate::Limits) allows. Nothing of the write was stored.
+    #[error("the agent holds {messages} messages of {bytes} bytes in all, which leaves no room for this one")]
     QuotaExceeded {
         /// Messages that it holds.
         messages: u32,
-        /// Octets that they take.
+        /// Bytes that they take.
         bytes: u64,
     },
     /// The agent has as many subscriptions as [`Limits`](crate::Limits) allows.
     #[error("the agent has too many subscriptions")]
     TooManySubscriptions,
-    /// The queue is full: the operation was not begun, and may succeed a moment later.
-    #[error("the store has too much to do")]
+    /// The queue is full: the operation was not started, and may succeed a moment later.
+    #[error("the store is overloaded")]
     Overloaded,
-    /// Certainly not done: the disk is full, or the store has failed or is closing.
+    /// Certainly not done: the disk is full, a read failed, or the store has failed or is closing.
     #[error("the store cannot do this now")]
     Unavailable,
-    /// The commit failed in a way that does not tell whether it took effect. The store takes no writes after that.
+    /// The requested row exists and holds an invalid value. A later attempt fails too.
+    #[error("the stored row is damaged")]
+    Damaged,
+    /// The commit failed, and it is not known whether it took effect. The store accepts no writes after that.
     #[error("the store does not know whether this was done")]
     Unknown,
 }
 
-/// Why a store could not be opened; the text is for the operator.
+/// Why a store could not be opened. The text is for the operator.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// Another process has it open.
     #[error(
         "the store in {} is in use by another process{}: stop that one first, or give this one another directory",
-        dir.display(), pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default()
+        dir.display(), pid.map_or_else(String::new, |pid| format!(" (pid {pid})"))
     )]
     InUse {
         /// The directory.
         dir: PathBuf,
-        /// The process that holds it, as far as its lock file tells.
+        /// The process that holds it, if its lock file names one.
         pid: Option<u32>,
     },
     /// A later version of Doorbell wrote it.
@@ -74,29 +79,84 @@ pub enum OpenError {
         /// The newest format that this version knows.
         known: i64,
     },
-    /// The file is something else.
+    /// The file is not a store.
     #[error("{} is not a store of doorbell: choose another directory; the file was left as it is", path.display())]
     NotAStore {
         /// The file.
         path: PathBuf,
     },
-    /// A file or directory could not be made, read or locked.
+    /// A file or directory could not be created, read or locked.
     #[error("cannot open {}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// The system's error.
+        source: io::Error,
     },
-    /// The engine refused the file; `reason` is its own wording.
+    /// The engine refused the file.
     #[error("cannot open {}: {reason}", path.display())]
     Engine {
         /// The file.
         path: PathBuf,
-        /// What the engine said.
+        /// The engine's error text.
         reason: String,
     },
     /// A thread could not be started.
     #[error("cannot start a thread of the store: {0}")]
-    Thread(std::io::Error),
+    Thread(io::Error),
+}
+
+/// A batch failed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CommitError {
+    /// None of it took effect, and the engine can go on: for instance, the disk was full.
+    #[error("rolled back: {0}")]
+    RolledBack(String),
+    /// Whether it took effect is not known, or the engine cannot go on. It is not used again.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+}
+
+/// Why a read failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// The engine cannot read now; this is its error text.
+    #[error("{0}")]
+    Engine(String),
+    /// The row was read and holds an invalid value.
+    #[error(transparent)]
+    Damaged(#[from] Damage),
+}
+
+/// Which value of a row is invalid. It names neither the row nor the value, so that it may be logged (invariant 8).
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("a row of the table {table} holds no valid {column}")]
+pub struct Damage {
+    /// The table.
+    pub table: &'static str,
+    /// The column whose value is out of its range, or has the wrong type or length.
+    pub column: String,
+}
+
+/// Why an engine cannot be trusted after its housekeeping.
+#[derive(Debug, Error)]
+pub enum TidyError {
+    /// The log could not be moved into the database; this is the engine's error text.
+    #[error("moving the log into the database failed: {0}")]
+    Checkpoint(String),
+    /// The database could not be synced.
+    #[error("syncing the database failed: {0}")]
+    Sync(io::Error),
+    /// The thread that moves the log panicked.
+    #[error("the thread that moves the log has ended")]
+    ThreadEnded,
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Engine(_) => Self::Unavailable,
+            ReadError::Damaged(_) => Self::Damaged,
+        }
+    }
 }

@@ -1,19 +1,19 @@
-//! How a store that must not go on makes itself known.
+//! How a store that must not go on reports that it has stopped.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
-/// Why the store stopped. The process should exit: what the disk holds is read anew at the next start.
+/// Why the store stopped. The process should exit: the next start reads the disk again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store has stopped: {0}")]
 pub struct Failure(pub(crate) Arc<str>);
 
-/// The threads' end. Once all of them have dropped it, the store has ended.
+/// The threads' end of the channel. Once all threads have dropped it, the store has ended.
 #[derive(Clone)]
 pub(crate) struct FailureSender(Arc<watch::Sender<Option<Failure>>>);
 
-/// The handles' end.
+/// The handles' end of the channel.
 #[derive(Clone)]
 pub(crate) struct FailureReceiver(watch::Receiver<Option<Failure>>);
 
@@ -23,7 +23,7 @@ pub(crate) fn channel() -> (FailureSender, FailureReceiver) {
 }
 
 impl FailureSender {
-    /// Declares the store failed; the first reason stays.
+    /// Declares the store failed. The first reason stays.
     pub(crate) fn declare(&self, reason: &str) {
         self.0.send_if_modified(|failure| {
             let first = failure.is_none();
@@ -35,14 +35,14 @@ impl FailureSender {
         });
     }
 
-    /// Declares the store failed should this thread panic while the guard lives.
+    /// Declares the store failed if this thread panics while the guard lives, and calls `then`.
     pub(crate) fn on_panic<F: FnMut()>(self, then: F) -> PanicGuard<F> {
         PanicGuard { failure: self, then }
     }
 }
 
 impl FailureReceiver {
-    /// Completes when the store has failed, and never if it does not.
+    /// Completes when the store has failed, and never otherwise.
     pub(crate) async fn failed(mut self) -> Failure {
         if let Ok(failure) = self.0.wait_for(Option::is_some).await
             && let Some(failure) = failure.as_ref()

@@ -1,7 +1,7 @@
 //! The durable memory of the push service: one batched trait, an engine in memory and one on SQLite.
 //!
-//! [`Store`] is the handle that the service holds. Its writes queue up for one thread, which commits many of them
-//! with one fsync and only then answers them: `Ok` means durable. [`Engine`] is what an engine has to do for that.
+//! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
+//! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
 
 mod committer;
 mod engine;
@@ -17,14 +17,14 @@ mod recent;
 mod sqlite;
 mod store;
 
-pub use engine::{CommitError, EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
-pub use error::{OpenError, StoreError};
+pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
+pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
 pub use limits::{EXPIRE_MAX, Limits, PAGE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
 pub use memory::MemoryEngine;
 pub use model::{
-    Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, Pending, Receipt, ReceiptPage, Removed, StoredMessage,
-    Subscription, Swept,
+    Appended, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt, ReceiptPage, Removed,
+    StoredMessage, Subscription, Swept,
 };
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

@@ -7,43 +7,43 @@ use doorbell_protocol::time::UnixMs;
 /// Bounds of one store. [`Limits::default`] suits a small machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Unexpired messages kept for one agent. It also bounds what the removal of an agent has to delete.
+    /// Unexpired messages stored for one agent. It also bounds what the removal of an agent has to delete.
     pub messages_per_agent_max: u32,
-    /// Octets of bodies and content headers kept for one agent: the default lets it have all its messages at 4 KiB.
+    /// Bytes of bodies and content headers stored for one agent: the default allows all its messages at 4 KiB.
     pub bytes_per_agent_max: u64,
-    /// Unexpired messages kept for one subscription: less than the agent's, so that a flooded subscription leaves room
-    /// for the others (RFC 8030 s8.4). The default sets no such bound.
+    /// Unexpired messages stored for one subscription: fewer than for the agent, so that a flooded subscription leaves
+    /// room for the others (RFC 8030 s8.4). The default sets no such bound.
     pub messages_per_subscription_max: u32,
-    /// Octets of bodies and content headers kept for one subscription.
+    /// Bytes of bodies and content headers stored for one subscription.
     pub bytes_per_subscription_max: u64,
-    /// Subscriptions of one agent: more than any browser profile has, few enough to be listed in one answer.
+    /// Subscriptions of one agent: more than any browser profile has, few enough for one list.
     pub subscriptions_per_agent_max: u32,
-    /// Receipts of one receipt subscription that nobody has taken. At the bound, messages that want a receipt there
-    /// are refused; those that were accepted before still get theirs.
+    /// Receipts of one receipt subscription that its application server has not taken. At the bound, messages that want
+    /// a receipt there are refused; messages that were accepted before still get their receipts.
     pub receipts_per_subscription_max: u32,
-    /// How exactly the store remembers when an agent was last seen and a receipt subscription last used, in
-    /// milliseconds: a newer moment is written down only if it is later by this much. A day keeps these writes few.
+    /// How exactly the store records when an agent was last seen and a receipt subscription last used, in milliseconds:
+    /// it writes a later moment only if it is later by this much. A day keeps these writes few.
     pub seen_precision_ms: u32,
-    /// Writes that may wait for a commit; the next one is answered [`Overloaded`](crate::StoreError::Overloaded).
+    /// Writes that may wait for a commit. The next one fails with [`Overloaded`](crate::StoreError::Overloaded).
     pub queued_writes_max: usize,
-    /// Octets that waiting writes may hold.
+    /// Bytes that waiting writes may hold.
     pub queued_bytes_max: usize,
-    /// Writes in one commit: enough to spread an fsync thin, few enough to keep the wait short.
+    /// Writes in one commit: enough to share the cost of an fsync, few enough to keep the wait short.
     pub batch_writes_max: usize,
-    /// Octets in one commit. A removal of a subscription or an agent counts for [`REMOVAL_COST_BYTES`].
+    /// Bytes in one commit. A removal of a subscription or an agent counts for [`REMOVAL_COST_BYTES`].
     pub batch_bytes_max: usize,
-    /// How long a write that nobody waits for may wait for one to share its commit with. Long enough that at fifty
-    /// messages a second an acknowledgement is committed with the next message; short, because a crash in between
-    /// delivers the message again.
-    pub patience: Duration,
-    /// So many of them do not wait any longer: their commit is well used, and a socket settles no more than 64 at a time.
-    pub patient_writes_max: usize,
+    /// How long a deferred write may wait for another write to share its commit. Long enough that at fifty messages a
+    /// second an acknowledgement is committed with the next message; short, because a crash in between delivers the
+    /// message again.
+    pub deferral_max: Duration,
+    /// So many deferred writes wait no longer: their commit is well used, and a socket settles at most 64 at a time.
+    pub deferred_writes_max: usize,
     /// Reads that may wait.
     pub queued_reads_max: usize,
-    /// Threads that read, each with its own connection. At least one is started.
+    /// Threads that read, each with its own connection. The store starts at least one.
     pub readers: usize,
-    /// Octets that the database file may grow to; `None` leaves it to the disk. Over it, writes that need room are
-    /// answered [`Unavailable`](crate::StoreError::Unavailable).
+    /// Bytes that the database file may have; `None`: only the disk bounds it. At the bound, writes that need room fail
+    /// with [`Unavailable`](crate::StoreError::Unavailable).
     pub database_bytes_max: Option<u64>,
 }
 
@@ -51,20 +51,21 @@ pub struct Limits {
 /// `messages_per_agent_max` messages, so only a few dozen of them share a transaction.
 pub const REMOVAL_COST_BYTES: usize = 128 * 1024;
 
-/// Messages that one sweep deletes at most, whatever it is asked for, so that appends do not wait behind it for long.
+/// Messages that one sweep deletes at most, whatever the caller asks for, so that appends do not wait behind it for
+/// long.
 pub const SWEEP_MAX: u32 = 1_000;
 
-/// Agents, and receipt subscriptions, that one step of expiry removes at most: as many removals as share a batch.
+/// Agents, and receipt subscriptions, that one step of idle expiry removes at most: as many removals as share a batch.
 pub const EXPIRE_MAX: u32 = 32;
 
 /// Entries in one page of [`Store::pending`](crate::Store::pending) or [`Store::receipts`](crate::Store::receipts),
-/// whatever it is asked for.
+/// whatever the caller asks for.
 pub const PAGE_MAX: u32 = 1_000;
 
 impl Limits {
-    /// Whether a use `now` is worth writing down after the one at `noted`.
-    pub(crate) fn is_news(&self, noted: UnixMs, now: UnixMs) -> bool {
-        now > noted && now.since(noted).as_millis() >= u128::from(self.seen_precision_ms)
+    /// Whether a use `now` must be recorded after the recorded one.
+    pub(crate) fn is_later_use(&self, recorded: UnixMs, now: UnixMs) -> bool {
+        now > recorded && now.since(recorded).as_millis() >= u128::from(self.seen_precision_ms)
     }
 }
 
@@ -82,8 +83,8 @@ impl Default for Limits {
             queued_bytes_max: 64 << 20,
             batch_writes_max: 4_096,
             batch_bytes_max: 4 << 20,
-            patience: Duration::from_millis(25),
-            patient_writes_max: 32,
+            deferral_max: Duration::from_millis(25),
+            deferred_writes_max: 32,
             queued_reads_max: 4_096,
             readers: 2,
             database_bytes_max: None,

@@ -1,12 +1,11 @@
-//! What the store keeps and what it answers.
+//! What the store keeps and what it returns.
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::{topic::Topic, urgency::Urgency},
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
 /// A subscription (RFC 8030 s4).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +14,15 @@ pub struct Subscription {
     pub id: SubscriptionId,
     /// The agent that it delivers to.
     pub agent: AgentId,
-    /// The key that it is restricted to (RFC 8292 s4), as an uncompressed point.
+    /// The only key that may sign its messages (RFC 8292 s4), as an uncompressed point.
     pub vapid_key: Option<[u8; 65]>,
-    /// What the agent itself calls it, where it names its subscriptions: Firefox's channelID. Once for each agent.
+    /// The agent's own name for it, if agents of its kind have such names (Firefox: channelID). Unique within an agent.
     pub channel: Option<String>,
-    /// When it was made.
+    /// When it was created.
     pub created: UnixMs,
 }
 
-/// A message to keep until it is settled or expires (RFC 8030 s5).
+/// A message to store until it is settled or expires (RFC 8030 s5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewMessage {
     /// Its id, minted by the service.
@@ -38,9 +37,9 @@ pub struct NewMessage {
     pub expires_at: UnixMs,
     /// It replaces the message of this topic on the same subscription (RFC 8030 s5.4).
     pub topic: Option<Topic>,
-    /// What it is worth to wake a device.
+    /// Its urgency (RFC 8030 s5.3).
     pub urgency: Urgency,
-    /// Where its sender wants to hear what became of it.
+    /// The receipt subscription that gets its receipt, if its sender wants one.
     pub receipt: Option<ReceiptSubscriptionId>,
     /// Its content headers, packed.
     pub headers: Vec<u8>,
@@ -49,27 +48,28 @@ pub struct NewMessage {
 }
 
 impl NewMessage {
-    /// What it counts for in the agent's quota: the octets of its body and content headers.
+    /// What it counts for in the agent's quota: the bytes of its body and content headers.
     pub fn size(&self) -> u32 {
+        // Bodies are bounded far below 4 GiB: the greatest u32 only keeps the count from wrapping.
         u32::try_from(self.headers.len() + self.body.len()).unwrap_or(u32::MAX)
     }
 }
 
-/// A message was kept.
+/// A message was stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Appended {
     /// The message of the same topic that it replaced. It gets no receipt (RFC 8030 s5.4).
     pub replaced: Option<MessageId>,
-    /// Where receipts were added, for messages that had expired and made room.
+    /// The receipt subscriptions that got receipts, for expired messages that made room.
     pub receipts: Vec<ReceiptSubscriptionId>,
 }
 
 /// The removal of a message, of taken receipts or of a receipt subscription took effect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Erased {
-    /// Whether there was something to remove. What has expired does not count.
+    /// Whether there was something to remove. An expired message does not count.
     pub existed: bool,
-    /// Where a receipt was added. An expired message gets its receipt too.
+    /// The receipt subscription that got a receipt. An expired message gets its receipt too.
     pub receipt: Option<ReceiptSubscriptionId>,
 }
 
@@ -78,7 +78,7 @@ pub struct Erased {
 pub struct Removed {
     /// Whether there was something to remove.
     pub existed: bool,
-    /// Where receipts were added, each once.
+    /// The receipt subscriptions that got receipts, each once.
     pub receipts: Vec<ReceiptSubscriptionId>,
 }
 
@@ -87,13 +87,13 @@ pub struct Removed {
 pub struct Swept {
     /// Expired messages that it deleted.
     pub removed: u32,
-    /// Where receipts were added, each once.
+    /// The receipt subscriptions that got receipts, each once.
     pub receipts: Vec<ReceiptSubscriptionId>,
     /// Whether it stopped at its bound: sweep again soon.
     pub more: bool,
 }
 
-/// A request to remove what nobody has used for long.
+/// A request to remove what was idle for long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdleBounds {
     /// The present.
@@ -108,23 +108,23 @@ pub struct IdleBounds {
     pub keep: Vec<AgentId>,
 }
 
-/// What was idle is gone.
+/// Idle agents and receipt subscriptions were removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdleRemoved {
     /// The agents that were removed.
     pub agents: Vec<AgentId>,
     /// The receipt subscriptions that were removed.
     pub receipt_subscriptions: Vec<ReceiptSubscriptionId>,
-    /// Where receipts were added, each once.
+    /// The receipt subscriptions that got receipts, each once.
     pub receipts: Vec<ReceiptSubscriptionId>,
-    /// Whether it stopped at its bound: ask again soon.
+    /// Whether it stopped at its bound: expire again soon.
     pub more: bool,
 }
 
-/// What became of one message (RFC 8030 s6.3).
+/// How one message ended (RFC 8030 s6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its place among all receipts of the store: later commits have greater ones, and none is given twice.
+    /// Its number among all receipts of the store: later commits have greater numbers, and no number is used twice.
     pub seq: i64,
     /// The message.
     pub message: MessageId,
@@ -145,6 +145,13 @@ pub struct ReceiptPage {
     pub more: bool,
 }
 
+impl ReceiptPage {
+    pub(crate) fn is_sorted_after(&self, after: Option<i64>) -> bool {
+        let seqs = self.receipts.iter().map(|receipt| Some(receipt.seq));
+        std::iter::once(after).chain(seqs).is_sorted_by(|one, next| one < next)
+    }
+}
+
 /// A stored message without its headers and body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pending {
@@ -152,11 +159,11 @@ pub struct Pending {
     pub id: MessageId,
     /// The subscription that it was sent to.
     pub subscription: SubscriptionId,
-    /// What it is worth to wake a device.
+    /// Its urgency (RFC 8030 s5.3).
     pub urgency: Urgency,
     /// From this moment on it is not delivered.
     pub expires_at: UnixMs,
-    /// Octets of its body and content headers.
+    /// Bytes of its body and content headers.
     pub size: u32,
 }
 
@@ -165,18 +172,28 @@ pub struct Pending {
 pub struct Page {
     /// The messages.
     pub entries: Vec<Pending>,
-    /// Whether there are more after the last of them.
+    /// Messages whose rows are damaged: they cannot be delivered, only erased. At most as many as the page may have
+    /// entries; a later page reports the others.
+    pub damaged: Vec<MessageId>,
+    /// Whether there are more after the last of the entries.
     pub more: bool,
 }
 
-/// A stored message, whole.
+impl Page {
+    pub(crate) fn is_sorted_after(&self, after: Option<MessageId>) -> bool {
+        let ids = self.entries.iter().map(|entry| Some(entry.id));
+        std::iter::once(after).chain(ids).is_sorted_by(|one, next| one < next)
+    }
+}
+
+/// A stored message with its headers and body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredMessage {
     /// Its id.
     pub id: MessageId,
     /// The subscription that it was sent to.
     pub subscription: SubscriptionId,
-    /// What it is worth to wake a device.
+    /// Its urgency (RFC 8030 s5.3).
     pub urgency: Urgency,
     /// From this moment on it is not delivered.
     pub expires_at: UnixMs,
@@ -184,4 +201,15 @@ pub struct StoredMessage {
     pub headers: Vec<u8>,
     /// Its body.
     pub body: Bytes,
+}
+
+/// What the store holds under a message's id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// The message.
+    Stored(StoredMessage),
+    /// No message, or one that has expired.
+    Absent,
+    /// A message whose row is damaged: it cannot be delivered, only erased.
+    Damaged,
 }

@@ -1,27 +1,28 @@
-//! A bounded queue towards the store's threads: entering never waits, leaving does.
+//! A bounded queue to the store's threads: `push` never waits, `take` waits for an item.
 
-use std::{
-    collections::VecDeque,
-    sync::{Condvar, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// Items with the octets that they hold, first in, first out.
+/// Items with the bytes that they hold, first in, first out.
 pub(crate) struct Queue<T> {
     state: Mutex<State<T>>,
     ready: Condvar,
     items_max: usize,
     bytes_max: usize,
-    /// How long items that are not urgent wait for one that is.
-    patience: Duration,
-    /// So many of them are worth going without one.
-    patient_items_max: usize,
+    /// How long deferred items wait for an immediate one.
+    deferral_max: Duration,
+    /// So many deferred items do not wait for an immediate one.
+    deferred_items_max: usize,
 }
 
 struct State<T> {
     items: VecDeque<Queued<T>>,
+    /// What all items hold.
     bytes: usize,
-    urgent: usize,
+    /// Items with [`Priority::Immediate`].
+    immediate: usize,
+    /// Threads that wait in `take`.
     waiting: usize,
     closed: bool,
 }
@@ -29,19 +30,19 @@ struct State<T> {
 struct Queued<T> {
     item: T,
     bytes: usize,
-    haste: Haste,
+    priority: Priority,
 }
 
-/// Whether somebody waits for what an item does.
+/// Whether a caller waits for what an item does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Haste {
-    /// It goes as soon as a thread is free, and everything before it.
-    Urgent,
-    /// It goes with the next urgent item, or after a while alone.
-    Patient,
+pub(crate) enum Priority {
+    /// The item leaves as soon as a thread is free, and so do all items before it.
+    Immediate,
+    /// The item leaves with the next immediate item, or without one after a while.
+    Deferred,
 }
 
-/// Why an item was not taken in.
+/// Why the queue refused an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PushError {
     Full,
@@ -50,18 +51,18 @@ pub(crate) enum PushError {
 
 impl<T> Queue<T> {
     pub(crate) fn new(items_max: usize, bytes_max: usize) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, urgent: 0, waiting: 0, closed: false };
-        let (patience, patient_items_max) = (Duration::ZERO, items_max);
-        Self { state: Mutex::new(state), ready: Condvar::new(), items_max, bytes_max, patience, patient_items_max }
+        let state = State { items: VecDeque::new(), bytes: 0, immediate: 0, waiting: 0, closed: false };
+        let (deferral_max, deferred_items_max) = (Duration::ZERO, items_max);
+        Self { state: Mutex::new(state), ready: Condvar::new(), items_max, bytes_max, deferral_max, deferred_items_max }
     }
 
-    /// Lets items that are not urgent wait for so long, unless there are so many of them.
-    pub(crate) fn with_patience(self, patience: Duration, patient_items_max: usize) -> Self {
-        Self { patience, patient_items_max, ..self }
+    /// Lets deferred items wait for so long, unless there are so many of them.
+    pub(crate) fn with_deferral(self, deferral_max: Duration, deferred_items_max: usize) -> Self {
+        Self { deferral_max, deferred_items_max, ..self }
     }
 
-    /// Puts an item at the end. An empty queue takes one of any size, so that nothing is refused for ever.
-    pub(crate) fn push(&self, item: T, bytes: usize, haste: Haste) -> Result<(), PushError> {
+    /// Adds an item at the end. An empty queue accepts an item of any size, so that no item is refused forever.
+    pub(crate) fn push(&self, item: T, bytes: usize, priority: Priority) -> Result<(), PushError> {
         let mut state = self.lock();
         if state.closed {
             return Err(PushError::Closed);
@@ -70,13 +71,14 @@ impl<T> Queue<T> {
         if full && !state.items.is_empty() {
             return Err(PushError::Full);
         }
-        state.items.push_back(Queued { item, bytes, haste });
-        state.bytes = state.bytes.saturating_add(bytes);
-        state.urgent += usize::from(haste == Haste::Urgent);
-        // A thread that waits beside patient items knows of them since the first.
+        state.items.push_back(Queued { item, bytes, priority });
+        state.bytes += bytes;
+        state.immediate += usize::from(priority == Priority::Immediate);
+        state.debug_check();
+        // A thread that already waits beside deferred items has seen the first of them.
         let is_news = state.items.len() == 1 || !self.may_wait(&state);
         let wake = state.waiting > 0 && is_news;
-        // Before the call: whoever wakes up wants the lock.
+        // Before the call, because the thread that wakes up takes the lock.
         drop(state);
         if wake {
             self.ready.notify_one();
@@ -84,17 +86,17 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Waits for an item and takes it, and those after it for as long as `admit` says yes.
+    /// Waits for an item, and takes it and those after it for as long as `admit` returns true.
     /// `None`: the queue is closed and empty.
     pub(crate) fn take(&self, mut admit: impl FnMut(&T) -> bool) -> Option<Vec<T>> {
         let mut state = self.lock();
         state.waiting += 1;
         let nothing = |state: &mut State<T>| state.items.is_empty() && !state.closed;
-        // Another thread may take what this one was patient about.
+        // Another thread may take the deferred items that this one waits beside.
         while nothing(&mut state) || self.may_wait(&state) {
-            state = self.ready.wait_while(state, nothing).unwrap_or_else(PoisonError::into_inner);
-            let waited = self.ready.wait_timeout_while(state, self.patience, |state| self.may_wait(state));
-            let (after, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = whole(self.ready.wait_while(state, nothing));
+            let waited = self.ready.wait_timeout_while(state, self.deferral_max, |state| self.may_wait(state));
+            let (after, waited) = whole(waited);
             state = after;
             if waited.timed_out() && !state.items.is_empty() {
                 break;
@@ -102,37 +104,51 @@ impl<T> Queue<T> {
         }
         state.waiting -= 1;
         if state.items.is_empty() {
+            debug_assert!(state.closed, "only a closed queue ends a wait without an item");
             return None;
         }
         let mut taken = Vec::new();
         while let Some(Queued { item, .. }) = state.items.front() {
-            // The first is asked about too, because `admit` keeps count, but it goes in any case.
+            // `admit` is called for the first item too, because it keeps count, but that item leaves in any case.
             if !admit(item) && !taken.is_empty() {
                 break;
             }
-            if let Some(Queued { item, bytes, haste }) = state.items.pop_front() {
-                state.bytes -= bytes;
-                state.urgent -= usize::from(haste == Haste::Urgent);
-                taken.push(item);
-            }
+            let Queued { item, bytes, priority } = state.items.pop_front().expect("the loop saw a first item");
+            state.bytes -= bytes;
+            state.immediate -= usize::from(priority == Priority::Immediate);
+            taken.push(item);
         }
+        state.debug_check();
         Some(taken)
     }
 
-    /// Refuses new items. Those inside can still be taken.
+    /// Refuses new items. Items in the queue can still be taken.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.ready.notify_all();
     }
 
+    /// Whether all items are deferred, and few.
     fn may_wait(&self, state: &State<T>) -> bool {
-        state.urgent == 0 && !state.closed && !state.items.is_empty() && state.items.len() < self.patient_items_max
+        state.immediate == 0 && !state.closed && !state.items.is_empty() && state.items.len() < self.deferred_items_max
     }
 
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Nothing panics while it holds the lock, so a poisoned queue is still a whole one.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        whole(self.state.lock())
     }
+}
+
+impl<T> State<T> {
+    /// The counts agree with the items, as far as that can be seen without a walk through them.
+    fn debug_check(&self) {
+        debug_assert!(self.immediate <= self.items.len(), "each immediate item is in the queue");
+        debug_assert!(!self.items.is_empty() || self.bytes == 0, "an empty queue holds no bytes");
+    }
+}
+
+/// Only a failed assertion panics with the lock. Its items are whole then, and their callers must still get answers.
+fn whole<G>(locked: LockResult<G>) -> G {
+    locked.unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -140,10 +156,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_ends_where_admit_says_no_and_the_rest_stays_in_order() {
+    fn a_batch_ends_where_admit_returns_false_and_the_rest_stays_in_order() {
         let queue = Queue::new(10, 100);
         for n in 0..5 {
-            queue.push(n, 1, Haste::Urgent).unwrap();
+            queue.push(n, 1, Priority::Immediate).unwrap();
         }
         let mut left = 2;
         let two = queue.take(|_| {
@@ -158,20 +174,20 @@ mod tests {
     #[test]
     fn a_full_queue_refuses_and_takes_again_once_there_is_room() {
         let queue = Queue::new(2, 10);
-        queue.push('a', 4, Haste::Urgent).unwrap();
-        assert_eq!(queue.push('b', 7, Haste::Urgent), Err(PushError::Full), "too many octets");
-        queue.push('b', 1, Haste::Urgent).unwrap();
-        assert_eq!(queue.push('c', 1, Haste::Urgent), Err(PushError::Full), "too many items");
+        queue.push('a', 4, Priority::Immediate).unwrap();
+        assert_eq!(queue.push('b', 7, Priority::Immediate), Err(PushError::Full), "too many bytes");
+        queue.push('b', 1, Priority::Immediate).unwrap();
+        assert_eq!(queue.push('c', 1, Priority::Immediate), Err(PushError::Full), "too many items");
         assert_eq!(queue.take(|_| true), Some(vec!['a', 'b']));
-        queue.push('d', 1_000, Haste::Urgent).unwrap();
+        queue.push('d', 1_000, Priority::Immediate).unwrap();
     }
 
     #[test]
-    fn a_closed_queue_gives_out_what_it_holds_and_then_ends() {
+    fn a_closed_queue_returns_what_it_holds_and_then_ends() {
         let queue = Queue::new(2, 10);
-        queue.push('a', 1, Haste::Urgent).unwrap();
+        queue.push('a', 1, Priority::Immediate).unwrap();
         queue.close();
-        assert_eq!(queue.push('b', 1, Haste::Urgent), Err(PushError::Closed));
+        assert_eq!(queue.push('b', 1, Priority::Immediate), Err(PushError::Closed));
         assert_eq!(queue.take(|_| true), Some(vec!['a']));
         assert_eq!(queue.take(|_| true), None);
     }
@@ -181,53 +197,53 @@ mod tests {
         let queue = Queue::new(2, 10);
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| (queue.take(|_| true), queue.take(|_| true)));
-            queue.push('a', 1, Haste::Urgent).unwrap();
+            queue.push('a', 1, Priority::Immediate).unwrap();
             queue.close();
             assert_eq!(taker.join().unwrap(), (Some(vec!['a']), None));
         });
     }
 
-    /// With patience for a day, so that nothing here goes for having waited long enough.
-    fn patient_queue() -> Queue<char> {
-        Queue::new(10, 100).with_patience(Duration::from_secs(86_400), 3)
+    /// Its deferred items wait for a day, so that no item here leaves because its time is over.
+    fn deferring_queue() -> Queue<char> {
+        Queue::new(10, 100).with_deferral(Duration::from_secs(86_400), 3)
     }
 
     #[test]
-    fn a_patient_item_goes_with_the_next_urgent_one() {
-        let queue = patient_queue();
+    fn a_deferred_item_leaves_with_the_next_immediate_one() {
+        let queue = deferring_queue();
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| queue.take(|_| true));
-            queue.push('p', 1, Haste::Patient).unwrap();
-            queue.push('u', 1, Haste::Urgent).unwrap();
-            assert_eq!(taker.join().unwrap(), Some(vec!['p', 'u']));
+            queue.push('d', 1, Priority::Deferred).unwrap();
+            queue.push('i', 1, Priority::Immediate).unwrap();
+            assert_eq!(taker.join().unwrap(), Some(vec!['d', 'i']));
         });
     }
 
     #[test]
-    fn enough_patient_items_go_without_an_urgent_one() {
-        let queue = patient_queue();
+    fn enough_deferred_items_leave_without_an_immediate_one() {
+        let queue = deferring_queue();
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| queue.take(|_| true));
-            "abc".chars().for_each(|item| queue.push(item, 1, Haste::Patient).unwrap());
+            "abc".chars().for_each(|item| queue.push(item, 1, Priority::Deferred).unwrap());
             assert_eq!(taker.join().unwrap(), Some(vec!['a', 'b', 'c']));
         });
     }
 
     #[test]
-    fn a_patient_item_goes_alone_once_it_has_waited() {
-        let queue = Queue::new(10, 100).with_patience(Duration::from_millis(1), 3);
-        queue.push('p', 1, Haste::Patient).unwrap();
-        assert_eq!(queue.take(|_| true), Some(vec!['p']));
+    fn a_deferred_item_leaves_alone_once_it_has_waited() {
+        let queue = Queue::new(10, 100).with_deferral(Duration::from_millis(1), 3);
+        queue.push('d', 1, Priority::Deferred).unwrap();
+        assert_eq!(queue.take(|_| true), Some(vec!['d']));
     }
 
     #[test]
-    fn the_end_does_not_wait_for_patient_items() {
-        let queue = patient_queue();
+    fn the_end_does_not_wait_for_deferred_items() {
+        let queue = deferring_queue();
         std::thread::scope(|scope| {
             let taker = scope.spawn(|| (queue.take(|_| true), queue.take(|_| true)));
-            queue.push('p', 1, Haste::Patient).unwrap();
+            queue.push('d', 1, Priority::Deferred).unwrap();
             queue.close();
-            assert_eq!(taker.join().unwrap(), (Some(vec!['p']), None));
+            assert_eq!(taker.join().unwrap(), (Some(vec!['d']), None));
         });
     }
 }

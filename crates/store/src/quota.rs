@@ -1,15 +1,16 @@
-//! How much an agent may keep: the arithmetic that both engines share.
+//! How much an agent may store: the arithmetic that both engines share.
 
 use doorbell_protocol::time::UnixMs;
 
-use crate::{error::StoreError, limits::Limits};
+use crate::error::StoreError;
+use crate::limits::Limits;
 
-/// What an agent's messages take.
+/// What an agent's messages count for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Usage {
     pub(crate) messages: u32,
     pub(crate) bytes: u64,
-    /// No message of the agent expires before this moment, so that looking for expired ones earlier is in vain.
+    /// No message of the agent expires before this moment, so a search for expired ones before it finds none.
     pub(crate) expires_from: UnixMs,
 }
 
@@ -20,25 +21,27 @@ impl Default for Usage {
 }
 
 impl Usage {
-    /// Counts one message more.
+    /// Adds one message.
     pub(crate) fn add(&mut self, size: u32, expires_at: UnixMs) {
         self.messages = self.messages.saturating_add(1);
         self.bytes = self.bytes.saturating_add(u64::from(size));
         self.expires_from = self.expires_from.min(expires_at);
     }
 
-    /// Counts one message less.
+    /// Removes one message that was counted.
     pub(crate) fn remove(&mut self, size: u32) {
+        debug_assert!(self.messages > 0, "a removed message was counted");
+        debug_assert!(self.bytes >= u64::from(size), "the bytes of a removed message were counted");
         self.messages = self.messages.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(u64::from(size));
     }
 
-    /// Refuses a message of `size` octets that would take the agent over `limits`, once `replaced` octets are freed.
+    /// Refuses a message of `size` bytes that would take the agent over `limits`, once `replaced` bytes are freed.
     pub(crate) fn check(&self, limits: &Limits, size: u32, replaced: Option<u32>) -> Result<(), StoreError> {
         self.check_against(limits.messages_per_agent_max, limits.bytes_per_agent_max, size, replaced)
     }
 
-    /// The same for what one subscription takes.
+    /// The same check for the share of one subscription.
     pub(crate) fn check_share(&self, limits: &Limits, size: u32, replaced: Option<u32>) -> Result<(), StoreError> {
         self.check_against(limits.messages_per_subscription_max, limits.bytes_per_subscription_max, size, replaced)
     }

@@ -1,13 +1,18 @@
-//! The reading threads: each has a connection of its own and takes one read at a time.
+//! The reading threads: each has its own connection and takes one read at a time.
 
-use std::{io, sync::Arc, thread, thread::JoinHandle};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::{io, thread};
 
-use crate::{committer::close_and_empty, engine::Reader, failure::FailureSender, queue::Queue};
+use crate::committer::close_and_empty;
+use crate::engine::Reader;
+use crate::failure::FailureSender;
+use crate::queue::Queue;
 
 /// A read that waits for a thread.
 pub(crate) type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;
 
-/// Starts one thread for each of `readers`. They end when `queue` is closed and empty.
+/// Starts one thread for each of `readers`. The threads end when `queue` is closed and empty.
 pub(crate) fn spawn(
     readers: Vec<Box<dyn Reader>>,
     queue: &Arc<Queue<ReadJob>>,
@@ -27,6 +32,7 @@ pub(crate) fn spawn(
 fn run(mut reader: Box<dyn Reader>, queue: &Queue<ReadJob>, failure: FailureSender) {
     let _guard = failure.on_panic(|| close_and_empty(queue, drop));
     while let Some(jobs) = queue.take(|_| false) {
+        debug_assert_eq!(jobs.len(), 1, "the other reads are left to the other threads");
         for job in jobs {
             job(&mut *reader);
         }

@@ -1,43 +1,36 @@
-//! The handle of the store: it takes operations in, in the order of the calls, and gives out futures of their outcome.
+//! The handle of the store: it queues operations in the order of the calls, and returns futures of their outcomes.
 
-use std::{
-    future::Future,
-    path::Path,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    thread::{self, JoinHandle, ThreadId},
-};
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread::{self, JoinHandle, ThreadId};
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::{
-    MemoryEngine, SqliteEngine,
-    committer::{Committer, Done, Job},
-    engine::{Engine, Reader, Write, Written},
-    error::{OpenError, StoreError},
-    failure::{self, Failure, FailureReceiver},
-    limits::Limits,
-    model::{
-        Appended, Erased, IdleBounds, IdleRemoved, NewMessage, Page, ReceiptPage, Removed, StoredMessage, Subscription,
-        Swept,
-    },
-    queue::{Haste, PushError, Queue},
-    readers::{self, ReadJob},
+use crate::committer::{Committer, Done, Job};
+use crate::engine::{Engine, Reader, Write, Written};
+use crate::error::{OpenError, ReadError, StoreError};
+use crate::failure::{self, Failure, FailureReceiver};
+use crate::limits::{Limits, PAGE_MAX};
+use crate::model::{
+    Appended, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed, Subscription, Swept,
 };
+use crate::queue::{Priority, PushError, Queue};
+use crate::readers::{self, ReadJob};
+use crate::{MemoryEngine, SqliteEngine};
 
 /// A store that is open. Clones share it.
 ///
-/// Every method queues its operation before it returns, so the order of the calls is the order of the commits; the
-/// [`Answer`] need not be awaited for that. A write's `Ok` means durable, and a read that is asked for after it sees it.
+/// Every method queues its operation before it returns, so the order of the calls is the order of the commits, even if
+/// the [`Answer`] is not awaited. A write's `Ok` means durable, and a later read sees it.
 ///
-/// Dropping the last handle waits until everything queued is committed and the files are closed, which blocks the
-/// thread: in async code, await [`Store::close`] first.
+/// Dropping the last handle blocks the thread until all queued writes are committed and the files are closed: in async
+/// code, await [`Store::close`] first.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
@@ -52,16 +45,16 @@ struct Inner {
     threads: Vec<ThreadId>,
 }
 
-/// The outcome of an operation that is under way. Dropping it does not call the operation off.
+/// The outcome of a queued operation. Dropping it does not cancel the operation.
 #[must_use = "an operation may fail"]
 pub struct Answer<T> {
     receiver: Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>,
-    /// What it means that the other side went away without an answer.
+    /// The error if the store's thread ends without an answer.
     lost: StoreError,
 }
 
 impl Store {
-    /// A store that forgets everything at the end of the process, for tests and for trying things out.
+    /// A store in memory, which is lost with the process: for tests and trials.
     ///
     /// # Errors
     /// [`OpenError::Thread`].
@@ -69,7 +62,8 @@ impl Store {
         Self::start(MemoryEngine::new(limits), limits)
     }
 
-    /// The store in the directory `dir`, made if it is missing. Blocks while it reads and, if need be, migrates.
+    /// The store in the directory `dir`, which is created if it is missing. Blocks while it reads and, if needed,
+    /// migrates.
     ///
     /// # Errors
     /// [`OpenError`], above all [`OpenError::InUse`].
@@ -85,7 +79,7 @@ impl Store {
         let greatest_id = engine.greatest_id();
         let (sender, failure) = failure::channel();
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
-        let writes = Arc::new(writes.with_patience(limits.patience, limits.patient_writes_max));
+        let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
         let reads = Arc::new(Queue::new(limits.queued_reads_max, usize::MAX));
         let connections = (0..limits.readers.max(1)).map(|_| engine.reader()).collect::<Result<_, _>>()?;
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
@@ -95,7 +89,7 @@ impl Store {
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();
-            // The writer's connection is the last to be closed, so that it can leave one tidy file behind.
+            // The writer's connection closes last, so that it can leave a single file.
             readers_end.close();
             readers.into_iter().for_each(|reader| drop(reader.join()));
         };
@@ -108,65 +102,65 @@ impl Store {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// The greatest id that the store had ever kept when it was opened: the service's mint continues after it.
+    /// The greatest id that the store had ever stored when it was opened: the service's mint continues after it.
     pub fn greatest_id(&self) -> i64 {
         self.inner.greatest_id
     }
 
-    /// Makes an agent, or refuses with `IdTaken`.
+    /// Creates an agent, or refuses with `IdTaken`.
     pub fn create_agent(&self, id: AgentId, now: UnixMs) -> Answer<()> {
         self.write(Write::CreateAgent { id, now }, Written::created)
     }
 
-    /// Makes a subscription, or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
+    /// Creates a subscription, or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
     pub fn create_subscription(&self, subscription: Subscription) -> Answer<()> {
         self.write(Write::CreateSubscription(subscription), Written::created)
     }
 
-    /// Keeps a message, in place of the one with the same topic on the same subscription.
+    /// Stores a message, which replaces the one with the same topic on the same subscription.
     ///
-    /// Refuses with `NoSubscription`, `IdTaken`, `NoReceiptSubscription`, `ReceiptsFull` or `QuotaExceeded`; then
-    /// nothing has changed, and what it would have replaced is still there.
+    /// Refuses with `NoSubscription`, `IdTaken`, `NoReceiptSubscription`, `ReceiptsFull` or `QuotaExceeded`. Then
+    /// nothing has changed, and the message that it would have replaced is still there.
     pub fn append(&self, message: NewMessage) -> Answer<Appended> {
         self.write(Write::Append(message), Written::appended)
     }
 
-    /// Removes a message of this agent; if it wanted a receipt, that says `outcome`.
+    /// Removes a message of this agent. If it wanted a receipt, the receipt has this `outcome`.
     ///
-    /// A message that has expired did not exist any more: its receipt says [`Outcome::Expired`].
+    /// An expired message no longer exists: its receipt has [`Outcome::Expired`].
     pub fn erase(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
         self.write(Write::Erase { id, agent, outcome, now }, Written::erased)
     }
 
-    /// The same for a message that its agent has, when nobody waits to hear so: it waits up to `Limits::patience` for
-    /// a write to share the commit with. A message whose erasure a crash prevents is delivered again.
-    pub fn erase_patiently(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
-        self.write_with(Haste::Patient, Write::Erase { id, agent, outcome, now }, Written::erased)
+    /// Like [`Store::erase`], for an acknowledgement that no caller waits for: it waits up to `Limits::deferral_max`
+    /// for another write to share the commit. If a crash prevents it, the message is delivered again.
+    pub fn erase_deferred(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
+        self.write_with(Priority::Deferred, Write::Erase { id, agent, outcome, now }, Written::erased)
     }
 
-    /// Removes a subscription of this agent and the messages that were sent to it: [`Outcome::Unsubscribed`].
+    /// Removes a subscription of this agent and its messages, whose outcome is [`Outcome::Unsubscribed`].
     pub fn delete_subscription(&self, agent: AgentId, id: SubscriptionId, now: UnixMs) -> Answer<Removed> {
         self.write(Write::DeleteSubscription { id, agent, now }, Written::removed)
     }
 
-    /// Removes an agent, its subscriptions and their messages: [`Outcome::Unsubscribed`].
+    /// Removes an agent, its subscriptions and their messages, whose outcome is [`Outcome::Unsubscribed`].
     pub fn delete_agent(&self, id: AgentId, now: UnixMs) -> Answer<Removed> {
         self.write(Write::DeleteAgent { id, now }, Written::removed)
     }
 
-    /// Frees the room of up to `max` expired messages (at most 1,000): of those that want a receipt at once, and that
-    /// receipt says [`Outcome::Expired`]; of the others some ten minutes later.
+    /// Deletes up to `max` expired messages (at most 1,000): those that want a receipt at once, with the outcome
+    /// [`Outcome::Expired`], and the others about ten minutes later.
     pub fn sweep(&self, now: UnixMs, max: u32) -> Answer<Swept> {
         self.write(Write::Sweep { now, max }, Written::swept)
     }
 
-    /// Makes a receipt subscription, or refuses with `IdTaken`.
+    /// Creates a receipt subscription, or refuses with `IdTaken`.
     pub fn create_receipt_subscription(&self, id: ReceiptSubscriptionId, now: UnixMs) -> Answer<()> {
         self.write(Write::CreateReceiptSubscription { id, now }, Written::created)
     }
 
     /// Adds the receipt of a message that was never stored, or refuses with `NoReceiptSubscription` or
-    /// `ReceiptsFull`. That it happens once for each message is up to the caller.
+    /// `ReceiptsFull`. The caller adds only one for each message.
     pub fn add_receipt(
         &self,
         receipt_subscription: ReceiptSubscriptionId,
@@ -178,8 +172,8 @@ impl Store {
         self.write(Write::AddReceipt { receipt_subscription, message, agent, outcome, now }, Written::created)
     }
 
-    /// Removes the receipts up to the number `up_to`, because the application server has them, and notes that the
-    /// receipt subscription is in use. `existed`: there is such a receipt subscription.
+    /// Removes the receipts up to the number `up_to`, because the application server has them, and records that the
+    /// receipt subscription is in use. `existed`: whether the receipt subscription exists.
     pub fn take_receipts(
         &self,
         receipt_subscription: ReceiptSubscriptionId,
@@ -189,19 +183,19 @@ impl Store {
         self.write(Write::TakeReceipts { receipt_subscription, up_to, now }, Written::erased)
     }
 
-    /// Removes a receipt subscription and its receipts. Messages that named it go on without.
+    /// Removes a receipt subscription and its receipts. Messages that named it stay and get no receipt.
     pub fn delete_receipt_subscription(&self, id: ReceiptSubscriptionId) -> Answer<Erased> {
         self.write(Write::DeleteReceiptSubscription { id }, Written::erased)
     }
 
-    /// Notes that an agent is in use, or refuses with `NoAgent`. Cheap when that is known already
-    /// (`Limits::seen_precision_ms`), and it waits for company like [`Store::erase_patiently`].
+    /// Records that an agent is in use, or refuses with `NoAgent`. Writes nothing within `Limits::seen_precision_ms` of
+    /// the last record, and is deferred like [`Store::erase_deferred`].
     pub fn touch(&self, agent: AgentId, now: UnixMs) -> Answer<()> {
-        self.write_with(Haste::Patient, Write::Touch { agent, now }, Written::touched)
+        self.write_with(Priority::Deferred, Write::Touch { agent, now }, Written::touched)
     }
 
-    /// Removes agents and receipt subscriptions that nobody has used for long; messages that waited for the agents
-    /// have [`Outcome::Unsubscribed`].
+    /// Removes agents and receipt subscriptions that were idle for long. The agents' messages end with
+    /// [`Outcome::Unsubscribed`].
     pub fn expire_idle(&self, bounds: IdleBounds) -> Answer<IdleRemoved> {
         self.write(Write::ExpireIdle(bounds), Written::idle_removed)
     }
@@ -216,7 +210,7 @@ impl Store {
         self.read(move |reader| reader.subscription(id))
     }
 
-    /// The subscription that the agent calls `channel`, if there is one.
+    /// The agent's subscription with this channel, if there is one.
     pub fn subscription_of_channel(&self, agent: AgentId, channel: String) -> Answer<Option<Subscription>> {
         self.read(move |reader| reader.subscription_of_channel(agent, &channel))
     }
@@ -226,14 +220,24 @@ impl Store {
         self.read(move |reader| reader.subscriptions_of(agent))
     }
 
-    /// Up to `max` (at most 1,000) unexpired messages of an agent with an id above `after`, oldest first.
+    /// Up to `max` (at most 1,000) unexpired messages of an agent with an id above `after`, oldest first, and the
+    /// damaged ones among them. A page that has more after it is full.
     pub fn pending(&self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Answer<Page> {
-        self.read(move |reader| reader.pending(agent, after, max, now))
+        self.read(move |reader| {
+            let page = reader.pending(agent, after, max, now)?;
+            debug_assert!(page.is_sorted_after(after), "a page has the ids above `after`, in their order");
+            debug_assert!(page.entries.len() <= max.min(PAGE_MAX) as usize, "a page is bounded");
+            Ok(page)
+        })
     }
 
-    /// The messages with these ids, in their order; `None` where it is not stored or has expired.
-    pub fn messages(&self, ids: Vec<MessageId>, now: UnixMs) -> Answer<Vec<Option<StoredMessage>>> {
-        self.read(move |reader| reader.messages(&ids, now))
+    /// What is stored under these ids, in their order. A message that has expired is absent.
+    pub fn messages(&self, ids: Vec<MessageId>, now: UnixMs) -> Answer<Vec<Lookup>> {
+        self.read(move |reader| {
+            let found = reader.messages(&ids, now)?;
+            debug_assert_eq!(found.len(), ids.len(), "each id has an answer");
+            Ok(found)
+        })
     }
 
     /// Whether the receipt subscription exists.
@@ -241,10 +245,15 @@ impl Store {
         self.read(move |reader| reader.receipt_subscription_exists(id))
     }
 
-    /// Up to `max` (at most 1,000) receipts that were not taken with a number above `after`, oldest first; none if
-    /// there is no such receipt subscription.
+    /// Up to `max` (at most 1,000) untaken receipts with a number above `after`, oldest first; none if the receipt
+    /// subscription does not exist. A page that has more after it is full.
     pub fn receipts(&self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Answer<ReceiptPage> {
-        self.read(move |reader| reader.receipts(of, after, max))
+        self.read(move |reader| {
+            let page = reader.receipts(of, after, max)?;
+            debug_assert!(page.is_sorted_after(after), "a page has the numbers above `after`, in their order");
+            debug_assert!(page.receipts.len() <= max.min(PAGE_MAX) as usize, "a page is bounded");
+            Ok(page)
+        })
     }
 
     /// Completes when the store has stopped because of an error, and never otherwise. The process should exit then.
@@ -252,51 +261,52 @@ impl Store {
         self.inner.failure.clone().failed()
     }
 
-    /// Takes no more operations from any handle, commits what is queued and closes the files.
+    /// Refuses further operations from all handles, commits what is queued and closes the files.
     ///
     /// # Errors
-    /// [`Failure`] if the store stopped before all was committed.
+    /// [`Failure`] if the store stopped before all writes were committed.
     pub async fn close(&self) -> Result<(), Failure> {
         self.inner.close();
         self.inner.failure.clone().ended().await
     }
 
-    fn write<T: Send + 'static>(&self, write: Write, open: fn(Written) -> Result<T, StoreError>) -> Answer<T> {
-        self.write_with(Haste::Urgent, write, open)
+    fn write<T: Send + 'static>(&self, write: Write, open: fn(Written) -> Option<T>) -> Answer<T> {
+        self.write_with(Priority::Immediate, write, open)
     }
 
     fn write_with<T: Send + 'static>(
         &self,
-        haste: Haste,
+        priority: Priority,
         write: Write,
-        open: fn(Written) -> Result<T, StoreError>,
+        open: fn(Written) -> Option<T>,
     ) -> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         let bytes = write.held_bytes();
         let reply = Box::new(move |outcome: Result<Written, StoreError>| {
-            // Nobody may be waiting any more, which does not undo the write.
-            let _ = sender.send(outcome.and_then(open));
+            let open = |written| open(written).expect("the committer checked the kind of each answer");
+            // The caller may have stopped waiting, which does not undo the write.
+            let _ = sender.send(outcome.map(open));
         });
-        let pushed = self.inner.writes.push(Job { write, reply }, bytes, haste);
+        let pushed = self.inner.writes.push(Job { write, reply }, bytes, priority);
         Answer { receiver: pushed.map(|()| receiver).map_err(StoreError::from), lost: StoreError::Unknown }
     }
 
     fn read<T: Send + 'static>(
         &self,
-        run: impl FnOnce(&mut dyn Reader) -> Result<T, String> + Send + 'static,
+        run: impl FnOnce(&mut dyn Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         let job = Box::new(move |reader: &mut dyn Reader| {
             if sender.is_closed() {
                 return;
             }
-            let outcome = run(reader).map_err(|reason| {
-                tracing::error!(reason, "a read of the store failed");
-                StoreError::Unavailable
+            let outcome = run(reader).map_err(|error| {
+                tracing::error!(reason = %error, "a read of the store failed");
+                StoreError::from(error)
             });
             let _ = sender.send(outcome);
         });
-        let pushed = self.inner.reads.push(job, 0, Haste::Urgent);
+        let pushed = self.inner.reads.push(job, 0, Priority::Immediate);
         Answer { receiver: pushed.map(|()| receiver).map_err(StoreError::from), lost: StoreError::Unavailable }
     }
 }
@@ -311,11 +321,11 @@ impl Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
-        // An answer can drop the task that held the last handle, on the store's own thread: that must not join itself.
+        // An answer can drop the task with the last handle on a thread of the store, which must not join itself.
         if !self.threads.contains(&thread::current().id())
             && let Some(writer) = self.writer.take()
         {
-            // A panic has been declared as a failure already.
+            // A panic was already declared as a failure.
             let _ = writer.join();
         }
     }
@@ -327,6 +337,7 @@ impl<T> Future for Answer<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let lost = self.lost;
         match &mut self.receiver {
+            // The thread dropped the sender without an answer: it has ended.
             Ok(receiver) => Pin::new(receiver).poll(cx).map(|sent| sent.unwrap_or(Err(lost))),
             Err(error) => Poll::Ready(Err(*error)),
         }
@@ -342,33 +353,33 @@ impl From<PushError> for StoreError {
     }
 }
 
-/// What a kind of write answers. An engine that answers another kind did who knows what.
+/// The content of each kind of answer; `None` for one of another kind.
 impl Written {
-    fn created(self) -> Result<(), StoreError> {
-        if let Self::Created = self { Ok(()) } else { Err(StoreError::Unknown) }
+    fn created(self) -> Option<()> {
+        matches!(self, Self::Created).then_some(())
     }
 
-    fn appended(self) -> Result<Appended, StoreError> {
-        if let Self::Appended(appended) = self { Ok(appended) } else { Err(StoreError::Unknown) }
+    fn appended(self) -> Option<Appended> {
+        if let Self::Appended(appended) = self { Some(appended) } else { None }
     }
 
-    fn erased(self) -> Result<Erased, StoreError> {
-        if let Self::Erased(erased) = self { Ok(erased) } else { Err(StoreError::Unknown) }
+    fn erased(self) -> Option<Erased> {
+        if let Self::Erased(erased) = self { Some(erased) } else { None }
     }
 
-    fn removed(self) -> Result<Removed, StoreError> {
-        if let Self::Removed(removed) = self { Ok(removed) } else { Err(StoreError::Unknown) }
+    fn removed(self) -> Option<Removed> {
+        if let Self::Removed(removed) = self { Some(removed) } else { None }
     }
 
-    fn touched(self) -> Result<(), StoreError> {
-        if let Self::Touched = self { Ok(()) } else { Err(StoreError::Unknown) }
+    fn touched(self) -> Option<()> {
+        matches!(self, Self::Touched).then_some(())
     }
 
-    fn idle_removed(self) -> Result<IdleRemoved, StoreError> {
-        if let Self::IdleRemoved(removed) = self { Ok(removed) } else { Err(StoreError::Unknown) }
+    fn idle_removed(self) -> Option<IdleRemoved> {
+        if let Self::IdleRemoved(removed) = self { Some(removed) } else { None }
     }
 
-    fn swept(self) -> Result<Swept, StoreError> {
-        if let Self::Swept(swept) = self { Ok(swept) } else { Err(StoreError::Unknown) }
+    fn swept(self) -> Option<Swept> {
+        if let Self::Swept(swept) = self { Some(swept) } else { None }
     }
 }

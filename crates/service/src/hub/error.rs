@@ -41,6 +41,7 @@ impl From<StoreError> for HubError {
             StoreError::ChannelTaken => Self::Taken,
             StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
             StoreError::Overloaded => Self::Overloaded,
+            StoreError::Damaged => Self::Damaged,
             StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,
         }
     }

@@ -71,7 +71,10 @@ impl Hub {
         // A longer wait saturates at 49 days: no stream stays open for so long.
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
-        let new_shard = |inbox| Shard::new(inbox, store.clone(), clock.clone(), mint.clone(), receipts.clone(), rules);
+        let new_shard = |inbox| {
+            let (store, clock, mint) = (store.clone(), clock.clone(), mint.clone());
+            Shard::new(inbox, store, clock, mint, receipts.clone(), counters.clone(), rules)
+        };
         let permits_max = limits.submissions_max;
         let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counters.clone(), new_shard);
         let (shards, next_subscriber) = (Arc::new(shards), AtomicU64::new(0));

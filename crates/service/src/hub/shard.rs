@@ -11,6 +11,7 @@ use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::command::{AgentCommand, Command, SubmitReply};
+use super::counters::Counters;
 use super::error::HubError;
 use super::message::{Message, Submission};
 use super::outbox::{Delivery, Outbox, SubscriberEvent};
@@ -59,6 +60,7 @@ pub(super) struct Shard {
     clock: Clock,
     mint: Arc<Mint>,
     receipts: Arc<Receipts>,
+    counters: Arc<Counters>,
     residents: Residents,
     tickets: Tickets,
     /// In the order in which they were asked for, which is the order of their commits: a mailbox must not learn of a
@@ -77,6 +79,7 @@ impl Shard {
         clock: Clock,
         mint: Arc<Mint>,
         receipts: Arc<Receipts>,
+        counters: Arc<Counters>,
         rules: Rules,
     ) -> Self {
         Self {
@@ -85,6 +88,7 @@ impl Shard {
             clock,
             mint,
             receipts,
+            counters,
             residents: Residents::new(rules),
             tickets: Tickets::default(),
             writes: FuturesOrdered::new(),
@@ -259,6 +263,10 @@ impl Shard {
             self.fail_subscribers(agent, error.into());
             Page::default()
         });
+        for id in page.damaged {
+            self.counters.damaged_message();
+            self.settle(agent, None, id, Outcome::Dropped);
+        }
         let entry =
             |p: Pending| Entry { id: p.id, subscription: p.subscription, urgency: p.urgency, expires_at: p.expires_at };
         self.feed(agent, Input::Loaded { entries: page.entries.into_iter().map(entry).collect(), more: page.more });
@@ -326,7 +334,7 @@ impl Shard {
         let erased = if ticket.is_some_and(|ticket| self.tickets.is_awaited(ticket)) {
             self.store.erase(id, agent, outcome, now)
         } else {
-            self.store.erase_patiently(id, agent, outcome, now)
+            self.store.erase_deferred(id, agent, outcome, now)
         };
         let written = async move { Written::Erased { agent, id, ticket, outcome: erased.await } };
         self.writes.push_back(Box::pin(written));

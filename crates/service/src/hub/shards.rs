@@ -8,7 +8,7 @@ use std::sync::Arc;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Store, StoredMessage};
+use doorbell_store::{Lookup, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -104,14 +104,20 @@ impl Shards {
     ///
     /// `None`: the message is settled or has expired; or it is damaged, then its mailbox drops it.
     pub(super) async fn messages(&self, agent: AgentId, ids: Vec<MessageId>) -> Result<Vec<Option<Message>>, HubError> {
-        let asked = ids.len();
-        let found = self.store.messages(ids, self.clock.now()).await?;
-        assert_eq!(found.len(), asked, "a store answers for each message");
-        let message = |stored: StoredMessage| {
-            let id = stored.id;
-            Message::from_store(stored).inspect_err(|_| self.on_damaged(agent, id)).ok()
+        let found = self.store.messages(ids.clone(), self.clock.now()).await?;
+        assert_eq!(found.len(), ids.len(), "a store answers for each message");
+        let message = |(id, lookup)| {
+            let read = match lookup {
+                Lookup::Stored(stored) => Message::from_store(stored).ok(),
+                Lookup::Damaged => None,
+                Lookup::Absent => return None,
+            };
+            if read.is_none() {
+                self.on_damaged(agent, id);
+            }
+            read
         };
-        Ok(found.into_iter().map(|stored| stored.and_then(message)).collect())
+        Ok(ids.into_iter().zip(found).map(message).collect())
     }
 
     /// Completes when a shard has panicked, and never otherwise.

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, MessageId, SubscriptionId},
-    time::UnixMs,
-};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{NewMessage, Store, Subscription};
 
 /// The present, at which everything is written.
@@ -17,7 +15,7 @@ pub(crate) const FIRST_MESSAGE: i64 = 3_000_000_000;
 const FIRST_AGENT: i64 = 1_000_000_000;
 const FIRST_SUBSCRIPTION: i64 = 2_000_000_000;
 
-/// Makes agents with one subscription each.
+/// Creates agents with one subscription each.
 pub(crate) async fn make(store: &Store, subscriptions: u64) {
     let mut last = None;
     for n in 0..i64::try_from(subscriptions).unwrap() {

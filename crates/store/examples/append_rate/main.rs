@@ -1,22 +1,18 @@
-//! How many messages a second the store keeps: writers that each wait for their append before the next.
+//! How many messages a second the store commits: each writer waits for its append before the next one.
 //!
 //! `cargo run --release -p doorbell-store --example append_rate -- [WRITERS [SECONDS [SUBSCRIPTIONS]]]`
 //!
 //! Bodies of 1 KiB, in a fresh store under the system's temporary directory. The second figure is for messages that
-//! are erased again once they are kept, as they are when agents are connected.
+//! are erased after they are stored, as it happens when agents are connected.
 
-#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says why and ends")]
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on panics with its reason")]
 
 mod bed;
 mod clock;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Limits, NewMessage, Store, StoreError};
@@ -64,7 +60,7 @@ async fn measure(
                 turn = turn.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                 let begun = clock::now();
                 let message = message(next_id.fetch_add(1, Ordering::Relaxed), (turn >> 33) % agents);
-                keep(&store, message, erase).await.unwrap();
+                store_one(&store, message, erase).await.unwrap();
                 waits.push(begun.elapsed());
             }
             waits
@@ -78,7 +74,7 @@ async fn measure(
     all
 }
 
-async fn keep(store: &Store, message: NewMessage, erase: bool) -> Result<(), StoreError> {
+async fn store_one(store: &Store, message: NewMessage, erase: bool) -> Result<(), StoreError> {
     let (id, agent) = (message.id, message.agent);
     store.append(message).await?;
     if erase {

@@ -1,12 +1,12 @@
-//! What a large backlog does to a store: how long it takes to open, to read an agent's first page, and how long appends
-//! wait while all of it expires.
+//! What a large backlog costs: how long a store takes to open and to read an agent's first page, and how long appends
+//! wait while the whole backlog expires.
 //!
 //! `cargo run --release -p doorbell-store --example sweep -- [EXPIRING [SUBSCRIPTIONS [STEP]]]`
 //!
 //! Bodies of 1 KiB, in a fresh store under the system's temporary directory. Appends come fifty times a second. STEP
 //! messages are swept at a time: by default as many as the service sweeps.
 
-#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on says why and ends")]
+#![allow(clippy::unwrap_used, reason = "a measurement that cannot go on panics with its reason")]
 
 #[path = "../append_rate/bed.rs"]
 mod bed;
@@ -39,7 +39,7 @@ fn main() {
         make(&store, subscriptions).await;
         let begun = clock::now();
         fill(&store, expiring, subscriptions).await;
-        println!("{expiring} messages kept in {:.0} s", begun.elapsed().as_secs_f64());
+        println!("{expiring} messages stored in {:.0} s", begun.elapsed().as_secs_f64());
         store.close().await.unwrap();
         drop(store);
 
@@ -74,13 +74,13 @@ fn main() {
 async fn fill(store: &Store, messages: u64, agents: u64) {
     for first in (0..messages).step_by(usize::try_from(FILLING).unwrap()) {
         let append = |n: u64| store.append(message(FIRST_MESSAGE + i64::try_from(n).unwrap(), n % agents));
-        for kept in join_all((first..messages.min(first + FILLING)).map(append)).await {
-            kept.unwrap();
+        for stored in join_all((first..messages.min(first + FILLING)).map(append)).await {
+            stored.unwrap();
         }
     }
 }
 
-/// Keeps one message, at the next beat: how long it took from there.
+/// Stores one message at the next beat. Returns how long the write took.
 async fn append(store: &Store, next: &mut i64, agents: u64) -> Duration {
     tokio::time::sleep(PACE).await;
     let begun: Instant = clock::now();

@@ -1,37 +1,43 @@
-//! The engine in memory: the same answers as the others, gone with the process. It is also their model in tests.
+//! The engine in memory: it gives the same answers as the other engines, and is lost with the process. It is also their
+//! model in tests.
 
+mod consistency;
 mod receipts;
 mod rows;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
 
-use crate::{
-    engine::{CommitError, Engine, Reader, Write, Written},
-    error::{OpenError, StoreError},
-    limits::{Limits, PAGE_MAX},
-    model::{Page, ReceiptPage, StoredMessage, Subscription},
-};
+use crate::engine::{Engine, Reader, Write, Written};
+use crate::error::{CommitError, OpenError, ReadError, StoreError};
+use crate::limits::{Limits, PAGE_MAX};
+use crate::model::{Lookup, Page, ReceiptPage, Subscription};
 use rows::Rows;
 
-/// An engine that keeps everything in this process.
+/// An engine that stores everything in this process.
 pub struct MemoryEngine {
     rows: Shared,
     limits: Limits,
 }
 
-/// What the engine and its readers share.
+/// The rows, which the engine and its readers share.
 #[derive(Clone, Default)]
 struct Shared(Arc<Mutex<Rows>>);
 
 impl MemoryEngine {
-    /// An empty one.
+    /// An empty engine.
     pub fn new(limits: Limits) -> Self {
         Self { rows: Shared::default(), limits }
+    }
+
+    /// Compares all indexes and counts with the rows. For tests: it walks through everything.
+    ///
+    /// # Panics
+    /// If they disagree, which is a bug.
+    pub fn assert_consistent(&self) {
+        self.rows.lock().assert_consistent();
     }
 }
 
@@ -78,49 +84,49 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().expect("no batch panicked while it changed the rows")
     }
 }
 
 impl Reader for Shared {
-    fn agent_exists(&mut self, id: AgentId) -> Result<bool, String> {
+    fn agent_exists(&mut self, id: AgentId) -> Result<bool, ReadError> {
         Ok(self.lock().agents.contains_key(&id))
     }
 
-    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String> {
+    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, ReadError> {
         Ok(self.lock().subscriptions.get(&id).cloned())
     }
 
-    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String> {
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, ReadError> {
         Ok(self.lock().subscription_of_channel(agent, channel).cloned())
     }
 
-    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
+    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, ReadError> {
         let rows = self.lock();
         let ids = rows.agents.get(&agent).into_iter().flat_map(|agent| &agent.subscriptions);
-        Ok(ids.filter_map(|id| rows.subscriptions.get(id).cloned()).collect())
+        Ok(ids.map(|id| rows.subscriptions[id].clone()).collect())
     }
 
-    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, String> {
+    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, ReadError> {
         let max = max.min(PAGE_MAX) as usize;
         let mut entries = self.lock().pending(agent, after, now, max + 1);
         let more = entries.len() > max;
         entries.truncate(max);
-        Ok(Page { entries, more })
+        Ok(Page { entries, damaged: Vec::new(), more })
     }
 
-    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
+    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Lookup>, ReadError> {
         let rows = self.lock();
-        Ok(ids.iter().map(|id| rows.message(*id, now)).collect())
+        Ok(ids.iter().map(|id| rows.message(*id, now).map_or(Lookup::Absent, Lookup::Stored)).collect())
     }
 
-    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String> {
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, ReadError> {
         Ok(self.lock().receipt_subscriptions.contains_key(&id))
     }
 
-    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String> {
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, ReadError> {
         let max = max.min(PAGE_MAX) as usize;
-        let mut receipts = self.lock().receipts(of, after.unwrap_or(0), max + 1);
+        let mut receipts = self.lock().receipts(of, after, max + 1);
         let more = receipts.len() > max;
         receipts.truncate(max);
         Ok(ReceiptPage { receipts, more })

@@ -1,23 +1,19 @@
-//! The receipts of the memory engine, and what goes by itself.
+//! The receipts of the memory engine, and its idle expiry.
 
 use std::collections::BTreeMap;
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
 use super::rows::Rows;
-use crate::{
-    error::StoreError,
-    limits::{EXPIRE_MAX, Limits},
-    model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt},
-};
+use crate::error::StoreError;
+use crate::limits::{EXPIRE_MAX, Limits};
+use crate::model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt};
 
 pub(super) struct ReceiptSubscription {
     last_used: UnixMs,
-    untaken: BTreeMap<i64, Receipt>,
+    pub(super) untaken: BTreeMap<i64, Receipt>,
 }
 
 impl Rows {
@@ -35,7 +31,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Refuses what would need a receipt where there is no room for one.
+    /// Refuses a write that needs a receipt in a receipt subscription without room for it.
     pub(super) fn check_receipts(&self, limits: &Limits, of: ReceiptSubscriptionId) -> Result<(), StoreError> {
         let subscription = self.receipt_subscriptions.get(&of).ok_or(StoreError::NoReceiptSubscription)?;
         if subscription.untaken.len() >= limits.receipts_per_subscription_max as usize {
@@ -44,26 +40,26 @@ impl Rows {
         Ok(())
     }
 
-    /// Adds the receipts of removed messages that want one; answers where, each once.
-    pub(super) fn hand_in(
+    /// Adds the receipts of removed messages that want one. Returns the receipt subscriptions, each once.
+    pub(super) fn add_receipts(
         &mut self,
-        mut left: Vec<NewMessage>,
+        mut removed: Vec<NewMessage>,
         outcome: Outcome,
         now: UnixMs,
     ) -> Vec<ReceiptSubscriptionId> {
-        left.sort_unstable_by_key(|message| message.id);
-        let mut touched = Vec::new();
-        for message in left {
+        removed.sort_unstable_by_key(|message| message.id);
+        let mut changed = Vec::new();
+        for message in removed {
             let Some(of) = message.receipt else { continue };
             let expired = message.expires_at <= now;
             let (outcome, at) = if expired { (Outcome::Expired, message.expires_at) } else { (outcome, now) };
             if self.insert_receipt(of, message.id, message.agent, outcome, at) {
-                touched.push(of);
+                changed.push(of);
             }
         }
-        touched.sort_unstable();
-        touched.dedup();
-        touched
+        changed.sort_unstable();
+        changed.dedup();
+        changed
     }
 
     pub(super) fn add_receipt(
@@ -97,10 +93,10 @@ impl Rows {
         true
     }
 
-    /// Notes that a receipt subscription is in use. `false`: there is none.
+    /// Records a use of a receipt subscription. `false`: it does not exist.
     pub(super) fn use_receipt_subscription(&mut self, limits: &Limits, id: ReceiptSubscriptionId, now: UnixMs) -> bool {
         let Some(subscription) = self.receipt_subscriptions.get_mut(&id) else { return false };
-        if limits.is_news(subscription.last_used, now) {
+        if limits.is_later_use(subscription.last_used, now) {
             subscription.last_used = now;
         }
         true
@@ -124,15 +120,15 @@ impl Rows {
         Erased { existed: self.receipt_subscriptions.remove(&id).is_some(), receipt: None }
     }
 
-    pub(super) fn receipts(&self, of: ReceiptSubscriptionId, after: i64, max: usize) -> Vec<Receipt> {
+    pub(super) fn receipts(&self, of: ReceiptSubscriptionId, after: Option<i64>, max: usize) -> Vec<Receipt> {
         let subscription = self.receipt_subscriptions.get(&of);
         let untaken = subscription.into_iter().flat_map(|subscription| &subscription.untaken);
-        untaken.map(|(_, receipt)| *receipt).filter(|receipt| receipt.seq > after).take(max).collect()
+        untaken.map(|(_, receipt)| *receipt).filter(|receipt| Some(receipt.seq) > after).take(max).collect()
     }
 
     pub(super) fn touch(&mut self, limits: &Limits, agent: AgentId, now: UnixMs) -> Result<(), StoreError> {
         let agent = self.agents.get_mut(&agent).ok_or(StoreError::NoAgent)?;
-        if limits.is_news(agent.last_seen, now) {
+        if limits.is_later_use(agent.last_seen, now) {
             agent.last_seen = now;
         }
         Ok(())
@@ -166,7 +162,7 @@ impl Rows {
     }
 }
 
-/// The first `max` of those idle since before a moment, longest idle first, and whether there are more.
+/// The first `max` that were idle since before a moment, longest idle first, and whether there are more.
 fn idle<T: Ord>(all: impl Iterator<Item = (UnixMs, T)>, before: UnixMs, max: usize) -> (Vec<T>, bool) {
     let mut idle: Vec<_> = all.filter(|(last, _)| *last < before).collect();
     idle.sort_unstable();

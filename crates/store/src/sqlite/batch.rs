@@ -1,63 +1,60 @@
-//! The writes of one transaction. Each checks before it changes anything, so a refusal leaves nothing to undo.
+//! The writes of one transaction. Each checks before it changes anything, so a refused write leaves nothing to undo.
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
-use super::{Lately, receipts::Left, sql};
-use crate::{
-    engine::{Write, Written},
-    error::StoreError,
-    limits::Limits,
-    model::{Appended, Erased, NewMessage, Removed, Subscription},
-    quota::Usage,
-};
+use super::receipts::{DeletedMessage, counted_size};
+use super::{Counts, sql};
+use crate::engine::{Write, Written};
+use crate::error::StoreError;
+use crate::limits::Limits;
+use crate::model::{Appended, Erased, NewMessage, Removed, Subscription};
+use crate::quota::Usage;
 
-/// Why a write was not carried out.
-pub(super) enum Trouble {
-    /// This write only.
+/// Why a write was not done.
+pub(super) enum WriteError {
+    /// Only this write is refused.
     Refused(StoreError),
-    /// The transaction.
+    /// The engine failed, and with it the transaction.
     Engine(rusqlite::Error),
 }
 
-impl From<StoreError> for Trouble {
+impl From<StoreError> for WriteError {
     fn from(error: StoreError) -> Self {
         Self::Refused(error)
     }
 }
 
-impl From<rusqlite::Error> for Trouble {
+impl From<rusqlite::Error> for WriteError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Engine(error)
     }
 }
 
-/// The greatest numbers that were ever given to something that was kept.
+/// The greatest numbers that were ever used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) id: i64,
     pub(super) seq: i64,
 }
 
-/// How far the numbers have got.
+/// The greatest numbers: in use, and in the table.
 #[derive(Clone, Copy)]
 pub(super) struct Marks {
-    /// In truth.
+    /// In use.
     pub(super) greatest: Mark,
-    /// As the table has it. It may lag behind as long as the message with the greatest id is there to tell of it.
-    pub(super) noted: Mark,
+    /// In the table. It may lag behind while the message with the greatest id is stored, because that shows the id.
+    pub(super) stored: Mark,
 }
 
 impl Marks {
     pub(super) fn read(conn: &Connection) -> rusqlite::Result<Self> {
-        let noted = conn.query_row(sql::MARK, [], |row| Ok(Mark { id: row.get(0)?, seq: row.get(1)? }))?;
+        let stored = conn.query_row(sql::MARK, [], |row| Ok(Mark { id: row.get(0)?, seq: row.get(1)? }))?;
         let of_messages: Option<i64> = conn.query_row(sql::GREATEST_MESSAGE, [], |row| row.get(0))?;
-        let greatest = Mark { id: noted.id.max(of_messages.unwrap_or(noted.id)), ..noted };
-        Ok(Self { greatest, noted })
+        let greatest = Mark { id: of_messages.map_or(stored.id, |id| stored.id.max(id)), ..stored };
+        Ok(Self { greatest, stored })
     }
 }
 
@@ -65,18 +62,18 @@ impl Marks {
 pub(super) struct Batch<'a> {
     pub(super) conn: &'a Connection,
     pub(super) limits: &'a Limits,
-    pub(super) lately: &'a mut Lately,
-    /// What the table has, see [`Marks`].
-    noted: Mark,
+    pub(super) counts: &'a mut Counts,
+    /// See [`Marks`].
+    stored: Mark,
     pub(super) greatest: Mark,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, lately: &'a mut Lately, marks: Marks) -> Self {
-        Self { conn, limits, lately, noted: marks.noted, greatest: marks.greatest }
+    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, counts: &'a mut Counts, marks: Marks) -> Self {
+        Self { conn, limits, counts, stored: marks.stored, greatest: marks.greatest }
     }
 
-    pub(super) fn apply(&mut self, write: &Write) -> Result<Written, Trouble> {
+    pub(super) fn apply(&mut self, write: &Write) -> Result<Written, WriteError> {
         let done = |existed| Ok(Written::Erased(Erased { existed, receipt: None }));
         match write {
             Write::CreateAgent { id, now } => self.create_agent(*id, *now).map(|()| Written::Created),
@@ -103,26 +100,26 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes down the greatest numbers where nothing else tells of them, which is the last step before the commit.
+    /// Stores the greatest numbers if no row shows them. This is the last step before the commit.
     pub(super) fn finish(self) -> rusqlite::Result<Marks> {
-        let (greatest, mut noted) = (self.greatest, self.noted);
-        let is_told = greatest.seq == noted.seq
-            && (greatest.id == noted.id || self.exists(sql::MESSAGE_EXISTS, [greatest.id])?);
-        if !is_told {
+        let (greatest, mut stored) = (self.greatest, self.stored);
+        let is_shown = greatest.seq == stored.seq
+            && (greatest.id == stored.id || self.exists(sql::MESSAGE_EXISTS, [greatest.id])?);
+        if !is_shown {
             self.run(sql::RAISE_MARK, [greatest.id, greatest.seq])?;
-            noted = greatest;
+            stored = greatest;
         }
-        Ok(Marks { greatest, noted })
+        Ok(Marks { greatest, stored })
     }
 
-    fn create_agent(&mut self, id: AgentId, now: UnixMs) -> Result<(), Trouble> {
+    fn create_agent(&mut self, id: AgentId, now: UnixMs) -> Result<(), WriteError> {
         self.check_free(sql::AGENT_EXISTS, id.raw())?;
         self.run(sql::INSERT_AGENT, params![id.raw(), now.as_millis()])?;
-        self.took(id.raw());
+        self.note_id(id.raw());
         Ok(())
     }
 
-    fn create_subscription(&mut self, new: &Subscription) -> Result<(), Trouble> {
+    fn create_subscription(&mut self, new: &Subscription) -> Result<(), WriteError> {
         if !self.exists(sql::AGENT_EXISTS, [new.agent.raw()])? {
             return Err(StoreError::NoAgent.into());
         }
@@ -140,11 +137,11 @@ impl<'a> Batch<'a> {
         let key = new.vapid_key.as_ref().map(<[u8; 65]>::as_slice);
         let created = new.created.as_millis();
         self.run(sql::INSERT_SUBSCRIPTION, params![new.id.raw(), new.agent.raw(), key, new.channel, created])?;
-        self.took(new.id.raw());
+        self.note_id(new.id.raw());
         Ok(())
     }
 
-    fn append(&mut self, new: &NewMessage) -> Result<Appended, Trouble> {
+    fn append(&mut self, new: &NewMessage) -> Result<Appended, WriteError> {
         if !self.exists(sql::SUBSCRIPTION_OF_AGENT_EXISTS, [new.subscription.raw(), new.agent.raw()])? {
             return Err(StoreError::NoSubscription.into());
         }
@@ -163,8 +160,8 @@ impl<'a> Batch<'a> {
     }
 
     /// Refuses a message that would take its subscription over its share. A subscription has no more than its agent, so
-    /// most of the time nothing has to be counted.
-    fn check_share(&mut self, new: &NewMessage) -> Result<(), Trouble> {
+    /// a count is rarely needed.
+    fn check_share(&mut self, new: &NewMessage) -> Result<(), WriteError> {
         let limits = self.limits;
         if self.usage(new.agent)?.check_share(limits, new.size(), None).is_ok() {
             return Ok(());
@@ -176,9 +173,9 @@ impl<'a> Batch<'a> {
         Ok(usage.check_share(limits, new.size(), replaced.map(|(size, _)| size))?)
     }
 
-    /// Sees to it that the agent may keep `new`. Only if that helps, its expired messages make room; answers where
-    /// their receipts went.
-    fn make_room(&mut self, new: &NewMessage) -> Result<Vec<ReceiptSubscriptionId>, Trouble> {
+    /// Checks that the agent may store `new`. If it may not yet, and only if that helps, deletes its expired messages;
+    /// returns the receipt subscriptions that got their receipts.
+    fn make_room(&mut self, new: &NewMessage) -> Result<Vec<ReceiptSubscriptionId>, WriteError> {
         let (limits, agent) = (self.limits, new.agent);
         let replaced = self.same_topic(new)?;
         let usage = self.usage(agent)?;
@@ -191,33 +188,34 @@ impl<'a> Batch<'a> {
         let unexpired = self.count(agent, new.now)?;
         let replaced = replaced.filter(|(_, expires_at)| *expires_at > new.now);
         unexpired.check(limits, new.size(), replaced.map(|(size, _)| size))?;
-        let expired = self.take_out(sql::DELETE_EXPIRED_OF_AGENT, [agent.raw(), new.now.as_millis()])?;
-        self.lately.usage.insert(agent, unexpired);
-        Ok(self.hand_in(expired, Outcome::Expired, new.now)?)
+        let expired = self.delete_messages(sql::DELETE_EXPIRED_OF_AGENT, [agent.raw(), new.now.as_millis()])?;
+        self.counts.usage.insert(agent, unexpired);
+        Ok(self.add_receipts(expired, Outcome::Expired, new.now)?)
     }
 
     /// The size and the expiry of the message that `new` replaces.
     fn same_topic(&self, new: &NewMessage) -> rusqlite::Result<Option<(u32, UnixMs)>> {
         let Some(topic) = &new.topic else { return Ok(None) };
         let mut find = self.conn.prepare_cached(sql::MESSAGE_OF_TOPIC)?;
-        let found = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, UnixMs::from_millis(row.get(1)?)));
+        let found = |row: &rusqlite::Row<'_>| Ok((counted_size(row, 0)?, UnixMs::from_millis(row.get(1)?)));
         find.query_row(params![new.subscription.raw(), topic.as_str()], found).optional()
     }
 
-    /// Deletes the message of the same topic. It gets no receipt, unless it had ended before: by expiry.
+    /// Deletes the message of the same topic. It gets no receipt, unless it had expired before.
     fn replace(&mut self, new: &NewMessage, appended: &mut Appended) -> rusqlite::Result<()> {
         let Some(topic) = &new.topic else { return Ok(()) };
-        let mut old = self.take_out(sql::DELETE_MESSAGE_OF_TOPIC, params![new.subscription.raw(), topic.as_str()])?;
+        let mut old =
+            self.delete_messages(sql::DELETE_MESSAGE_OF_TOPIC, params![new.subscription.raw(), topic.as_str()])?;
         if let Some(replaced) = old.pop_if(|old| old.expires_at > new.now) {
             appended.replaced = Some(replaced.id);
         }
-        appended.receipts.extend(self.hand_in(old, Outcome::Expired, new.now)?);
+        appended.receipts.extend(self.add_receipts(old, Outcome::Expired, new.now)?);
         appended.receipts.sort_unstable();
         appended.receipts.dedup();
         Ok(())
     }
 
-    fn insert(&mut self, new: &NewMessage) -> Result<(), Trouble> {
+    fn insert(&mut self, new: &NewMessage) -> Result<(), WriteError> {
         self.run(
             sql::INSERT_MESSAGE,
             params![
@@ -225,7 +223,7 @@ impl<'a> Batch<'a> {
                 new.agent.raw(),
                 new.subscription.raw(),
                 new.expires_at.as_millis(),
-                // Its place in `Urgency::ALL`.
+                // The position in `Urgency::ALL`.
                 new.urgency as i64,
                 new.size(),
                 new.topic.as_ref().map(|topic| topic.as_str()),
@@ -235,14 +233,14 @@ impl<'a> Batch<'a> {
             ],
         )?;
         self.usage(new.agent)?.add(new.size(), new.expires_at);
-        self.took(new.id.raw());
+        self.note_id(new.id.raw());
         Ok(())
     }
 
     fn erase(&mut self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> rusqlite::Result<Erased> {
-        let left = self.take_out(sql::DELETE_MESSAGE, [id.raw(), agent.raw()])?;
-        let existed = left.iter().any(|message| message.expires_at > now);
-        let receipt = self.hand_in(left, outcome, now)?.pop();
+        let deleted = self.delete_messages(sql::DELETE_MESSAGE, [id.raw(), agent.raw()])?;
+        let existed = deleted.iter().any(|message| message.expires_at > now);
+        let receipt = self.add_receipts(deleted, outcome, now)?.pop();
         Ok(Erased { existed, receipt })
     }
 
@@ -250,8 +248,8 @@ impl<'a> Batch<'a> {
         if self.run(sql::DELETE_SUBSCRIPTION, [id.raw(), agent.raw()])? == 0 {
             return Ok(Removed::default());
         }
-        let left = self.take_out(sql::DELETE_MESSAGES_OF_SUBSCRIPTION, [agent.raw(), id.raw()])?;
-        Ok(Removed { existed: true, receipts: self.hand_in(left, Outcome::Unsubscribed, now)? })
+        let deleted = self.delete_messages(sql::DELETE_MESSAGES_OF_SUBSCRIPTION, [agent.raw(), id.raw()])?;
+        Ok(Removed { existed: true, receipts: self.add_receipts(deleted, Outcome::Unsubscribed, now)? })
     }
 
     pub(super) fn delete_agent(&mut self, id: AgentId, now: UnixMs) -> rusqlite::Result<Removed> {
@@ -259,50 +257,64 @@ impl<'a> Batch<'a> {
             return Ok(Removed::default());
         }
         self.run(sql::DELETE_SUBSCRIPTIONS_OF, [id.raw()])?;
-        let left = self.take_out(sql::DELETE_MESSAGES_OF_AGENT, [id.raw()])?;
-        self.lately.usage.forget(id);
-        Ok(Removed { existed: true, receipts: self.hand_in(left, Outcome::Unsubscribed, now)? })
+        let deleted = self.delete_messages(sql::DELETE_MESSAGES_OF_AGENT, [id.raw()])?;
+        self.counts.usage.forget(id);
+        Ok(Removed { existed: true, receipts: self.add_receipts(deleted, Outcome::Unsubscribed, now)? })
     }
 
-    /// Deletes messages with one of the statements for that, and takes them out of their agents' usage.
-    pub(super) fn take_out(&mut self, sql: &str, params: impl Params) -> rusqlite::Result<Vec<Left>> {
+    /// Deletes messages with one of the DELETE statements, and subtracts them from their agents' usage.
+    pub(super) fn delete_messages(&mut self, sql: &str, params: impl Params) -> rusqlite::Result<Vec<DeletedMessage>> {
         let mut delete = self.conn.prepare_cached(sql)?;
         let mut rows = delete.query(params)?;
-        let mut left = Vec::new();
+        let mut deleted = Vec::new();
         while let Some(row) = rows.next()? {
-            let message = Left::from_row(row)?;
-            if let Some(usage) = self.lately.usage.get(message.agent) {
+            let message = DeletedMessage::from_row(row)?;
+            if let Some(usage) = self.counts.usage.get(message.agent) {
                 usage.remove(message.size);
             }
-            left.push(message);
+            deleted.push(message);
         }
-        Ok(left)
+        Ok(deleted)
     }
 
-    /// The agent's usage, counted if it is not remembered.
+    /// The agent's usage, counted if it is not cached.
     fn usage(&mut self, agent: AgentId) -> rusqlite::Result<&mut Usage> {
-        if self.lately.usage.get(agent).is_none() {
+        if self.counts.usage.get(agent).is_none() {
             let counted = self.count(agent, UnixMs::from_millis(i64::MIN))?;
-            self.lately.usage.insert(agent, counted);
+            self.counts.usage.insert(agent, counted);
         }
-        self.lately.usage.get(agent).ok_or(rusqlite::Error::QueryReturnedNoRows)
+        Ok(self.counts.usage.get(agent).expect("the usage was cached above"))
     }
 
-    /// What the agent's messages take that expire after `moment`.
+    /// Counts the usage of the agent that the last append of a batch was for, and compares the cache with it. For
+    /// `debug_assert!`.
+    pub(super) fn usage_is_right(&mut self, batch: &[Write]) -> bool {
+        let agent = |write: &Write| if let Write::Append(new) = write { Some(new.agent) } else { None };
+        let Some(agent) = batch.iter().rev().find_map(agent) else { return true };
+        // An error of the engine is for the next statement to report.
+        let Ok(counted) = self.count(agent, UnixMs::from_millis(i64::MIN)) else { return true };
+        self.counts.usage.get(agent).is_none_or(|cached| {
+            // Removals do not raise the moment before which nothing expires.
+            (cached.messages, cached.bytes) == (counted.messages, counted.bytes)
+                && cached.expires_from <= counted.expires_from
+        })
+    }
+
+    /// The usage of the agent's messages that expire after `moment`.
     fn count(&self, agent: AgentId, moment: UnixMs) -> rusqlite::Result<Usage> {
         let mut count = self.conn.prepare_cached(sql::USAGE)?;
         count.query_row([agent.raw(), moment.as_millis()], usage_of_row)
     }
 
-    /// An id above all that were ever kept is free without a look.
-    pub(super) fn check_free(&self, exists: &str, id: i64) -> Result<(), Trouble> {
+    /// An id above the greatest one is free without a query.
+    pub(super) fn check_free(&self, exists: &str, id: i64) -> Result<(), WriteError> {
         if id <= self.greatest.id && self.exists(exists, [id])? {
             return Err(StoreError::IdTaken.into());
         }
         Ok(())
     }
 
-    pub(super) fn took(&mut self, id: i64) {
+    pub(super) fn note_id(&mut self, id: i64) {
         self.greatest.id = self.greatest.id.max(id);
     }
 
@@ -322,7 +334,8 @@ impl<'a> Batch<'a> {
 }
 
 fn usage_of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Usage> {
-    let bytes = row.get::<_, i64>(1)?.unsigned_abs();
-    let expires_from = UnixMs::from_millis(row.get::<_, Option<i64>>(2)?.unwrap_or(i64::MAX));
+    let bytes = u64::try_from(row.get::<_, i64>(1)?).expect("the statements sum no negative sizes");
+    let first: Option<i64> = row.get(2)?;
+    let expires_from = first.map_or(Usage::default().expires_from, UnixMs::from_millis);
     Ok(Usage { messages: row.get(0)?, bytes, expires_from })
 }

@@ -1,49 +1,45 @@
-//! What goes by itself, as part of a transaction: expired messages, and agents that nobody sees any more.
+//! Expiry, as part of a transaction: of messages, and of idle agents and receipt subscriptions.
 
-use doorbell_protocol::{
-    id::{AgentId, ReceiptSubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{OptionalExtension, params};
 
-use super::{
-    batch::{Batch, Trouble},
-    open::PAGE_BYTES,
-    sql,
-};
-use crate::{
-    engine::expiry_bucket,
-    error::StoreError,
-    limits::{EXPIRE_MAX, SWEEP_MAX},
-    model::{IdleBounds, IdleRemoved, Swept},
-};
+use super::batch::{Batch, WriteError};
+use super::open::PAGE_BYTES;
+use super::sql;
+use crate::engine::expiry_bucket;
+use crate::error::StoreError;
+use crate::limits::{EXPIRE_MAX, SWEEP_MAX};
+use crate::model::{IdleBounds, IdleRemoved, Swept};
 
-/// Free pages are given back to the disk once they are more than a quarter of the file and more than this (16 MiB):
-/// until then the next messages use them.
+/// Free pages are returned to the disk once they are more than a quarter of the file and more than this (16 MiB): until
+/// then the next messages use them.
 const FREE_BYTES_KEPT: u64 = 16 << 20;
 
 impl Batch<'_> {
     pub(super) fn sweep(&mut self, now: UnixMs, max: u32) -> rusqlite::Result<Swept> {
         let max = max.min(SWEEP_MAX);
-        let room_beside = |left: &[_]| max.saturating_sub(u32::try_from(left.len()).unwrap_or(u32::MAX));
+        let count =
+            |deleted: &[_]| u32::try_from(deleted.len()).expect("each statement deletes at most SWEEP_MAX rows");
         let (at, bucket) = (now.as_millis(), expiry_bucket(now));
-        let mut left = self.take_out(sql::SWEEP_EXACTLY, params![at, max])?;
-        left.extend(self.take_out(sql::SWEEP, params![bucket, room_beside(&left)])?);
-        let room = room_beside(&left);
-        let receipts = self.hand_in(left, Outcome::Expired, now)?;
-        let more_taken = self.sweep_taken(room)?;
-        self.give_back_pages()?;
+        let mut deleted = self.delete_messages(sql::SWEEP_EXACTLY, params![at, max])?;
+        deleted.extend(self.delete_messages(sql::SWEEP, params![bucket, max - count(&deleted)])?);
+        let removed = count(&deleted);
+        debug_assert!(removed <= max, "a sweep is bounded");
+        let receipts = self.add_receipts(deleted, Outcome::Expired, now)?;
+        let more_taken = self.sweep_taken(max - removed)?;
+        self.return_free_pages()?;
         let more =
             more_taken || self.exists(sql::SWEEP_EXACTLY_MORE, [at])? || self.exists(sql::SWEEP_MORE, [bucket])?;
-        Ok(Swept { removed: max - room, receipts, more })
+        Ok(Swept { removed, receipts, more })
     }
 
-    pub(super) fn touch(&mut self, agent: AgentId, now: UnixMs) -> Result<(), Trouble> {
+    pub(super) fn touch(&mut self, agent: AgentId, now: UnixMs) -> Result<(), WriteError> {
         let mut read = self.conn.prepare_cached(sql::AGENT_LAST_SEEN)?;
         let last_seen = read.query_row([agent.raw()], |row| row.get(0)).optional()?;
         let last_seen = last_seen.map(UnixMs::from_millis).ok_or(StoreError::NoAgent)?;
-        if self.limits.is_news(last_seen, now) {
+        if self.limits.is_later_use(last_seen, now) {
             self.run(sql::SEE_AGENT, [agent.raw(), now.as_millis()])?;
         }
         Ok(())
@@ -52,7 +48,7 @@ impl Batch<'_> {
     pub(super) fn expire_idle(&mut self, bounds: &IdleBounds) -> rusqlite::Result<IdleRemoved> {
         let max = bounds.max.min(EXPIRE_MAX);
         let mut removed = IdleRemoved::default();
-        // First, so that no receipt is added where nobody will look any more.
+        // First, so that no receipt is added to a receipt subscription that is then removed.
         let (unused, more) = self.idle(sql::IDLE_RECEIPT_SUBSCRIPTIONS, bounds.receipt_subscriptions_before, max)?;
         removed.more = more;
         for id in unused.into_iter().map(ReceiptSubscriptionId::from_raw) {
@@ -84,12 +80,12 @@ impl Batch<'_> {
         Ok((ids, more))
     }
 
-    fn give_back_pages(&self) -> rusqlite::Result<()> {
+    fn return_free_pages(&self) -> rusqlite::Result<()> {
         let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
         let (free, all) = (pragma("freelist_count")?, pragma("page_count")?);
         if u64::from(free) * PAGE_BYTES > FREE_BYTES_KEPT && free > all / 4 {
-            // One step gives back one page.
-            let mut vacuum = self.conn.prepare_cached(sql::GIVE_BACK_PAGES)?;
+            // One step returns one page.
+            let mut vacuum = self.conn.prepare_cached(sql::RETURN_FREE_PAGES)?;
             let mut steps = vacuum.query([])?;
             while steps.next()?.is_some() {}
         }

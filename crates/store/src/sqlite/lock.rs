@@ -1,29 +1,28 @@
-//! One process at a time: an advisory lock on a file beside the database, which the system drops with the process.
+//! One process at a time: an advisory lock on a file next to the database, which the system releases with the process.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
-use rustix::{fs::FlockOperation, io::Errno};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
 
 use crate::error::OpenError;
 
-/// Half a second in all: nobody who is told that the store is in use minds.
+/// Half a second in all, which an operator does not notice before an error.
 const ATTEMPTS: u32 = 20;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(25);
 
-/// The lock, held as long as it lives.
+/// The lock. Dropping it releases the lock.
 pub(super) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// Takes the lock of the store in `dir`, or tells who holds it.
+    /// Takes the lock of the store in `dir`, or reports the process that holds it.
     pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("doorbell.lock");
         let error = |source| OpenError::Io { path: path.clone(), source };
@@ -38,8 +37,8 @@ impl Lock {
     }
 }
 
-/// Tries for a moment: a process that is ending, or that is just starting a program and has not closed its files in it
-/// yet, holds the lock a little longer than it uses the store.
+/// Retries for a moment: a process that is ending holds the lock a little longer than it uses the store, and so does a
+/// child process that has not closed the inherited files yet.
 fn acquire(file: &File) -> Result<(), Errno> {
     for _ in 0..ATTEMPTS {
         match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -50,7 +49,7 @@ fn acquire(file: &File) -> Result<(), Errno> {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Only for the error message of the next process: the lock itself does not depend on it.
+/// Writes the process id for the error message of another process. The lock does not depend on it.
 fn note_pid(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())

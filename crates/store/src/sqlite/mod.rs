@@ -7,29 +7,24 @@ mod lock;
 mod open;
 mod reader;
 mod receipts;
+mod rows;
 mod schema;
 mod sql;
 
-use std::{
-    fs::File,
-    path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicI32, Ordering},
-    },
-};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
 use rusqlite::{Connection, ErrorCode};
 
-use crate::{
-    engine::{CommitError, Engine, Reader, Write, Written},
-    error::{OpenError, StoreError},
-    limits::Limits,
-    quota::Usage,
-    recent::Recent,
-};
-use batch::{Batch, Marks, Trouble};
+use crate::engine::{Engine, Reader, Write, Written};
+use crate::error::{CommitError, OpenError, StoreError, TidyError};
+use crate::limits::Limits;
+use crate::quota::Usage;
+use crate::recent::RecentCache;
+use batch::{Batch, Marks, WriteError};
 use checkpoint::Checkpointer;
 use lock::Lock;
 use reader::SqliteReader;
@@ -38,41 +33,41 @@ use receipts::Untaken;
 /// The log is moved into the database once it has this many pages (4 MiB): the engine's own default.
 const CHECKPOINT_PAGES: i32 = 1_000;
 
-/// Agents whose usage is remembered, in each of two generations: some 4 MiB in all.
+/// Agents whose usage is cached, in each of two generations: about 4 MiB in all.
 const USAGE_GENERATION_MAX: usize = 32_768;
 
-/// Receipt subscriptions of which is remembered how full they are, in each of two generations.
+/// Receipt subscriptions whose number of receipts is cached, in each of two generations.
 const UNTAKEN_GENERATION_MAX: usize = 4_096;
 
 /// An engine on the files of one directory.
 pub struct SqliteEngine {
-    // In this order on purpose: the writer's connection is closed after the others, the file after all connections, because
-    // the system takes SQLite's locks away with the first of a process's descriptors that is closed; the lock is the last.
+    // The order matters: the writer's connection closes after the other, and the file after both, because the system
+    // releases SQLite's locks when the first descriptor of a process is closed. The lock is released last.
     checkpointer: Checkpointer,
     conn: Connection,
     _database: Arc<File>,
     path: PathBuf,
     limits: Limits,
-    lately: Lately,
+    counts: Counts,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
     marks: Marks,
     _lock: Lock,
 }
 
-/// What was counted lately. Nothing of it is on the disk, and after a roll-back it is counted anew.
-struct Lately {
-    usage: Recent<AgentId, Usage>,
-    untaken: Recent<ReceiptSubscriptionId, Untaken>,
+/// What was counted recently. Nothing of it is on the disk, and after a roll-back it is counted again.
+struct Counts {
+    usage: RecentCache<AgentId, Usage>,
+    untaken: RecentCache<ReceiptSubscriptionId, Untaken>,
 }
 
 impl SqliteEngine {
-    /// Opens the store in `dir`, made if it is missing, and brings its format up to date.
+    /// Opens the store in `dir`, which is created if it is missing, and brings its format up to date.
     ///
     /// # Errors
-    /// [`OpenError`]; the files are left as they are.
+    /// [`OpenError`]. The files stay as they are.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
-        open::make_dir(dir)?;
+        open::create_dir(dir)?;
         let lock = Lock::take(dir)?;
         let (mut conn, path, database) = open::writer(dir, limits.database_bytes_max)?;
         let database = Arc::new(database);
@@ -80,32 +75,33 @@ impl SqliteEngine {
         let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let checkpointer =
             Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&database)).map_err(OpenError::Thread)?;
-        let usage = Recent::new(USAGE_GENERATION_MAX);
-        let lately = Lately { usage, untaken: Recent::new(UNTAKEN_GENERATION_MAX) };
-        Ok(Self { checkpointer, conn, _database: database, path, limits, lately, log_pages, marks, _lock: lock })
+        let usage = RecentCache::new(USAGE_GENERATION_MAX);
+        let counts = Counts { usage, untaken: RecentCache::new(UNTAKEN_GENERATION_MAX) };
+        Ok(Self { checkpointer, conn, _database: database, path, limits, counts, log_pages, marks, _lock: lock })
     }
 
-    /// Everything of a batch but the last step.
+    /// All steps of a batch but the commit.
     fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, Marks)> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.lately, self.marks);
+        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.counts, self.marks);
         let mut outcomes = Vec::with_capacity(batch.len());
         for write in batch {
             outcomes.push(match transaction.apply(write) {
                 Ok(written) => Ok(written),
-                Err(Trouble::Refused(error)) => Err(error),
-                Err(Trouble::Engine(error)) => return Err(error),
+                Err(WriteError::Refused(error)) => Err(error),
+                Err(WriteError::Engine(error)) => return Err(error),
             });
         }
+        debug_assert!(transaction.usage_is_right(batch), "the cached usage is what the rows add up to");
         let marks = transaction.finish()?;
         Ok((outcomes, marks))
     }
 
-    /// Ends a batch that did not get as far as its commit, or whose commit was refused for want of room.
+    /// Ends a batch that did not reach its commit, or whose commit failed for lack of room.
     fn roll_back(&mut self, cause: &rusqlite::Error) -> CommitError {
-        // The counts may include what is now undone.
-        self.lately.usage.clear();
-        self.lately.untaken.clear();
+        // The counts may include writes that are undone now.
+        self.counts.usage.clear();
+        self.counts.untaken.clear();
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
@@ -125,24 +121,28 @@ impl Engine for SqliteEngine {
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         match committed {
             Ok(_) => {
+                debug_assert!(self.conn.is_autocommit(), "a commit ends the transaction");
+                debug_assert_eq!(outcomes.len(), batch.len(), "each write has an outcome");
+                debug_assert!(marks.greatest.id >= self.marks.greatest.id, "the greatest id only rises");
+                debug_assert!(marks.greatest.seq >= self.marks.greatest.seq, "receipt numbers only rise");
                 self.marks = marks;
                 Ok(outcomes)
             }
-            // The log had no room for all of it: its commit mark is missing, which makes the rest void.
+            // The log had no room for all of it: without its commit mark the rest is void.
             Err(error) if is_full(&error) => Err(self.roll_back(&error)),
             Err(error) => Err(CommitError::Unknown(error.to_string())),
         }
     }
 
-    /// The log is begun anew by the first commit that finds all of it moved. If commits came while a round was under
-    /// way, what they left is moved before the next one, which is little.
-    fn tidy(&mut self) -> Result<(), String> {
+    /// The first commit that finds the whole log moved restarts the log. If commits came during a round, their pages
+    /// are moved here before the next commit: they are few.
+    fn tidy(&mut self) -> Result<(), TidyError> {
         let ended = self.checkpointer.has_ended()?;
         if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES {
             return Ok(());
         }
         if ended {
-            // The next commit tells how long the log is then.
+            // The next commit reports the length of the log.
             self.log_pages.store(0, Ordering::Relaxed);
             return checkpoint::round(&self.conn);
         }
@@ -159,7 +159,7 @@ impl Engine for SqliteEngine {
     }
 }
 
-/// Keeps count of the log's pages.
+/// Counts the log's pages.
 fn watch_log(conn: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
     let log_pages = Arc::new(AtomicI32::new(0));
     let counter = Arc::clone(&log_pages);
@@ -174,7 +174,7 @@ fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-/// Whether the files or the disk are not to be trusted any more.
+/// Whether the files or the disk cannot be trusted any longer.
 fn is_damage(error: &rusqlite::Error) -> bool {
     use ErrorCode::{CannotOpen, DatabaseCorrupt, NotADatabase, ReadOnly, SystemIoFailure};
     let damage = [CannotOpen, DatabaseCorrupt, NotADatabase, ReadOnly, SystemIoFailure];

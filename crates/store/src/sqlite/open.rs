@@ -1,12 +1,10 @@
 //! Opening: the directory, its files and the settings of each connection.
 
-use std::{
-    fs::{DirBuilder, File, OpenOptions},
-    io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -16,48 +14,50 @@ use crate::error::OpenError;
 
 const DATABASE: &str = "doorbell.db";
 
-/// Pages of a database file are this long, in octets.
+/// The length of a page of the database file, in bytes.
 pub(super) const PAGE_BYTES: u64 = 4096;
 
-/// The writer's page cache, in KiB. What does not fit is read from the system's cache, which is as fast: with a million
-/// subscriptions 128 MiB are no faster (docs/performance.md), and they would be most of the memory of a small service.
+/// The writer's page cache, in KiB. Other pages are read from the system's cache, which is as fast: with a million
+/// subscriptions 128 MiB are no faster (docs/performance.md), and would be most of the memory of a small service.
 const WRITER_CACHE_KIB: i64 = 1024;
 
-/// A reader's page cache, in KiB. Bodies are read once, so there is little to keep.
+/// A reader's page cache, in KiB. Bodies are read once, so a cache helps little.
 const READER_CACHE_KIB: i64 = 1024;
 
-/// The page cache of the connection that moves the log, in KiB: it copies from file to file.
+/// The page cache of the connection that moves the log, in KiB: it copies pages from file to file.
 const CHECKPOINTER_CACHE_KIB: i64 = 64;
 
-/// Statements that stay compiled on a connection: more than there are.
+/// Statements that stay compiled on a connection: more than exist.
 const STATEMENTS_MAX: usize = 64;
 
-/// The writer never waits for another writer, and a reader only for the moment when the log is started anew.
+/// The writer never waits for another writer, and a reader waits only while the log is restarted.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Makes `dir` if it is missing, for this user only, and sees to it that it survives a power cut.
-pub(super) fn make_dir(dir: &Path) -> Result<(), OpenError> {
-    let make = || -> io::Result<()> {
+/// Creates `dir` if it is missing, for this user only, and syncs its parent so that it survives a power failure.
+pub(super) fn create_dir(dir: &Path) -> Result<(), OpenError> {
+    let create = || -> io::Result<()> {
         if dir.is_dir() {
             return Ok(());
         }
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         dir.parent().filter(|p| !p.as_os_str().is_empty()).map_or(Ok(()), |parent| File::open(parent)?.sync_all())
     };
-    make().map_err(|source| OpenError::Io { path: dir.into(), source })
+    create().map_err(|source| OpenError::Io { path: dir.into(), source })
 }
 
-/// The writing connection of the store in `dir`, ready for work, the database's path, and its file: that must not be closed
-/// while a connection is open.
+/// The writing connection of the store in `dir`, the database's path, and its file, which must not be closed while a
+/// connection is open.
 pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf, File), OpenError> {
     let path = dir.join(DATABASE);
-    // Made here rather than by the engine so that only this user can read it; the engine's other files follow it.
-    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
-    let file = made.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    // Created here and not by the engine, so that only this user can read it. The engine's other files get the same
+    // mode.
+    let created = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = created.map_err(|source| OpenError::Io { path: path.clone(), source })?;
     let open = || -> rusqlite::Result<Connection> {
         let conn = read_write(&path, WRITER_CACHE_KIB)?;
         if let Some(bytes) = database_bytes_max {
-            let pages = i64::try_from(bytes / PAGE_BYTES).unwrap_or(i64::MAX).clamp(1, i64::from(u32::MAX) - 1);
+            let pages = (bytes / PAGE_BYTES).clamp(1, u64::from(u32::MAX) - 1);
+            let pages = i64::try_from(pages).expect("the line above clamps it to 32 bits");
             conn.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
         }
         Ok(conn)
@@ -75,9 +75,9 @@ pub(super) fn checkpointer(path: &Path) -> Result<Connection, OpenError> {
 fn read_write(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    settle(&conn, cache_kib)?;
-    // FULL: a commit returns after its sync, and a checkpoint too. The checkpoint is ours to run (see `tidy`), to see its
-    // errors.
+    configure(&conn, cache_kib)?;
+    // FULL: a commit returns after its sync, and so does a checkpoint. The engine runs checkpoints itself (see `tidy`),
+    // to see their errors.
     conn.execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;")?;
     Ok(conn)
 }
@@ -87,16 +87,16 @@ pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;
-        settle(&conn, READER_CACHE_KIB)?;
+        configure(&conn, READER_CACHE_KIB)?;
         Ok(conn)
     };
     open().map_err(|e| schema::engine(path, &e))
 }
 
-fn settle(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
+fn configure(conn: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     conn.busy_timeout(BUSY_TIMEOUT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-    // Without it a statement may be planned anew each time that another value is bound, for plans that are the same.
+    // Without it SQLite may plan a statement again for each bound value, with the same result.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.pragma_update(None, "cache_size", -cache_kib)?;
     conn.execute_batch("PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF;")

@@ -1,20 +1,15 @@
 //! Reads, on a connection of their own. Each statement sees everything that was committed before it began.
 
-use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
+use rusqlite::{Connection, OptionalExtension, Params, params};
 
+use super::rows::{self, Damages};
 use super::sql;
-use crate::{
-    engine::Reader,
-    limits::PAGE_MAX,
-    model::{Page, Pending, Receipt, ReceiptPage, StoredMessage, Subscription},
-};
+use crate::engine::Reader;
+use crate::error::ReadError;
+use crate::limits::PAGE_MAX;
+use crate::model::{Lookup, Page, ReceiptPage, Subscription};
 
 pub(super) struct SqliteReader {
     conn: Connection,
@@ -25,127 +20,115 @@ impl SqliteReader {
         Self { conn }
     }
 
-    fn try_subscriptions_of(&self, agent: AgentId) -> rusqlite::Result<Vec<Subscription>> {
-        self.conn.prepare_cached(sql::SUBSCRIPTIONS_OF)?.query_map([agent.raw()], subscription)?.collect()
+    fn exists(&self, sql: &str, id: i64) -> Result<bool, ReadError> {
+        Ok(self.conn.prepare_cached(sql)?.query_row([id], |row| row.get(0))?)
     }
 
-    fn try_pending(&self, agent: AgentId, after: i64, max: u32, now: UnixMs) -> rusqlite::Result<Page> {
-        let mut list = self.conn.prepare_cached(sql::PENDING)?;
-        let params = params![agent.raw(), after, now.as_millis(), max + 1];
-        let mut entries: Vec<_> = list.query_map(params, pending)?.collect::<Result<_, _>>()?;
-        let more = entries.len() > max as usize;
-        entries.truncate(max as usize);
-        Ok(Page { entries, more })
-    }
-
-    fn try_messages(&self, ids: &[MessageId], now: UnixMs) -> rusqlite::Result<Vec<Option<StoredMessage>>> {
-        let mut read = self.conn.prepare_cached(sql::MESSAGE)?;
-        ids.iter().map(|id| read.query_row(params![id.raw(), now.as_millis()], message).optional()).collect()
-    }
-
-    fn try_receipts(&self, of: ReceiptSubscriptionId, after: i64, max: u32) -> rusqlite::Result<ReceiptPage> {
-        let mut list = self.conn.prepare_cached(sql::RECEIPTS)?;
-        let rows = list.query_map(params![of.raw(), after, max + 1], receipt)?;
-        let mut receipts: Vec<_> = rows.collect::<Result<_, _>>()?;
-        let more = receipts.len() > max as usize;
-        receipts.truncate(max as usize);
-        Ok(ReceiptPage { receipts, more })
-    }
-
-    fn exists(&self, sql: &str, id: i64) -> Result<bool, String> {
-        let exists = self.conn.prepare_cached(sql);
-        exists.and_then(|mut exists| exists.query_row([id], |row| row.get(0))).map_err(text)
+    fn one_subscription(&self, sql: &str, params: impl Params) -> Result<Option<Subscription>, ReadError> {
+        let found = self.conn.prepare_cached(sql)?.query_row(params, rows::subscription).optional()?;
+        Ok(found.transpose()?)
     }
 }
 
 impl Reader for SqliteReader {
-    fn agent_exists(&mut self, id: AgentId) -> Result<bool, String> {
+    fn agent_exists(&mut self, id: AgentId) -> Result<bool, ReadError> {
         self.exists(sql::AGENT_EXISTS, id.raw())
     }
 
-    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String> {
-        let read = self.conn.prepare_cached(sql::SUBSCRIPTION);
-        read.and_then(|mut read| read.query_row([id.raw()], subscription).optional()).map_err(text)
+    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, ReadError> {
+        self.one_subscription(sql::SUBSCRIPTION, [id.raw()])
     }
 
-    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String> {
-        let read = self.conn.prepare_cached(sql::SUBSCRIPTION_OF_CHANNEL);
-        read.and_then(|mut read| read.query_row(params![agent.raw(), channel], subscription).optional()).map_err(text)
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, ReadError> {
+        self.one_subscription(sql::SUBSCRIPTION_OF_CHANNEL, params![agent.raw(), channel])
     }
 
-    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
-        self.try_subscriptions_of(agent).map_err(text)
+    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, ReadError> {
+        let mut list = self.conn.prepare_cached(sql::SUBSCRIPTIONS_OF)?;
+        let (mut subscriptions, mut damages) = (Vec::new(), Damages::default());
+        for subscription in list.query_map([agent.raw()], rows::subscription)? {
+            match subscription? {
+                Ok(subscription) => subscriptions.push(subscription),
+                Err(damage) => damages.add(damage),
+            }
+        }
+        damages.log();
+        Ok(subscriptions)
     }
 
-    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, String> {
+    /// The statement has no LIMIT: damaged rows must not fill the page, and SQLite reads no row that is not asked for.
+    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, ReadError> {
+        let max = max.min(PAGE_MAX) as usize;
         let after = after.map_or(i64::MIN, MessageId::raw);
-        self.try_pending(agent, after, max.min(PAGE_MAX), now).map_err(text)
+        let mut list = self.conn.prepare_cached(sql::PENDING)?;
+        let mut rows = list.query(params![agent.raw(), after, now.as_millis()])?;
+        let (mut page, mut damages) = (Page::default(), Damages::default());
+        while let Some(row) = rows.next()? {
+            if page.entries.len() == max {
+                page.more = true;
+                break;
+            }
+            match rows::pending(row)? {
+                Ok(entry) => page.entries.push(entry),
+                Err(damage) => {
+                    damages.add(damage);
+                    if page.damaged.len() < max {
+                        page.damaged.push(MessageId::from_raw(row.get(0)?));
+                    }
+                }
+            }
+        }
+        damages.log();
+        Ok(page)
     }
 
-    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
-        self.try_messages(ids, now).map_err(text)
+    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Lookup>, ReadError> {
+        let mut read = self.conn.prepare_cached(sql::MESSAGE)?;
+        let (mut found, mut damages) = (Vec::with_capacity(ids.len()), Damages::default());
+        for id in ids {
+            let message = read.query_row(params![id.raw(), now.as_millis()], rows::message).optional()?;
+            found.push(match message {
+                Some(Ok(message)) => Lookup::Stored(message),
+                None => Lookup::Absent,
+                Some(Err(damage)) => {
+                    damages.add(damage);
+                    Lookup::Damaged
+                }
+            });
+        }
+        damages.log();
+        Ok(found)
     }
 
-    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String> {
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, ReadError> {
         self.exists(sql::RECEIPT_SUBSCRIPTION_EXISTS, id.raw())
     }
 
-    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String> {
-        self.try_receipts(of, after.unwrap_or(0), max.min(PAGE_MAX)).map_err(text)
+    /// Without LIMIT, like [`Self::pending`].
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, ReadError> {
+        let max = max.min(PAGE_MAX) as usize;
+        // The first number is 1.
+        let after = after.unwrap_or(0);
+        let mut list = self.conn.prepare_cached(sql::RECEIPTS)?;
+        let mut rows = list.query(params![of.raw(), after])?;
+        let (mut page, mut damages) = (ReceiptPage::default(), Damages::default());
+        while let Some(row) = rows.next()? {
+            if page.receipts.len() == max {
+                page.more = true;
+                break;
+            }
+            match rows::receipt(row)? {
+                Ok(receipt) => page.receipts.push(receipt),
+                Err(damage) => damages.add(damage),
+            }
+        }
+        damages.log();
+        Ok(page)
     }
 }
 
-fn subscription(row: &Row<'_>) -> rusqlite::Result<Subscription> {
-    Ok(Subscription {
-        id: SubscriptionId::from_raw(row.get(0)?),
-        agent: AgentId::from_raw(row.get(1)?),
-        vapid_key: row.get(2)?,
-        channel: row.get(3)?,
-        created: UnixMs::from_millis(row.get(4)?),
-    })
-}
-
-fn pending(row: &Row<'_>) -> rusqlite::Result<Pending> {
-    Ok(Pending {
-        id: MessageId::from_raw(row.get(0)?),
-        subscription: SubscriptionId::from_raw(row.get(1)?),
-        urgency: urgency(row, 2)?,
-        expires_at: UnixMs::from_millis(row.get(3)?),
-        size: row.get(4)?,
-    })
-}
-
-fn message(row: &Row<'_>) -> rusqlite::Result<StoredMessage> {
-    Ok(StoredMessage {
-        id: MessageId::from_raw(row.get(0)?),
-        subscription: SubscriptionId::from_raw(row.get(1)?),
-        urgency: urgency(row, 2)?,
-        expires_at: UnixMs::from_millis(row.get(3)?),
-        headers: row.get(4)?,
-        body: Bytes::from(row.get::<_, Vec<u8>>(5)?),
-    })
-}
-
-fn receipt(row: &Row<'_>) -> rusqlite::Result<Receipt> {
-    let code: u8 = row.get(3)?;
-    let outcome = Outcome::from_code(code).ok_or(rusqlite::Error::IntegralValueOutOfRange(3, code.into()))?;
-    Ok(Receipt {
-        seq: row.get(0)?,
-        message: MessageId::from_raw(row.get(1)?),
-        agent: AgentId::from_raw(row.get(2)?),
-        outcome,
-        at: UnixMs::from_millis(row.get(4)?),
-    })
-}
-
-/// The column holds the urgency's place in [`Urgency::ALL`].
-fn urgency(row: &Row<'_>, column: usize) -> rusqlite::Result<Urgency> {
-    let place: i64 = row.get(column)?;
-    let known = usize::try_from(place).ok().and_then(|place| Urgency::ALL.get(place));
-    known.copied().ok_or(rusqlite::Error::IntegralValueOutOfRange(column, place))
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
-fn text(error: rusqlite::Error) -> String {
-    error.to_string()
+impl From<rusqlite::Error> for ReadError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(error.to_string())
+    }
 }

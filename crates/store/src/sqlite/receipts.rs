@@ -1,45 +1,50 @@
-//! Receipts, as part of a transaction (RFC 8030 s5.1): written with the end of their message, removed once taken.
+//! Receipts, as part of a transaction (RFC 8030 s5.1): added when their message ends, removed when they are taken.
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{
-    batch::{Batch, Trouble},
-    sql,
-};
-use crate::{error::StoreError, limits::SWEEP_MAX};
+use super::batch::{Batch, WriteError};
+use super::sql;
+use crate::error::StoreError;
+use crate::limits::SWEEP_MAX;
 
-/// What is remembered of a receipt subscription.
+/// What is cached of a receipt subscription.
 pub(super) struct Untaken {
-    /// When it was last used, as far as that was written down.
+    /// When it was last used, as the table has it.
     last_used: UnixMs,
-    /// Its receipts that nobody has taken.
+    /// Its untaken receipts.
     receipts: u32,
 }
 
-/// A message that was just deleted.
-pub(super) struct Left {
+/// A message that this transaction deleted.
+pub(super) struct DeletedMessage {
     pub(super) id: MessageId,
     pub(super) agent: AgentId,
+    /// What it counted for in the quota: see [`counted_size`].
     pub(super) size: u32,
     pub(super) expires_at: UnixMs,
     receipt: Option<ReceiptSubscriptionId>,
 }
 
-impl Left {
+impl DeletedMessage {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: MessageId::from_raw(row.get(0)?),
             agent: AgentId::from_raw(row.get(1)?),
-            size: row.get(2)?,
+            size: counted_size(row, 2)?,
             expires_at: UnixMs::from_millis(row.get(3)?),
             receipt: row.get::<_, Option<i64>>(4)?.map(ReceiptSubscriptionId::from_raw),
         })
     }
+}
+
+/// What a message counts for in the quota: its size, or nothing if that is damaged. Reads report such a message. Here
+/// an error would roll back the neighbours of this write.
+pub(super) fn counted_size(row: &Row<'_>, column: usize) -> rusqlite::Result<u32> {
+    let size: i64 = row.get(column)?;
+    Ok(u32::try_from(size).unwrap_or(0))
 }
 
 impl Batch<'_> {
@@ -47,40 +52,40 @@ impl Batch<'_> {
         &mut self,
         id: ReceiptSubscriptionId,
         now: UnixMs,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), WriteError> {
         self.check_free(sql::RECEIPT_SUBSCRIPTION_EXISTS, id.raw())?;
         self.run(sql::INSERT_RECEIPT_SUBSCRIPTION, [id.raw(), now.as_millis()])?;
-        self.took(id.raw());
+        self.note_id(id.raw());
         Ok(())
     }
 
-    /// Refuses what would need a receipt where there is no room for one.
-    pub(super) fn check_receipts(&mut self, of: ReceiptSubscriptionId) -> Result<(), Trouble> {
+    /// Refuses a write that needs a receipt in a receipt subscription without room for it.
+    pub(super) fn check_receipts(&mut self, of: ReceiptSubscriptionId) -> Result<(), WriteError> {
         let max = self.limits.receipts_per_subscription_max;
         let untaken = self.untaken(of)?.ok_or(StoreError::NoReceiptSubscription)?;
         if untaken.receipts >= max { Err(StoreError::ReceiptsFull.into()) } else { Ok(()) }
     }
 
-    /// Adds the receipts of deleted messages that want one; answers where, each once.
-    pub(super) fn hand_in(
+    /// Adds the receipts of deleted messages that want one. Returns the receipt subscriptions, each once.
+    pub(super) fn add_receipts(
         &mut self,
-        mut left: Vec<Left>,
+        mut deleted: Vec<DeletedMessage>,
         outcome: Outcome,
         now: UnixMs,
     ) -> rusqlite::Result<Vec<ReceiptSubscriptionId>> {
-        left.sort_unstable_by_key(|message| message.id);
-        let mut touched = Vec::new();
-        for message in left {
+        deleted.sort_unstable_by_key(|message| message.id);
+        let mut changed = Vec::new();
+        for message in deleted {
             let Some(of) = message.receipt else { continue };
             let expired = message.expires_at <= now;
             let (outcome, at) = if expired { (Outcome::Expired, message.expires_at) } else { (outcome, now) };
             if self.insert_receipt(of, message.id, message.agent, outcome, at)? {
-                touched.push(of);
+                changed.push(of);
             }
         }
-        touched.sort_unstable();
-        touched.dedup();
-        Ok(touched)
+        changed.sort_unstable();
+        changed.dedup();
+        Ok(changed)
     }
 
     pub(super) fn add_receipt(
@@ -90,10 +95,10 @@ impl Batch<'_> {
         agent: AgentId,
         outcome: Outcome,
         now: UnixMs,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), WriteError> {
         self.check_receipts(of)?;
         self.insert_receipt(of, message, agent, outcome, now)?;
-        self.took(message.raw());
+        self.note_id(message.raw());
         Ok(())
     }
 
@@ -114,7 +119,7 @@ impl Batch<'_> {
         Ok(true)
     }
 
-    /// Notes that a receipt subscription is in use. `false`: there is none.
+    /// Records a use of a receipt subscription. `false`: it does not exist.
     pub(super) fn use_receipt_subscription(
         &mut self,
         id: ReceiptSubscriptionId,
@@ -122,7 +127,7 @@ impl Batch<'_> {
     ) -> rusqlite::Result<bool> {
         let limits = self.limits;
         let Some(untaken) = self.untaken(id)? else { return Ok(false) };
-        if limits.is_news(untaken.last_used, now) {
+        if limits.is_later_use(untaken.last_used, now) {
             untaken.last_used = now;
             self.run(sql::USE_RECEIPT_SUBSCRIPTION, [id.raw(), now.as_millis()])?;
         }
@@ -137,8 +142,8 @@ impl Batch<'_> {
     ) -> rusqlite::Result<bool> {
         let exists = self.use_receipt_subscription(of, now)?;
         if exists {
-            // A number that was not given yet must not take a receipt that is still to come.
-            self.drop_receipts(of, up_to.min(self.greatest.seq))?;
+            // A number that is not in use yet must not remove a future receipt.
+            self.delete_receipts(of, up_to.min(self.greatest.seq))?;
         }
         Ok(exists)
     }
@@ -146,22 +151,23 @@ impl Batch<'_> {
     pub(super) fn delete_receipt_subscription(&mut self, id: ReceiptSubscriptionId) -> rusqlite::Result<bool> {
         let existed = self.run(sql::DELETE_RECEIPT_SUBSCRIPTION, [id.raw()])? > 0;
         if existed {
-            self.drop_receipts(id, self.greatest.seq)?;
+            self.delete_receipts(id, self.greatest.seq)?;
         }
         Ok(existed)
     }
 
-    /// Deletes receipts, and leaves what is too much for one transaction to the sweep.
-    fn drop_receipts(&mut self, of: ReceiptSubscriptionId, up_to: i64) -> rusqlite::Result<()> {
+    /// Deletes receipts, and leaves those that are too many for one transaction to the sweep.
+    fn delete_receipts(&mut self, of: ReceiptSubscriptionId, up_to: i64) -> rusqlite::Result<()> {
         let deleted = self.run(sql::DELETE_RECEIPTS, params![of.raw(), up_to, SWEEP_MAX])?;
+        debug_assert!(deleted <= SWEEP_MAX as usize, "the statement has this limit");
         if deleted >= SWEEP_MAX as usize {
             self.run(sql::NOTE_TAKEN, [of.raw(), up_to])?;
         }
-        self.lately.untaken.forget(of);
+        self.counts.untaken.forget(of);
         Ok(())
     }
 
-    /// Deletes up to `max` receipts that count as taken; answers whether there may be more.
+    /// Deletes up to `max` receipts that count as taken. Returns whether there may be more.
     pub(super) fn sweep_taken(&mut self, max: u32) -> rusqlite::Result<bool> {
         let first = self.conn.prepare_cached(sql::FIRST_TAKEN)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((of, up_to)): Option<(i64, i64)> = first.optional()? else { return Ok(false) };
@@ -171,16 +177,16 @@ impl Batch<'_> {
         Ok(true)
     }
 
-    /// What is known of a receipt subscription, counted if it is not remembered. `None`: there is none.
+    /// What is cached of a receipt subscription, counted if it is not cached. `None`: it does not exist.
     fn untaken(&mut self, id: ReceiptSubscriptionId) -> rusqlite::Result<Option<&mut Untaken>> {
-        if self.lately.untaken.get(id).is_none() {
+        if self.counts.untaken.get(id).is_none() {
             let mut count = self.conn.prepare_cached(sql::UNTAKEN)?;
             let counted = count.query_row([id.raw()], |row| {
                 Ok(Untaken { last_used: UnixMs::from_millis(row.get(0)?), receipts: row.get(1)? })
             });
             let Some(counted) = counted.optional()? else { return Ok(None) };
-            self.lately.untaken.insert(id, counted);
+            self.counts.untaken.insert(id, counted);
         }
-        Ok(self.lately.untaken.get(id))
+        Ok(self.counts.untaken.get(id))
     }
 }

@@ -1,4 +1,4 @@
-//! The database's format: how it is recognised, made and brought up to date.
+//! The database's format: how it is recognised, created and brought up to date.
 
 use std::path::Path;
 
@@ -6,21 +6,21 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::error::OpenError;
 
-/// What step `n` (counted from 1) does to a database of format `n - 1`. A step that was released is never edited.
+/// Step `n` (counted from 1) migrates a database of format `n - 1`. A released step is never edited.
 const MIGRATIONS: &[&str] =
     &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
 
-/// "Door", in the file's header: tells our databases from others.
+/// "Door", in the file's header: it distinguishes our databases from others.
 const APPLICATION_ID: i32 = 0x446f_6f72;
 
-/// Makes a fresh database a store, or brings an older store up to date.
+/// Turns an empty database into a store, or brings an older store up to date.
 pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let fresh = recognise(conn, path)?;
     let prepared = if fresh { make_fresh(conn) } else { Ok(()) };
     prepared.and_then(|()| set_wal(conn)).and_then(|()| migrate(conn, MIGRATIONS)).map_err(|e| engine(path, &e))
 }
 
-/// Whether the file is empty; an error if it is neither that nor a store that this version can read.
+/// Whether the file is empty. An error if it is neither empty nor a store that this version can read.
 fn recognise(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
     let (application, format, tables) = read_header(conn).map_err(|e| engine(path, &e))?;
     if application == 0 && format == 0 && tables == 0 {
@@ -47,10 +47,10 @@ fn format_of(conn: &Connection) -> rusqlite::Result<i64> {
 }
 
 fn known_format() -> i64 {
-    i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX)
+    i64::try_from(MIGRATIONS.len()).expect("a handful of migrations fits")
 }
 
-/// What can only be chosen before the first page is written.
+/// Settings that must come before the first page is written.
 fn make_fresh(conn: &Connection) -> rusqlite::Result<()> {
     conn.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL;")
 }
@@ -59,7 +59,7 @@ fn set_wal(conn: &Connection) -> rusqlite::Result<()> {
     conn.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))
 }
 
-/// Takes the steps that the database has not taken yet, each in a transaction of its own.
+/// Runs the steps that the database has not had yet, each in its own transaction.
 fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     let format = format_of(conn)?;
     for (number, step) in (1i64..).zip(steps) {
@@ -71,12 +71,13 @@ fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
         transaction.pragma_update(None, "user_version", number)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.commit()?;
+        debug_assert_eq!(format_of(conn), Ok(number), "a step writes its format");
         tracing::info!(format = number, "the store's format was brought up to date");
     }
     Ok(())
 }
 
-/// What an error of the engine means for the operator.
+/// Translates an error of the engine for the operator.
 pub(super) fn engine(path: &Path, error: &rusqlite::Error) -> OpenError {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotAStore { path: path.into() },

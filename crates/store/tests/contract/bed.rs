@@ -1,15 +1,14 @@
-//! The test bed: a store with two agents, and short words for what tests do with it.
+//! The test bed: a store with two agents, and short names for what tests do with it.
 
 use std::path::Path;
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::{topic::Topic, urgency::Urgency},
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
-use doorbell_store::{Limits, NewMessage, Receipt, Store, Subscription};
+use doorbell_protocol::headers::topic::Topic;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
+use doorbell_store::{Limits, Lookup, NewMessage, Receipt, Store, StoredMessage, Subscription};
 use tempfile::TempDir;
 
 /// Two agents; the first has two subscriptions.
@@ -30,14 +29,14 @@ const NOON_MS: i64 = 1_800_000_000_000;
 /// The present in tests.
 pub(crate) const NOON: UnixMs = UnixMs::from_millis(NOON_MS);
 
-/// So many minutes after noon.
+/// The moment `n` minutes after noon.
 pub(crate) const fn minutes(n: i64) -> UnixMs {
     UnixMs::from_millis(NOON_MS + n * 60_000)
 }
 
 pub(crate) struct Bed {
     pub(crate) store: Store,
-    /// Where it is, if it is anywhere. It must outlive the store.
+    /// The store's directory, if it has one. It must outlive the store.
     _dir: Option<TempDir>,
 }
 
@@ -51,16 +50,16 @@ impl Bed {
         Self { store: open(dir.path(), limits), _dir: Some(dir) }
     }
 
-    /// Makes the two agents and their subscriptions.
-    pub(crate) async fn furnish(self) -> Self {
-        furnish(&self.store).await;
+    /// Creates the two agents and their subscriptions.
+    pub(crate) async fn populate(self) -> Self {
+        populate(&self.store).await;
         self
     }
 
-    /// Makes the two receipt subscriptions as well.
-    pub(crate) async fn furnish_with_receipts(self) -> Self {
-        let bed = self.furnish().await;
-        furnish_with_receipts(&bed.store).await;
+    /// Also creates the two receipt subscriptions.
+    pub(crate) async fn populate_with_receipts(self) -> Self {
+        let bed = self.populate().await;
+        populate_with_receipts(&bed.store).await;
         bed
     }
 
@@ -79,7 +78,7 @@ pub(crate) fn open(dir: &Path, limits: Limits) -> Store {
     Store::open_sqlite(dir, limits).unwrap()
 }
 
-pub(crate) async fn furnish(store: &Store) {
+pub(crate) async fn populate(store: &Store) {
     for agent in [ALICE, BOB] {
         store.create_agent(agent, NOON).await.unwrap();
     }
@@ -88,7 +87,7 @@ pub(crate) async fn furnish(store: &Store) {
     }
 }
 
-pub(crate) async fn furnish_with_receipts(store: &Store) {
+pub(crate) async fn populate_with_receipts(store: &Store) {
     for id in [RECEIPTS, OTHER_RECEIPTS] {
         store.create_receipt_subscription(id, NOON).await.unwrap();
     }
@@ -107,6 +106,10 @@ pub(crate) async fn waiting(store: &Store, agent: AgentId, now: UnixMs) -> Vec<i
     page.entries.iter().map(|entry| entry.id.raw()).collect()
 }
 
+pub(crate) fn stored(lookup: &Lookup) -> Option<&StoredMessage> {
+    if let Lookup::Stored(message) = lookup { Some(message) } else { None }
+}
+
 pub(crate) fn subscription(id: SubscriptionId, agent: AgentId) -> Subscription {
     Subscription { id, agent, vapid_key: None, channel: None, created: NOON }
 }
@@ -119,7 +122,7 @@ pub(crate) fn topic(text: &str) -> Option<Topic> {
     Some(text.parse().unwrap())
 }
 
-/// A message of one octet to Alice's news that expires an hour after noon.
+/// A message of one byte to Alice's news that expires an hour after noon.
 pub(crate) fn news(raw: i64) -> NewMessage {
     NewMessage {
         id: id(raw),
@@ -135,8 +138,8 @@ pub(crate) fn news(raw: i64) -> NewMessage {
     }
 }
 
-/// The message, with the wish for a receipt.
-pub(crate) fn told(message: NewMessage) -> NewMessage {
+/// The message, which wants a receipt.
+pub(crate) fn with_receipt(message: NewMessage) -> NewMessage {
     NewMessage { receipt: Some(RECEIPTS), ..message }
 }
 

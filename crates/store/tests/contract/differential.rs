@@ -1,18 +1,16 @@
-//! The engines against each other: any sequence of batches gets the same answers from both, across restarts.
+//! The engines compared: any sequence of batches gets the same answers from both, across restarts.
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    headers::urgency::Urgency,
-    id::{AgentId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, Write};
 use proptest::prelude::*;
 
 use crate::bed::{NOON, id, minutes, topic};
 
-/// Small enough for every bound to be met often.
+/// So small that every bound is reached often.
 fn limits() -> Limits {
     Limits {
         messages_per_agent_max: 4,
@@ -30,7 +28,8 @@ enum Step {
     Restart,
 }
 
-/// Agents are few, so that operations meet; one in four names what does not belong together.
+/// There are few agents, so that operations collide. One write in four names an agent and a subscription that do not
+/// belong together.
 fn agents() -> impl Strategy<Value = AgentId> {
     (1i64..=3).prop_map(AgentId::from_raw)
 }
@@ -55,9 +54,9 @@ fn moments() -> impl Strategy<Value = UnixMs> {
 
 fn messages() -> impl Strategy<Value = NewMessage> {
     let topics = prop_oneof![Just(None), Just(topic("a")), Just(topic("b"))];
-    let octets = (0usize..12, 0usize..4);
+    let sizes = (0usize..12, 0usize..4);
     let receipt = proptest::option::of(receipt_subscriptions());
-    let parts = (subscriptions(), 100i64..140, moments(), moments(), topics, 0usize..4, octets, receipt);
+    let parts = (subscriptions(), 100i64..140, moments(), moments(), topics, 0usize..4, sizes, receipt);
     parts.prop_map(|((agent, subscription), raw, now, expires_at, topic, urgency, (body, headers), receipt)| {
         NewMessage {
             id: id(raw),
@@ -106,7 +105,7 @@ fn writes() -> impl Strategy<Value = Write> {
 }
 
 fn idle_bounds() -> impl Strategy<Value = IdleBounds> {
-    // Early enough that some are spared.
+    // So early that some are not idle.
     let before = || (-5i64..10).prop_map(minutes);
     let keep = proptest::collection::vec(agents(), 0..2);
     (moments(), before(), before(), 0u32..3, keep).prop_map(
@@ -125,7 +124,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(prop_oneof![5 => commit, 1 => Just(Step::Restart)], 1..16)
 }
 
-/// Everything that reads can show.
+/// Everything that reads return.
 fn view(reader: &mut dyn Reader, now: UnixMs) -> impl PartialEq + std::fmt::Debug + use<> {
     let agents: Vec<_> = (1..=3).map(AgentId::from_raw).collect();
     let per_agent: Vec<_> = agents
@@ -164,6 +163,7 @@ proptest! {
                 Step::Commit(batch) => {
                     let engine = sqlite.as_mut().unwrap();
                     prop_assert_eq!(model.commit(&batch), engine.commit(&batch));
+                    model.assert_consistent();
                     engine.tidy().unwrap();
                 }
                 Step::Restart => {

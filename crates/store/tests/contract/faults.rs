@@ -1,24 +1,23 @@
 //! Faults: a commit that fails never answers `Ok`, and after one of unknown outcome the store stops.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
+use std::time::Duration;
 
-use doorbell_store::{Appended, Erased, Limits, Store, StoreError};
+use doorbell_store::{Appended, Damage, Erased, Limits, ReadError, Store, StoreError};
 use tokio::time::timeout;
 
-use crate::{
-    bed::*,
-    front::{Order, Puppeteer},
-};
+use crate::bed::*;
+use crate::front::{Order, Puppeteer};
 
 const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None, receipts: Vec::new() });
 
-async fn furnished() -> (Store, Puppeteer) {
+async fn populated() -> (Store, Puppeteer) {
     let (store, puppeteer) = Puppeteer::start(Limits::default());
-    puppeteer.let_through(furnish(&store)).await;
+    puppeteer.let_through(populate(&store)).await;
     (store, puppeteer)
 }
 
-/// What must come soon, or the test fails rather than hang.
+/// Awaits what must come soon, or fails instead of hanging.
 async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), future).await.expect("this should have come by now")
 }
@@ -26,7 +25,7 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 #[tokio::test]
 async fn a_commit_of_unknown_outcome_answers_unknown_to_all_and_stops_the_store() {
     for lost in [Order::LoseAnswer, Order::LoseBatch] {
-        let (store, puppeteer) = furnished().await;
+        let (store, puppeteer) = populated().await;
         let first = store.append(news(101));
         puppeteer.next_batch();
         let batch: Vec<_> = (102..110).map(|raw| store.append(news(raw))).collect();
@@ -39,8 +38,8 @@ async fn a_commit_of_unknown_outcome_answers_unknown_to_all_and_stops_the_store(
         for answer in batch {
             assert_eq!(soon(answer).await, Err(StoreError::Unknown));
         }
-        assert_eq!(soon(store.append(news(201))).await, Err(StoreError::Unavailable), "it takes no writes any more");
-        assert_eq!(soon(behind).await, Err(StoreError::Unavailable), "it was not begun");
+        assert_eq!(soon(store.append(news(201))).await, Err(StoreError::Unavailable), "it accepts no writes any more");
+        assert_eq!(soon(behind).await, Err(StoreError::Unavailable), "it was not started");
         assert_eq!(soon(store.failed()).await.to_string(), "the store has stopped: fsync failed");
         assert!(soon(store.close()).await.is_err());
     }
@@ -48,7 +47,7 @@ async fn a_commit_of_unknown_outcome_answers_unknown_to_all_and_stops_the_store(
 
 #[tokio::test]
 async fn a_batch_that_was_rolled_back_is_unavailable_and_later_ones_succeed() {
-    let (store, puppeteer) = furnished().await;
+    let (store, puppeteer) = populated().await;
     let refused = store.append(news(101));
     puppeteer.next_batch();
     puppeteer.order(Order::RollBack);
@@ -62,7 +61,7 @@ async fn a_batch_that_was_rolled_back_is_unavailable_and_later_ones_succeed() {
 
 #[tokio::test]
 async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
-    let (store, puppeteer) = furnished().await;
+    let (store, puppeteer) = populated().await;
     let first = store.append(news(101));
     puppeteer.next_batch();
     let (erased, appended, swept) =
@@ -80,18 +79,21 @@ async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
 
 #[tokio::test]
 async fn a_failed_housekeeping_stops_the_store_after_the_answers() {
-    let (store, puppeteer) = furnished().await;
+    let (store, puppeteer) = populated().await;
     let committed = store.append(news(101));
     puppeteer.next_batch();
     puppeteer.order(Order::CommitThenBreak);
     assert_eq!(soon(committed).await, KEPT);
-    assert_eq!(soon(store.failed()).await.to_string(), "the store has stopped: the checkpoint failed");
+    assert_eq!(
+        soon(store.failed()).await.to_string(),
+        "the store has stopped: moving the log into the database failed: as ordered"
+    );
     assert_eq!(soon(store.append(news(102))).await, Err(StoreError::Unavailable));
 }
 
 #[tokio::test]
-async fn an_engine_that_panics_leaves_nobody_waiting() {
-    let (store, puppeteer) = furnished().await;
+async fn an_engine_that_panics_leaves_no_caller_waiting() {
+    let (store, puppeteer) = populated().await;
     let under_way = store.append(news(101));
     puppeteer.next_batch();
     let behind = store.append(news(102));
@@ -104,16 +106,52 @@ async fn an_engine_that_panics_leaves_nobody_waiting() {
 
 #[tokio::test]
 async fn a_read_that_fails_is_unavailable_and_the_next_one_succeeds() {
-    let (store, puppeteer) = furnished().await;
-    puppeteer.break_a_read();
+    let (store, puppeteer) = populated().await;
+    puppeteer.break_a_read(ReadError::Engine("as ordered".into()));
     assert_eq!(soon(store.agent_exists(ALICE)).await, Err(StoreError::Unavailable));
     puppeteer.release_reads(1);
     assert_eq!(soon(store.agent_exists(ALICE)).await, Ok(true));
 }
 
 #[tokio::test]
+async fn a_damaged_row_is_not_a_store_that_cannot_be_read_now() {
+    let (store, puppeteer) = populated().await;
+    puppeteer.break_a_read(Damage { table: "subscription", column: "vapid_key".into() }.into());
+    assert_eq!(soon(store.subscription(ALICE_NEWS)).await, Err(StoreError::Damaged));
+}
+
+#[tokio::test]
+async fn an_engine_that_answers_with_another_kind_or_another_number_stops_the_store_and_no_write_is_ok() {
+    for (order, text) in [
+        (Order::AnswerAnotherKind, "its answer to write 1 is of another kind than the write"),
+        (Order::AnswerTooFew, "it gave 1 answers to 2 writes"),
+        (Order::AnswerTooMany, "it gave 3 answers to 2 writes"),
+    ] {
+        let (store, puppeteer) = populated().await;
+        let first = store.append(news(101));
+        puppeteer.next_batch();
+        let (second, third) = (store.append(news(102)), store.append(news(103)));
+        puppeteer.order(Order::Commit);
+        assert_eq!(soon(first).await, KEPT);
+        puppeteer.next_batch();
+        let behind = store.append(news(104));
+        puppeteer.order(order);
+
+        assert_eq!(
+            soon(second).await,
+            Err(StoreError::Unknown),
+            "{order:?}: a right answer in a batch with a wrong one"
+        );
+        assert_eq!(soon(third).await, Err(StoreError::Unknown), "{order:?}");
+        assert_eq!(soon(behind).await, Err(StoreError::Unavailable), "{order:?}");
+        let failure = soon(store.failed()).await.to_string();
+        assert_eq!(failure, format!("the store has stopped: the engine has a bug: {text}"));
+    }
+}
+
+#[tokio::test]
 async fn a_sound_store_never_reports_a_failure() {
-    let bed = Bed::memory(Limits::default()).furnish().await;
+    let bed = Bed::memory(Limits::default()).populate().await;
     let failed = bed.store.failed();
     assert_eq!(soon(bed.store.close()).await, Ok(()));
     assert!(timeout(Duration::ZERO, failed).await.is_err(), "an orderly end is not a failure");

@@ -1,8 +1,11 @@
-//! Files: older formats are brought up to date, and what is not ours is refused and left alone.
+//! Files: older formats are brought up to date. Foreign files are refused and stay unchanged.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
-use doorbell_protocol::{headers::urgency::Urgency, id::SubscriptionId, receipt::Outcome};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::SubscriptionId;
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription};
 use rusqlite::Connection;
 
@@ -16,7 +19,7 @@ fn refusal(dir: &Path) -> OpenError {
     Store::open_sqlite(dir, Limits::default()).map(|_| ()).unwrap_err()
 }
 
-/// A store on a copy of a kept file.
+/// A store on a copy of a sample file.
 fn open_copy(file: &str) -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     fs::copy(file, dir.path().join("doorbell.db")).unwrap();
@@ -24,10 +27,10 @@ fn open_copy(file: &str) -> (tempfile::TempDir, Store) {
     (dir, store)
 }
 
-/// What the kept files hold, each written with the version that introduced its format. This is as much of it as
-/// format 1 can hold.
+/// What the sample files hold, each written with the version that introduced its format. This is the part that format
+/// 1 can hold.
 async fn write_sample_of_format_1(store: &Store) {
-    furnish(store).await;
+    populate(store).await;
     let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(SAMPLE, BOB) };
     store.create_subscription(restricted).await.unwrap();
     store.append(NewMessage { topic: topic("score"), urgency: Urgency::High, ..news(101) }).await.unwrap();
@@ -39,11 +42,11 @@ async fn write_sample_of_format_1(store: &Store) {
 /// What format 2 added: 201 waits and wants a receipt, of three receipts the first was taken, Bob was seen later, and
 /// one receipt subscription is gone.
 async fn write_sample_of_format_2(store: &Store) {
-    furnish_with_receipts(store).await;
-    store.append(NewMessage { expires_at: minutes(30), ..told(chat(201)) }).await.unwrap();
-    store.append(told(chat(202))).await.unwrap();
+    populate_with_receipts(store).await;
+    store.append(NewMessage { expires_at: minutes(30), ..with_receipt(chat(201)) }).await.unwrap();
+    store.append(with_receipt(chat(202))).await.unwrap();
     store.erase(id(202), ALICE, DELIVERED, minutes(1)).await.unwrap();
-    store.append(told(chat(203))).await.unwrap();
+    store.append(with_receipt(chat(203))).await.unwrap();
     store.erase(id(203), ALICE, Outcome::Undecryptable, minutes(2)).await.unwrap();
     store.add_receipt(RECEIPTS, id(204), BOB, Outcome::Dropped, minutes(3)).await.unwrap();
     store.take_receipts(RECEIPTS, 1, minutes(4)).await.unwrap();
@@ -51,12 +54,12 @@ async fn write_sample_of_format_2(store: &Store) {
     store.touch(BOB, minutes(2 * 24 * 60)).await.unwrap();
 }
 
-/// What format 3 added: a subscription that its agent calls by a channel.
+/// What format 3 added: a subscription with a channel.
 async fn write_sample_of_format_3(store: &Store) {
-    store.create_subscription(called_by_its_agent()).await.unwrap();
+    store.create_subscription(with_a_channel()).await.unwrap();
 }
 
-fn called_by_its_agent() -> Subscription {
+fn with_a_channel() -> Subscription {
     Subscription { channel: Some(CHANNEL.to_owned()), ..subscription(SubscriptionId::from_raw(301), BOB) }
 }
 
@@ -68,8 +71,8 @@ async fn holds_the_sample_of_format_1(store: &Store) {
     let restricted = store.subscription(SAMPLE).await.unwrap().unwrap();
     assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some([4; 65]), NOON));
     let read = store.messages(vec![id(101), id(102)], NOON).await.unwrap();
-    assert_eq!(read[0].as_ref().map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
-    assert_eq!(read[1].as_ref().map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
+    assert_eq!(stored(&read[0]).map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
+    assert_eq!(stored(&read[1]).map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
     let successor = store.append(NewMessage { topic: topic("score"), ..news(304) }).await.unwrap();
     assert_eq!(successor.replaced, Some(id(101)));
 }
@@ -88,20 +91,20 @@ async fn write_a_sample_of_the_present_format() {
 }
 
 #[tokio::test]
-async fn a_file_of_format_1_opens_with_all_that_it_holds_and_can_do_all_that_is_new() {
+async fn a_file_of_format_1_opens_with_all_its_rows_and_supports_all_that_is_new() {
     let (_dir, store) = open_copy(FORMAT_1);
     assert_eq!(store.greatest_id(), 103);
     assert_eq!(waiting(&store, ALICE, NOON).await, [101]);
     holds_the_sample_of_format_1(&store).await;
 
-    furnish_with_receipts(&store).await;
-    store.append(told(news(305))).await.unwrap();
+    populate_with_receipts(&store).await;
+    store.append(with_receipt(news(305))).await.unwrap();
     store.erase(id(305), ALICE, DELIVERED, NOON).await.unwrap();
     assert_eq!(receipts(&store, RECEIPTS).await[0].seq, 1);
 }
 
 #[tokio::test]
-async fn nobody_counts_as_idle_for_the_time_before_it_was_written_down() {
+async fn no_agent_counts_as_idle_for_the_time_before_format_2() {
     let (_dir, store) = open_copy(FORMAT_1);
     let idle =
         |now| IdleBounds { now, agents_before: now, receipt_subscriptions_before: now, max: 10, keep: Vec::new() };
@@ -111,16 +114,16 @@ async fn nobody_counts_as_idle_for_the_time_before_it_was_written_down() {
 }
 
 #[tokio::test]
-async fn a_file_of_format_2_opens_with_all_that_it_holds() {
+async fn a_file_of_format_2_opens_with_all_its_rows() {
     let (_dir, store) = open_copy(FORMAT_2);
     assert_eq!(store.greatest_id(), 204);
     assert_eq!(waiting(&store, ALICE, NOON).await, [101, 201]);
     holds_the_sample_of_format_1(&store).await;
 
-    let told: Vec<_> = receipts(&store, RECEIPTS).await;
+    let found: Vec<_> = receipts(&store, RECEIPTS).await;
     let second = Receipt { seq: 2, message: id(203), agent: ALICE, outcome: Outcome::Undecryptable, at: minutes(2) };
     let third = Receipt { seq: 3, message: id(204), agent: BOB, outcome: Outcome::Dropped, at: minutes(3) };
-    assert_eq!(told, [second, third]);
+    assert_eq!(found, [second, third]);
     assert_eq!(store.receipt_subscription_exists(OTHER_RECEIPTS).await, Ok(false));
 
     assert_eq!(store.sweep(minutes(30), 10).await.unwrap().receipts, [RECEIPTS]);
@@ -134,19 +137,19 @@ async fn a_file_of_format_2_opens_with_all_that_it_holds() {
 }
 
 #[tokio::test]
-async fn a_file_of_format_2_can_do_what_format_3_added() {
+async fn a_file_of_format_2_supports_what_format_3_added() {
     let (_dir, store) = open_copy(FORMAT_2);
     assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(None));
-    store.create_subscription(called_by_its_agent()).await.unwrap();
-    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(called_by_its_agent())));
+    store.create_subscription(with_a_channel()).await.unwrap();
+    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(with_a_channel())));
 }
 
 #[tokio::test]
-async fn a_file_of_format_3_opens_with_all_that_it_holds() {
+async fn a_file_of_format_3_opens_with_all_its_rows() {
     let (_dir, store) = open_copy(FORMAT_3);
     assert_eq!(store.greatest_id(), 301);
     assert_eq!(waiting(&store, ALICE, NOON).await, [101, 201]);
-    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(called_by_its_agent())));
+    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(with_a_channel())));
     holds_the_sample_of_format_1(&store).await;
 }
 
@@ -184,7 +187,7 @@ fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
 }
 
 #[test]
-fn a_directory_that_cannot_be_made_is_named_in_the_error() {
+fn a_directory_that_cannot_be_created_is_named_in_the_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("occupied");
     fs::write(&file, "").unwrap();

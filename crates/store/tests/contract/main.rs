@@ -1,8 +1,8 @@
-//! What every engine owes the service: one suite run on each of them, a differential test between them, and what
-//! only durable ones owe: crashes, full disks, old files.
+//! What every engine guarantees: one suite that runs on each, a differential test between them, and what only durable
+//! engines guarantee: crashes, full disks, old files.
 
 #![allow(clippy::duplicate_mod, reason = "the same cases run on each engine")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, and so may what helps it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, and so may what helps it")]
 
 mod bed;
 mod crash;

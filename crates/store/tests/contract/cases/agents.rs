@@ -1,14 +1,14 @@
-//! Agents and subscriptions: made once, read back, removed with what hangs on them.
+//! Agents and subscriptions: created once, read back, removed with what belongs to them.
 
 use doorbell_protocol::id::{AgentId, SubscriptionId};
-use doorbell_store::{Erased, Limits, Removed, StoreError, Subscription};
+use doorbell_store::{Erased, Limits, Lookup, Removed, StoreError, Subscription};
 
 use super::open;
 use crate::bed::*;
 
 #[tokio::test]
-async fn what_was_made_can_be_read() {
-    let Bed { store, .. } = open(Limits::default()).furnish().await;
+async fn what_was_created_can_be_read() {
+    let Bed { store, .. } = open(Limits::default()).populate().await;
     let id = SubscriptionId::from_raw(13);
     let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(id, ALICE) };
     store.create_subscription(restricted.clone()).await.unwrap();
@@ -20,8 +20,8 @@ async fn what_was_made_can_be_read() {
 }
 
 #[tokio::test]
-async fn an_agent_finds_its_subscription_by_the_channel_that_it_gave_it_and_gives_each_once() {
-    let Bed { store, .. } = open(Limits::default()).furnish().await;
+async fn an_agent_finds_its_subscription_by_channel_and_uses_each_channel_once() {
+    let Bed { store, .. } = open(Limits::default()).populate().await;
     let called = |n, agent, channel: &str| Subscription {
         channel: Some(channel.to_owned()),
         ..subscription(SubscriptionId::from_raw(n), agent)
@@ -44,7 +44,7 @@ async fn an_agent_finds_its_subscription_by_the_channel_that_it_gave_it_and_give
 }
 
 #[tokio::test]
-async fn what_was_not_made_is_not_there() {
+async fn what_was_not_created_does_not_exist() {
     let Bed { store, .. } = open(Limits::default());
     assert_eq!(store.agent_exists(ALICE).await, Ok(false));
     assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
@@ -58,8 +58,8 @@ async fn what_was_not_made_is_not_there() {
 }
 
 #[tokio::test]
-async fn an_id_is_given_once() {
-    let Bed { store, .. } = open(Limits::default()).furnish().await;
+async fn an_id_is_used_once() {
+    let Bed { store, .. } = open(Limits::default()).populate().await;
     assert_eq!(store.create_agent(ALICE, NOON).await, Err(StoreError::IdTaken));
     let again = Subscription { vapid_key: Some([4; 65]), ..subscription(ALICE_NEWS, BOB) };
     assert_eq!(store.create_subscription(again).await, Err(StoreError::IdTaken));
@@ -76,7 +76,7 @@ async fn a_subscription_needs_its_agent() {
 
 #[tokio::test]
 async fn an_agent_has_a_bounded_number_of_subscriptions() {
-    let Bed { store, .. } = open(Limits { subscriptions_per_agent_max: 2, ..Limits::default() }).furnish().await;
+    let Bed { store, .. } = open(Limits { subscriptions_per_agent_max: 2, ..Limits::default() }).populate().await;
     let third = subscription(SubscriptionId::from_raw(13), ALICE);
     assert_eq!(store.create_subscription(third.clone()).await, Err(StoreError::TooManySubscriptions));
     store.delete_subscription(ALICE, ALICE_CHAT, NOON).await.unwrap();
@@ -85,7 +85,7 @@ async fn an_agent_has_a_bounded_number_of_subscriptions() {
 
 #[tokio::test]
 async fn a_subscription_is_removed_by_its_agent_only() {
-    let bed = open(Limits::default()).furnish().await;
+    let bed = open(Limits::default()).populate().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(
         bed.store.delete_subscription(BOB, ALICE_NEWS, NOON).await,
@@ -95,8 +95,8 @@ async fn a_subscription_is_removed_by_its_agent_only() {
 }
 
 #[tokio::test]
-async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_ps_8030_7_3_4() {
-    let bed = open(Limits::default()).furnish().await;
+async fn a_removed_subscription_loses_its_messages_and_the_others_stay_ps_8030_7_3_4() {
+    let bed = open(Limits::default()).populate().await;
     for message in [news(101), chat(102), news(103), to_bob(104)] {
         bed.store.append(message).await.unwrap();
     }
@@ -107,7 +107,7 @@ async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_p
     assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
     assert_eq!(bed.waiting(ALICE, NOON).await, [102]);
     assert_eq!(bed.waiting(BOB, NOON).await, [104]);
-    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![None]));
+    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
     assert_eq!(bed.store.append(news(105)).await, Err(StoreError::NoSubscription));
     assert_eq!(
         bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
@@ -116,8 +116,8 @@ async fn a_removed_subscription_takes_its_messages_along_and_leaves_the_others_p
 }
 
 #[tokio::test]
-async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3() {
-    let bed = open(Limits::default()).furnish().await;
+async fn a_removed_agent_loses_its_subscriptions_and_messages_ps_8030_7_3_1_3() {
+    let bed = open(Limits::default()).populate().await;
     for message in [news(101), chat(102), to_bob(103)] {
         bed.store.append(message).await.unwrap();
     }
@@ -126,7 +126,7 @@ async fn a_removed_agent_takes_everything_along_ps_8030_7_3_1_3() {
     assert_eq!(bed.store.subscriptions_of(ALICE).await, Ok(vec![]));
     assert_eq!(bed.store.subscription(ALICE_CHAT).await, Ok(None));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
-    assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![None, None]));
+    assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![Lookup::Absent, Lookup::Absent]));
     assert_eq!(bed.waiting(BOB, NOON).await, [103]);
     assert_eq!(
         bed.store.delete_agent(AgentId::from_raw(3), NOON).await,

@@ -1,10 +1,8 @@
-//! Idle expiry: agents that nobody sees any more, and receipt subscriptions that nobody uses (RFC 8030 s7.3).
+//! Idle expiry: agents and receipt subscriptions that were not used for long are removed (RFC 8030 s7.3).
 
-use doorbell_protocol::{
-    id::{AgentId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{EXPIRE_MAX, IdleBounds, IdleRemoved, Limits, NewMessage, Store, StoreError};
 
 use super::open;
@@ -14,7 +12,7 @@ const fn days(n: i64) -> UnixMs {
     minutes(n * 24 * 60)
 }
 
-/// What was idle for thirty days.
+/// Removes what was idle for thirty days.
 fn thirty_days_before(now: UnixMs) -> IdleBounds {
     let before = UnixMs::from_millis(now.as_millis() - 30 * 24 * 60 * 60_000);
     IdleBounds { now, agents_before: before, receipt_subscriptions_before: before, max: 32, keep: Vec::new() }
@@ -25,9 +23,9 @@ async fn expire(store: &Store, now: UnixMs) -> IdleRemoved {
 }
 
 #[tokio::test]
-async fn an_agent_that_was_not_seen_is_removed_with_all_that_is_its_own_ps_8030_7_3_1_and_6_3_3() {
-    let bed = open(Limits::default()).furnish_with_receipts().await;
-    let unread = NewMessage { expires_at: days(60), ..told(news(101)) };
+async fn an_idle_agent_is_removed_with_its_subscriptions_and_messages_ps_8030_7_3_1_and_6_3_3() {
+    let bed = open(Limits::default()).populate_with_receipts().await;
+    let unread = NewMessage { expires_at: days(60), ..with_receipt(news(101)) };
     bed.store.append(unread).await.unwrap();
     bed.store.touch(BOB, days(20)).await.unwrap();
     bed.store.take_receipts(RECEIPTS, 0, days(20)).await.unwrap();
@@ -45,7 +43,7 @@ async fn an_agent_that_was_not_seen_is_removed_with_all_that_is_its_own_ps_8030_
 
 #[tokio::test]
 async fn an_agent_that_is_seen_stays() {
-    let bed = open(Limits::default()).furnish().await;
+    let bed = open(Limits::default()).populate().await;
     for day in 1..100 {
         bed.store.touch(ALICE, days(day)).await.unwrap();
         assert!(!expire(&bed.store, days(day)).await.agents.contains(&ALICE), "day {day}");
@@ -56,8 +54,8 @@ async fn an_agent_that_is_seen_stays() {
 }
 
 #[tokio::test]
-async fn when_an_agent_was_seen_is_written_down_to_the_day_and_never_back() {
-    let bed = open(Limits::default()).furnish().await;
+async fn the_last_use_of_an_agent_is_recorded_to_the_day_and_never_moves_back() {
+    let bed = open(Limits::default()).populate().await;
     let almost = UnixMs::from_millis(days(1).as_millis() - 1);
     for moment in [almost, days(-40)] {
         bed.store.touch(ALICE, moment).await.unwrap();
@@ -67,8 +65,8 @@ async fn when_an_agent_was_seen_is_written_down_to_the_day_and_never_back() {
 }
 
 #[tokio::test]
-async fn agents_that_are_in_use_are_kept_whatever_was_written_down() {
-    let bed = open(Limits::default()).furnish().await;
+async fn agents_in_use_stay_whatever_was_recorded() {
+    let bed = open(Limits::default()).populate().await;
     let bounds = || IdleBounds { keep: vec![BOB], ..thirty_days_before(days(31)) };
     assert_eq!(bed.store.expire_idle(bounds()).await.unwrap().agents, [ALICE]);
     assert_eq!(bed.store.agent_exists(BOB).await, Ok(true));
@@ -103,10 +101,10 @@ async fn unused_subscriptions_do_not_pile_up_ps_8030_4_6() {
 
 #[tokio::test]
 async fn a_receipt_subscription_lives_as_long_as_it_is_used_ps_8030_7_3_5() {
-    let bed = open(Limits::default()).furnish_with_receipts().await;
+    let bed = open(Limits::default()).populate_with_receipts().await;
     let third = ReceiptSubscriptionId::from_raw(33);
     bed.store.create_receipt_subscription(third, NOON).await.unwrap();
-    let sent = NewMessage { now: days(10), expires_at: days(90), ..told(to_bob(101)) };
+    let sent = NewMessage { now: days(10), expires_at: days(90), ..with_receipt(to_bob(101)) };
     bed.store.append(sent).await.unwrap();
     bed.store.take_receipts(OTHER_RECEIPTS, 0, days(20)).await.unwrap();
     for agent in [ALICE, BOB] {
@@ -118,16 +116,16 @@ async fn a_receipt_subscription_lives_as_long_as_it_is_used_ps_8030_7_3_5() {
     assert_eq!(expire(&bed.store, days(49)).await, gone(&[RECEIPTS]));
     assert_eq!(expire(&bed.store, days(59)).await, gone(&[OTHER_RECEIPTS]));
     assert_eq!(bed.store.receipt_subscription_exists(RECEIPTS).await, Ok(false));
-    let again = bed.store.append(told(news(102))).await;
-    assert_eq!(again, Err(StoreError::NoReceiptSubscription), "PS-8030-5.1-5: it is as if it had never been");
+    let again = bed.store.append(with_receipt(news(102))).await;
+    assert_eq!(again, Err(StoreError::NoReceiptSubscription), "PS-8030-5.1-5: it is unknown from now on");
     let late = bed.store.erase(id(101), BOB, DELIVERED, days(60)).await.unwrap();
     assert!(late.existed && late.receipt.is_none());
 }
 
 #[tokio::test]
-async fn agents_and_receipt_subscriptions_that_go_together_leave_no_receipts() {
-    let bed = open(Limits::default()).furnish_with_receipts().await;
-    bed.store.append(NewMessage { expires_at: days(90), ..told(news(101)) }).await.unwrap();
+async fn agents_and_receipt_subscriptions_that_are_removed_together_leave_no_receipts() {
+    let bed = open(Limits::default()).populate_with_receipts().await;
+    bed.store.append(NewMessage { expires_at: days(90), ..with_receipt(news(101)) }).await.unwrap();
     let removed = expire(&bed.store, days(31)).await;
     let both = vec![RECEIPTS, OTHER_RECEIPTS];
     let all = IdleRemoved { agents: vec![ALICE, BOB], receipt_subscriptions: both, ..IdleRemoved::default() };

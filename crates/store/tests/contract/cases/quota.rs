@@ -15,7 +15,7 @@ fn of_bytes(message: NewMessage, n: usize) -> NewMessage {
 
 #[tokio::test]
 async fn a_full_agent_is_refused_and_keeps_what_it_has() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+    let bed = open(TWO_MESSAGES()).populate().await;
     assert_eq!(bed.store.append(news(101)).await, KEPT);
     assert_eq!(bed.store.append(chat(102)).await, KEPT);
     let refusal = Err(StoreError::QuotaExceeded { messages: 2, bytes: 2 });
@@ -27,7 +27,7 @@ async fn a_full_agent_is_refused_and_keeps_what_it_has() {
 #[tokio::test]
 async fn a_subscription_over_its_share_is_refused_and_leaves_room_for_the_others() {
     let limits = Limits { messages_per_agent_max: 4, messages_per_subscription_max: 2, ..Limits::default() };
-    let bed = open(limits).furnish().await;
+    let bed = open(limits).populate().await;
     assert_eq!(bed.store.append(news(101)).await, KEPT);
     assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(102) }).await, KEPT);
     assert_eq!(bed.store.append(news(103)).await, Err(StoreError::QuotaExceeded { messages: 2, bytes: 2 }));
@@ -35,15 +35,15 @@ async fn a_subscription_over_its_share_is_refused_and_leaves_room_for_the_others
     assert_eq!(
         bed.store.append(NewMessage { now: minutes(1), ..news(105) }).await,
         KEPT,
-        "what has expired does not count"
+        "expired messages do not count"
     );
     assert_eq!(bed.waiting(ALICE, minutes(1)).await, [101, 104, 105]);
 }
 
 // PS-8030-8.4-5
 #[tokio::test]
-async fn the_octets_of_a_subscription_have_a_share_too_and_a_topic_makes_room_in_it() {
-    let bed = open(Limits { bytes_per_subscription_max: 10, ..Limits::default() }).furnish().await;
+async fn the_bytes_of_a_subscription_have_a_share_too_and_a_topic_makes_room_in_it() {
+    let bed = open(Limits { bytes_per_subscription_max: 10, ..Limits::default() }).populate().await;
     let topic = |message: NewMessage| NewMessage { topic: Some("t".parse().unwrap()), ..message };
     assert_eq!(bed.store.append(topic(of_bytes(news(101), 8))).await, KEPT);
     assert!(bed.store.append(of_bytes(news(102), 3)).await.is_err());
@@ -52,8 +52,8 @@ async fn the_octets_of_a_subscription_have_a_share_too_and_a_topic_makes_room_in
 }
 
 #[tokio::test]
-async fn octets_count_as_well_as_messages() {
-    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
+async fn bytes_count_as_well_as_messages() {
+    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).populate().await;
     let with_headers = NewMessage { headers: vec![0; 4], ..of_bytes(news(101), 4) };
     assert_eq!(bed.store.append(with_headers).await, KEPT);
     let refusal = Err(StoreError::QuotaExceeded { messages: 1, bytes: 8 });
@@ -63,7 +63,7 @@ async fn octets_count_as_well_as_messages() {
 
 #[tokio::test]
 async fn erasing_makes_room() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+    let bed = open(TWO_MESSAGES()).populate().await;
     for raw in 101..110 {
         assert_eq!(bed.store.append(news(raw)).await, KEPT);
         bed.store.erase(id(raw - 1), ALICE, DELIVERED, NOON).await.unwrap();
@@ -72,8 +72,8 @@ async fn erasing_makes_room() {
 }
 
 #[tokio::test]
-async fn what_has_expired_makes_room() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+async fn expired_messages_make_room() {
+    let bed = open(TWO_MESSAGES()).populate().await;
     assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(101) }).await, KEPT);
     assert_eq!(bed.store.append(NewMessage { expires_at: minutes(2), ..news(102) }).await, KEPT);
     assert!(bed.store.append(news(103)).await.is_err());
@@ -85,7 +85,7 @@ async fn what_has_expired_makes_room() {
 
 #[tokio::test]
 async fn a_removed_subscription_makes_room() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+    let bed = open(TWO_MESSAGES()).populate().await;
     assert_eq!(bed.store.append(chat(101)).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
     bed.store.delete_subscription(ALICE, ALICE_CHAT, NOON).await.unwrap();
@@ -95,12 +95,12 @@ async fn a_removed_subscription_makes_room() {
 
 #[tokio::test]
 async fn a_sweep_makes_room() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+    let bed = open(TWO_MESSAGES()).populate().await;
     for raw in [101, 102] {
         assert_eq!(bed.store.append(NewMessage { expires_at: minutes(1), ..news(raw) }).await, KEPT);
     }
     bed.store.sweep(minutes(20), 10).await.unwrap();
-    // At noon's time these two would not have expired: it is the sweep that made the room.
+    // At noon these two have not expired: the sweep made the room.
     assert_eq!(bed.store.append(news(103)).await, KEPT);
     assert_eq!(bed.store.append(news(104)).await, KEPT);
     assert!(bed.store.append(news(105)).await.is_err());
@@ -108,7 +108,7 @@ async fn a_sweep_makes_room() {
 
 #[tokio::test]
 async fn a_replaced_message_makes_room_for_its_successor() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+    let bed = open(TWO_MESSAGES()).populate().await;
     assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
     let successor = NewMessage { topic: topic("t"), ..news(103) };
@@ -118,7 +118,7 @@ async fn a_replaced_message_makes_room_for_its_successor() {
 
 #[tokio::test]
 async fn a_refused_replacement_leaves_the_old_message() {
-    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
+    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).populate().await;
     assert_eq!(bed.store.append(NewMessage { topic: topic("t"), ..of_bytes(news(101), 5) }).await, KEPT);
     assert_eq!(bed.store.append(of_bytes(news(102), 5)).await, KEPT);
     let too_big = NewMessage { topic: topic("t"), ..of_bytes(news(103), 6) };
@@ -128,7 +128,7 @@ async fn a_refused_replacement_leaves_the_old_message() {
 
 #[tokio::test]
 async fn an_expired_message_makes_room_once_even_if_it_has_the_same_topic() {
-    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).furnish().await;
+    let bed = open(Limits { bytes_per_agent_max: 10, ..Limits::default() }).populate().await;
     let short = NewMessage { topic: topic("t"), expires_at: minutes(1), ..of_bytes(news(101), 1) };
     assert_eq!(bed.store.append(short).await, KEPT);
     assert_eq!(bed.store.append(of_bytes(news(102), 9)).await, KEPT);
@@ -138,8 +138,8 @@ async fn an_expired_message_makes_room_once_even_if_it_has_the_same_topic() {
 }
 
 #[tokio::test]
-async fn one_full_agent_does_not_touch_another() {
-    let bed = open(TWO_MESSAGES()).furnish().await;
+async fn one_full_agent_does_not_affect_another() {
+    let bed = open(TWO_MESSAGES()).populate().await;
     let writes: Vec<_> = (101..200).map(|raw| (bed.store.append(news(raw)), raw)).collect();
     let bobs = bed.store.append(to_bob(900));
     let mut kept = 0;

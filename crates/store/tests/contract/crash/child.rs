@@ -1,20 +1,14 @@
 //! The child's side of the crash tests: it writes, and reports each write once it was acknowledged.
 
-use std::{
-    future::Future,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    receipt::Outcome,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{
     Appended, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, Removed, SqliteEngine, Store,
     StoreError, Swept, Write, Written,
@@ -42,7 +36,7 @@ pub(crate) fn topics_of(n: i64) -> SubscriptionId {
     SubscriptionId::from_raw(3_000 + n)
 }
 
-/// Where the ends of the agent's messages are told. All of its messages want that.
+/// The receipt subscription of the agent's messages. All of its messages want a receipt.
 pub(crate) fn receipts_of(n: i64) -> ReceiptSubscriptionId {
     ReceiptSubscriptionId::from_raw(4_000 + n)
 }
@@ -63,10 +57,10 @@ pub(crate) enum Report {
     Kept { id: MessageId },
     /// A message with a topic.
     OnTopic { id: MessageId, subscription: SubscriptionId },
-    /// A message that was kept and then ended.
+    /// A message that was stored and then ended.
     Ended { id: MessageId, outcome: Outcome },
-    /// A receipt that an application server has got.
-    Told { seq: i64, id: MessageId },
+    /// A receipt that an application server has read.
+    Read { seq: i64, id: MessageId },
     /// The receipts that were taken up to a number.
     Taken { receipts: ReceiptSubscriptionId, up_to: i64 },
 }
@@ -78,12 +72,12 @@ impl Report {
             Self::Kept { id } => println!("kept {} 0", id.raw()),
             Self::OnTopic { id, subscription } => println!("topic {} {}", id.raw(), subscription.raw()),
             Self::Ended { id, outcome } => println!("ended {} {}", id.raw(), outcome.code()),
-            Self::Told { seq, id } => println!("told {seq} {}", id.raw()),
+            Self::Read { seq, id } => println!("read {seq} {}", id.raw()),
             Self::Taken { receipts, up_to } => println!("taken {} {up_to}", receipts.raw()),
         }
     }
 
-    /// `None` for the test harness's own lines.
+    /// `None` for the lines of the test harness.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let kind = words.next()?;
@@ -96,7 +90,7 @@ impl Report {
                 let outcome = Outcome::from_code(u8::try_from(second).ok()?)?;
                 Some(Self::Ended { id: id(first), outcome })
             }
-            "told" => Some(Self::Told { seq: first, id: id(second) }),
+            "read" => Some(Self::Read { seq: first, id: id(second) }),
             "taken" => Some(Self::Taken { receipts: ReceiptSubscriptionId::from_raw(first), up_to: second }),
             _ => None,
         }
@@ -174,7 +168,7 @@ async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), S
 /// Reads the two oldest receipts and takes them; others stay.
 async fn take_some(store: &Store, n: i64) -> Result<(), StoreError> {
     let page = store.receipts(receipts_of(n), None, 2).await?;
-    page.receipts.iter().for_each(|receipt| Report::Told { seq: receipt.seq, id: receipt.message }.print());
+    page.receipts.iter().for_each(|receipt| Report::Read { seq: receipt.seq, id: receipt.message }.print());
     if let Some(last) = page.receipts.last() {
         let (receipts, up_to) = (receipts_of(n), last.seq);
         store.take_receipts(receipts, up_to, NOON).await?;
@@ -208,21 +202,20 @@ async fn child_on_a_failing_disk() {
 
 #[tokio::test]
 #[ignore = "the child of a crash test"]
-async fn child_with_a_hasty_engine() {
-    let engine = Hasty { engine: SqliteEngine::open(&dir(), limits()).unwrap(), held: Vec::new(), commits: 0 };
+async fn child_with_an_engine_that_answers_early() {
+    let engine = EarlyAnswers { engine: SqliteEngine::open(&dir(), limits()).unwrap(), held: Vec::new(), commits: 0 };
     let store = Store::start(engine, limits()).unwrap();
     write_until_it_fails(&store).await;
 }
 
-/// A planted bug: it answers at once and commits later, many batches together, which it does not get to for the third
-/// time before it is killed.
-struct Hasty {
+/// A planted bug: it answers at once and commits many batches together later. It is killed before its third commit.
+struct EarlyAnswers {
     engine: SqliteEngine,
     held: Vec<Write>,
     commits: u32,
 }
 
-impl Engine for Hasty {
+impl Engine for EarlyAnswers {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
         self.held.extend_from_slice(batch);
         if self.held.len() >= 300 && self.commits < 2 {

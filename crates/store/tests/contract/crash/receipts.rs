@@ -1,14 +1,13 @@
-//! What receipts owe after a crash: none lost, none doubled, none for a message that still waits or was replaced.
+//! Receipts after a crash: none is lost or doubled, and no message that still waits or was replaced has one.
 
 use std::collections::{HashMap, HashSet};
 
-use doorbell_protocol::{
-    id::{MessageId, ReceiptSubscriptionId},
-    receipt::Outcome,
-};
+use doorbell_protocol::id::{MessageId, ReceiptSubscriptionId};
+use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Receipt, Store};
 
 use super::child::{AGENTS, Report, receipts_of};
+use crate::bed::{ALICE, NOON, id, stored};
 
 /// What the application servers know, from the child's reports.
 #[derive(Default)]
@@ -18,7 +17,7 @@ struct Known {
     /// Messages that must have no receipt: they stay, or others of their topic replace them.
     unended: HashSet<MessageId>,
     /// Receipts that were read.
-    told: HashMap<i64, MessageId>,
+    read: HashMap<i64, MessageId>,
     taken: HashMap<ReceiptSubscriptionId, i64>,
 }
 
@@ -29,7 +28,7 @@ impl Known {
             match *report {
                 Report::Kept { id } | Report::OnTopic { id, .. } => drop(known.unended.insert(id)),
                 Report::Ended { id, outcome } => drop(known.ended.insert(id, outcome)),
-                Report::Told { seq, id } => drop(known.told.insert(seq, id)),
+                Report::Read { seq, id } => drop(known.read.insert(seq, id)),
                 Report::Taken { receipts, up_to } => drop(known.taken.insert(receipts, up_to)),
             }
         }
@@ -41,14 +40,14 @@ impl Known {
         if self.taken.get(&of).is_some_and(|up_to| receipt.seq <= *up_to) {
             return Some("was taken and is back");
         }
-        if self.told.get(&receipt.seq).is_some_and(|id| *id != receipt.message) {
+        if self.read.get(&receipt.seq).is_some_and(|id| *id != receipt.message) {
             return Some("has a number that another had");
         }
         if self.unended.contains(&receipt.message) {
-            return Some("tells of a message that stays or was replaced");
+            return Some("is for a message that stays or was replaced");
         }
         let known = self.ended.get(&receipt.message);
-        known.is_some_and(|outcome| *outcome != receipt.outcome).then_some("tells another outcome")
+        known.is_some_and(|outcome| *outcome != receipt.outcome).then_some("has another outcome")
     }
 }
 
@@ -57,9 +56,9 @@ pub(super) async fn check(store: &Store, reports: &[Report], losses: &mut Vec<St
     let known = Known::from_reports(reports);
     // By message: the number of its receipt, read before the crash or found after it.
     let mut seqs: HashMap<MessageId, i64> = HashMap::new();
-    for (seq, id) in &known.told {
+    for (seq, id) in &known.read {
         if seqs.insert(*id, *seq).is_some() {
-            losses.push(format!("{id:?} was told of twice"));
+            losses.push(format!("{id:?} has two receipts"));
         }
     }
     for of in (0..AGENTS).map(receipts_of) {
@@ -69,13 +68,13 @@ pub(super) async fn check(store: &Store, reports: &[Report], losses: &mut Vec<St
             if before.is_some_and(|seq| seq != receipt.seq) {
                 losses.push(format!("{receipt:?} is the second of its message"));
             }
-            if store.messages(vec![receipt.message], crate::bed::NOON).await.unwrap()[0].is_some() {
-                losses.push(format!("{receipt:?} tells of a message that still waits"));
+            if stored(&store.messages(vec![receipt.message], NOON).await.unwrap()[0]).is_some() {
+                losses.push(format!("{receipt:?} is for a message that still waits"));
             }
         }
     }
-    let untold = known.ended.keys().filter(|id| !seqs.contains_key(id));
-    losses.extend(untold.map(|id| format!("the receipt of {id:?} is lost")));
+    let missing = known.ended.keys().filter(|id| !seqs.contains_key(id));
+    losses.extend(missing.map(|id| format!("the receipt of {id:?} is lost")));
 }
 
 async fn all(store: &Store, of: ReceiptSubscriptionId) -> Vec<Receipt> {
@@ -92,7 +91,6 @@ async fn all(store: &Store, of: ReceiptSubscriptionId) -> Vec<Receipt> {
 
 #[tokio::test]
 async fn the_check_of_receipts_notices_each_kind_of_fault() {
-    use crate::bed::{ALICE, NOON, id};
     let store = Store::open_memory(super::limits()).unwrap();
     let of = receipts_of(0);
     store.create_receipt_subscription(of, NOON).await.unwrap();
@@ -108,10 +106,10 @@ async fn the_check_of_receipts_notices_each_kind_of_fault() {
     assert!(fault(&[]).await.contains(second));
     for (report, expected) in [
         (Report::Ended { id: id(105), outcome: Outcome::Delivered }, "the receipt of MessageId(105) is lost"),
-        (Report::Ended { id: id(103), outcome: Outcome::Expired }, "tells another outcome"),
-        (Report::Kept { id: id(103) }, "tells of a message that stays or was replaced"),
-        (Report::Told { seq: 1, id: id(106) }, "has a number that another had"),
-        (Report::Told { seq: 9, id: id(101) }, second),
+        (Report::Ended { id: id(103), outcome: Outcome::Expired }, "has another outcome"),
+        (Report::Kept { id: id(103) }, "is for a message that stays or was replaced"),
+        (Report::Read { seq: 1, id: id(106) }, "has a number that another had"),
+        (Report::Read { seq: 9, id: id(101) }, second),
         (Report::Taken { receipts: of, up_to: 1 }, "was taken and is back"),
     ] {
         let fault = fault(&[report]).await;

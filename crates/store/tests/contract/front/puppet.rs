@@ -1,24 +1,18 @@
-//! An engine on strings: it stops before each commit and each read, and does what the test orders.
+//! An engine that a test controls: it stops before each commit and each read, and does what the test orders.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc, Mutex,
-        mpsc::{Receiver, Sender, channel},
-    },
-    time::Duration,
-};
+use std::future::Future;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use doorbell_protocol::{
-    id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId},
-    time::UnixMs,
-};
+use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{
-    CommitError, Engine, Limits, MemoryEngine, OpenError, Page, Reader, ReceiptPage, Store, StoreError, StoredMessage,
-    Subscription, Write, Written,
+    CommitError, Engine, Limits, Lookup, MemoryEngine, OpenError, Page, ReadError, Reader, ReceiptPage, Store,
+    StoreError, Subscription, TidyError, Write, Written,
 };
 
-/// How long a test waits for what must come.
+/// How long a test waits before it fails.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// What the engine does with the batch before it.
@@ -26,39 +20,47 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub(crate) enum Order {
     /// Commits it.
     Commit,
-    /// Fails, and tells that nothing of it was done.
+    /// Fails, and reports that nothing of it was done.
     RollBack,
-    /// Commits it and yet reports that the outcome is unknown.
+    /// Commits it, and reports that the outcome is unknown.
     LoseAnswer,
     /// Fails, and reports that the outcome is unknown.
     LoseBatch,
     /// Commits it and then fails at its housekeeping.
     CommitThenBreak,
-    /// Has a bug.
+    /// Commits it, and answers its last write with another kind of answer.
+    AnswerAnotherKind,
+    /// Commits it, and gives one answer too few.
+    AnswerTooFew,
+    /// Commits it, and gives one answer too many.
+    AnswerTooMany,
+    /// Panics.
     Panic,
 }
 
-/// The test's end of the strings. While it lives, the engine waits for orders.
+/// The test's control of the engine. While it lives, the engine waits for orders.
 pub(crate) struct Puppeteer {
     batches: Receiver<Vec<Write>>,
     orders: Sender<Order>,
     reads: Receiver<()>,
-    releases: Sender<Result<(), String>>,
+    releases: Sender<Result<(), ReadError>>,
 }
+
+type Answers = Vec<Result<Written, StoreError>>;
 
 struct Puppet {
     engine: MemoryEngine,
     batches: Sender<Vec<Write>>,
     orders: Receiver<Order>,
     reads: Sender<()>,
-    releases: Arc<Mutex<Receiver<Result<(), String>>>>,
+    releases: Arc<Mutex<Receiver<Result<(), ReadError>>>>,
     broken: bool,
 }
 
 struct PuppetReader {
     reader: Box<dyn Reader>,
     reads: Sender<()>,
-    releases: Arc<Mutex<Receiver<Result<(), String>>>>,
+    releases: Arc<Mutex<Receiver<Result<(), ReadError>>>>,
 }
 
 impl Puppeteer {
@@ -112,13 +114,21 @@ impl Puppeteer {
         (0..n).for_each(|_| self.releases.send(Ok(())).unwrap());
     }
 
-    pub(crate) fn break_a_read(&self) {
-        self.releases.send(Err("the disk hums".into())).unwrap();
+    pub(crate) fn break_a_read(&self, error: ReadError) {
+        self.releases.send(Err(error)).unwrap();
+    }
+}
+
+impl Puppet {
+    fn commit_and(&mut self, batch: &[Write], change: impl FnOnce(&mut Answers)) -> Result<Answers, CommitError> {
+        let mut answers = self.engine.commit(batch)?;
+        change(&mut answers);
+        Ok(answers)
     }
 }
 
 impl Engine for Puppet {
-    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+    fn commit(&mut self, batch: &[Write]) -> Result<Answers, CommitError> {
         // Both ends may be gone when a test is over.
         let _ = self.batches.send(batch.to_vec());
         match self.orders.recv().unwrap_or(Order::Commit) {
@@ -133,12 +143,18 @@ impl Engine for Puppet {
                 Err(CommitError::Unknown("fsync failed".into()))
             }
             Order::LoseBatch => Err(CommitError::Unknown("fsync failed".into())),
+            Order::AnswerAnotherKind => self.commit_and(batch, |answers| {
+                answers.pop();
+                answers.push(Ok(Written::Touched));
+            }),
+            Order::AnswerTooFew => self.commit_and(batch, |answers| drop(answers.pop())),
+            Order::AnswerTooMany => self.commit_and(batch, |answers| answers.push(Ok(Written::Created))),
             Order::Panic => panic!("as ordered"),
         }
     }
 
-    fn tidy(&mut self) -> Result<(), String> {
-        if self.broken { Err("the checkpoint failed".into()) } else { Ok(()) }
+    fn tidy(&mut self) -> Result<(), TidyError> {
+        if self.broken { Err(TidyError::Checkpoint("as ordered".into())) } else { Ok(()) }
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
@@ -152,49 +168,49 @@ impl Engine for Puppet {
 }
 
 impl PuppetReader {
-    fn wait(&self) -> Result<(), String> {
+    fn wait(&self) -> Result<(), ReadError> {
         let _ = self.reads.send(());
         self.releases.lock().unwrap().recv().unwrap_or(Ok(()))
     }
 }
 
 impl Reader for PuppetReader {
-    fn agent_exists(&mut self, id: AgentId) -> Result<bool, String> {
+    fn agent_exists(&mut self, id: AgentId) -> Result<bool, ReadError> {
         self.wait()?;
         self.reader.agent_exists(id)
     }
 
-    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, String> {
+    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, ReadError> {
         self.wait()?;
         self.reader.subscription(id)
     }
 
-    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, String> {
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, ReadError> {
         self.wait()?;
         self.reader.subscription_of_channel(agent, channel)
     }
 
-    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, String> {
+    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, ReadError> {
         self.wait()?;
         self.reader.subscriptions_of(agent)
     }
 
-    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, String> {
+    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, ReadError> {
         self.wait()?;
         self.reader.pending(agent, after, max, now)
     }
 
-    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Option<StoredMessage>>, String> {
+    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Lookup>, ReadError> {
         self.wait()?;
         self.reader.messages(ids, now)
     }
 
-    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, String> {
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, ReadError> {
         self.wait()?;
         self.reader.receipt_subscription_exists(id)
     }
 
-    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, String> {
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, ReadError> {
         self.wait()?;
         self.reader.receipts(of, after, max)
     }

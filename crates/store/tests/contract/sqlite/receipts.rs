@@ -1,16 +1,16 @@
-//! Receipts on the disk: numbers and counts outlive a restart, and no single write deletes without bound.
+//! Receipts on the disk: numbers and counts survive a restart, and each write deletes a bounded number.
 
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{CommitError, Engine, Limits, NewMessage, SqliteEngine, Store, StoreError, Write, Written};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{furnished, reopen};
+use super::{populated, reopen};
 use crate::bed::*;
 
 async fn with_receipts(limits: Limits, count: i64) -> (TempDir, Store) {
-    let (dir, store) = furnished(limits).await;
-    furnish_with_receipts(&store).await;
+    let (dir, store) = populated(limits).await;
+    populate_with_receipts(&store).await;
     let answers: Vec<_> =
         (1..=count).map(|n| store.add_receipt(RECEIPTS, id(100 + n), BOB, Outcome::Dropped, NOON)).collect();
     for answer in answers {
@@ -19,7 +19,7 @@ async fn with_receipts(limits: Limits, count: i64) -> (TempDir, Store) {
     (dir, store)
 }
 
-/// Rows of a table, whatever the store makes of them.
+/// All rows of a table, also those that the store hides.
 fn rows(dir: &TempDir, table: &str) -> i64 {
     let conn = Connection::open(dir.path().join("doorbell.db")).unwrap();
     conn.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap()
@@ -30,9 +30,9 @@ async fn first_number(store: &Store) -> Option<i64> {
 }
 
 #[tokio::test]
-async fn numbers_go_on_after_a_restart_even_if_all_receipts_were_taken_ps_8030_6_3_5() {
+async fn numbers_continue_after_a_restart_even_if_all_receipts_were_taken_ps_8030_6_3_5() {
     let (dir, store) = with_receipts(Limits::default(), 3).await;
-    store.append(told(news(201))).await.unwrap();
+    store.append(with_receipt(news(201))).await.unwrap();
     let before = receipts(&store, RECEIPTS).await;
     let store = reopen(&dir, store, Limits::default()).await;
     assert_eq!(receipts(&store, RECEIPTS).await, before);
@@ -50,23 +50,27 @@ async fn a_full_receipt_subscription_is_full_after_a_restart() {
     let limits = Limits { receipts_per_subscription_max: 3, ..Limits::default() };
     let (dir, store) = with_receipts(limits, 3).await;
     let store = reopen(&dir, store, limits).await;
-    assert_eq!(store.append(told(news(201))).await, Err(StoreError::ReceiptsFull));
+    assert_eq!(store.append(with_receipt(news(201))).await, Err(StoreError::ReceiptsFull));
     store.take_receipts(RECEIPTS, 1, NOON).await.unwrap();
     let store = reopen(&dir, store, limits).await;
-    assert!(store.append(told(news(201))).await.is_ok());
+    assert!(store.append(with_receipt(news(201))).await.is_ok());
     store.erase(id(201), ALICE, DELIVERED, NOON).await.unwrap();
-    assert_eq!(store.append(told(news(202))).await, Err(StoreError::ReceiptsFull), "counted with what came since");
+    assert_eq!(
+        store.append(with_receipt(news(202))).await,
+        Err(StoreError::ReceiptsFull),
+        "counted with the later ones"
+    );
 }
 
 #[tokio::test]
 async fn taking_very_many_receipts_deletes_them_in_steps_and_hides_them_at_once() {
     let limits = Limits { receipts_per_subscription_max: 2_502, ..Limits::default() };
     let (dir, store) = with_receipts(limits, 2_502).await;
-    assert_eq!(store.append(told(news(9_000))).await, Err(StoreError::ReceiptsFull));
+    assert_eq!(store.append(with_receipt(news(9_000))).await, Err(StoreError::ReceiptsFull));
     store.take_receipts(RECEIPTS, 2_500, NOON).await.unwrap();
     assert_eq!(rows(&dir, "receipt"), 1_502, "one write deletes a thousand");
     assert_eq!(first_number(&store).await, Some(2_501));
-    assert!(store.append(told(news(9_000))).await.is_ok(), "what is taken does not count");
+    assert!(store.append(with_receipt(news(9_000))).await.is_ok(), "taken receipts do not count");
 
     let store = reopen(&dir, store, limits).await;
     assert_eq!(first_number(&store).await, Some(2_501), "nor does it come back");
@@ -81,7 +85,7 @@ async fn taking_very_many_receipts_deletes_them_in_steps_and_hides_them_at_once(
 }
 
 #[tokio::test]
-async fn taking_more_than_there_is_hides_nothing_that_is_still_to_come() {
+async fn taking_more_than_exists_hides_no_future_receipt() {
     let (_dir, store) = with_receipts(Limits::default(), 1_001).await;
     store.take_receipts(RECEIPTS, i64::MAX, NOON).await.unwrap();
     assert_eq!(first_number(&store).await, None);
@@ -102,12 +106,12 @@ async fn a_deleted_receipt_subscription_leaves_no_rows_behind() {
 }
 
 #[tokio::test]
-async fn in_a_full_database_a_message_and_its_receipt_go_together_or_not_at_all() {
+async fn in_a_full_database_a_message_and_its_receipt_change_together_or_not_at_all() {
     let limits = Limits { database_bytes_max: Some(1 << 20), ..Limits::default() };
     let (dir, store) = with_receipts(limits, 0).await;
     let mut kept = Vec::new();
     for raw in 101.. {
-        match store.append(told(NewMessage { body: vec![7; 4096].into(), ..news(raw) })).await {
+        match store.append(with_receipt(NewMessage { body: vec![7; 4096].into(), ..news(raw) })).await {
             Ok(_) => kept.push(raw),
             Err(error) => {
                 assert_eq!(error, StoreError::Unavailable);
@@ -123,8 +127,8 @@ async fn in_a_full_database_a_message_and_its_receipt_go_together_or_not_at_all(
     }
     assert!(settled.len() * 10 > kept.len() * 9, "what is settled makes room for its own receipt");
     let store = reopen(&dir, store, limits).await;
-    let told: Vec<_> = receipts(&store, RECEIPTS).await.iter().map(|receipt| receipt.message.raw()).collect();
-    assert_eq!(told, settled);
+    let with_receipts: Vec<_> = receipts(&store, RECEIPTS).await.iter().map(|receipt| receipt.message.raw()).collect();
+    assert_eq!(with_receipts, settled);
     kept.retain(|raw| !settled.contains(raw));
     assert_eq!(waiting(&store, ALICE, NOON).await, kept);
 }
@@ -154,6 +158,6 @@ fn a_batch_that_is_rolled_back_uses_up_no_number_and_no_count() {
 
     let full = Err(StoreError::ReceiptsFull);
     assert_eq!(engine.commit(&[add(102), add(103)]), Ok(vec![Ok(Written::Created), full]));
-    let told = engine.reader().unwrap().receipts(RECEIPTS, None, 10).unwrap().receipts;
-    assert_eq!(told.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [1, 2]);
+    let receipts = engine.reader().unwrap().receipts(RECEIPTS, None, 10).unwrap().receipts;
+    assert_eq!(receipts.iter().map(|receipt| receipt.seq).collect::<Vec<_>>(), [1, 2]);
 }

@@ -26,7 +26,7 @@ use super::answer::{Closing, End, NoLogin};
 use crate::doors::Doors;
 use crate::doors::agent::drain;
 use crate::doors::agent::names::Names;
-use crate::hub::{LinkSpec, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent};
+use crate::hub::{HubError, LinkSpec, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent};
 use crate::transport::mcs::Socket;
 
 /// Messages that are handed to the socket before it is made to send them.
@@ -245,7 +245,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
-        let channel = self.names.channel(&self.doors, message.subscription).await?;
+        let channel = match self.names.channel(&self.doors, message.subscription).await {
+            Err(HubError::Damaged) => {
+                self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));
+                return Ok(());
+            }
+            known => known?,
+        };
         let Some(address) = channel.as_deref().and_then(Address::from_channel) else {
             // Just removed, or a subscription that was made at another door and has to be received there.
             self.decline(message.id);

@@ -322,7 +322,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
-        let Some(channel) = self.names.channel(&self.doors, message.subscription).await? else {
+        let known = match self.names.channel(&self.doors, message.subscription).await {
+            Err(HubError::Damaged) => {
+                self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));
+                return Ok(());
+            }
+            known => known?,
+        };
+        let Some(channel) = known else {
             if let Some(subscriber) = &self.subscriber {
                 // Just removed, or a subscription that was made at another door: it is received there, without this socket.
                 subscriber.declined(message.id);

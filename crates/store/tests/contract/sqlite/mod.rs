@@ -1,19 +1,21 @@
-//! What only the engine on SQLite owes: it goes on after a restart where it was, one process at a time, on any disk.
+//! What only the engine on SQLite guarantees: it continues after a restart, for one process at a time, on any disk.
 
+mod damage;
 mod receipts;
 
 use bytes::Bytes;
-use doorbell_protocol::{headers::urgency::Urgency, time::UnixMs};
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Limits, NewMessage, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::bed::*;
 
-async fn furnished(limits: Limits) -> (TempDir, Store) {
+async fn populated(limits: Limits) -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), limits);
-    furnish(&store).await;
+    populate(&store).await;
     (dir, store)
 }
 
@@ -28,7 +30,7 @@ fn big(raw: i64) -> NewMessage {
 
 #[tokio::test]
 async fn a_restart_finds_everything_as_it_was() {
-    let (dir, store) = furnished(Limits::default()).await;
+    let (dir, store) = populated(Limits::default()).await;
     let sent = NewMessage { topic: topic("t"), urgency: Urgency::High, headers: vec![1, 2], ..big(101) };
     store.append(sent.clone()).await.unwrap();
     let before = (store.pending(ALICE, None, 10, NOON).await, store.messages(vec![id(101)], NOON).await);
@@ -43,7 +45,7 @@ async fn a_restart_finds_everything_as_it_was() {
 #[tokio::test]
 async fn quota_is_right_after_a_restart() {
     let limits = Limits { messages_per_agent_max: 3, ..Limits::default() };
-    let (dir, store) = furnished(limits).await;
+    let (dir, store) = populated(limits).await;
     for raw in [101, 102, 103] {
         store.append(NewMessage { expires_at: minutes(raw - 100), ..news(raw) }).await.unwrap();
     }
@@ -58,7 +60,7 @@ async fn quota_is_right_after_a_restart() {
 
 #[tokio::test]
 async fn the_mint_continues_after_the_greatest_id_even_if_its_row_is_gone() {
-    let (dir, store) = furnished(Limits::default()).await;
+    let (dir, store) = populated(Limits::default()).await;
     store.append(news(900)).await.unwrap();
     store.append(news(500)).await.unwrap();
     store.erase(id(900), ALICE, DELIVERED, NOON).await.unwrap();
@@ -70,9 +72,9 @@ async fn the_mint_continues_after_the_greatest_id_even_if_its_row_is_gone() {
 }
 
 #[tokio::test]
-async fn a_full_database_refuses_what_needs_room_and_goes_on_once_there_is_room_again() {
+async fn a_full_database_refuses_what_needs_room_and_continues_once_there_is_room_again() {
     let limits = Limits { database_bytes_max: Some(1 << 20), ..Limits::default() };
-    let (dir, store) = furnished(limits).await;
+    let (dir, store) = populated(limits).await;
     let mut kept = Vec::new();
     let refusal = loop {
         let raw = 101 + i64::try_from(kept.len()).unwrap();
@@ -83,7 +85,7 @@ async fn a_full_database_refuses_what_needs_room_and_goes_on_once_there_is_room_
     };
     assert_eq!(refusal, StoreError::Unavailable);
     assert!(kept.len() > 100, "a MiB holds more than {} messages of 4 KiB", kept.len());
-    assert_eq!(waiting(&store, ALICE, NOON).await, kept, "what was kept is still there, the refused one is not");
+    assert_eq!(waiting(&store, ALICE, NOON).await, kept, "the stored messages are still there, the refused one is not");
 
     for raw in kept.drain(..20) {
         store.erase(id(raw), ALICE, DELIVERED, NOON).await.unwrap();
@@ -97,7 +99,7 @@ async fn a_full_database_refuses_what_needs_room_and_goes_on_once_there_is_room_
 #[tokio::test]
 async fn a_full_database_can_still_be_swept_under_a_load_of_appends() {
     let limits = Limits { database_bytes_max: Some(1 << 20), batch_writes_max: 64, ..Limits::default() };
-    let (_dir, store) = furnished(limits).await;
+    let (_dir, store) = populated(limits).await;
     let fill: Vec<_> = (101..601).map(|raw| store.append(big(raw))).collect();
     let swept = store.sweep(minutes(120), 1_000);
     let more: Vec<_> = (601..651).map(|raw| store.append(big(raw))).collect();
@@ -112,9 +114,9 @@ async fn a_full_database_can_still_be_swept_under_a_load_of_appends() {
 }
 
 #[tokio::test]
-async fn sweeps_give_the_room_of_deleted_messages_back_to_the_disk() {
+async fn sweeps_return_the_room_of_deleted_messages_to_the_disk() {
     let limits = Limits { messages_per_agent_max: 10_000, bytes_per_agent_max: 1 << 30, ..Limits::default() };
-    let (dir, store) = furnished(limits).await;
+    let (dir, store) = populated(limits).await;
     let writes: Vec<_> = (1_000..7_000).map(|raw| store.append(big(raw))).collect();
     for write in writes {
         write.await.unwrap();
@@ -128,12 +130,12 @@ async fn sweeps_give_the_room_of_deleted_messages_back_to_the_disk() {
     for _ in 0..20 {
         store.sweep(minutes(120), 1_000).await.unwrap();
     }
-    assert!(full > 6_000 && pages() < 4_200, "{full} pages, and then {}: 16 MiB may be kept", pages());
+    assert!(full > 6_000 && pages() < 4_200, "{full} pages, and then {}: 16 MiB may stay free", pages());
 }
 
 #[tokio::test]
 async fn the_log_is_moved_into_the_database_again_and_again() {
-    let (dir, store) = furnished(Limits::default()).await;
+    let (dir, store) = populated(Limits::default()).await;
     for round in 0..200 {
         let writes: Vec<_> = (0..20).map(|n| store.append(big(1_000 + round * 20 + n))).collect();
         let erased: Vec<_> = (0..20).map(|n| store.erase(id(1_000 + round * 20 + n), ALICE, DELIVERED, NOON)).collect();
@@ -145,12 +147,12 @@ async fn the_log_is_moved_into_the_database_again_and_again() {
         }
     }
     let log = dir.path().join("doorbell.db-wal").metadata().unwrap().len();
-    assert!(log < 16 << 20, "the log has grown to {log} octets");
+    assert!(log < 16 << 20, "the log has grown to {log} bytes");
 }
 
 #[tokio::test]
 async fn commits_wait_for_fsync_and_the_log_is_checkpointed_by_the_engine_itself() {
-    let (dir, store) = furnished(Limits::default()).await;
+    let (dir, store) = populated(Limits::default()).await;
     store.close().await.unwrap();
     assert!(!dir.path().join("doorbell.db-wal").exists(), "an orderly end leaves one file behind");
     let conn = Connection::open(dir.path().join("doorbell.db")).unwrap();
@@ -164,10 +166,10 @@ async fn commits_wait_for_fsync_and_the_log_is_checkpointed_by_the_engine_itself
 
 #[tokio::test]
 async fn a_read_sees_every_write_that_was_answered_before() {
-    let (_dir, store) = furnished(Limits { readers: 4, ..Limits::default() }).await;
+    let (_dir, store) = populated(Limits { readers: 4, ..Limits::default() }).await;
     for raw in 101..301 {
         store.append(news(raw)).await.unwrap();
-        assert!(store.messages(vec![id(raw)], NOON).await.unwrap()[0].is_some());
+        assert!(stored(&store.messages(vec![id(raw)], NOON).await.unwrap()[0]).is_some());
         store.erase(id(raw), ALICE, DELIVERED, NOON).await.unwrap();
         assert!(waiting(&store, ALICE, UnixMs::from_millis(0)).await.is_empty());
     }
@@ -179,7 +181,7 @@ async fn only_this_user_can_read_the_files() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("made/by/the/store");
     let store = open(&dir, Limits::default());
-    furnish(&store).await;
+    populate(&store).await;
     let mode = |name: &str| dir.join(name).metadata().unwrap().permissions().mode() & 0o777;
     assert_eq!(mode("."), 0o700);
     for file in ["doorbell.db", "doorbell.db-wal", "doorbell.db-shm", "doorbell.lock"] {

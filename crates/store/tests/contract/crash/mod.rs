@@ -1,14 +1,12 @@
-//! Crashes: a child process is killed in the middle of its work, and what it had acknowledged must be there.
+//! Crashes: a child process is killed during its work, and all writes that it acknowledged must be there.
 
 mod child;
 mod receipts;
 
-use std::{
-    collections::HashMap,
-    io::{BufRead, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use doorbell_protocol::id::MessageId;
 use doorbell_store::{Limits, OpenError, Store};
@@ -32,7 +30,7 @@ fn reports(child: &mut Child, kill_after: usize) -> Vec<Report> {
     let mut reports = Vec::new();
     let mut line = String::new();
     while lines.read_line(&mut line).unwrap() > 0 {
-        // A line without its end was cut by the kill.
+        // The kill cut a line without its end.
         if line.ends_with('\n') {
             reports.extend(Report::parse(&line));
         }
@@ -67,14 +65,14 @@ async fn what_was_acknowledged_before_a_kill_is_there_afterwards_ps_8030_5_2_and
     println!("{ROUNDS} kills, {} acknowledged writes, none lost", acknowledged.len());
 }
 
-/// Opens what the child left and holds it against its reports: what is missing, in words.
+/// Opens the child's store and compares it with the child's reports. Returns what is missing, in words.
 async fn losses(dir: &Path, acknowledged: &[Report]) -> Vec<String> {
     let store = open(dir, limits());
     let mut losses = Vec::new();
     let mut last_of_topic = HashMap::new();
     for report in acknowledged {
         match *report {
-            Report::Kept { id } if !is_there(&store, id).await => losses.push(format!("{id:?} was kept and is lost")),
+            Report::Kept { id } if !is_there(&store, id).await => losses.push(format!("{id:?} was stored and is lost")),
             Report::Ended { id, outcome } if is_there(&store, id).await => {
                 losses.push(format!("{id:?} was {} and is back", outcome.as_str()));
             }
@@ -112,22 +110,22 @@ async fn survivors(store: &Store, n: i64) -> Vec<MessageId> {
 }
 
 async fn is_there(store: &Store, id: MessageId) -> bool {
-    store.messages(vec![id], NOON).await.unwrap()[0].is_some()
+    stored(&store.messages(vec![id], NOON).await.unwrap()[0]).is_some()
 }
 
 #[tokio::test]
 async fn the_test_above_notices_an_engine_that_acknowledges_too_early() {
     let dir = tempfile::tempdir().unwrap();
-    let mut child = spawn("crash::child::child_with_a_hasty_engine", dir.path());
+    let mut child = spawn("crash::child::child_with_an_engine_that_answers_early", dir.path());
     let acknowledged = reports(&mut child, 1_000);
     let losses = losses(dir.path(), &acknowledged).await;
-    for kind in ["was kept and is lost", "was the last of its topic", "the receipt of"] {
+    for kind in ["was stored and is lost", "was the last of its topic", "the receipt of"] {
         assert!(losses.iter().any(|loss| loss.contains(kind)), "{kind}: {losses:#?}");
     }
 }
 
 #[test]
-fn a_second_process_is_told_who_has_the_store_and_what_to_do() {
+fn a_second_process_gets_the_pid_of_the_first_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = spawn("crash::child::child_that_writes", dir.path());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -157,7 +155,7 @@ async fn a_commit_that_the_disk_refuses_is_never_answered_ok_and_stops_the_store
         .spawn()
         .unwrap();
     let acknowledged = reports(&mut child, usize::MAX);
-    assert!(child.wait().unwrap().success(), "the child saw something else than a store that stops");
+    assert!(child.wait().unwrap().success(), "the child did not see a store that stops");
     assert!(!acknowledged.is_empty());
     let losses = losses(dir.path(), &acknowledged).await;
     assert!(losses.is_empty(), "{losses:#?}");

@@ -12,10 +12,10 @@ pub(crate) use puppet::{Order, Puppeteer};
 
 const KEPT: Result<Appended, StoreError> = Ok(Appended { replaced: None, receipts: Vec::new() });
 
-/// A furnished store whose engine is inside a commit: what comes next has to wait.
+/// A populated store whose engine is in a commit: the next operations have to wait.
 async fn busy(limits: Limits) -> (Store, Puppeteer) {
     let (store, puppeteer) = Puppeteer::start(limits);
-    puppeteer.let_through(furnish(&store)).await;
+    puppeteer.let_through(populate(&store)).await;
     drop(store.append(news(100)));
     puppeteer.next_batch();
     (store, puppeteer)
@@ -34,7 +34,7 @@ async fn what_waits_shares_one_commit() {
 }
 
 #[tokio::test]
-async fn a_commit_carries_a_bounded_number_of_writes_and_octets() {
+async fn a_commit_carries_a_bounded_number_of_writes_and_bytes() {
     let limits = Limits { batch_writes_max: 3, batch_bytes_max: 10_000, ..Limits::default() };
     let (store, puppeteer) = busy(limits).await;
     let big = |raw| NewMessage { body: Bytes::from(vec![0; 9_000]), ..news(raw) };
@@ -73,7 +73,7 @@ async fn a_full_queue_refuses_at_once_and_takes_again_later() {
 }
 
 #[tokio::test]
-async fn octets_fill_the_queue_too() {
+async fn bytes_fill_the_queue_too() {
     let (store, _puppeteer) = busy(Limits { queued_bytes_max: 10_000, ..Limits::default() }).await;
     let big = |raw| NewMessage { body: Bytes::from(vec![0; 9_000]), ..news(raw) };
     let _waits = store.append(big(101));
@@ -95,8 +95,8 @@ async fn too_many_waiting_reads_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_write_whose_answer_nobody_awaits_is_done_all_the_same() {
-    let bed = Bed::memory(Limits::default()).furnish().await;
+async fn a_write_whose_answer_is_dropped_is_done_nevertheless() {
+    let bed = Bed::memory(Limits::default()).populate().await;
     drop(bed.store.append(news(101)));
     bed.store.append(news(102)).await.unwrap();
     assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102]);
@@ -106,7 +106,7 @@ async fn a_write_whose_answer_nobody_awaits_is_done_all_the_same() {
 async fn dropping_the_last_handle_commits_what_is_queued() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), Limits::default());
-    furnish(&store).await;
+    populate(&store).await;
     let answers: Vec<_> = (101..601).map(|raw| store.append(news(raw))).collect();
     drop(store);
     for answer in answers {
@@ -120,7 +120,7 @@ async fn dropping_the_last_handle_commits_what_is_queued() {
 async fn closing_commits_what_is_queued_and_refuses_the_rest_from_every_handle() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), Limits::default());
-    furnish(&store).await;
+    populate(&store).await;
     let other_handle = store.clone();
     let _unawaited: Vec<_> = (101..601).map(|raw| store.append(news(raw))).collect();
     assert_eq!(store.close().await, Ok(()));
@@ -133,14 +133,14 @@ async fn closing_commits_what_is_queued_and_refuses_the_rest_from_every_handle()
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_shares_the_next_commit_or_has_its_own_after_a_while() {
-    let patient = Limits { patience: Duration::from_secs(86_400), patient_writes_max: 3, ..Limits::default() };
-    let (store, puppeteer) = Puppeteer::start(patient);
-    puppeteer.let_through(furnish(&store)).await;
-    let erased = store.erase_patiently(id(101), ALICE, DELIVERED, NOON);
+async fn deferred_writes_share_the_next_commit_or_have_their_own_after_a_while() {
+    let deferring = Limits { deferral_max: Duration::from_secs(86_400), deferred_writes_max: 3, ..Limits::default() };
+    let (store, puppeteer) = Puppeteer::start(deferring);
+    puppeteer.let_through(populate(&store)).await;
+    let erased = store.erase_deferred(id(101), ALICE, DELIVERED, NOON);
     let touched = store.touch(ALICE, NOON);
     let appended = store.append(news(102));
-    assert_eq!(puppeteer.next_batch().len(), 3, "the append took the others along");
+    assert_eq!(puppeteer.next_batch().len(), 3, "the append takes the others along");
     puppeteer.order(Order::Commit);
     appended.await.unwrap();
     assert!(erased.await.is_ok() && touched.await.is_ok());
@@ -152,8 +152,8 @@ async fn what_nobody_waits_for_shares_the_next_commit_or_has_its_own_after_a_whi
         touch.await.unwrap();
     }
 
-    let (store, puppeteer) = Puppeteer::start(Limits { patience: Duration::from_millis(1), ..patient });
-    puppeteer.let_through(furnish(&store)).await;
+    let (store, puppeteer) = Puppeteer::start(Limits { deferral_max: Duration::from_millis(1), ..deferring });
+    puppeteer.let_through(populate(&store)).await;
     let alone = store.touch(ALICE, NOON);
     assert_eq!(puppeteer.next_batch().len(), 1);
     puppeteer.order(Order::Commit);
