@@ -98,7 +98,7 @@ impl From<StoreError> for HubError {
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Unavailable | StoreError::Unknown | StoreError::Damaged | StoreError::IdTaken => {
                 Self::Unavailable
-            },
+            }
         }
     }
 }
