@@ -1,4 +1,4 @@
-//! What the rows of the memory engine owe each other. Its indexes and counts are a second record of the messages.
+//! The consistency of the memory engine: its indexes and counts must agree with its rows.
 
 use std::collections::BTreeSet;
 

@@ -32,7 +32,7 @@ impl MemoryEngine {
         Self { rows: Shared::default(), limits }
     }
 
-    /// Compares all indexes and counts with the rows. For tests: it walks through everything.
+    /// Compares all indexes and counts with the rows. For tests: it scans everything.
     ///
     /// # Panics
     /// If they disagree, which is a bug.

@@ -70,7 +70,7 @@ async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
     assert_eq!(soon(first).await, KEPT);
     assert_eq!(puppeteer.next_batch().len(), 3);
     puppeteer.order(Order::RollBack);
-    assert_eq!(puppeteer.next_batch().len(), 2, "tried once more without the append");
+    assert_eq!(puppeteer.next_batch().len(), 2, "repeated once without the append");
     puppeteer.order(Order::Commit);
     assert_eq!(soon(appended).await, Err(StoreError::Unavailable));
     assert_eq!(soon(erased).await, Ok(Erased { existed: true, receipt: None }));

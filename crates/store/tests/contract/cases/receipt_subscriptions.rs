@@ -71,7 +71,7 @@ async fn taking_up_to_a_future_number_removes_no_later_receipt() {
     let bed = with_receipts(2, Limits::default()).await;
     bed.store.take_receipts(RECEIPTS, i64::MAX, NOON).await.unwrap();
     bed.store.add_receipt(RECEIPTS, id(201), ALICE, Dropped, NOON).await.unwrap();
-    assert_eq!(numbers(&bed).await, [3], "and no number is given twice");
+    assert_eq!(numbers(&bed).await, [3], "and no number is used twice");
 }
 
 #[tokio::test]

@@ -146,7 +146,7 @@ async fn deferred_writes_share_the_next_commit_or_have_their_own_after_a_while()
     assert!(erased.await.is_ok() && touched.await.is_ok());
 
     let enough: Vec<_> = (0..3).map(|_| store.touch(ALICE, NOON)).collect();
-    assert_eq!(puppeteer.next_batch().len(), 3, "so many are worth a commit of their own");
+    assert_eq!(puppeteer.next_batch().len(), 3, "so many get a commit of their own");
     puppeteer.order(Order::Commit);
     for touch in enough {
         touch.await.unwrap();
