@@ -43,6 +43,13 @@ impl Origin {
         &self.0
     }
 
+    /// The origin without its port; `None` if it has the default one.
+    pub fn without_port(&self) -> Option<String> {
+        let (origin, port) = self.0.rsplit_once(':')?;
+        // The colon of an IPv6 address, or of the scheme, is not one before a port.
+        port.bytes().all(|byte| byte.is_ascii_digit()).then(|| origin.to_owned())
+    }
+
     /// What follows the scheme: the `:authority` of requests to this service.
     pub fn authority(&self) -> &str {
         self.0.split_once("://").map_or("", |(_, authority)| authority)
@@ -75,6 +82,16 @@ mod tests {
         assert_eq!(origin("https://Push.Example.org:443/"), "https://push.example.org");
         assert_eq!(origin("https://push.example.org:8443"), "https://push.example.org:8443");
         assert_eq!(origin("http://[::1]:80"), "http://[::1]");
+    }
+
+    #[test]
+    fn the_port_is_what_follows_the_last_colon_outside_an_address() {
+        let without_port = |url| Origin::parse(url).unwrap().without_port();
+        assert_eq!(without_port("https://push.example.org:8443").as_deref(), Some("https://push.example.org"));
+        assert_eq!(without_port("http://[::1]:8080").as_deref(), Some("http://[::1]"));
+        for default in ["https://push.example.org", "https://[::1]", "https://[2001:db8::1234]"] {
+            assert_eq!(without_port(default), None, "{default}");
+        }
     }
 
     #[test]
