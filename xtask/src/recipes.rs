@@ -94,6 +94,7 @@ fn packages(report: &mut Report) -> Result<()> {
     let mut publish = cargo(&["publish", "--dry-run", "--locked", "--allow-dirty"]);
     publish.args(["-p", "doorbell-protocol", "-p", "doorbell-agent", "-p", "doorbell-sender"]);
     publish.arg("--target-dir").arg(tree::root().join("target").join("packages"));
+    publish.env("CARGO_PROFILE_DEV_DEBUG", "0");
     report.step("packages", publish, Show::Failures)?;
     let core = ["clippy", "-p", "doorbell-sender", "--no-default-features", "--lib", "--", "-D", "warnings"];
     report.step("sender without client", cargo(&core), Show::Failures)?;

@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "client"), doc = "Builds Web Push requests and reads their answers, without IO.")]
 //!
 //! # Where to find what
 //!
