@@ -72,7 +72,7 @@ fn a_program_against_web_push_and_one_against_our_library_do_the_same() {
     let mut gone = listener.subscription();
     gone["endpoint"] = json!(format!("{}/p/unknown", service.origin()));
     for sender in RustSender::ALL {
-        assert_eq!(sender.send(&key, "", &gone, &service).0, "gone", "{sender:?}");
+        assert_eq!(sender.send(&key, "ding", &gone, &service).0, "gone", "{sender:?}");
     }
     let log = service.output();
     assert_eq!(log.matches("without the port").count(), 1, "{log}");
