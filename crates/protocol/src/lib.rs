@@ -1,3 +1,5 @@
+//! Web Push without IO: header fields, message encryption, VAPID, and the protocols of Firefox and Chromium.
+//!
 #![doc = include_str!("../README.md")]
 
 pub mod base64url;

@@ -1,5 +1,6 @@
+//! Sends Web Push messages from an application server (RFC 8030, RFC 8291, RFC 8292).
+//!
 #![cfg_attr(feature = "client", doc = include_str!("../README.md"))]
-#![cfg_attr(not(feature = "client"), doc = "Builds Web Push requests and reads their answers, without IO.")]
 //!
 //! # Where to find what
 //!
