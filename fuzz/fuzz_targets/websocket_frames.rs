@@ -4,7 +4,7 @@
 //! The first octet is the length of the pieces.
 #![no_main]
 
-use doorbell_protocol::websocket::{Decoder, FrameError, Heard, mask};
+use doorbell_protocol::websocket::{Decoder, FrameError, Event, mask};
 use libfuzzer_sys::fuzz_target;
 
 const MOST: usize = 300;
@@ -19,12 +19,12 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// What is heard until the first error, or until nothing more is whole.
-fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Heard>, Option<FrameError>) {
+fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Option<FrameError>) {
     let (mut decoder, mut all) = (Decoder::new(MOST), Vec::new());
     for piece in pieces {
         decoder.feed(piece);
         loop {
-            match decoder.next_heard() {
+            match decoder.next_event() {
                 Ok(Some(heard)) => all.push(heard),
                 Ok(None) => break,
                 Err(error) => return (all, Some(error)),
@@ -35,13 +35,13 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Heard>, Option<Fra
 }
 
 /// One frame of a client.
-fn written(heard: &Heard) -> Vec<u8> {
+fn written(heard: &Event) -> Vec<u8> {
     let (opcode, mut payload) = match heard {
-        Heard::Text(text) => (1, text.clone().into_bytes()),
-        Heard::Binary(octets) => (2, octets.clone()),
-        Heard::Close(close) => (8, close.code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec())),
-        Heard::Ping(octets) => (9, octets.clone()),
-        Heard::Pong(octets) => (10, octets.clone()),
+        Event::Text(text) => (1, text.clone().into_bytes()),
+        Event::Binary(octets) => (2, octets.clone()),
+        Event::Close(close) => (8, close.code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec())),
+        Event::Ping(octets) => (9, octets.clone()),
+        Event::Pong(octets) => (10, octets.clone()),
     };
     assert!(payload.len() <= if opcode < 8 { MOST } else { 125 });
     let key = [1, 2, 3, 4];

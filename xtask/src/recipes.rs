@@ -11,6 +11,7 @@ use crate::report::{Outcome, Report};
 use crate::setup;
 use crate::shell;
 use crate::step::Show;
+use crate::tree;
 
 /// Everything: what CI runs.
 pub(crate) fn test() -> Result<ExitCode> {
@@ -26,6 +27,7 @@ pub(crate) fn test() -> Result<ExitCode> {
     // --help prints as well, and a terminal shows a bare URL best.
     docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::bare_urls -A rustdoc::private_intra_doc_links");
     report.step("docs", docs, Show::Failures)?;
+    packages(&mut report)?;
     dependencies(&mut report)?;
     instructions::check(&mut report)?;
     fuzz::run(&mut report, fuzz::SECONDS_DEFAULT)?;
@@ -80,7 +82,22 @@ pub(crate) fn crash(rounds: &str) -> Result<ExitCode> {
 fn format_and_lints(report: &mut Report) -> Result<()> {
     report.step("format", cargo(&["fmt", "--all", "--check"]), Show::Failures)?;
     report.step("fuzz format", cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]), Show::Failures)?;
+    let senders = ["fmt", "--manifest-path", "e2e/senders/rust/Cargo.toml", "--check"];
+    report.step("sender format", cargo(&senders), Show::Failures)?;
     report.step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]), Show::Failures)?;
+    Ok(())
+}
+
+/// The three libraries as packages: complete, and each builds from its package alone, in a target directory of its own. And
+/// the sender without its client, which the other steps never build.
+fn packages(report: &mut Report) -> Result<()> {
+    let mut publish = cargo(&["publish", "--dry-run", "--locked", "--allow-dirty"]);
+    publish.args(["-p", "doorbell-protocol", "-p", "doorbell-agent", "-p", "doorbell-sender"]);
+    publish.arg("--target-dir").arg(tree::root().join("target").join("packages"));
+    publish.env("CARGO_PROFILE_DEV_DEBUG", "0");
+    report.step("packages", publish, Show::Failures)?;
+    let core = ["clippy", "-p", "doorbell-sender", "--no-default-features", "--lib", "--", "-D", "warnings"];
+    report.step("sender without client", cargo(&core), Show::Failures)?;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ const NEEDED: &[Needed] = &[
     Needed {
         package: "libssl-dev",
         here: || succeeds("pkg-config", &["--exists", "openssl"]),
-        why: "the encryption oracle of the tests stands on OpenSSL",
+        why: "the encryption oracle of the tests and a foreign sender use OpenSSL",
     },
     Needed { package: "nghttp2-client", here: || which("nghttp").is_some(), why: "a foreign user agent" },
     Needed { package: "nodejs", here: || which("node").is_some(), why: "foreign senders and a foreign user agent" },
@@ -80,7 +80,11 @@ fn font(family: &str) -> bool {
 
 /// Installs what is missing; whether everything is there now. Outside CI the tests run with what could be had.
 pub(crate) fn run(report: &mut Report) -> Result<bool> {
-    let complete = debian_packages(report)? & npm_packages(report)? & python_packages(report)? & cargo_tools(report)?;
+    let complete = debian_packages(report)?
+        & npm_packages(report)?
+        & python_packages(report)?
+        & cargo_tools(report)?
+        & rust_senders(report)?;
     if !complete && !shell::in_ci() {
         println!(
             "!! Some tools are missing: the tests that need them will say that they were skipped. In CI this is an error."
@@ -166,6 +170,14 @@ fn cargo_tools(report: &mut Report) -> Result<bool> {
     let mut install = Command::new("cargo");
     install.args(["install", "cargo-deny", "--locked", "--version", "^0.20"]);
     report.step("cargo-deny", install, Show::Failures)
+}
+
+/// Builds the Rust senders where their test looks for them, so that it need not wait for two hundred crates.
+fn rust_senders(report: &mut Report) -> Result<bool> {
+    let mut build = Command::new("cargo");
+    build.args(["build", "--locked", "--manifest-path"]).arg(tree::rust_senders().join("Cargo.toml"));
+    build.arg("--target-dir").arg(tree::root().join("target").join("e2e-rust"));
+    report.step("rust senders", build, Show::Failures)
 }
 
 fn unavailable(report: &mut Report, name: &str, why: &str) -> Result<bool> {

@@ -27,3 +27,8 @@ pub(crate) fn npm() -> [PathBuf; 2] {
 pub(crate) fn senders() -> PathBuf {
     root().join("e2e").join("senders")
 }
+
+/// The Rust senders, a workspace of their own.
+pub(crate) fn rust_senders() -> PathBuf {
+    senders().join("rust")
+}

@@ -10,7 +10,7 @@ use doorbell_sender::client::{Client, Reply, Wait};
 use doorbell_sender::endpoint::Endpoint;
 use doorbell_sender::error::SendError;
 use doorbell_sender::receipts::book::ReceiptBook;
-use doorbell_sender::receipts::follower::{Follower, Heard};
+use doorbell_sender::receipts::follower::{Follower, ReceiptEvent};
 use doorbell_sender::receipts::receipt::Receipt;
 use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
@@ -173,13 +173,13 @@ impl Courier {
             let mut follower = Follower::new(&courier.client, endpoint.clone());
             loop {
                 match follower.next().await {
-                    Ok(Heard::Receipt(receipt)) => {
+                    Ok(ReceiptEvent::Receipt(receipt)) => {
                         if let Err(error) = courier.settle(receipt) {
                             warn!(%error, "a receipt could not be entered");
                         }
                     }
-                    Ok(Heard::Nothing) => {}
-                    Ok(Heard::Gone) => break,
+                    Ok(ReceiptEvent::Nothing) => {}
+                    Ok(ReceiptEvent::Gone) => break,
                     Err(error) => {
                         warn!(%error, "no more receipts from {origin}");
                         break;

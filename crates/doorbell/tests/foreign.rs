@@ -6,8 +6,10 @@ mod support;
 
 use std::collections::BTreeSet;
 
+use doorbell_protocol::vapid::sign::SigningKey;
 use http::Method;
-use support::{Listener, NodeAgent, Peer, Sender, Service, nghttp};
+use serde_json::json;
+use support::{Listener, NodeAgent, Peer, RustSender, Sender, Service, nghttp};
 
 /// How often a user agent that resets pushes may have to come back for ten messages.
 const VISITS_MAX: usize = 10;
@@ -47,6 +49,51 @@ fn doorbell_listen_gets_what_foreign_senders_sent_while_it_was_away() {
     for sender in &senders {
         listener.prints(&sender.payload(&format!("stored for {sender:?}")));
     }
+}
+
+/// The `web-push` crate names the audience without its port: accepted, and logged once per key, without the key.
+/// PS-8292-2-4
+#[test]
+fn a_program_against_web_push_and_one_against_our_library_do_the_same() {
+    if !RustSender::are_here() {
+        return;
+    }
+    let service = Service::start();
+    let listener = Listener::of(&service);
+    let key = SigningKey::generate().unwrap();
+    for round in ["first", "second"] {
+        for sender in RustSender::ALL {
+            let text = format!("Grüße von {sender:?}, {round} ☎");
+            let (outcome, detail) = sender.send(&key, &text, &listener.subscription(), &service);
+            assert_eq!(outcome, "accepted", "{sender:?}: {detail}");
+            listener.prints(&text);
+        }
+    }
+    let mut gone = listener.subscription();
+    gone["endpoint"] = json!(format!("{}/p/unknown", service.origin()));
+    for sender in RustSender::ALL {
+        assert_eq!(sender.send(&key, "ding", &gone, &service).0, "gone", "{sender:?}");
+    }
+    let log = service.output();
+    assert_eq!(log.matches("without the port").count(), 1, "{log}");
+    assert!(!log.contains(&key.public_key().to_base64url()));
+}
+
+/// The reason names the audience that came and the one that is wanted. PS-8292-2-4, PS-8292-4.2-3
+#[test]
+fn a_strict_service_rejects_an_audience_without_its_port() {
+    if !RustSender::are_here() {
+        return;
+    }
+    let service = Service::start_with(&["--strict-audience"]);
+    let listener = Listener::of(&service);
+    let key = SigningKey::generate().unwrap();
+    let (outcome, detail) = RustSender::WebPush.send(&key, "ding", &listener.subscription(), &service);
+    assert_eq!(outcome, "unauthorized", "{detail}");
+    assert!(detail.contains("https://127.0.0.1\\\"") && detail.contains(&service.origin()), "{detail}");
+    let (outcome, detail) = RustSender::Doorbell.send(&key, "dong", &listener.subscription(), &service);
+    assert_eq!(outcome, "accepted", "{detail}");
+    listener.prints("dong");
 }
 
 /// PS-8030-5-3, PS-8030-6-1, PS-8030-6-2, PS-8030-6-4

@@ -245,7 +245,7 @@ fn a_receipt_that_does_not_come_is_told_apart_from_bad_news_as_8030_5_1_2() {
         (&["201 Created\nlocation: /m/1"][..], "this push service gives no receipts"),
         (&[PROMISE, quiet], "none within 1 s; the message may still arrive"),
         (&[PROMISE, "404 Not Found"], "the receipt subscription is gone"),
-        (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not give receipts as text/event-stream"),
+        (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not send receipts as text/event-stream"),
     ] {
         let service = Service::answering(answers);
         let said = person.sends(&service.url, &["ding", "--receipt", "--receipt-timeout", "1s"]);
@@ -407,7 +407,7 @@ fn a_table_of_origins_that_is_none_and_one_that_leads_inside_are_usage_errors_as
     let person = Person::new();
     for (entries, words) in [
         (&["jmt17.google.com"][..], "not FROM=TO"),
-        (&["https://jmt17.google.com=https://b.example/path"], "is no origin"),
+        (&["https://jmt17.google.com=https://b.example/path"], "is not an origin"),
         (&["https://jmt17.google.com=https://b.example", "https://jmt17.google.com=https://c.example"], "two origins"),
         (&["https://jmt17.google.com=https://10.0.0.1"], "--allow-private"),
     ] {

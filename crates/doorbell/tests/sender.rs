@@ -12,7 +12,7 @@ use doorbell_sender::client::{Client, ClientConfig};
 use doorbell_sender::endpoint::Endpoint;
 use doorbell_sender::network::AddressPolicy;
 use doorbell_sender::receipts::book::ReceiptBook;
-use doorbell_sender::receipts::follower::{Follower, Heard};
+use doorbell_sender::receipts::follower::{Follower, ReceiptEvent};
 use doorbell_sender::request::{Message, Options, ReceiptWish};
 use doorbell_sender::subscription::Subscription;
 use doorbell_sender::token::Signer;
@@ -50,7 +50,7 @@ impl Sender {
 /// The message that the next receipt is about, and its outcome.
 async fn receipt(follower: &mut Follower) -> (String, Outcome) {
     match follower.next().await.unwrap() {
-        Heard::Receipt(receipt) => (receipt.message, receipt.outcome),
+        ReceiptEvent::Receipt(receipt) => (receipt.message, receipt.outcome),
         other => panic!("{other:?}"),
     }
 }
@@ -73,11 +73,11 @@ async fn all_messages_share_a_receipt_subscription_until_it_is_gone_as_8030_5_1_
     drop(waiting);
     let mut looking = Follower::not_waiting(&sender.client, receipts.clone()).after(&from_where_it_was);
     assert_eq!(receipt(&mut looking).await, (second, Outcome::Expired), "nobody has said that it was dealt with");
-    assert_eq!(looking.next().await, Ok(Heard::Nothing));
-    assert_eq!(looking.next().await, Ok(Heard::Nothing));
+    assert_eq!(looking.next().await, Ok(ReceiptEvent::Nothing));
+    assert_eq!(looking.next().await, Ok(ReceiptEvent::Nothing));
 
     assert_eq!(sender.client.delete(&receipts).await.unwrap(), 204);
-    assert_eq!(looking.next().await, Ok(Heard::Gone));
+    assert_eq!(looking.next().await, Ok(ReceiptEvent::Gone));
     let (_, new) = sender.send(&subscription, 3600).await;
     assert_ne!(new, receipts, "400 for the one that is gone, and then a new one");
     let (_, same) = sender.send(&subscription, 3600).await;

@@ -17,8 +17,8 @@ fn aes128gcm(c: &mut Criterion) {
     let encrypted = || encrypt(black_box(&TEXT), Padding::None, keys.public_key(), keys.auth_secret()).unwrap();
     let body = encrypted();
     assert_eq!(body.len(), 1024);
-    c.bench_function("aes128gcm encrypt to 1,024 octets", |b| b.iter(encrypted));
-    c.bench_function("aes128gcm decrypt 1,024 octets", |b| b.iter(|| decrypt(&keys, black_box(&body)).unwrap()));
+    c.bench_function("aes128gcm encrypt to 1,024 bytes", |b| b.iter(encrypted));
+    c.bench_function("aes128gcm decrypt 1,024 bytes", |b| b.iter(|| decrypt(&keys, black_box(&body)).unwrap()));
 }
 
 criterion_group!(benches, aes128gcm);

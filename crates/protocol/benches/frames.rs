@@ -1,4 +1,4 @@
-//! What it costs to speak with browsers: Firefox's notifications and acknowledgements, Chromium's frames.
+//! What the protocols of browsers cost: Firefox's notifications and acknowledgements, Chromium's frames.
 //!
 //! `cargo bench -p doorbell-protocol --bench frames`
 
@@ -12,7 +12,7 @@ use doorbell_protocol::firefox::{ClientMessage, Notification, Version};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::mcs::frame::{Decoder as McsDecoder, Encoder, Frame, tag};
 use doorbell_protocol::message::ContentHeaders;
-use doorbell_protocol::websocket::{Decoder, Heard, Opcode, mask, write_frame};
+use doorbell_protocol::websocket::{Decoder, Event, Opcode, mask, write_frame};
 
 const BODY: [u8; 1024] = [0xa7; 1024];
 const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
@@ -22,7 +22,7 @@ const ACK: &str =
 fn firefox(c: &mut Criterion) {
     let headers = ContentHeaders::from_packed(b"\x01\x00\x09aes128gcm").unwrap();
     let mut out = Vec::new();
-    c.bench_function("notification of 1,024 octets into a frame", |b| {
+    c.bench_function("notification of 1,024 bytes into a frame", |b| {
         b.iter(|| {
             out.clear();
             let version = Version(MessageId::from_raw(7));
@@ -34,7 +34,7 @@ fn firefox(c: &mut Criterion) {
     c.bench_function("acknowledgement out of a frame", |b| {
         b.iter(|| {
             decoder.feed(black_box(&frame));
-            let Ok(Some(Heard::Text(text))) = decoder.next_heard() else { panic!("a text was sent") };
+            let Ok(Some(Event::Text(text))) = decoder.next_event() else { panic!("a text was sent") };
             ClientMessage::parse(&text).unwrap()
         });
     });
@@ -42,12 +42,12 @@ fn firefox(c: &mut Criterion) {
 
 fn chromium(c: &mut Criterion) {
     let frame = Frame { tag: tag::DATA_MESSAGE_STANZA, body: Bytes::from_static(&BODY) };
-    let (mut encoder, mut decoder, mut octets) = (Encoder::new(), McsDecoder::new(), Vec::new());
-    c.bench_function("MCS frame of 1,024 octets, written and read", |b| {
+    let (mut encoder, mut decoder, mut bytes) = (Encoder::new(), McsDecoder::new(), Vec::new());
+    c.bench_function("MCS frame of 1,024 bytes, written and read", |b| {
         b.iter(|| {
-            octets.clear();
-            encoder.write(black_box(&frame), &mut octets);
-            decoder.feed(&octets);
+            bytes.clear();
+            encoder.write(black_box(&frame), &mut bytes);
+            decoder.feed(&bytes);
             decoder.next_frame().unwrap().unwrap()
         });
     });

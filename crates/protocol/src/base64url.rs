@@ -1,4 +1,4 @@
-//! base64url (RFC 4648 s5) as Web Push writes it: without padding; reading forgives the padding that some senders add.
+//! base64url (RFC 4648 s5) as Web Push writes it: without padding; reading accepts the padding that some senders add.
 
 use base64::Engine;
 use base64::alphabet;
@@ -18,7 +18,7 @@ pub enum Base64Error {
     #[error("not base64url")]
     Malformed,
     /// Well formed, but of another length than the value has.
-    #[error("{0} octets instead of {1}")]
+    #[error("{0} bytes instead of {1}")]
     Length(usize, usize),
 }
 
@@ -30,24 +30,24 @@ pub fn encode(bytes: &[u8]) -> String {
 /// Appends `bytes` as base64url without padding.
 pub fn append(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
-    out.resize(start + base64::encoded_len(bytes.len(), false).unwrap_or_default(), 0);
-    // There is as much room as it takes.
-    let _ = URL_SAFE_NO_PAD.encode_slice(bytes, out.get_mut(start..).unwrap_or_default());
+    let length = base64::encoded_len(bytes.len(), false).expect("what is in memory has a length in base64");
+    out.resize(start + length, 0);
+    let written = URL_SAFE_NO_PAD.encode_slice(bytes, &mut out[start..]).expect("there is room for all of it");
+    debug_assert_eq!(written, length, "the length was computed for these bytes");
 }
 
-/// The octets of `text`; `=` at the end is allowed.
+/// The bytes of `text`; `=` at the end is allowed.
 pub fn decode(text: &str) -> Result<Vec<u8>, Base64Error> {
     URL_SAFE.decode(text).map_err(|_| Base64Error::Malformed)
 }
 
-/// Like [`decode`], and takes the standard alphabet (`+`, `/`) too: subscriptions and keys that passed through other
-/// people's tools arrive in either.
+/// Like [`decode`], and accepts the standard alphabet (`+`, `/`) too: other tools write subscriptions and keys in either.
 pub fn decode_lenient(text: &str) -> Result<Vec<u8>, Base64Error> {
     let engine = if text.contains(['+', '/']) { STANDARD } else { URL_SAFE };
     engine.decode(text).map_err(|_| Base64Error::Malformed)
 }
 
-/// Exactly `N` octets, read as [`decode_lenient`] reads.
+/// Exactly `N` bytes, read as [`decode_lenient`] reads.
 pub fn decode_array<const N: usize>(text: &str) -> Result<[u8; N], Base64Error> {
     // A text that is far too long is not worth decoding.
     if text.len() > N.div_ceil(3) * 4 {
@@ -77,7 +77,7 @@ mod tests {
         for text in ["+/8=", "+/8", "-_8", "-_8="] {
             assert_eq!(decode_lenient(text), Ok(vec![0xfb, 0xff]), "{text}");
         }
-        assert_eq!(decode_lenient("+_8"), Err(Base64Error::Malformed), "a mixture is nobody's encoding");
+        assert_eq!(decode_lenient("+_8"), Err(Base64Error::Malformed), "no encoding mixes the two");
     }
 
     #[test]

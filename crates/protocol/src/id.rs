@@ -51,7 +51,7 @@ id!(
     MessageId
 );
 id!(
-    /// A receipt subscription (RFC 8030 s5.1): where an application server hears what became of its messages.
+    /// A receipt subscription (RFC 8030 s5.1): where an application server receives the outcomes of its messages.
     ReceiptSubscriptionId
 );
 
@@ -76,6 +76,7 @@ impl Mint {
             if fresh > last { fresh } else { self.after(last) }
         };
         let before = self.last.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(step(last)));
+        // The update never fails: its closure always returns a value.
         step(before.unwrap_or_else(|last| last))
     }
 
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_tell_when_they_were_minted() {
+    fn ids_contain_when_they_were_minted() {
         let id = MessageId::from_raw(Mint::new(1, 0).next(NOON));
         assert_eq!(id.minted_at(), NOON);
     }

@@ -1,4 +1,4 @@
-//! A public key on P-256, as Web Push carries it everywhere: 65 octets, uncompressed (RFC 8291 s3.1, RFC 8292 s3.2).
+//! A public key on P-256, as Web Push carries it everywhere: 65 bytes, uncompressed (RFC 8291 s3.1, RFC 8292 s3.2).
 
 use aws_lc_rs::agreement::{self, ECDH_P256, UnparsedPublicKey};
 use aws_lc_rs::digest;
@@ -15,25 +15,25 @@ const UNCOMPRESSED: u8 = 0x04;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; PUBLIC_KEY_LENGTH]);
 
-/// Why octets are not a public key.
+/// Why bytes are not a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyError {
     /// Not base64url.
     #[error("the key is not base64url")]
     Encoding,
-    /// Not 65 octets; a compressed point has 33.
-    #[error("the key has {0} octets, not {PUBLIC_KEY_LENGTH}")]
+    /// Not 65 bytes; a compressed point has 33.
+    #[error("the key has {0} bytes, not {PUBLIC_KEY_LENGTH}")]
     Length(usize),
-    /// The first octet is not 4, so that it is no uncompressed point.
-    #[error("the key is not an uncompressed point (its first octet is not 4)")]
+    /// The first byte is not 4, so it is not an uncompressed point.
+    #[error("the key is not an uncompressed point (its first byte is not 4)")]
     Form,
-    /// No point of P-256.
+    /// Not a point of P-256.
     #[error("the key is not a point on the curve P-256")]
     OffCurve,
 }
 
 impl PublicKey {
-    /// Checks 65 octets.
+    /// Checks 65 bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let point: [u8; PUBLIC_KEY_LENGTH] = bytes.try_into().map_err(|_| KeyError::Length(bytes.len()))?;
         if point[0] != UNCOMPRESSED {
@@ -44,7 +44,7 @@ impl PublicKey {
         Ok(Self(point))
     }
 
-    /// Reads the base64url form; padding and the standard alphabet are tolerated.
+    /// Reads the base64url form; padding and the standard alphabet are accepted.
     pub fn from_base64url(text: &str) -> Result<Self, KeyError> {
         let point = base64url::decode_array::<PUBLIC_KEY_LENGTH>(text).map_err(|e| match e {
             Base64Error::Malformed => KeyError::Encoding,
@@ -53,24 +53,24 @@ impl PublicKey {
         Self::from_bytes(&point)
     }
 
-    /// The 65 octets.
+    /// The 65 bytes.
     pub const fn as_bytes(&self) -> &[u8; PUBLIC_KEY_LENGTH] {
         &self.0
     }
 
-    /// The 65 octets as base64url: what the Push API calls `applicationServerKey` and `p256dh`.
+    /// The 65 bytes as base64url: what the Push API calls `applicationServerKey` and `p256dh`.
     pub fn to_base64url(&self) -> String {
         base64url::encode(&self.0)
     }
 
-    /// The first 16 octets of the SHA-256 of the key: enough to tell keys apart in a sealed URL or a cache.
+    /// The first 16 bytes of the SHA-256 of the key: enough to distinguish keys in a sealed URL or a cache.
     pub fn fingerprint(&self) -> [u8; 16] {
         let hash = digest::digest(&digest::SHA256, &self.0);
-        std::array::from_fn(|n| hash.as_ref().get(n).copied().unwrap_or_default())
+        *hash.as_ref().first_chunk().expect("SHA-256 has 32 bytes, of which these are the first 16")
     }
 }
 
-/// Says nothing: a key identifies an application server and must not reach a log (invariant 8).
+/// Shows nothing: a key identifies an application server and must not reach a log.
 impl std::fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PublicKey(..)")
@@ -145,7 +145,7 @@ mod tests {
     proptest! {
         /// The oracle p256 and aws-lc agree on what a point is.
         #[test]
-        fn any_65_octets_are_judged_as_the_oracle_judges_them(mut bytes: [u8; 65], flip in 0usize..65, keep: bool) {
+        fn any_65_bytes_are_judged_as_the_oracle_judges_them(mut bytes: [u8; 65], flip in 0usize..65, keep: bool) {
             if keep {
                 bytes = good();
                 bytes[flip] ^= 0x10;

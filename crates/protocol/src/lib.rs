@@ -1,7 +1,6 @@
-//! The words that the three roles of Web Push share: ids, times, headers, encryption, signatures and the error body.
+//! Web Push without IO: header fields, message encryption, VAPID, and the protocols of Firefox and Chromium.
 //!
-//! Nothing here does IO or reads a clock: time and randomness are arguments (invariant 3 of ARCHITECTURE.md), except
-//! where a key or a salt must be unpredictable; those come from aws-lc-rs.
+#![doc = include_str!("../README.md")]
 
 pub mod base64url;
 pub mod ece;
@@ -16,3 +15,28 @@ pub mod receipt;
 pub mod time;
 pub mod vapid;
 pub mod websocket;
+
+#[doc(inline)]
+pub use ece::aes128gcm::Padding;
+#[doc(inline)]
+pub use ece::keys::{AgentKeys, AuthSecret};
+#[doc(inline)]
+pub use ece::{EceError, PLAINTEXT_MAX};
+#[doc(inline)]
+pub use headers::topic::Topic;
+#[doc(inline)]
+pub use headers::ttl::Ttl;
+#[doc(inline)]
+pub use headers::urgency::Urgency;
+#[doc(inline)]
+pub use key::{KeyError, PublicKey};
+#[doc(inline)]
+pub use receipt::Outcome;
+#[doc(inline)]
+pub use time::UnixMs;
+#[doc(inline)]
+pub use vapid::header::Credentials;
+#[doc(inline)]
+pub use vapid::sign::{SigningError, SigningKey};
+#[doc(inline)]
+pub use vapid::verify::VapidError;

@@ -1,4 +1,4 @@
-//! What a push message carries beside its body: the content headers that travel with it to the user agent.
+//! The content headers of a push message, which go to the user agent with its body.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::headers::coding::{CRYPTO_KEY, ENCRYPTION};
 use crate::headers::params;
 
-/// The longest value of one content header, in octets. An `aesgcm` Crypto-Key with a VAPID key needs about 200.
+/// The longest value of one content header, in bytes. An `aesgcm` Crypto-Key with a VAPID key needs about 200.
 pub const CONTENT_HEADER_MAX: usize = 1024;
 
 /// The headers that describe the body and belong to it end to end; everything else of the request stays behind
@@ -17,8 +17,8 @@ const CARRIED: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_ENCODING
 
 /// Content-Type, Content-Encoding, Encryption and Crypto-Key of one message, packed for the store.
 ///
-/// Layout: for each header that is present, its place in [`CARRIED`] (1 octet), the length of its value
-/// (2 octets, big endian) and the value.
+/// Layout: for each header that is present, its place in [`CARRIED`] (1 byte), the length of its value
+/// (2 bytes, big endian) and the value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContentHeaders(Vec<u8>);
 
@@ -26,12 +26,12 @@ pub struct ContentHeaders(Vec<u8>);
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ContentHeadersError {
     /// A value longer than [`CONTENT_HEADER_MAX`].
-    #[error("{0} is longer than {CONTENT_HEADER_MAX} octets")]
+    #[error("{0} is longer than {CONTENT_HEADER_MAX} bytes")]
     TooLong(HeaderName),
-    /// One of them was sent more than once, so that the reader could not know which describes the body.
+    /// One of them was sent more than once, so the reader cannot know which describes the body.
     #[error("{0} was given more than once")]
     Repeated(HeaderName),
-    /// A Crypto-Key that is not text, so that nobody could find the VAPID key in it and take it out.
+    /// A Crypto-Key that is not text, so the VAPID key in it cannot be found and removed.
     #[error("{0} is not text")]
     NotText(HeaderName),
     /// Bytes from the store that [`ContentHeaders::from_packed`] does not recognise.
@@ -40,7 +40,7 @@ pub enum ContentHeadersError {
 }
 
 impl ContentHeaders {
-    /// Takes the carried headers out of a request. The VAPID key that older senders put into Crypto-Key stays behind:
+    /// Reads the carried headers of a request. The VAPID key that older senders put into Crypto-Key is left out:
     /// it must not reach the user agent (RFC 8292 s4.2).
     pub fn from_headers(headers: &HeaderMap) -> Result<Self, ContentHeadersError> {
         let mut packed = Vec::new();
@@ -63,7 +63,7 @@ impl ContentHeaders {
         Ok(Self(packed))
     }
 
-    /// Reads back what [`ContentHeaders::as_packed`] gave.
+    /// Reads what [`ContentHeaders::as_packed`] returned.
     pub fn from_packed(packed: &[u8]) -> Result<Self, ContentHeadersError> {
         let whole = Self(packed.to_vec());
         let read: usize = whole.raw().map(|(_, value)| 3 + value.len()).sum();
@@ -103,7 +103,7 @@ impl ContentHeaders {
     }
 }
 
-/// The octets of `value` that travel on.
+/// The bytes of `value` that go to the user agent.
 fn carried_value<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<Cow<'a, [u8]>, ContentHeadersError> {
     if *name != CRYPTO_KEY {
         return Ok(Cow::Borrowed(value.as_bytes()));

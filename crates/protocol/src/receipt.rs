@@ -1,17 +1,17 @@
-//! What became of a message, as the application server that asked for a receipt hears it (RFC 8030 s5.1, s6.3).
+//! The outcome of a message, for the application server that asked for a receipt (RFC 8030 s5.1, s6.3).
 
 use std::str::FromStr;
 
 use http::{HeaderName, StatusCode};
 use thiserror::Error;
 
-/// The field that carries the word: on pushed receipts, and on a DELETE by an agent that could not decrypt the message.
+/// The field with the word: on pushed receipts, and on a DELETE by an agent that could not decrypt the message.
 pub const OUTCOME: HeaderName = HeaderName::from_static("doorbell-outcome");
 
 /// How a message ended. Each message that wanted a receipt has one outcome, and it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// The agent, or whoever holds the message's URI, settled it.
+    /// The agent acknowledged it, or a holder of the message's URI deleted it.
     Delivered,
     /// Its time to live ran out first.
     Expired,
@@ -19,9 +19,9 @@ pub enum Outcome {
     Undecryptable,
     /// The subscription or the agent that it was for is gone.
     Unsubscribed,
-    /// The service gave it up: it had TTL 0 and nobody was listening, for instance.
+    /// The service dropped it: for example it had TTL 0 and the agent was not connected.
     Dropped,
-    /// The agent received it and did not hand it to the web app: it knows no such subscription, or had it before.
+    /// The agent received it and did not pass it to the web app: it has no such subscription, or had the message before.
     Refused,
 }
 
@@ -47,7 +47,7 @@ impl Outcome {
         }
     }
 
-    /// The status of the receipt (RFC 8030 s6.3): 204 for what arrived, 410 for what never will.
+    /// The status of the receipt (RFC 8030 s6.3): 204 if it was delivered, 410 if it never will be.
     pub const fn status(self) -> StatusCode {
         match self {
             Self::Delivered => StatusCode::NO_CONTENT,
@@ -55,7 +55,7 @@ impl Outcome {
         }
     }
 
-    /// The number that stands for it in a store. Numbers are never given a new meaning.
+    /// Its number in a store. The meaning of a number never changes.
     pub const fn code(self) -> u8 {
         match self {
             Self::Delivered => 1,
@@ -67,7 +67,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome that `code` stands for.
+    /// The outcome with the number `code`.
     pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             1 => Some(Self::Delivered),

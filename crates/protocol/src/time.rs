@@ -1,4 +1,4 @@
-//! Wall-clock time as a value: milliseconds since the Unix epoch, handed in by whoever owns a clock.
+//! Wall-clock time as a value: milliseconds since the Unix epoch, passed in by the owner of a clock.
 
 use std::time::Duration;
 
@@ -29,18 +29,23 @@ impl UnixMs {
 
     /// This moment and `d` later.
     pub fn plus(self, d: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_add(saturated(d)))
     }
 
     /// The moment `d` before this one.
     pub fn minus(self, d: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(d.as_millis()).unwrap_or(i64::MAX)))
+        Self(self.0.saturating_sub(saturated(d)))
     }
 
     /// How long after `earlier` this moment is; zero if it is not after it.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0).max(0).unsigned_abs())
     }
+}
+
+/// A duration in milliseconds; one that does not fit is longer than any that matters.
+fn saturated(d: Duration) -> i64 {
+    i64::try_from(d.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

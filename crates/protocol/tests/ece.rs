@@ -59,7 +59,7 @@ fn keys_survive_their_stored_form_and_differ_per_subscription_ua_8291_3_1() {
 }
 
 #[test]
-fn an_auth_secret_has_16_octets_ua_8291_3_2_1() {
+fn an_auth_secret_has_16_bytes_ua_8291_3_2_1() {
     let secret = AuthSecret::from_base64url("BTBZMqHH6r4Tts7J/aSIgg==").unwrap();
     assert_eq!(secret.to_base64url(), "BTBZMqHH6r4Tts7J_aSIgg");
     assert_eq!(AuthSecret::from_base64url("AAAA"), Err(EceError::AuthSecret(3)));

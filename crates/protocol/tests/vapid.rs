@@ -24,7 +24,7 @@ const RFC_TOKEN: &str = "eyJ0eXAiOiJKV1QiLCJhbGciOiJFUzI1NiJ9.eyJhdWQiOiJodHRwcz
 const RFC_KEY: &str = "BA1Hxzyi1RUM1b5wjxsn7nGxAszw2u61m164i3MrAIxHF6YK5h4SDYic-dRuU_RCPCfA5aq9ojSwk5Y2EmClBPs";
 const RFC_EXP: i64 = 1_453_523_768;
 
-/// An application server that signs with p256 whatever it is told to.
+/// An application server that signs any text with p256.
 struct Signatory(OracleKey);
 
 impl Signatory {
@@ -45,7 +45,7 @@ impl Signatory {
         format!("{text}.{}", base64url::encode(&signature.to_bytes()))
     }
 
-    /// What a service with the origin `ORIGIN` says at `NOW`.
+    /// The result of a service with the origin `ORIGIN` at `NOW`.
     fn judged(&self, token: &str) -> Result<Claims, VapidError> {
         verify(&Credentials { token, key: self.key() }, &[ORIGIN], NOW)
     }
@@ -76,7 +76,7 @@ fn the_token_of_the_rfc_is_good_until_it_expires() {
     assert_eq!(claims.aud, [ORIGIN]);
     assert_eq!(claims.exp, UnixMs::from_secs(RFC_EXP));
     assert_eq!(claims.sub.as_deref(), Some("mailto:push@example.com"));
-    assert_eq!(at(RFC_EXP + 1), Err(VapidError::Expired));
+    assert_eq!(at(RFC_EXP + 1), Err(VapidError::Expired { exp: RFC_EXP, now: RFC_EXP + 1 }));
 }
 
 #[test]
@@ -127,10 +127,11 @@ fn the_audience_is_the_exact_origin_alone_or_in_a_list_ps_8292_2_4() {
         json!(["https://other.example"]),
         json!(null),
     ] {
-        assert_eq!(judged(wrong.clone()), Err(VapidError::Audience), "{wrong}");
+        assert!(matches!(judged(wrong.clone()), Err(VapidError::Audience { .. })), "{wrong}");
     }
-    assert_eq!(server.judged_claims(&json!({ "exp": NOW.as_secs() + 60 })), Err(VapidError::Audience));
-    assert_eq!(judged(json!([1])), Err(VapidError::Malformed));
+    let missing = server.judged_claims(&json!({ "exp": NOW.as_secs() + 60 }));
+    assert!(matches!(missing, Err(VapidError::Audience { .. })), "{missing:?}");
+    assert!(matches!(judged(json!([1])), Err(VapidError::Audience { .. })));
 }
 
 #[test]
@@ -140,7 +141,7 @@ fn a_port_that_is_not_the_default_is_part_of_the_origin_ps_8292_2_4() {
     let token = server.token(&es256(), &json!({ "aud": on_port, "exp": NOW.as_secs() + 60 }));
     let credentials = Credentials { token: &token, key: server.key() };
     assert!(verify(&credentials, &[on_port], NOW).is_ok());
-    assert_eq!(verify(&credentials, &[ORIGIN], NOW), Err(VapidError::Audience));
+    assert!(matches!(verify(&credentials, &[ORIGIN], NOW), Err(VapidError::Audience { .. })));
 }
 
 #[test]
@@ -156,14 +157,54 @@ fn exp_is_required_not_past_and_at_most_a_day_ahead_ps_8292_2_5() {
     }
     assert_eq!(judged(json!(1_800_000_060.75)), Ok(1_800_000_060));
     for past in [json!(now - 1), json!(0), json!(-1), json!(i64::MIN), json!(-1e300)] {
-        assert_eq!(judged(past.clone()), Err(VapidError::Expired), "{past}");
+        assert!(matches!(judged(past.clone()), Err(VapidError::Expired { .. })), "{past}");
     }
     for far in [json!(now + day + skew + 1), json!(now * 1000), json!(u64::MAX), json!(1e300)] {
-        assert_eq!(judged(far.clone()), Err(VapidError::TooLong), "{far}");
+        assert!(matches!(judged(far.clone()), Err(VapidError::TooLong { .. })), "{far}");
     }
-    assert_eq!(judged(json!(null)), Err(VapidError::NoExpiry));
-    assert_eq!(server.judged_claims(&json!({ "aud": ORIGIN })), Err(VapidError::NoExpiry));
-    assert_eq!(judged(json!("1800000060")), Err(VapidError::Malformed));
+    let none = Err(VapidError::NoExpiry { latest: now + day + skew });
+    assert_eq!(judged(json!(null)), none);
+    assert_eq!(server.judged_claims(&json!({ "aud": ORIGIN })).map(|claims| claims.exp.as_secs()), none);
+    assert!(matches!(judged(json!("1800000060")), Err(VapidError::Type { name: "exp", .. })));
+}
+
+/// What a person reads: the claim, the value that came and the one that is wanted.
+#[test]
+fn an_error_about_a_claim_names_what_came_and_what_is_wanted_ps_8292_4_2_3() {
+    let server = Signatory::new(1);
+    let (now, wanted) = (NOW.as_secs(), "\"https://push.example.net\"");
+    for (claims, parts) in [
+        (
+            json!({ "aud": "https://push.example.net:8443", "exp": now }),
+            ["(aud)", "\"https://push.example.net:8443\"", wanted],
+        ),
+        (json!({ "aud": ["https://a", "https://b"], "exp": now }), ["(aud)", "[\"https://a\",\"https://b\"]", wanted]),
+        (json!({ "aud": ["https://a"], "exp": now }), ["(aud)", " is \"https://a\"", wanted]),
+        (json!({ "aud": { "x": 1 }, "exp": now }), ["(aud)", "{\"x\":1}", wanted]),
+        (json!({ "exp": now }), ["(aud)", "missing", wanted]),
+        (json!({ "aud": ORIGIN }), ["(exp)", "missing", "1800086460"]),
+        (json!({ "aud": ORIGIN, "exp": now - 5 }), ["(exp)", "1799999995", "1800000000"]),
+        (json!({ "aud": ORIGIN, "exp": now + 90_000 }), ["(exp)", "1800090000", "1800086460"]),
+        (json!({ "aud": ORIGIN, "exp": "1800000060" }), ["claim exp", "\"1800000060\"", "a number of seconds"]),
+        (json!({ "aud": ORIGIN, "exp": now, "sub": 7 }), ["claim sub", "7", "mailto:"]),
+    ] {
+        let text = server.judged_claims(&claims).unwrap_err().to_string();
+        assert!(parts.iter().all(|part| text.contains(part)), "{claims}: {text}");
+    }
+}
+
+#[test]
+fn a_claim_in_an_error_is_short_and_cannot_drive_a_terminal() {
+    let server = Signatory::new(1);
+    let judged = |aud: serde_json::Value| server.judged_claims(&json!({ "aud": aud, "exp": NOW.as_secs() }));
+    let hostile = judged(json!("\u{1b}[2J\u{202e}\u{7f}\n<münchen>")).unwrap_err().to_string();
+    assert!(
+        hostile.contains("<münchen>")
+            && hostile.chars().all(|c| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' '),
+        "{hostile}"
+    );
+    let long = judged(json!("x".repeat(1000))).unwrap_err().to_string();
+    assert!(long.len() < 300, "{long}");
 }
 
 #[test]
@@ -244,7 +285,7 @@ proptest! {
     }
 
     #[test]
-    fn one_changed_octet_anywhere_is_noticed(at in 0usize..1000, with in "[A-Za-z0-9_-]") {
+    fn one_changed_byte_anywhere_is_noticed(at in 0usize..1000, with in "[A-Za-z0-9_-]") {
         let credentials = |token| Credentials { token, key: PublicKey::from_base64url(RFC_KEY).unwrap() };
         let at = at % RFC_TOKEN.len();
         let mut token = RFC_TOKEN.to_owned();

@@ -1,4 +1,4 @@
-//! What the answer of a push service means for the message and for the subscription (RFC 8030 s5, s7, s8.4).
+//! What the answer of a push service means for the message and the subscription (RFC 8030 s5, s7, s8.4).
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use crate::request::ReceiptWish;
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// 201 or 202 (and any other 2xx): the push service took the message. Whether it arrives is another question.
+    /// 201 or 202 (and any other 2xx): the push service accepted the message. That does not mean that it was delivered.
     Accepted(Accepted),
-    /// 404 or 410: the subscription is dead. Delete it and do not send to it again.
+    /// 404 or 410: the subscription is gone. Delete it and do not send to it again.
     Gone,
     /// 413: the body is too large for this push service. The subscription is fine.
     TooLarge,
-    /// Another 4xx, or a redirection, which is never followed: the same request would be refused again.
+    /// Another 4xx, or a redirection, which is never followed: the same request would fail again.
     Refused,
     /// 429, 408 or a 5xx: the same request may succeed later.
     RetryLater {
-        /// What Retry-After asked for.
+        /// The delay in Retry-After, at most a day; `None` if there is none.
         after: Option<Duration>,
     },
 }
@@ -31,16 +31,16 @@ pub enum Answer {
 /// What came with an acceptance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
-    /// The message resource (Location), absolute. Whoever knows it can withdraw the message with DELETE.
+    /// The message resource (Location), absolute. Anyone with this URL can withdraw the message with DELETE.
     pub message: Option<String>,
-    /// The TTL that the push service granted, if it says.
+    /// The TTL that the push service granted, if it reports one.
     pub ttl: Option<Ttl>,
-    /// The receipt subscription where the receipt will be (202). `None` although one was asked for: this push service
-    /// gives no receipts.
+    /// The receipt subscription where the receipt will be (202). `None` although the message asked for a receipt: this
+    /// push service has no receipts.
     pub receipt: Option<String>,
 }
 
-/// The longest Retry-After that is believed: a day.
+/// The longest Retry-After that counts: a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
 impl Answer {
@@ -78,6 +78,7 @@ impl Accepted {
 fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let after = if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
+        // Digits that do not fit are a number beyond the bound below.
         Duration::from_secs(value.parse().unwrap_or(u64::MAX))
     } else {
         let date = httpdate::parse_http_date(value).ok()?;
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn an_acceptance_tells_the_message_the_ttl_and_the_receipt_subscription_as_8030_5_1_2() {
+    fn an_acceptance_has_the_message_the_ttl_and_the_receipt_subscription_as_8030_5_1_2() {
         let answer =
             read(202, &[("location", "/m/1"), ("ttl", "30"), ("link", "</r/2>;rel=\"urn:ietf:params:push:receipt\"")]);
         let accepted = Accepted {

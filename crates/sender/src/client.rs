@@ -1,17 +1,18 @@
-//! Sends messages, and opens what a follower of receipts reads.
+//! Sends messages, and opens the streams that a follower of receipts reads.
 //!
-//! It never follows a redirection, connects only where its [`AddressPolicy`] permits, and uses no proxy: a proxy would
-//! resolve names itself, behind the back of that policy.
+//! It never follows a redirection, connects only where its [`AddressPolicy`] permits, and uses no proxy: a proxy resolves
+//! names itself, and the policy could not check the addresses.
 
 use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorbell_protocol::time::UnixMs;
 use http::{Request, StatusCode};
 
 use crate::answer::{Accepted, Answer};
-use crate::clock;
+use crate::clock::Clock;
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{ClientError, SendError};
 use crate::explanation::{EXPLANATION_MAX, Explanation};
@@ -21,17 +22,19 @@ use crate::request::{self, Message, ReceiptWish};
 use crate::retry::{Retry, RetryPolicy};
 use crate::tls;
 
-/// How a client connects.
+/// How a client connects. The default suits an application server whose subscriptions come from strangers.
 #[derive(Clone, Debug)]
 pub struct ClientConfig {
     /// Where it may connect to.
     pub addresses: AddressPolicy,
-    /// Certificates, in PEM, of further certificate authorities to trust beside the system's. May be empty.
+    /// Certificates, in PEM, of certificate authorities to trust in addition to the system's. May be empty.
     pub extra_ca_pem: Vec<u8>,
-    /// For how long it tries to connect.
+    /// How long connecting may take.
     pub connect_timeout: Duration,
-    /// For how long one attempt may take, from the beginning to the end of the answer.
+    /// How long one attempt may take, until the end of the answer.
     pub request_timeout: Duration,
+    /// Where the client takes the time from, for tokens and for pauses.
+    pub clock: Clock,
 }
 
 impl Default for ClientConfig {
@@ -41,18 +44,20 @@ impl Default for ClientConfig {
             extra_ca_pem: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            clock: Clock::system(),
         }
     }
 }
 
-/// How often a push service has to show that it is there while an answer is awaited, and how long it may take for that.
+/// How often the client pings a push service whose answer it waits for, and how long the reply may take.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
-/// A client with its connections. Cheap to clone; clones share the connections.
+/// Sends messages to push services. Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
     addresses: Arc<AddressPolicy>,
+    clock: Clock,
 }
 
 /// The answer to one attempt.
@@ -62,7 +67,7 @@ pub struct Reply {
     pub status: StatusCode,
     /// What it means.
     pub answer: Answer,
-    /// What the push service said about a refusal; empty for an acceptance.
+    /// The reason that the push service gave for an error; empty if it accepted the message.
     pub explanation: Explanation,
 }
 
@@ -78,7 +83,10 @@ pub struct Wait<'a> {
 }
 
 impl Client {
-    /// A client without connections yet.
+    /// Makes a client. It connects when it first sends.
+    ///
+    /// # Errors
+    /// If a certificate cannot be read, or if there is no certificate authority to trust.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let addresses = Arc::new(config.addresses);
         let http = reqwest::Client::builder()
@@ -94,11 +102,15 @@ impl Client {
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .timeout(config.request_timeout)
             .build()
-            .map_err(|e| ClientError::Setup(said(&e)))?;
-        Ok(Self { http, addresses })
+            .map_err(|e| ClientError::Setup(innermost(&e)))?;
+        Ok(Self { http, addresses, clock: config.clock })
     }
 
-    /// Sends a message once; a second time only if a receipt subscription of the book was refused (RFC 8030 s5.1).
+    /// Sends a message once. It sends a second time only if the push service rejected the receipt subscription that the
+    /// message's [`ReceiptBook`](crate::ReceiptBook) named (RFC 8030 s5.1).
+    ///
+    /// # Errors
+    /// If there was no answer. Whatever the push service answers is a [`Reply`].
     pub async fn send(&self, message: &Message<'_>) -> Result<Reply, SendError> {
         let ReceiptWish::Book(book) = message.receipt else { return self.attempt(message).await };
         let endpoint = &message.subscription.endpoint;
@@ -106,7 +118,7 @@ impl Client {
         let receipt = known.as_deref().map_or(ReceiptWish::New, ReceiptWish::On);
         let mut reply = self.attempt(&Message { receipt, ..*message }).await?;
         if let Some(known) = known.filter(|_| reply.status == StatusCode::BAD_REQUEST) {
-            // 400 may also mean that the receipt subscription is gone; then a new one helps.
+            // 400 may also mean that the receipt subscription is gone: then a new one helps.
             book.forget(endpoint, &known);
             reply = self.attempt(&Message { receipt: ReceiptWish::New, ..*message }).await?;
         }
@@ -116,8 +128,11 @@ impl Client {
         Ok(reply)
     }
 
-    /// Deletes a resource whose URL is known: withdraws a message, or ends a receipt subscription. The status says
-    /// whether it was there.
+    /// Deletes a resource by its URL: withdraws a message (RFC 8030 s5), or ends a receipt subscription. The status shows
+    /// whether the resource existed.
+    ///
+    /// # Errors
+    /// If there was no answer.
     pub async fn delete(&self, resource: &Endpoint) -> Result<StatusCode, SendError> {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = http::Method::DELETE;
@@ -125,15 +140,18 @@ impl Client {
         Ok(self.execute(resource, request, None).await?.status())
     }
 
-    /// Sends a message, and again as long as the push service asks for that, or cannot be reached, and `policy` lasts.
-    /// `on_wait` hears of each pause. The result is that of the last attempt.
+    /// Sends a message, and sends it again while the push service is busy or out of reach and `policy` allows another
+    /// attempt. It calls `on_wait` before each pause. The result is that of the last attempt.
+    ///
+    /// # Errors
+    /// If the last attempt got no answer.
     pub async fn send_with_retries(
         &self,
         message: &Message<'_>,
         policy: RetryPolicy,
         mut on_wait: impl FnMut(Wait<'_>),
     ) -> Result<Reply, SendError> {
-        let mut retry = Retry::new(policy, clock::now());
+        let mut retry = Retry::new(policy, self.clock.now());
         loop {
             let result = self.send(message).await;
             let asked = match &result {
@@ -141,13 +159,18 @@ impl Client {
                 Err(SendError::Connect(_)) => None,
                 _ => return result,
             };
-            let Some(delay) = retry.after_failure(asked, clock::now(), dice()) else { return result };
+            let Some(delay) = retry.after_failure(asked, self.clock.now(), random()) else { return result };
             on_wait(Wait { attempts: retry.attempts(), delay, because: &result });
             tokio::time::sleep(delay).await;
         }
     }
 
-    /// The answer to `request` as far as its header; its body may take for as long as `time_max` to arrive.
+    /// The time.
+    pub(crate) fn now(&self) -> UnixMs {
+        self.clock.now()
+    }
+
+    /// The head of the answer to `request`; its body may take as long as `time_max` to arrive.
     pub(crate) async fn open(
         &self,
         resource: &Endpoint,
@@ -159,9 +182,9 @@ impl Client {
 
     async fn attempt(&self, message: &Message<'_>) -> Result<Reply, SendError> {
         let endpoint = &message.subscription.endpoint;
-        let request = request::build(message, clock::now())?;
+        let request = request::build(message, self.now())?;
         let mut response = self.execute(endpoint, request, None).await?;
-        let mut answer = Answer::read(endpoint, response.status(), response.headers(), clock::now());
+        let mut answer = Answer::read(endpoint, response.status(), response.headers(), self.now());
         let explanation = match &mut answer {
             Answer::Accepted(accepted) => {
                 accepted.receipt_on(response.status(), message.receipt);
@@ -179,15 +202,15 @@ impl Client {
         request: Request<Bytes>,
         time_max: Option<Duration>,
     ) -> Result<reqwest::Response, SendError> {
-        // Addresses that are written in the URL never reach the resolver, so that they are judged here.
+        // The resolver, which checks addresses, never sees an address that the URL itself contains.
         resource.check(&self.addresses)?;
-        let mut request = reqwest::Request::try_from(request).map_err(|e| SendError::Connect(said(&e)))?;
+        let mut request = reqwest::Request::try_from(request).map_err(|e| SendError::Connect(innermost(&e)))?;
         *request.timeout_mut() = time_max;
         self.http.execute(request).await.map_err(failure)
     }
 }
 
-/// The beginning of the body. The status has already said what matters, so that a body which breaks off is no error.
+/// The beginning of the body. The status has the meaning, so a body that breaks off is not an error.
 pub(crate) async fn explanation(response: &mut reqwest::Response) -> Explanation {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
@@ -203,14 +226,14 @@ fn failure(error: reqwest::Error) -> SendError {
     let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
     match error.is_connect() {
         _ if refused => SendError::Endpoint(EndpointError::Address),
-        true if sources(&error).any(is_distrust) => SendError::Untrusted(said(&error)),
-        true => SendError::Connect(said(&error)),
-        false => SendError::Broken(said(&error)),
+        true if sources(&error).any(is_distrust) => SendError::Untrusted(innermost(&error)),
+        true => SendError::Connect(innermost(&error)),
+        false => SendError::Broken(innermost(&error)),
     }
 }
 
-/// Whether TLS ended because of the certificate. The TLS library's error travels inside errors of input and output, which
-/// do not name what they carry as their source.
+/// Whether TLS ended because of the certificate. The TLS library's error is inside an IO error, which does not return it
+/// as its source.
 fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
     if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
         return is_distrust(carried);
@@ -218,8 +241,8 @@ fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
     matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
-/// What the innermost cause says: the outer ones name the URL, which is a secret, or say nothing.
-fn said(error: &reqwest::Error) -> String {
+/// The text of the innermost cause: the outer ones contain the URL, which is a secret, or nothing.
+fn innermost(error: &reqwest::Error) -> String {
     sources(error).last().map_or_else(|| "the request failed".to_owned(), ToString::to_string)
 }
 
@@ -227,9 +250,10 @@ fn sources(error: &reqwest::Error) -> impl Iterator<Item = &(dyn std::error::Err
     std::iter::successors(error.source(), |&cause| cause.source())
 }
 
-/// A number for the jitter. Without one everybody just waits a little less.
-pub(crate) fn dice() -> u32 {
-    let mut octets = [0; 4];
-    let _ = aws_lc_rs::rand::fill(&mut octets);
-    u32::from_be_bytes(octets)
+/// A random number for the jitter.
+pub(crate) fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness every pause has its shortest length, which is still correct.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u32::from_be_bytes(bytes)
 }

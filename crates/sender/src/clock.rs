@@ -1,10 +1,61 @@
 //! The one file of this crate that reads a clock.
 
+use std::fmt;
+use std::sync::Arc;
+
 use doorbell_protocol::time::UnixMs;
 
-/// The time of day: what the sans-IO parts of this crate take as `now`.
+/// Where a client takes the time of day from: the system, or a function that a test controls.
+///
+/// ```
+/// use doorbell_sender::{Clock, UnixMs};
+///
+/// let stopped = Clock::from_fn(|| UnixMs::from_secs(1_800_000_000));
+/// assert_eq!(stopped.now(), UnixMs::from_secs(1_800_000_000));
+/// ```
+#[derive(Clone, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Default)]
+enum Source {
+    #[default]
+    System,
+    Function(Arc<dyn Fn() -> UnixMs + Send + Sync>),
+}
+
+impl Clock {
+    /// The clock of the system; the default.
+    pub const fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that shows what `now` returns.
+    pub fn from_fn(now: impl Fn() -> UnixMs + Send + Sync + 'static) -> Self {
+        Self(Source::Function(Arc::new(now)))
+    }
+
+    /// The time.
+    pub fn now(&self) -> UnixMs {
+        match &self.0 {
+            Source::System => now(),
+            Source::Function(now) => now(),
+        }
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Source::System => "Clock(system)",
+            Source::Function(_) => "Clock(function)",
+        })
+    }
+}
+
+/// The system's time of day: what the parts without IO take as `now`.
 #[allow(clippy::disallowed_methods)]
 pub fn now() -> UnixMs {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A system clock before 1970 shows the epoch: every token is then too early, and the push service reports it.
     UnixMs::default().plus(since_epoch.unwrap_or_default())
 }

@@ -8,38 +8,45 @@ use url::{Host, Url};
 
 use crate::network::AddressPolicy;
 
-/// The longest endpoint, in octets. The longest that are in use have about 700.
+/// The longest endpoint, in bytes. The longest in use have about 700.
 pub const ENDPOINT_MAX: usize = 4096;
 
-/// A push resource. Whoever knows its URL can send to it, so that it is a secret (RFC 8030 s8.3).
+/// A push resource. Anyone with its URL can send to it, so the URL is a secret (RFC 8030 s8.3).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Endpoint {
     url: Url,
     uri: Uri,
 }
 
-/// Why a URL is no endpoint, or not one that may be sent to.
+/// Why a URL is not an endpoint, or not one that the policy permits.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Longer than [`ENDPOINT_MAX`].
-    #[error("the endpoint is longer than {ENDPOINT_MAX} octets")]
+    #[error("the endpoint is longer than {ENDPOINT_MAX} bytes")]
     TooLong,
     /// Not an absolute URL with a host.
     #[error("the endpoint is not an absolute URL")]
     Malformed,
-    /// Anything but https. Plain http is taken only towards a loopback address, where no wire can be tapped.
-    #[error("the endpoint is not an https URL (http is allowed towards a loopback address only)")]
+    /// Not https. Plain http is accepted for a loopback address only, where no other machine can read the connection.
+    #[error("the endpoint is not an https URL (http is allowed for a loopback address only)")]
     NotHttps,
     /// A user name or a password before the host.
     #[error("the endpoint carries a user name or a password")]
     Credentials,
-    /// An address that the [`AddressPolicy`] does not permit.
-    #[error("the endpoint is at a private, loopback or otherwise special address, which is not allowed")]
+    /// An address that the [`AddressPolicy`] does not permit. [`AddressPolicy::allow_loopback`],
+    /// [`AddressPolicy::allow_private`] or [`AddressPolicy::allow`] permit one.
+    #[error(
+        "the endpoint is at a private, loopback or otherwise special address, which AddressPolicy does not permit: use \
+         AddressPolicy::allow_loopback, AddressPolicy::allow_private or AddressPolicy::allow if it is yours"
+    )]
     Address,
 }
 
 impl Endpoint {
     /// Reads a URL.
+    ///
+    /// # Errors
+    /// If it is not an absolute https URL, has credentials, or is longer than [`ENDPOINT_MAX`].
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         if text.len() > ENDPOINT_MAX {
             return Err(EndpointError::TooLong);
@@ -54,7 +61,7 @@ impl Endpoint {
             return Err(EndpointError::Credentials);
         }
         url.set_fragment(None);
-        // Letters outside ASCII take more room in the form that is sent.
+        // Letters outside ASCII become longer in the form that is sent.
         if url.as_str().len() > ENDPOINT_MAX {
             return Err(EndpointError::TooLong);
         }
@@ -62,7 +69,11 @@ impl Endpoint {
         Ok(Self { url, uri })
     }
 
-    /// Whether a message may be sent there, as far as the URL tells. A name is judged again when it was resolved.
+    /// Checks the address in the URL, if it has one, against `policy`. [`Client`](crate::client::Client) also checks the
+    /// addresses that a name resolves to; a caller with another HTTP client must do that itself.
+    ///
+    /// # Errors
+    /// [`EndpointError::Address`].
     pub fn check(&self, policy: &AddressPolicy) -> Result<(), EndpointError> {
         match self.address() {
             Some(address) if !policy.permits(address) => Err(EndpointError::Address),
@@ -85,8 +96,8 @@ impl Endpoint {
         is_loopback(&self.url)
     }
 
-    /// The URL that `reference`, a Location for instance, means in an answer of this endpoint; `None` if it leaves the
-    /// web, as `file:` and `javascript:` do.
+    /// The URL that `reference`, for example a Location, means in an answer of this endpoint; `None` if its scheme is not
+    /// https (`file:`, `javascript:`).
     pub fn resolve(&self, reference: &str) -> Option<String> {
         let url = self.url.join(reference).ok()?;
         (url.scheme() == "https" || url.scheme() == self.url.scheme()).then(|| url.into())
@@ -104,22 +115,23 @@ impl Endpoint {
         self.url.origin() == other.url.origin()
     }
 
-    /// Whether there is nothing behind the origin.
+    /// Whether there is nothing after the origin.
     pub(crate) fn is_origin(&self) -> bool {
         self.url.path() == "/" && self.url.query().is_none()
     }
 
-    pub(crate) fn uri(&self) -> &Uri {
+    /// The URL as the target of a request.
+    pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// The host, if it is written as an address. The parser has already seen through `0x7f.1` and the like.
+    /// The host, if it is an address. The URL parser has already normalized forms such as `0x7f.1`.
     fn address(&self) -> Option<IpAddr> {
         address(&self.url)
     }
 }
 
-/// Says the origin only: the path is a secret (invariant 8).
+/// Shows the origin only: the path is a secret.
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Endpoint({}/..)", self.origin())
@@ -149,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn https_is_taken_and_http_only_on_the_machine_itself_as_ssrf_1() {
+    fn https_is_accepted_and_http_only_on_the_machine_itself_as_ssrf_1() {
         for good in [
             "https://push.example.net/p/x",
             "https://[2606:4700::1]:8443/",
@@ -176,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_in_any_spelling_is_judged_as_what_it_reaches_as_ssrf_1() {
+    fn an_address_in_any_spelling_is_checked_as_what_it_reaches_as_ssrf_1() {
         let public = AddressPolicy::public();
         for inside in
             ["127.0.0.1", "0x7f.1", "2130706433", "017700000001", "10.0.0.1", "[::1]", "[fc00::1]", "[::ffff:10.0.0.1]"]
@@ -211,9 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_keeps_the_path_to_itself() {
+    fn debug_output_does_not_show_the_path() {
         let endpoint = Endpoint::parse("https://h/secret").unwrap();
         assert_eq!(format!("{endpoint:?}"), "Endpoint(https://h/..)");
+    }
+
+    #[test]
+    fn a_rejected_address_names_the_option_that_allows_it() {
+        let text = EndpointError::Address.to_string();
+        for option in ["allow_loopback", "allow_private", "AddressPolicy::allow "] {
+            assert!(text.contains(option), "{text}");
+        }
     }
 
     proptest! {

@@ -8,10 +8,10 @@ use crate::request::RequestError;
 /// Why there is no client.
 #[derive(Debug, Error)]
 pub enum ClientError {
-    /// The extra CA certificates are not PEM, or no certificates.
+    /// The additional CA certificates are not PEM, or not certificates.
     #[error("the CA certificates cannot be read: {0}")]
     Ca(String),
-    /// Neither the system nor the caller named a CA to trust.
+    /// Neither the system nor the caller has a CA to trust.
     #[error("there is no CA certificate to trust: the system has none and none was given")]
     NoRoots,
     /// TLS or the HTTP client could not be set up.
@@ -19,24 +19,24 @@ pub enum ClientError {
     Setup(String),
 }
 
-/// Why a message got no answer. No text in here contains the endpoint's path, which is a secret.
+/// Why a message got no answer. No text of these errors contains the path of the endpoint, which is a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SendError {
     /// The message could not be built.
     #[error(transparent)]
     Request(#[from] RequestError),
-    /// The subscription points to where nothing may be sent.
+    /// The endpoint is not one that the client may send to.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// There was no connection: nothing was sent, and trying again does no harm.
+    /// There was no connection: nothing was sent, and another attempt does no harm.
     #[error("no connection to the push service: {0}")]
     Connect(String),
-    /// The push service could not prove who it is: nothing was sent, and
-    /// nothing will be until somebody mends the certificate or names its authority.
-    #[error("the push service could not prove who it is: {0}")]
+    /// The push service has no certificate that the client trusts: nothing was sent. Another attempt is useless until the
+    /// certificate is fixed or its authority is trusted ([`ClientConfig`](crate::client::ClientConfig)).
+    #[error("the certificate of the push service is not trusted: {0}")]
     Untrusted(String),
-    /// The connection broke after the request had begun: the message may have been accepted. Sending it again may
-    /// deliver it twice, so that this is left to the caller.
-    #[error("the connection broke before the answer, so that the message may or may not have been accepted: {0}")]
+    /// The connection broke after the request began: the push service may have accepted the message. Another attempt may
+    /// deliver it twice, so the caller decides.
+    #[error("the connection broke before the answer; the message may or may not have been accepted: {0}")]
     Broken(String),
 }

@@ -1,21 +1,21 @@
-//! What a push service says about a refusal, in a form that may be shown: it comes from a stranger.
+//! The reason that a push service gives for an error, in a form that is safe to show: it comes from a stranger.
 
 use serde::Deserialize;
 
-/// How much of an answer's body is read, in octets.
+/// How much of an answer's body is read, in bytes.
 pub const EXPLANATION_MAX: usize = 8 * 1024;
 
 /// How much of it is shown, in characters.
 const SHOWN_MAX: usize = 300;
 
-/// The number and the words of an error body, if it has them.
+/// The number and the text of an error body, if it has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {
-    /// `errno` of Mozilla's and Doorbell's error bodies.
+    /// `errno` of the error bodies of Mozilla and Doorbell.
     pub errno: Option<u32>,
-    /// What is wrong, on one line, without control characters. Empty if nothing was said.
+    /// What is wrong, on one line, without control characters. Empty if the body has no reason.
     pub message: String,
-    /// What to do about it, if that was said.
+    /// What to do about it; empty if the body has no hint.
     pub hint: String,
 }
 
@@ -29,14 +29,14 @@ struct Wire {
 }
 
 impl Explanation {
-    /// Reads an error body: JSON of a known shape, or plain text. HTML pages of proxies say nothing worth showing.
+    /// Reads an error body: JSON of a known shape, or plain text. An HTML page, as proxies send it, reads as empty.
     pub fn read(body: &[u8]) -> Self {
-        let text = String::from_utf8_lossy(body.get(..EXPLANATION_MAX).unwrap_or(body));
+        let text = String::from_utf8_lossy(&body[..body.len().min(EXPLANATION_MAX)]);
         match serde_json::from_str::<Wire>(&text) {
             Ok(wire) => Self {
                 errno: wire.errno,
-                message: shown(&wire.message.or(wire.reason).unwrap_or_default()),
-                hint: shown(&wire.hint.unwrap_or_default()),
+                message: wire.message.or(wire.reason).map_or_else(String::new, |message| shown(&message)),
+                hint: wire.hint.map_or_else(String::new, |hint| shown(&hint)),
             },
             Err(_) if text.trim_start().starts_with('<') => Self::default(),
             Err(_) => Self { message: shown(&text), ..Self::default() },
@@ -44,7 +44,7 @@ impl Explanation {
     }
 }
 
-/// One line, no control characters (a terminal would obey them), not too long.
+/// One line, without control characters (a terminal would execute them), not too long.
 fn shown(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let words: String = text.chars().map(clean).take(SHOWN_MAX * 4).collect();

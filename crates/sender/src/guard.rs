@@ -1,7 +1,7 @@
-//! The second look at where a message goes: after the name of the endpoint was resolved (AS-SSRF-1).
+//! The second check of where a message goes: after the name of the endpoint is resolved (RFC 8030 s8.4).
 //!
-//! A name that looks public may resolve to a private address, and to another one a second later. Therefore the client
-//! connects to exactly the addresses that were judged here.
+//! A name that looks public may resolve to a private address, and to another one a second later. The client therefore
+//! connects to exactly the addresses that were checked here.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub(crate) struct Guard {
     policy: Arc<AddressPolicy>,
 }
 
-/// A name of which no address is permitted.
+/// The name has no address that the policy permits.
 #[derive(Clone, Copy, Debug, Error)]
 #[error("the name resolves to addresses that are not allowed")]
 pub(crate) struct AddressRefused;

@@ -28,9 +28,10 @@ impl Keyring {
         &self.current
     }
 
-    /// The signer whose key `subscription` was made with; the current one if that is not on record; `None` if the key
-    /// is on record and not ours any more.
+    /// The signer whose key `subscription` was made with; the current one if the subscription does not record its key;
+    /// `None` if it records a key that is not in the keyring.
     pub fn signer_for(&self, subscription: &Subscription) -> Option<&Signer> {
+        // Not on record: subscriptions are made with the current key.
         let Some(key) = &subscription.application_server_key else { return Some(&self.current) };
         std::iter::once(&self.current).chain(&self.older).find(|signer| signer.public_key() == key)
     }

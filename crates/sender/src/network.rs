@@ -1,5 +1,5 @@
-//! Which addresses a message may be sent to. Endpoints come from strangers, and a stranger must not be able to point
-//! the application server at its own neighbours (RFC 8030 s8.4; AS-SSRF-1).
+//! Which addresses the client may connect to. Endpoints come from strangers, and a stranger must not be able to direct
+//! requests to the private network of the application server (RFC 8030 s8.4; server-side request forgery).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,7 +10,7 @@ pub struct Network {
     prefix_bits: u8,
 }
 
-/// A text that is no range of addresses.
+/// The text is not a range of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an address or a range of addresses such as 10.1.0.0/16 or fd00::/8")]
 pub struct NetworkError;
@@ -26,6 +26,7 @@ impl Network {
 
     /// Whether `address` lies in the range.
     pub fn contains(&self, address: IpAddr) -> bool {
+        debug_assert!(self.prefix_bits <= if self.address.is_ipv4() { 32 } else { 128 }, "a prefix fits its address");
         match (self.address, address) {
             (IpAddr::V4(mine), IpAddr::V4(other)) => {
                 let differing = u32::from(mine) ^ u32::from(other);
@@ -68,37 +69,46 @@ const NOT_PUBLIC: [Network; 21] = [
     Network::v4(198, 51, 100, 0, 24),
     Network::v4(203, 0, 113, 0, 24),
     Network::v4(224, 0, 0, 0, 3),
-    // Everything outside 2000::/3: loopback, private, link-local, multicast, and what was never handed out.
+    // Everything outside 2000::/3: loopback, private, link-local, multicast, and unassigned addresses.
     Network::v6(0, 0, 3),
     Network::v6(0x4000, 0, 2),
     Network::v6(0x8000, 0, 1),
-    // Teredo, benchmarking, ORCHID, 6to4: addresses that hide another one, or none at all.
+    // Teredo, benchmarking, ORCHID, 6to4: addresses that contain another address, or none.
     Network::v6(0x2001, 0, 23),
     Network::v6(0x2001, 0xdb8, 32),
     Network::v6(0x2002, 0, 16),
     Network::v6(0x3fff, 0, 20),
 ];
 
-/// Public addresses, and the ranges that were allowed by name.
+/// Public addresses, and the ranges that the caller allows.
+///
+/// ```
+/// use doorbell_sender::AddressPolicy;
+///
+/// let policy = AddressPolicy::public().allow("10.1.0.0/16".parse()?);
+/// assert!(policy.permits([10, 1, 2, 3].into()));
+/// assert!(!policy.permits([10, 2, 0, 1].into()));
+/// # Ok::<(), doorbell_sender::network::NetworkError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     allowed: Vec<Network>,
 }
 
 impl AddressPolicy {
-    /// Public addresses only. For every service whose subscriptions come from strangers.
+    /// Public addresses only: for every service whose subscriptions come from strangers.
     pub fn public() -> Self {
         Self::default()
     }
 
-    /// Also the addresses in `network`: for a push service in one's own network.
+    /// Also the addresses in `network`: for a push service in your own network.
     #[must_use]
     pub fn allow(mut self, network: Network) -> Self {
         self.allowed.push(network);
         self
     }
 
-    /// Also the machine itself: for development, and for a command line whose user typed the endpoint.
+    /// Also the machine itself: for development, and for a command line whose user gives the endpoint.
     #[must_use]
     pub fn allow_loopback(self) -> Self {
         let v6 = Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 };
@@ -127,8 +137,8 @@ impl AddressPolicy {
     }
 }
 
-/// The address that a packet to `address` ends up at: ::ffff:127.0.0.1 is 127.0.0.1, and 64:ff9b::7f00:1 becomes that in
-/// a network that translates to IPv4 (RFC 6052), where every service without IPv6 is reached in this way.
+/// The address that a packet to `address` reaches: ::ffff:127.0.0.1 is 127.0.0.1, and so is 64:ff9b::7f00:1 in a network
+/// that translates to IPv4 (RFC 6052), where this is the way to every service without IPv6.
 fn reached(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) if v6.segments()[..6] == [0x64, 0xff9b, 0, 0, 0, 0] => {
@@ -201,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_allowed_by_name_is_permitted_and_nothing_beside_it() {
+    fn what_the_caller_allows_is_permitted_and_nothing_else() {
         let loopback = AddressPolicy::public().allow_loopback();
         assert!(permits(&loopback, "127.0.0.1") && permits(&loopback, "::1") && permits(&loopback, "::ffff:127.0.0.1"));
         assert!(!permits(&loopback, "10.0.0.1"));
@@ -212,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_read_and_wrong_ones_refused() {
+    fn ranges_are_read_and_wrong_ones_rejected() {
         assert_eq!("::1".parse(), Ok(Network { address: IpAddr::V6(Ipv6Addr::LOCALHOST), prefix_bits: 128 }));
         assert_eq!("0.0.0.0/0".parse::<Network>().map(|n| n.contains([9, 9, 9, 9].into())), Ok(true));
         for wrong in ["", "/8", "10.0.0.0/33", "::/129", "10.0.0.0/-1", "localhost", "10.0.0.0/8/8"] {

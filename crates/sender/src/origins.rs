@@ -1,8 +1,8 @@
 //! The table of origins: endpoints that name one push service and belong to another.
 //!
-//! The host of a Chromium's endpoints is compiled in, also when the browser was told to use another push service, which
-//! is then to be reached under its own origin and the same path. Which browsers were told so no endpoint says, so that
-//! the table is empty until somebody fills it, and nothing but the table redirects a message.
+//! The host of a Chromium's endpoints is compiled in, even if the browser was started for another push service; that
+//! service then has the same path at its own origin. The endpoint does not show which browsers those are, so the table is
+//! empty until the application server fills it, and only the table moves a message to another origin.
 
 use std::str::FromStr;
 
@@ -13,44 +13,48 @@ use crate::endpoint::{Endpoint, EndpointError};
 /// The origins that Chromium has compiled in, in builds without Google's branding and with it.
 const CHROMIUM_ORIGINS: [&str; 2] = ["https://jmt17.google.com", "https://fcm.googleapis.com"];
 
-/// Which origin stands for which other one. Off by default: an empty table changes nothing.
+/// Which origin replaces which other one. Empty by default: an empty table changes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OriginMap {
     entries: Vec<Mapping>,
 }
 
-/// One line of the table, written `https://named.example=https://ours.example`.
+/// One entry of the table, written `https://named.example=https://ours.example`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     from: Endpoint,
     to: Endpoint,
 }
 
-/// Why a text is no line of the table, or lines are no table.
+/// Why a text is not an entry, or entries are not a table.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum OriginMapError {
     /// There is no `=`.
     #[error("not FROM=TO, two origins such as https://fcm.googleapis.com=https://push.example.org")]
     Malformed,
-    /// One of the two is more or less than an origin.
-    #[error("{0:?} is no origin: write https://, a host and, if it is not 443, a port, and nothing behind them")]
+    /// One of the two is not an origin.
+    #[error("{0:?} is not an origin: write https://, a host and, if it is not 443, a port, and nothing after them")]
     NotOrigin(String),
-    /// Where the messages would go is a matter of order.
+    /// One origin has two different targets.
     #[error("{0} is mapped to two origins: give it once")]
     Twice(String),
 }
 
-/// An endpoint has one of the origins that Chromium has compiled in, and there is no entry for it. It may be a subscription at
-/// Google's service. If the browser was started for another service, Google gets a message that it cannot deliver.
+/// A notice: an endpoint has one of the origins that Chromium has compiled in, and the table has no entry for it. It may be
+/// a subscription at Google's service. If the browser was started for another service, Google gets a message that it
+/// cannot deliver.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("the endpoint is at {origin}, which every Chromium names, whichever push service it uses")]
+#[error("the endpoint is at {origin}, which every Chromium names, for any push service")]
 pub struct UnmappedChromium {
     /// The origin of the endpoint.
     pub origin: String,
 }
 
 impl OriginMap {
-    /// A table of `entries`. The same entry may stand in it more than once.
+    /// A table of `entries`, which may contain the same entry more than once.
+    ///
+    /// # Errors
+    /// If one origin has two targets.
     pub fn new(entries: impl IntoIterator<Item = Mapping>) -> Result<Self, OriginMapError> {
         let mut table = Self::default();
         for entry in entries {
@@ -63,15 +67,21 @@ impl OriginMap {
         Ok(table)
     }
 
-    /// A table for an application server all of whose Chromiums were told to use the push service at `to`.
+    /// A table for an application server whose Chromiums all use the push service at `to`.
+    ///
+    /// # Errors
+    /// If `to` is not an origin.
     pub fn of_chromiums_at(to: &str) -> Result<Self, OriginMapError> {
         let to = origin(to)?;
         let entry = |from: &str| Ok(Mapping { from: origin(from)?, to: to.clone() });
         Self::new(CHROMIUM_ORIGINS.into_iter().map(entry).collect::<Result<Vec<_>, _>>()?)
     }
 
-    /// The endpoint that `endpoint` stands for: the same path and query at the origin in the table. It is judged by the
-    /// network policy like any other, as what it now is.
+    /// The endpoint that replaces `endpoint`: the same path and query at the origin in the table. The address policy checks
+    /// it like any other endpoint.
+    ///
+    /// # Errors
+    /// If the result is not an endpoint.
     pub fn apply(&self, endpoint: Endpoint) -> Result<(Endpoint, Option<UnmappedChromium>), EndpointError> {
         match self.to(&endpoint) {
             Some(to) => Ok((endpoint.moved_to(to)?, None)),
@@ -102,7 +112,7 @@ fn origin(text: &str) -> Result<Endpoint, OriginMapError> {
     let text = text.trim();
     let wrong = || OriginMapError::NotOrigin(text.to_owned());
     let endpoint = Endpoint::parse(text).map_err(|_| wrong())?;
-    // A URL may have `*` in its host, and whoever writes it here means more than one host, which is not on offer.
+    // A URL may have `*` in its host; here it would mean many hosts, which the table does not support.
     if endpoint.is_origin() && !text.contains(['?', '#', '@', '*']) { Ok(endpoint) } else { Err(wrong()) }
 }
 

@@ -1,4 +1,8 @@
 //! Builds the request that sends one message (RFC 8030 s5, RFC 8291 s4, RFC 8292 s3), without sending it.
+//!
+//! With another HTTP client than [`Client`](crate::client::Client) the caller has three duties: do not follow redirections,
+//! connect only to addresses that an [`AddressPolicy`](crate::network::AddressPolicy) permits, and read the answer with
+//! [`Answer::read`](crate::answer::Answer::read).
 
 use bytes::Bytes;
 use doorbell_protocol::ece::aes128gcm::{self, Padding};
@@ -19,25 +23,25 @@ use crate::receipts::book::ReceiptBook;
 use crate::subscription::Subscription;
 use crate::token::Signer;
 
-/// The longest text of a message, in octets (AS-8291-4-4): what fits into the 4096 that every push service takes.
+/// The longest payload, in bytes: what fits into the 4096 bytes that every push service accepts (RFC 8291 s4).
 pub const PAYLOAD_MAX: usize = PLAINTEXT_MAX;
 
-/// How a message is to be delivered. There is no default: how long it is worth keeping only the caller knows, and the
-/// defaults of other libraries (nothing, or four weeks) have surprised many.
+/// How to deliver a message. There is no default: only the caller knows how long the message is useful, and the defaults of
+/// other libraries (zero, or four weeks) have surprised many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// For how long the push service keeps trying. Zero: now or never.
+    /// How long the push service keeps the message (RFC 8030 s5.2). Zero: deliver it now or never.
     pub ttl: Ttl,
-    /// How much the message is worth waking a device for; `None` leaves it at normal.
+    /// Whether the message is worth waking a device for (RFC 8030 s5.3); `None` is normal.
     pub urgency: Option<Urgency>,
-    /// A newer message with the same topic replaces this one while it waits.
+    /// A newer message with the same topic replaces this one while it waits (RFC 8030 s5.4).
     pub topic: Option<Topic>,
-    /// Whether its length is hidden.
+    /// Whether padding hides its length (RFC 8291 s7).
     pub padding: Padding,
 }
 
 impl Options {
-    /// A message that is kept for `ttl`, and otherwise usual.
+    /// Options with this TTL: normal urgency, no topic, no padding.
     pub fn new(ttl: Ttl) -> Self {
         Self { ttl, urgency: None, topic: None, padding: Padding::None }
     }
@@ -46,10 +50,10 @@ impl Options {
 /// Why a request could not be built. Nothing was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RequestError {
-    /// The text does not fit.
-    #[error("the message has {0} octets, and at most {PAYLOAD_MAX} fit")]
+    /// The payload is longer than [`PAYLOAD_MAX`].
+    #[error("the message has {0} bytes, and at most {PAYLOAD_MAX} fit")]
     TooLong(usize),
-    /// The subscription was made with another key, and its push service would refuse ours (RFC 8292 s4.2).
+    /// The subscription was made with another key, so its push service rejects ours (RFC 8292 s4.2).
     #[error("the subscription was made with another application server key")]
     OtherKey,
     /// The encryption failed.
@@ -60,36 +64,62 @@ pub enum RequestError {
     Signing(SigningError),
 }
 
-/// Whether the application server wants to hear what becomes of a message, and where (RFC 8030 s5.1).
+/// Whether the application server wants a receipt for a message, and on which receipt subscription (RFC 8030 s5.1).
 #[derive(Clone, Copy, Debug, Default)]
 pub enum ReceiptWish<'a> {
-    /// No.
+    /// No receipt.
     #[default]
     None,
-    /// On a receipt subscription of its own.
+    /// A receipt on a new receipt subscription.
     New,
-    /// On the receipt subscription with this URL, which the same push service made.
+    /// A receipt on the receipt subscription with this URL, which the same push service made.
     On(&'a str),
-    /// On the one that the book has for this push service, or else on a new one, which the book then remembers.
+    /// A receipt on the receipt subscription that the book has for this push service, otherwise on a new one, which the
+    /// book then remembers.
     Book(&'a ReceiptBook),
 }
 
-/// One message, ready to be sent.
+/// One message, ready to send.
+///
+/// ```
+/// use doorbell_sender::{Message, Options, ReceiptWish, Signer, Subscription, Ttl};
+///
+/// # fn f(subscription: &Subscription, signer: &Signer) {
+/// let options = Options::new(Ttl::from_secs(3600));
+/// let message = Message::new(subscription, b"It is raining", &options, signer);
+/// let with_receipt = Message { receipt: ReceiptWish::New, ..message };
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Message<'a> {
-    /// To whom.
+    /// The recipient.
     pub subscription: &'a Subscription,
-    /// The text, not yet encrypted.
+    /// The content, not yet encrypted: at most [`PAYLOAD_MAX`] bytes.
     pub payload: &'a [u8],
-    /// How it is to be delivered.
+    /// How to deliver it.
     pub options: &'a Options,
-    /// Who says so.
+    /// Whose key signs it.
     pub signer: &'a Signer,
-    /// Whether there is to be a receipt.
+    /// Whether it asks for a receipt.
     pub receipt: ReceiptWish<'a>,
 }
 
-/// The request that sends `message` at `now`, encrypted afresh.
+impl<'a> Message<'a> {
+    /// A message without a receipt.
+    pub const fn new(
+        subscription: &'a Subscription,
+        payload: &'a [u8],
+        options: &'a Options,
+        signer: &'a Signer,
+    ) -> Self {
+        Self { subscription, payload, options, signer, receipt: ReceiptWish::None }
+    }
+}
+
+/// The request that sends `message` at `now`, with a fresh encryption key and salt.
+///
+/// # Errors
+/// If the payload is too long, the subscription belongs to another signing key, or the cryptography fails.
 pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, RequestError> {
     let Message { subscription, payload, options, signer, receipt } = *message;
     if payload.len() > PAYLOAD_MAX {
@@ -98,10 +128,11 @@ pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, Reque
     if subscription.application_server_key.is_some_and(|key| key != *signer.public_key()) {
         return Err(RequestError::OtherKey);
     }
-    let padding = if payload.is_empty() { some(options.padding) } else { options.padding };
+    let padding = if payload.is_empty() { at_least_one(options.padding) } else { options.padding };
     let body = aes128gcm::encrypt(payload, padding, &subscription.agent_key, &subscription.auth)
         .map_err(RequestError::Encryption)?;
     let authorization = signer.authorization(&subscription.endpoint, now).map_err(RequestError::Signing)?;
+    debug_assert!(body.len() > payload.len(), "an encrypted body has a header and a tag besides the text");
     let mut request = Request::new(Bytes::from(body));
     *request.method_mut() = http::Method::POST;
     request.uri_mut().clone_from(subscription.endpoint.uri());
@@ -113,9 +144,9 @@ pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, Reque
     if let Some(urgency) = options.urgency {
         headers.insert(URGENCY, HeaderValue::from_static(urgency.as_str()));
     }
-    // A topic has no character that a header value could not have.
-    if let Some(topic) = options.topic.as_ref().and_then(|topic| HeaderValue::from_str(topic.as_str()).ok()) {
-        headers.insert(TOPIC, topic);
+    if let Some(topic) = &options.topic {
+        let value = HeaderValue::from_str(topic.as_str()).expect("a topic has only characters of base64url");
+        headers.insert(TOPIC, value);
     }
     match receipt {
         ReceiptWish::None => {}
@@ -126,12 +157,12 @@ pub fn build(message: &Message<'_>, now: UnixMs) -> Result<Request<Bytes>, Reque
     Ok(request)
 }
 
-/// Padding of one octet at least: Chromium takes what has neither text nor padding for something cut short, and drops it
-/// in silence after it has acknowledged it.
-fn some(padding: Padding) -> Padding {
+/// Padding of at least one byte: Chromium takes a record with neither text nor padding for a truncated one. It
+/// acknowledges the message and drops it.
+fn at_least_one(padding: Padding) -> Padding {
     match padding {
         Padding::None => Padding::To(1),
-        Padding::To(octets) => Padding::To(octets.max(1)),
+        Padding::To(bytes) => Padding::To(bytes.max(1)),
     }
 }
 
@@ -139,6 +170,7 @@ fn some(padding: Padding) -> Padding {
 fn ask_for_receipt(headers: &mut HeaderMap, receipts: Option<&str>) {
     let prefer = Prefer { respond_async: true, ..Prefer::default() };
     headers.extend(prefer.to_value().map(|value| (HeaderName::from_static(PREFER), value)));
+    // A URL that no field can carry came from a caller; the push service then makes a new receipt subscription.
     let link = receipts.and_then(|receipts| Link::new(receipts, REL_PUSH_RECEIPT).to_value());
     headers.extend(link.map(|value| (LINK, value)));
 }
@@ -237,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_payload_makes_4096_octets_and_one_more_is_refused_as_8291_4_4() {
+    fn the_largest_payload_makes_4096_bytes_and_one_more_is_rejected_as_8291_4_4() {
         let setting = Setting::new();
         let body = setting.build(&[b'x'; PAYLOAD_MAX], &minute()).unwrap().into_body();
         assert_eq!(body.len(), 4096);
@@ -254,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_text_has_an_octet_of_padding_without_which_chromium_drops_it() {
+    fn an_empty_text_has_a_byte_of_padding_without_which_chromium_drops_it() {
         let setting = Setting::new();
         for padding in [Padding::None, Padding::To(0)] {
             let body = setting.build(b"", &Options { padding, ..minute() }).unwrap().into_body();

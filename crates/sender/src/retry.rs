@@ -1,25 +1,25 @@
-//! When to try again: exponential back-off with jitter, Retry-After where there is one, and an end to it
-//! (RFC 8030 s8.4). Pure: the time and the dice are arguments.
+//! When to try again: exponential back-off with jitter, Retry-After if there is one, and a limit (RFC 8030 s8.4). Free of
+//! IO: the time and the randomness are arguments.
 
 use std::time::Duration;
 
 use doorbell_protocol::time::UnixMs;
 
-/// How long and how often.
+/// How often and for how long to try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How many times a message is sent at most, the first time included.
+    /// The number of attempts, the first one included.
     pub attempts_max: u32,
-    /// For how long after the first attempt another one may begin.
+    /// How long after the first attempt another one may begin.
     pub total_max: Duration,
-    /// The wait after the first failure; it doubles with each further one.
+    /// The delay after the first failure; it doubles with each further failure.
     pub delay_first: Duration,
-    /// The longest wait that we choose ourselves; Retry-After may ask for a longer one.
+    /// The longest delay that the client chooses itself; Retry-After may ask for a longer one.
     pub delay_max: Duration,
 }
 
 impl RetryPolicy {
-    /// For somebody who waits at a terminal, or a job of some minutes: 6 attempts within 5 minutes.
+    /// For a person at a terminal, or a job of some minutes: 6 attempts within 5 minutes.
     pub const BRIEF: Self = Self {
         attempts_max: 6,
         total_max: Duration::from_secs(300),
@@ -50,34 +50,36 @@ impl Retry {
         self.attempts
     }
 
-    /// An attempt failed at `now`, and the push service asked for `asked`: how long to wait, or `None` to give up.
+    /// An attempt failed at `now`, and Retry-After was `asked`. Returns how long to wait, or `None` to give up.
     ///
-    /// `dice` is any number, all equally likely. The wait is never shorter than asked for, and never the same for
-    /// everybody: senders that failed together should not come back together.
-    pub fn after_failure(&mut self, asked: Option<Duration>, now: UnixMs, dice: u32) -> Option<Duration> {
+    /// `random` is any number, all equally likely. The delay is never shorter than `asked`, and differs between senders:
+    /// those that failed together should not try again together.
+    pub fn after_failure(&mut self, asked: Option<Duration>, now: UnixMs, random: u32) -> Option<Duration> {
         self.attempts = self.attempts.saturating_add(1);
-        let delay = asked.map_or_else(|| self.own_delay(dice), |asked| asked + spread(self.jitter_for(asked), dice));
+        let delay =
+            asked.map_or_else(|| self.own_delay(random), |asked| asked + spread(self.jitter_for(asked), random));
         let begins_at = now.plus(delay);
         let enough = self.attempts >= self.policy.attempts_max;
         (!enough && begins_at.since(self.started_at) <= self.policy.total_max).then_some(delay)
     }
 
     /// Between half of the step and the whole of it.
-    fn own_delay(&self, dice: u32) -> Duration {
+    fn own_delay(&self, random: u32) -> Duration {
+        debug_assert!(self.attempts > 0, "a delay follows a failure");
         let doublings = self.attempts.saturating_sub(1).min(20);
         let step = self.policy.delay_first.saturating_mul(1 << doublings).min(self.policy.delay_max);
-        step / 2 + spread(step / 2, dice)
+        step / 2 + spread(step / 2, random)
     }
 
-    /// Up to a tenth of what was asked for, but not more than the first step: nobody waits long for good manners.
+    /// Up to a tenth of what Retry-After asks for, but not more than the first step.
     fn jitter_for(&self, asked: Duration) -> Duration {
         (asked / 10).min(self.policy.delay_first)
     }
 }
 
-/// A part of `range`, as the dice fell.
-fn spread(range: Duration, dice: u32) -> Duration {
-    range.mul_f64(f64::from(dice) / f64::from(u32::MAX))
+/// The part of `range` that `random` selects.
+fn spread(range: Duration, random: u32) -> Duration {
+    range.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
 #[cfg(test)]
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn jitter_spreads_over_the_upper_half() {
-        let wait = |dice| Retry::new(POLICY, START).after_failure(None, START, dice).unwrap();
+        let wait = |random| Retry::new(POLICY, START).after_failure(None, START, random).unwrap();
         assert_eq!(wait(0), secs(1));
         assert_eq!(wait(u32::MAX), secs(2));
         assert!(wait(u32::MAX / 2) > secs(1) && wait(u32::MAX / 2) < secs(2));
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_beyond_the_total() {
+    fn no_attempt_begins_beyond_the_total() {
         assert_eq!(Retry::new(POLICY, START).after_failure(Some(secs(101)), START, 0), None);
         let mut late = Retry::new(POLICY, START);
         assert_eq!(late.after_failure(None, START.plus(secs(99)), 0), Some(secs(1)));
@@ -137,13 +139,13 @@ mod tests {
     proptest! {
         #[test]
         fn a_wait_is_never_shorter_than_asked_for_and_always_within_the_total(
-            asked in proptest::option::of(0u64..10_000), dice: u32, failures in 1u32..50, late in 0u64..200,
+            asked in proptest::option::of(0u64..10_000), random: u32, failures in 1u32..50, late in 0u64..200,
         ) {
             let policy = RetryPolicy { attempts_max: 100, ..POLICY };
             let mut retry = Retry::new(policy, START);
             for _ in 0..failures {
                 let now = START.plus(secs(late));
-                if let Some(wait) = retry.after_failure(asked.map(secs), now, dice) {
+                if let Some(wait) = retry.after_failure(asked.map(secs), now, random) {
                     prop_assert!(wait >= secs(asked.unwrap_or(0)));
                     prop_assert!(wait + secs(late) <= policy.total_max);
                 }

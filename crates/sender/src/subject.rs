@@ -1,17 +1,17 @@
-//! `sub`: whom the push service writes to when something is wrong (RFC 8292 s2.1). Optional in the standard, but
-//! Mozilla and Apple refuse tokens without a real one.
+//! `sub`: the contact of the application server, for the operator of the push service (RFC 8292 s2.1). Optional in the
+//! standard, but Mozilla and Apple reject tokens without a real one.
 
 use thiserror::Error;
 use url::Url;
 
-/// The longest subject, in octets: the token travels with every message (RFC 8292 s2.2).
+/// The longest subject, in bytes: the token is part of every message (RFC 8292 s2.2).
 pub const SUBJECT_MAX: usize = 256;
 
 /// A `mailto:` or `https:` URI.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject(String);
 
-/// Why a text is no subject.
+/// Why a text is not a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SubjectError {
     /// Another scheme, or none.
@@ -21,16 +21,19 @@ pub enum SubjectError {
     #[error("the subject has no e-mail address")]
     Address,
     /// Longer than [`SUBJECT_MAX`].
-    #[error("the subject is longer than {SUBJECT_MAX} octets")]
+    #[error("the subject is longer than {SUBJECT_MAX} bytes")]
     TooLong,
 }
 
-/// Hosts that reach nobody (RFC 2606, RFC 6761), with everything below them.
-const NOBODY: [&str; 9] =
+/// Hosts that reach no person (RFC 2606, RFC 6761), with everything below them.
+const PLACEHOLDERS: [&str; 9] =
     ["localhost", "example", "example.com", "example.net", "example.org", "test", "invalid", "local", "localdomain"];
 
 impl Subject {
-    /// Reads a subject; an e-mail address without `mailto:` gets it.
+    /// Reads a subject; an e-mail address without `mailto:` gets the prefix.
+    ///
+    /// # Errors
+    /// If it is neither a `mailto:` URI with an address nor an `https:` URI, or longer than [`SUBJECT_MAX`].
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         let text = text.trim();
         if text.len() > SUBJECT_MAX {
@@ -42,7 +45,7 @@ impl Subject {
         let url = Url::parse(text).map_err(|_| SubjectError::Scheme)?;
         match url.scheme() {
             "https" => Ok(Self(text.to_owned())),
-            // Apple refuses a blank behind the colon, and so would a mail program.
+            // Apple rejects a space after the colon.
             "mailto" if text.contains(char::is_whitespace) => Err(SubjectError::Address),
             "mailto" if mail_domain(&url).is_some() => Ok(Self(text.to_owned())),
             "mailto" => Err(SubjectError::Address),
@@ -55,18 +58,18 @@ impl Subject {
         &self.0
     }
 
-    /// Why push services may refuse it, if there is a reason to fear so.
+    /// Why push services may reject it, if there is a reason.
     pub fn warning(&self) -> Option<&'static str> {
         let url = Url::parse(&self.0).ok()?;
         let host = mail_domain(&url).or_else(|| url.host_str().map(str::to_owned))?.to_ascii_lowercase();
-        let nobody = NOBODY.iter().any(|name| host == *name || host.ends_with(&format!(".{name}")));
-        (nobody || !host.contains('.')).then_some(
-            "the subject reaches nobody (a placeholder or a local name): Apple and Mozilla refuse such tokens",
+        let is_placeholder = PLACEHOLDERS.iter().any(|name| host == *name || host.ends_with(&format!(".{name}")));
+        (is_placeholder || !host.contains('.')).then_some(
+            "the subject is a placeholder or a local name, which reaches no person: Apple and Mozilla reject such tokens",
         )
     }
 }
 
-/// What stands behind the @ of a `mailto:`.
+/// What follows the @ of a `mailto:`.
 fn mail_domain(url: &Url) -> Option<String> {
     let (name, domain) = url.path().split_once('@').filter(|_| url.scheme() == "mailto")?;
     (!name.is_empty() && !domain.is_empty()).then(|| domain.to_owned())
@@ -100,7 +103,7 @@ mod tests {
 
     #[test]
     fn placeholders_are_warned_about_as_8292_2_1_1() {
-        for nobody in [
+        for placeholder in [
             "mailto:admin@localhost",
             "mailto:you@example.com",
             "mailto:you@mail.EXAMPLE.org",
@@ -108,7 +111,7 @@ mod tests {
             "https://app.test/",
             "https://intranet/",
         ] {
-            assert!(Subject::parse(nobody).unwrap().warning().is_some(), "{nobody}");
+            assert!(Subject::parse(placeholder).unwrap().warning().is_some(), "{placeholder}");
         }
         assert_eq!(Subject::parse("mailto:you@notexample.com").unwrap().warning(), None);
     }

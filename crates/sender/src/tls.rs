@@ -1,4 +1,4 @@
-//! Whom the client believes: the system's certificate authorities, and those that were given.
+//! The certificates that the client trusts: those of the system, and those of the caller.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ pub(crate) fn config(extra_ca: &[u8]) -> Result<ClientConfig, ClientError> {
 
 fn roots(extra_ca: &[u8]) -> Result<RootCertStore, ClientError> {
     let mut roots = RootCertStore::empty();
-    // Systems have odd certificates among their roots; one that cannot be read is one that is not trusted.
+    // Some systems have malformed certificates among their roots: the client does not trust those.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     let unreadable = |e: &dyn std::fmt::Display| ClientError::Ca(e.to_string());
     let before = roots.len();
@@ -34,7 +34,7 @@ fn roots(extra_ca: &[u8]) -> Result<RootCertStore, ClientError> {
     }
     match roots.len() {
         0 => Err(ClientError::NoRoots),
-        n if n == before && !extra_ca.is_empty() => Err(unreadable(&"there is none in the file")),
+        n if n == before && !extra_ca.is_empty() => Err(unreadable(&"they contain no certificate")),
         _ => Ok(roots),
     }
 }

@@ -1,5 +1,5 @@
-//! The signer of an application server: VAPID tokens, made once per push service and reused until they are about to
-//! expire (RFC 8292 s5 lets the push service cache them too).
+//! The signer of an application server: it makes one VAPID token per push service and reuses it until shortly before it
+//! expires (RFC 8292 s5 lets the push service cache it too).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,14 +14,13 @@ use http::HeaderValue;
 use crate::endpoint::Endpoint;
 use crate::subject::Subject;
 
-/// How long a token is good: half of what RFC 8292 s2 allows, so that a clock that is hours wrong does no harm.
+/// How long a token is valid: half of what RFC 8292 s2 allows, so a clock that is hours wrong does no harm.
 pub const LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
-/// A token with less time left is replaced: it must still be good when the push service's clock is ahead of ours.
+/// A token with less time left is replaced: it must still be valid if the push service's clock is ahead of ours.
 pub const RENEWAL: Duration = Duration::from_secs(30 * 60);
 
-/// How many push services a signer remembers tokens for. There are a handful in the world, but endpoints come from
-/// strangers.
+/// How many push services a signer keeps tokens for. The world has a handful, but endpoints come from strangers.
 pub const ORIGINS_MAX: usize = 1024;
 
 /// A signing key, a subject, and the tokens made with them.
@@ -39,7 +38,7 @@ struct Token {
 }
 
 impl Signer {
-    /// A signer that has made no token yet.
+    /// A signer without tokens yet.
     pub fn new(key: SigningKey, subject: Option<Subject>) -> Self {
         Self { key, subject, tokens: Mutex::default() }
     }
@@ -49,15 +48,18 @@ impl Signer {
         self.key.public_key()
     }
 
-    /// Whom the push service may write to.
+    /// The contact in its tokens.
     pub fn subject(&self) -> Option<&Subject> {
         self.subject.as_ref()
     }
 
     /// The Authorization of a request to `endpoint` at `now`.
+    ///
+    /// # Errors
+    /// If the cryptographic library fails.
     pub fn authorization(&self, endpoint: &Endpoint, now: UnixMs) -> Result<HeaderValue, SigningError> {
         let origin = endpoint.origin();
-        // A thread that panicked here left a map that is still whole: it is only ever added to and cleared.
+        // After a panic of another thread the map is still whole: each change is one call.
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(token) = tokens.get(&origin).filter(|token| token.is_fresh(now)) {
             return Ok(token.authorization.clone());
@@ -68,7 +70,9 @@ impl Signer {
             tokens.clear();
         }
         let authorization = token.authorization.clone();
+        debug_assert!(token.is_fresh(now), "a new token is valid for its whole lifetime");
         tokens.insert(origin, token);
+        debug_assert!(tokens.len() <= ORIGINS_MAX, "the tokens are bounded");
         Ok(authorization)
     }
 
@@ -81,7 +85,7 @@ impl Signer {
 }
 
 impl Token {
-    /// Neither about to expire nor, after a clock was set back, further ahead than a push service accepts.
+    /// Whether it does not expire soon and, after a clock was set back, is not further ahead than a push service accepts.
     fn is_fresh(&self, now: UnixMs) -> bool {
         now.plus(RENEWAL) < self.expires_at && self.expires_at <= now.plus(LIFETIME)
     }
@@ -133,7 +137,7 @@ mod tests {
         assert!(judged(value, "https://jmt17.google.com", NOW).is_err());
     }
 
-    /// Signatures are randomised: equal tokens were signed once.
+    /// Signatures are randomized: equal tokens were signed once.
     #[test]
     fn a_thousand_sends_to_one_push_service_need_one_signature_as_8292_5_1() {
         let signer = signer();

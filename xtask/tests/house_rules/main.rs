@@ -6,6 +6,7 @@
 mod files;
 mod fuzzing;
 mod imports;
+mod published;
 mod sources;
 mod spec_map;
 mod words;
@@ -64,6 +65,11 @@ fn notes_to_self_carry_their_reason() {
 #[test]
 fn no_file_names_a_registry_or_a_machine() {
     over_the_tree(words::places);
+}
+
+#[test]
+fn the_documentation_of_a_published_library_stands_alone() {
+    over_the_tree(published::stands_alone);
 }
 
 #[test]

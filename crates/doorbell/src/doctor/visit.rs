@@ -16,7 +16,7 @@ use doorbell_sender::client::{Client, ClientConfig, Reply};
 use doorbell_sender::endpoint::Endpoint;
 use doorbell_sender::error::SendError;
 use doorbell_sender::network::AddressPolicy;
-use doorbell_sender::receipts::follower::{Follower, Heard};
+use doorbell_sender::receipts::follower::{Follower, ReceiptEvent};
 use doorbell_sender::request::{self, Options, ReceiptWish};
 use doorbell_sender::subscription::Subscription;
 use doorbell_sender::token::Signer;
@@ -228,14 +228,14 @@ async fn receipt(client: &Client, receipts: Endpoint) -> Finding {
     let fix = "let the proxy pass answers on as they come, without buffering (nginx: proxy_buffering off), and see that \
                the service still runs";
     match timeout(STEP_MAX, Follower::new(client, receipts).next()).await {
-        Ok(Ok(Heard::Receipt(told))) if told.outcome == receipt::Outcome::Delivered => {
+        Ok(Ok(ReceiptEvent::Receipt(told))) if told.outcome == receipt::Outcome::Delivered => {
             Finding::ok(format!("the sender was told that it was delivered ({})", told.status.as_u16()))
         }
-        Ok(Ok(Heard::Receipt(told))) => Finding::failed(
+        Ok(Ok(ReceiptEvent::Receipt(told))) => Finding::failed(
             format!("the sender was told `{}` instead", told.outcome.as_str()),
             "read the service's log",
         ),
-        Ok(Ok(Heard::Gone | Heard::Nothing)) => Finding::failed("the receipt subscription is gone", fix),
+        Ok(Ok(ReceiptEvent::Gone | ReceiptEvent::Nothing)) => Finding::failed("the receipt subscription is gone", fix),
         Ok(Err(error)) => Finding::failed(error, fix),
         Err(_) => Finding::failed(format!("no receipt came within {} s", STEP_MAX.as_secs()), fix),
     }

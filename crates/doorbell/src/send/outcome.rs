@@ -77,7 +77,7 @@ impl Outcome {
         match error {
             SendError::Connect(_) => format!("{error}; gave up after {}", self.attempts()),
             SendError::Untrusted(_) => format!("{error}; name the file of its certificate authority with --ca"),
-            SendError::Endpoint(_) => format!("{error}; --allow-private allows private ones"),
+            SendError::Endpoint(error) => super::setup::endpoint_error(error),
             SendError::Broken(_) | SendError::Request(_) => error.to_string(),
         }
     }

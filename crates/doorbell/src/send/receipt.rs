@@ -7,7 +7,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_sender::answer::Accepted;
 use doorbell_sender::client::Client;
 use doorbell_sender::endpoint::Endpoint;
-use doorbell_sender::receipts::follower::{Follower, Heard};
+use doorbell_sender::receipts::follower::{Follower, ReceiptEvent};
 use doorbell_sender::receipts::receipt::Receipt;
 use serde_json::json;
 use tokio::time::timeout;
@@ -56,11 +56,13 @@ pub(super) async fn wait(client: &Client, accepted: &Accepted, time_max: Duratio
 async fn about(follower: &mut Follower, message: Option<&str>) -> Fate {
     loop {
         match follower.next().await {
-            Ok(Heard::Receipt(receipt)) if message.is_none_or(|message| message == receipt.message) => {
+            Ok(ReceiptEvent::Receipt(receipt)) if message.is_none_or(|message| message == receipt.message) => {
                 return Fate::Told(receipt);
             }
-            Ok(Heard::Receipt(_)) => {}
-            Ok(Heard::Gone | Heard::Nothing) => return Fate::Unheard("the receipt subscription is gone".to_owned()),
+            Ok(ReceiptEvent::Receipt(_)) => {}
+            Ok(ReceiptEvent::Gone | ReceiptEvent::Nothing) => {
+                return Fate::Unheard("the receipt subscription is gone".to_owned());
+            }
             Err(error) => return Fate::Unheard(error.to_string()),
         }
     }

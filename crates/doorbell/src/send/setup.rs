@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail, ensure};
 use doorbell_protocol::ece::aes128gcm::Padding;
 use doorbell_sender::client::ClientConfig;
+use doorbell_sender::endpoint::EndpointError;
 use doorbell_sender::network::AddressPolicy;
 use doorbell_sender::origins::{OriginMap, UnmappedChromium};
 use doorbell_sender::request::{Options, PAYLOAD_MAX};
@@ -36,7 +37,7 @@ impl Setup {
             warn_of(&unmapped);
         }
         if let Err(error) = subscription.endpoint.check(&addresses(args)) {
-            bail!("{error}; --allow-private allows private ones");
+            bail!(endpoint_error(&error));
         }
         if let Some(subject) = &args.subject {
             Subject::parse(subject).context("--subject")?;
@@ -103,6 +104,16 @@ pub(super) fn ca_files(args: &Args, subscription: &Subscription) -> Vec<PathBuf>
     let mut files: Vec<PathBuf> = args.ca.clone().into_iter().chain(local).collect();
     files.dedup();
     files
+}
+
+/// What is wrong with an endpoint; if it is the address, with the flag that allows it.
+pub(super) fn endpoint_error(error: &EndpointError) -> String {
+    match error {
+        EndpointError::Address => {
+            "the endpoint is at a private or otherwise special address; --allow-private allows private ones".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 fn addresses(args: &Args) -> AddressPolicy {

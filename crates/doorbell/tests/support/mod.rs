@@ -26,6 +26,7 @@ pub mod page;
 pub mod peer;
 pub mod person;
 pub mod process;
+pub mod rust_senders;
 pub mod service;
 pub mod star;
 
@@ -41,5 +42,6 @@ pub use listener::Listener;
 pub use page::Site;
 pub use peer::{Peer, Pushed, Reply};
 pub use person::Person;
+pub use rust_senders::RustSender;
 pub use service::Service;
 pub use star::Star;

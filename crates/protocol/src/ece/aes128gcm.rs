@@ -1,6 +1,6 @@
 //! `aes128gcm`: the content coding of RFC 8188 with the keys of RFC 8291.
 //!
-//! We write one record of at most 4096 octets, as RFC 8291 s4 asks, and read any number of them.
+//! We write one record of at most 4096 bytes, as RFC 8291 s4 asks, and read any number of them.
 
 use aws_lc_rs::agreement;
 use zeroize::Zeroizing;
@@ -10,25 +10,28 @@ use super::keys::{self, AgentKeys, AuthSecret};
 use super::{EceError, PLAINTEXT_MAX};
 use crate::key::{PUBLIC_KEY_LENGTH, PublicKey};
 
-/// The record size that we write: Apple and some older agents take no other.
+/// The record size that we write: Apple and some older agents accept no other.
 const RECORD_SIZE: u32 = 4096;
-/// Room for one octet of delimiter, one of text and the tag (RFC 8188 s2).
+/// Room for one byte of delimiter, one of text and the tag (RFC 8188 s2).
 const RECORD_SIZE_MIN: u32 = 18;
 const HEADER_LENGTH: usize = SALT_LENGTH + 4 + 1;
 const LAST: u8 = 2;
 const NOT_LAST: u8 = 1;
 
-/// How far a text is padded, so that its length tells less.
+/// How far a text is padded, to hide its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Padding {
-    /// Not at all.
+    /// No padding.
     #[default]
     None,
-    /// With zeros up to this many octets, at most [`PLAINTEXT_MAX`]; a longer text stays as it is.
+    /// With zeros up to this many bytes, at most [`PLAINTEXT_MAX`]; a longer text stays as it is.
     To(usize),
 }
 
-/// Encrypts `plaintext` to the subscription with the keys `agent` and `auth`, with a fresh key and a fresh salt.
+/// Encrypts `plaintext` for the subscription with the keys `agent` and `auth`, with a fresh key and a fresh salt.
+///
+/// # Errors
+/// If the text with its padding is longer than [`PLAINTEXT_MAX`], or the cryptographic library fails.
 pub fn encrypt(plaintext: &[u8], padding: Padding, agent: &PublicKey, auth: &AuthSecret) -> Result<Vec<u8>, EceError> {
     let mut salt = [0; SALT_LENGTH];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| EceError::Crypto)?;
@@ -58,12 +61,16 @@ fn encrypt_with(
     record.push(LAST);
     record.resize(padded + 1, 0);
     ContentKey::aes128gcm(salt, ikm.as_slice())?.seal(0, &mut record)?;
+    debug_assert_eq!(record.len(), padded + 1 + TAG_LENGTH, "a record has text, delimiter, padding and tag");
     let keyid = sender_public.as_bytes();
     let keyid_length = [PUBLIC_KEY_LENGTH as u8];
     Ok([&salt[..], &RECORD_SIZE.to_be_bytes(), &keyid_length, keyid, &record].concat())
 }
 
-/// Opens a body. Anything that is not exactly a message for these keys is an error, and then nothing of it is given out.
+/// Decrypts a body. Anything that is not exactly a message for these keys is an error, and no part of it is returned.
+///
+/// # Errors
+/// See [`EceError`].
 pub fn decrypt(keys: &AgentKeys, body: &[u8]) -> Result<Vec<u8>, EceError> {
     let header = Header::parse(body)?;
     let sender = PublicKey::from_bytes(header.keyid)?;
@@ -103,7 +110,7 @@ impl<'a> Header<'a> {
         Ok(Self { salt, record_size, keyid, records })
     }
 
-    /// Opens all records. The delimiter tells the last one, so that a body cut between records is noticed.
+    /// Opens all records. The delimiter marks the last one, so a body that was cut between records is an error.
     fn open(&self, ikm: &[u8]) -> Result<Vec<u8>, EceError> {
         let key = ContentKey::aes128gcm(self.salt, ikm)?;
         let mut text = Vec::with_capacity(self.records.len());
@@ -122,9 +129,9 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The text of a record: what stands before the delimiter, which is the last octet that is not zero.
+/// The text of a record: what is before the delimiter, which is the last byte that is not zero.
 fn unpad(record: &[u8], last: bool) -> Result<&[u8], EceError> {
-    let at = record.iter().rposition(|&octet| octet != 0).ok_or(EceError::Padding)?;
+    let at = record.iter().rposition(|&byte| byte != 0).ok_or(EceError::Padding)?;
     match (record[at], last) {
         (LAST, true) | (NOT_LAST, false) => Ok(&record[..at]),
         (NOT_LAST, true) => Err(EceError::Truncated),
@@ -205,7 +212,7 @@ mod tests {
         let header = HEADER_LENGTH + 2;
         assert_eq!(open(ikm, &body[..header + 25]), Err(EceError::Truncated), "cut behind the first record");
         for end in 0..body.len() {
-            assert!(open(ikm, &body[..end]).is_err(), "cut to {end} octets");
+            assert!(open(ikm, &body[..end]).is_err(), "cut to {end} bytes");
         }
     }
 
@@ -225,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_rfc_8291_opens_and_is_made_octet_by_octet_cr_8291_3_1() {
+    fn the_example_of_rfc_8291_opens_and_is_made_byte_by_byte_cr_8291_3_1() {
         let keys = agent_keys();
         assert_eq!(keys.public_key().to_base64url(), rfc8291::AGENT_PUBLIC);
         let sender = keys::private_from_bytes(&decode_array(rfc8291::SENDER_PRIVATE).unwrap()).unwrap();
@@ -260,7 +267,7 @@ mod tests {
             assert_eq!(unsealed(&[record], 4096), Err(error), "{record:?}");
         }
         assert_eq!(unsealed(&[b"a\x01"], 4096), Err(EceError::Truncated));
-        assert_eq!(unsealed(&[b"a\x02", b"b\x02"], 18), Err(EceError::Padding), "the first says that it is the last");
+        assert_eq!(unsealed(&[b"a\x02", b"b\x02"], 18), Err(EceError::Padding), "the first is marked as the last");
         assert_eq!(unsealed(&[b"\0\0", b"b\x02"], 18), Err(EceError::Padding));
     }
 
@@ -280,7 +287,7 @@ mod tests {
         let compressed = [&[2], &off[1..33]].concat();
         for keyid in [&b""[..], b"a1", &off, &off[..64], &compressed] {
             let body = seal(b"ikm", 4096, keyid, &[b"a\x02"]);
-            assert!(matches!(decrypt(&keys, &body), Err(EceError::Key(_))), "{} octets", keyid.len());
+            assert!(matches!(decrypt(&keys, &body), Err(EceError::Key(_))), "{} bytes", keyid.len());
         }
     }
 
@@ -289,19 +296,19 @@ mod tests {
         let keys = agent_keys();
         let body = decode(rfc8291::BODY).unwrap();
         for end in 0..body.len() {
-            assert!(decrypt(&keys, &body[..end]).is_err(), "cut to {end} octets");
+            assert!(decrypt(&keys, &body[..end]).is_err(), "cut to {end} bytes");
         }
         // The record size may change as long as there is one record: it is not part of what is sealed.
         for at in (0..body.len()).filter(|at| !(SALT_LENGTH..SALT_LENGTH + 4).contains(at)) {
             let mut changed = body.clone();
             changed[at] ^= 1;
-            assert!(decrypt(&keys, &changed).is_err(), "octet {at} changed");
+            assert!(decrypt(&keys, &changed).is_err(), "byte {at} changed");
         }
         assert!(decrypt(&keys, b"I am not encrypted").is_err());
     }
 
     #[test]
-    fn the_largest_text_fills_4096_octets_and_one_more_is_refused_cr_8291_4_1_as_8291_4_4() {
+    fn the_largest_text_fills_4096_bytes_and_one_more_is_refused_cr_8291_4_1_as_8291_4_4() {
         let keys = agent_keys();
         let encrypted = |length| encrypt(&vec![0xa5; length], Padding::None, keys.public_key(), keys.auth_secret());
         for length in [0, 1, 100, PLAINTEXT_MAX] {

@@ -1,6 +1,6 @@
 //! `aesgcm`: the coding of draft-ietf-webpush-encryption-04, which old application servers still emit. Opened only.
 //!
-//! Salt and key stand in header fields, which real senders quote, pad and separate in every way there is.
+//! Salt and key are in header fields, which real senders quote, pad and separate in every possible way.
 
 use zeroize::Zeroizing;
 
@@ -13,7 +13,7 @@ use crate::key::{PUBLIC_KEY_LENGTH, PublicKey};
 
 /// The record size when Encryption has no `rs`.
 const RECORD_SIZE_DEFAULT: u32 = 4096;
-/// Two octets of padding length and one of text.
+/// Two bytes of padding length and one of text.
 const RECORD_SIZE_MIN: u32 = 3;
 const PADDING_LENGTH: usize = 2;
 
@@ -41,12 +41,12 @@ fn content_key(keys: &AgentKeys, sender: &PublicKey, salt: &[u8; SALT_LENGTH]) -
     ContentKey::new(&key, nonce)
 }
 
-/// Two octets of padding length, that many zeros, the text.
+/// Two bytes of padding length, that many zeros, the text.
 fn unpad(record: &[u8]) -> Result<&[u8], EceError> {
     let (length, rest) = record.split_first_chunk::<PADDING_LENGTH>().ok_or(EceError::Padding)?;
     let padding = usize::from(u16::from_be_bytes(*length));
     let (zeros, text) = rest.split_at_checked(padding).ok_or(EceError::Padding)?;
-    if zeros.iter().all(|&octet| octet == 0) { Ok(text) } else { Err(EceError::Padding) }
+    if zeros.iter().all(|&byte| byte == 0) { Ok(text) } else { Err(EceError::Padding) }
 }
 
 /// `salt=…[;rs=…]`.
@@ -59,7 +59,7 @@ impl Encryption {
     fn parse(field: &str) -> Result<Self, EceError> {
         let mut entries = params::split(field, ',');
         let (entry, another) = (entries.next().ok_or(EceError::HeaderField)?, entries.next());
-        // A key in the field itself would take the place of the agreed one (draft s4.1).
+        // A key in the field itself would replace the agreed one (draft s4.1).
         if another.is_some() || params::get(entry, "aesgcm").is_some() {
             return Err(EceError::HeaderField);
         }
@@ -214,12 +214,12 @@ mod tests {
         assert_eq!(opened("salt=SALT;rs=18", "dh=POINT").unwrap(), WALRUS);
         let body = decode(BODY).unwrap();
         for end in 0..body.len() {
-            assert!(open("salt=SALT", "dh=POINT", &body[..end]).is_err(), "cut to {end} octets");
+            assert!(open("salt=SALT", "dh=POINT", &body[..end]).is_err(), "cut to {end} bytes");
         }
     }
 
     #[test]
-    fn the_largest_text_of_a_4096_octet_body_opens_cr_aesgcm_6() {
+    fn the_largest_text_of_a_4096_byte_body_opens_cr_aesgcm_6() {
         let body = sealed(&[&b"\0\0"[..], &[b'x'; 4078]].concat());
         assert_eq!(body.len(), 4096);
         assert_eq!(open("salt=SALT", "dh=POINT", &body).unwrap().len(), 4078);

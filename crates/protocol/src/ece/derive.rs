@@ -12,7 +12,7 @@ pub(super) const IKM_LENGTH: usize = 32;
 pub(super) const SALT_LENGTH: usize = 16;
 pub(super) const TAG_LENGTH: usize = 16;
 
-/// HKDF with `N` octets of output.
+/// HKDF with `N` bytes of output.
 pub(super) fn hkdf<const N: usize>(salt: &[u8], ikm: &[u8], info: &[&[u8]]) -> Result<Zeroizing<[u8; N]>, EceError> {
     let prk = Salt::new(HKDF_SHA256, salt).extract(ikm);
     let mut out = Zeroizing::new([0; N]);
@@ -64,8 +64,8 @@ impl ContentKey {
     /// The nonce XOR the record number as 96 bits, big endian (RFC 8188 s2.3).
     fn nonce_of(&self, sequence: u64) -> Nonce {
         let mut nonce = *self.nonce;
-        for (octet, number) in nonce.iter_mut().skip(NONCE_LENGTH - 8).zip(sequence.to_be_bytes()) {
-            *octet ^= number;
+        for (byte, number) in nonce.iter_mut().skip(NONCE_LENGTH - 8).zip(sequence.to_be_bytes()) {
+            *byte ^= number;
         }
         Nonce::assume_unique_for_key(nonce)
     }

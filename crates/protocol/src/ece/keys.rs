@@ -11,18 +11,18 @@ use crate::key::PublicKey;
 /// The length of an authentication secret.
 pub const AUTH_SECRET_LENGTH: usize = 16;
 
-/// The 16 octets that application server and user agent share, so that the push service cannot forge a message.
+/// The 16 bytes that application server and user agent share, so that the push service cannot forge a message.
 /// Wiped from memory when dropped.
 #[derive(Clone)]
 pub struct AuthSecret(Zeroizing<[u8; AUTH_SECRET_LENGTH]>);
 
 impl AuthSecret {
-    /// The secret with these octets.
+    /// The secret with these bytes.
     pub fn new(bytes: [u8; AUTH_SECRET_LENGTH]) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// A fresh one.
+    /// A new random secret.
     pub fn generate() -> Result<Self, EceError> {
         let mut bytes = Zeroizing::new([0; AUTH_SECRET_LENGTH]);
         aws_lc_rs::rand::fill(bytes.as_mut_slice()).map_err(|_| EceError::Crypto)?;
@@ -42,13 +42,13 @@ impl AuthSecret {
         base64url::encode(self.0.as_slice())
     }
 
-    /// The 16 octets.
+    /// The 16 bytes.
     pub fn as_bytes(&self) -> &[u8; AUTH_SECRET_LENGTH] {
         &self.0
     }
 }
 
-/// In constant time (CR-X-1).
+/// In constant time.
 impl PartialEq for AuthSecret {
     fn eq(&self, other: &Self) -> bool {
         aws_lc_rs::constant_time::verify_slices_are_equal(self.0.as_slice(), other.0.as_slice()).is_ok()
@@ -57,26 +57,26 @@ impl PartialEq for AuthSecret {
 
 impl Eq for AuthSecret {}
 
-/// Says nothing: with the secret one can forge messages.
+/// Shows nothing: anyone with the secret can forge messages.
 impl std::fmt::Debug for AuthSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("AuthSecret(..)")
     }
 }
 
-/// Everything a user agent needs to open the messages of one subscription. A new subscription gets new keys.
+/// What a user agent needs to decrypt the messages of one subscription. A new subscription gets new keys.
 pub struct AgentKeys {
     private: agreement::PrivateKey,
     public: PublicKey,
     auth: AuthSecret,
 }
 
-/// [`AgentKeys`] as octets, for a file; wiped from memory when dropped.
+/// [`AgentKeys`] as bytes, for a file; wiped from memory when dropped.
 #[derive(Clone)]
 pub struct AgentKeyParts {
-    /// The private scalar, 32 octets.
+    /// The private scalar, 32 bytes.
     pub private: Zeroizing<[u8; 32]>,
-    /// The authentication secret, 16 octets.
+    /// The authentication secret, 16 bytes.
     pub auth: Zeroizing<[u8; AUTH_SECRET_LENGTH]>,
 }
 
@@ -86,12 +86,12 @@ impl AgentKeys {
         Self::new(generate_private()?, AuthSecret::generate()?)
     }
 
-    /// Reads back what [`AgentKeys::to_parts`] gave.
+    /// Reads what [`AgentKeys::to_parts`] returned.
     pub fn from_parts(parts: &AgentKeyParts) -> Result<Self, EceError> {
         Self::new(private_from_bytes(&parts.private)?, AuthSecret(parts.auth.clone()))
     }
 
-    /// The octets to keep.
+    /// The bytes to keep.
     pub fn to_parts(&self) -> Result<AgentKeyParts, EceError> {
         let scalar: EcPrivateKeyBin<'static> = self.private.as_be_bytes().map_err(|_| EceError::Crypto)?;
         let private = <[u8; 32]>::try_from(scalar.as_ref()).map_err(|_| EceError::Crypto)?;
@@ -108,7 +108,7 @@ impl AgentKeys {
         &self.auth
     }
 
-    /// The shared secret with `sender` (the x coordinate, 32 octets with leading zeros).
+    /// The shared secret with `sender` (the x coordinate, 32 bytes with leading zeros).
     pub(super) fn agree(&self, sender: &PublicKey) -> Result<Zeroizing<Vec<u8>>, EceError> {
         agree(&self.private, sender)
     }
@@ -119,7 +119,7 @@ impl AgentKeys {
     }
 }
 
-/// Says nothing: the keys must not reach a log (invariant 8).
+/// Shows nothing: the keys must not reach a log.
 impl std::fmt::Debug for AgentKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("AgentKeys(..)")

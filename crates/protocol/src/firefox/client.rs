@@ -27,7 +27,7 @@ pub enum ClientMessage {
         /// The VAPID key that it is restricted to, as the client wrote it.
         key: Option<String>,
     },
-    /// `unregister`: the end of a subscription. The code, by which the client says why, changes nothing.
+    /// `unregister`: the end of a subscription. The code, the reason of the client, changes nothing.
     Unregister {
         /// The subscription.
         channel: ChannelId,
@@ -37,14 +37,14 @@ pub enum ClientMessage {
         /// The broadcasts, with the versions that the client has.
         broadcasts: Broadcasts,
     },
-    /// `ack`: messages that the client has dealt with.
+    /// `ack`: messages that the client has processed.
     Ack {
         /// Each of them. What is not a version of ours is left out.
         updates: Vec<Acknowledged>,
     },
-    /// `nack`: the web app's own code failed on a message that is acknowledged all the same.
+    /// `nack`: the web app's own code failed on a message; the client acknowledges the message separately.
     Nack,
-    /// `{}` or `ping`: is anybody there?
+    /// `{}` or `ping`: the client checks the connection.
     Ping,
     /// `urgency`: the least urgency that the client wants now; `None` if the word is not known.
     Urgency {
@@ -175,13 +175,13 @@ mod tests {
     }
 
     #[test]
-    fn hello_is_read_as_firefox_and_as_kde_say_it_fx_1() {
+    fn hello_is_read_as_firefox_and_as_kde_send_it_fx_1() {
         let firefox = r#"{"messageType":"hello","broadcasts":{"remote-settings/monitor_changes":"\"168\"","odd":5},"use_webpush":true,"uaid":"c53"}"#;
         let broadcasts = [("remote-settings/monitor_changes".to_owned(), "\"168\"".to_owned())].into();
         assert_eq!(parse(firefox), Ok(ClientMessage::Hello { uaid: Some("c53".into()), broadcasts }));
-        let nobody = Ok(ClientMessage::Hello { uaid: None, broadcasts: Broadcasts::new() });
-        assert_eq!(parse(r#"{"messageType":"hello"}"#), nobody);
-        assert_eq!(parse(r#"{"messageType":"hello","uaid":"","broadcasts":null,"channelIDs":[]}"#), nobody);
+        let unknown = Ok(ClientMessage::Hello { uaid: None, broadcasts: Broadcasts::new() });
+        assert_eq!(parse(r#"{"messageType":"hello"}"#), unknown);
+        assert_eq!(parse(r#"{"messageType":"hello","uaid":"","broadcasts":null,"channelIDs":[]}"#), unknown);
     }
 
     #[test]

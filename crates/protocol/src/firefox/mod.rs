@@ -1,7 +1,7 @@
-//! The WebSocket protocol that Firefox speaks with its push service: one JSON object in each text frame.
+//! The WebSocket protocol between Firefox and its push service: one JSON object in each text frame.
 //!
-//! It is no standard: the dialect is that of Firefox 153, and KDE's KUnifiedPush and Android's Sunup speak parts of it.
-//! Reading forgives what a client may leave out or add; writing is what a stock Firefox depends on.
+//! It is not a standard: this is the form of Firefox 153; KDE's KUnifiedPush and Android's Sunup use parts of it. Reading
+//! accepts what a client may leave out or add; writing has what an unmodified Firefox depends on.
 
 mod client;
 mod server;
@@ -11,7 +11,7 @@ pub use client::{Acknowledged, ClientMessage, Malformed};
 pub use server::{Notification, ServerMessage};
 pub use words::{AckCode, Broadcasts, CHANNEL_ID_MAX, ChannelId, Version};
 
-/// The longest frame that is read, in octets: a message with a thousand acknowledgements fits.
+/// The longest frame that is read, in bytes: a message with a thousand acknowledgements fits.
 pub const FRAME_MAX: usize = 64 << 10;
 
 /// The subprotocol that Firefox offers. Neither side depends on it.

@@ -104,10 +104,9 @@ impl<'a> Notification<'a> {
     }
 }
 
-/// Appends a value. Text and numbers under names that are text: there is nothing in it that JSON cannot say, and memory
-/// does not fail.
+/// Appends a value.
 fn write_json(value: &impl Serialize, out: &mut Vec<u8>) {
-    let _: Result<(), _> = serde_json::to_writer(out, value);
+    serde_json::to_writer(out, value).expect("text and numbers with names that are text have a JSON form");
 }
 
 impl ServerMessage<'_> {
@@ -120,7 +119,7 @@ impl ServerMessage<'_> {
     }
 }
 
-/// The parameters of a header without quotes and padding, which Firefox's decoder does not take.
+/// The parameters of a header without quotes and padding, which Firefox's decoder does not accept.
 fn bare(field: &str) -> String {
     let parameter = |piece: &str| match params::pair(piece) {
         (name, Some(value)) => format!("{name}={}", params::unquote(value).trim_end_matches('=')),

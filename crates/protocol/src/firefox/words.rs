@@ -8,7 +8,7 @@ use crate::base64url;
 use crate::id::MessageId;
 use crate::receipt::Outcome;
 
-/// The longest channelID, in octets. Every client that is known sends a UUID of 36.
+/// The longest channelID, in bytes. Every client that is known sends a UUID of 36.
 pub const CHANNEL_ID_MAX: usize = 256;
 
 /// Broadcast ids and their versions.
@@ -30,13 +30,13 @@ impl TryFrom<String> for ChannelId {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if (1..=CHANNEL_ID_MAX).contains(&text.len()) { Ok(Self(text)) } else { Err("a channelID has 1 to 256 octets") }
+        if (1..=CHANNEL_ID_MAX).contains(&text.len()) { Ok(Self(text)) } else { Err("a channelID has 1 to 256 bytes") }
     }
 }
 
-/// What a client calls a message: 11 characters that stand for its id.
+/// The name of a message for a client: its id in 11 characters.
 ///
-/// It goes to the one agent whose message it is and gives nobody else anything, so that, unlike a URL, it needs no seal.
+/// Only the agent of the message gets it, and it is useless to others, so unlike a URL it needs no seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Version(pub MessageId);
 
@@ -48,12 +48,12 @@ impl Version {
 
     /// The version that `text` is, if it is one.
     pub fn from_text(text: &str) -> Option<Self> {
-        let octets: [u8; 8] = base64url::decode(text).ok()?.try_into().ok()?;
-        Some(Self(MessageId::from_raw(i64::from_be_bytes(octets))))
+        let bytes: [u8; 8] = base64url::decode(text).ok()?.try_into().ok()?;
+        Some(Self(MessageId::from_raw(i64::from_be_bytes(bytes))))
     }
 }
 
-/// What a client says of a message that it acknowledges.
+/// What a client reports about a message that it acknowledges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AckCode {
     /// 100, or no code: it went to the web app.
@@ -74,7 +74,7 @@ impl AckCode {
         }
     }
 
-    /// What the application server hears if it asked for a receipt.
+    /// The outcome in the receipt, if the application server asked for one.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::Delivered => Outcome::Delivered,

@@ -1,6 +1,6 @@
-//! Which key a message was encrypted with, read from its outside: the service compares it with the VAPID key.
+//! Which key a message was encrypted with, read from outside: the service compares it with the VAPID key.
 //!
-//! RFC 8292 s3.2 forbids one key for both; the key stands in the clear, so that nothing is decrypted for it.
+//! RFC 8292 s3.2 forbids one key for both. The key is not encrypted, so nothing is decrypted to read it.
 
 use http::{HeaderName, header};
 
@@ -19,7 +19,7 @@ pub const ENCRYPTION: HeaderName = HeaderName::from_static("encryption");
 /// Keys of an `aesgcm` body, and of VAPID's drafts.
 pub const CRYPTO_KEY: HeaderName = HeaderName::from_static("crypto-key");
 
-/// Where the length of the keyid stands in an `aes128gcm` body (RFC 8188 s2.1): after 16 of salt and 4 of record size.
+/// The position of the length of the keyid in an `aes128gcm` body (RFC 8188 s2.1): after 16 of salt and 4 of record size.
 const KEYID_LENGTH_AT: usize = 20;
 
 /// The key agreement key of the application server: the keyid of an `aes128gcm` body, or the `dh` of an `aesgcm` one.

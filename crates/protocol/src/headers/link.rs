@@ -1,4 +1,4 @@
-//! `Link` (RFC 8288): how RFC 8030 tells push resources, subscription sets and receipt subscriptions.
+//! `Link` (RFC 8288): how RFC 8030 transfers the URLs of push resources, subscription sets and receipt subscriptions.
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -11,7 +11,7 @@ pub const REL_PUSH_SET: &str = "urn:ietf:params:push:set";
 /// A receipt subscription (RFC 8030 s5.1).
 pub const REL_PUSH_RECEIPT: &str = "urn:ietf:params:push:receipt";
 
-/// How many links of one message are looked at; what follows is ignored. Web Push needs three.
+/// How many links of one message are read; what follows is ignored. Web Push needs three.
 pub const LINKS_MAX: usize = 32;
 
 /// One target with one relation. A link with several relations reads as several of these.
@@ -61,11 +61,11 @@ pub fn target(headers: &HeaderMap, rel: &str) -> Option<String> {
 fn elements(value: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = value;
     std::iter::from_fn(move || {
-        // A comma may stand inside the target, so that the target comes first and the list is split after it.
+        // The target may contain a comma, so it is read first and the list is split after it.
         let (_, after) = rest.split_once('<')?;
         let (target, after) = after.split_once('>')?;
         let parameters = params::split_first(after, ',');
-        rest = after.get(parameters.len()..).unwrap_or_default();
+        rest = &after[parameters.len()..];
         Some((target, parameters))
     })
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn joined_and_repeated_fields_say_the_same_ps_8030_4_3() {
+    fn joined_and_repeated_fields_mean_the_same_ps_8030_4_3() {
         let expected = pairs(&[("/p/1", REL_PUSH), ("https://h/s", REL_PUSH_SET)]);
         for values in [
             &["</p/1>;rel=\"urn:ietf:params:push\"", "<https://h/s>; rel=\"urn:ietf:params:push:set\""][..],

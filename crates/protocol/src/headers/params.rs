@@ -3,13 +3,13 @@
 //! One tolerant splitter for all of them (RFC 9110 s5.6): separators inside a quoted string do not count, a quote that
 //! is never closed is an ordinary character, and empty pieces are skipped.
 
-/// The pieces of `text` between `separator`s that stand outside quoted strings, trimmed, without empty ones.
+/// The pieces of `text` between `separator`s outside quoted strings, trimmed, without empty ones.
 pub fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut pieces = Pieces { rest: Some(text), separator, quotes: true };
     std::iter::from_fn(move || pieces.next_piece()).filter(|piece| !piece.is_empty())
 }
 
-/// The text before the first `separator` that stands outside quoted strings, as it is.
+/// The text before the first `separator` outside quoted strings, as it is.
 pub fn split_first(text: &str, separator: char) -> &str {
     let at = Pieces { rest: None, separator, quotes: true }.next_separator(text);
     at.and_then(|at| text.get(..at)).unwrap_or(text)

@@ -13,7 +13,7 @@ pub const TOPIC_MAX: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Topic(Box<str>);
 
-/// Why a `Topic` field was refused; the answer is 400 (PS-8030-5.4-1).
+/// Why a `Topic` field was refused; the answer is 400 (RFC 8030 s5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TopicError {
     /// More than one field.

@@ -13,13 +13,13 @@ pub struct Ttl(u32);
 /// Why a `TTL` field was refused; the answer is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum TtlError {
-    /// No field (PS-8030-5.2-1).
+    /// No field (RFC 8030 s5.2 requires one).
     #[error("there is no TTL")]
     Missing,
     /// More than one field.
     #[error("TTL was given more than once")]
     Repeated,
-    /// Anything but digits (PS-8030-5.2-2).
+    /// Anything but digits.
     #[error("TTL is not a number of whole seconds")]
     Malformed,
 }

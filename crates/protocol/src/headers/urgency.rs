@@ -1,4 +1,4 @@
-//! `Urgency` (RFC 8030 s5.3): how much a message is worth waking a device for.
+//! `Urgency` (RFC 8030 s5.3): whether a message is worth waking a device for.
 
 use http::HeaderMap;
 use thiserror::Error;
@@ -23,10 +23,10 @@ pub enum Urgency {
 /// Why an `Urgency` field was refused; the answer is 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum UrgencyError {
-    /// Two fields, or a list (PS-8030-5.3-2).
+    /// Two fields, or a list (RFC 8030 s5.3).
     #[error("Urgency was given more than once")]
     Repeated,
-    /// A word that RFC 8030 does not define (PS-8030-5.3-3).
+    /// A word that RFC 8030 s5.3 does not define.
     #[error("Urgency is not one of very-low, low, normal, high")]
     Unknown,
 }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_four_words_parse_and_absence_is_told_apart_ps_8030_5_3_1() {
+    fn the_four_words_parse_and_absence_is_distinguished_ps_8030_5_3_1() {
         assert_eq!(parse(&[]), Ok(None));
         for u in Urgency::ALL {
             assert_eq!(parse(&[u.as_str()]), Ok(Some(u)));

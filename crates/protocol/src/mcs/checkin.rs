@@ -7,10 +7,10 @@ use crate::time::UnixMs;
 /// The content type of the question and of the answer.
 pub const CONTENT_TYPE: &str = "application/x-protobuf";
 
-/// The longest question, in octets. Chromium's has about 100, and some more for each account that is signed in.
+/// The longest question, in bytes. Chromium's has about 100, and some more for each account that is signed in.
 pub const REQUEST_MAX: usize = 16 * 1024;
 
-/// The longest text that is taken out of a question, in octets: a version, a digest.
+/// The longest text that is read from a request, in bytes: a version, a digest.
 pub const TEXT_MAX: usize = 64;
 
 /// A check-in.
@@ -75,11 +75,11 @@ fn chrome_version(checkin: &[u8]) -> Result<Option<String>, WireError> {
 /// The answer.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CheckinResponse<'a> {
-    /// What the device shall use from now on. A device that showed valid credentials gets them again.
+    /// What the device shall use from now on. A device with valid credentials gets them again.
     pub device: Device,
     /// The server's time.
     pub now: UnixMs,
-    /// Where the browser shall find us; without it, it keeps what its switches or an earlier answer said.
+    /// Where the browser finds us; without it, it keeps what its switches or an earlier answer contained.
     pub settings: Option<Settings<'a>>,
 }
 
@@ -94,12 +94,12 @@ pub struct Settings<'a> {
     pub mcs_host: &'a str,
     /// The port of the stream.
     pub mcs_port: u16,
-    /// How often to check in, in seconds. Chromium takes less than 12 hours as 12 hours; without it, it is 48 hours.
+    /// How often to check in, in seconds. Chromium reads less than 12 hours as 12 hours; the default is 48 hours.
     pub checkin_interval_s: Option<u32>,
 }
 
 impl CheckinResponse<'_> {
-    /// The octets of the answer. Fields: 1 all is well, 3 our time, 5 setting {1 name, 2 value} (repeated), 7 id,
+    /// The bytes of the answer. Fields: 1 all is well, 3 our time, 5 setting {1 name, 2 value} (repeated), 7 id,
     /// 8 secret, 9 whether the settings are a difference only.
     pub fn encode(&self) -> Vec<u8> {
         let mut answer = Writer::new().varint(1, 1).varint(3, self.now.as_millis().max(0).unsigned_abs());
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_has_the_octets_that_chromium_took() {
+    fn the_answer_has_the_bytes_that_chromium_took() {
         let device = Device::parse("3571252552137967365", "3535566535892729245").unwrap();
         let answer = CheckinResponse { device, now: UnixMs::from_millis(1_795_744_909_812), settings: None };
         assert_eq!(answer.encode(), hex("0801 18f493f3d5a134 390507645d46a38f31 419dfda43b08db1031"));
@@ -161,9 +161,9 @@ mod tests {
             checkin_interval_s: Some(43_200),
         };
         let device = Device::parse("1", "2").unwrap();
-        let octets = CheckinResponse { device, now: UnixMs::from_millis(-5), settings: Some(settings) }.encode();
+        let bytes = CheckinResponse { device, now: UnixMs::from_millis(-5), settings: Some(settings) }.encode();
         let mut found = Vec::new();
-        for field in Fields::new(&octets).map(Result::unwrap) {
+        for field in Fields::new(&bytes).map(Result::unwrap) {
             if field.number == 5 {
                 let pair: Vec<_> = Fields::new(field.bytes().unwrap()).map(|f| f.unwrap().text(99).unwrap()).collect();
                 found.push((pair[0], pair[1]));
@@ -177,13 +177,13 @@ mod tests {
             ("checkin_interval", "43200"),
         ];
         assert_eq!(found, expected);
-        let difference = Fields::new(&octets).map(Result::unwrap).find(|field| field.number == 9);
+        let difference = Fields::new(&bytes).map(Result::unwrap).find(|field| field.number == 9);
         assert_eq!(difference.map(|field| field.varint()), Some(Ok(0)));
     }
 
     #[test]
     fn an_id_without_a_secret_and_the_reverse_are_refused() {
-        for (octets, error) in [
+        for (bytes, error) in [
             (Writer::new().varint(2, 1), WireError::Missing(13)),
             (Writer::new().varint(2, 1).fixed64(13, 0), WireError::Missing(13)),
             (Writer::new().fixed64(13, 1), WireError::Missing(2)),
@@ -192,7 +192,7 @@ mod tests {
             (Writer::new().bytes(3, "d".repeat(TEXT_MAX + 1)), WireError::Value(3)),
             (Writer::new().bytes(4, [0x6a, 9]), WireError::Truncated),
         ] {
-            assert_eq!(CheckinRequest::parse(&octets.finish()), Err(error));
+            assert_eq!(CheckinRequest::parse(&bytes.finish()), Err(error));
         }
     }
 
@@ -208,14 +208,14 @@ mod tests {
     proptest! {
         #[test]
         fn a_device_that_is_written_is_read(id in 1u64.., secret in 1u64..) {
-            let octets = Writer::new().fixed64(13, secret).bytes(99, "?").varint(2, id).finish();
-            let device = CheckinRequest::parse(&octets).unwrap().device;
+            let bytes = Writer::new().fixed64(13, secret).bytes(99, "?").varint(2, id).finish();
+            let device = CheckinRequest::parse(&bytes).unwrap().device;
             prop_assert_eq!(device.map(|device| (device.id.get(), device.secret.get())), Some((id, secret)));
         }
 
         #[test]
-        fn no_octets_make_it_panic(octets: Vec<u8>) {
-            let _ = CheckinRequest::parse(&octets);
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = CheckinRequest::parse(&bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What Chromium says on the stream, as captured from Chromium 156: it logs in, acknowledges, keeps the line warm.
+//! What Chromium sends on the stream, as captured from Chromium 156: logins, acknowledgements, heartbeats.
 //!
 //! Each of these counts as one stanza in the implicit numbering of [`super::stream`], also those that we do not know.
 
@@ -8,15 +8,15 @@ use super::device::Device;
 use super::frame::{Frame, tag};
 use super::wire::{Fields, WireError};
 
-/// The longest persistent id, in octets. Ours have fewer; a longer one can only be somebody else's, from a profile
-/// that used another push service before.
+/// The longest persistent id, in bytes. Ours have fewer; a longer one can only come from another push
+/// service that the profile used before.
 pub const PERSISTENT_ID_MAX: usize = 64;
 
-/// How many of a login's persistent ids are kept, the first ones: the order says nothing of their age. What is left out
+/// How many of a login's persistent ids are kept, the first ones: the order does not show their age. What is left out
 /// would be delivered again; [`super::stream::IN_FLIGHT_MAX`] keeps the list far shorter than this.
 pub const RECEIVED_MAX: usize = 4096;
 
-/// The longest name of a client, in octets ("chrome-156.0.8078.108").
+/// The longest name of a client, in bytes ("chrome-156.0.8078.108").
 pub const CLIENT_NAME_MAX: usize = 64;
 
 /// One stanza from Chromium.
@@ -28,12 +28,12 @@ pub enum ClientStanza {
     HeartbeatPing(Acked),
     /// Answers our HeartbeatPing.
     HeartbeatAck(Acked),
-    /// An IqStanza that says how far it got; Chromium sends one at once after each message that asks for it, else
+    /// An IqStanza with the number that it received; Chromium sends one at once after each message that asks for it, else
     /// after ten messages.
     StreamAck(Acked),
     /// Any other IqStanza: nothing to do but to count it.
     Iq(Acked),
-    /// A message from the device. There is nobody for it; it is counted, which is all that the device hears of it.
+    /// A message from the device. It has no receiver; it is counted, and so acknowledged.
     DataMessage(Acked),
     /// It will go.
     Close,
@@ -41,7 +41,7 @@ pub enum ClientStanza {
     Unknown(u8),
 }
 
-/// How many of the server's stanzas have arrived: `last_stream_id_received`, if the stanza says it.
+/// How many of the server's stanzas have arrived: `last_stream_id_received`, if the stanza has it.
 pub type Acked = Option<u32>;
 
 /// Who logs in.
@@ -52,7 +52,7 @@ pub struct LoginRequest {
     /// The credentials.
     pub device: Device,
     /// Messages that arrived earlier and of which the client does not know whether we know: they must not be sent
-    /// again. At most [`RECEIVED_MAX`], each of 1 to [`PERSISTENT_ID_MAX`] octets; others are left out.
+    /// again. At most [`RECEIVED_MAX`], each of 1 to [`PERSISTENT_ID_MAX`] bytes; others are left out.
     pub received: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ impl ClientStanza {
         })
     }
 
-    /// How many of the server's stanzas have arrived, if it says it. Any stanza with a number acknowledges.
+    /// How many of the server's stanzas have arrived, if it has that number. Any stanza with a number acknowledges.
     pub fn acked(&self) -> Acked {
         match self {
             Self::HeartbeatPing(acked)
@@ -87,7 +87,7 @@ impl ClientStanza {
 
 impl LoginRequest {
     /// Fields: 1 client, 3 and 4 the id in decimal, 5 the secret in decimal, 6 "android-" and the id in hexadecimal,
-    /// 10 a received persistent id (repeated); 16 says that 5 is a device's secret (2). All else is for statistics.
+    /// 10 a received persistent id (repeated); 16 means that 5 is a device's secret (2). All else is for statistics.
     fn parse(body: &[u8]) -> Result<Self, WireError> {
         const DECIMAL_MAX: usize = 20;
         let (mut client, mut id, mut secret) = ("", None, None);
@@ -145,7 +145,7 @@ fn is_stream_ack(body: &[u8]) -> Result<bool, WireError> {
     Ok(is_ack)
 }
 
-/// Says how many messages it lists, and nothing that could be used.
+/// Shows how many messages it lists, and no secret.
 impl fmt::Debug for LoginRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LoginRequest({:?}, {} received)", self.client, self.received.len())
@@ -160,10 +160,10 @@ mod tests {
     use crate::mcs::wire::Writer;
     use proptest::prelude::*;
 
-    fn frame(octets: &str) -> Frame {
+    fn frame(bytes: &str) -> Frame {
         let mut decoder = Decoder::new();
         decoder.feed(&[VERSION]);
-        decoder.feed(&hex(octets));
+        decoder.feed(&hex(bytes));
         decoder.next_frame().unwrap().unwrap()
     }
 
@@ -179,15 +179,15 @@ mod tests {
         39323732393234353218616e64726f69642d33313866613334363564363430373035420b0a066e65775f76631201315205\
         69642d313460007001800102880101b2011d0803c00c01d00c8094f3d5a134d80cb19af5d5a134e0129494f3d5a134";
 
-    fn login(octets: &str) -> LoginRequest {
-        match ClientStanza::parse(&frame(octets)) {
+    fn login(bytes: &str) -> LoginRequest {
+        match ClientStanza::parse(&frame(bytes)) {
             Ok(ClientStanza::Login(login)) => login,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
-    fn the_logins_as_captured_say_who_and_what_is_there() {
+    fn the_logins_as_captured_have_the_device_and_its_messages() {
         let (first, again) = (login(LOGIN), login(LOGIN_AGAIN));
         assert_eq!(first.client, "chrome-156.0.8078.108");
         assert_eq!(
@@ -200,8 +200,8 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_as_captured_say_how_far() {
-        for (octets, stanza) in [
+    fn acknowledgements_as_captured_have_their_number() {
+        for (bytes, stanza) in [
             ("070c10011a003a04080d12005002", ClientStanza::StreamAck(Some(2))),
             ("070c10011a003a04080d12005010", ClientStanza::StreamAck(Some(16))),
             ("00021002", ClientStanza::HeartbeatPing(Some(2))),
@@ -213,8 +213,8 @@ mod tests {
             ("3c01ff", ClientStanza::Unknown(60)),
             ("0a020801", ClientStanza::Unknown(10)),
         ] {
-            let stanza_read = ClientStanza::parse(&frame(octets));
-            assert_eq!(stanza_read, Ok(stanza), "{octets}");
+            let stanza_read = ClientStanza::parse(&frame(bytes));
+            assert_eq!(stanza_read, Ok(stanza), "{bytes}");
         }
     }
 
@@ -279,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn no_octets_make_it_panic(tag in 0u8..12, body: Vec<u8>) {
+        fn no_bytes_make_it_panic(tag in 0u8..12, body: Vec<u8>) {
             if let Ok(stanza) = ClientStanza::parse(&Frame { tag, body: body.into() }) {
                 prop_assert_ne!(stanza.acked(), Some(0));
             }

@@ -1,4 +1,4 @@
-//! Who a Chromium is: the id and the secret that check-in gave it. They are 64-bit numbers, written in decimal wherever
+//! The identity of a Chromium: the id and the secret from its check-in. They are 64-bit numbers, written in decimal wherever
 //! they are text. Neither is ever 0: to Chromium that means that it has not checked in.
 
 use std::fmt;
@@ -48,7 +48,7 @@ impl DeviceSecret {
     }
 }
 
-/// Takes the same time wherever two secrets differ, so that nobody can find one octet by octet.
+/// Compares in constant time, so that a secret cannot be found byte by byte.
 impl PartialEq for DeviceSecret {
     fn eq(&self, other: &Self) -> bool {
         verify_slices_are_equal(&self.get().to_be_bytes(), &other.get().to_be_bytes()).is_ok()
@@ -60,7 +60,7 @@ impl Eq for DeviceSecret {}
 /// An id with the secret that was given for it. Nothing is verified yet.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Device {
-    /// Who it says it is.
+    /// The identity that it claims.
     pub id: DeviceId,
     /// What it shows for it.
     pub secret: DeviceSecret,
@@ -79,7 +79,7 @@ fn decimal(text: &str) -> Option<NonZeroU64> {
     text.parse().ok().filter(|_| canonical)
 }
 
-/// Says nothing: a device's id tells its user's subscriptions apart from others', and the secret is one (invariant 8).
+/// Shows nothing: a device's id links the subscriptions of its user, and the secret is a secret.
 macro_rules! hidden {
     ($($name:ident)*) => {
         $(impl fmt::Debug for $name {

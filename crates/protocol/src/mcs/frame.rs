@@ -1,22 +1,22 @@
-//! MCS frames: a version octet, then `tag (1 octet), length (varint), body` over and over, in both directions.
+//! MCS frames: a version byte, then `tag (1 byte), length (varint), body` over and over, in both directions.
 
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 
 use super::wire;
 
-/// The version octet, before the first frame of each direction. Chromium 156 sends and expects this one.
+/// The version byte, before the first frame of each direction. Chromium 156 sends and expects this one.
 pub const VERSION: u8 = 41;
 
-/// The longest body that is accepted, in octets. A login lists each message that the browser has and of which it does
-/// not know whether we know (24 octets and more each); 128 KiB hold five thousand of them. Everything else that
-/// Chromium sends has less than a hundred octets.
+/// The longest body that is accepted, in bytes. A login lists each message that the browser has and whose
+/// acknowledgement it does not know to have arrived (24 bytes and more each); 128 KiB hold five thousand of them. Everything else that
+/// Chromium sends has less than a hundred bytes.
 pub const BODY_MAX: usize = 128 * 1024;
 
-/// The longest length field, in octets: three hold 2 MiB, far more than [`BODY_MAX`].
-const LENGTH_OCTETS_MAX: usize = 3;
+/// The longest length field, in bytes: three hold 2 MiB, far more than [`BODY_MAX`].
+const LENGTH_BYTES_MAX: usize = 3;
 
-/// What kind of message a body is: the first octet of a frame.
+/// What kind of message a body is: the first byte of a frame.
 pub mod tag {
     /// Asks for [`HEARTBEAT_ACK`].
     pub const HEARTBEAT_PING: u8 = 0;
@@ -26,7 +26,7 @@ pub mod tag {
     pub const LOGIN_REQUEST: u8 = 2;
     /// The server's first.
     pub const LOGIN_RESPONSE: u8 = 3;
-    /// The sender will say nothing more.
+    /// The sender sends nothing more.
     pub const CLOSE: u8 = 4;
     /// A question or an order; from Chromium, an acknowledgement.
     pub const IQ_STANZA: u8 = 7;
@@ -46,24 +46,24 @@ pub struct Frame {
 /// Why a stream cannot be read any further: the connection must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// The first octet is not [`VERSION`].
+    /// The first byte is not [`VERSION`].
     #[error("the stream has version {0}, not {VERSION}")]
     Version(u8),
     /// A body longer than [`BODY_MAX`].
-    #[error("a frame is longer than {BODY_MAX} octets")]
+    #[error("a frame is longer than {BODY_MAX} bytes")]
     TooLong,
-    /// A length that is written with more octets than it needs, or than any allowed length needs.
-    #[error("the length of a frame is written with too many octets")]
+    /// A length that is written with more bytes than it needs, or than any allowed length needs.
+    #[error("the length of a frame is written with too many bytes")]
     Length,
 }
 
-/// Makes frames out of octets, however they are cut.
+/// Makes frames out of bytes, however they are cut.
 ///
-/// It holds the octets of one unfinished frame, [`BODY_MAX`] and a few at most, if the caller takes frames out until
-/// there are none before feeding on.
+/// It holds the bytes of one unfinished frame, [`BODY_MAX`] and a few at most, if the caller removes all frames
+/// before it feeds more bytes.
 #[derive(Default)]
 pub struct Decoder {
-    octets: BytesMut,
+    bytes: BytesMut,
     versioned: bool,
     failed: Option<FrameError>,
 }
@@ -75,59 +75,59 @@ impl Decoder {
     }
 
     /// Adds what came in. After an error the rest of the stream has no meaning and is dropped.
-    pub fn feed(&mut self, octets: &[u8]) {
+    pub fn feed(&mut self, bytes: &[u8]) {
         if self.failed.is_none() {
-            self.octets.extend_from_slice(octets);
+            self.bytes.extend_from_slice(bytes);
         }
     }
 
-    /// The next whole frame; `None` if more octets must come first. An error stays.
+    /// The next whole frame; `None` if more bytes must come first. An error stays.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
         self.read().inspect_err(|error| {
             self.failed = Some(*error);
-            self.octets = BytesMut::new();
+            self.bytes = BytesMut::new();
         })
     }
 
-    /// How many octets wait for the rest of their frame.
+    /// How many bytes wait for the rest of their frame.
     pub fn waiting(&self) -> usize {
-        self.octets.len()
+        self.bytes.len()
     }
 
     fn read(&mut self) -> Result<Option<Frame>, FrameError> {
         if !self.versioned {
-            let Some(&version) = self.octets.first() else { return Ok(None) };
+            let Some(&version) = self.bytes.first() else { return Ok(None) };
             if version != VERSION {
                 return Err(FrameError::Version(version));
             }
-            self.octets.advance(1);
+            self.bytes.advance(1);
             self.versioned = true;
         }
-        let Some((&tag, after)) = self.octets.split_first() else { return Ok(None) };
-        let Some((length, length_octets)) = body_length(after)? else { return Ok(None) };
-        let head = 1 + length_octets;
-        if self.octets.len() - head < length {
+        let Some((&tag, after)) = self.bytes.split_first() else { return Ok(None) };
+        let Some((length, length_bytes)) = body_length(after)? else { return Ok(None) };
+        let head = 1 + length_bytes;
+        if self.bytes.len() - head < length {
             return Ok(None);
         }
-        self.octets.advance(head);
-        let body = self.octets.split_to(length).freeze();
-        if self.octets.is_empty() {
-            // What a long frame has taken is given back with the frame.
-            self.octets = BytesMut::new();
+        self.bytes.advance(head);
+        let body = self.bytes.split_to(length).freeze();
+        if self.bytes.is_empty() {
+            // The memory of a long frame is freed with the frame.
+            self.bytes = BytesMut::new();
         }
         Ok(Some(Frame { tag, body }))
     }
 }
 
-/// The length of the body and how many octets say it; `None` if they are not all there.
-fn body_length(octets: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
-    let octets = octets.get(..LENGTH_OCTETS_MAX).unwrap_or(octets);
-    let read = wire::varint(octets).map_err(|_| FrameError::Length)?;
+/// The length of the body and the number of its own bytes; `None` if they are incomplete.
+fn body_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
+    let bytes = &bytes[..bytes.len().min(LENGTH_BYTES_MAX)];
+    let read = wire::varint(bytes).map_err(|_| FrameError::Length)?;
     let Some((length, used)) = read else {
-        return if octets.len() < LENGTH_OCTETS_MAX { Ok(None) } else { Err(FrameError::Length) };
+        return if bytes.len() < LENGTH_BYTES_MAX { Ok(None) } else { Err(FrameError::Length) };
     };
     if used > 1 && length >> (7 * (used - 1)) == 0 {
         return Err(FrameError::Length);
@@ -136,7 +136,7 @@ fn body_length(octets: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
     Ok(Some((length.ok_or(FrameError::TooLong)?, used)))
 }
 
-/// Makes octets out of frames: the version before the first, none after.
+/// Makes bytes out of frames: the version before the first, none after.
 #[derive(Default)]
 pub struct Encoder {
     versioned: bool,
@@ -159,10 +159,10 @@ impl Encoder {
     }
 }
 
-/// Says the kind and the length only: bodies hold secrets, origins and payloads (invariant 8).
+/// Shows the kind and the length only: bodies contain secrets, origins and payloads.
 impl std::fmt::Debug for Frame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Frame({}, {} octets)", self.tag, self.body.len())
+        write!(f, "Frame({}, {} bytes)", self.tag, self.body.len())
     }
 }
 
@@ -175,16 +175,16 @@ mod tests {
         std::iter::from_fn(|| decoder.next_frame().transpose()).collect()
     }
 
-    fn decode(octets: &[u8]) -> Result<Vec<Frame>, FrameError> {
+    fn decode(bytes: &[u8]) -> Result<Vec<Frame>, FrameError> {
         let mut decoder = Decoder::new();
-        decoder.feed(octets);
+        decoder.feed(bytes);
         all(&mut decoder)
     }
 
     fn encode(frames: &[Frame]) -> Vec<u8> {
-        let (mut encoder, mut octets) = (Encoder::new(), Vec::new());
-        frames.iter().for_each(|frame| encoder.write(frame, &mut octets));
-        octets
+        let (mut encoder, mut bytes) = (Encoder::new(), Vec::new());
+        frames.iter().for_each(|frame| encoder.write(frame, &mut bytes));
+        bytes
     }
 
     fn frames() -> impl Strategy<Value = Vec<Frame>> {
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_body_is_taken_and_one_octet_more_is_refused_before_it_comes() {
+    fn the_longest_body_is_taken_and_one_byte_more_is_refused_before_it_comes() {
         let longest = Frame { tag: 2, body: Bytes::from(vec![0; BODY_MAX]) };
         assert_eq!(decode(&encode(std::slice::from_ref(&longest))), Ok(vec![longest]));
         let mut head = vec![VERSION, 2];
@@ -235,19 +235,19 @@ mod tests {
     #[test]
     fn a_frame_does_not_show_its_body() {
         let frame = Frame { tag: 2, body: Bytes::from_static(b"secret") };
-        assert_eq!(format!("{frame:?}"), "Frame(2, 6 octets)");
+        assert_eq!(format!("{frame:?}"), "Frame(2, 6 bytes)");
     }
 
     proptest! {
         #[test]
-        fn any_cut_of_the_octets_gives_the_same_frames(sent in frames(), cuts: Vec<prop::sample::Index>) {
-            let octets = encode(&sent);
-            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(octets.len() + 1)).collect();
-            cuts.extend([0, octets.len()]);
+        fn any_cut_of_the_bytes_gives_the_same_frames(sent in frames(), cuts: Vec<prop::sample::Index>) {
+            let bytes = encode(&sent);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
+            cuts.extend([0, bytes.len()]);
             cuts.sort_unstable();
             let (mut decoder, mut got) = (Decoder::new(), Vec::new());
             for pair in cuts.windows(2) {
-                decoder.feed(&octets[pair[0]..pair[1]]);
+                decoder.feed(&bytes[pair[0]..pair[1]]);
                 got.extend(all(&mut decoder).unwrap());
             }
             prop_assert_eq!(got, sent);
@@ -255,20 +255,20 @@ mod tests {
         }
 
         #[test]
-        fn octet_by_octet_gives_what_all_at_once_gives(mut octets: Vec<u8>, ours: bool) {
+        fn byte_by_byte_gives_what_all_at_once_gives(mut bytes: Vec<u8>, ours: bool) {
             if ours {
-                octets.insert(0, VERSION);
+                bytes.insert(0, VERSION);
             }
             let (mut decoder, mut got) = (Decoder::new(), Ok(Vec::new()));
-            for octet in &octets {
-                decoder.feed(&[*octet]);
+            for byte in &bytes {
+                decoder.feed(&[*byte]);
                 got = got.and_then(|mut frames: Vec<Frame>| {
                     frames.extend(all(&mut decoder)?);
                     Ok(frames)
                 });
-                prop_assert!(decoder.waiting() <= 1 + LENGTH_OCTETS_MAX + BODY_MAX);
+                prop_assert!(decoder.waiting() <= 1 + LENGTH_BYTES_MAX + BODY_MAX);
             }
-            prop_assert_eq!(got, decode(&octets));
+            prop_assert_eq!(got, decode(&bytes));
         }
     }
 }

@@ -1,12 +1,12 @@
-//! How Chromium talks to its push service: check-in and registration over HTTP, then MCS, a stream of frames over TLS.
+//! The protocol between Chromium and its push service: check-in and registration over HTTP, then MCS, a stream of frames over TLS.
 //!
-//! There is no standard. The field numbers and rules are as captured from Chromium 156, an unmodified one that was
-//! pointed at a server of ours by its `--gcm-…` switches; the codec is our own. Chromium is the client, we are the
-//! server, so that what it sends is parsed here and what it expects is written here.
+//! There is no standard. The field numbers and rules were captured from an unmodified Chromium 156, started for our server
+//! by its `--gcm-…` switches; the codec is our own. Chromium is the client and we are the server: this module parses what
+//! Chromium sends and writes what it expects.
 //!
-//! The order of things: [`checkin`] gives the browser its [`device`], [`registration`] makes a subscription, and on
-//! the stream the octets become frames ([`frame`]), the frames what the browser says ([`client`]), which [`stream`]
-//! answers with what we say ([`server`]).
+//! The order: [`checkin`] gives the browser its [`device`], [`registration`] makes a subscription, and on the stream the
+//! bytes become frames ([`frame`]) and the frames stanzas of the browser ([`client`]), which [`stream`] answers with
+//! stanzas of the server ([`server`]).
 
 pub mod checkin;
 pub mod client;
@@ -18,7 +18,7 @@ pub mod server;
 pub mod stream;
 pub mod wire;
 
-/// Octets from their hexadecimal text, with spaces where a reader wants them.
+/// Bytes from their hexadecimal text, with spaces where a reader wants them.
 #[cfg(test)]
 fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u32> = text.chars().filter_map(|c| c.to_digit(16)).collect();

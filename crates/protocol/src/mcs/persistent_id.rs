@@ -3,8 +3,8 @@
 
 use crate::id::MessageId;
 
-/// How many hexadecimal digits an id has. One text names one message, so that other services' ids, which a profile may
-/// list that was moved here, are not taken for ours.
+/// How many hexadecimal digits an id has. One text names one message: a profile from another push
+/// service may list ids of that service, which must not look like ours.
 const DIGITS: usize = 16;
 
 /// The text of a message's id.

@@ -1,6 +1,7 @@
-//! What we say on the stream. Each field was tried on Chromium 156; what it needs and what it ignores stands beside it.
+//! What the push service sends on the stream. Each field was tested with Chromium 156; its comment has what Chromium needs
+//! and ignores.
 //!
-//! There is nothing else that we could say: a tag that it does not know makes Chromium drop the connection.
+//! There are no other messages: Chromium closes the connection on a tag that it does not know.
 
 use super::frame::{Frame, tag};
 use super::wire::Writer;
@@ -11,7 +12,7 @@ use crate::time::UnixMs;
 pub enum ServerStanza<'a> {
     /// The first, if the login is right.
     LoginAccepted(LoginAccepted<'a>),
-    /// The first, if it is not. Chromium drops the connection and tries again after about 23 s, then with growing
+    /// The first, if it is not. Chromium closes the connection and tries again after about 23 s, then with growing
     /// pauses; its pages see their subscriptions as before.
     LoginRefused(LoginRefused<'a>),
     /// Wants a HeartbeatAck, which acknowledges all that came before.
@@ -20,7 +21,7 @@ pub enum ServerStanza<'a> {
     HeartbeatAck,
     /// A push message.
     DataMessage(DataMessage<'a>),
-    /// We will say nothing more. Chromium drops the connection and logs in again: after 0.1 s if the login is older
+    /// The service sends nothing more. Chromium closes the connection and logs in again: after 0.1 s if the login is older
     /// than 10 s, else after about 30 s.
     Close,
 }
@@ -37,37 +38,37 @@ pub struct LoginAccepted<'a> {
     pub now: UnixMs,
 }
 
-/// Why nobody is logged in.
+/// Why the login was rejected.
 #[derive(Clone, PartialEq, Eq)]
 pub struct LoginRefused<'a> {
     /// The client's name from its login.
     pub client: &'a str,
-    /// A number of HTTP's kind, not 0 (which Chromium takes for success).
+    /// A number like those of HTTP, not 0 (which means success to Chromium).
     pub code: u32,
     /// For Chromium's log.
     pub message: &'a str,
 }
 
-/// A push message, addressed with what the registration said. What Chromium cannot deliver it acknowledges all the
-/// same, so that a wrong address looks like success from here.
+/// A push message, addressed with the values of the registration. Chromium also acknowledges what it cannot deliver, so a
+/// wrong address looks like success.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct DataMessage<'a> {
     /// By this the device names the message when it logs in. It must be printable text of at most
-    /// [`super::client::PERSISTENT_ID_MAX`] octets.
+    /// [`super::client::PERSISTENT_ID_MAX`] bytes.
     pub persistent_id: &'a str,
-    /// The registration's `sender`. With another the keys are not found and the message is dropped without a word.
+    /// The registration's `sender`. With another Chromium does not find the keys and drops the message silently.
     pub from: &'a str,
-    /// The registration's `app`. With another the message is dropped without a word.
+    /// The registration's `app`. With another Chromium drops the message silently.
     pub category: &'a str,
-    /// The registration's `X-subtype`. With another, or without it, the message is dropped without a word (unless it
-    /// stands as the category and nowhere else).
+    /// The registration's `X-subtype`. With another, or without it, Chromium drops the message silently (unless it
+    /// is the category and nothing else).
     pub subtype: &'a str,
-    /// Names and values that say how the body is encrypted: `content-encoding`, and for the older coding `encryption`
+    /// Names and values for the encryption of the body: `content-encoding`, and for the older coding `encryption`
     /// and `crypto-key`. Without `content-encoding` the page gets the event but no data.
     pub app_data: &'a [(&'a str, &'a str)],
     /// The body, as the application server sent it; `None` gives an event without data.
     pub body: Option<&'a [u8]>,
-    /// The message's TTL in seconds. Chromium delivers it whatever stands here.
+    /// The message's TTL in seconds. Chromium ignores it and delivers the message.
     pub ttl_s: u32,
     /// When we accepted it.
     pub sent: UnixMs,
@@ -134,27 +135,27 @@ mod tests {
     use crate::mcs::frame::{Encoder, VERSION};
     use crate::mcs::hex;
 
-    fn octets(stanza: &ServerStanza<'_>, received: u32) -> Vec<u8> {
+    fn bytes(stanza: &ServerStanza<'_>, received: u32) -> Vec<u8> {
         let (mut encoder, mut out) = (Encoder::new(), Vec::new());
         encoder.write(&stanza.to_frame(received), &mut out);
         assert_eq!(out.remove(0), VERSION);
         out
     }
 
-    /// Chromium 156.0.8078.108 went to its connected state on these octets.
+    /// Chromium 156.0.8078.108 went to its connected state on these bytes.
     #[test]
-    fn a_login_is_answered_with_the_octets_that_chromium_took() {
+    fn a_login_is_answered_with_the_bytes_that_chromium_took() {
         let now = UnixMs::from_millis(1_795_744_909_843);
         let login = LoginAccepted { client: "chrome-156.0.8078.108", heartbeat_ms: 60_000, now };
         assert_eq!(
-            octets(&ServerStanza::LoginAccepted(login), 1),
+            bytes(&ServerStanza::LoginAccepted(login), 1),
             hex("032a0a156368726f6d652d3135362e302e383037382e313038280130013a06080018e0d403409394f3d5a134")
         );
     }
 
-    /// Chromium 156.0.8078.108 took these octets, decrypted the body and handed "one" to its service worker.
+    /// Chromium 156.0.8078.108 took these bytes, decrypted the body and handed "one" to its service worker.
     #[test]
-    fn a_message_has_the_octets_that_chromium_decrypted() {
+    fn a_message_has_the_bytes_that_chromium_decrypted() {
         let body = hex(BODY);
         let message = DataMessage {
             persistent_id: "id-1",
@@ -167,7 +168,7 @@ mod tests {
             sent: UnixMs::from_secs(1_795_744_912),
             immediate_ack: true,
         };
-        assert_eq!(octets(&ServerStanza::DataMessage(message), 1), hex(&MESSAGE.replace("BODY", BODY)));
+        assert_eq!(bytes(&ServerStanza::DataMessage(message), 1), hex(&MESSAGE.replace("BODY", BODY)));
     }
 
     const BODY: &str = "\
@@ -183,15 +184,15 @@ mod tests {
         016aBODYc00101";
 
     #[test]
-    fn the_small_ones_have_the_octets_that_chromium_took() {
-        assert_eq!(octets(&ServerStanza::HeartbeatAck, 2), hex("01021002"));
-        assert_eq!(octets(&ServerStanza::HeartbeatPing, 12), hex("0002100c"));
-        assert_eq!(octets(&ServerStanza::Close, 17), hex("0400"));
+    fn the_small_ones_have_the_bytes_that_chromium_took() {
+        assert_eq!(bytes(&ServerStanza::HeartbeatAck, 2), hex("01021002"));
+        assert_eq!(bytes(&ServerStanza::HeartbeatPing, 12), hex("0002100c"));
+        assert_eq!(bytes(&ServerStanza::Close, 17), hex("0400"));
     }
 
     #[test]
     fn a_refusal_has_a_code_that_chromium_does_not_take_for_success() {
-        let refused = |code| octets(&ServerStanza::LoginRefused(LoginRefused { client: "x", code, message: "no" }), 1);
+        let refused = |code| bytes(&ServerStanza::LoginRefused(LoginRefused { client: "x", code, message: "no" }), 1);
         assert_eq!(refused(401), hex("030c0a01781a07089103 12026e6f"));
         assert_eq!(refused(0), refused(1));
     }
@@ -210,6 +211,6 @@ mod tests {
             immediate_ack: false,
         };
         let expected = "0822120131 1a0173 2a0161 3a0c0a0773756274797065120177 4a0131 5802 880100 900100";
-        assert_eq!(octets(&ServerStanza::DataMessage(message), 2), hex(expected));
+        assert_eq!(bytes(&ServerStanza::DataMessage(message), 2), hex(expected));
     }
 }

@@ -1,13 +1,14 @@
 //! The rules of one MCS connection, found by experiment with Chromium 156.
 //!
-//! * No stanza says its own number. Each side counts what it sends and what arrives, from 1; the login is 1 in both
+//! * No stanza contains its own number. Each side counts what it sends and what arrives, from 1; the login is 1 in both
 //!   directions.
-//! * A number of the other side's acknowledges everything up to it, whatever kind of stanza it stands in.
-//! * Chromium does not notice a message that comes twice on a connection: the page would hear both. After a break it
-//!   lists what it has, so that the rest can be sent again, on the new connection.
-//! * Its acknowledgement says that the browser process has the message, not that the page has: it is sent while the
+//! * A number of the other side acknowledges everything up to it, in any kind of stanza.
+//! * Chromium does not detect a message that comes twice on a connection: the page would get both. After a break it lists
+//!   what it has, so the rest can be sent again on the new connection.
+//! * Its acknowledgement means that the browser process has the message, not that the page has it: it is sent while the
 //!   browser writes the message to its disk, and also for messages that it cannot deliver.
-//! * What it acknowledged stands in its next login all the same, until a stanza of ours says that we have heard of it.
+//! * Its next login still lists what it acknowledged, until a stanza of ours confirms that we received the
+//!   acknowledgement.
 
 use std::collections::{HashSet, VecDeque};
 use std::hash::Hash;
@@ -21,8 +22,8 @@ use crate::time::UnixMs;
 
 /// How many messages may be unacknowledged on one connection.
 ///
-/// The next login may list these, and as many again that were acknowledged but of which Chromium has not heard that
-/// we know. A list that does not fit into a frame would lock the device out for ever.
+/// The next login may list these, and as many again that were acknowledged without a confirmation of ours. A list that
+/// does not fit into a frame would lock the device out forever.
 pub const IN_FLIGHT_MAX: usize = 500;
 
 const _: () = {
@@ -75,7 +76,7 @@ pub enum Effect<Id> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum StreamError {
     /// Something before the login, or before it was answered.
-    #[error("the client spoke before it was logged in")]
+    #[error("the client sent something before it was logged in")]
     NotLoggedIn,
     /// A second login.
     #[error("the client logged in twice on one connection")]
@@ -91,21 +92,21 @@ pub enum StreamError {
 /// Why a message was not sent now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotSent {
-    /// Nobody is logged in, or the connection is ending.
+    /// The client is not logged in, or the connection is closing.
     NotOpen,
     /// [`IN_FLIGHT_MAX`] are unacknowledged. Try again after the next [`Effect::Confirmed`].
     Full,
-    /// It was sent on this connection, or the device said at login that it has it.
+    /// It was sent on this connection, or the device listed it at login.
     AlreadyThere,
 }
 
 impl<Id: Copy + Eq + Hash> Stream<Id> {
-    /// A connection on which nothing was said.
+    /// A new connection.
     pub fn new() -> Self {
         Self { state: State::New, received: 0, sent: 0, in_flight: VecDeque::new(), there: HashSet::new() }
     }
 
-    /// Takes a stanza in. After an error nothing more is taken, and the connection must be closed.
+    /// Processes a stanza. After an error no further stanza is processed, and the connection must be closed.
     pub fn receive(&mut self, stanza: ClientStanza, effects: &mut Vec<Effect<Id>>) -> Result<(), StreamError> {
         if matches!(self.state, State::Ended) {
             return Ok(());
@@ -133,7 +134,7 @@ impl<Id: Copy + Eq + Hash> Stream<Id> {
             }
             (_, State::New | State::LoggingIn { .. }) => return Err(StreamError::NotLoggedIn),
             (ClientStanza::HeartbeatPing(_), _) => {
-                effects.extend(self.say(&ServerStanza::HeartbeatAck).map(Effect::Write))
+                effects.extend(self.encode(&ServerStanza::HeartbeatAck).map(Effect::Write))
             }
             // The number was all there is to them.
             (_, _) => {}
@@ -161,7 +162,7 @@ impl<Id: Copy + Eq + Hash> Stream<Id> {
             }
         }
         let login = LoginAccepted { client: &client, heartbeat_ms, now };
-        effects.extend(self.say(&ServerStanza::LoginAccepted(login)).map(Effect::Write));
+        effects.extend(self.encode(&ServerStanza::LoginAccepted(login)).map(Effect::Write));
     }
 
     /// Turns the client away.
@@ -169,7 +170,7 @@ impl<Id: Copy + Eq + Hash> Stream<Id> {
         let State::LoggingIn { client } = &mut self.state else { return };
         let client = std::mem::take(client);
         let refusal = LoginRefused { client: &client, code, message };
-        effects.extend(self.say(&ServerStanza::LoginRefused(refusal)).map(Effect::Write));
+        effects.extend(self.encode(&ServerStanza::LoginRefused(refusal)).map(Effect::Write));
         self.state = State::Ended;
         effects.push(Effect::End);
     }
@@ -185,7 +186,7 @@ impl<Id: Copy + Eq + Hash> Stream<Id> {
         if self.in_flight.len() >= IN_FLIGHT_MAX {
             return Err(NotSent::Full);
         }
-        let frame = self.say(&ServerStanza::DataMessage(message)).ok_or(NotSent::NotOpen)?;
+        let frame = self.encode(&ServerStanza::DataMessage(message)).ok_or(NotSent::NotOpen)?;
         self.in_flight.push_back((self.sent, id));
         self.there.insert(id);
         Ok(frame)
@@ -193,12 +194,12 @@ impl<Id: Copy + Eq + Hash> Stream<Id> {
 
     /// A heartbeat of ours, to see whether the client is there; its answer acknowledges all that it has.
     pub fn ping(&mut self) -> Option<Frame> {
-        if matches!(self.state, State::Open) { self.say(&ServerStanza::HeartbeatPing) } else { None }
+        if matches!(self.state, State::Open) { self.encode(&ServerStanza::HeartbeatPing) } else { None }
     }
 
     /// Our last frame. Chromium comes back by itself.
     pub fn close(&mut self) -> Option<Frame> {
-        let frame = if matches!(self.state, State::Open) { self.say(&ServerStanza::Close) } else { None };
+        let frame = if matches!(self.state, State::Open) { self.encode(&ServerStanza::Close) } else { None };
         self.state = State::Ended;
         frame
     }
@@ -231,13 +232,14 @@ impl<Id: Copy + Eq + Hash> Stream<Id> {
         Ok(())
     }
 
-    /// Counts a stanza of ours; `None` once the numbers are used up, when the connection is of no more use.
-    fn say(&mut self, stanza: &ServerStanza<'_>) -> Option<Frame> {
+    /// Counts a stanza of ours; `None` once the numbers are used up: the connection is then useless.
+    fn encode(&mut self, stanza: &ServerStanza<'_>) -> Option<Frame> {
         if self.sent >= STREAM_ID_MAX {
             self.state = State::Ended;
             return None;
         }
         self.sent += 1;
+        debug_assert!(self.sent <= STREAM_ID_MAX, "a stanza has a number that Chromium can count");
         Some(stanza.to_frame(self.received))
     }
 }
@@ -289,7 +291,7 @@ mod tests {
         stream
     }
 
-    fn hear(stream: &mut Stream<u32>, stanza: ClientStanza) -> Result<Vec<Effect<u32>>, StreamError> {
+    fn recv(stream: &mut Stream<u32>, stanza: ClientStanza) -> Result<Vec<Effect<u32>>, StreamError> {
         let mut effects = Vec::new();
         stream.receive(stanza, &mut effects).map(|()| effects)
     }
@@ -302,7 +304,7 @@ mod tests {
     #[test]
     fn a_login_is_checked_and_what_it_lists_is_confirmed_before_the_answer_and_never_sent() {
         let mut stream = Stream::new();
-        let asked = hear(&mut stream, login(&["7", "8", "7"])).unwrap();
+        let asked = recv(&mut stream, login(&["7", "8", "7"])).unwrap();
         assert!(matches!(&asked[..], [Effect::LogIn(login)] if login.received == ["7", "8", "7"]));
         assert_eq!(stream.send(9, MESSAGE), Err(NotSent::NotOpen));
         let mut effects = Vec::new();
@@ -318,12 +320,12 @@ mod tests {
     #[test]
     fn a_refused_login_ends_the_stream() {
         let mut stream = Stream::new();
-        hear(&mut stream, login(&[])).unwrap();
+        recv(&mut stream, login(&[])).unwrap();
         let mut effects = Vec::new();
         stream.refuse(401, "no", &mut effects);
         assert!(matches!(&effects[..], [Effect::Write(frame), Effect::End] if frame.tag == tag::LOGIN_RESPONSE));
         assert_eq!(stream.send(1, MESSAGE), Err(NotSent::NotOpen));
-        assert_eq!(hear(&mut stream, ClientStanza::HeartbeatPing(None)), Ok(vec![]));
+        assert_eq!(recv(&mut stream, ClientStanza::HeartbeatPing(None)), Ok(vec![]));
         stream.accept([1], 1, NOW, &mut effects);
         assert_eq!(effects.len(), 2);
     }
@@ -339,30 +341,30 @@ mod tests {
         ];
         for kind in kinds {
             let mut stream = open(3);
-            let confirmed = hear(&mut stream, kind(Some(3))).unwrap();
+            let confirmed = recv(&mut stream, kind(Some(3))).unwrap();
             assert_eq!(confirmed[..2], [Effect::Confirmed(1), Effect::Confirmed(2)]);
             assert_eq!(stream.unconfirmed().collect::<Vec<_>>(), [3]);
-            assert!(!hear(&mut stream, kind(Some(3))).unwrap().contains(&Effect::Confirmed(2)));
+            assert!(!recv(&mut stream, kind(Some(3))).unwrap().contains(&Effect::Confirmed(2)));
         }
         // The login's answer was the first; only the second carried a message.
-        assert_eq!(hear(&mut open(1), ClientStanza::StreamAck(Some(1))), Ok(vec![]));
-        assert_eq!(hear(&mut open(1), ClientStanza::StreamAck(None)), Ok(vec![]));
+        assert_eq!(recv(&mut open(1), ClientStanza::StreamAck(Some(1))), Ok(vec![]));
+        assert_eq!(recv(&mut open(1), ClientStanza::StreamAck(None)), Ok(vec![]));
     }
 
     #[test]
-    fn every_stanza_counts_and_ours_say_how_many_came() {
+    fn every_stanza_counts_and_ours_have_the_number_received() {
         let mut stream = open(0);
         for stanza in [ClientStanza::Unknown(60), ClientStanza::DataMessage(None), ClientStanza::Iq(None)] {
-            assert_eq!(hear(&mut stream, stanza), Ok(vec![]));
+            assert_eq!(recv(&mut stream, stanza), Ok(vec![]));
         }
-        let answer = hear(&mut stream, ClientStanza::HeartbeatPing(Some(1))).unwrap();
+        let answer = recv(&mut stream, ClientStanza::HeartbeatPing(Some(1))).unwrap();
         let [Effect::Write(frame)] = &answer[..] else { panic!("{answer:?}") };
         assert_eq!((frame.tag, number(frame, 2)), (tag::HEARTBEAT_ACK, 5));
         // The answer was stanza 2, so that the message is 3 and the heartbeat 4.
         stream.send(1, MESSAGE).unwrap();
         assert_eq!(number(&stream.ping().unwrap(), 2), 5);
-        assert_eq!(hear(&mut stream, ClientStanza::StreamAck(Some(2))), Ok(vec![]));
-        assert_eq!(hear(&mut stream, ClientStanza::HeartbeatAck(Some(4))), Ok(vec![Effect::Confirmed(1)]));
+        assert_eq!(recv(&mut stream, ClientStanza::StreamAck(Some(2))), Ok(vec![]));
+        assert_eq!(recv(&mut stream, ClientStanza::HeartbeatAck(Some(4))), Ok(vec![Effect::Confirmed(1)]));
     }
 
     #[test]
@@ -373,7 +375,7 @@ mod tests {
             assert_eq!(stream.send(id, MESSAGE), Err(NotSent::AlreadyThere));
         }
         assert_eq!((stream.room(), stream.send(9999, MESSAGE)), (0, Err(NotSent::Full)));
-        assert_eq!(hear(&mut stream, ClientStanza::StreamAck(Some(2))), Ok(vec![Effect::Confirmed(0)]));
+        assert_eq!(recv(&mut stream, ClientStanza::StreamAck(Some(2))), Ok(vec![Effect::Confirmed(0)]));
         assert_eq!(stream.room(), 1);
         assert!(stream.send(9999, MESSAGE).is_ok());
     }
@@ -382,21 +384,21 @@ mod tests {
     fn what_no_client_may_do_ends_the_stream() {
         use StreamError::{LoggedInTwice, NeverSent, NotLoggedIn};
         let mut early = Stream::new();
-        assert_eq!(hear(&mut early, ClientStanza::HeartbeatPing(None)), Err(NotLoggedIn));
-        assert_eq!(hear(&mut early, login(&[])), Ok(vec![]));
+        assert_eq!(recv(&mut early, ClientStanza::HeartbeatPing(None)), Err(NotLoggedIn));
+        assert_eq!(recv(&mut early, login(&[])), Ok(vec![]));
         let mut unanswered = Stream::new();
-        hear(&mut unanswered, login(&[])).unwrap();
-        assert_eq!(hear(&mut unanswered, ClientStanza::StreamAck(None)), Err(NotLoggedIn));
-        assert_eq!(hear(&mut open(0), login(&[])), Err(LoggedInTwice));
+        recv(&mut unanswered, login(&[])).unwrap();
+        assert_eq!(recv(&mut unanswered, ClientStanza::StreamAck(None)), Err(NotLoggedIn));
+        assert_eq!(recv(&mut open(0), login(&[])), Err(LoggedInTwice));
         let mut ahead = open(2);
-        assert_eq!(hear(&mut ahead, ClientStanza::StreamAck(Some(4))), Err(NeverSent));
+        assert_eq!(recv(&mut ahead, ClientStanza::StreamAck(Some(4))), Err(NeverSent));
         assert_eq!((ahead.unconfirmed().count(), ahead.room()), (2, 0));
     }
 
     #[test]
     fn either_side_can_close() {
         let mut stream = open(1);
-        assert_eq!(hear(&mut stream, ClientStanza::Close), Ok(vec![Effect::End]));
+        assert_eq!(recv(&mut stream, ClientStanza::Close), Ok(vec![Effect::End]));
         assert_eq!((stream.close(), stream.ping()), (None, None));
         assert_eq!(stream.unconfirmed().collect::<Vec<_>>(), [1]);
         let mut stream = open(0);
@@ -460,7 +462,7 @@ mod tests {
                     },
                     Step::Ack(kind) => {
                         let stanza = if kind & 1 == 0 { ClientStanza::StreamAck } else { ClientStanza::HeartbeatPing };
-                        let effects = hear(&mut stream, stanza(Some(arrived))).unwrap();
+                        let effects = recv(&mut stream, stanza(Some(arrived))).unwrap();
                         arrived += effects.iter().filter(|e| matches!(e, Effect::Write(_))).count() as u32;
                         confirmed.extend(confirmations(&effects));
                         prop_assert_eq!(stream.unconfirmed().count(), 0);
@@ -468,10 +470,10 @@ mod tests {
                     Step::Ping => arrived += u32::from(stream.ping().is_some()),
                     Step::Break(politely) => {
                         if politely {
-                            hear(&mut stream, ClientStanza::Close).unwrap();
+                            recv(&mut stream, ClientStanza::Close).unwrap();
                         }
                         stream = Stream::new();
-                        hear(&mut stream, login(&[])).unwrap();
+                        recv(&mut stream, login(&[])).unwrap();
                         let mut effects = Vec::new();
                         stream.accept(had.iter().copied(), 60_000, NOW, &mut effects);
                         confirmed.extend(confirmations(&effects));

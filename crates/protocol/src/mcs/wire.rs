@@ -5,7 +5,7 @@
 
 use thiserror::Error;
 
-/// The longest varint, in octets: 64 bits, 7 at a time.
+/// The longest varint, in bytes: 64 bits, 7 at a time.
 const VARINT_MAX: usize = 10;
 
 /// The greatest number that a field may have.
@@ -18,7 +18,7 @@ pub enum Value<'a> {
     Varint(u64),
     /// 64 bits, little endian on the wire.
     Fixed64(u64),
-    /// Text, octets, or a message inside the message.
+    /// Text, bytes, or a message inside the message.
     Bytes(&'a [u8]),
     /// 32 bits, little endian on the wire. No message that we know has one; it is here to be skipped.
     Fixed32(u32),
@@ -27,13 +27,13 @@ pub enum Value<'a> {
 /// Why a message could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum WireError {
-    /// The octets end inside a field.
+    /// The bytes end inside a field.
     #[error("the message ends inside a field")]
     Truncated,
     /// A varint of more than 64 bits.
     #[error("a number in the message is longer than 64 bits")]
     Varint,
-    /// A field number of 0 or beyond protobuf's range, or a wire type that is none (or a group, which nobody sends).
+    /// A field number of 0 or beyond protobuf's range, or a wire type that does not exist (or a group, which no client sends).
     #[error("a field of the message has no valid key")]
     Key,
     /// A field that we know, with another wire type than it should have.
@@ -42,7 +42,7 @@ pub enum WireError {
     /// A field that we know, with a value that it cannot have.
     #[error("field {0} of the message has an impossible value")]
     Value(u32),
-    /// A field without which the message says nothing is not there.
+    /// A field that the message must have is missing.
     #[error("field {0} of the message is missing")]
     Missing(u32),
 }
@@ -53,9 +53,9 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of the message `octets`. Nothing is copied, and nothing is read before it is asked for.
-    pub fn new(octets: &'a [u8]) -> Self {
-        Self { rest: octets }
+    /// The fields of the message `bytes`. Nothing is copied, and nothing is read before it is asked for.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
     }
 
     fn read(&mut self) -> Result<Field<'a>, WireError> {
@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
 
     fn varint(&mut self) -> Result<u64, WireError> {
         let (value, length) = varint(self.rest)?.ok_or(WireError::Truncated)?;
-        self.rest = self.rest.get(length..).unwrap_or_default();
+        self.rest = &self.rest[length..];
         Ok(value)
     }
 
@@ -108,7 +108,7 @@ impl<'a> Iterator for Fields<'a> {
 /// One field of a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Its number, which stands for its name.
+    /// Its number, which identifies it.
     pub number: u32,
     /// What it holds.
     pub value: Value<'a>,
@@ -136,7 +136,7 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The octets that it must be.
+    /// The bytes that it must be.
     pub fn bytes(&self) -> Result<&'a [u8], WireError> {
         match self.value {
             Value::Bytes(value) => Ok(value),
@@ -144,31 +144,31 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The text of at most `max` octets that it must be.
+    /// The text of at most `max` bytes that it must be.
     pub fn text(&self, max: usize) -> Result<&'a str, WireError> {
         let text = std::str::from_utf8(self.bytes()?).ok().filter(|text| text.len() <= max);
         text.ok_or(WireError::Value(self.number))
     }
 }
 
-/// The varint at the start of `octets` and its length in octets; `None` if it goes on after their end.
-pub(super) fn varint(octets: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
+/// The varint at the start of `bytes` and its length in bytes; `None` if it goes on after their end.
+pub(super) fn varint(bytes: &[u8]) -> Result<Option<(u64, usize)>, WireError> {
     let mut value = 0u64;
-    for (place, &octet) in octets.iter().take(VARINT_MAX).enumerate() {
-        let bits = u64::from(octet & 0x7f);
-        // The tenth octet has room for one bit only.
-        if place == VARINT_MAX - 1 && octet > 1 {
+    for (place, &byte) in bytes.iter().take(VARINT_MAX).enumerate() {
+        let bits = u64::from(byte & 0x7f);
+        // The tenth byte has room for one bit only.
+        if place == VARINT_MAX - 1 && byte > 1 {
             return Err(WireError::Varint);
         }
         value |= bits << (7 * place);
-        if octet < 0x80 {
+        if byte < 0x80 {
             return Ok(Some((value, place + 1)));
         }
     }
     Ok(None)
 }
 
-/// A message that is being written, field by field, in the order in which they should stand.
+/// A message that is being written, field by field, in the order of the calls.
 #[derive(Default)]
 pub struct Writer(Vec<u8>);
 
@@ -194,7 +194,7 @@ impl Writer {
         self
     }
 
-    /// Adds text, octets, or a message that is already written.
+    /// Adds text, bytes, or a message that is already written.
     #[must_use]
     pub fn bytes(mut self, number: u32, value: impl AsRef<[u8]>) -> Self {
         let value = value.as_ref();
@@ -204,7 +204,7 @@ impl Writer {
         self
     }
 
-    /// The octets of the message.
+    /// The bytes of the message.
     pub fn finish(self) -> Vec<u8> {
         self.0
     }
@@ -228,12 +228,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(octets: &[u8]) -> Result<Vec<Field<'_>>, WireError> {
-        Fields::new(octets).collect()
+    fn read(bytes: &[u8]) -> Result<Vec<Field<'_>>, WireError> {
+        Fields::new(bytes).collect()
     }
 
-    fn error(octets: &[u8]) -> WireError {
-        read(octets).err().unwrap()
+    fn error(bytes: &[u8]) -> WireError {
+        read(bytes).err().unwrap()
     }
 
     #[test]
@@ -258,30 +258,28 @@ mod tests {
             assert_eq!(varint(&more), Err(WireError::Varint), "{last:#x}");
         }
         assert_eq!(error(&[&[8], &[0xff; 11][..]].concat()), WireError::Varint);
-        // Padded to more octets than needed is still the same number, as everywhere in protobuf.
+        // Padded to more bytes than needed is still the same number, as everywhere in protobuf.
         assert_eq!(varint(&[0x85, 0x80, 0]), Ok(Some((5, 3))));
     }
 
     #[test]
     fn keys_that_are_none_and_groups_are_refused() {
-        for octets in [&[0][..], &[2, 0], &[0x0b], &[0x0c], &[0x0e, 0], &[0x0f, 0], &[0x80, 0x80, 0x80, 0x80, 0x10, 0]]
-        {
-            assert_eq!(error(octets), WireError::Key, "{octets:02x?}");
+        for bytes in [&[0][..], &[2, 0], &[0x0b], &[0x0c], &[0x0e, 0], &[0x0f, 0], &[0x80, 0x80, 0x80, 0x80, 0x10, 0]] {
+            assert_eq!(error(bytes), WireError::Key, "{bytes:02x?}");
         }
     }
 
     #[test]
     fn a_length_beyond_the_end_is_refused_without_reserving_it() {
-        for octets in [&[0x0a, 1][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f, 1], &[9, 0, 0, 0, 0, 0, 0, 0], &[0x0d, 0]]
-        {
-            assert_eq!(error(octets), WireError::Truncated, "{octets:02x?}");
+        for bytes in [&[0x0a, 1][..], &[0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f, 1], &[9, 0, 0, 0, 0, 0, 0, 0], &[0x0d, 0]] {
+            assert_eq!(error(bytes), WireError::Truncated, "{bytes:02x?}");
         }
         let longest = [&[0x0a][..], &[0xff; 9], &[1]].concat();
         assert_eq!(error(&longest), WireError::Truncated);
     }
 
     #[test]
-    fn a_field_of_the_wrong_type_or_range_says_which() {
+    fn a_field_of_the_wrong_type_or_range_is_named() {
         let number = Field { number: 7, value: Value::Varint(1 << 32) };
         assert_eq!(number.bytes(), Err(WireError::Type(7)));
         assert_eq!(number.fixed64(), Err(WireError::Type(7)));
@@ -295,24 +293,24 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_written_is_read(number in 1u32..1 << 29, value: u64, bytes: Vec<u8>) {
-            let octets = Writer::new().varint(number, value).fixed64(number, value).bytes(number, &bytes).finish();
-            let fields = read(&octets).unwrap();
+            let message = Writer::new().varint(number, value).fixed64(number, value).bytes(number, &bytes).finish();
+            let fields = read(&message).unwrap();
             prop_assert_eq!(fields.len(), 3);
             prop_assert!(fields.iter().all(|field| field.number == number));
             prop_assert_eq!(fields[0].varint(), Ok(value));
             prop_assert_eq!(fields[1].fixed64(), Ok(value));
             prop_assert_eq!(fields[2].bytes(), Ok(&bytes[..]));
-            for cut in 0..octets.len() {
+            for cut in 0..message.len() {
                 // A cut between two fields is a shorter message; everywhere else the end is missed.
-                if let Err(error) = read(&octets[..cut]) {
+                if let Err(error) = read(&message[..cut]) {
                     prop_assert_eq!(error, WireError::Truncated);
                 }
             }
         }
 
         #[test]
-        fn no_octets_make_it_panic_or_find_more_fields_than_they_can_hold(octets: Vec<u8>) {
-            prop_assert!(Fields::new(&octets).count() <= octets.len());
+        fn no_bytes_make_it_panic_or_find_more_fields_than_they_can_hold(bytes: Vec<u8>) {
+            prop_assert!(Fields::new(&bytes).count() <= bytes.len());
         }
     }
 }

@@ -4,14 +4,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::time::UnixMs;
 
-/// What a token says. Made by [`verify`](super::verify::verify) only after everything in it was checked.
+/// The claims of a token, which [`verify`](super::verify::verify) has checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
     /// The origins that the token is meant for.
     pub aud: Vec<String>,
-    /// Until when it counts.
+    /// When it expires.
     pub exp: UnixMs,
-    /// Who to write to: a `mailto:` or `https:` URI. Nobody has proved it; it must not decide anything.
+    /// The contact of the sender: a `mailto:` or `https:` URI. It is not verified, and must not decide anything.
     pub sub: Option<String>,
 }
 

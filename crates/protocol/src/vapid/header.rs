@@ -1,4 +1,4 @@
-//! Where the credentials stand (RFC 8292 s3): `Authorization: vapid t=…, k=…`, or the two older forms of the drafts.
+//! The credentials in a request (RFC 8292 s3): `Authorization: vapid t=…, k=…`, or the two older forms of the drafts.
 
 use http::{HeaderMap, HeaderValue, header};
 use thiserror::Error;
@@ -7,7 +7,7 @@ use crate::headers::coding::CRYPTO_KEY;
 use crate::headers::params;
 use crate::key::{KeyError, PublicKey};
 
-/// The longest token, in octets. A usual one has 300; the limit keeps the cost of a hostile one small.
+/// The longest token, in bytes. A usual one has 300; the limit keeps the cost of a hostile one small.
 pub const TOKEN_MAX: usize = 2048;
 
 /// A token and the key that should have signed it. Nothing is verified yet.
@@ -19,7 +19,7 @@ pub struct Credentials<'a> {
     pub key: PublicKey,
 }
 
-/// Why credentials could not be read; the answer is 403 (PS-8292-4.2-3).
+/// Why credentials could not be read; the answer is 403 (RFC 8292 s4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CredentialsError {
     /// More than one Authorization, or a parameter twice.
@@ -32,19 +32,22 @@ pub enum CredentialsError {
     #[error("the credentials have no token")]
     NoToken,
     /// A token longer than [`TOKEN_MAX`].
-    #[error("the token is longer than {TOKEN_MAX} octets")]
+    #[error("the token is longer than {TOKEN_MAX} bytes")]
     TokenTooLong,
     /// No `k`, or no `p256ecdsa` in Crypto-Key with the older forms.
     #[error("the credentials have no key")]
     NoKey,
-    /// A key that is none.
+    /// The key is not one.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
 
 impl<'a> Credentials<'a> {
-    /// Reads Authorization (and Crypto-Key with the older forms). `None` if there is no Authorization, or if it has
-    /// a scheme that is none of VAPID's, which says nothing to a push service. Proxy-Authorization is never looked at.
+    /// Reads Authorization (and Crypto-Key with the older forms). `None` if there is no Authorization, or if its scheme is
+    /// not one of VAPID's, which means nothing to a push service. Proxy-Authorization is ignored.
+    ///
+    /// # Errors
+    /// If the credentials are incomplete, repeated, too long or not text.
     pub fn parse(headers: &'a HeaderMap) -> Result<Option<Self>, CredentialsError> {
         let mut values = headers.get_all(header::AUTHORIZATION).iter();
         let Some(value) = values.next() else { return Ok(None) };
@@ -52,6 +55,7 @@ impl<'a> Credentials<'a> {
             return Err(CredentialsError::Repeated);
         }
         let value = value.to_str().map_err(|_| CredentialsError::NotText)?.trim();
+        // A scheme may stand alone; its parameters are then missing, which is an error below.
         let (scheme, rest) = value.split_once([' ', '\t']).unwrap_or((value, ""));
         match scheme {
             s if s.eq_ignore_ascii_case("vapid") => Self::from_params(rest).map(Some),
@@ -71,6 +75,7 @@ impl<'a> Credentials<'a> {
                 n if n.eq_ignore_ascii_case("k") => &mut key,
                 _ => continue,
             };
+            // A parameter without a value reads as empty, which is rejected below.
             if slot.replace(params::unquote(value.unwrap_or_default())).is_some() {
                 return Err(CredentialsError::Repeated);
             }
@@ -106,7 +111,7 @@ impl<'a> Credentials<'a> {
     }
 }
 
-/// Says nothing: whoever holds the token can use it until it expires (invariant 8).
+/// Shows nothing: anyone with the token can use it until it expires.
 impl std::fmt::Debug for Credentials<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Credentials(..)")

@@ -1,4 +1,4 @@
-//! VAPID (RFC 8292): how an application server says who it is, and how that is checked.
+//! VAPID (RFC 8292): how an application server identifies itself, and how a push service verifies that.
 
 pub mod claims;
 pub mod header;

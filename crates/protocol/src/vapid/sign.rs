@@ -19,7 +19,7 @@ const HEADER: &str = r#"{"typ":"JWT","alg":"ES256"}"#;
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 
-/// The private key of an application server. It signs and does nothing else (RFC 8292 s3.2).
+/// The private key of an application server. It only signs (RFC 8292 s3.2).
 pub struct SigningKey {
     pair: EcdsaKeyPair,
     public: PublicKey,
@@ -28,7 +28,7 @@ pub struct SigningKey {
 /// Why there is no key or no token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum SigningError {
-    /// The text is neither the 32 octets of a P-256 private key in base64url nor a PEM file with one.
+    /// The text is neither the 32 bytes of a P-256 private key in base64url nor a PEM file with one.
     #[error("not a P-256 private key")]
     Key,
     /// The cryptographic library failed.
@@ -37,7 +37,10 @@ pub enum SigningError {
 }
 
 impl SigningKey {
-    /// A fresh key.
+    /// A new random key.
+    ///
+    /// # Errors
+    /// If the cryptographic library fails.
     pub fn generate() -> Result<Self, SigningError> {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(|_| SigningError::Crypto)?;
         Self::from_pair(pair)
@@ -92,9 +95,13 @@ impl SigningKey {
         &self.public
     }
 
-    /// A token for the push service with the origin `aud`, good until `exp`; `sub` says whom to write to.
+    /// A token for the push service with the origin `aud`, valid until `exp`; `sub` is the contact of the application server.
+    ///
+    /// # Errors
+    /// If the cryptographic library fails.
     pub fn sign(&self, aud: &str, exp: UnixMs, sub: Option<&str>) -> Result<String, SigningError> {
-        let claims = serde_json::to_vec(&Written { aud, exp: exp.as_secs(), sub }).map_err(|_| SigningError::Crypto)?;
+        let claims = serde_json::to_vec(&Written { aud, exp: exp.as_secs(), sub })
+            .expect("text and numbers always have a JSON form");
         let signed = format!("{}.{}", base64url::encode(HEADER.as_bytes()), base64url::encode(&claims));
         let signature = self.pair.sign(&SystemRandom::new(), signed.as_bytes()).map_err(|_| SigningError::Crypto)?;
         Ok(format!("{signed}.{}", base64url::encode(signature.as_ref())))
@@ -106,14 +113,14 @@ impl SigningKey {
     }
 }
 
-/// Says nothing: the key must not reach a log (invariant 8).
+/// Shows nothing: the key must not reach a log.
 impl std::fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("SigningKey(..)")
     }
 }
 
-/// The octets between the BEGIN and END lines of the first block whose label ends with `PRIVATE KEY`.
+/// The bytes between the BEGIN and END lines of the first block whose label ends with `PRIVATE KEY`.
 fn pem_body(text: &str) -> Option<Vec<u8>> {
     let (_, after) = text.split_once("PRIVATE KEY-----")?;
     let (body, _) = after.split_once("-----END")?;

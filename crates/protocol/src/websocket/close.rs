@@ -23,7 +23,7 @@ impl Close {
     }
 }
 
-/// Whether RFC 6455 s7.4 or its registry let a code be sent: 1004 to 1006 and 1015 only stand for something.
+/// Whether RFC 6455 s7.4 or its registry let a code be sent: 1004 to 1006 and 1015 are reserved and never sent.
 fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

@@ -5,7 +5,7 @@ use thiserror::Error;
 /// The payload of a control frame at most (RFC 6455 s5.5).
 const CONTROL_MAX: u64 = 125;
 
-/// The length octets that announce a length of 16 bits, and of 64.
+/// The length bytes that announce a length of 16 bits, and of 64.
 const LONG: u8 = 126;
 const LONGER: u8 = 127;
 
@@ -16,7 +16,7 @@ pub enum Opcode {
     Continuation,
     /// A text, or its beginning.
     Text,
-    /// Octets, or their beginning.
+    /// Bytes, or their beginning.
     Binary,
     /// The end.
     Close,
@@ -29,16 +29,16 @@ pub enum Opcode {
 /// How a client broke the framing's rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
-    /// An opcode that nobody has defined.
+    /// An opcode that is not defined.
     #[error("a frame has an unknown opcode")]
     Opcode,
-    /// Bits that belong to extensions, none of which was agreed on.
+    /// Bits of extensions, none of which was negotiated.
     #[error("a frame has reserved bits")]
     Reserved,
     /// A client must mask what it sends (RFC 6455 s5.1).
     #[error("a frame is not masked")]
     Unmasked,
-    /// A control frame that is longer than 125 octets, or in pieces.
+    /// A control frame that is longer than 125 bytes, or in pieces.
     #[error("a control frame is too long or fragmented")]
     Control,
     /// A piece of a message that has not begun, or a message in the middle of another.
@@ -91,17 +91,17 @@ pub(super) struct Head {
     pub(super) is_last: bool,
     pub(super) opcode: Opcode,
     pub(super) key: [u8; 4],
-    /// The octets of the payload.
+    /// The bytes of the payload.
     pub(super) payload: u64,
-    /// The octets of the head itself.
+    /// The bytes of the head itself.
     pub(super) size: usize,
 }
 
 impl Head {
-    /// Reads the head at the start of `octets`; `None` if it is not all there. What is wrong with it is said as early as
-    /// it can be seen.
-    pub(super) fn parse(octets: &[u8]) -> Result<Option<Self>, FrameError> {
-        let [first, second, rest @ ..] = octets else { return Ok(None) };
+    /// Reads the head at the start of `bytes`; `None` if it is not all there. An error in it is returned as early as
+    /// possible.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
         if first & 0x70 != 0 {
             return Err(FrameError::Reserved);
         }
@@ -126,21 +126,21 @@ impl Head {
             return Err(FrameError::Control);
         }
         let Some((key, rest)) = rest.split_first_chunk() else { return Ok(None) };
-        Ok(Some(Self { is_last, opcode, key: *key, payload, size: octets.len() - rest.len() }))
+        Ok(Some(Self { is_last, opcode, key: *key, payload, size: bytes.len() - rest.len() }))
     }
 }
 
-/// Masks a payload, or takes its mask away (RFC 6455 s5.3).
+/// Masks a payload, or removes its mask (RFC 6455 s5.3).
 pub fn mask(payload: &mut [u8], key: [u8; 4]) {
     let mut blocks = payload.chunks_exact_mut(4);
     for block in &mut blocks {
-        block.iter_mut().zip(key).for_each(|(octet, key)| *octet ^= key);
+        block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
     }
-    blocks.into_remainder().iter_mut().zip(key).for_each(|(octet, key)| *octet ^= key);
+    blocks.into_remainder().iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
 }
 
 /// Appends to `out` one whole message from a server whose payload `write` appends. The payload of a control frame has to
-/// be 125 octets at most.
+/// be 125 bytes at most.
 pub fn write_frame(out: &mut Vec<u8>, opcode: Opcode, write: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     // Most frames are messages, whose length takes 16 bits.
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_takes_the_fewest_octets() {
+    fn a_length_takes_the_fewest_bytes() {
         assert_eq!(frame(0), [0x81, 0]);
         assert_eq!(frame(125)[..2], [0x81, 125]);
         assert_eq!(frame(125).len(), 127);
@@ -184,16 +184,16 @@ mod tests {
 
     #[test]
     fn a_head_is_read_as_rfc_6455_s5_2_has_it_and_only_when_it_is_all_there() {
-        for (octets, payload) in [
+        for (bytes, payload) in [
             (vec![0x81, 0x85, 1, 2, 3, 4], 5),
             (vec![0x81, 0xfe, 0x01, 0x00, 1, 2, 3, 4], 256),
             (vec![0x81, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 1, 2, 3, 4], 65_536),
         ] {
-            for cut in 0..octets.len() {
-                assert_eq!(Head::parse(&octets[..cut]), Ok(None));
+            for cut in 0..bytes.len() {
+                assert_eq!(Head::parse(&bytes[..cut]), Ok(None));
             }
-            let head = Head { is_last: true, opcode: Opcode::Text, key: [1, 2, 3, 4], payload, size: octets.len() };
-            assert_eq!(Head::parse(&[&octets[..], b"payload"].concat()), Ok(Some(head)));
+            let head = Head { is_last: true, opcode: Opcode::Text, key: [1, 2, 3, 4], payload, size: bytes.len() };
+            assert_eq!(Head::parse(&[&bytes[..], b"payload"].concat()), Ok(Some(head)));
         }
     }
 

@@ -1,15 +1,15 @@
-//! Which receipt subscription to name to which push service, so that one of them carries the receipts of all messages
-//! (RFC 8030 s5.1).
+//! The receipt subscription of each push service, so that one of them has the receipts of all messages (RFC 8030 s5.1).
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::endpoint::Endpoint;
 
-/// How many push services a book remembers a receipt subscription for. Endpoints come from strangers.
+/// How many push services a book has a receipt subscription for. Endpoints come from strangers.
 pub const ORIGINS_MAX: usize = 1024;
 
-/// The receipt subscriptions of an application server, one for each push service's origin. Stands beside its `Signer`.
+/// The receipt subscriptions of an application server, one for each push service's origin. An application server has one
+/// book, as it has one [`Signer`](crate::token::Signer).
 #[derive(Default)]
 pub struct ReceiptBook {
     by_origin: Mutex<HashMap<String, String>>,
@@ -26,18 +26,19 @@ impl ReceiptBook {
         self.entries().get(&endpoint.origin()).cloned()
     }
 
-    /// The push service of `endpoint` gives its receipts at `receipts`, a URL. The newest counts.
+    /// Stores `receipts`, a URL, for the push service of `endpoint`. The newest counts.
     pub fn remember(&self, endpoint: &Endpoint, receipts: &str) {
         let (origin, mut entries) = (endpoint.origin(), self.entries());
         if entries.len() >= ORIGINS_MAX && !entries.contains_key(&origin) {
-            // Whose is forgotten costs its push service one more receipt subscription, and nobody a receipt.
+            // The one that is removed costs its push service one more receipt subscription, and no receipt is lost.
             let any = entries.keys().next().cloned();
             any.map(|origin| entries.remove(&origin));
         }
         entries.insert(origin, receipts.to_owned());
+        debug_assert!(entries.len() <= ORIGINS_MAX, "the book is bounded");
     }
 
-    /// `receipts` is gone. Another one, that was remembered in the meantime, stays.
+    /// Removes `receipts`, which is gone. Another one that was stored in the meantime stays.
     pub fn forget(&self, endpoint: &Endpoint, receipts: &str) {
         let (origin, mut entries) = (endpoint.origin(), self.entries());
         if entries.get(&origin).is_some_and(|known| known == receipts) {
@@ -45,13 +46,13 @@ impl ReceiptBook {
         }
     }
 
-    /// A thread that panicked with the lock left a map that is still whole: each change is one call.
+    /// After a panic of another thread the map is still whole: each change is one call.
     fn entries(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.by_origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Says how many there are: their URLs are secrets (invariant 8).
+/// Shows how many there are: their URLs are secrets.
 impl std::fmt::Debug for ReceiptBook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "ReceiptBook({} push services)", self.entries().len())

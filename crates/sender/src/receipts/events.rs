@@ -1,25 +1,25 @@
-//! A parser of `text/event-stream` (WHATWG HTML s9.2): octets in, events out, wherever the network cut them.
+//! A parser of `text/event-stream` (WHATWG HTML s9.2): bytes in, events out, wherever the network cuts them.
 //!
-//! What is longer than the bounds is skipped and the stream goes on: an error would bring the same event again with
-//! each new connection, for ever.
+//! The parser skips what is longer than the bounds and reads on: after an error each new connection would bring the same
+//! event again, forever.
 
 use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
-/// The longest line that is read, in octets. A receipt has one of about 300.
+/// The longest line that is read, in bytes. A receipt has one of about 300.
 pub const LINE_MAX: usize = 16 * 1024;
 
-/// The longest event that is read, in octets of its type and data.
+/// The longest event that is read, in bytes of its type and data.
 pub const EVENT_MAX: usize = 64 * 1024;
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// What to send as Last-Event-ID when everything up to this event was taken; `None` as long as the stream named no
+    /// What to send as Last-Event-ID when everything up to this event was processed; `None` as long as the stream has no
     /// id. Empty: send none.
     pub id: Option<String>,
-    /// Its type; empty stands for `message`.
+    /// Its type; empty means `message`.
     pub kind: String,
     /// Its lines of data, joined by line feeds.
     pub data: String,
@@ -45,10 +45,10 @@ impl Parser {
         Self::default()
     }
 
-    /// Reads on; the events that `octets` completed are added to `events`.
-    pub fn feed(&mut self, octets: &[u8], events: &mut VecDeque<Event>) {
-        for part in octets.split_inclusive(|octet| matches!(octet, b'\r' | b'\n')) {
-            // The LF of a CRLF: its CR has ended the line already.
+    /// Reads `bytes` and appends the events that they complete to `events`.
+    pub fn feed(&mut self, bytes: &[u8], events: &mut VecDeque<Event>) {
+        for part in bytes.split_inclusive(|byte| matches!(byte, b'\r' | b'\n')) {
+            // The LF of a CRLF: its CR already ended the line.
             if mem::take(&mut self.after_cr) && part == b"\n" {
                 continue;
             }
@@ -63,34 +63,36 @@ impl Parser {
         }
     }
 
-    /// How long the service wants a client to wait before it connects again (`retry`), if it said so.
+    /// How long the service wants a client to wait before it connects again (`retry`), if it sent that.
     pub fn reconnection_time(&self) -> Option<Duration> {
         self.reconnection_time
     }
 
-    /// Whether no event has begun and not ended: a stream that ends here was not cut.
+    /// Whether no event is incomplete: a stream that ends here was not cut.
     pub fn is_between_events(&self) -> bool {
         self.line.is_empty() && self.kind.is_empty() && self.data.is_empty() && !self.event_is_too_long
     }
 
-    fn gather(&mut self, octets: &[u8]) {
-        let room = LINE_MAX - self.line.len();
-        self.line_is_too_long |= octets.len() > room;
-        self.line.extend_from_slice(octets.get(..room).unwrap_or(octets));
+    fn gather(&mut self, bytes: &[u8]) {
+        debug_assert!(self.line.len() <= LINE_MAX, "a line is bounded");
+        let fitting = bytes.len().min(LINE_MAX - self.line.len());
+        self.line_is_too_long |= bytes.len() > fitting;
+        self.line.extend_from_slice(&bytes[..fitting]);
     }
 
     fn end_line(&mut self) -> Option<Event> {
-        let octets = mem::take(&mut self.line);
+        let bytes = mem::take(&mut self.line);
         let is_too_long = mem::take(&mut self.line_is_too_long);
-        let text = String::from_utf8_lossy(&octets);
+        let text = String::from_utf8_lossy(&bytes);
         let is_first = !mem::replace(&mut self.past_first_line, true);
         let line = text.strip_prefix('\u{feff}').filter(|_| is_first).unwrap_or(&text);
         if line.is_empty() {
             return self.dispatch();
         }
+        // A line without a colon is a name with an empty value (WHATWG HTML s9.2.6).
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         match name {
-            // A comment, however long it is.
+            // A comment of any length.
             "" => {}
             _ if is_too_long => self.event_is_too_long = true,
             _ => self.field(name, value.strip_prefix(' ').unwrap_or(value)),
@@ -108,7 +110,7 @@ impl Parser {
                 self.data.push('\n');
             }
             "id" if !value.contains('\0') => self.id = Some(value.to_owned()),
-            "retry" if value.bytes().all(|octet| octet.is_ascii_digit()) => {
+            "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.reconnection_time = value.parse().ok().map(Duration::from_millis).or(self.reconnection_time);
             }
             _ => {}
@@ -120,7 +122,8 @@ impl Parser {
         if mem::take(&mut self.event_is_too_long) || data.is_empty() {
             return None;
         }
-        data.pop();
+        let line_feed = data.pop();
+        debug_assert_eq!(line_feed, Some('\n'), "every line of data ends with a line feed");
         Some(Event { id: self.id.clone(), kind, data })
     }
 }
@@ -140,7 +143,7 @@ mod tests {
         events.into()
     }
 
-    /// The examples of the standard, and what its steps say beside them.
+    /// The examples of the standard, with the results of its steps.
     #[test]
     fn the_examples_of_the_standard_are_read() {
         assert_eq!(
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_with_a_null_and_times_that_are_no_number_are_ignored() {
+    fn ids_with_a_null_and_times_that_are_not_a_number_are_ignored() {
         assert_eq!(read(b"id:1\nid:2\0\ndata:x\n\n"), [event(Some("1"), "", "x")]);
         let mut parser = Parser::new();
         parser
@@ -191,12 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn an_event_without_data_is_none_and_its_id_holds_for_the_next() {
+    fn an_event_without_data_is_skipped_and_its_id_counts_for_the_next() {
         assert_eq!(read(b"event:x\nid:7\n\ndata:y\n\n"), [event(Some("7"), "", "y")]);
     }
 
     #[test]
-    fn what_breaks_off_is_no_event_and_is_noticed() {
+    fn an_incomplete_event_is_not_returned_and_is_detected() {
         for (cut, is_between) in [("", true), ("data: x", false), ("data: x\n", false), ("data: x\n\n: ok\n\n", true)] {
             let (mut parser, mut events) = (Parser::new(), VecDeque::new());
             parser.feed(cut.as_bytes(), &mut events);
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn what_is_too_long_is_skipped_and_the_stream_goes_on() {
-        let line = |octets: usize| format!("data:{}\n", "x".repeat(octets));
+        let line = |bytes: usize| format!("data:{}\n", "x".repeat(bytes));
         let last = "data:last\n\n";
         let longest = line(LINE_MAX - 5);
         assert_eq!(read(format!("{longest}\n{last}").as_bytes()).len(), 2);

@@ -1,5 +1,5 @@
-//! Listens on a receipt subscription: connects, reads, and connects again where it was (RFC 8030 s6.3; WHATWG HTML
-//! s9.2). The network policy is that of sending.
+//! Reads a receipt subscription: connects, reads, and connects again where it stopped (RFC 8030 s6.3; WHATWG HTML s9.2).
+//! The address policy is that of the client.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -17,8 +17,7 @@ use super::events::{Event, Parser};
 use super::progress::Progress;
 use super::receipt::Receipt;
 use crate::answer::Answer;
-use crate::client::{Client, dice, explanation};
-use crate::clock;
+use crate::client::{Client, explanation, random};
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
 use crate::explanation::Explanation;
@@ -30,9 +29,9 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How patient a follower is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FollowPolicy {
-    /// When to connect again; counted anew whenever a connection was of use.
+    /// When to connect again; counted anew after each connection that brought an event.
     pub retry: RetryPolicy,
-    /// A connection that is silent for longer is taken for dead. Push services send a comment every half minute or so.
+    /// A connection without bytes for longer counts as dead. Push services send a comment about every half minute.
     pub silence_max: Duration,
 }
 
@@ -43,58 +42,70 @@ impl FollowPolicy {
         silence_max: Duration::from_secs(120),
     };
 
-    /// Gives up when a message would be given up.
+    /// Gives up as soon as sending a message would.
     pub const BRIEF: Self = Self { retry: RetryPolicy::BRIEF, silence_max: Duration::from_secs(30) };
 }
 
-/// No connection is read for longer, so that a push service that moved is found where it is now.
+/// No connection is read for longer, so that the follower finds a push service that has moved.
 const CONNECTION_MAX: Duration = Duration::from_secs(24 * 3600);
 
-/// After so many receipts a follower connects anew: only with Last-Event-ID does the push service hear that they were
-/// taken, and it keeps no more than some thousands of others.
+/// After so many receipts a follower connects anew: only Last-Event-ID acknowledges them, and the push service keeps some
+/// thousands of others at most.
 pub const RECEIPTS_PER_CONNECTION_MAX: u32 = 1000;
 
-/// What a follower heard.
+/// What a follower received.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
-    /// A receipt, for the first time.
+pub enum ReceiptEvent {
+    /// A receipt that is new.
     Receipt(Receipt),
-    /// There is no more now; only of a follower that does not wait.
+    /// There is no more now; only from a follower that does not wait.
     Nothing,
-    /// There is no such receipt subscription any more: the book can forget it.
+    /// The receipt subscription is gone: remove it from the book.
     Gone,
 }
 
-/// Why there will be no receipts. No text in here contains the path of the receipt subscription, which is a secret.
+/// Why there will be no receipts. No text of these errors contains the path of the receipt subscription, which is a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FollowError {
-    /// The push service may not be connected to, or could not prove who it is.
+    /// The address policy forbids the push service, or its certificate is not trusted.
     #[error(transparent)]
     Send(SendError),
-    /// It answers with a status that will not change.
-    #[error("the push service refuses to give receipts: {status}")]
+    /// It answers with a status that another attempt will not change.
+    #[error("the push service refuses to send receipts: {status}")]
     Refused {
         /// The status.
         status: StatusCode,
-        /// What the push service said about it.
+        /// The reason that the push service gave.
         explanation: Explanation,
     },
-    /// It answers, and not with a stream of events.
-    #[error("the push service does not give receipts as text/event-stream")]
+    /// It answers with something other than a stream of events.
+    #[error("the push service does not send receipts as text/event-stream")]
     NotEvents,
-    /// The policy is exhausted; with what went wrong last.
-    #[error("no receipts can be heard: {0}")]
+    /// The policy allows no further attempt; with the last error.
+    #[error("no receipts can be received: {0}")]
     GaveUp(String),
 }
 
 /// A reader of one receipt subscription.
+///
+/// ```no_run
+/// use doorbell_sender::{Client, Endpoint, Follower, ReceiptEvent};
+///
+/// # async fn f(client: &Client, receipts: Endpoint) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut follower = Follower::new(client, receipts);
+/// while let ReceiptEvent::Receipt(receipt) = follower.next().await? {
+///     println!("{} {:?}", receipt.message, receipt.outcome);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Follower {
     client: Client,
     receipts: Endpoint,
     policy: FollowPolicy,
     waits: bool,
-    /// The failures since a connection was last of use.
+    /// The failures since a connection last brought an event.
     retry: Option<Retry>,
     pause: Option<Pin<Box<Sleep>>>,
     stream: Option<Stream>,
@@ -112,7 +123,7 @@ struct Stream {
 }
 
 impl Follower {
-    /// A reader that waits for receipts, as long as there is a receipt subscription at `receipts`.
+    /// A reader that waits for receipts as long as the receipt subscription at `receipts` exists.
     pub fn new(client: &Client, receipts: Endpoint) -> Self {
         Self {
             client: client.clone(),
@@ -128,7 +139,7 @@ impl Follower {
         }
     }
 
-    /// A reader of what there is now (`Prefer: wait=0`). When it has heard [`Heard::Nothing`] it may be asked again.
+    /// A reader of the receipts that exist now (`Prefer: wait=0`). After [`ReceiptEvent::Nothing`] it may be asked again.
     pub fn not_waiting(client: &Client, receipts: Endpoint) -> Self {
         Self { waits: false, ..Self::new(client, receipts) }.with_policy(FollowPolicy::BRIEF)
     }
@@ -139,27 +150,30 @@ impl Follower {
         Self { policy, ..self }
     }
 
-    /// The same, but behind the event that an earlier reader's [`Follower::last_event_id`] named.
+    /// The same, but after the event that an earlier reader's [`Follower::last_event_id`] returned.
     #[must_use]
     pub fn after(self, last_event_id: &str) -> Self {
         Self { progress: Progress::after(last_event_id), ..self }
     }
 
-    /// The last event that was dealt with. The push service drops it, and all before it, when it next hears of it.
+    /// The last event that was processed. The push service deletes it, and all before it, on the next connection.
     pub fn last_event_id(&self) -> Option<&str> {
         self.progress.taken()
     }
 
-    /// Waits for the next receipt. Asking for it says that the one before was dealt with.
+    /// Waits for the next receipt. The call means that the previous one is processed.
     ///
-    /// May be cancelled at any time; nothing is lost.
-    pub async fn next(&mut self) -> Result<Heard, FollowError> {
+    /// It is cancel-safe: nothing is lost.
+    ///
+    /// # Errors
+    /// If the push service refuses, or the policy allows no further attempt.
+    pub async fn next(&mut self) -> Result<ReceiptEvent, FollowError> {
         self.progress.settle();
         loop {
             while let Some(event) = self.events.pop_front() {
                 if let Some(receipt) = self.progress.admit(event, &self.receipts) {
                     self.stream.iter_mut().for_each(|stream| stream.receipts += 1);
-                    return Ok(Heard::Receipt(receipt));
+                    return Ok(ReceiptEvent::Receipt(receipt));
                 }
             }
             if let Some(end) = self.advance().await? {
@@ -168,8 +182,8 @@ impl Follower {
         }
     }
 
-    /// One step: waits, connects, or reads what has arrived.
-    async fn advance(&mut self) -> Result<Option<Heard>, FollowError> {
+    /// One step: waits, connects, or reads what arrived.
+    async fn advance(&mut self) -> Result<Option<ReceiptEvent>, FollowError> {
         if let Some(pause) = &mut self.pause {
             pause.as_mut().await;
             self.pause = None;
@@ -179,9 +193,11 @@ impl Follower {
         self.stream.take_if(is_full);
         let Some(stream) = &mut self.stream else { return self.connect().await };
         match timeout(self.policy.silence_max, stream.response.chunk()).await {
-            Ok(Ok(Some(octets))) => {
-                stream.parser.feed(&octets, &mut self.events);
-                self.reconnection_time = stream.parser.reconnection_time().unwrap_or(self.reconnection_time);
+            Ok(Ok(Some(bytes))) => {
+                stream.parser.feed(&bytes, &mut self.events);
+                if let Some(time) = stream.parser.reconnection_time() {
+                    self.reconnection_time = time;
+                }
                 if !self.events.is_empty() {
                     self.retry = None;
                 }
@@ -197,7 +213,7 @@ impl Follower {
         }
     }
 
-    async fn connect(&mut self) -> Result<Option<Heard>, FollowError> {
+    async fn connect(&mut self) -> Result<Option<ReceiptEvent>, FollowError> {
         let opening = self.client.open(&self.receipts, self.request(), CONNECTION_MAX);
         let mut response = match timeout(self.policy.silence_max, opening).await {
             Ok(Ok(response)) => response,
@@ -205,21 +221,22 @@ impl Follower {
             Ok(Err(error)) => return Err(FollowError::Send(error)),
             Err(_) => return self.failed(None, "the push service does not answer".to_owned()),
         };
-        let (status, now) = (response.status(), clock::now());
+        let (status, now) = (response.status(), self.client.now());
         match Answer::read(&self.receipts, status, response.headers(), now) {
-            // A stream that ends for good says so with 204 (WHATWG HTML s9.2.3); without waiting it means "nothing".
-            Answer::Accepted(_) if status == StatusCode::NO_CONTENT && self.waits => Ok(Some(Heard::Gone)),
+            // 204 ends a stream for good (WHATWG HTML s9.2.3); to a reader that does not wait it means that there is nothing.
+            Answer::Accepted(_) if status == StatusCode::NO_CONTENT && self.waits => Ok(Some(ReceiptEvent::Gone)),
             Answer::Accepted(_) if status == StatusCode::NO_CONTENT => Ok(Some(self.nothing())),
             Answer::Accepted(_) if is_event_stream(response.headers()) => {
                 self.stream = Some(Stream { response, parser: Parser::new(), opened_at: now, receipts: 0 });
                 Ok(None)
             }
             Answer::Accepted(_) => Err(FollowError::NotEvents),
-            Answer::Gone => Ok(Some(Heard::Gone)),
+            Answer::Gone => Ok(Some(ReceiptEvent::Gone)),
             Answer::RetryLater { after } => self.failed(after, format!("the push service answers {status}")),
             Answer::TooLarge | Answer::Refused => {
-                let said = timeout(self.policy.silence_max, explanation(&mut response)).await;
-                Err(FollowError::Refused { status, explanation: said.unwrap_or_default() })
+                let explanation = timeout(self.policy.silence_max, explanation(&mut response)).await;
+                // A reason that does not arrive in time is none.
+                Err(FollowError::Refused { status, explanation: explanation.unwrap_or_default() })
             }
         }
     }
@@ -235,27 +252,27 @@ impl Follower {
         request
     }
 
-    /// The stream is over, and what there was of an event in it with it: that event comes again.
-    fn cut(&mut self, why: &str) -> Result<Option<Heard>, FollowError> {
-        let lasted = self.stream.take().map(|stream| clock::now().since(stream.opened_at)).unwrap_or_default();
-        if lasted > self.policy.retry.delay_max {
+    /// The stream ended. An event that was incomplete comes again.
+    fn cut(&mut self, why: &str) -> Result<Option<ReceiptEvent>, FollowError> {
+        let stream = self.stream.take().expect("only a stream that is open is cut");
+        if self.client.now().since(stream.opened_at) > self.policy.retry.delay_max {
             self.retry = None;
         }
         self.failed(None, why.to_owned())
     }
 
-    /// A connection that was of use, and brings no more.
-    fn nothing(&mut self) -> Heard {
+    /// The connection brought what there was.
+    fn nothing(&mut self) -> ReceiptEvent {
         self.retry = None;
-        Heard::Nothing
+        ReceiptEvent::Nothing
     }
 
-    fn failed(&mut self, asked: Option<Duration>, why: String) -> Result<Option<Heard>, FollowError> {
-        let now = clock::now();
+    fn failed(&mut self, asked: Option<Duration>, why: String) -> Result<Option<ReceiptEvent>, FollowError> {
+        let now = self.client.now();
         let retry = self.retry.get_or_insert_with(|| Retry::new(self.policy.retry, now));
-        let delay = retry.after_failure(asked, now, dice());
+        let delay = retry.after_failure(asked, now, random());
         let Some(delay) = delay else { return Err(FollowError::GaveUp(why)) };
-        // `retry` asks for more patience than we have, but not for more than we can have.
+        // `retry` of the stream may ask for a longer pause than ours, up to the longest that the policy has.
         let wanted = self.reconnection_time.min(self.policy.retry.delay_max);
         self.pause = Some(Box::pin(sleep(delay.max(wanted))));
         Ok(None)
@@ -263,6 +280,7 @@ impl Follower {
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(EVENT_STREAM))
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = value.and_then(|value| value.split(';').next());
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case(EVENT_STREAM))
 }

@@ -1,5 +1,5 @@
-//! How far a receipt subscription was read: each receipt is handed on once, and the push service hears of it when the
-//! caller has it.
+//! How far a receipt subscription was read: the caller gets each receipt once, and the push service gets the
+//! acknowledgement (Last-Event-ID) when the caller has processed it.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -10,50 +10,52 @@ use super::events::Event;
 use super::receipt::Receipt;
 use crate::endpoint::Endpoint;
 
-/// How many messages are remembered, so that a receipt that comes again is known. Doorbell keeps at most 10 000 receipts
-/// for a subscription, and what was taken does not come again at all.
+/// How many messages are remembered, to recognize a receipt that comes again. The push service Doorbell keeps at most
+/// 10,000 receipts for a subscription, and an acknowledged one does not come again.
 const SEEN_MAX: usize = 16 * 1024;
 
-/// 16 octets of a message's URL: the URL itself is a secret that nobody needs to keep for this.
+/// 16 bytes of the hash of a message's URL: the URL itself is a secret, and not needed for this.
 type Fingerprint = [u8; 16];
 
 /// Where a reader is in its stream, across connections.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
+    /// The id of the last event that was processed.
     taken: Option<String>,
-    /// The id of the receipt that the caller has in its hands.
-    handed_on: Option<String>,
+    /// The id of the receipt that the caller is processing.
+    in_progress: Option<String>,
     seen: HashSet<Fingerprint>,
     seen_in_order: VecDeque<Fingerprint>,
 }
 
 impl Progress {
-    /// Everything up to the event `id` was taken by an earlier reader.
+    /// An earlier reader processed everything up to the event `id`.
     pub(super) fn after(id: &str) -> Self {
         Self { taken: Some(id.to_owned()), ..Self::default() }
     }
 
-    /// The caller has dealt with the receipt that it got.
+    /// The caller has processed the receipt that it got.
     pub(super) fn settle(&mut self) {
-        self.taken = self.handed_on.take().or(self.taken.take());
+        self.taken = self.in_progress.take().or(self.taken.take());
     }
 
-    /// The id of the last event that was dealt with.
+    /// The id of the last event that was processed.
     pub(super) fn taken(&self) -> Option<&str> {
         self.taken.as_deref().filter(|id| !id.is_empty())
     }
 
-    /// The same for Last-Event-ID. An id that no header can carry is not sent, and what it acknowledges comes again.
+    /// The same for Last-Event-ID. An id that no header can contain is not sent, and what it acknowledges comes again.
     pub(super) fn last_event_id(&self) -> Option<HeaderValue> {
         self.taken().and_then(|id| HeaderValue::from_bytes(id.as_bytes()).ok())
     }
 
     /// The receipt in `event`, if it is one and is new. The receipt before it must be settled.
     pub(super) fn admit(&mut self, event: Event, source: &Endpoint) -> Option<Receipt> {
+        debug_assert!(self.in_progress.is_none(), "the caller has one receipt at a time");
         let receipt = Receipt::read(&event, source).filter(|receipt| self.note(&receipt.message));
         match &receipt {
-            Some(_) => self.handed_on = event.id,
-            // Nobody has to deal with it.
+            Some(_) => self.in_progress = event.id,
+            // The caller does not get it.
             None => self.taken = event.id.or(self.taken.take()),
         }
         receipt
@@ -70,6 +72,7 @@ impl Progress {
         if self.seen_in_order.len() > SEEN_MAX {
             self.seen_in_order.pop_front().map(|oldest| self.seen.remove(&oldest));
         }
+        debug_assert_eq!(self.seen.len(), self.seen_in_order.len(), "both have the same messages");
         is_new
     }
 }
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_again_or_is_no_receipt_is_passed_over_and_counts_as_taken() {
+    fn what_comes_again_or_is_not_a_receipt_is_skipped_and_counts_as_taken() {
         let mut progress = Progress::default();
         assert!(progress.admit(event("1", 1), &source()).is_some());
         progress.settle();
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_id_and_one_that_no_header_carries_are_not_sent() {
+    fn an_empty_id_and_one_that_no_header_can_contain_are_not_sent() {
         assert_eq!(Progress::after("").last_event_id(), None);
         assert_eq!(Progress::after("a\u{1}").last_event_id(), None);
         assert_eq!(Progress::after("é").last_event_id().unwrap(), "é".as_bytes());
@@ -126,6 +129,7 @@ mod tests {
         let mut progress = Progress::default();
         for message in 0..=SEEN_MAX {
             assert!(progress.admit(event("1", message), &source()).is_some());
+            progress.settle();
         }
         assert_eq!((progress.seen.len(), progress.seen_in_order.len()), (SEEN_MAX, SEEN_MAX));
         assert!(progress.admit(event("1", 1), &source()).is_none());

@@ -11,16 +11,16 @@ use crate::endpoint::{ENDPOINT_MAX, Endpoint};
 /// The type of the events that are receipts.
 pub const KIND: &str = "receipt";
 
-/// What became of one message.
+/// The outcome of one message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
     /// The message resource, absolute: the Location of its acceptance.
     pub message: String,
     /// How the message ended.
     pub outcome: Outcome,
-    /// 204 for what was delivered, 410 for what never will be (RFC 8030 s6.3).
+    /// 204 if it was delivered, 410 if it never will be (RFC 8030 s6.3).
     pub status: StatusCode,
-    /// When that happened, if the push service says.
+    /// When that happened, if the push service reports it.
     pub at: Option<UnixMs>,
 }
 
@@ -33,7 +33,7 @@ struct Wire {
 }
 
 impl Receipt {
-    /// Reads an event of the receipt subscription `source`; `None` if it is no receipt.
+    /// Reads an event of the receipt subscription `source`; `None` if it is not a receipt.
     pub fn read(event: &Event, source: &Endpoint) -> Option<Self> {
         let wire: Wire = serde_json::from_str(&event.data).ok().filter(|_| event.kind == KIND)?;
         let message = source.resolve(&wire.message).filter(|url| url.len() <= ENDPOINT_MAX)?;
@@ -42,15 +42,15 @@ impl Receipt {
     }
 }
 
-/// The status is the standard's and decides; the word says more. A word that is unknown, because it is newer than this
-/// program, or contradicts the status, leaves the plain meaning of the status.
+/// The status is the standard's and decides; the word has more detail. If the word is unknown, because it is newer than
+/// this program, or contradicts the status, the outcome is the plain meaning of the status.
 fn outcome(status: Option<u16>, word: Option<&str>) -> Option<Outcome> {
-    let told: Option<Outcome> = word.and_then(|word| word.parse().ok());
+    let named: Option<Outcome> = word.and_then(|word| word.parse().ok());
     match status {
-        None => told,
+        None => named,
         Some(status) => {
             let plain = [Outcome::Delivered, Outcome::Dropped].into_iter().find(|plain| plain.status() == status)?;
-            Some(told.filter(|told| told.status() == plain.status()).unwrap_or(plain))
+            named.filter(|named| named.status() == plain.status()).or(Some(plain))
         }
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_says_which_message_ended_how_and_when_as_8030_5_1_2() {
+    fn a_receipt_names_the_message_its_outcome_and_the_time_as_8030_5_1_2() {
         let data = r#"{"message":"/m/1","status":410,"outcome":"expired","at":1800000000000,"new":[]}"#;
         let receipt = Receipt {
             message: "https://push.example.net/m/1".to_owned(),
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn the_status_decides_and_the_word_says_more_as_8030_5_1_2() {
+    fn the_status_decides_and_the_word_has_more_detail_as_8030_5_1_2() {
         for known in Outcome::ALL {
             let (status, word) = (known.status().as_u16(), known.as_str());
             assert_eq!(outcome_of(&format!(r#","status":{status},"outcome":"{word}""#)), Some(known));
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_message_or_no_outcome_is_no_receipt() {
+    fn an_event_without_message_or_outcome_is_not_a_receipt() {
         for rest in ["", r#","status":200"#, r#","status":"204""#, r#","outcome":"eaten""#] {
             assert_eq!(outcome_of(rest), None, "{rest}");
         }

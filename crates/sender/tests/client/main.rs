@@ -1,4 +1,4 @@
-//! The client against push services that misbehave on purpose. They speak raw HTTP/1.1, or HTTP/2 over TLS.
+//! The client against push services that misbehave on purpose. They use raw HTTP/1.1, or HTTP/2 over TLS.
 
 #![allow(clippy::unwrap_used)]
 
@@ -108,7 +108,7 @@ async fn an_address_that_is_not_permitted_is_never_connected_to_as_ssrf_1() {
 }
 
 #[tokio::test]
-async fn a_busy_service_is_asked_again_when_it_said_so_as_8030_7_3_1() {
+async fn a_busy_service_is_asked_again_after_its_delay_as_8030_7_3_1() {
     let busy = "429 Too Many Requests\r\nretry-after: 0";
     let service = Service::answering(&[busy, "503 Service Unavailable", "201 Created"]).await;
     let sender = Sender::to(&service.url("/p/x"));
@@ -150,7 +150,7 @@ async fn a_final_answer_is_not_asked_for_twice_as_8030_7_3_1() {
 }
 
 #[tokio::test]
-async fn what_the_service_says_about_a_refusal_is_kept() {
+async fn the_reason_of_a_refusal_is_kept() {
     let body = r#"{"errno":109,"message":"bad token"}"#;
     let answer = format!("403 Forbidden\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let service = Service::answering(&[answer.as_str()]).await;
@@ -159,12 +159,12 @@ async fn what_the_service_says_about_a_refusal_is_kept() {
 }
 
 #[tokio::test]
-async fn no_connection_is_tried_again_and_said_without_the_secret_path() {
+async fn no_connection_is_tried_again_and_reported_without_the_secret_path() {
     let mut waits = 0;
     let sender = Sender::to(&service::abandoned_url("/p/secret").await);
     let result = local_client().send_with_retries(&sender.message(), EAGER, |_| waits += 1).await;
-    let Err(SendError::Connect(said)) = result else { panic!("{result:?}") };
-    assert!(said.contains("refused") && !said.contains("secret"), "{said}");
+    let Err(SendError::Connect(reason)) = result else { panic!("{result:?}") };
+    assert!(reason.contains("refused") && !reason.contains("secret"), "{reason}");
     assert_eq!(waits, 3);
 }
 
@@ -173,8 +173,8 @@ async fn a_connection_that_breaks_before_the_answer_is_not_tried_again() {
     let service = Service::answering(&["", "201 Created"]).await;
     let sender = Sender::to(&service.url("/p/secret"));
     let result = local_client().send_with_retries(&sender.message(), EAGER, |_| {}).await;
-    let Err(SendError::Broken(said)) = result else { panic!("{result:?}") };
-    assert!(!said.contains("secret"), "{said}");
+    let Err(SendError::Broken(reason)) = result else { panic!("{result:?}") };
+    assert!(!reason.contains("secret"), "{reason}");
     assert_eq!(service.received().await.len(), 1);
 }
 

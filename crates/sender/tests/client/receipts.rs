@@ -1,4 +1,4 @@
-//! Receipts: asked for with one receipt subscription per push service, and heard once each whatever the network does.
+//! Receipts: asked for with one receipt subscription per push service, and received once each whatever the network does.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use doorbell_sender::client::{Client, ClientConfig, Reply};
 use doorbell_sender::endpoint::{Endpoint, EndpointError};
 use doorbell_sender::error::SendError;
 use doorbell_sender::receipts::book::ReceiptBook;
-use doorbell_sender::receipts::follower::{FollowError, FollowPolicy, Follower, Heard, RECEIPTS_PER_CONNECTION_MAX};
+use doorbell_sender::receipts::follower::{
+    FollowError, FollowPolicy, Follower, RECEIPTS_PER_CONNECTION_MAX, ReceiptEvent,
+};
 use doorbell_sender::request::{Message, ReceiptWish};
 
 use crate::service::{self, Received, Service};
@@ -48,7 +50,9 @@ fn follower(service: &Service) -> Follower {
 /// The number of the message that the next receipt is about, and its outcome.
 async fn receipt(follower: &mut Follower) -> (u32, Outcome) {
     match follower.next().await.unwrap() {
-        Heard::Receipt(receipt) => (receipt.message.rsplit('/').next().unwrap().parse().unwrap(), receipt.outcome),
+        ReceiptEvent::Receipt(receipt) => {
+            (receipt.message.rsplit('/').next().unwrap().parse().unwrap(), receipt.outcome)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -138,7 +142,7 @@ async fn a_push_service_without_receipts_is_recognised_as_8030_5_1_2() {
 }
 
 #[tokio::test]
-async fn receipts_are_heard_in_order_and_acknowledged_when_they_were_dealt_with_as_8030_5_1_2() {
+async fn receipts_come_in_order_and_are_acknowledged_when_they_were_processed_as_8030_5_1_2() {
     let service = answering(&[
         stream(&[": hello\r\n\r\n".to_owned(), delivered(1), event(2, 2, Outcome::Undecryptable)]),
         stream(&[event(3, 3, Outcome::Expired)]),
@@ -150,18 +154,18 @@ async fn receipts_are_heard_in_order_and_acknowledged_when_they_were_dealt_with_
     assert_eq!(follower.last_event_id(), None, "the caller may not have dealt with it yet");
     assert_eq!(receipt(&mut follower).await, (2, Outcome::Undecryptable));
     assert_eq!(receipt(&mut follower).await, (3, Outcome::Expired));
-    assert_eq!(follower.next().await, Ok(Heard::Gone));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Gone));
     assert_eq!(follower.last_event_id(), Some("3"));
     let received = service.received().await;
     assert!(received.iter().all(|request| request.head.starts_with("GET /r/secret HTTP/1.1\r\n")));
     assert!(received.iter().all(|request| field(request, "accept") == Some("text/event-stream")));
     assert!(received.iter().all(|request| field(request, "prefer").is_none()));
-    let said: Vec<_> = received.iter().map(|request| field(request, "last-event-id")).collect();
-    assert_eq!(said, [None, Some("2"), Some("3")]);
+    let sent_ids: Vec<_> = received.iter().map(|request| field(request, "last-event-id")).collect();
+    assert_eq!(sent_ids, [None, Some("2"), Some("3")]);
 }
 
 #[tokio::test]
-async fn a_receipt_that_comes_again_is_heard_once_as_8030_5_1_2() {
+async fn a_receipt_that_comes_again_is_returned_once_as_8030_5_1_2() {
     let twice = event(9, 1, Outcome::Delivered);
     let service = answering(&[
         stream(&[delivered(1), delivered(1), delivered(2)]),
@@ -173,7 +177,7 @@ async fn a_receipt_that_comes_again_is_heard_once_as_8030_5_1_2() {
     for expected in [1, 2, 3] {
         assert_eq!(receipt(&mut follower).await, (expected, Outcome::Delivered));
     }
-    assert_eq!(follower.next().await, Ok(Heard::Gone));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Gone));
 }
 
 #[tokio::test]
@@ -186,7 +190,7 @@ async fn a_stream_that_is_cut_in_an_event_is_taken_up_before_that_event_as_8030_
             let mut follower = follower(&service);
             assert_eq!(receipt(&mut follower).await.0, 1);
             assert_eq!(receipt(&mut follower).await.0, 2, "cut at {cut}");
-            assert_eq!(follower.next().await, Ok(Heard::Gone));
+            assert_eq!(follower.next().await, Ok(ReceiptEvent::Gone));
             assert_eq!(last_event_ids(&service).await, ids(&["", "1", "2"]), "cut at {cut}");
         }
     }
@@ -226,7 +230,7 @@ async fn a_busy_or_broken_push_service_is_asked_again_and_in_the_end_left_alone_
     let service = answering(&[busy.clone(), String::new(), STREAM.to_owned(), stream(&[delivered(1)])]).await;
     let mut follower = follower(&service);
     assert_eq!(receipt(&mut follower).await.0, 1, "four attempts are allowed, and the fourth is of use");
-    let Err(FollowError::GaveUp(why)) = follower.next().await else { panic!("nobody listens any more") };
+    let Err(FollowError::GaveUp(why)) = follower.next().await else { panic!("the service is gone") };
     assert!(why.contains("refused") && !why.contains("secret"), "{why}");
     let service = answering(&vec![busy; 9]).await;
     let gave_up = Follower::new(&local_client(), receipts_of(&service)).with_policy(PATIENT).next().await;
@@ -283,24 +287,24 @@ async fn what_there_is_now_is_read_without_waiting_and_asked_for_again_later() {
     ])
     .await;
     let mut follower = Follower::not_waiting(&local_client(), receipts_of(&service)).with_policy(PATIENT);
-    assert_eq!(follower.next().await, Ok(Heard::Nothing));
-    assert_eq!(follower.next().await, Ok(Heard::Nothing));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Nothing));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Nothing));
     assert_eq!(receipt(&mut follower).await.0, 1);
     assert_eq!(receipt(&mut follower).await.0, 2, "a stream that was cut is no end");
-    assert_eq!(follower.next().await, Ok(Heard::Nothing));
-    assert_eq!(follower.next().await, Ok(Heard::Nothing));
-    assert_eq!(follower.next().await, Ok(Heard::Gone));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Nothing));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Nothing));
+    assert_eq!(follower.next().await, Ok(ReceiptEvent::Gone));
     let received = service.received().await;
     assert!(received.iter().all(|request| field(request, "prefer") == Some("wait=0")));
-    let said: Vec<_> = received.iter().map(|request| field(request, "last-event-id")).collect();
-    assert_eq!(said, [None, None, None, Some("1"), Some("2"), Some("2")]);
+    let sent_ids: Vec<_> = received.iter().map(|request| field(request, "last-event-id")).collect();
+    assert_eq!(sent_ids, [None, None, None, Some("1"), Some("2"), Some("2")]);
 }
 
 #[tokio::test]
 async fn an_end_is_an_end() {
     for answer in ["404 Not Found", "410 Gone", "204 No Content"] {
         let service = Service::answering(&[answer]).await;
-        assert_eq!(follower(&service).next().await, Ok(Heard::Gone), "{answer}");
+        assert_eq!(follower(&service).next().await, Ok(ReceiptEvent::Gone), "{answer}");
     }
     let html = Service::answering(&["200 OK\r\ncontent-type: text/html\r\ncontent-length: 2\r\n\r\nhi"]).await;
     assert_eq!(follower(&html).next().await, Err(FollowError::NotEvents));

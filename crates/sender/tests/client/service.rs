@@ -28,7 +28,7 @@ impl Service {
         Self::start(answers, false).await
     }
 
-    /// The same, but no connection ends: whoever reads to the end waits for ever.
+    /// The same, but no connection ends: a reader that reads to the end waits forever.
     pub(crate) async fn holding(answers: &[&str]) -> Self {
         Self::start(answers, true).await
     }
@@ -63,7 +63,7 @@ impl Service {
     }
 }
 
-/// A URL where nobody listens (any more).
+/// A URL at a port that is closed.
 pub(crate) async fn abandoned_url(path: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     format!("http://127.0.0.1:{}{path}", listener.local_addr().unwrap().port())
@@ -94,7 +94,7 @@ async fn read_request(stream: &mut TcpStream) -> Received {
     }
 }
 
-/// A service that speaks only HTTP/2, with a certificate of its own CA: the CA in PEM, and a resource that is a push
+/// A service with HTTP/2 only, with a certificate of its own CA: the CA in PEM, and a resource that is a push
 /// resource for POST and a receipt subscription with one receipt for GET.
 pub(crate) async fn http2_over_tls() -> (String, String) {
     let ca_key = rcgen::KeyPair::generate().unwrap();

@@ -8,7 +8,7 @@ use doorbell_protocol::mcs::frame::Encoder;
 use doorbell_protocol::mcs::server::{DataMessage, ServerStanza};
 use doorbell_protocol::message::ContentHeaders;
 use doorbell_protocol::time::UnixMs;
-use doorbell_protocol::websocket::{Decoder, Heard, Opcode, mask, write_frame};
+use doorbell_protocol::websocket::{Decoder, Event, Opcode, mask, write_frame};
 
 use crate::{BODY, Step};
 
@@ -62,7 +62,7 @@ pub(crate) fn acknowledgement() -> Step {
     let mut decoder = Decoder::new(64 * 1024);
     Box::new(move || {
         decoder.feed(black_box(&frame));
-        let Ok(Some(Heard::Text(text))) = decoder.next_heard() else { panic!("a text was sent") };
+        let Ok(Some(Event::Text(text))) = decoder.next_event() else { panic!("a text was sent") };
         let Ok(ClientMessage::Ack { updates }) = ClientMessage::parse(&text) else { panic!("it was an ack") };
         assert_eq!(black_box(updates).len(), 1);
     })

@@ -37,6 +37,8 @@ pub struct Config {
     pub firefox: FirefoxSettings,
     /// How Chromium's protocol is served.
     pub chromium: ChromiumSettings,
+    /// Whether a VAPID token must name our origin with its port (RFC 8292 s2).
+    pub strict_audience: bool,
 }
 
 impl Config {
@@ -54,6 +56,7 @@ impl Config {
             http: HttpSettings::from_settings(&settings)?,
             firefox: FirefoxSettings::from_settings(&settings)?,
             chromium: ChromiumSettings::from_settings(&settings)?,
+            strict_audience: settings.strict_audience.unwrap_or(false),
             state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
                 ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
             })?,

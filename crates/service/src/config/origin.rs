@@ -54,6 +54,11 @@ impl Origin {
         &self.0
     }
 
+    /// The origin without its port; `None` if it has the default one.
+    pub fn without_port(&self) -> Option<String> {
+        (self.authority() != self.host()).then(|| format!("{}://{}", self.scheme(), self.host()))
+    }
+
     /// What follows the scheme: the `:authority` of requests to this service.
     pub fn authority(&self) -> &str {
         self.parts().1
@@ -144,6 +149,16 @@ mod tests {
                 prop_assert!(origin.authority().starts_with(origin.host()));
                 let _ = origin.port();
             }
+        }
+    }
+
+    #[test]
+    fn the_port_is_what_follows_the_last_colon_outside_an_address() {
+        let without_port = |url| Origin::parse(url).unwrap().without_port();
+        assert_eq!(without_port("https://push.example.org:8443").as_deref(), Some("https://push.example.org"));
+        assert_eq!(without_port("http://[::1]:8080").as_deref(), Some("http://[::1]"));
+        for default in ["https://push.example.org", "https://[::1]", "https://[2001:db8::1234]"] {
+            assert_eq!(without_port(default), None, "{default}");
         }
     }
 

@@ -149,6 +149,10 @@ settings! {
     #[arg(long, env = "DOORBELL_DRAIN_TIMEOUT_SECS", value_name = "SECS")]
     drain_timeout_secs: u64,
 
+    /// Reject VAPID tokens whose `aud` names our origin without its port; otherwise they pass, with a log line [default: false]
+    #[arg(long, env = "DOORBELL_STRICT_AUDIENCE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    strict_audience: bool,
+
     /// What a push to a removed subscription gets: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404]
     #[arg(long, env = "DOORBELL_GONE_STATUS", value_name = "STATUS")]
     gone_status: u16,

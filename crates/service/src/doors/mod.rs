@@ -72,7 +72,7 @@ impl Doors {
             settings: config.http.clone(),
             firefox: config.firefox.clone(),
             chromium: Chromium::new(config.chromium),
-            vapid: app::vapid::Gate::new(origin.clone()),
+            vapid: app::vapid::Gate::new(origin.clone(), config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
             drains: agent::Drains::new(limits.drain_timeout),
             origin,

@@ -151,15 +151,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// The next event; `None` when the client has left.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Heard>, Ended>> {
         while !self.is_left {
-            match self.decoder.next_heard()? {
-                Some(websocket::Heard::Text(text)) => return Poll::Ready(Ok(Some(Heard::Text(text)))),
-                Some(websocket::Heard::Binary(_)) => return Poll::Ready(Err(Ended::Binary)),
-                Some(websocket::Heard::Pong(payload)) => return Poll::Ready(Ok(Some(Heard::Pong(payload)))),
-                Some(websocket::Heard::Ping(payload)) => {
+            match self.decoder.next_event()? {
+                Some(websocket::Event::Text(text)) => return Poll::Ready(Ok(Some(Heard::Text(text)))),
+                Some(websocket::Event::Binary(_)) => return Poll::Ready(Err(Ended::Binary)),
+                Some(websocket::Event::Pong(payload)) => return Poll::Ready(Ok(Some(Heard::Pong(payload)))),
+                Some(websocket::Event::Ping(payload)) => {
                     self.pong = Some(payload.into());
                     return Poll::Ready(Ok(Some(Heard::Ping)));
                 }
-                Some(websocket::Heard::Close(close)) => {
+                Some(websocket::Event::Close(close)) => {
                     self.is_left = true;
                     let code = close.code.map(u16::to_be_bytes);
                     self.queue_close(code.as_ref().map_or(&[], |code| &code[..]));

@@ -1,6 +1,6 @@
 //! What registration answers: a token, or one of the words that Chromium knows.
 
-/// The body of the answer. Chromium looks for `Error=` first and takes everything after `token=`, so that nothing may
+/// The body of the answer. Chromium looks for `Error=` first and reads everything after `token=`, so nothing may
 /// follow a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RegistrationAnswer<'a> {

@@ -10,14 +10,14 @@ use thiserror::Error;
 
 use super::device::{Device, DeviceId};
 
-/// The longest form, in octets. Chromium's has about 400; the longest part is the origin of the page, which a browser
-/// takes with a host of 255 octets, written with three octets each at worst.
+/// The longest form, in bytes. Chromium's has about 400; the longest part is the origin of the page, which a browser
+/// accepts with a host of 255 bytes, written with three bytes each at worst.
 pub const FORM_MAX: usize = 8 * 1024;
 
 /// How many fields of a form are looked at. Chromium sends ten.
 pub const FIELDS_MAX: usize = 32;
 
-/// The longest value, in octets, after decoding.
+/// The longest value, in bytes, after decoding.
 pub const VALUE_MAX: usize = 1024;
 
 /// The form as Chromium sends it for a page's subscription.
@@ -28,9 +28,9 @@ pub struct Registration {
     /// `app`: the browser ("org.chromium.linux"), or a part of Google's services. Push messages repeat it.
     pub app: String,
     /// `X-subtype`: the subscription ("wp:", the page's origin, '#' and a random id). Push messages repeat it. Without
-    /// it the form is no page's: Chromium itself registers (`com.google.android.gms`), and wants any token.
+    /// it the form is not for a page: Chromium itself registers (`com.google.android.gms`), and wants any token.
     pub subtype: Option<String>,
-    /// `sender`: the page's applicationServerKey in base64url, or what the page gave instead; "*" if all of a
+    /// `sender`: the page's applicationServerKey in base64url, or what the page passed instead; "*" if all of a
     /// subscription shall go. Push messages repeat it.
     pub sender: String,
     /// `scope`: "GCM" from a page.
@@ -48,7 +48,7 @@ pub struct Registration {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RegistrationError {
     /// A form longer than [`FORM_MAX`].
-    #[error("the form is longer than {FORM_MAX} octets")]
+    #[error("the form is longer than {FORM_MAX} bytes")]
     TooLong,
     /// More fields than [`FIELDS_MAX`].
     #[error("the form has more than {FIELDS_MAX} fields")]
@@ -131,7 +131,7 @@ pub fn credentials(headers: &HeaderMap) -> Result<Device, RegistrationError> {
     pair.and_then(|(id, secret)| Device::parse(id, secret)).ok_or(RegistrationError::Credentials)
 }
 
-/// Says nothing: the subtype has the page's origin, and the sender tells who sends to it (invariant 8).
+/// Shows nothing: the subtype has the page's origin, and the sender identifies who sends to it.
 impl fmt::Debug for Registration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Registration(..)")
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn chromiums_own_form_and_an_unsubscription_as_captured_are_told_apart() {
+    fn chromiums_own_form_and_an_unsubscription_as_captured_are_distinguished() {
         let own = Registration::parse(ITSELF).unwrap();
         assert_eq!((own.is_of_a_page(), own.subtype, own.delete), (false, None, false));
         let gone = Registration::parse(UNSUBSCRIBE).unwrap();

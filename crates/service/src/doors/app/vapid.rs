@@ -1,6 +1,6 @@
 //! Who may send: VAPID credentials (RFC 8292), verified once and remembered until they expire.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -12,6 +12,7 @@ use doorbell_protocol::vapid::verify::{self, VapidError};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use thiserror::Error;
+use tracing::warn;
 
 use crate::capability::KeyFingerprint;
 use crate::config::Origin;
@@ -41,8 +42,14 @@ pub(crate) enum VapidRefusal {
 /// message, and even to read the key, which must be a point of the curve, costs a good part of the rest.
 pub(crate) struct Gate {
     origin: Origin,
+    /// The origin without its port, which senders may also name; `None` if it has none or if the audience is strict.
+    without_port: Option<String>,
     verified: Mutex<Verified>,
+    lenient: Mutex<HashSet<KeyFingerprint>>,
 }
+
+/// How many keys are remembered that sign for the origin without its port: each is logged once, and strangers make keys.
+const LENIENT_KEYS_MAX: usize = 256;
 
 /// Two halves: when the newer one is full it becomes the older one, and what was in the older one is forgotten.
 #[derive(Default)]
@@ -62,8 +69,11 @@ struct Good {
 }
 
 impl Gate {
-    pub(crate) fn new(origin: Origin) -> Self {
-        Self { origin, verified: Mutex::default() }
+    /// `strict_audience`: whether a token must name the origin with its port, as RFC 8292 s2 has it. Several libraries leave
+    /// the port out; the name is then still that of this host.
+    pub(crate) fn new(origin: Origin, strict_audience: bool) -> Self {
+        let without_port = origin.without_port().filter(|_| !strict_audience);
+        Self { origin, without_port, verified: Mutex::default(), lenient: Mutex::default() }
     }
 
     /// The key that signed the request, if it is signed and may send to a subscription with this restriction.
@@ -88,10 +98,26 @@ impl Gate {
             return Ok(Some(good.key));
         }
         let Some(credentials) = Credentials::parse(headers)? else { return Ok(None) };
-        let claims = verify::verify(&credentials, &[self.origin.as_str()], now)?;
+        let origin = self.origin.as_str();
+        let claims = match &self.without_port {
+            Some(without_port) => verify::verify(&credentials, &[origin, without_port], now)?,
+            None => verify::verify(&credentials, &[origin], now)?,
+        };
+        if !claims.aud.iter().any(|aud| aud == origin) {
+            self.note_lenient(&credentials.key);
+        }
         let good = Good { key: credentials.key, until: claims.exp };
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).remember(name, good);
         Ok(Some(good.key))
+    }
+
+    /// Logs once per key that it signs for the origin without its port, without the key; and nothing once the set is full.
+    fn note_lenient(&self, key: &PublicKey) {
+        let mut keys = self.lenient.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() < LENIENT_KEYS_MAX && keys.insert(key.fingerprint()) {
+            let keys = keys.len();
+            warn!(keys, "a sender signs for this service's origin without the port; strict_audience would reject it");
+        }
     }
 }
 
@@ -135,7 +161,7 @@ mod tests {
     const ORIGIN: &str = "https://push.example.org";
 
     fn gate() -> Gate {
-        Gate::new(Origin::parse(ORIGIN).unwrap())
+        Gate::new(Origin::parse(ORIGIN).unwrap(), false)
     }
 
     fn signed(key: &SigningKey, aud: &str, exp: UnixMs) -> HeaderMap {
@@ -163,6 +189,45 @@ mod tests {
         assert_eq!(gate.verified.lock().unwrap().newer.len(), 1);
         assert!(gate.check(&headers, None, NOW.plus(Duration::from_secs(9))).is_ok());
         assert!(gate.check(&headers, None, NOW.plus(Duration::from_secs(11))).is_err());
+    }
+
+    #[test]
+    fn our_origin_without_its_port_is_an_audience_unless_it_is_strict_ps_8292_2_4() {
+        let key = SigningKey::generate().unwrap();
+        let judged = |origin: &str, strict: bool, aud: &str| {
+            let gate = Gate::new(Origin::parse(origin).unwrap(), strict);
+            let headers = signed(&key, aud, NOW.plus(Duration::from_secs(3600)));
+            // Twice: the second time from memory.
+            let accepted = gate.check(&headers, None, NOW).is_ok();
+            assert_eq!(gate.check(&headers, None, NOW).is_ok(), accepted);
+            accepted
+        };
+        let on_port = "https://push.example.org:8443";
+        assert!(judged(on_port, false, on_port) && judged(on_port, true, on_port));
+        assert!(judged(on_port, false, ORIGIN) && !judged(on_port, true, ORIGIN));
+        assert!(judged("https://[::1]:8443", false, "https://[::1]"));
+        for other in
+            ["http://push.example.org", "https://push.example.org:8444", "https://push.example.org:", "https://h"]
+        {
+            assert!(!judged(on_port, false, other), "{other}");
+        }
+        assert!(!judged(ORIGIN, false, on_port), "a port that we do not have is not left out");
+    }
+
+    #[test]
+    fn keys_that_leave_the_port_out_are_remembered_once_and_bounded() {
+        let gate = Gate::new(Origin::parse("https://push.example.org:8443").unwrap(), false);
+        let exp = NOW.plus(Duration::from_secs(3600));
+        let key = SigningKey::generate().unwrap();
+        for secs in 0..3 {
+            let headers = signed(&key, ORIGIN, exp.plus(Duration::from_secs(secs)));
+            assert!(gate.check(&headers, None, NOW).is_ok());
+        }
+        assert_eq!(gate.lenient.lock().unwrap().len(), 1);
+        for _ in 0..LENIENT_KEYS_MAX + 2 {
+            gate.note_lenient(SigningKey::generate().unwrap().public_key());
+        }
+        assert_eq!(gate.lenient.lock().unwrap().len(), LENIENT_KEYS_MAX);
     }
 
     #[test]
