@@ -1,7 +1,7 @@
-//! Staying in touch: a monitoring GET that is renewed, with back-off, whenever it or its connection ends.
+//! Monitoring a resource: a held GET that is renewed, with back-off, whenever it or its connection ends.
 //!
-//! When the service announces that it leaves (GOAWAY), or the urgency floor changes, the replacement is opened first
-//! and the old connection may finish what it carries (UA-8030-7.1-2, UA-8030-5.3-1).
+//! When the service announces that it leaves (GOAWAY), or the urgency changes, the replacement is opened first and the
+//! old connection may finish what it carries (UA-8030-7.1-2, UA-8030-5.3-1).
 
 use std::time::Duration;
 
@@ -14,33 +14,40 @@ use tokio::time::timeout;
 use url::Url;
 
 use crate::clock::Clock;
-use crate::doors::http2::connection::{Connection, Connector};
-use crate::doors::http2::monitor::{Arrival, End, Monitor};
 use crate::error::Error;
+use crate::http2::connection::{Connection, Connector};
+use crate::http2::held_get::{End, HeldGet, Push};
+use crate::task::joined;
 
-/// One resource under watch.
-pub(crate) struct Link {
-    /// Which one, in what it reports.
-    pub(crate) number: usize,
+/// The monitor of one resource.
+pub(crate) struct Monitor {
+    /// Identifies it in its reports.
+    pub(crate) number: u64,
     pub(crate) connector: Connector,
     pub(crate) resource: Url,
-    /// Fetch what is stored, and no more.
-    pub(crate) at_once: bool,
-    pub(crate) floor: watch::Receiver<Option<Urgency>>,
-    pub(crate) reports: mpsc::Sender<(usize, Report)>,
+    /// Fetch what is stored, and nothing else.
+    pub(crate) drain: bool,
+    /// The least urgency that is asked for.
+    pub(crate) urgency: watch::Receiver<Option<Urgency>>,
+    pub(crate) reports: mpsc::Sender<(u64, Report)>,
 }
 
-/// What a link has to say.
+/// What a monitor reports.
 pub(crate) enum Report {
     /// Connected; DELETE requests go this way.
-    Up(SendRequest<Bytes>),
-    /// A push.
-    Arrived(Arrival),
-    /// What was stored has come, `pushes` of them. Say so to have it ask again, on the same connection.
-    Drained { pushes: u64, again: oneshot::Sender<()> },
+    Connected(SendRequest<Bytes>),
+    Push(Push),
+    /// What was stored has come, `pushes` of them. `again` makes it ask again, on the same connection.
+    Drained {
+        pushes: u64,
+        again: oneshot::Sender<()>,
+    },
     /// Not connected; the next attempt follows after `wait`.
-    Down { why: Error, wait: Duration },
-    /// The resource does not exist any more: this link is done.
+    Disconnected {
+        why: Error,
+        wait: Duration,
+    },
+    /// The resource no longer exists: this is the last report.
     Gone,
 }
 
@@ -49,12 +56,12 @@ enum Session {
     /// The replacement is due; the old connection finishes by itself.
     Left,
     Failed(Error),
-    /// There is nothing more to do, or nobody who listens.
+    /// There is nothing more to do, or the run that reads the reports has ended.
     Done,
 }
 
-impl Link {
-    /// Runs until the resource is gone or nobody listens to the reports.
+impl Monitor {
+    /// Runs until the resource is gone or the reports are no longer read.
     pub(crate) async fn run(mut self) {
         let clock = Clock::start();
         let mut leaving = JoinSet::new();
@@ -66,12 +73,13 @@ impl Link {
             failures = if steady { 0 } else { failures + 1 };
             let wait = match session {
                 Session::Done => return,
-                // A service that sends everyone away at once must not be called again in a tight circle.
+                // A service that sends every agent away at once must not be called again in a tight loop.
                 Session::Left if steady => Duration::ZERO,
-                Session::Left => self.wait(failures, None),
+                Session::Left => self.wait(failures),
                 Session::Failed(why) => {
-                    let wait = self.wait(failures.max(1), why.retry_after());
-                    if self.report(Report::Down { why, wait }).await.is_none() {
+                    let wait = self.wait(failures.max(1));
+                    let wait = why.retry_after().map_or(wait, |asked| wait.max(asked));
+                    if self.report(Report::Disconnected { why, wait }).await.is_none() {
                         return;
                     }
                     wait
@@ -87,29 +95,30 @@ impl Link {
             Ok(connection) => connection,
             Err(why) => return Session::Failed(why),
         };
-        if self.report(Report::Up(connection.requests())).await.is_none() {
+        if self.report(Report::Connected(connection.requests())).await.is_none() {
             return Session::Done;
         }
         loop {
-            let mut monitoring = match self.monitor(&connection).await {
-                Ok(monitoring) => monitoring,
+            let mut held = match self.hold(&connection).await {
+                Ok(held) => held,
                 Err(why) => return Session::Failed(why),
             };
             let end = tokio::select! {
-                end = monitoring.join_next() => end,
+                end = held.join_next() => end.and_then(joined),
                 () = connection.leaving() => None,
-                Ok(()) = self.floor.changed() => None,
+                // Without a handle the urgency stays as it is.
+                Ok(()) = self.urgency.changed() => None,
             };
-            let Some(Ok(end)) = end else {
+            let Some(end) = end else {
                 let grace = self.connector.limits.leaving_grace;
                 leaving.spawn(async move {
-                    let _ = timeout(grace, monitoring.join_next()).await;
+                    let _ = timeout(grace, held.join_next()).await;
                     drop(connection);
                 });
                 return Session::Left;
             };
             match end {
-                End::Finished { pushes } if self.at_once => {
+                End::Finished { pushes } if self.drain => {
                     let (again, wanted) = oneshot::channel();
                     let reported = self.report(Report::Drained { pushes, again }).await;
                     if reported.is_none() || wanted.await.is_err() {
@@ -127,25 +136,26 @@ impl Link {
     }
 
     /// Starts a GET, which runs for as long as the returned set is kept.
-    async fn monitor(&mut self, connection: &Connection) -> Result<JoinSet<End>, Error> {
-        let floor = *self.floor.borrow_and_update();
+    async fn hold(&mut self, connection: &Connection) -> Result<JoinSet<End>, Error> {
+        let urgency = *self.urgency.borrow_and_update();
         let requests = connection.requests();
         let limits = &self.connector.limits;
-        let monitor = Monitor::start(requests, &self.resource, floor, self.at_once, limits).await?;
+        let get = HeldGet::start(requests, &self.resource, urgency, self.drain, limits).await?;
         let (reports, number) = (self.reports.clone(), self.number);
         let mut set = JoinSet::new();
-        set.spawn(monitor.run(move |arrival| {
+        set.spawn(get.run(move |push| {
             let reports = reports.clone();
-            async move { reports.send((number, Report::Arrived(arrival))).await.ok() }
+            async move { reports.send((number, Report::Push(push))).await.ok() }
         }));
         Ok(set)
     }
 
+    /// `None` if the reports are no longer read.
     async fn report(&self, report: Report) -> Option<()> {
         self.reports.send((self.number, report)).await.ok()
     }
 
-    fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
-        self.connector.limits.reconnect.draw(failures).max(asked.unwrap_or_default())
+    fn wait(&self, failures: u32) -> Duration {
+        self.connector.limits.reconnect.draw(failures)
     }
 }
