@@ -402,4 +402,61 @@ mod tests {
         assert!(inbox.next_message(at(0)).is_none() && inbox.next_acknowledgement(at(0)).is_none());
         assert!(!inbox.knows(&uri(1), at(0)));
     }
+
+    /// Numbers that look random, the same ones in each run.
+    struct Draws(u64);
+
+    impl Draws {
+        fn below(&mut self, bound: u32) -> u32 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            u32::try_from(self.0 >> 33).unwrap() % bound
+        }
+    }
+
+    #[test]
+    fn whatever_happens_in_any_order_the_invariants_hold_and_everything_is_settled_in_the_end() {
+        let limits = Limits { waiting_max: 4, acknowledging_max: 3, owed_max: 6, ..limits() };
+        let mut draws = Draws(1);
+        let mut inbox = Inbox::new(limits, [uri(0)]);
+        let (mut in_hand, mut in_flight, mut now) = (Vec::new(), Vec::new(), Duration::ZERO);
+        // Every step asserts the invariants, in `check`.
+        for step in 0..20_000 {
+            // Towards the end nothing new arrives, and nothing fails.
+            let is_ending = step > 19_000;
+            now += Duration::from_millis(draws.below(200).into());
+            match draws.below(if is_ending { 4 } else { 8 }) {
+                0 => in_hand.extend(inbox.next_message(now)),
+                1 => in_flight.extend(inbox.next_acknowledgement(now)),
+                2 if !in_hand.is_empty() => {
+                    let waiting: Waiting<u32> = in_hand.swap_remove(0);
+                    if is_ending || draws.below(2) == 0 {
+                        inbox.handed_over(&waiting.uri);
+                    } else {
+                        inbox.failed(waiting, now, draws.below(u32::MAX));
+                    }
+                }
+                3 if !in_flight.is_empty() => {
+                    let (uri, _) = in_flight.swap_remove(0);
+                    inbox.answered(&uri, is_ending || draws.below(2) == 0, now, draws.below(u32::MAX));
+                }
+                4 => inbox.connected(),
+                5 => {
+                    let left = draws.below(30);
+                    inbox.forget(|message| *message == left);
+                }
+                6 | 7 => {
+                    let arrived = draws.below(30);
+                    // One that the app has is in hand here too: so it does not fill the inbox again when it fails.
+                    let has_room = inbox.waiting.len() + in_hand.len() < limits.waiting_max;
+                    match inbox.knows(&uri(arrived), now) {
+                        false if draws.below(8) == 0 => inbox.discard(uri(arrived)),
+                        false if has_room => inbox.take(uri(arrived), arrived),
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        assert!(inbox.is_empty() && in_hand.is_empty() && in_flight.is_empty());
+    }
 }

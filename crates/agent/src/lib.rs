@@ -26,11 +26,11 @@
 //!
 //! # What it keeps
 //! The [`Profile`] holds the subscriptions with their keys, and what is still to be deleted at the service. A message
-//! is on the disk as handed over before its DELETE is sent: a crash may bring a message again, never lose one, and a
-//! message that was handed over is not handed over again (RFC 8030 s6.2).
+//! is on the disk as handed over before its DELETE is sent (RFC 8030 s6.2): a crash loses no message, and repeats at
+//! most the one that the application was handling.
 //!
 //! # What it needs
-//! A tokio runtime with IO and time enabled, and a service that speaks HTTP/2 with server push over TLS. Every queue
+//! A tokio runtime with IO and time enabled, and a service that offers HTTP/2 with server push over TLS. Every queue
 //! has a bound, in [`Limits`].
 
 mod agent;

@@ -9,7 +9,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::Error;
 
-/// The certificate authorities that may vouch for the service.
+/// The certificate authorities that are trusted to identify the service.
 #[derive(Clone, Debug)]
 pub struct Trust {
     roots: RootCertStore,

@@ -5,16 +5,17 @@
 mod support;
 
 use std::future::Future;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use doorbell_agent::{Backoff, Error, Event, Limits, Message, Outcome, Profile, Urgency, app_fn};
+use doorbell_agent::{App, Backoff, Error, Event, Limits, Message, Outcome, Profile, Urgency, Url, app_fn};
 use http::Method;
 use support::app::{Idle, Manner, Running};
 use support::service::{Seen, Service, status};
 use support::{quick, soon};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 fn connected(event: Event) -> Option<()> {
@@ -170,6 +171,54 @@ async fn an_app_that_goes_on_keeps_receiving_when_the_service_ends_a_subscriptio
     service.until_monitored().await;
     service.send(&new, "new");
     assert_eq!(running.text().await, "new");
+}
+
+/// Fails until the service has ended the subscription.
+struct FailsUntilEnded {
+    has_ended: bool,
+    attempted: mpsc::UnboundedSender<()>,
+    handled: mpsc::UnboundedSender<Message>,
+}
+
+impl App for FailsUntilEnded {
+    type Failure = &'static str;
+
+    async fn message(&mut self, message: &Message) -> Result<ControlFlow<()>, &'static str> {
+        let _ = self.attempted.send(());
+        if !self.has_ended {
+            return Err("not now");
+        }
+        let _ = self.handled.send(message.clone());
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn event(&mut self, _: Event) {}
+
+    fn ended(&mut self, _: &[Url]) -> ControlFlow<()> {
+        self.has_ended = true;
+        ControlFlow::Continue(())
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_came_before_the_service_ended_its_subscription_is_still_handed_over() {
+    let service = Service::start().await;
+    let soon_again = Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(1) };
+    let limits = Limits { redeliver: soon_again, attempts_max: u32::MAX, ..quick() };
+    let Idle { agent, mut driver } = service.agent(Profile::in_memory(), limits);
+    let subscription = agent.subscribe(None).await.unwrap();
+    let (attempted, mut attempts) = mpsc::unbounded_channel();
+    let (handled, mut messages) = mpsc::unbounded_channel();
+    let app = FailsUntilEnded { has_ended: false, attempted, handled };
+    let script = async {
+        service.until_monitored().await;
+        service.send(&subscription, "last words");
+        attempts.recv().await.unwrap();
+        service.end_monitoring(404);
+        assert_eq!(messages.recv().await.unwrap().data.as_deref(), Some(b"last words".as_slice()));
+    };
+    assert_eq!(soon("the end", driver.run(app, script)).await.unwrap(), Outcome::Stopped);
+    assert!(agent.subscriptions().is_empty());
 }
 
 #[tokio::test]
