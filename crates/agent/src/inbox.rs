@@ -94,9 +94,12 @@ impl<M> Inbox<M> {
         self.check();
     }
 
-    /// Acknowledges what cannot be opened, and so cannot be handed over at all (WA-13).
+    /// Acknowledges what cannot be opened, and so cannot be handed over at all (WA-13). While too much is owed it is
+    /// only dropped: the service pushes it again later.
     pub(crate) fn discard(&mut self, uri: Url) {
-        self.owe_as(uri, Outcome::Undecryptable);
+        if self.owed.len() < self.limits.owed_max {
+            self.owe_as(uri, Outcome::Undecryptable);
+        }
     }
 
     /// Owes the DELETE of a resource that is not waiting here.
@@ -368,6 +371,13 @@ mod tests {
         let (settled, _) = inbox.next_acknowledgement(at(0)).unwrap();
         inbox.answered(&settled, true, at(0), 0);
         assert!(inbox.next_message(at(0)).is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_dropped_while_too_much_is_owed() {
+        let mut inbox = Inbox::<&str>::new(limits(), (1..=3).map(uri));
+        inbox.discard(uri(4));
+        assert!(!inbox.knows(&uri(4), at(0)));
     }
 
     #[test]

@@ -202,3 +202,24 @@ async fn without_a_subscription_and_a_handle_that_could_add_one_there_is_nothing
     let mut running = Running::drain(service.agent(Profile::in_memory(), quick()), Manner::Takes);
     assert!(matches!(running.end().await.1, Err(Error::NotSubscribed)));
 }
+
+#[tokio::test]
+async fn a_full_inbox_is_emptied_over_a_new_connection() {
+    let service = Service::start().await;
+    let limits = Limits { owed_max: 2, waiting_max: 1, answer_timeout: Duration::from_millis(50), ..quick() };
+    let agent = service.agent(Profile::in_memory(), limits);
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.ignore(Some(Method::DELETE));
+    let expected: Vec<String> = (0..30).map(|n| format!("{n:02}")).collect();
+    for text in &expected {
+        service.send(&subscription, text);
+    }
+    let mut running = Running::start(agent, Manner::Takes);
+    let mut got = running.texts(2).await;
+    service.cut();
+    service.until("a second GET", |s| s.count(&Method::GET, "/a/") == 2).await;
+    service.answer_ignored();
+    got.extend(running.texts(28).await);
+    assert_eq!(got, expected);
+    service.until("the store to be empty", |s| s.stored() == 0).await;
+}

@@ -23,7 +23,7 @@ use crate::driver::monitors::{Drained, Monitors};
 use crate::error::Error;
 use crate::http2::acknowledge::{Deleted, acknowledge};
 use crate::http2::held_get::Push;
-use crate::http2::monitor::{Monitor, Report};
+use crate::http2::monitor::{Monitor, Report, State};
 use crate::inbox::{Inbox, Verdict, Waiting};
 use crate::message::{self, Discarded, Message, Pushed};
 use crate::random;
@@ -31,6 +31,8 @@ use crate::task::joined;
 
 /// Reports that may wait; behind them the monitors stop reading.
 const REPORTS_MAX: usize = 16;
+/// States that may wait; behind them the monitors wait.
+const STATES_MAX: usize = 16;
 
 pub(super) struct Run<'a, A> {
     shared: &'a Shared,
@@ -43,8 +45,10 @@ pub(super) struct Run<'a, A> {
     /// The subscriptions of the last look into the profile, by their endpoints.
     held: BTreeSet<Url>,
     monitors: Monitors,
-    sender: mpsc::Sender<(u64, Report)>,
+    report: mpsc::Sender<(u64, Report)>,
     reports: mpsc::Receiver<(u64, Report)>,
+    state: mpsc::Sender<(u64, State)>,
+    states: mpsc::Receiver<(u64, State)>,
     acknowledging: JoinSet<(Url, Result<Deleted, Error>)>,
 }
 
@@ -56,7 +60,8 @@ impl<'a, A: App> Run<'a, A> {
         app: A,
         drain: bool,
     ) -> Self {
-        let (sender, reports) = mpsc::channel(REPORTS_MAX);
+        let (report, reports) = mpsc::channel(REPORTS_MAX);
+        let (state, states) = mpsc::channel(STATES_MAX);
         // The first step looks into the profile.
         changes.mark_changed();
         Self {
@@ -69,8 +74,10 @@ impl<'a, A: App> Run<'a, A> {
             inbox: Inbox::new(shared.connector.limits, []),
             held: BTreeSet::new(),
             monitors: Monitors::default(),
-            sender,
+            report,
             reports,
+            state,
+            states,
             acknowledging: JoinSet::new(),
         }
     }
@@ -107,6 +114,7 @@ impl<'a, A: App> Run<'a, A> {
         tokio::select! {
             () = stop.as_mut() => Ok(Some(Outcome::Stopped)),
             Some((number, report)) = self.reports.recv(), if self.inbox.has_room() => self.on_report(number, report).await,
+            Some((number, state)) = self.states.recv() => self.on_state(number, state),
             Some(task) = self.acknowledging.join_next() => {
                 self.on_acknowledged(joined(task));
                 Ok(None)
@@ -139,7 +147,8 @@ impl<'a, A: App> Run<'a, A> {
             resource,
             drain: self.drain,
             urgency: self.urgency.clone(),
-            reports: self.sender.clone(),
+            reports: self.report.clone(),
+            states: self.state.clone(),
         });
 
         let contents = self.shared.profile.contents();
@@ -175,21 +184,29 @@ impl<'a, A: App> Run<'a, A> {
         }
     }
 
-    async fn on_report(&mut self, number: u64, report: Report) -> Result<Option<Outcome>, Error> {
-        // A monitor that was stopped after it sent this: its subscriptions were left, and their messages with them.
+    fn on_state(&mut self, number: u64, state: State) -> Result<Option<Outcome>, Error> {
+        // A monitor that was stopped after it sent this.
         let Some(monitored) = self.monitors.get_mut(number) else { return Ok(None) };
-        match report {
-            Report::Connected(requests) => {
+        match state {
+            State::Connected(requests) => {
                 monitored.requests = Some(requests);
                 self.inbox.connected();
                 self.app.event(Event::Connected);
             }
-            Report::Drained { pushes, again } => monitored.drained = Some(Drained { pushes, again }),
-            Report::Disconnected { why, .. } if self.drain => return Err(why),
-            Report::Disconnected { why, wait } => {
+            State::Disconnected { why, .. } if self.drain => return Err(why),
+            State::Disconnected { why, wait } => {
                 monitored.requests = None;
                 self.app.event(Event::Disconnected { why, wait });
             }
+        }
+        Ok(None)
+    }
+
+    async fn on_report(&mut self, number: u64, report: Report) -> Result<Option<Outcome>, Error> {
+        // A monitor that was stopped after it sent this: its subscriptions were left, and their messages with them.
+        let Some(monitored) = self.monitors.get_mut(number) else { return Ok(None) };
+        match report {
+            Report::Drained { pushes, again } => monitored.drained = Some(Drained { pushes, again }),
             Report::Gone => {
                 let resource = monitored.resource.clone();
                 return self.on_gone(&resource).await;

@@ -109,6 +109,12 @@ impl Connection {
             std::future::pending().await
         }
     }
+
+    /// Resolves when the connection has ended.
+    pub(crate) async fn closed(&self) {
+        let mut leaving = self.leaving.clone();
+        while leaving.changed().await.is_ok() {}
+    }
 }
 
 /// The error of a connection or stream that broke.

@@ -19,6 +19,10 @@ use crate::http2::connection::{Connection, Connector};
 use crate::http2::held_get::{End, HeldGet, Push};
 use crate::task::joined;
 
+/// How long a GET may take to notice that its connection has ended. It takes longer only if the inbox is full, because
+/// it waits for room then.
+const NOTICE_MAX: Duration = Duration::from_secs(1);
+
 /// The monitor of one resource.
 pub(crate) struct Monitor {
     /// Identifies it in its reports.
@@ -29,26 +33,30 @@ pub(crate) struct Monitor {
     pub(crate) drain: bool,
     /// The least urgency that is asked for.
     pub(crate) urgency: watch::Receiver<Option<Urgency>>,
+    /// Carries what it received, in order. A full inbox does not read it.
     pub(crate) reports: mpsc::Sender<(u64, Report)>,
+    /// Carries its state. It is always read: a full inbox is emptied over a new connection.
+    pub(crate) states: mpsc::Sender<(u64, State)>,
 }
 
-/// What a monitor reports.
+/// What a monitor received.
 pub(crate) enum Report {
-    /// Connected; DELETE requests go this way.
-    Connected(SendRequest<Bytes>),
     Push(Push),
     /// What was stored has come, `pushes` of them. `again` makes it ask again, on the same connection.
     Drained {
         pushes: u64,
         again: oneshot::Sender<()>,
     },
-    /// Not connected; the next attempt follows after `wait`.
-    Disconnected {
-        why: Error,
-        wait: Duration,
-    },
     /// The resource no longer exists: this is the last report.
     Gone,
+}
+
+/// Whether a monitor has a connection.
+pub(crate) enum State {
+    /// Connected; DELETE requests go this way.
+    Connected(SendRequest<Bytes>),
+    /// Not connected; the next attempt follows after `wait`.
+    Disconnected { why: Error, wait: Duration },
 }
 
 /// How one connection's time ended.
@@ -79,7 +87,7 @@ impl Monitor {
                 Session::Failed(why) => {
                     let wait = self.wait(failures.max(1));
                     let wait = why.retry_after().map_or(wait, |asked| wait.max(asked));
-                    if self.report(Report::Disconnected { why, wait }).await.is_none() {
+                    if self.set_state(State::Disconnected { why, wait }).await.is_none() {
                         return;
                     }
                     wait
@@ -95,7 +103,7 @@ impl Monitor {
             Ok(connection) => connection,
             Err(why) => return Session::Failed(why),
         };
-        if self.report(Report::Connected(connection.requests())).await.is_none() {
+        if self.set_state(State::Connected(connection.requests())).await.is_none() {
             return Session::Done;
         }
         loop {
@@ -106,6 +114,8 @@ impl Monitor {
             let end = tokio::select! {
                 end = held.join_next() => end.and_then(joined),
                 () = connection.leaving() => None,
+                // The inbox is emptied over the next connection; what was not read comes again there.
+                () = long_closed(&connection) => Some(End::Failed(Error::Lost("the service is gone".to_owned()))),
                 // Without a handle the urgency stays as it is.
                 Ok(()) = self.urgency.changed() => None,
             };
@@ -155,7 +165,17 @@ impl Monitor {
         self.reports.send((self.number, report)).await.ok()
     }
 
+    /// `None` if the states are no longer read.
+    async fn set_state(&self, state: State) -> Option<()> {
+        self.states.send((self.number, state)).await.ok()
+    }
+
     fn wait(&self, failures: u32) -> Duration {
         self.connector.limits.reconnect.draw(failures)
     }
+}
+
+async fn long_closed(connection: &Connection) {
+    connection.closed().await;
+    tokio::time::sleep(NOTICE_MAX).await;
 }
