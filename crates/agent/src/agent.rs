@@ -100,7 +100,9 @@ impl Agent {
     }
 
     /// Sets the least urgency that is worth being woken for (RFC 8030 s5.3), `None` for everything. What is below stays
-    /// at the service. It takes effect at once and is not kept in the profile; a new agent receives everything.
+    /// at the service. A run connects anew with it at once; until the old connection is closed, within
+    /// [`Limits::leaving_grace`], it can still bring what is below. It is not kept in the profile: a new agent receives
+    /// everything.
     pub fn set_urgency(&self, least: Option<Urgency>) {
         self.urgency.send_if_modified(|urgency| std::mem::replace(urgency, least) != least);
     }
