@@ -102,9 +102,12 @@ impl<M> Inbox<M> {
         }
     }
 
-    /// Owes the DELETE of a resource that is not waiting here.
+    /// Owes the DELETE of a resource. If a message with its URI waits here, which only a service at fault can bring
+    /// about, it is owed when that is handled.
     pub(crate) fn owe(&mut self, uri: Url) {
-        self.owe_as(uri, Outcome::Delivered);
+        if !self.is_unhandled(&uri) {
+            self.owe_as(uri, Outcome::Delivered);
+        }
     }
 
     fn owe_as(&mut self, uri: Url, outcome: Outcome) {
@@ -303,6 +306,17 @@ mod tests {
         assert!(inbox.is_empty());
         assert!(inbox.knows(&uri(1), at(0)), "a redelivery after the acknowledgement");
         assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)), "is acknowledged again");
+    }
+
+    #[test]
+    fn a_resource_that_also_waits_as_a_message_is_owed_when_that_is_handled() {
+        let mut inbox = inbox();
+        inbox.take(uri(1), "text");
+        inbox.owe(uri(1));
+        assert_eq!(inbox.next_acknowledgement(at(0)), None);
+        let waiting = inbox.next_message(at(0)).unwrap();
+        inbox.handed_over(&waiting.uri);
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
     }
 
     #[test]
