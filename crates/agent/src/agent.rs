@@ -1,140 +1,137 @@
-//! A user agent at one push service: subscribes, unsubscribes, listens.
+//! A user agent at one push service: the handle that subscribes, unsubscribes and sets the urgency.
 
-use std::future::Future;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
-use doorbell_protocol::ece::keys::AgentKeys;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::key::PublicKey;
-use http::StatusCode;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use url::Url;
 
-use crate::app::{App, Outcome};
-use crate::doors::http2::acknowledge::{Deleted, delete};
-use crate::doors::http2::connection::Connector;
-use crate::doors::http2::subscribe::{Granted, subscribe};
+use crate::calls::{self, Grant};
+use crate::driver::Driver;
 use crate::error::Error;
+use crate::http2::connection::Connector;
 use crate::limits::Limits;
-use crate::listen::Listener;
 use crate::profile::{Profile, Subscription};
 use crate::subscription::PushSubscription;
+use crate::task::joined;
 use crate::tls::Trust;
 
 /// The path of the subscribe resource, where the address of a service has none.
 const SUBSCRIBE_PATH: &str = "/subscribe";
 
-/// A user agent.
+/// A user agent (RFC 8030 s2) at one push service: a handle that is cheap to clone and can be used from any task.
+///
+/// The other half is the [`Driver`], which receives. A call of the handle needs no driver: it connects to the service
+/// by itself, in a task of its own, and so it can also be made from within [`App::message`](crate::App::message). A
+/// driver that runs takes over the change at once, otherwise the next run does.
+///
+/// A call that is dropped before it returns leaves nothing half-done: a subscription that the service granted in spite
+/// of it is removed again, and one that was being left is left. (Only if the process or the runtime ends at that moment
+/// can a granted subscription stay behind, in the profile or, if the answer was not read yet, at the service.)
+///
+/// Calls must be made within a tokio runtime.
+#[derive(Clone)]
 pub struct Agent {
-    pub(crate) profile: Profile,
+    shared: Arc<Shared>,
+    /// The driver has the other end, and notices there when no handle is left.
+    urgency: watch::Sender<Option<Urgency>>,
+}
+
+/// What handles, their calls and the driver share.
+pub(crate) struct Shared {
+    pub(crate) profile: Arc<Profile>,
     /// The subscribe resource.
     pub(crate) service: Url,
     pub(crate) connector: Connector,
-}
-
-/// How to listen.
-pub struct Listening {
-    /// Fetch what is stored, then end (RFC 8030 s6, `Prefer: wait=0`); if the service cannot be reached, fail.
-    pub at_once: bool,
-    /// The least urgency that is worth being woken for (RFC 8030 s5.3), `None` for everything. A change takes effect
-    /// at once: what is below stays at the service.
-    pub floor: watch::Receiver<Option<Urgency>>,
-}
-
-impl Listening {
-    /// For every message of at least `floor`, until stopped.
-    pub fn from(floor: Option<Urgency>) -> Self {
-        Self { at_once: false, floor: watch::channel(floor).1 }
-    }
-
-    /// For what is stored now.
-    pub fn at_once(self) -> Self {
-        Self { at_once: true, ..self }
-    }
+    /// Notifies the driver that subscriptions or owed deletions changed.
+    pub(crate) changes: watch::Sender<()>,
+    /// Held by a call that subscribes: the next one then names the set that this one was given (RFC 8030 s4.1).
+    pub(crate) subscribing: Arc<Mutex<()>>,
 }
 
 impl Agent {
     /// An agent with the memory `profile` at the service with the address `service`: the URL of its subscribe
     /// resource, or of its origin, which then has it at `/subscribe`.
-    pub fn new(profile: Profile, service: &str, trust: Trust, limits: Limits) -> Result<Self, Error> {
+    pub fn new(profile: Profile, service: &str, trust: Trust, limits: Limits) -> Result<(Self, Driver), Error> {
         let service = subscribe_resource(service).ok_or_else(|| Error::Address(service.to_owned()))?;
         let connector = Connector { tls: trust.client_config()?, limits };
-        Ok(Self { profile, service, connector })
+        let (changes, changed) = watch::channel(());
+        let subscribing = Arc::new(Mutex::new(()));
+        let shared = Arc::new(Shared { profile: Arc::new(profile), service, connector, changes, subscribing });
+        let (urgency, floor) = watch::channel(None);
+        let driver = Driver::new(Arc::clone(&shared), changed, floor);
+        Ok((Self { shared, urgency }, driver))
     }
 
-    /// What is subscribed at this service, oldest first.
-    pub fn subscriptions(&self) -> impl DoubleEndedIterator<Item = &Subscription> {
-        self.profile.subscriptions.iter().filter(|s| s.service == self.service)
+    /// An agent with the profile in `folder`, which trusts the certificate authorities of this system and has the
+    /// default limits.
+    pub fn open(folder: impl AsRef<Path>, service: &str) -> Result<(Self, Driver), Error> {
+        Self::new(Profile::open(folder.as_ref())?, service, Trust::system(), Limits::default())
     }
 
-    /// A new subscription with new identifiers and new keys (UA-8030-8.2-1, UA-8291-3.1-1, UA-8291-3.2-1). With
-    /// `vapid` only the application server with that key may send to it (RFC 8292 s4).
-    pub async fn subscribe(&mut self, vapid: Option<PublicKey>) -> Result<PushSubscription, Error> {
-        let max = self.connector.limits.subscriptions_max;
-        if self.profile.subscriptions.len() >= max {
-            return Err(Error::TooManySubscriptions(max));
-        }
-        let keys = AgentKeys::generate().map_err(|_| Error::Randomness)?;
-        let Granted { resource, endpoint, set } = self.ask_for_subscription(vapid.as_ref()).await?;
-        if self.profile.subscriptions.iter().any(|s| s.endpoint == endpoint || s.resource == resource) {
-            return Err(Error::Unusable("it gave the same subscription twice"));
-        }
-        let service = self.service.clone();
-        let subscription = Subscription { service, resource, endpoint, set, vapid, keys };
-        let public = subscription.to_push_subscription();
-        self.profile.subscriptions.push(subscription);
-        self.profile.save().await?;
-        Ok(public)
+    /// The subscriptions at this service, oldest first.
+    pub fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.shared.subscriptions()
     }
 
-    /// Ends the subscription with this endpoint, here at once, and at the service as soon as it can be reached (WA-10,
-    /// WA-11). `false` if there is none.
-    pub async fn unsubscribe(&mut self, endpoint: &str) -> Result<bool, Error> {
-        let found = self.profile.subscriptions.iter().position(|s| s.endpoint.as_str() == endpoint);
-        let Some(place) = found else { return Ok(false) };
-        let resource = self.profile.subscriptions.remove(place).resource;
-        self.profile.owe(resource.clone());
-        self.profile.save().await?;
-        match self.delete(&resource).await {
-            Ok(Deleted::NotYet) => {}
-            Ok(_) => {
-                self.profile.settle(&resource);
-                self.profile.save().await?;
-            }
-            Err(why) => tracing::info!(%why, "the service will hear of the end of a subscription later"),
-        }
-        Ok(true)
+    /// A new subscription with new identifiers (RFC 8030 s8.2) and new keys (RFC 8291 s3.1, s3.2). With `vapid` only
+    /// the application server with that key may send to it (RFC 8292 s4). When this returns, it is in the profile, on
+    /// the disk. Calls are carried out one after the other.
+    pub async fn subscribe(&self, vapid: Option<PublicKey>) -> Result<PushSubscription, Error> {
+        let turn = Arc::clone(&self.shared.subscribing).lock_owned().await;
+        let shared = Arc::clone(&self.shared);
+        let call = tokio::spawn(async move {
+            let _turn = turn;
+            calls::subscribe(shared, vapid).await
+        });
+        joined(call.await).ok_or(Error::Shutdown)?.map(Grant::claim)
     }
 
-    /// Receives messages and gives them to `app` until something of [`Outcome`] happens. Connections that fail are
-    /// made again, with growing waits. An error ends it: of the profile, and with [`Listening::at_once`] of the
-    /// connection too.
-    pub async fn listen<A: App>(
-        &mut self,
-        app: &mut A,
-        how: Listening,
-        stop: impl Future<Output = ()> + Send,
-    ) -> Result<Outcome, Error> {
-        if self.subscriptions().next().is_none() {
-            return Err(Error::NotSubscribed);
-        }
-        Listener::new(self, app, how).run(stop).await
+    /// Ends the subscription with this endpoint, here at once, and at the service as soon as it can be reached: if it
+    /// cannot be now, a later run of the driver removes it. What was received for it and not handled yet is dropped.
+    /// `false` if there is no such subscription.
+    pub async fn unsubscribe(&self, endpoint: &str) -> Result<bool, Error> {
+        let Some(resource) = self.shared.leave(endpoint) else { return Ok(false) };
+        let call = tokio::spawn(calls::delete_left(Arc::clone(&self.shared), resource));
+        joined(call.await).ok_or(Error::Shutdown)?.map(|()| true)
     }
 
-    async fn ask_for_subscription(&self, vapid: Option<&PublicKey>) -> Result<Granted, Error> {
-        let set = self.subscriptions().rev().find_map(|s| s.set.as_ref());
-        let granted = subscribe(&self.connector, &self.service, set, vapid).await;
-        match granted {
-            // The set may have expired meanwhile (PS-8030-4.1-3).
-            Err(Error::Refused { status: StatusCode::BAD_REQUEST, .. }) if set.is_some() => {
-                subscribe(&self.connector, &self.service, None, vapid).await
-            }
-            granted => granted,
-        }
+    /// Sets the least urgency that is worth being woken for (RFC 8030 s5.3), `None` for everything. What is below stays
+    /// at the service. A run connects anew with it at once; until the old connection is closed, within
+    /// [`Limits::leaving_grace`], it can still bring what is below. It is not kept in the profile: a new agent receives
+    /// everything.
+    pub fn set_urgency(&self, least: Option<Urgency>) {
+        self.urgency.send_if_modified(|urgency| std::mem::replace(urgency, least) != least);
     }
 
-    async fn delete(&self, resource: &Url) -> Result<Deleted, Error> {
-        let connection = self.connector.connect(resource).await?;
-        delete(connection.requests(), resource, self.connector.limits.answer_timeout).await
+    /// The least urgency that is worth being woken for, as it was set.
+    pub fn urgency(&self) -> Option<Urgency> {
+        *self.urgency.borrow()
+    }
+}
+
+impl fmt::Debug for Agent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Agent").field("service", &self.shared.service.host_str()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// The subscriptions at this service, oldest first.
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        let contents = self.profile.contents();
+        contents.subscriptions().iter().filter(|s| s.service == self.service).cloned().collect()
+    }
+
+    /// Takes the subscription out of the profile and returns its resource, which the caller must delete with
+    /// [`calls::delete_left`].
+    pub(crate) fn leave(&self, endpoint: &str) -> Option<Url> {
+        let resource = self.profile.contents().leave(endpoint)?;
+        self.changes.send_replace(());
+        Some(resource)
     }
 }
 
@@ -162,5 +159,13 @@ mod tests {
         for address in ["http://push.example", "push.example", "https://u:p@push.example", "https://p/#x", ""] {
             assert_eq!(resource(address), None, "{address}");
         }
+    }
+
+    #[test]
+    fn a_handle_can_be_shared_by_tasks_and_a_driver_can_move_to_one() {
+        fn shared<T: Send + Sync + Clone + 'static>() {}
+        fn moved<T: Send + 'static>() {}
+        shared::<Agent>();
+        moved::<Driver>();
     }
 }

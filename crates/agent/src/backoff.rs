@@ -1,5 +1,5 @@
-//! How long to wait before trying again: exponential, with full jitter, so that agents cut off together do not
-//! come back together.
+//! How long to wait before trying again: exponential, with full jitter, so that agents that lost their connections
+//! together do not return together.
 
 use std::time::Duration;
 

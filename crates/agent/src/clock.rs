@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Counts from the moment it was made; the rules ([`crate::inbox`]) take what it shows as an argument.
+/// Counts from the moment it was made; the rules ([`crate::inbox`]) take its reading as an argument.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -22,7 +22,7 @@ impl Clock {
         self.start.elapsed()
     }
 
-    /// Waits until the clock shows `at`; for ever if there is no such moment.
+    /// Waits until the clock shows `at`; forever if there is no such moment.
     pub(crate) async fn reaches(&self, at: Option<Duration>) {
         match at.and_then(|at| self.start.checked_add(at)) {
             Some(moment) => tokio::time::sleep_until(moment).await,

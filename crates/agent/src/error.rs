@@ -1,4 +1,4 @@
-//! What can go wrong, sorted by who can do something about it.
+//! What can fail, sorted by who can do something about it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,10 +6,11 @@ use std::time::Duration;
 use http::StatusCode;
 use thiserror::Error;
 
-/// An error of the agent. No variant carries a capability URL, a key or a payload (invariant 8).
+/// An error of the agent. No variant carries a capability URL, a key or a payload, so that it can be logged.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Error {
-    /// The caller named a service that cannot be one.
+    /// The caller named a service by what is not its address.
     #[error("{0:?} is not the address of a push service: it must be an https URL without user name or fragment")]
     Address(String),
     /// The caller's trusted certificates cannot be used.
@@ -20,7 +21,7 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
-    /// No certificate is trusted at all, so that no service could be either.
+    /// No certificate is trusted at all, so no service could be.
     #[error(
         "this system has no trusted certificates: install them (often a package called ca-certificates) or name a file"
     )]
@@ -28,30 +29,36 @@ pub enum Error {
     /// The profile cannot be read, written or understood.
     #[error(transparent)]
     Profile(#[from] ProfileError),
-    /// The caller asked for what the profile does not hold.
+    /// The profile holds no subscription, and there is no handle that could add one.
     #[error("the profile holds no subscription at this service")]
     NotSubscribed,
-    /// No key could be made.
-    #[error("the system gives no random numbers")]
+    /// No key could be generated.
+    #[error("the system provides no random numbers")]
     Randomness,
     /// The profile is full.
     #[error("the profile holds {0} subscriptions already, and that is the most: unsubscribe some")]
     TooManySubscriptions(usize),
+    /// The service does not delete what it should, and the profile cannot hold more of it.
+    #[error("{0} resources are to be deleted at the service already, and that is the most: try again later")]
+    TooManyDeletions(usize),
+    /// The call was interrupted.
+    #[error("the runtime shut down during the call")]
+    Shutdown,
 
-    /// Nobody answers there.
+    /// No server answers there.
     #[error("cannot reach {host}: {why}")]
     Unreachable {
         /// Host and port.
         host: String,
-        /// What the system said.
+        /// The error of the system.
         why: String,
     },
-    /// TLS failed, most often because the certificate is not trusted (UA-8030-3-1).
+    /// TLS failed, most often because the certificate is not trusted (RFC 8030 s3).
     #[error("cannot trust {host}: {why}")]
     Untrusted {
         /// Host and port.
         host: String,
-        /// What TLS said.
+        /// The error of TLS.
         why: String,
     },
     /// The connection broke.
@@ -59,52 +66,53 @@ pub enum Error {
     Lost(String),
     /// An answer took too long.
     #[error("no {0} within {time} s", time = .1.as_secs())]
-    Late(&'static str, Duration),
+    Timeout(&'static str, Duration),
 
     /// The service answered with an error.
     #[error("the service answered {status}{detail}")]
     Refused {
         /// The status.
         status: StatusCode,
-        /// What the service said about it, ready to be appended; empty if it said nothing.
+        /// The service's explanation, ready to be appended; empty if it sent none.
         detail: String,
-        /// When the service wants to be asked again.
+        /// How long the service wants to be left alone.
         retry_after: Option<Duration>,
     },
     /// The service answered with what RFC 8030 does not allow.
-    #[error("the service does not speak RFC 8030: {0}")]
+    #[error("the service does not follow RFC 8030: {0}")]
     Unusable(&'static str),
 }
 
-/// Why a profile is of no use. Each says what to do.
+/// Why a profile cannot be used. Each message names the remedy.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum ProfileError {
-    /// The system refused.
+    /// The system reported an error.
     #[error("cannot {what} {}: {why}", file.display())]
     Io {
         /// What was tried.
         what: &'static str,
         /// The file or folder.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         why: std::io::Error,
     },
     /// Two agents with one profile would each lose what the other keeps.
     #[error("another agent is using the profile in {}: stop it, or name another profile", .0.display())]
     InUse(PathBuf),
-    /// The file is not what was written.
+    /// The file is not as it was written.
     #[error(
-        "{} is damaged ({why}). Bring it back from a backup; or move it away to start afresh: \
+        "{} is damaged ({why}). Restore it from a backup; or move it away to start anew: \
          the old subscriptions then receive nothing any more",
         file.display()
     )]
     Damaged {
         /// The file.
         file: PathBuf,
-        /// Where it stops making sense.
+        /// The first error in it.
         why: String,
     },
-    /// The file is from the future.
+    /// The file is of a newer version.
     #[error("{} was written by a newer doorbell (format {format}): use that one", file.display())]
     Newer {
         /// The file.
@@ -115,7 +123,7 @@ pub enum ProfileError {
 }
 
 impl Error {
-    /// When the service wants to be asked again, if it said so.
+    /// How long the service wants to be left alone, if it sent that.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } => *retry_after,

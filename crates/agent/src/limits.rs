@@ -9,32 +9,32 @@ use crate::backoff::Backoff;
 pub struct Limits {
     /// Name lookup, TCP, TLS and the HTTP/2 preface together. A mobile network that needs longer is not usable.
     pub connect_timeout: Duration,
-    /// From a request to its answer (the held GET excepted, which has no end).
+    /// From a request to its answer (except the held GET, which has no end).
     pub answer_timeout: Duration,
-    /// From a promise to the last octet of its message. Pushes are read in turn, so one that stalls holds up the others.
+    /// From a promise to the last byte of its message. Pushes are read in turn, so one that stalls delays the others.
     pub push_timeout: Duration,
-    /// How often a PING asks whether the peer still lives. Two minutes: below the four after which some balancers
+    /// How often a PING tests whether the peer still answers. Two minutes: below the four after which some balancers
     /// and home routers forget a quiet connection, and rare enough to let a phone's radio sleep.
     pub ping_interval: Duration,
-    /// How long the answer to a PING may take before the peer counts as dead.
+    /// How long the answer to a PING may take before the connection counts as dead.
     pub ping_timeout: Duration,
     /// How long an old connection may finish what it carries after its replacement was asked for.
     pub leaving_grace: Duration,
     /// A connection that lasted this long was a good one: the next failure is again the first.
     pub steady_after: Duration,
-    /// The largest body that is read. RFC 8030 s7.2 guarantees 4,096 octets; some services carry more.
-    pub body_octets_max: usize,
+    /// The largest body that is read. RFC 8030 s7.2 guarantees 4,096 bytes; some services carry more.
+    pub body_bytes_max: usize,
     /// Pushed streams that the service may have open at a time (SETTINGS_MAX_CONCURRENT_STREAMS).
     pub pushes_max: u32,
     /// Messages that wait for the app's next attempt. Over it the agent stops reading, and the service sees that.
     pub waiting_max: usize,
-    /// DELETE requests on their way at a time; many servers allow 100 streams, and the held GET is one of them.
+    /// DELETE requests in flight at a time; many servers allow 100 streams, and the held GET is one of them.
     pub acknowledging_max: usize,
-    /// DELETE requests owed, those on their way included. Over it nothing more is handed over.
+    /// DELETE requests owed, including those in flight. Over it nothing more is handed over or subscribed.
     pub owed_max: usize,
     /// URIs of settled messages kept in memory, against a redelivery that crossed its acknowledgement.
     pub remembered_max: usize,
-    /// Attempts at handing a message to the app before it is given up (WA-14 recommends at least 3).
+    /// Attempts at handing a message to the app before it is given up. At least 3: a failure may be a passing one.
     pub attempts_max: u32,
     /// Redirects followed while subscribing (RFC 8030 s7.1).
     pub redirects_max: u32,
@@ -59,7 +59,7 @@ impl Default for Limits {
             ping_timeout: seconds(20),
             leaving_grace: seconds(10),
             steady_after: seconds(60),
-            body_octets_max: 64 * 1024,
+            body_bytes_max: 64 * 1024,
             pushes_max: 100,
             waiting_max: 100,
             acknowledging_max: 32,

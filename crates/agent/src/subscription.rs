@@ -1,34 +1,33 @@
-//! The subscription as the web's Push API writes it down for application servers (W3C Push API, `toJSON`).
+//! The subscription as browsers send it to application servers (W3C Push API, `PushSubscription.toJSON`).
 
 use serde::{Deserialize, Serialize};
 
 /// `{"endpoint", "expirationTime", "keys": {"auth", "p256dh"}}`: all that an application server needs to send.
-/// Whoever holds it can send messages, so it has no `Debug` and belongs into no log.
+/// A program that holds it can send messages: so it has no `Debug`, and must not be logged.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushSubscription {
-    /// The push resource (RFC 8030 s2): where messages are sent to.
+    /// The push resource (RFC 8030 s2), to which messages are sent.
     pub endpoint: String,
     /// When the subscription ends, in milliseconds since 1970; `None` if it was given no end.
     #[serde(rename = "expirationTime")]
     pub expiration_time_ms: Option<u64>,
-    /// What messages are encrypted with (RFC 8291).
+    /// The keys that messages are encrypted with (RFC 8291).
     pub keys: PushKeys,
 }
 
 /// The keys, as base64url without padding.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PushKeys {
-    /// The authentication secret: 16 octets.
+    /// The authentication secret: 16 bytes.
     pub auth: String,
-    /// The user agent's public key: 65 octets, an uncompressed point.
+    /// The user agent's public key: 65 bytes, an uncompressed point.
     pub p256dh: String,
 }
 
 impl PushSubscription {
     /// One line of JSON.
     pub fn to_json(&self) -> String {
-        // Text and an optional number always have a JSON form; the fallback keeps the signature free of errors.
-        serde_json::to_string(self).unwrap_or_default()
+        serde_json::to_string(self).expect("text and numbers have a JSON form")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whom the agent believes to be the service: TLS with certificate validation, always (UA-8030-3-1).
+//! Which certificates the agent trusts: TLS with certificate validation, always (RFC 8030 s3).
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::error::Error;
 
-/// The certificate authorities whose word counts.
+/// The certificate authorities that are trusted to identify the service.
 #[derive(Clone, Debug)]
 pub struct Trust {
     roots: RootCertStore,
 }
 
 impl Trust {
-    /// Those that this system trusts.
+    /// The authorities that this system trusts.
     pub fn system() -> Self {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
@@ -27,12 +27,12 @@ impl Trust {
         Self { roots }
     }
 
-    /// None.
-    pub fn nobody() -> Self {
+    /// None, to add some with [`Trust::with_file`].
+    pub fn none() -> Self {
         Self { roots: RootCertStore::empty() }
     }
 
-    /// The same and the certificates in `file` (PEM), every one of which must be good.
+    /// Adds the certificates in `file` (PEM), all of which must be valid.
     pub fn with_file(mut self, file: &Path) -> Result<Self, Error> {
         let unusable = |why: String| Error::Trust { file: file.to_path_buf(), why };
         let mut count = 0;
@@ -47,7 +47,7 @@ impl Trust {
         Ok(self)
     }
 
-    /// The TLS side of every connection: HTTP/2 or nothing, for no other protocol can push.
+    /// The TLS side of every connection: HTTP/2 or nothing, since no other protocol can push.
     pub(crate) fn client_config(self) -> Result<Arc<ClientConfig>, Error> {
         if self.roots.is_empty() {
             return Err(Error::NoTrust);

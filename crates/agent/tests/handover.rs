@@ -1,4 +1,4 @@
-//! Between arrival and acknowledgement: nothing is shown twice, nothing is acknowledged that the app does not have.
+//! Between arrival and acknowledgement: nothing is handed over twice, nothing is acknowledged that the app does not have.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
@@ -6,13 +6,13 @@ mod support;
 
 use std::path::Path;
 
-use doorbell_agent::{Agent, Error, Event, Outcome, Profile, ProfileError};
+use doorbell_agent::{Error, Event, Outcome, Profile, ProfileError};
 use http::Method;
-use support::app::{Manner, Running};
+use support::app::{Idle, Manner, Running};
 use support::quick;
 use support::service::{Service, status};
 
-fn agent_in(folder: &Path, service: &Service) -> Agent {
+fn agent_in(folder: &Path, service: &Service) -> Idle {
     service.agent(Profile::open(folder).unwrap(), quick())
 }
 
@@ -23,25 +23,25 @@ async fn keys_and_subscription_outlive_a_restart() {
     let subscription = agent_in(folder.path(), &service).subscribe(None).await.unwrap();
     service.send(&subscription, "while away");
     let agent = agent_in(folder.path(), &service);
-    assert!(agent.subscriptions().next().unwrap().to_push_subscription() == subscription);
+    assert!(agent.subscriptions()[0].to_push_subscription() == subscription);
     assert_eq!(Running::start(agent, Manner::Takes).text().await, "while away");
     assert_eq!(service.seen(Method::POST, "/subscribe").len(), 1);
 }
 
 #[tokio::test]
-async fn a_crash_between_hand_over_and_acknowledgement_shows_no_message_twice_ua_8030_6_2_2() {
+async fn a_crash_between_hand_over_and_acknowledgement_hands_no_message_over_twice_ua_8030_6_2_2() {
     let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = agent_in(folder.path(), &service);
+    let agent = agent_in(folder.path(), &service);
     let subscription = agent.subscribe(None).await.unwrap();
-    service.be_deaf_to(Some(Method::DELETE));
+    service.ignore(Some(Method::DELETE));
     let first = service.send(&subscription, "first");
     let mut running = Running::start(agent, Manner::Takes);
     assert_eq!(running.text().await, "first");
     service.until("the DELETE", |s| s.count(&Method::DELETE, &first) == 1).await;
     running.kill().await;
 
-    service.be_deaf_to(None);
+    service.ignore(None);
     service.send(&subscription, "second");
     let mut running = Running::start(agent_in(folder.path(), &service), Manner::Takes);
     assert_eq!(running.text().await, "second");
@@ -53,7 +53,7 @@ async fn a_crash_between_hand_over_and_acknowledgement_shows_no_message_twice_ua
 async fn a_crash_before_the_hand_over_brings_the_message_again_ua_8030_6_2_2() {
     let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = agent_in(folder.path(), &service);
+    let agent = agent_in(folder.path(), &service);
     let subscription = agent.subscribe(None).await.unwrap();
     let message = service.send(&subscription, "important");
     let mut running = Running::start(agent, Manner::Hangs);
@@ -66,9 +66,9 @@ async fn a_crash_before_the_hand_over_brings_the_message_again_ua_8030_6_2_2() {
 }
 
 #[tokio::test]
-async fn an_agent_that_is_told_to_stop_leaves_the_message_in_hand_for_the_next_time() {
+async fn an_agent_that_is_stopped_leaves_the_unfinished_message_for_the_next_run() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let message = service.send(&subscription, "unfinished");
     let mut running = Running::start(agent, Manner::Hangs);
@@ -82,7 +82,7 @@ async fn an_agent_that_is_told_to_stop_leaves_the_message_in_hand_for_the_next_t
 #[tokio::test]
 async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_wa_14() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let message = service.send(&subscription, "too much");
     let mut running = Running::start(agent, Manner::FailsFirst(usize::MAX));
@@ -99,7 +99,7 @@ async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_
 #[tokio::test]
 async fn an_app_that_recovers_loses_nothing_and_is_acknowledged_once_wa_14_wa_15() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let one = service.send(&subscription, "one");
     let two = service.send(&subscription, "two");
@@ -116,7 +116,7 @@ async fn an_app_that_recovers_loses_nothing_and_is_acknowledged_once_wa_14_wa_15
 #[tokio::test]
 async fn an_acknowledgement_that_fails_is_sent_again_ua_8030_6_2_1() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     for answer in [503, 429, 500] {
         service.answer_once(Method::DELETE, "/m/", status(answer));
@@ -130,9 +130,9 @@ async fn an_acknowledgement_that_fails_is_sent_again_ua_8030_6_2_1() {
 }
 
 #[tokio::test]
-async fn a_redelivery_over_a_new_connection_is_not_shown_but_acknowledged_again() {
+async fn a_redelivery_over_a_new_connection_is_not_handed_over_but_acknowledged_again() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     service.answer_once(Method::DELETE, "/m/", status(204));
     let message = service.send(&subscription, "shown once");
@@ -147,7 +147,7 @@ async fn a_redelivery_over_a_new_connection_is_not_shown_but_acknowledged_again(
 #[tokio::test]
 async fn an_app_that_has_enough_ends_it_with_everything_acknowledged() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     for text in ["1", "2", "3"] {
         service.send(&subscription, text);
@@ -160,10 +160,10 @@ async fn an_app_that_has_enough_ends_it_with_everything_acknowledged() {
 }
 
 #[tokio::test]
-async fn leaving_a_subscription_is_made_up_for_when_the_service_is_back_wa_11() {
+async fn an_unsubscribe_that_fails_at_the_service_is_repeated_by_the_next_run_wa_11() {
     let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = agent_in(folder.path(), &service);
+    let agent = agent_in(folder.path(), &service);
     let old = agent.subscribe(None).await.unwrap();
     agent.subscribe(None).await.unwrap();
     service.answer_once(Method::DELETE, "/s/1", status(503));
@@ -178,7 +178,7 @@ async fn leaving_a_subscription_is_made_up_for_when_the_service_is_back_wa_11() 
 async fn a_profile_that_cannot_be_written_ends_it_before_anything_is_acknowledged() {
     let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut agent = agent_in(folder.path(), &service);
+    let agent = agent_in(folder.path(), &service);
     let subscription = agent.subscribe(None).await.unwrap();
     // A folder in the draft's place stops even root from writing.
     std::fs::create_dir_all(folder.path().join("profile.json.new/in-the-way")).unwrap();

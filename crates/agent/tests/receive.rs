@@ -4,7 +4,7 @@
 
 mod support;
 
-use doorbell_agent::{Discarded, Event, Listening, Profile};
+use doorbell_agent::{Discarded, Event, Profile};
 use doorbell_protocol::receipt::{OUTCOME, Outcome};
 use http::Method;
 use support::app::{Manner, Running};
@@ -14,7 +14,7 @@ use support::service::{Push, Service};
 #[tokio::test]
 async fn a_message_is_pushed_opened_handed_over_and_deleted_ua_8030_6_2_1() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -31,7 +31,7 @@ async fn a_message_is_pushed_opened_handed_over_and_deleted_ua_8030_6_2_1() {
 #[tokio::test]
 async fn what_was_stored_arrives_when_the_agent_comes_back_and_in_order() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let texts: Vec<String> = (0..60).map(|n| format!("{n:02}")).collect();
     for text in &texts {
@@ -47,7 +47,7 @@ async fn what_was_stored_arrives_when_the_agent_comes_back_and_in_order() {
 #[tokio::test]
 async fn one_get_on_the_set_brings_the_messages_of_all_subscriptions_ua_8030_6_1_1() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let one = agent.subscribe(None).await.unwrap();
     let two = agent.subscribe(None).await.unwrap();
     service.send(&one, "one");
@@ -63,7 +63,7 @@ async fn one_get_on_the_set_brings_the_messages_of_all_subscriptions_ua_8030_6_1
 async fn without_sets_each_subscription_is_monitored() {
     let service = Service::start().await;
     service.without_sets();
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     agent.subscribe(None).await.unwrap();
     agent.subscribe(None).await.unwrap();
     let running = Running::start(agent, Manner::Takes);
@@ -74,7 +74,7 @@ async fn without_sets_each_subscription_is_monitored() {
 #[tokio::test]
 async fn a_message_that_names_no_subscription_is_opened_with_the_keys_that_fit() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     agent.subscribe(None).await.unwrap();
     let two = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
@@ -86,7 +86,7 @@ async fn a_message_that_names_no_subscription_is_opened_with_the_keys_that_fit()
 #[tokio::test]
 async fn an_empty_message_is_handed_over_without_data() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -98,7 +98,7 @@ async fn an_empty_message_is_handed_over_without_data() {
 #[tokio::test]
 async fn what_cannot_be_opened_is_acknowledged_and_never_handed_over_wa_13_ua_8188_4_1_1() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let other = service.agent(Profile::in_memory(), quick()).subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
@@ -116,8 +116,8 @@ async fn what_cannot_be_opened_is_acknowledged_and_never_handed_over_wa_13_ua_81
         let message = service.accept(&subscription, push);
         running.event(|e| matches!(e, Event::Discarded(_)).then_some(())).await;
         service.until_deleted(&message).await;
-        let told = &service.seen(Method::DELETE, &message)[0].headers;
-        assert_eq!(told[OUTCOME], Outcome::Undecryptable.as_str(), "its sender may have asked for a receipt");
+        let reported = &service.seen(Method::DELETE, &message)[0].headers;
+        assert_eq!(reported[OUTCOME], Outcome::Undecryptable.as_str(), "its sender may have asked for a receipt");
     }
     service.send(&subscription, "still here");
     assert_eq!(running.text().await, "still here");
@@ -126,7 +126,7 @@ async fn what_cannot_be_opened_is_acknowledged_and_never_handed_over_wa_13_ua_81
 #[tokio::test]
 async fn a_message_longer_than_the_limit_is_not_read_to_its_end() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -138,7 +138,7 @@ async fn a_message_longer_than_the_limit_is_not_read_to_its_end() {
 #[tokio::test]
 async fn a_push_for_another_origin_is_refused_and_never_acknowledged() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -153,7 +153,7 @@ async fn a_push_for_another_origin_is_refused_and_never_acknowledged() {
 #[tokio::test]
 async fn a_push_that_is_cut_off_or_no_message_is_neither_shown_nor_acknowledged_ua_8188_4_2_1() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -172,13 +172,13 @@ async fn a_push_that_is_cut_off_or_no_message_is_neither_shown_nor_acknowledged_
 #[tokio::test]
 async fn with_wait_0_everything_stored_arrives_even_beyond_the_limit_of_pushes_and_then_it_ends() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let expected: Vec<String> = (0..250).map(|n| format!("{n:03}")).collect();
     for text in &expected {
         service.send(&subscription, text);
     }
-    let mut running = Running::start_with(agent, Manner::Takes, Listening::from(None).at_once());
+    let mut running = Running::drain(agent, Manner::Takes);
     let mut got = running.texts(expected.len()).await;
     got.dedup();
     assert_eq!(got, expected);

@@ -1,4 +1,4 @@
-//! Staying in touch: through cut connections, departing and dead services, and subscriptions that end.
+//! Staying connected: through cut connections, departing and dead services, and subscriptions that end.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
 
@@ -6,13 +6,11 @@ mod support;
 
 use std::time::Duration;
 
-use doorbell_agent::{Error, Event, Limits, Listening, Outcome, Profile};
-use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_agent::{Error, Event, Limits, Outcome, Profile, Urgency};
 use http::{Method, Response};
-use support::app::{Manner, Running};
+use support::app::{Idle, Manner, Running};
 use support::quick;
 use support::service::{Service, status};
-use tokio::sync::watch;
 
 fn disconnected(event: Event) -> Option<(Error, Duration)> {
     if let Event::Disconnected { why, wait } = event { Some((why, wait)) } else { None }
@@ -21,7 +19,7 @@ fn disconnected(event: Event) -> Option<(Error, Duration)> {
 #[tokio::test]
 async fn a_cut_connection_is_made_again_and_what_came_meanwhile_arrives() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     for round in 0..5 {
@@ -37,7 +35,7 @@ async fn a_cut_connection_is_made_again_and_what_came_meanwhile_arrives() {
 #[tokio::test]
 async fn a_departing_service_is_left_only_when_its_replacement_is_there_ua_8030_7_1_2() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -53,7 +51,7 @@ async fn a_departing_service_is_left_only_when_its_replacement_is_there_ua_8030_
 #[tokio::test]
 async fn a_message_on_the_departing_connection_is_acknowledged_on_the_new_one() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -66,7 +64,7 @@ async fn a_message_on_the_departing_connection_is_acknowledged_on_the_new_one() 
 #[tokio::test]
 async fn a_get_that_the_service_ends_is_renewed() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     for answer in [200, 204] {
@@ -79,11 +77,10 @@ async fn a_get_that_the_service_ends_is_renewed() {
 }
 
 #[tokio::test]
-async fn a_peer_that_falls_silent_is_noticed_and_left() {
+async fn a_peer_that_stops_answering_is_noticed_and_left() {
     let service = Service::start().await;
     let pulse = Duration::from_millis(30);
-    let mut agent =
-        service.agent(Profile::in_memory(), Limits { ping_interval: pulse, ping_timeout: pulse, ..quick() });
+    let agent = service.agent(Profile::in_memory(), Limits { ping_interval: pulse, ping_timeout: pulse, ..quick() });
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
@@ -97,7 +94,7 @@ async fn a_peer_that_falls_silent_is_noticed_and_left() {
 async fn a_peer_that_answers_pings_is_kept() {
     let service = Service::start().await;
     let limits = Limits { ping_interval: Duration::from_millis(1), ..quick() };
-    let mut agent = service.agent(Profile::in_memory(), limits);
+    let agent = service.agent(Profile::in_memory(), limits);
     let subscription = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::Takes);
     // Far more than a millisecond of traffic.
@@ -112,14 +109,14 @@ async fn a_peer_that_answers_pings_is_kept() {
 async fn a_404_or_410_means_that_the_subscription_is_gone_and_a_new_one_works_ua_8030_7_3_1() {
     for gone in [404, 410] {
         let service = Service::start().await;
-        let mut agent = service.agent(Profile::in_memory(), quick());
+        let agent = service.agent(Profile::in_memory(), quick());
         let old = agent.subscribe(None).await.unwrap();
         let mut running = Running::start(agent, Manner::Takes);
         service.until_monitored().await;
         service.end_monitoring(gone);
-        let (mut agent, outcome) = running.end().await;
+        let (agent, outcome) = running.end().await;
         assert_eq!(outcome.unwrap(), Outcome::Gone);
-        assert_eq!(agent.subscriptions().count(), 0);
+        assert_eq!(agent.subscriptions().len(), 0);
         let new = agent.subscribe(None).await.unwrap();
         assert!(new.endpoint != old.endpoint && new.keys.p256dh != old.keys.p256dh && new.keys.auth != old.keys.auth);
         let mut running = Running::start(agent, Manner::Takes);
@@ -131,7 +128,7 @@ async fn a_404_or_410_means_that_the_subscription_is_gone_and_a_new_one_works_ua
 #[tokio::test]
 async fn an_overloaded_service_is_left_alone_for_as_long_as_it_asks() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     agent.subscribe(None).await.unwrap();
     let answer = Response::builder().status(503).header("retry-after", "90").body(String::new()).unwrap();
     service.answer_once(Method::GET, "/a/", answer);
@@ -145,7 +142,7 @@ async fn an_overloaded_service_is_left_alone_for_as_long_as_it_asks() {
 #[tokio::test]
 async fn a_redirect_of_the_monitoring_is_not_followed() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     agent.subscribe(None).await.unwrap();
     let away = Response::builder().status(307).header("location", "/a/2").body(String::new()).unwrap();
     service.answer_once(Method::GET, "/a/", away);
@@ -156,49 +153,73 @@ async fn a_redirect_of_the_monitoring_is_not_followed() {
 }
 
 #[tokio::test]
-async fn the_urgency_floor_is_sent_and_a_change_reaches_the_service_at_once_ua_8030_5_3_1() {
+async fn the_urgency_is_sent_and_a_change_while_receiving_reaches_the_service_at_once_ua_8030_5_3_1() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
-    let (battery, floor) = watch::channel(None);
-    let mut running = Running::start_with(agent, Manner::Takes, Listening { at_once: false, floor });
+    let mut running = Running::start(agent, Manner::Takes);
     service.until_monitored().await;
-    battery.send(Some(Urgency::High)).unwrap();
+    running.agent().set_urgency(Some(Urgency::High));
     service.until("a second GET", |s| s.count(&Method::GET, "/a/") == 2).await;
-    battery.send(Some(Urgency::Low)).unwrap();
+    running.agent().set_urgency(Some(Urgency::Low));
     service.until("a third GET", |s| s.count(&Method::GET, "/a/") == 3).await;
-    let floors: Vec<_> = service.seen(Method::GET, "/a/").iter().map(|s| s.headers.get("urgency").cloned()).collect();
-    assert_eq!(floors, [None, Some("high".parse().unwrap()), Some("low".parse().unwrap())]);
-    service.send(&subscription, "still listening");
-    assert_eq!(running.text().await, "still listening");
+    let urgencies: Vec<_> =
+        service.seen(Method::GET, "/a/").iter().map(|s| s.headers.get("urgency").cloned()).collect();
+    assert_eq!(urgencies, [None, Some("high".parse().unwrap()), Some("low".parse().unwrap())]);
+    service.send(&subscription, "still there");
+    assert_eq!(running.text().await, "still there");
 }
 
 #[tokio::test]
-async fn fetching_what_is_stored_fails_clearly_when_nobody_answers() {
+async fn fetching_what_is_stored_fails_when_the_service_does() {
     let service = Service::start().await;
-    let mut agent = service.agent(Profile::in_memory(), quick());
+    let agent = service.agent(Profile::in_memory(), quick());
     agent.subscribe(None).await.unwrap();
     service.answer_once(Method::GET, "/a/", status(503));
-    let mut running = Running::start_with(agent, Manner::Takes, Listening::from(None).at_once());
+    let mut running = Running::drain(agent, Manner::Takes);
     assert!(matches!(running.end().await.1, Err(Error::Refused { .. })));
 }
 
 #[tokio::test]
-async fn a_service_that_ignores_wait_0_does_not_hold_the_agent_for_ever() {
+async fn a_service_that_ignores_wait_0_does_not_hold_the_agent_forever() {
     let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
     service.agent(Profile::open(folder.path()).unwrap(), quick()).subscribe(None).await.unwrap();
-    service.be_deaf_to(Some(Method::GET));
+    service.ignore(Some(Method::GET));
     let limits = Limits { answer_timeout: Duration::from_millis(20), ..quick() };
     let agent = service.agent(Profile::open(folder.path()).unwrap(), limits);
-    let mut running = Running::start_with(agent, Manner::Takes, Listening::from(None).at_once());
-    assert!(matches!(running.end().await.1, Err(Error::Late(..))));
+    let mut running = Running::drain(agent, Manner::Takes);
+    assert!(matches!(running.end().await.1, Err(Error::Timeout(..))));
 }
 
 #[tokio::test]
-async fn without_a_subscription_there_is_nothing_to_listen_to() {
+async fn without_a_subscription_and_a_handle_that_could_add_one_there_is_nothing_to_receive() {
     let service = Service::start().await;
-    let agent = service.agent(Profile::in_memory(), quick());
-    let mut running = Running::start(agent, Manner::Takes);
+    let Idle { agent, driver } = service.agent(Profile::in_memory(), quick());
+    drop(agent);
+    let mut running = Running::start_without_handle(driver, Manner::Takes);
+    assert!(matches!(running.outcome().await, Err(Error::NotSubscribed)));
+    let mut running = Running::drain(service.agent(Profile::in_memory(), quick()), Manner::Takes);
     assert!(matches!(running.end().await.1, Err(Error::NotSubscribed)));
+}
+
+#[tokio::test]
+async fn a_full_inbox_is_emptied_over_a_new_connection() {
+    let service = Service::start().await;
+    let limits = Limits { owed_max: 2, waiting_max: 1, answer_timeout: Duration::from_millis(50), ..quick() };
+    let agent = service.agent(Profile::in_memory(), limits);
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.ignore(Some(Method::DELETE));
+    let expected: Vec<String> = (0..30).map(|n| format!("{n:02}")).collect();
+    for text in &expected {
+        service.send(&subscription, text);
+    }
+    let mut running = Running::start(agent, Manner::Takes);
+    let mut got = running.texts(2).await;
+    service.cut();
+    service.until("a second GET", |s| s.count(&Method::GET, "/a/") == 2).await;
+    service.answer_ignored();
+    got.extend(running.texts(28).await);
+    assert_eq!(got, expected);
+    service.until("the store to be empty", |s| s.stored() == 0).await;
 }

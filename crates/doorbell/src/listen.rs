@@ -11,9 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use doorbell_agent::{Agent, Backoff, Error, Listening, Outcome, PushSubscription};
-use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_protocol::key::PublicKey;
+use doorbell_agent::{Agent, Backoff, Error, Outcome, PublicKey, PushSubscription, Urgency};
 
 use handler::Handler;
 use signals::Signals;
@@ -91,14 +89,19 @@ const RESUBSCRIBE: Backoff = Backoff { first: Duration::from_secs(1), longest: D
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let signals = Signals::watch()?;
-    let mut agent = setup::agent(&args)?;
-    let subscription = setup::subscription(&mut agent, &args).await?;
+    let (agent, mut driver) = setup::agent(&args)?;
+    agent.set_urgency(args.urgency);
+    let subscription = setup::subscription(&agent, &args).await?;
     announce(&subscription, &args)?;
     let mut handler = Handler::new(&args, signals.output_closed.clone());
     let mut endings = 0;
     loop {
         let handled_before = handler.handled();
-        let outcome = agent.listen(&mut handler, how(&args), signals.stopped()).await?;
+        let outcome = if args.drain {
+            driver.drain(&mut handler, signals.stopped()).await?
+        } else {
+            driver.run(&mut handler, signals.stopped()).await?
+        };
         match outcome {
             Outcome::Stopped => return Ok(signals.exit_code()),
             Outcome::Enough | Outcome::Drained => return Ok(ExitCode::SUCCESS),
@@ -107,7 +110,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         endings = if handler.handled() > handled_before { 1 } else { endings + 1 };
         status("the service has ended the subscription; making a new one");
         let renewed = tokio::select! {
-            renewed = renew(&mut agent, &args, endings) => renewed?,
+            renewed = renew(&agent, &args, endings) => renewed?,
             () = signals.stopped() => return Ok(signals.exit_code()),
         };
         announce(&renewed, &args)?;
@@ -115,19 +118,14 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
 }
 
-fn how(args: &Args) -> Listening {
-    let listening = Listening::from(args.urgency);
-    if args.drain { listening.at_once() } else { listening }
-}
-
 /// A subscription in place of the one that the service ended (UA-8030-7.3-1). Insists as long as the network fails.
-async fn renew(agent: &mut Agent, args: &Args, endings: u32) -> Result<PushSubscription> {
+async fn renew(agent: &Agent, args: &Args, endings: u32) -> Result<PushSubscription> {
     let mut failures = endings;
     loop {
         tokio::time::sleep(RESUBSCRIBE.draw(failures)).await;
         match agent.subscribe(args.vapid).await {
             Ok(subscription) => return Ok(subscription),
-            Err(why @ (Error::Unreachable { .. } | Error::Lost(_) | Error::Late(..))) => {
+            Err(why @ (Error::Unreachable { .. } | Error::Lost(_) | Error::Timeout(..))) => {
                 status(&format!("{why}; trying again"));
                 failures += 1;
             }

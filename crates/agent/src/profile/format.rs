@@ -1,7 +1,8 @@
-//! How a profile is written down: JSON, with a format number, so that a newer one is told apart from a damaged one.
+//! How a profile is written down: JSON, with a format number, so that a newer file is distinguished from a damaged one.
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use doorbell_protocol::base64url;
 use doorbell_protocol::ece::keys::{AgentKeyParts, AgentKeys};
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::error::ProfileError;
 use crate::profile::Subscription;
+use crate::profile::contents::Contents;
 
 const FORMAT: u32 = 1;
 
@@ -21,7 +23,7 @@ struct Numbered {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Contents {
+struct Document {
     format: u32,
     subscriptions: Vec<Entry>,
     owed: Vec<Url>,
@@ -38,23 +40,25 @@ struct Entry {
     auth: Zeroizing<String>,
 }
 
-/// The profile as octets.
-pub(super) fn write(subscriptions: &[Subscription], owed: &[Url]) -> io::Result<Zeroizing<Vec<u8>>> {
-    let subscriptions = subscriptions.iter().map(Entry::try_from).collect::<Result<_, _>>()?;
-    let contents = Contents { format: FORMAT, subscriptions, owed: owed.to_vec() };
-    Ok(Zeroizing::new(serde_json::to_vec_pretty(&contents)?))
+/// The bytes of the file.
+pub(super) fn write(contents: &Contents) -> io::Result<Zeroizing<Vec<u8>>> {
+    let entry = |s: &Arc<Subscription>| Entry::try_from(s.as_ref());
+    let subscriptions = contents.subscriptions().iter().map(entry).collect::<Result<_, _>>()?;
+    let document = Document { format: FORMAT, subscriptions, owed: contents.owed().to_vec() };
+    Ok(Zeroizing::new(serde_json::to_vec_pretty(&document)?))
 }
 
-/// The profile that `write` wrote; `file` is named in errors.
-pub(super) fn read(contents: &[u8], file: &Path) -> Result<(Vec<Subscription>, Vec<Url>), ProfileError> {
+/// The contents that `write` wrote; `file` is named in errors.
+pub(super) fn read(bytes: &[u8], file: &Path) -> Result<Contents, ProfileError> {
     let damaged = |why: String| ProfileError::Damaged { file: file.to_path_buf(), why };
-    let Numbered { format } = serde_json::from_slice(contents).map_err(|e| damaged(e.to_string()))?;
+    let Numbered { format } = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
     if format > FORMAT {
         return Err(ProfileError::Newer { file: file.to_path_buf(), format });
     }
-    let contents: Contents = serde_json::from_slice(contents).map_err(|e| damaged(e.to_string()))?;
-    let subscriptions = contents.subscriptions.into_iter().map(Subscription::try_from).collect::<Result<_, _>>();
-    Ok((subscriptions.map_err(|why| damaged(why.to_owned()))?, contents.owed))
+    let document: Document = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+    let subscriptions = document.subscriptions.into_iter().map(Subscription::try_from).collect::<Result<_, _>>();
+    let subscriptions = subscriptions.map_err(|why| damaged(why.to_owned()))?;
+    Ok(Contents::new(subscriptions, document.owed))
 }
 
 impl TryFrom<&Subscription> for Entry {
@@ -78,8 +82,8 @@ impl TryFrom<Entry> for Subscription {
     type Error = &'static str;
 
     fn try_from(entry: Entry) -> Result<Self, &'static str> {
-        let private = base64url::decode_array(&entry.private_key).map_err(|_| "a private key is not 32 octets")?;
-        let auth = base64url::decode_array(&entry.auth).map_err(|_| "an authentication secret is not 16 octets")?;
+        let private = base64url::decode_array(&entry.private_key).map_err(|_| "a private key is not 32 bytes")?;
+        let auth = base64url::decode_array(&entry.auth).map_err(|_| "an authentication secret is not 16 bytes")?;
         let parts = AgentKeyParts { private: Zeroizing::new(private), auth: Zeroizing::new(auth) };
         let vapid = entry.vapid.as_deref().map(PublicKey::from_base64url).transpose();
         Ok(Self {
@@ -88,7 +92,7 @@ impl TryFrom<Entry> for Subscription {
             endpoint: entry.endpoint,
             set: entry.set,
             vapid: vapid.map_err(|_| "a VAPID key is not a point of P-256")?,
-            keys: AgentKeys::from_parts(&parts).map_err(|_| "a private key is not one of P-256")?,
+            keys: AgentKeys::from_parts(&parts).map_err(|_| "a private key is not a scalar of P-256")?,
         })
     }
 }

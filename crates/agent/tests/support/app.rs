@@ -1,8 +1,8 @@
-//! An app that writes down what it gets, and an agent that runs for it.
+//! An app that records what it gets, and an agent that runs for it.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 
-use doorbell_agent::{Agent, App, Error, Event, Listening, Message, Outcome};
+use doorbell_agent::{Agent, App, Driver, Error, Event, Message, Outcome, Url};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -11,13 +11,15 @@ use super::soon;
 /// How the app takes messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
-    /// All of them, at once.
+    /// Takes all of them.
     Takes,
+    /// Takes all of them, and goes on when the service ends subscriptions.
+    GoesOn,
     /// Has enough after this many.
     TakesOnly(usize),
     /// Fails this many times, then takes them.
     FailsFirst(usize),
-    /// Never comes to an end.
+    /// Never returns.
     Hangs,
 }
 
@@ -26,6 +28,7 @@ struct Recorder {
     attempts: usize,
     messages: mpsc::UnboundedSender<Message>,
     events: mpsc::UnboundedSender<Event>,
+    ended: mpsc::UnboundedSender<Vec<Url>>,
 }
 
 impl App for Recorder {
@@ -35,7 +38,7 @@ impl App for Recorder {
         self.attempts += 1;
         let _ = self.messages.send(message.clone());
         match self.manner {
-            Manner::Takes => Ok(ControlFlow::Continue(())),
+            Manner::Takes | Manner::GoesOn => Ok(ControlFlow::Continue(())),
             Manner::TakesOnly(n) if self.attempts < n => Ok(ControlFlow::Continue(())),
             Manner::TakesOnly(_) => Ok(ControlFlow::Break(())),
             Manner::FailsFirst(n) if self.attempts <= n => Err("the app is out of order"),
@@ -47,35 +50,73 @@ impl App for Recorder {
     fn event(&mut self, event: Event) {
         let _ = self.events.send(event);
     }
+
+    fn ended(&mut self, endpoints: &[Url]) -> ControlFlow<()> {
+        let _ = self.ended.send(endpoints.to_vec());
+        if self.manner == Manner::GoesOn { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }
+}
+
+/// An agent that does not run now. It can be used as its handle.
+pub(crate) struct Idle {
+    pub(crate) agent: Agent,
+    pub(crate) driver: Driver,
+}
+
+impl Deref for Idle {
+    type Target = Agent;
+
+    fn deref(&self) -> &Agent {
+        &self.agent
+    }
 }
 
 /// A running agent.
 pub(crate) struct Running {
-    task: JoinHandle<(Agent, Result<Outcome, Error>)>,
+    /// `None` if every handle is dropped.
+    agent: Option<Agent>,
+    task: JoinHandle<(Driver, Result<Outcome, Error>)>,
     stop: Option<oneshot::Sender<()>>,
     messages: mpsc::UnboundedReceiver<Message>,
     events: mpsc::UnboundedReceiver<Event>,
+    ended: mpsc::UnboundedReceiver<Vec<Url>>,
 }
 
 impl Running {
-    /// Lets `agent` listen for every message.
-    pub(crate) fn start(agent: Agent, manner: Manner) -> Self {
-        Self::start_with(agent, manner, Listening::from(None))
+    /// Lets `agent` receive.
+    pub(crate) fn start(agent: Idle, manner: Manner) -> Self {
+        Self::spawn(Some(agent.agent), agent.driver, manner, false)
     }
 
-    pub(crate) fn start_with(mut agent: Agent, manner: Manner, how: Listening) -> Self {
+    /// Lets `agent` fetch what is stored.
+    pub(crate) fn drain(agent: Idle, manner: Manner) -> Self {
+        Self::spawn(Some(agent.agent), agent.driver, manner, true)
+    }
+
+    /// Lets a driver receive whose handles are dropped.
+    pub(crate) fn start_without_handle(driver: Driver, manner: Manner) -> Self {
+        Self::spawn(None, driver, manner, false)
+    }
+
+    fn spawn(agent: Option<Agent>, mut driver: Driver, manner: Manner, drain: bool) -> Self {
         let (message_sender, messages) = mpsc::unbounded_channel();
         let (event_sender, events) = mpsc::unbounded_channel();
+        let (ended_sender, ended) = mpsc::unbounded_channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let mut app = Recorder { manner, attempts: 0, messages: message_sender, events: event_sender };
+        let app = Recorder { manner, attempts: 0, messages: message_sender, events: event_sender, ended: ended_sender };
         let task = tokio::spawn(async move {
             let stop = async move {
                 let _ = stopped.await;
             };
-            let outcome = agent.listen(&mut app, how, stop).await;
-            (agent, outcome)
+            let outcome = if drain { driver.drain(app, stop).await } else { driver.run(app, stop).await };
+            (driver, outcome)
         });
-        Self { task, stop: Some(stop), messages, events }
+        Self { agent, task, stop: Some(stop), messages, events, ended }
+    }
+
+    /// A handle of the agent that runs.
+    pub(crate) fn agent(&self) -> Agent {
+        self.agent.clone().expect("the handle was dropped")
     }
 
     /// The next message that the app got.
@@ -99,7 +140,7 @@ impl Running {
         texts
     }
 
-    /// Whether the app got nothing that it has not told of.
+    /// Whether the app got nothing that the test has not taken.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.messages.try_recv().is_err()
     }
@@ -116,16 +157,28 @@ impl Running {
         soon("an event", search).await
     }
 
+    /// The next endpoints that the service ended.
+    pub(crate) async fn ended(&mut self) -> Vec<Url> {
+        soon("an end", self.ended.recv()).await.expect("the agent has ended")
+    }
+
     /// Ends it as a user does.
-    pub(crate) async fn stop(mut self) -> (Agent, Outcome) {
+    pub(crate) async fn stop(mut self) -> (Idle, Outcome) {
         self.stop.take();
         let (agent, outcome) = self.end().await;
         (agent, outcome.unwrap())
     }
 
     /// Waits for its end.
-    pub(crate) async fn end(&mut self) -> (Agent, Result<Outcome, Error>) {
-        soon("the end", &mut self.task).await.unwrap()
+    pub(crate) async fn end(&mut self) -> (Idle, Result<Outcome, Error>) {
+        let agent = self.agent();
+        let (driver, outcome) = soon("the end", &mut self.task).await.unwrap();
+        (Idle { agent, driver }, outcome)
+    }
+
+    /// Waits for the outcome of a run without a handle.
+    pub(crate) async fn outcome(&mut self) -> Result<Outcome, Error> {
+        soon("the end", &mut self.task).await.unwrap().1
     }
 
     /// Ends it as a power cut does: nothing is written or sent any more.

@@ -1,4 +1,4 @@
-//! What the tests talk in: a push service of their own, an app that writes down what it gets, and a running agent.
+//! The grammar of the tests: a push service of their own, an app that records what it gets, and a running agent.
 
 #![allow(dead_code, reason = "each test file uses its part")]
 

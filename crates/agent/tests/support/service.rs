@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use doorbell_agent::{Agent, Limits, Profile, PushSubscription, Trust};
+use doorbell_agent::{Agent, Limits, Profile, PublicKey, PushSubscription, Trust};
 use doorbell_protocol::ece::aes128gcm::{self, Padding};
 use doorbell_protocol::ece::keys::AuthSecret;
-use doorbell_protocol::key::PublicKey;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
@@ -20,12 +19,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::app::Idle;
 use super::soon;
 
 /// The service; it ends with the test's runtime.
 pub(crate) struct Service {
     address: SocketAddr,
-    world: Arc<World>,
+    shared: Arc<Shared>,
     folder: tempfile::TempDir,
 }
 
@@ -47,11 +47,11 @@ pub(crate) struct Push {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) promise: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
-    /// After so many octets the stream is reset.
+    /// After so many bytes the stream is reset.
     pub(crate) cut_after: Option<usize>,
 }
 
-struct World {
+struct Shared {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
     commands: broadcast::Sender<Command>,
@@ -67,12 +67,20 @@ pub(crate) struct State {
     held: Vec<Held>,
     /// For requests with this method and the start of this path: the answer, once each.
     canned: Vec<(Method, String, Response<String>)>,
-    deaf_to: Option<Method>,
+    ignored: Option<Method>,
+    /// Requests that were ignored.
+    unanswered: Vec<Unanswered>,
     sent: usize,
 }
 
 struct Held {
     connection: usize,
+    respond: SendResponse<Bytes>,
+}
+
+struct Unanswered {
+    authority: String,
+    request: Seen,
     respond: SendResponse<Bytes>,
 }
 
@@ -87,7 +95,7 @@ enum Command {
 }
 
 impl Service {
-    /// A service that gives out sets.
+    /// A service that grants sets.
     pub(crate) async fn start() -> Self {
         Self::start_as("127.0.0.1", &[b"h2"]).await
     }
@@ -99,13 +107,13 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let state = State { with_sets: true, ..State::default() };
-        let world = Arc::new(World {
+        let shared = Arc::new(Shared {
             state: Mutex::new(state),
             changes: watch::channel(0).0,
             commands: broadcast::channel(16).0,
         });
-        tokio::spawn(accept(listener, TlsAcceptor::from(tls), Arc::clone(&world)));
-        Self { address, world, folder }
+        tokio::spawn(accept(listener, TlsAcceptor::from(tls), Arc::clone(&shared)));
+        Self { address, shared, folder }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -117,12 +125,13 @@ impl Service {
     }
 
     pub(crate) fn trust(&self) -> Trust {
-        Trust::nobody().with_file(&self.ca()).unwrap()
+        Trust::none().with_file(&self.ca()).unwrap()
     }
 
     /// An agent that trusts this service.
-    pub(crate) fn agent(&self, profile: Profile, limits: Limits) -> Agent {
-        Agent::new(profile, &self.url(), self.trust(), limits).unwrap()
+    pub(crate) fn agent(&self, profile: Profile, limits: Limits) -> Idle {
+        let (agent, driver) = Agent::new(profile, &self.url(), self.trust(), limits).unwrap();
+        Idle { agent, driver }
     }
 
     pub(crate) fn without_sets(&self) {
@@ -135,8 +144,18 @@ impl Service {
     }
 
     /// Requests with this method are not answered any more; `None`: all are.
-    pub(crate) fn be_deaf_to(&self, method: Option<Method>) {
-        self.change(|s| s.deaf_to = method);
+    pub(crate) fn ignore(&self, method: Option<Method>) {
+        self.change(|s| s.ignored = method);
+    }
+
+    /// Answers what was ignored so far, and ignores nothing any more.
+    pub(crate) fn answer_ignored(&self) {
+        self.change(|s| {
+            s.ignored = None;
+            for Unanswered { authority, request, respond } in std::mem::take(&mut s.unanswered) {
+                answer(s, &authority, &request, respond);
+            }
+        });
     }
 
     /// Accepts a text for `subscription`.
@@ -193,9 +212,9 @@ impl Service {
 
     /// Waits until `state` is so.
     pub(crate) async fn until(&self, what: &str, state: impl Fn(&State) -> bool) {
-        let mut changes = self.world.changes.subscribe();
+        let mut changes = self.shared.changes.subscribe();
         soon(what, async {
-            while !state(&self.world.state.lock().unwrap()) {
+            while !state(&self.shared.state.lock().unwrap()) {
                 changes.changed().await.unwrap();
             }
         })
@@ -211,18 +230,18 @@ impl Service {
         self.until(path, |s| s.count(&Method::DELETE, path) > 0 && !s.messages.contains_key(path)).await;
     }
 
-    /// What was seen so far.
+    /// The requests so far.
     pub(crate) fn seen(&self, method: Method, path: &str) -> Vec<Seen> {
-        let state = self.world.state.lock().unwrap();
+        let state = self.shared.state.lock().unwrap();
         state.seen.iter().filter(|s| s.method == method && s.path.starts_with(path)).cloned().collect()
     }
 
     fn command(&self, command: Command) {
-        let _ = self.world.commands.send(command);
+        let _ = self.shared.commands.send(command);
     }
 
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        self.world.change(change)
+        self.shared.change(change)
     }
 }
 
@@ -267,7 +286,7 @@ impl Push {
     }
 }
 
-impl World {
+impl Shared {
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let result = change(&mut self.state.lock().unwrap());
         self.changes.send_modify(|n| *n += 1);
@@ -295,21 +314,21 @@ fn certificates(name: &str, protocols: &[&[u8]], ca: PathBuf) -> Arc<ServerConfi
     Arc::new(config)
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, world: Arc<World>) {
+async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
     while let Ok((tcp, _)) = listener.accept().await {
-        let number = world.change(|s| {
+        let number = shared.change(|s| {
             s.connections += 1;
             s.connections
         });
-        let commands = world.commands.subscribe();
-        tokio::spawn(serve(tcp, tls.clone(), Arc::clone(&world), number, commands));
+        let commands = shared.commands.subscribe();
+        tokio::spawn(serve(tcp, tls.clone(), Arc::clone(&shared), number, commands));
     }
 }
 
 async fn serve(
     tcp: TcpStream,
     tls: TlsAcceptor,
-    world: Arc<World>,
+    shared: Arc<Shared>,
     number: usize,
     mut commands: broadcast::Receiver<Command>,
 ) {
@@ -320,8 +339,8 @@ async fn serve(
         tokio::select! {
             request = connection.accept() => {
                 let Some(Ok((request, respond))) = request else { break };
-                let (world, authority) = (Arc::clone(&world), authority.clone());
-                tokio::spawn(async move { handle(&world, &authority, number, request, respond).await });
+                let (shared, authority) = (Arc::clone(&shared), authority.clone());
+                tokio::spawn(async move { handle(&shared, &authority, number, request, respond).await });
             }
             command = commands.recv() => match command {
                 Ok(Command::GoAway) => connection.graceful_shutdown(),
@@ -330,15 +349,15 @@ async fn serve(
             },
         }
     }
-    world.change(|s| s.held.retain(|h| h.connection != number));
+    shared.change(|s| s.held.retain(|h| h.connection != number));
 }
 
 async fn handle(
-    world: &World,
+    shared: &Shared,
     authority: &str,
     connection: usize,
     request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
+    respond: SendResponse<Bytes>,
 ) {
     let (head, mut stream) = request.into_parts();
     let mut body = BytesMut::new();
@@ -348,26 +367,30 @@ async fn handle(
     }
     let path = head.uri.path().to_owned();
     let seen = Seen { connection, method: head.method, path, headers: head.headers, body: body.freeze() };
-    world.change(|s| {
+    shared.change(|s| {
         s.seen.push(seen.clone());
-        if s.deaf_to.as_ref() == Some(&seen.method) {
-            s.held.push(Held { connection: usize::MAX, respond });
-            return;
-        }
-        if let Some(answer) = s.canned_for(&seen) {
-            reply(&mut respond, answer);
-            return;
-        }
-        match (&seen.method, seen.path.get(..3)) {
-            (&Method::POST, Some("/su")) => reply(&mut respond, subscribe(s)),
-            (&Method::GET, Some("/a/" | "/s/")) => monitor(s, authority, &seen, respond),
-            (&Method::DELETE, Some("/m/")) if s.messages.remove(&seen.path).is_none() => {
-                reply(&mut respond, status(404));
-            }
-            (&Method::DELETE, _) => reply(&mut respond, status(204)),
-            _ => reply(&mut respond, status(404)),
+        if s.ignored.as_ref() == Some(&seen.method) {
+            s.unanswered.push(Unanswered { authority: authority.to_owned(), request: seen, respond });
+        } else {
+            answer(s, authority, &seen, respond);
         }
     });
+}
+
+fn answer(s: &mut State, authority: &str, seen: &Seen, mut respond: SendResponse<Bytes>) {
+    if let Some(answer) = s.canned_for(seen) {
+        reply(&mut respond, answer);
+        return;
+    }
+    match (&seen.method, seen.path.get(..3)) {
+        (&Method::POST, Some("/su")) => reply(&mut respond, subscribe(s)),
+        (&Method::GET, Some("/a/" | "/s/")) => monitor(s, authority, seen, respond),
+        (&Method::DELETE, Some("/m/")) if s.messages.remove(&seen.path).is_none() => {
+            reply(&mut respond, status(404));
+        }
+        (&Method::DELETE, _) => reply(&mut respond, status(204)),
+        _ => reply(&mut respond, status(404)),
+    }
 }
 
 fn subscribe(s: &mut State) -> Response<String> {
@@ -410,13 +433,13 @@ fn offer(authority: &str, path: &str, push: &Push, respond: &mut SendResponse<By
 }
 
 fn deliver(mut stream: SendStream<Bytes>, body: Bytes, cut_after: Option<usize>) {
-    let Some(octets) = cut_after else {
+    let Some(length) = cut_after else {
         let _ = stream.send_data(body, true);
         return;
     };
-    let _ = stream.send_data(body.slice(..octets), false);
+    let _ = stream.send_data(body.slice(..length), false);
     tokio::spawn(async move {
-        // A reset overtakes what is queued: the octets go first.
+        // A reset overtakes what is queued: the bytes go first.
         stream.reserve_capacity(usize::from(u16::MAX));
         let _ = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
         stream.send_reset(Reason::INTERNAL_ERROR);

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Result;
-use doorbell_agent::{Agent, App, Error, Event, Limits, Listening, Message, Outcome, Profile, Trust};
+use doorbell_agent::{Agent, App, Driver, Error, Event, Limits, Message, Outcome, Profile, Trust};
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::problem::errno;
 use doorbell_protocol::receipt;
@@ -33,6 +33,7 @@ const TTL_SECS: u32 = 60;
 /// A user agent and an application server that know each other.
 pub(super) struct Visit {
     agent: Agent,
+    driver: Driver,
     client: Client,
     signer: Signer,
     subscription: Option<Subscription>,
@@ -52,8 +53,10 @@ impl Visit {
         // The service was named by whoever runs the doctor, and nothing is sent to another one.
         let addresses = AddressPolicy::public().allow_loopback().allow_private();
         let config = ClientConfig { addresses, extra_ca_pem, request_timeout: STEP_MAX, ..ClientConfig::default() };
+        let (agent, driver) = Agent::new(Profile::in_memory(), &target.origin(), trust, limits)?;
         Ok(Self {
-            agent: Agent::new(Profile::in_memory(), &target.origin(), trust, limits)?,
+            agent,
+            driver,
             client: Client::new(config)?,
             signer: Signer::new(SigningKey::generate()?, None),
             subscription: None,
@@ -118,7 +121,7 @@ impl Visit {
             }
             sent
         };
-        let listening = self.agent.listen(&mut ear, Listening::from(None), unsent.notified());
+        let listening = self.driver.run(&mut ear, unsent.notified());
         // Connecting, sending, and the message's way back.
         let (sent, heard) = tokio::join!(sending, timeout(STEP_MAX * 3, listening));
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use doorbell_agent::{Agent, Error, Limits, Profile, PushSubscription, Trust};
+use doorbell_agent::{Agent, Driver, Error, Limits, Profile, PushSubscription, Trust};
 
 use super::{Args, status};
 use crate::state::{is_loopback, local_ca, state_dir};
 
-/// The agent that `args` describe.
-pub(super) fn agent(args: &Args) -> Result<Agent> {
+/// The agent that `args` describe, and its driver.
+pub(super) fn agent(args: &Args) -> Result<(Agent, Driver)> {
     let folder = match &args.profile {
         Some(folder) => folder.clone(),
         None => state_dir().context("neither HOME nor XDG_STATE_HOME is set: name a --profile")?.join("listen"),
@@ -19,10 +19,10 @@ pub(super) fn agent(args: &Args) -> Result<Agent> {
 }
 
 /// The subscription of the profile, or a new one.
-pub(super) async fn subscription(agent: &mut Agent, args: &Args) -> Result<PushSubscription> {
-    let old: Vec<PushSubscription> = agent.subscriptions().map(|s| s.to_push_subscription()).collect();
+pub(super) async fn subscription(agent: &Agent, args: &Args) -> Result<PushSubscription> {
+    let old = agent.subscriptions();
     if !args.new
-        && let Some(kept) = agent.subscriptions().next_back()
+        && let Some(kept) = old.last()
     {
         if args.vapid.is_some() && kept.vapid() != args.vapid.as_ref() {
             bail!("the subscription of this profile was not made for that --vapid key: add --new to make one that is");
@@ -31,7 +31,7 @@ pub(super) async fn subscription(agent: &mut Agent, args: &Args) -> Result<PushS
     }
     let made = agent.subscribe(args.vapid).await.map_err(|e| explain(e, args))?;
     for subscription in old {
-        agent.unsubscribe(&subscription.endpoint).await?;
+        agent.unsubscribe(subscription.endpoint().as_str()).await?;
     }
     status("made a new subscription");
     Ok(made)

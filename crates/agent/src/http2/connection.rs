@@ -1,4 +1,5 @@
-//! One connection: TCP, TLS with ALPN `h2`, HTTP/2 with push enabled, a pulse, and an ear for GOAWAY (RFC 9113).
+//! One connection: TCP, TLS with ALPN `h2`, HTTP/2 with push enabled, PING at intervals, and a watch for GOAWAY
+//! (RFC 9113).
 
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
@@ -28,12 +29,12 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The fields of one response or promise; capability URLs and an `aesgcm` Crypto-Key are the longest of them.
 const HEADER_LIST_MAX: u32 = 16 * 1024;
-/// How long a closing connection may take to say so.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a closing connection may take to send its GOAWAY.
+const CLOSE_MAX: Duration = Duration::from_secs(1);
 
 type H2Connection = h2::client::Connection<TlsStream<TcpStream>, Bytes>;
 
-/// What new connections are made with.
+/// Opens connections.
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) tls: Arc<ClientConfig>,
@@ -51,10 +52,10 @@ impl Connector {
     /// A connection to the origin of `url`.
     pub(crate) async fn connect(&self, url: &Url) -> Result<Connection, Error> {
         let limit = self.limits.connect_timeout;
-        timeout(limit, self.connect_in_time(url)).await.unwrap_or(Err(Error::Late("connection", limit)))
+        timeout(limit, self.open(url)).await.map_err(|_| Error::Timeout("connection", limit))?
     }
 
-    async fn connect_in_time(&self, url: &Url) -> Result<Connection, Error> {
+    async fn open(&self, url: &Url) -> Result<Connection, Error> {
         let stream = self.handshake_tls(url).await?;
         let (requests, mut connection) = h2::client::Builder::new()
             .enable_push(true)
@@ -65,7 +66,7 @@ impl Connector {
             .handshake(stream)
             .await
             .map_err(lost)?;
-        let pulse = connection.ping_pong();
+        let pings = connection.ping_pong().expect("a connection is asked for its pings once");
         let (left, leaving) = watch::channel(false);
         let (open, closed) = oneshot::channel();
         let probe = requests.clone();
@@ -73,7 +74,7 @@ impl Connector {
         tokio::spawn(async move {
             tokio::select! {
                 () = drive(connection, probe, left, closed) => {}
-                () = keep_pulse(pulse, &limits) => tracing::debug!("the peer does not answer: connection dropped"),
+                () = peer_is_silent(pings, &limits) => tracing::debug!("the peer does not answer: connection dropped"),
             }
         });
         Ok(Connection { requests, leaving, _open: open })
@@ -81,7 +82,7 @@ impl Connector {
 
     async fn handshake_tls(&self, url: &Url) -> Result<TlsStream<TcpStream>, Error> {
         let (name, address, port) = peer(url).ok_or_else(|| Error::Address(url.scheme().to_owned()))?;
-        let host = format!("{}:{port}", url.host_str().unwrap_or_default());
+        let host = format!("{}:{port}", url.host_str().expect("a peer has a host"));
         let unreachable = |e: std::io::Error| Error::Unreachable { host: host.clone(), why: e.to_string() };
         let tcp = TcpStream::connect((address.as_str(), port)).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
@@ -108,12 +109,18 @@ impl Connection {
             std::future::pending().await
         }
     }
+
+    /// Resolves when the connection has ended.
+    pub(crate) async fn closed(&self) {
+        let mut leaving = self.leaving.clone();
+        while leaving.changed().await.is_ok() {}
+    }
 }
 
 /// The error of a connection or stream that broke.
 pub(crate) fn lost(error: h2::Error) -> Error {
     match error.get_io().map(std::io::Error::kind) {
-        // What TLS and h2 say about it explains the protocol, not the event.
+        // The texts of TLS and h2 explain the protocol, not the event.
         Some(ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => Error::Lost("the service is gone".to_owned()),
         _ => Error::Lost(error.to_string()),
     }
@@ -130,7 +137,7 @@ fn peer(url: &Url) -> Option<(ServerName<'static>, String, u16)> {
     Some((name, address, port))
 }
 
-/// Moves frames until the connection ends. h2 tells nobody of a GOAWAY that leaves streams open, but refuses new
+/// Moves frames until the connection ends. h2 does not report a GOAWAY that leaves streams open, but it refuses new
 /// requests from then on: so `probe` asks after every batch of frames.
 async fn drive(
     connection: H2Connection,
@@ -157,16 +164,15 @@ async fn drive(
         return;
     }
     drop(probe);
-    // Nobody waits for the farewell; the peer is only spared a surprise.
-    let _ = timeout(FAREWELL, connection).await;
+    // Nothing waits for this GOAWAY; it only shows the peer that the end was meant.
+    let _ = timeout(CLOSE_MAX, connection).await;
 }
 
-/// Returns when the peer leaves a PING unanswered.
-async fn keep_pulse(pulse: Option<PingPong>, limits: &Limits) {
-    let Some(mut pulse) = pulse else { return std::future::pending().await };
+/// Sends a PING at intervals; returns when one is not answered.
+async fn peer_is_silent(mut pings: PingPong, limits: &Limits) {
     loop {
         tokio::time::sleep(limits.ping_interval).await;
-        match timeout(limits.ping_timeout, pulse.ping(Ping::opaque())).await {
+        match timeout(limits.ping_timeout, pings.ping(Ping::opaque())).await {
             Ok(Ok(_)) => {}
             // The driver sees the same error, and ends.
             Ok(Err(_)) => std::future::pending().await,

@@ -1,4 +1,4 @@
-//! Requests with short answers: sent, waited for with a deadline, read up to a bound, and errors put into words.
+//! Requests with short answers: sent, waited for with a deadline, read up to a bound; and the errors in them.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use serde::Deserialize;
 use tokio::time::timeout;
 use url::Url;
 
-use crate::doors::http2::connection::lost;
 use crate::error::Error;
+use crate::http2::connection::lost;
 
 /// What is read of an answer: its body, if any, is a sentence about an error.
-pub(crate) const ANSWER_OCTETS_MAX: usize = 16 * 1024;
-/// What is repeated of the service's own words, in characters.
-const WORDS_MAX: usize = 300;
+pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// How much of the service's explanation is repeated, in characters.
+const DETAIL_MAX: usize = 300;
 /// The longest wait that a service can ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// A request for `url`.
 pub(crate) fn request(method: Method, url: &Url, fields: HeaderMap) -> Result<Request<()>, Error> {
-    let uri: Uri = url.as_str().parse().map_err(|_| Error::Unusable("it named a URL that HTTP cannot carry"))?;
+    let uri: Uri = url.as_str().parse().map_err(|_| Error::Unusable("it sent a URL that HTTP cannot carry"))?;
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -44,13 +44,14 @@ pub(crate) async fn exchange(
             sending.send_data(body, true).map_err(lost)?;
         }
         let (head, body) = response.await.map_err(lost)?.into_parts();
-        let body = read(body, ANSWER_OCTETS_MAX).await?.unwrap_or_default();
+        // Status and fields decide; a body that is too long to explain an error is left out.
+        let body = read(body, ANSWER_BYTES_MAX).await?.unwrap_or_default();
         Ok(Response::from_parts(head, body))
     };
-    timeout(limit, exchange).await.unwrap_or(Err(Error::Late("answer", limit)))
+    timeout(limit, exchange).await.map_err(|_| Error::Timeout("answer", limit))?
 }
 
-/// All of a body; `None` if it is longer than `max` octets. An error if it is cut short (UA-8188-4.2-1).
+/// All of a body; `None` if it is longer than `max` bytes. An error if it is cut short (UA-8188-4.2-1).
 pub(crate) async fn read(mut stream: RecvStream, max: usize) -> Result<Option<Bytes>, Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = stream.data().await {
@@ -64,9 +65,9 @@ pub(crate) async fn read(mut stream: RecvStream, max: usize) -> Result<Option<By
     Ok(Some(body.freeze()))
 }
 
-/// The error that an answer is.
-pub(crate) fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
-    Error::Refused { status, detail: words(body), retry_after: retry_after(headers) }
+/// The error of an answer with another status than the one that was asked for.
+pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+    Error::Refused { status, detail: detail(body), retry_after: retry_after(headers) }
 }
 
 /// Retry-After, if it counts seconds (the other form, a date, would need a wall clock).
@@ -75,17 +76,19 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(secs).min(RETRY_AFTER_MAX))
 }
 
-/// What the service says about an error, for people: foreign text, so it is cut and freed from control characters.
-fn words(body: &[u8]) -> String {
+/// The service's explanation of an error, for people. It is foreign text: so it is cut, and control characters are
+/// removed.
+fn detail(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Problem {
         message: String,
         #[serde(default)]
         hint: String,
     }
+    // Other services explain their errors in other formats, or not at all.
     let Ok(problem) = serde_json::from_slice::<Problem>(body) else { return String::new() };
     let text = format!(": {} {}", problem.message, problem.hint);
-    text.trim_end().chars().filter(|c| !c.is_control()).take(WORDS_MAX).collect()
+    text.trim_end().chars().filter(|c| !c.is_control()).take(DETAIL_MAX).collect()
 }
 
 #[cfg(test)]
@@ -93,12 +96,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_body_becomes_words_without_control_characters() {
+    fn a_problem_body_becomes_text_without_control_characters() {
         let body = br#"{"code":400,"message":"No such \u001b[31mset.","hint":"Leave it out."}"#;
-        assert_eq!(words(body), ": No such [31mset. Leave it out.");
-        assert_eq!(words(b"<html>"), "");
+        assert_eq!(detail(body), ": No such [31mset. Leave it out.");
+        assert_eq!(detail(b"<html>"), "");
         let long = format!(r#"{{"message":"{}"}}"#, "x".repeat(5000));
-        assert_eq!(words(long.as_bytes()).len(), WORDS_MAX);
+        assert_eq!(detail(long.as_bytes()).len(), DETAIL_MAX);
     }
 
     #[test]

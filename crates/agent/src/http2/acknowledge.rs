@@ -1,4 +1,4 @@
-//! DELETE: of a message that was dealt with (RFC 8030 s6.2), of a subscription that is left (RFC 8030 s7.3).
+//! DELETE: of a message that was handled (RFC 8030 s6.2), of a subscription that is left (RFC 8030 s7.3).
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use h2::client::SendRequest;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
-use crate::doors::http2::answer::{exchange, request};
 use crate::error::Error;
+use crate::http2::answer::{exchange, request};
 
 /// What became of a DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deleted {
-    /// It was there, and is not any more.
+    /// It existed, and no longer does.
     Now,
-    /// It was not there: deleted before, or expired.
+    /// It did not exist: deleted before, or expired.
     Before,
     /// The service will never do it; asking again would not help.
     Never,
@@ -29,7 +29,7 @@ pub(crate) async fn delete(requests: SendRequest<Bytes>, url: &Url, limit: Durat
     delete_with(requests, url, HeaderMap::new(), limit).await
 }
 
-/// Deletes a message. A service that gives receipts hears if it could not be opened; to others a DELETE is a DELETE.
+/// Deletes a message. A field reports that it could not be opened, to services that send receipts; others ignore it.
 pub(crate) async fn acknowledge(
     requests: SendRequest<Bytes>,
     message: &Url,
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_change_is_asked_again_ua_8030_6_2_1() {
+    fn only_a_status_that_may_change_is_asked_again_ua_8030_6_2_1() {
         for (status, expected) in [
             (204, Deleted::Now),
             (200, Deleted::Now),

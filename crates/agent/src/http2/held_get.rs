@@ -1,4 +1,4 @@
-//! Monitoring: one GET that is held open while the service pushes messages at it (RFC 8030 s6, s6.1).
+//! One GET that is held open while the service pushes messages in response to it (RFC 8030 s6, s6.1).
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,32 +11,32 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use tokio::time::timeout;
 use url::Url;
 
-use crate::doors::http2::answer::{ANSWER_OCTETS_MAX, read, refusal, request};
-use crate::doors::http2::connection::lost;
 use crate::error::Error;
+use crate::http2::answer::{ANSWER_BYTES_MAX, read, refused, request};
+use crate::http2::connection::lost;
 use crate::limits::Limits;
 use crate::message::Pushed;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Push what is stored, then answer (RFC 8030 s6).
-const AT_ONCE: HeaderValue = HeaderValue::from_static("wait=0");
+const WAIT_0: HeaderValue = HeaderValue::from_static("wait=0");
 
-/// A GET on its way.
-pub(crate) struct Monitor {
+/// A GET that was sent.
+pub(crate) struct HeldGet {
     resource: Url,
-    at_once: bool,
+    drain: bool,
     limits: Limits,
     response: ResponseFuture,
     pushes: PushPromises,
 }
 
 /// What a push turned out to be.
-pub(crate) enum Arrival {
+pub(crate) enum Push {
     /// A message.
     Complete(Box<Pushed>),
     /// A message that is longer than the agent reads.
     TooLong(Url),
-    /// No message; it was refused, or it is broken. If there is one behind it, the service will offer it again.
+    /// No message: it was refused, or it is broken. If there is a message behind it, the service pushes it again.
     Unusable(&'static str),
 }
 
@@ -44,38 +44,38 @@ pub(crate) enum Arrival {
 pub(crate) enum End {
     /// With 200 or 204; `pushes` came before.
     Finished { pushes: u64 },
-    /// There is no such subscription or set any more (RFC 8030 s7.3).
+    /// The subscription or set no longer exists (RFC 8030 s7.3).
     Gone,
-    /// Not as it should.
+    /// With an error.
     Failed(Error),
 }
 
-impl Monitor {
-    /// Asks for the messages of `resource` of at least the urgency `floor`; if `at_once`, for those that are stored.
+impl HeldGet {
+    /// Asks for the messages of `resource` of at least `urgency`; with `drain`, for those that are stored.
     pub(crate) async fn start(
         requests: SendRequest<Bytes>,
         resource: &Url,
-        floor: Option<Urgency>,
-        at_once: bool,
+        urgency: Option<Urgency>,
+        drain: bool,
         limits: &Limits,
     ) -> Result<Self, Error> {
         let mut fields = HeaderMap::new();
-        if let Some(floor) = floor {
-            fields.insert(URGENCY, HeaderValue::from_static(floor.as_str()));
+        if let Some(urgency) = urgency {
+            fields.insert(URGENCY, HeaderValue::from_static(urgency.as_str()));
         }
-        if at_once {
-            fields.insert(PREFER, AT_ONCE);
+        if drain {
+            fields.insert(PREFER, WAIT_0);
         }
         let request = request(Method::GET, resource, fields)?;
         let mut requests = requests.ready().await.map_err(lost)?;
         let (mut response, _) = requests.send_request(request, true).map_err(lost)?;
         let pushes = response.push_promises();
-        Ok(Self { resource: resource.clone(), at_once, limits: *limits, response, pushes })
+        Ok(Self { resource: resource.clone(), drain, limits: *limits, response, pushes })
     }
 
-    /// Gives each push to `arrived`, in the order of the promises, until the GET ends or nobody takes them.
-    /// The bodies travel side by side: h2 keeps what comes early, within the windows.
-    pub(crate) async fn run<F>(mut self, arrived: impl Fn(Arrival) -> F) -> End
+    /// Gives each push to `on_push`, in the order of the promises, until the GET ends or `on_push` returns `None`.
+    /// The bodies are sent interleaved: h2 keeps what comes early, within the windows.
+    pub(crate) async fn run<F>(mut self, on_push: impl Fn(Push) -> F) -> End
     where
         F: Future<Output = Option<()>>,
     {
@@ -88,17 +88,17 @@ impl Monitor {
                 push = self.pushes.push_promise() => match push {
                     Some(Ok(push)) => {
                         count += 1;
-                        let arrival = self.receive(push).await;
-                        if arrived(arrival).await.is_none() {
+                        let push = self.receive(push).await;
+                        if on_push(push).await.is_none() {
                             return End::Finished { pushes: count };
                         }
                     }
                     Some(Err(e)) => return End::Failed(lost(e)),
                     None if answered => return End::Finished { pushes: count },
-                    // The stream has ended, so that the answer is here.
+                    // The stream has ended, so the answer is there.
                     None => return match self.response.await {
                         Ok(answer) if answer.status().is_success() => End::Finished { pushes: count },
-                        Ok(answer) => refused(answer, self.limits.answer_timeout).await,
+                        Ok(answer) => end_of(answer, self.limits.answer_timeout).await,
                         Err(e) => End::Failed(lost(e)),
                     },
                 },
@@ -107,56 +107,59 @@ impl Monitor {
                         answered = true;
                         body = Some(answer.into_body());
                     }
-                    Ok(answer) => return refused(answer, self.limits.answer_timeout).await,
+                    Ok(answer) => return end_of(answer, self.limits.answer_timeout).await,
                     Err(e) => return End::Failed(lost(e)),
                 },
                 // A service that does not know the preference would hold the GET open.
-                () = tokio::time::sleep(self.limits.answer_timeout), if self.at_once => {
-                    return End::Failed(Error::Late("answer", self.limits.answer_timeout));
+                () = tokio::time::sleep(self.limits.answer_timeout), if self.drain => {
+                    return End::Failed(Error::Timeout("answer", self.limits.answer_timeout));
                 }
                 more = chunk(&mut body) => if !more { body = None },
             }
         }
     }
 
-    async fn receive(&self, push: PushPromise) -> Arrival {
+    async fn receive(&self, push: PushPromise) -> Push {
         let (promised, response) = push.into_parts();
         // Leaving early drops the response, which resets the stream.
         let Ok(uri) = Url::parse(&promised.uri().to_string()) else {
-            return Arrival::Unusable("a push for something that is no URL");
+            return Push::Unusable("a push whose URI is no URL");
         };
-        // The service may speak for itself only: a DELETE goes wherever this URI says.
+        // A service may push its own resources only: the DELETE goes to the origin of this URI.
         if uri.origin() != self.resource.origin() {
-            return Arrival::Unusable("a push for another origin");
+            return Push::Unusable("a push for another origin");
         }
         let read = async {
             let (head, body) = response.await.map_err(lost)?.into_parts();
-            Ok::<_, Error>((head, read(body, self.limits.body_octets_max).await?))
+            Ok::<_, Error>((head, read(body, self.limits.body_bytes_max).await?))
         };
         match timeout(self.limits.push_timeout, read).await {
-            Err(_) => Arrival::Unusable("a push that did not end in time"),
-            Ok(Err(_)) => Arrival::Unusable("a push that was cut off"),
-            Ok(Ok((head, _))) if head.status != StatusCode::OK => Arrival::Unusable("a push that is no message"),
-            Ok(Ok((_, None))) => Arrival::TooLong(uri),
+            Err(_) => Push::Unusable("a push that did not end in time"),
+            Ok(Err(_)) => Push::Unusable("a push that was cut off"),
+            Ok(Ok((head, _))) if head.status != StatusCode::OK => Push::Unusable("a push that is no message"),
+            Ok(Ok((_, None))) => Push::TooLong(uri),
             Ok(Ok((head, Some(body)))) => {
                 let promise = promised.into_parts().0.headers;
-                Arrival::Complete(Box::new(Pushed { uri, promise, headers: head.headers, body }))
+                Push::Complete(Box::new(Pushed { uri, promise, headers: head.headers, body }))
             }
         }
     }
 }
 
-async fn refused(answer: Response<RecvStream>, limit: Duration) -> End {
+async fn end_of(answer: Response<RecvStream>, limit: Duration) -> End {
     let (head, body) = answer.into_parts();
     if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
         return End::Gone;
     }
-    let body = timeout(limit, read(body, ANSWER_OCTETS_MAX)).await;
-    let words = body.ok().and_then(Result::ok).flatten().unwrap_or_default();
-    End::Failed(refusal(head.status, &head.headers, &words))
+    // The body only explains the status, which stands without it.
+    let explanation = match timeout(limit, read(body, ANSWER_BYTES_MAX)).await {
+        Ok(Ok(Some(body))) => body,
+        _ => Bytes::new(),
+    };
+    End::Failed(refused(head.status, &head.headers, &explanation))
 }
 
-/// Reads and forgets a piece of the answer's body, which says nothing; false at its end.
+/// Reads a chunk of the answer's body, which has no meaning, and drops it; false at its end.
 async fn chunk(body: &mut Option<RecvStream>) -> bool {
     let Some(body) = body else { return std::future::pending().await };
     match body.data().await {

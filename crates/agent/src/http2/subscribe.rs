@@ -1,4 +1,4 @@
-//! Subscribing: a POST that yields a subscription, its push resource and perhaps its set (RFC 8030 s4, s4.1).
+//! Subscribing: a POST that creates a subscription, its push resource and perhaps its set (RFC 8030 s4, s4.1).
 
 use bytes::Bytes;
 use doorbell_protocol::headers::link::{self, Link, REL_PUSH, REL_PUSH_SET};
@@ -6,16 +6,16 @@ use doorbell_protocol::key::PublicKey;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use url::Url;
 
-use crate::doors::http2::answer::{exchange, refusal, request};
-use crate::doors::http2::connection::Connector;
 use crate::error::Error;
+use crate::http2::answer::{exchange, refused, request};
+use crate::http2::connection::Connector;
 
 /// The media type of the restriction to one application server (RFC 8292 s4.1).
 const OPTIONS_TYPE: HeaderValue = HeaderValue::from_static("application/webpush-options+json");
-/// The longest URL that is taken from a service. UnifiedPush wants push resources of 1,000 octets at most.
-const URL_OCTETS_MAX: usize = 2048;
+/// The longest URL that is accepted from a service. UnifiedPush allows push resources of 1,000 bytes at most.
+const URL_BYTES_MAX: usize = 2048;
 
-/// What the service gave.
+/// What the service granted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Granted {
     pub(crate) resource: Url,
@@ -65,7 +65,7 @@ fn options(set: Option<&Url>, vapid: Option<&PublicKey>) -> Result<(HeaderMap, B
 /// Reads the answer to the request that went to `target`.
 fn granted(target: &Url, answer: &Response<Bytes>) -> Result<Granted, Error> {
     if answer.status() != StatusCode::CREATED {
-        return Err(refusal(answer.status(), answer.headers(), answer.body()));
+        return Err(refused(answer.status(), answer.headers(), answer.body()));
     }
     let resource = location(answer).ok_or(Error::Unusable("a subscription without Location"))?;
     let endpoint = link::target(answer.headers(), REL_PUSH);
@@ -82,14 +82,14 @@ fn location(answer: &Response<Bytes>) -> Option<&str> {
     answer.headers().get(header::LOCATION)?.to_str().ok()
 }
 
-/// The URL that `reference` means where `base` was asked; only https will do (PS-8030-8-1).
+/// The URL that `reference` means relative to `base`; only https is accepted (RFC 8030 s8).
 fn resolve(base: &Url, reference: &str) -> Result<Url, Error> {
-    if reference.len() > URL_OCTETS_MAX {
-        return Err(Error::Unusable("it gave a URL of more than 2048 octets"));
+    if reference.len() > URL_BYTES_MAX {
+        return Err(Error::Unusable("it sent a URL of more than 2048 bytes"));
     }
-    let url = base.join(reference).map_err(|_| Error::Unusable("it gave a URL that is none"))?;
+    let url = base.join(reference).map_err(|_| Error::Unusable("it sent a URL that is none"))?;
     if url.scheme() != "https" || url.host().is_none() || url.fragment().is_some() {
-        return Err(Error::Unusable("it gave a URL that is not https"));
+        return Err(Error::Unusable("it sent a URL that is not https"));
     }
     Ok(url)
 }
@@ -120,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_lacks_a_part_or_gives_up_tls_is_refused() {
+    fn an_answer_that_lacks_a_part_or_leaves_tls_is_refused() {
         let push = ("link", r#"</p/1>;rel="urn:ietf:params:push""#);
         let plain = ("link", r#"<http://push.example/p/1>;rel="urn:ietf:params:push""#);
-        let long = format!("/{}", "s".repeat(URL_OCTETS_MAX));
+        let long = format!("/{}", "s".repeat(URL_BYTES_MAX));
         for fields in [
             vec![("location", "/s/1")],
             vec![push],
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_status_is_an_error_in_the_services_words() {
+    fn any_other_status_is_an_error_with_the_services_explanation() {
         let refused = granted(&target(), &answer(429, &[("retry-after", "9")])).unwrap_err();
         assert_eq!(refused.retry_after(), Some(std::time::Duration::from_secs(9)));
         assert_eq!(refused.to_string(), "the service answered 429 Too Many Requests");

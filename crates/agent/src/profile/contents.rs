@@ -1,0 +1,152 @@
+//! The contents of a profile and how they change, as rules without IO.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::profile::Subscription;
+
+/// What a profile holds.
+#[derive(Default)]
+pub(crate) struct Contents {
+    /// Oldest first.
+    subscriptions: Vec<Arc<Subscription>>,
+    /// Resources to delete: messages that the app has, subscriptions that were left.
+    owed: Vec<Url>,
+    /// Those of `owed` that a call of the handle deletes at this moment; not written down.
+    in_call: Vec<Url>,
+}
+
+impl Contents {
+    pub(super) fn new(subscriptions: Vec<Subscription>, owed: Vec<Url>) -> Self {
+        let subscriptions = subscriptions.into_iter().map(Arc::new).collect();
+        Self { subscriptions, owed, in_call: Vec::new() }
+    }
+
+    /// Every subscription, oldest first.
+    pub(crate) fn subscriptions(&self) -> &[Arc<Subscription>] {
+        &self.subscriptions
+    }
+
+    /// Adds a subscription; `None` if one with its endpoint or its resource is there.
+    pub(crate) fn add(&mut self, subscription: Subscription) -> Option<Arc<Subscription>> {
+        let same = |s: &Arc<Subscription>| s.endpoint == subscription.endpoint || s.resource == subscription.resource;
+        if self.subscriptions.iter().any(same) {
+            return None;
+        }
+        let subscription = Arc::new(subscription);
+        self.subscriptions.push(Arc::clone(&subscription));
+        Some(subscription)
+    }
+
+    /// Takes the subscription with this endpoint out and owes the deletion of its resource, which is returned: the
+    /// caller sends the DELETE itself, and [`Contents::end_call`] must follow.
+    pub(crate) fn leave(&mut self, endpoint: &str) -> Option<Url> {
+        let place = self.subscriptions.iter().position(|s| s.endpoint.as_str() == endpoint)?;
+        let resource = self.subscriptions.remove(place).resource.clone();
+        self.owe(resource.clone());
+        self.in_call.push(resource.clone());
+        self.check();
+        Some(resource)
+    }
+
+    /// The call that deletes `resource` is over. If it failed, the deletion is the driver's.
+    pub(crate) fn end_call(&mut self, resource: &Url) {
+        self.in_call.retain(|called| called != resource);
+    }
+
+    /// Takes out what the service has ended: every subscription whose messages came from `monitored`. Returns their
+    /// endpoints.
+    pub(crate) fn end(&mut self, monitored: &Url) -> Vec<Url> {
+        let is_ended = |s: &mut Arc<Subscription>| s.monitored() == monitored;
+        self.subscriptions.extract_if(.., is_ended).map(|s| s.endpoint.clone()).collect()
+    }
+
+    /// Everything that is to be deleted, for the file.
+    pub(super) fn owed(&self) -> &[Url] {
+        &self.owed
+    }
+
+    /// How many resources are to be deleted.
+    pub(crate) fn owed_count(&self) -> usize {
+        self.owed.len()
+    }
+
+    /// What is to be deleted and is left to the driver.
+    pub(crate) fn owed_by_driver(&self) -> impl Iterator<Item = &Url> {
+        self.owed.iter().filter(|owed| !self.in_call.contains(owed))
+    }
+
+    /// Notes that `uri` is to be deleted.
+    pub(crate) fn owe(&mut self, uri: Url) {
+        if !self.owed.contains(&uri) {
+            self.owed.push(uri);
+        }
+    }
+
+    /// Forgets what is deleted. Should a crash undo this, the next DELETE is answered 404, which settles it too.
+    pub(crate) fn settle(&mut self, uri: &Url) {
+        self.owed.retain(|owed| owed != uri);
+        self.in_call.retain(|called| called != uri);
+        self.check();
+    }
+
+    fn check(&self) {
+        debug_assert!(self.in_call.iter().all(|called| self.owed.contains(called)), "a call deletes what is not owed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::ece::keys::AgentKeys;
+
+    use super::*;
+
+    fn url(path: &str) -> Url {
+        Url::parse(&format!("https://push.example{path}")).unwrap()
+    }
+
+    fn subscription(n: u32, set: Option<&str>) -> Subscription {
+        Subscription {
+            service: url("/subscribe"),
+            resource: url(&format!("/s/{n}")),
+            endpoint: url(&format!("/p/{n}")),
+            set: set.map(url),
+            vapid: None,
+            keys: AgentKeys::generate().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_subscription_is_added_once() {
+        let mut contents = Contents::default();
+        assert!(contents.add(subscription(1, None)).is_some());
+        assert!(contents.add(Subscription { resource: url("/s/2"), ..subscription(1, None) }).is_none());
+        assert!(contents.add(Subscription { endpoint: url("/p/2"), ..subscription(1, None) }).is_none());
+        assert_eq!(contents.subscriptions().len(), 1);
+    }
+
+    #[test]
+    fn a_left_subscription_is_owed_by_its_call_and_then_by_the_driver() {
+        let mut contents = Contents::new(vec![subscription(1, None)], vec![url("/m/1")]);
+        assert_eq!(contents.leave("https://push.example/p/2"), None);
+        assert_eq!(contents.leave("https://push.example/p/1"), Some(url("/s/1")));
+        assert!(contents.subscriptions().is_empty());
+        assert_eq!(contents.owed(), [url("/m/1"), url("/s/1")]);
+        assert_eq!(contents.owed_by_driver().collect::<Vec<_>>(), [&url("/m/1")]);
+        contents.end_call(&url("/s/1"));
+        assert_eq!(contents.owed_by_driver().count(), 2);
+        contents.settle(&url("/s/1"));
+        assert_eq!(contents.owed(), [url("/m/1")]);
+    }
+
+    #[test]
+    fn a_set_that_ends_takes_its_subscriptions_with_it_and_no_other() {
+        let set = Some("/a/1");
+        let mut contents =
+            Contents::new(vec![subscription(1, set), subscription(2, None), subscription(3, set)], vec![]);
+        assert_eq!(contents.end(&url("/a/1")), [url("/p/1"), url("/p/3")]);
+        assert_eq!(contents.end(&url("/s/2")), [url("/p/2")]);
+        assert!(contents.subscriptions().is_empty() && contents.owed_count() == 0, "no DELETE for what is gone");
+    }
+}
