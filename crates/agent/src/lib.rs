@@ -10,7 +10,7 @@ mod backoff;
 mod clock;
 mod doors;
 mod error;
-pub mod file;
+mod file;
 mod inbox;
 mod limits;
 mod listen;

@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use doorbell_private_file as private_file;
 use doorbell_protocol::ece::keys::AgentKeys;
 use doorbell_protocol::key::PublicKey;
 use url::Url;
@@ -51,7 +52,7 @@ impl Profile {
             let file = file.to_path_buf();
             move |why| ProfileError::Io { what, file, why }
         };
-        file::make_private_folder(folder).map_err(failed("make the folder", folder))?;
+        private_file::create_folder(folder).map_err(failed("make the folder", folder))?;
         let lock_file = folder.join("lock");
         let lock = file::lock(&lock_file).map_err(failed("lock", &lock_file))?;
         let lock = lock.ok_or_else(|| ProfileError::InUse(folder.to_path_buf()))?;
@@ -93,7 +94,7 @@ impl Profile {
         let failed = |why| ProfileError::Io { what: "write", file: place.file.clone(), why };
         let contents = format::write(&self.subscriptions, &self.owed).map_err(failed)?;
         let file = place.file.clone();
-        let written = tokio::task::spawn_blocking(move || file::replace(&file, &contents)).await;
+        let written = tokio::task::spawn_blocking(move || private_file::replace(&file, &contents)).await;
         written.unwrap_or_else(|e| Err(std::io::Error::other(e))).map_err(failed)
     }
 }

@@ -7,7 +7,6 @@ pub mod capability;
 mod clock;
 pub mod config;
 mod doors;
-mod files;
 mod hub;
 mod listen;
 mod service;

@@ -39,7 +39,7 @@ pub(super) async fn subscription(agent: &mut Agent, args: &Args) -> Result<PushS
 
 /// Writes the subscription for its owner only: whoever reads it can send.
 pub(super) fn write_subscription(file: &Path, json: &str) -> Result<()> {
-    doorbell_agent::file::replace(file, format!("{json}\n").as_bytes())
+    doorbell_private_file::replace(file, format!("{json}\n").as_bytes())
         .with_context(|| format!("cannot write the subscription to {}", file.display()))
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use doorbell_private_file as private_file;
 use doorbell_protocol::time::UnixMs;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use rustls::ServerConfig;
@@ -11,7 +12,6 @@ use rustls::pki_types::PrivateKeyDer;
 use time::{Duration, OffsetDateTime};
 
 use super::tls::{TlsError, server_config};
-use crate::files;
 
 /// How long the CA is good for.
 const CA_DAYS: i64 = 3650;
@@ -46,8 +46,8 @@ fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
         _ => {
             let key = KeyPair::generate().map_err(failed)?;
             let certificate = ca_params(now).self_signed(&key).map_err(failed)?;
-            files::write_private(&key_file, key.serialize_pem().as_bytes()).map_err(|e| io(&key_file, e))?;
-            files::write_public(&cert_file, certificate.pem().as_bytes()).map_err(|e| io(&cert_file, e))?;
+            private_file::replace(&key_file, key.serialize_pem().as_bytes()).map_err(|e| io(&key_file, e))?;
+            private_file::replace_public(&cert_file, certificate.pem().as_bytes()).map_err(|e| io(&cert_file, e))?;
             Ok(key)
         }
     }
