@@ -1,65 +1,110 @@
 //! The profile that a browser works with: a folder of ours, never one of the user's.
 
+use std::ffi::OsString;
+use std::fmt;
 use std::fs;
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use doorbell_private_file as private_file;
 
-use crate::state::state_dir;
+use crate::error::BrowserError;
+use crate::push_service::PushService;
 
-/// What profiles of one browser have in common.
+/// What a profile is prepared for.
+#[derive(Clone, Copy, Debug)]
+pub struct Preparation<'a> {
+    /// The push service that the browser receives from.
+    pub service: &'a PushService,
+    /// A file of certificate authorities (PEM) that the profile trusts beside the browser's own.
+    pub ca: Option<&'a Path>,
+    /// The folder of the profile, created if it is missing.
+    pub folder: &'a Path,
+    /// Whether the profile is deleted first, with its subscriptions, cookies and settings.
+    pub fresh: bool,
+}
+
+/// What a user may want to know while a profile is prepared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Firefox runs without a window for a few seconds, to make the profile trust a certificate authority.
+    TeachingTrust,
+    /// The profile trusts the authorities in this file, which it did not trust before.
+    Trusted(PathBuf),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TeachingTrust => f.write_str(
+                "teaching the profile to trust the service's certificate: Firefox runs unseen for some seconds",
+            ),
+            Self::Trusted(file) => {
+                write!(f, "the profile trusts the CA in {} from now on; no other profile does", file.display())
+            }
+        }
+    }
+}
+
+/// The folder of the profile `named`: a name is a folder of `browser` in the state directory; a path (with a slash in
+/// it, or `.` or `..`) is that folder itself. `None` if it is a name and there is no state directory.
+pub fn folder_of(named: &Path, state_dir: Option<&Path>, browser: &str) -> io::Result<Option<PathBuf>> {
+    let is_path = named.as_os_str().as_encoded_bytes().contains(&b'/') || matches!(named.to_str(), Some("." | ".."));
+    let folder = if is_path { Some(named.to_owned()) } else { state_dir.map(|dir| dir.join(browser).join(named)) };
+    folder.map(std::path::absolute).transpose()
+}
+
+/// What the profiles of one browser have in common.
 pub(crate) struct Kind {
-    /// The browser, as people call it.
+    /// The browser, as users call it.
     pub(crate) browser: &'static str,
-    /// The folder of its profiles in the state directory.
-    pub(crate) folder: &'static str,
-    /// Whether a folder that holds something was filled by us.
+    /// Whether we filled a folder that is not empty.
     pub(crate) is_ours: fn(&Path) -> bool,
-    /// The link in a profile that ends with the number of the process which works with it.
+    /// The link in a profile whose target ends with the number of the process that works with it.
     pub(crate) lock: &'static str,
 }
 
-/// A profile.
+/// A profile of ours that no browser uses.
 #[derive(Debug)]
-pub(crate) struct Profile {
+pub struct Profile {
     folder: PathBuf,
 }
 
 impl Profile {
-    /// The profile `named`, made if it is missing and, with `fresh`, made anew. One that a browser works with is refused: a
-    /// second browser would only open a window in the first, whatever it is told, and deleting it would break the first.
-    pub(crate) fn open(named: &Path, kind: &Kind, fresh: bool) -> Result<Self> {
-        let folder = place(named, kind.folder)?;
-        if !is_empty(&folder)? && !(kind.is_ours)(&folder) {
-            bail!("{} holds something that is not a profile of doorbell's: name another --profile", folder.display());
+    /// The profile in `folder`, created if it is missing and, with `fresh`, created anew. One that a browser works with
+    /// is an error: a second browser would only open a window in the first, and deleting it would break the first.
+    pub(crate) fn open(folder: &Path, kind: &Kind, fresh: bool) -> Result<Self, BrowserError> {
+        if !is_empty(folder)? && !(kind.is_ours)(folder) {
+            return Err(BrowserError::ForeignProfile(folder.to_owned()));
         }
         if let Some(process) = user(&folder.join(kind.lock)) {
-            bail!(
-                "a {} (process {process}) already runs with the profile {}: close it first, or name another --profile",
-                kind.browser,
-                folder.display()
-            );
+            return Err(BrowserError::ProfileInUse { browser: kind.browser, process, folder: folder.to_owned() });
         }
         if fresh && folder.exists() {
-            delete(&folder).with_context(|| format!("cannot delete {}", folder.display()))?;
+            delete(folder).map_err(BrowserError::io("delete", folder))?;
         }
-        // Whoever reads the profile has the keys of its subscriptions.
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&folder).with_context(|| format!("cannot make the profile {}", folder.display()))?;
-        Ok(Self { folder })
+        // A process that reads the profile has the keys of its subscriptions.
+        private_file::create_folder(folder).map_err(BrowserError::io("create", folder))?;
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// Its folder.
-    pub(crate) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Puts a file into it, in place of one with this name.
-    pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
+    /// Writes a file into it, in place of one with this name.
+    pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<(), BrowserError> {
         let file = self.folder.join(name);
-        doorbell_agent::file::replace(&file, contents).with_context(|| format!("cannot write {}", file.display()))
+        private_file::replace(&file, contents).map_err(BrowserError::io("write", &file))
+    }
+
+    /// Creates a folder in it, if it is missing.
+    pub(crate) fn create_folder(&self, name: &str) -> Result<PathBuf, BrowserError> {
+        let folder = self.folder.join(name);
+        fs::create_dir_all(&folder).map_err(BrowserError::io("create", &folder))?;
+        Ok(folder)
     }
 }
 
@@ -70,9 +115,9 @@ fn user(lock: &Path) -> Option<u32> {
     Path::new("/proc").join(process.to_string()).exists().then_some(process)
 }
 
-/// Under another name first: what is left of a profile that could not be deleted whole would not be known for ours.
-fn delete(folder: &Path) -> std::io::Result<()> {
-    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+/// Renames it first: what is left of a profile that could not be deleted whole would not be recognised as ours.
+fn delete(folder: &Path) -> io::Result<()> {
+    let mut name = OsString::from(folder.file_name().ok_or(io::ErrorKind::InvalidFilename)?);
     name.push(".doorbell-deleted");
     let doomed = folder.with_file_name(name);
     if doomed.exists() {
@@ -82,31 +127,21 @@ fn delete(folder: &Path) -> std::io::Result<()> {
     fs::remove_dir_all(&doomed)
 }
 
-fn is_empty(folder: &Path) -> Result<bool> {
+fn is_empty(folder: &Path) -> Result<bool, BrowserError> {
     match fs::read_dir(folder) {
         Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) => Err(error).with_context(|| format!("the profile {}", folder.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(BrowserError::io("read", folder)(error)),
     }
-}
-
-/// A name stands for a folder in the state directory; what has a slash in it is a folder by itself.
-fn place(named: &Path, browser: &str) -> Result<PathBuf> {
-    if named.as_os_str().as_encoded_bytes().contains(&b'/') || matches!(named.to_str(), Some("." | "..")) {
-        return std::path::absolute(named).with_context(|| format!("the profile {}", named.display()));
-    }
-    let state = state_dir().context("neither HOME nor XDG_STATE_HOME is set: name a folder with --profile ./NAME")?;
-    Ok(std::path::absolute(state.join(browser))?.join(named))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KIND: Kind =
-        Kind { browser: "Browser", folder: "browser", is_ours: |folder| folder.join("ours").exists(), lock: "lock" };
+    const KIND: Kind = Kind { browser: "Browser", is_ours: |folder| folder.join("ours").exists(), lock: "lock" };
 
-    fn open(folder: &Path, fresh: bool) -> Result<Profile> {
+    fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
         Profile::open(folder, &KIND, fresh)
     }
 
@@ -137,8 +172,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("theirs"), "").unwrap();
         for fresh in [false, true] {
-            let error = open(folder.path(), fresh).unwrap_err().to_string();
-            assert!(error.contains("name another --profile"), "{error}");
+            let error = open(folder.path(), fresh).unwrap_err();
+            assert!(matches!(error, BrowserError::ForeignProfile(_)), "{error}");
         }
         assert!(folder.path().join("theirs").exists());
     }
@@ -153,5 +188,15 @@ mod tests {
         assert!(folder.path().join("more").exists());
         open(folder.path(), true).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_name_is_a_folder_in_the_state_directory_and_a_path_is_itself() {
+        let state = Some(Path::new("/state"));
+        let folder = |named: &str, state| folder_of(Path::new(named), state, "firefox").unwrap();
+        assert_eq!(folder("alice", state), Some("/state/firefox/alice".into()));
+        assert_eq!(folder("/a/b", state), Some("/a/b".into()));
+        assert_eq!(folder("./alice", None), Some(std::env::current_dir().unwrap().join("alice")));
+        assert_eq!(folder("alice", None), None);
     }
 }

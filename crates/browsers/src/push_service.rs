@@ -1,98 +1,118 @@
-//! The push service as a browser is told of it, and whether it answers.
+//! The push service as a browser is configured with it, and whether it answers.
 
-use std::net::{TcpStream, ToSocketAddrs};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, TcpStream, ToSocketAddrs};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
 use http::Uri;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-use crate::state::is_loopback;
+use crate::error::BrowserError;
+use crate::pem::Authorities;
 
-/// How long the service may take to answer: this is somebody at a terminal.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the service may take to answer: a person at a terminal waits for it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The service's address.
-#[derive(Debug)]
-pub(crate) struct Door {
-    uri: Uri,
+/// The address of a push service that a browser can use: `https://`, or `http://` on a loopback address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushService {
+    /// Host and port, as the address has them.
+    authority: String,
+    /// Without the brackets of an IPv6 address.
     host: String,
     port: u16,
+    path: String,
     plain: bool,
 }
 
-impl Door {
-    /// From the address of the service, as the other verbs take it.
-    pub(crate) fn parse(url: &str) -> Result<Self> {
-        let uri: Uri = url.parse().with_context(|| format!("{url:?} is not a URL"))?;
+impl PushService {
+    /// Reads an address: `https://host[:port][/path]`, `wss://` for the same, or `http://` and `ws://` for a service on
+    /// this machine.
+    pub fn parse(url: &str) -> Result<Self, BrowserError> {
+        let wrong = |reason: &str| BrowserError::Address { url: url.to_owned(), reason: reason.to_owned() };
+        let uri: Uri = url.parse().map_err(|error| wrong(&format!("it is not a URL ({error})")))?;
         let (plain, default_port) = match uri.scheme_str() {
             Some("https" | "wss") => (false, 443),
             Some("http" | "ws") => (true, 80),
-            _ => bail!("{url:?} must begin with https://, or with http:// for a service on this machine"),
+            _ => return Err(wrong("it must begin with https://, or with http:// for a service on this machine")),
         };
-        if plain && !is_loopback(url) {
-            bail!(
-                "{url}: over a network a browser must reach its push service by https://, or others could read along"
-            );
-        }
-        let host = uri.host().filter(|host| !host.is_empty()).with_context(|| format!("{url:?} names no host"))?;
-        // It goes into files that shells read and everybody can.
+        let authority = uri.authority().ok_or_else(|| wrong("it names no host"))?;
+        // It goes into files that shells read and everyone can read.
         let is_plain_text = |c: char| c.is_ascii_alphanumeric() || ".-:[]".contains(c);
-        let authority = uri.authority().map_or("", http::uri::Authority::as_str);
-        if !authority.chars().all(is_plain_text) {
-            bail!("{url:?}: a push service is named by its host, and its port where it has one, and nothing else");
+        if !authority.as_str().chars().all(is_plain_text) {
+            return Err(wrong("a push service is named by its host, and its port where it has one, and nothing else"));
         }
-        let host = host.trim_matches(['[', ']']).to_owned();
-        let port = uri.port_u16().unwrap_or(default_port);
-        Ok(Self { uri, host, port, plain })
+        let host = authority.host().trim_matches(['[', ']']).to_owned();
+        if host.is_empty() {
+            return Err(wrong("it names no host"));
+        }
+        let service = Self {
+            authority: authority.as_str().to_owned(),
+            host,
+            port: uri.port_u16().unwrap_or(default_port),
+            path: uri.path().to_owned(),
+            plain,
+        };
+        if plain && !service.is_loopback() {
+            return Err(wrong(
+                "over a network a browser must reach its push service by https://, or others could read along",
+            ));
+        }
+        Ok(service)
     }
 
-    /// Without TLS.
-    pub(crate) fn is_plain(&self) -> bool {
+    /// Whether it is served without TLS.
+    pub fn is_plain(&self) -> bool {
         self.plain
     }
 
+    /// Whether it is on this machine, as far as its address shows.
+    pub fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    }
+
     /// Its host and, if the address has one, its port.
-    pub(crate) fn authority(&self) -> &str {
-        self.uri.authority().map(http::uri::Authority::as_str).unwrap_or_default()
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
-    /// Where it is, for HTTP.
-    pub(crate) fn origin(&self) -> String {
-        format!("{}://{}", if self.plain { "http" } else { "https" }, self.authority())
+    /// `https://` or `http://`, and the authority.
+    pub fn origin(&self) -> String {
+        format!("{}://{}", if self.plain { "http" } else { "https" }, self.authority)
     }
 
-    /// Its host and its port, which stands there even where it could be left out.
-    pub(crate) fn host_and_port(&self) -> String {
-        format!("{}:{}", self.uri.host().unwrap_or_default(), self.port)
+    /// Its host and its port, also where the address leaves the port out.
+    pub fn host_and_port(&self) -> String {
+        let host = &self.host;
+        if host.contains(':') { format!("[{host}]:{}", self.port) } else { format!("{host}:{}", self.port) }
     }
 
-    /// The path of the address, at least a slash.
-    pub(crate) fn path(&self) -> &str {
-        self.uri.path()
+    /// The path of the address: at least a slash.
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
-    /// Checks that somebody answers there, and that the authority in `ca` speaks for them. A browser would only
-    /// try again and again, silently.
-    pub(crate) fn answers(&self, ca: Option<&Path>) -> Result<()> {
-        let stream = self.connect().with_context(|| {
-            let hint = if is_loopback(&self.uri.to_string()) { "; start `doorbell serve` first" } else { "" };
-            format!("nobody answers at {}{hint}", self.uri)
-        })?;
-        match ca {
-            Some(file) => self.proves_itself(stream, file),
-            None => Ok(()),
-        }
+    /// Checks that the service answers and, if there is a `ca`, that this authority signed its certificate. A browser
+    /// would only try again and again, silently. Blocks for a few seconds at most.
+    pub fn check(&self, ca: Option<&Path>) -> Result<(), BrowserError> {
+        let stream = self.connect().map_err(|why| BrowserError::Unreachable { url: self.to_string(), why })?;
+        let Some(file) = ca else { return Ok(()) };
+        let config = Arc::new(trusting(file)?);
+        self.handshake(stream, config).map_err(|why| BrowserError::Untrusted {
+            url: self.to_string(),
+            ca: file.to_owned(),
+            why,
+        })
     }
 
-    fn connect(&self) -> std::io::Result<TcpStream> {
-        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
         for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, PATIENCE) {
+            match TcpStream::connect_timeout(&address, ANSWER_TIMEOUT) {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -100,34 +120,30 @@ impl Door {
         Err(last)
     }
 
-    fn proves_itself(&self, mut stream: TcpStream, ca: &Path) -> Result<()> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(ca).map_err(|e| unusable(ca, &e))? {
-            roots.add(certificate.map_err(|e| unusable(ca, &e))?).map_err(|e| unusable(ca, &e))?;
-        }
-        if roots.is_empty() {
-            bail!("there is no certificate in the CA file {}", ca.display());
-        }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        stream.set_read_timeout(Some(PATIENCE))?;
-        let mut tls = ClientConnection::new(Arc::new(config), ServerName::try_from(self.host.clone())?)?;
-        tls.complete_io(&mut stream).with_context(|| {
-            format!(
-                "{} does not prove itself by the CA in {}; name the right file with --ca (`doorbell serve` prints its own)",
-                self.uri,
-                ca.display()
-            )
-        })?;
-        Ok(())
+    fn handshake(&self, mut stream: TcpStream, config: Arc<ClientConfig>) -> io::Result<()> {
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let name = ServerName::try_from(self.host.clone()).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(config, name).map_err(io::Error::other)?;
+        tls.complete_io(&mut stream).map(drop)
     }
 }
 
-fn unusable(ca: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
-    anyhow!("the CA file {} cannot be used: {why}", ca.display())
+impl fmt::Display for PushService {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.origin(), self.path)
+    }
+}
+
+/// A TLS client that trusts the authorities in `file` and no others.
+fn trusting(file: &Path) -> Result<ClientConfig, BrowserError> {
+    let unusable = |error: rustls::Error| BrowserError::CaFile { file: file.to_owned(), reason: error.to_string() };
+    let mut roots = RootCertStore::empty();
+    for certificate in Authorities::read(file)?.certificates {
+        roots.add(certificate).map_err(unusable)?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(builder.map_err(unusable)?.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[cfg(test)]
@@ -143,15 +159,26 @@ mod tests {
             ("/bell", "must begin with https://"),
             ("https://exa mple", "is not a URL"),
         ] {
-            let error = format!("{:#}", Door::parse(url).unwrap_err());
+            let error = PushService::parse(url).unwrap_err().to_string();
             assert!(error.contains(hint), "{url}: {error}");
         }
     }
 
     #[test]
-    fn a_service_that_does_not_run_is_named_with_the_command_that_starts_it() {
+    fn the_port_is_named_also_where_the_address_leaves_it_out() {
+        for (url, named) in [
+            ("https://push.example.org", "push.example.org:443"),
+            ("https://[::1]:8443", "[::1]:8443"),
+            ("http://localhost", "localhost:80"),
+        ] {
+            assert_eq!(PushService::parse(url).unwrap().host_and_port(), named);
+        }
+    }
+
+    #[test]
+    fn a_service_that_does_not_run_is_unreachable() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Door::parse(&format!("https://{free}")).unwrap().answers(None).unwrap_err();
-        assert!(format!("{error:#}").contains("start `doorbell serve` first"), "{error:#}");
+        let error = PushService::parse(&format!("https://{free}")).unwrap().check(None).unwrap_err();
+        assert!(matches!(error, BrowserError::Unreachable { .. }), "{error}");
     }
 }

@@ -1,25 +1,23 @@
-//! The extension by which pages see the service's origin in their endpoints, for sites that nobody can change.
+//! The extension by which pages see the service's origin in their endpoints, for sites that the user cannot change.
 
 use std::ffi::OsString;
-use std::fs;
 
-use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::browser::Profile;
+use crate::error::BrowserError;
+use crate::profile::Profile;
 
 const MANIFEST: &str = include_str!("../../../../extras/endpoint-extension/manifest.json");
 const SCRIPT: &str = include_str!("../../../../extras/endpoint-extension/endpoint.js");
-/// What stands in the script where the service's origin belongs.
+/// The text in the script that the service's origin replaces.
 const ANY_SERVICE: &str = "'https://push.example.org'";
 
 /// Below the profile's folder.
 const FOLDER: &str = "doorbell-endpoints";
 
 /// Writes the extension into the profile: the switch that loads it.
-pub(super) fn install(profile: &Profile, service: &str) -> Result<OsString> {
-    let folder = profile.folder().join(FOLDER);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+pub(super) fn install(profile: &Profile, service: &str) -> Result<OsString, BrowserError> {
+    let folder = profile.create_folder(FOLDER)?;
     profile.write(&format!("{FOLDER}/manifest.json"), MANIFEST.as_bytes())?;
     profile.write(&format!("{FOLDER}/endpoint.js"), script(service).as_bytes())?;
     let mut switch = OsString::from("--load-extension=");

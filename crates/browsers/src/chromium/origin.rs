@@ -3,41 +3,59 @@
 use std::str::FromStr;
 
 use http::Uri;
+use thiserror::Error;
 
-/// A scheme, a host and a port.
+/// A scheme, a host and a port: what a permission in Chromium is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
+pub struct Origin {
     scheme: &'static str,
     host: String,
     port: u16,
 }
 
 impl Origin {
-    /// What Chromium's policies take.
+    /// As Chromium's policies have it.
     pub(super) fn url(&self) -> String {
         format!("{}://{}:{}", self.scheme, self.host, self.port)
     }
 
-    /// The key under which Chromium keeps what a site may do: the site, on whatever page it is embedded.
+    /// The key under which Chromium keeps what a site may do: the site, on any page that embeds it.
     pub(super) fn pattern(&self) -> String {
         format!("{},*", self.url())
     }
 }
 
-impl FromStr for Origin {
-    type Err = String;
+/// Why a text is not the origin of a web site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum OriginError {
+    /// It does not parse.
+    #[error("it is not a URL")]
+    Syntax,
+    /// It has another scheme, or none.
+    #[error("a site is https://HOST or http://localhost, with a port if it has one")]
+    Scheme,
+    /// It names a page and not a site.
+    #[error("a permission is for a whole site: leave out what comes after the host and the port")]
+    Path,
+    /// It names no host.
+    #[error("there is no host in it")]
+    Host,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let uri: Uri = text.parse().map_err(|_| format!("{text:?} is not a URL"))?;
+impl FromStr for Origin {
+    type Err = OriginError;
+
+    fn from_str(text: &str) -> Result<Self, OriginError> {
+        let uri: Uri = text.parse().map_err(|_| OriginError::Syntax)?;
         let (scheme, default_port) = match uri.scheme_str() {
             Some("https") => ("https", 443),
             Some("http") => ("http", 80),
-            _ => return Err("a site is https://HOST or http://localhost, with a port if it has one".to_owned()),
+            _ => return Err(OriginError::Scheme),
         };
         if uri.path() != "/" || uri.query().is_some() {
-            return Err("a permission is for a whole site: leave out what comes after the host and the port".to_owned());
+            return Err(OriginError::Path);
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or("there is no host in it")?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(OriginError::Host)?;
         Ok(Self { scheme, host: host.to_ascii_lowercase(), port: uri.port_u16().unwrap_or(default_port) })
     }
 }
@@ -60,16 +78,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_site_is_refused_with_what_one_is() {
-        for (text, hint) in [
-            ("app.example.org", "a site is https://HOST"),
-            ("*", "a site is https://HOST"),
-            ("file:///etc", "not a URL"),
-            ("https://app.example.org/inbox", "for a whole site"),
-            ("https://app.example.org/?a", "for a whole site"),
+    fn a_text_that_is_not_a_site_is_refused_with_the_form_of_one() {
+        for (text, error) in [
+            ("app.example.org", OriginError::Scheme),
+            ("*", OriginError::Scheme),
+            ("file:///etc", OriginError::Syntax),
+            ("https://app.example.org/inbox", OriginError::Path),
+            ("https://app.example.org/?a", OriginError::Path),
         ] {
-            let error = text.parse::<Origin>().unwrap_err();
-            assert!(error.contains(hint), "{text}: {error}");
+            assert_eq!(text.parse::<Origin>(), Err(error), "{text}");
         }
     }
 }

@@ -1,44 +1,50 @@
-//! Which sites may show notifications in the profile, by Chromium's own file of settings.
+//! Which sites may show notifications in the profile, in Chromium's own file of settings.
 
 use std::fs;
+use std::io::ErrorKind;
 
-use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::origin::Origin;
-use crate::browser::Profile;
+use crate::error::BrowserError;
+use crate::profile::Profile;
 
 /// Below the profile's folder.
+const FOLDER: &str = "Default";
 const FILE: &str = "Default/Preferences";
 /// Chromium's number for what a site may do.
 const ALLOW: u8 = 1;
 
-/// Lets each of `sites` show notifications. What the user decided of others stays.
-pub(super) fn allow(profile: &Profile, sites: &[Origin]) -> Result<()> {
+/// Lets each of `sites` show notifications. What the user decided about other sites stays.
+pub(super) fn allow(profile: &Profile, sites: &[Origin]) -> Result<(), BrowserError> {
     if sites.is_empty() {
         return Ok(());
     }
     let file = profile.folder().join(FILE);
     let mut preferences = match fs::read(&file) {
-        Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{} is not JSON", file.display()))?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => json!({}),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
+        Ok(text) => serde_json::from_slice(&text).map_err(BrowserError::file(&file))?,
+        Err(error) if error.kind() == ErrorKind::NotFound => json!({}),
+        Err(error) => return Err(BrowserError::io("read", &file)(error)),
     };
-    add(&mut preferences, sites).with_context(|| format!("{} is not as Chromium writes it", file.display()))?;
-    fs::create_dir_all(profile.folder().join("Default")).context("cannot make the profile")?;
+    add(&mut preferences, sites).map_err(BrowserError::file(&file))?;
+    profile.create_folder(FOLDER)?;
     profile.write(FILE, preferences.to_string().as_bytes())
 }
 
-fn add(preferences: &mut Value, sites: &[Origin]) -> Result<()> {
+fn add(preferences: &mut Value, sites: &[Origin]) -> Result<(), String> {
     let mut inner = preferences;
     for name in ["profile", "content_settings", "exceptions", "notifications"] {
-        ensure!(inner.is_object(), "what holds {name:?} is no object");
+        if !inner.is_object() {
+            return Err(format!("the parent of {name:?} is not an object"));
+        }
         inner = &mut inner[name];
         if inner.is_null() {
             *inner = json!({});
         }
     }
-    ensure!(inner.is_object(), "the notifications are no object");
+    if !inner.is_object() {
+        return Err("\"notifications\" is not an object".to_owned());
+    }
     for site in sites {
         inner[site.pattern()] = json!({ "setting": ALLOW });
     }
@@ -47,6 +53,7 @@ fn add(preferences: &mut Value, sites: &[Origin]) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::profile;
     use super::*;
 
     #[test]
@@ -70,9 +77,9 @@ mod tests {
     }
 
     #[test]
-    fn a_new_profile_gets_its_first_settings_and_one_without_wishes_gets_none() {
+    fn a_new_profile_gets_its_first_settings_and_one_without_sites_gets_none() {
         let folder = tempfile::tempdir().unwrap();
-        let profile = super::super::profile::open(folder.path(), false).unwrap();
+        let profile = profile::open(folder.path(), false).unwrap();
         allow(&profile, &[]).unwrap();
         assert!(!folder.path().join("Default").exists());
         allow(&profile, &["http://localhost".parse().unwrap()]).unwrap();

@@ -1,40 +1,33 @@
-//! Chromium's profile: what tells ours from the user's, and whose subscriptions are in it.
+//! Chromium's profile: how ours is recognised, and which service its subscriptions are at.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use crate::error::BrowserError;
+use crate::profile::{Kind, Profile};
 
-use crate::browser::{Kind, Profile};
-
-/// Names the service that the profile's subscriptions are at. By this file a profile is known to be ours.
+/// Names the service that the profile's subscriptions are at. A profile with this file is ours.
 const SERVICE: &str = "doorbell-service";
-const KIND: Kind = Kind {
-    browser: "Chromium",
-    folder: "chromium",
-    is_ours: |folder| folder.join(SERVICE).is_file(),
-    lock: "SingletonLock",
-};
+const KIND: Kind =
+    Kind { browser: "Chromium", is_ours: |folder| folder.join(SERVICE).is_file(), lock: "SingletonLock" };
 
-/// The profile `named`, made if it is missing and, with `fresh`, made anew.
-pub(super) fn open(named: &Path, fresh: bool) -> Result<Profile> {
-    Profile::open(named, &KIND, fresh)
+/// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
+pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
+    Profile::open(folder, &KIND, fresh)
 }
 
 /// Notes that the profile's subscriptions are at `service`, and refuses one whose subscriptions are at another: it
-/// would show the secret of its device there, and its pages would go on believing in subscriptions that are dead.
-pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<()> {
-    match fs::read_to_string(profile.folder().join(SERVICE)) {
+/// would send the secret of its device there, and its pages would go on believing in subscriptions that are dead.
+pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<(), BrowserError> {
+    let file = profile.folder().join(SERVICE);
+    match fs::read_to_string(&file) {
         Ok(known) if known.trim() == service => Ok(()),
-        Ok(known) => bail!(
-            "the profile {} has its subscriptions at {}: name another --profile, or begin it anew with --fresh",
-            profile.folder().display(),
-            known.trim()
-        ),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            profile.write(SERVICE, format!("{service}\n").as_bytes())
+        Ok(known) => {
+            Err(BrowserError::OtherService { folder: profile.folder().to_owned(), service: known.trim().to_owned() })
         }
-        Err(error) => Err(error).with_context(|| format!("the profile {}", profile.folder().display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => profile.write(SERVICE, format!("{service}\n").as_bytes()),
+        Err(error) => Err(BrowserError::io("read", &file)(error)),
     }
 }
 
@@ -48,8 +41,9 @@ mod tests {
         let profile = open(folder.path(), false).unwrap();
         belongs_to(&profile, "https://one.example").unwrap();
         belongs_to(&open(folder.path(), false).unwrap(), "https://one.example").unwrap();
-        let error = belongs_to(&profile, "https://two.example").unwrap_err().to_string();
-        assert!(error.contains("subscriptions at https://one.example") && error.contains("--fresh"), "{error}");
+        let error = belongs_to(&profile, "https://two.example").unwrap_err();
+        let BrowserError::OtherService { service, .. } = error else { panic!("{error}") };
+        assert_eq!(service, "https://one.example");
         belongs_to(&open(folder.path(), true).unwrap(), "https://two.example").unwrap();
     }
 

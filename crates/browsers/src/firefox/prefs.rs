@@ -1,12 +1,11 @@
-//! What Firefox must be told, as a user.js with a reason for each line.
-
-use std::fmt::Write;
+//! The settings that Firefox needs, as a user.js with a reason for each line.
 
 use serde_json::Value;
 
-use crate::browser::Door;
+use super::server_url;
+use crate::push_service::PushService;
 
-/// By this first line a user.js is known to be ours.
+/// A user.js that begins with this line is ours.
 pub(super) const FIRST_LINE: &str = "// Written by `doorbell firefox`, anew at each start.";
 
 /// A setting of Firefox.
@@ -20,24 +19,24 @@ fn pref(name: &'static str, value: impl Into<Value>, why: &'static str) -> Pref 
     Pref { name, value: value.into(), why }
 }
 
-/// What makes Firefox take its messages from `door`.
-pub(super) fn push(door: &Door) -> Vec<Pref> {
+/// What makes Firefox receive from `service`.
+pub(super) fn push(service: &PushService) -> Vec<Pref> {
     let mut prefs = vec![
-        pref("dom.push.serverURL", server_url(door), "The push service."),
+        pref("dom.push.serverURL", server_url(service), "The push service."),
         pref(
             "dom.push.connection.enabled",
             true,
-            "It is the default, but whoever drives Firefox by Marionette or BiDi switches it off unless it stands here.",
+            "It is the default, but a driver (Marionette or BiDi) switches it off unless it stands here.",
         ),
     ];
-    if door.is_plain() {
+    if service.is_plain() {
         let why = "Without it Firefox does not start its push client for ws://.";
         prefs.push(pref("dom.push.testing.allowInsecureServerURL", true, why));
     }
     prefs
 }
 
-/// What a profile for trying out wants besides: no pages in the way at the first start, and its driver's port.
+/// What a profile for trying out needs too: no pages in the way at the first start, and the port of its driver.
 pub(super) fn trying_out() -> Vec<Pref> {
     let first_run = "No page about a first start.";
     vec![
@@ -51,27 +50,21 @@ pub(super) fn trying_out() -> Vec<Pref> {
         pref(
             "browser.startup.couldRestoreSession.count",
             -1,
-            "No bar about the tabs of the run that taught it its CA.",
+            "No bar about the tabs of the run in which it learned its CA.",
         ),
-        pref("browser.shell.checkDefaultBrowser", false, "No question whether it shall be the default browser."),
+        pref("browser.shell.checkDefaultBrowser", false, "No question whether it is the default browser."),
         pref("browser.tabs.warnOnClose", false, "No question when it is closed."),
         pref(
             "remote.prefs.recommended",
             false,
-            "Being driven once, to be taught its CA, shall leave no settings for tests behind.",
+            "The driver that makes it trust its CA leaves no settings for tests behind.",
         ),
         pref(
             "marionette.port",
             0,
-            "Any free port, named in MarionetteActivePort: two profiles can be driven at the same time. Only for Firefox with --marionette.",
+            "Any free port, named in MarionetteActivePort: two profiles can be driven at the same time. Only for --marionette.",
         ),
     ]
-}
-
-/// The service's address as Firefox wants it: by WebSocket.
-pub(super) fn server_url(door: &Door) -> String {
-    let scheme = if door.is_plain() { "ws" } else { "wss" };
-    format!("{scheme}://{}{}", door.authority(), door.path())
 }
 
 /// The text of a user.js.
@@ -79,24 +72,21 @@ pub(super) fn user_js(prefs: &[Pref]) -> String {
     let mut text = format!("{FIRST_LINE}\n");
     for Pref { name, value, why } in prefs {
         let value = match value {
-            Value::String(words) => quoted(words),
+            Value::String(text) => quoted(text),
             other => other.to_string(),
         };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "\n// {why}\nuser_pref({}, {value});\n", quoted(name));
+        text += &format!("\n// {why}\nuser_pref({}, {value});\n", quoted(name));
     }
     text
 }
 
 /// A string as Firefox reads it in a user.js, which knows fewer escapes than JavaScript.
-fn quoted(words: &str) -> String {
+fn quoted(value: &str) -> String {
     let mut text = String::from('"');
-    for c in words.chars() {
+    for c in value.chars() {
         match c {
             '"' | '\\' => text.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(text, "\\u{:04x}", u32::from(c));
-            }
+            c if c.is_control() => text += &format!("\\u{:04x}", u32::from(c)),
             c => text.push(c),
         }
     }
@@ -111,7 +101,7 @@ mod tests {
     #[test]
     fn a_service_with_tls_needs_two_prefs_and_one_without_needs_a_third() {
         let names =
-            |url: &str| -> Vec<&str> { push(&Door::parse(url).unwrap()).iter().map(|pref| pref.name).collect() };
+            |url: &str| -> Vec<&str> { push(&PushService::parse(url).unwrap()).iter().map(|pref| pref.name).collect() };
         let with_tls = ["dom.push.serverURL", "dom.push.connection.enabled"];
         assert_eq!(names("https://127.0.0.1:8443"), with_tls);
         let insecure = "dom.push.testing.allowInsecureServerURL";
@@ -119,22 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn firefox_is_told_the_same_address_by_websocket() {
-        for (url, by_websocket) in [
-            ("https://127.0.0.1:8443", "wss://127.0.0.1:8443/"),
-            ("https://push.example.org/", "wss://push.example.org/"),
-            ("https://push.example.org/bell/", "wss://push.example.org/bell/"),
-            ("wss://push.example.org", "wss://push.example.org/"),
-            ("https://[::1]:1", "wss://[::1]:1/"),
-            ("http://localhost:8080", "ws://localhost:8080/"),
-        ] {
-            assert_eq!(server_url(&Door::parse(url).unwrap()), by_websocket);
-        }
-    }
-
-    #[test]
     fn a_user_js_names_each_pref_with_its_value_and_its_reason() {
-        let text = user_js(&push(&Door::parse("https://127.0.0.1:8443").unwrap()));
+        let text = user_js(&push(&PushService::parse("https://127.0.0.1:8443").unwrap()));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], FIRST_LINE);
         assert_eq!(

@@ -1,40 +1,38 @@
-//! Firefox's profile: what tells ours from the user's, and whether it trusts a CA already.
+//! Firefox's profile: how ours is recognised, and whether it trusts a certificate authority already.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::Result;
-
 use super::prefs;
-use crate::browser::{Kind, Profile};
+use crate::error::BrowserError;
+use crate::profile::{Kind, Profile};
 
-/// Firefox reads it at each start, and what stands there wins over what it remembers.
+/// Firefox reads it at each start, and it wins over the settings that Firefox remembers.
 pub(super) const USER_JS: &str = "user.js";
-/// A copy of the CA that the profile trusts, so that nobody has to ask Firefox.
+/// A copy of the CA that the profile trusts, so that we need not ask Firefox.
 const TRUSTED: &str = "doorbell-ca.pem";
 /// Where Firefox keeps certificates and its trust in them.
 const CERTIFICATES: &str = "cert9.db";
 
 const KIND: Kind = Kind {
     browser: "Firefox",
-    folder: "firefox",
     is_ours: |folder| fs::read_to_string(folder.join(USER_JS)).is_ok_and(|text| text.starts_with(prefs::FIRST_LINE)),
     lock: "lock",
 };
 
-/// The profile `named`, made if it is missing and, with `fresh`, made anew.
-pub(super) fn open(named: &Path, fresh: bool) -> Result<Profile> {
-    Profile::open(named, &KIND, fresh)
+/// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
+pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
+    Profile::open(folder, &KIND, fresh)
 }
 
-/// Whether Firefox was taught to trust the CA in `pem`.
+/// Whether Firefox trusts the CA in `pem` in this profile.
 pub(super) fn trusts(profile: &Profile, pem: &[u8]) -> bool {
     let taught = fs::read(profile.folder().join(TRUSTED)).is_ok_and(|known| known == pem);
     taught && profile.folder().join(CERTIFICATES).exists()
 }
 
 /// Notes that it does now.
-pub(super) fn remember_trust(profile: &Profile, pem: &[u8]) -> Result<()> {
+pub(super) fn remember_trust(profile: &Profile, pem: &[u8]) -> Result<(), BrowserError> {
     profile.write(TRUSTED, pem)
 }
 

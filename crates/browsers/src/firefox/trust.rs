@@ -1,28 +1,30 @@
-//! Puts a CA into a profile with Firefox's own hands, so that no other tool has to be installed.
+//! Lets Firefox itself put a certificate authority into a profile, so that no other tool has to be installed.
 //!
-//! For these few seconds Firefox listens to a driver on a port of this machine, as it does for every test. The driver's
-//! protocol has no password, so that on a machine with other people's processes it is better to add the CA by policy.
+//! For these few seconds Firefox listens for a driver on a port of this machine, as it does for every test. The driver's
+//! protocol has no password: on a machine with other people's processes it is better to add the authority by policy.
 
 use std::path::Path;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 
+use super::KIND;
 use super::marionette::Marionette;
-use crate::browser::{Profile, Program};
+use crate::error::BrowserError;
+use crate::pem::Authorities;
+use crate::profile::Profile;
+use crate::program;
 
-/// How often it is looked whether Firefox has done something, and how long between two looks: two minutes in all, for a
-/// slow machine's very first start.
-const LOOKS_MAX: u32 = 1200;
-const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
+/// How often it is checked whether Firefox has done something, and the pause between two checks: two minutes in all,
+/// for the very first start on a slow machine.
+const CHECKS_MAX: u32 = 1200;
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Runs in Firefox's own world. `C` is a CA for servers, and for nothing else.
+/// Runs with Firefox's own rights. `C` is an authority for servers, and for nothing else.
 const SCRIPT: &str = r#"
 const certificates = Cc["@mozilla.org/security/x509certdb;1"].getService(Ci.nsIX509CertDB);
 return arguments[0].every((der) => {
@@ -30,71 +32,67 @@ return arguments[0].every((der) => {
   return certificates.isCertTrusted(authority, Ci.nsIX509Cert.CA_CERT, Ci.nsIX509CertDB.TRUSTED_SSL);
 });"#;
 
-/// Makes `profile` trust the authorities in `pem`.
-pub(super) fn teach(firefox: &Program, profile: &Profile, pem: &[u8]) -> Result<()> {
-    let mut authorities = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        authorities.push(STANDARD.encode(certificate.context("the CA file")?));
-    }
+/// Makes `profile` trust the authorities.
+pub(super) fn teach(firefox: &Path, profile: &Profile, authorities: &Authorities) -> Result<(), BrowserError> {
+    let certificates: Vec<String> = authorities.certificates.iter().map(|der| STANDARD.encode(der)).collect();
     Marionette::forget_port(profile.folder())?;
-    let mut unseen = Unseen(start_unseen(firefox, profile.folder())?);
-    let mut marionette = Marionette::connect(unseen.port(profile)?)?;
-    let trusted = marionette.run_in_chrome(SCRIPT, &json!([authorities]))?;
-    ensure!(trusted == json!(true), "Firefox does not trust the CA that it was given");
-    // What it learned is on the disk once it has ended in order.
+    let mut headless = Headless::start(firefox, profile)?;
+    let mut marionette = Marionette::connect(headless.port(profile)?)?;
+    let trusted = marionette.run_in_chrome(SCRIPT, &json!([certificates]))?;
+    if trusted != json!(true) {
+        return Err(BrowserError::Driver("Firefox does not trust the CA that it was given".to_owned()));
+    }
+    // Firefox has written the certificates to the disk once it has ended in order.
     marionette.quit()?;
-    unseen.ends()
+    headless.wait()
 }
 
-/// Starts it with nothing to be seen, for a driver.
-fn start_unseen(firefox: &Program, profile: &Path) -> Result<Child> {
-    let mut command = firefox.command();
-    command.args(["--headless", "--no-remote", "--new-instance", "--profile"]).arg(profile);
-    command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().with_context(|| format!("cannot start {}", firefox.file().display()))
-}
+/// A Firefox without windows. It ends with this value in any case.
+struct Headless(Child);
 
-/// A Firefox without windows. It ends with this value, whatever happens.
-struct Unseen(Child);
+impl Headless {
+    /// Starts it for a driver.
+    fn start(firefox: &Path, profile: &Profile) -> Result<Self, BrowserError> {
+        let mut command = Command::new(firefox);
+        command.args(["--headless", "--no-remote", "--new-instance", "--profile"]).arg(profile.folder());
+        command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
+        program::start(command).map(Self)
+    }
 
-impl Unseen {
     /// Where its driver connects.
-    fn port(&mut self, profile: &Profile) -> Result<u16> {
-        for _ in 0..LOOKS_MAX {
+    fn port(&mut self, profile: &Profile) -> Result<u16, BrowserError> {
+        for _ in 0..CHECKS_MAX {
             if let Some(port) = Marionette::port(profile.folder()) {
                 return Ok(port);
             }
-            if let Some(status) = self.0.try_wait()? {
-                bail!("{}", ended_at_once(profile, status));
+            if let Some(status) = self.status()? {
+                let folder = profile.folder().to_owned();
+                return Err(BrowserError::EndedAtOnce { browser: KIND.name, status, folder });
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            thread::sleep(CHECK_INTERVAL);
         }
-        bail!("Firefox does not let itself be driven: it names no Marionette port");
+        Err(BrowserError::Driver("Firefox cannot be driven: it names no Marionette port".to_owned()))
     }
 
-    fn ends(&mut self) -> Result<()> {
-        for _ in 0..LOOKS_MAX {
-            if self.0.try_wait()?.is_some() {
+    fn wait(&mut self) -> Result<(), BrowserError> {
+        for _ in 0..CHECKS_MAX {
+            if self.status()?.is_some() {
                 return Ok(());
             }
-            std::thread::sleep(BETWEEN_LOOKS);
+            thread::sleep(CHECK_INTERVAL);
         }
-        bail!("Firefox does not end after it was asked to");
+        Err(BrowserError::Driver("Firefox does not end after it was asked to".to_owned()))
+    }
+
+    fn status(&mut self) -> Result<Option<ExitStatus>, BrowserError> {
+        self.0.try_wait().map_err(|error| BrowserError::Driver(format!("cannot wait for Firefox: {error}")))
     }
 }
 
-impl Drop for Unseen {
+impl Drop for Headless {
     fn drop(&mut self) {
+        // It has usually ended already, and then there is nothing to kill.
         self.0.kill().ok();
         self.0.wait().ok();
     }
-}
-
-fn ended_at_once(profile: &Profile, status: ExitStatus) -> String {
-    let folder = profile.folder().display();
-    format!(
-        "Firefox ended at once ({status}): close it if it already runs with the profile {folder}, and if it is one that \
-         may not read that folder (from snap or flatpak), name another with --profile"
-    )
 }
