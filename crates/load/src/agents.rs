@@ -1,22 +1,22 @@
-//! The agents of one worker: who they are, and whether they are there.
+//! The agents of one worker: their identities, and whether they are connected.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use http::{HeaderValue, Uri};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet, spawn_local};
 use tokio::time::sleep;
 
-use super::clock;
-use super::door::{Connection, Door, Identity};
-use super::tickets::Tickets;
-use super::world::{Ear, World};
+use crate::clock;
+use crate::context::{Context, Receiver};
+use crate::door::{Connection, Door, Identity};
+use crate::error::{Blame, Result};
+use crate::tickets::Tickets;
 
-/// How many connect at the same time: the service's queue of connections that it has not accepted yet is finite.
+/// How many connect at the same time: the service's queue of connections to accept is finite.
 const CONNECTING_MAX: usize = 128;
 
 /// How often one connection is tried. A service that has just been started may refuse the first ones.
@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// All agents of a worker.
 pub(super) struct Agents {
-    world: Rc<World>,
+    context: Rc<Context>,
     all: Vec<Rc<Agent>>,
     connections: Cell<u32>,
 }
@@ -38,7 +38,7 @@ pub(super) struct Agent {
     tickets: Arc<Tickets>,
     address: OnceCell<Address>,
     task: RefCell<Option<JoinHandle<()>>>,
-    /// When it was there, on the monotonic clock; the end of the last time is `u64::MAX` while it lasts.
+    /// When it was connected, on the monotonic clock; the end of the last time is `u64::MAX` while it lasts.
     presence: RefCell<Vec<(u64, u64)>>,
 }
 
@@ -49,33 +49,33 @@ pub(super) struct Address {
 }
 
 impl Agents {
-    pub(super) fn new(world: Rc<World>) -> Self {
-        let all = (0..world.job.agents).map(|number| Rc::new(Agent::new(number, world.job.door))).collect();
-        Self { world, all, connections: Cell::new(0) }
+    pub(super) fn new(context: Rc<Context>) -> Self {
+        let all = (0..context.job.agents).map(|number| Rc::new(Agent::new(number, context.job.door))).collect();
+        Self { context, all, connections: Cell::new(0) }
     }
 
-    /// Agents connect, those that are not there yet, until the first `number` are.
+    /// Connects agents until the first `number` are connected.
     pub(super) async fn connect(self: &Rc<Self>, number: usize) -> Result<()> {
-        let gate = Rc::new(Semaphore::new(CONNECTING_MAX));
-        // Tasks and not one future of many, which tokio would put off after a hundred steps, whoever's turn it was.
+        let permits = Rc::new(Semaphore::new(CONNECTING_MAX));
+        // Tasks and not one future of many: tokio would stop polling it after a hundred steps, wherever it was.
         let mut arrivals = JoinSet::new();
         for agent in self.all.iter().take(number).filter(|agent| !agent.is_present()) {
-            let (agents, agent, gate) = (self.clone(), agent.clone(), gate.clone());
+            let (agents, agent, permits) = (self.clone(), agent.clone(), permits.clone());
             arrivals.spawn_local(async move {
-                let _place = gate.acquire().await?;
-                agents.arrive(&agent).await
+                let _permit = permits.acquire().await.blame_generator("the semaphore is closed")?;
+                agents.connect_one(&agent).await
             });
         }
         while let Some(arrived) = arrivals.join_next().await {
-            arrived??;
+            arrived.blame_generator("a task failed")??;
         }
         Ok(())
     }
 
-    /// All agents leave.
+    /// Disconnects all agents.
     pub(super) fn leave(&self) {
         for agent in &self.all {
-            self.depart(agent);
+            self.disconnect(agent);
         }
     }
 
@@ -84,81 +84,84 @@ impl Agents {
         self.all.iter().filter(|agent| agent.address().is_some()).count()
     }
 
-    /// The agent whose turn it is, and where to send to it. Agents subscribe in the order of their numbers.
+    /// The agent of this turn, and where to send to it. Agents subscribe in the order of their numbers.
     pub(super) fn addressed(&self, turn: usize) -> Option<(usize, &Address)> {
         let agent = self.all.get(turn % self.all.len().max(1))?;
         Some((agent.number, agent.address()?))
     }
 
-    /// Agents leave and come back, one after the other, for ever: each changes once in `period` on the average.
+    /// Disconnects and connects agents, one after the other, forever: each changes once in `period` on average.
     pub(super) async fn come_and_go(&self, period: Duration) -> Result<()> {
         let pause = period.div_f64(self.all.len().max(1) as f64);
         loop {
             sleep(pause).await;
-            let Some(agent) = fastrand::choice(&self.all) else { continue };
+            let Some(agent) = fastrand::choice(&self.all) else {
+                continue; /* there are no agents at all */
+            };
             if agent.is_present() {
-                self.depart(agent);
+                self.disconnect(agent);
             } else {
-                self.arrive(agent).await?;
+                self.connect_one(agent).await?;
             }
         }
     }
 
     /// Whether agent `number` was connected all the time between two moments.
-    pub(super) fn was_there(&self, number: u32, from: u64, until: u64) -> bool {
+    pub(super) fn was_connected(&self, number: u32, from: u64, until: u64) -> bool {
         let Some(agent) = self.all.get(number as usize) else { return false };
         agent.presence.borrow().iter().any(|&(start, end)| start <= from && until <= end)
     }
 
-    /// One agent connects.
-    async fn arrive(&self, agent: &Rc<Agent>) -> Result<()> {
+    /// Connects one agent.
+    async fn connect_one(&self, agent: &Rc<Agent>) -> Result<()> {
         let begun = clock::now();
-        let connection = self.try_often(agent).await.with_context(|| format!("agent {}", agent.number))?;
+        let connection =
+            self.connect_with_retries(agent).await.blame_service(format_args!("agent {}", agent.number))?;
         let number = self.connections.get() + 1;
         self.connections.set(number);
         agent.presence.borrow_mut().push((clock::now(), u64::MAX));
-        self.world.progress(|progress| progress.connected += 1);
-        self.world.note(|outcome| {
+        self.context.progress(|progress| progress.connected += 1);
+        self.context.note(|outcome| {
             outcome.connected += 1;
             outcome.connects.record(clock::now() - begun);
         });
-        let (agent, ear) = (agent.clone(), Ear { world: self.world.clone(), connection: number });
+        let (agent, receiver) = (agent.clone(), Receiver { context: self.context.clone(), connection: number });
         let task = spawn_local({
             let agent = agent.clone();
             async move {
-                let Err(why) = connection.attend(&ear).await;
-                agent.is_absent();
-                ear.world.broken(&why);
+                let Err(why) = connection.receive(&receiver).await;
+                agent.note_end();
+                receiver.context.broken(&why);
             }
         });
         agent.task.replace(Some(task));
         Ok(())
     }
 
-    /// One agent leaves without a word, as those do whose network is gone.
-    fn depart(&self, agent: &Agent) {
+    /// Closes one agent's connection without a message, as when its network is gone.
+    fn disconnect(&self, agent: &Agent) {
         let Some(task) = agent.task.take() else { return };
         if agent.is_present() {
             task.abort();
-            agent.is_absent();
-            self.world.progress(|progress| progress.connected -= 1);
+            agent.note_end();
+            self.context.progress(|progress| progress.connected -= 1);
         }
     }
 
-    async fn try_often(&self, agent: &Agent) -> Result<Connection> {
-        let key = self.world.keys.public(agent.number);
+    async fn connect_with_retries(&self, agent: &Agent) -> Result<Connection> {
+        let key = self.context.keys.public(agent.number);
         let mut identity = agent.identity.borrow().clone();
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
-            match Connection::open(&self.world, key, &mut identity, &agent.tickets).await {
+            match Connection::open(&self.context, key, &mut identity, &agent.tickets).await {
                 Ok(connection) => {
-                    agent.learn(&self.world, identity)?;
+                    agent.remember(&self.context, identity)?;
                     return Ok(connection);
                 }
-                Err(error) if tries == TRIES => return Err(error).context("cannot connect"),
+                Err(error) if tries == TRIES => return Err(error).blame_service("cannot connect"),
                 Err(error) => {
-                    self.world.note(|outcome| {
+                    self.context.note(|outcome| {
                         outcome.retries += 1;
                         outcome.retry_why.get_or_insert_with(|| error.to_string());
                     });
@@ -192,17 +195,17 @@ impl Agent {
         self.presence.borrow().last().is_some_and(|&(_, end)| end == u64::MAX)
     }
 
-    fn is_absent(&self) {
+    fn note_end(&self) {
         if let Some((_, end)) = self.presence.borrow_mut().last_mut() {
             *end = (*end).min(clock::now());
         }
     }
 
-    fn learn(&self, world: &World, identity: Identity) -> Result<()> {
+    fn remember(&self, context: &Context, identity: Identity) -> Result<()> {
         if self.address.get().is_none() {
-            let endpoint = identity.endpoint().context("it has not subscribed")?;
-            let uri = endpoint.parse().context("the push endpoint is no URL")?;
-            let authorization = world.keys.authorization(self.number).context("there is no key")?;
+            let endpoint = identity.endpoint().blame_service("it has not subscribed")?;
+            let uri = endpoint.parse::<Uri>().blame_service("the push endpoint is not a URL")?;
+            let authorization = context.keys.authorization(self.number).clone();
             self.address.get_or_init(|| Address { uri, authorization });
         }
         self.identity.replace(identity);

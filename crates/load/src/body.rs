@@ -1,13 +1,14 @@
 //! Bodies: well-formed `aes128gcm` records (RFC 8188) whose content is random, since the service can open none and to
 //! encrypt would cost the generator what it needs for measuring.
 //!
-//! The content begins with a stamp, so that whoever receives the message knows which one it is and since when it has
+//! The content begins with a stamp, so that the receiver of the message knows which one it is and since when it has
 //! been due.
 
-use anyhow::{Result, ensure};
 use bytes::Bytes;
 use doorbell_protocol::base64url;
 use doorbell_protocol::vapid::sign::SigningKey;
+
+use crate::error::{Blame, LoadError, Result};
 
 const SALT: usize = 16;
 const RECORD_SIZE: u32 = 4096;
@@ -21,7 +22,7 @@ pub(super) const SIZE_MIN: usize = HEADER + STAMP + 16;
 /// The largest body that every push service takes (RFC 8030 s7.2).
 pub(super) const SIZE_MAX: usize = 4096;
 
-/// As many octets of the base64url as hold everything up to the end of the stamp: a whole number of four.
+/// As many bytes of the base64url as hold everything up to the end of the stamp: a whole number of four.
 const TEXT: usize = (HEADER + STAMP) / 3 * 4;
 const _: () = assert!((HEADER + STAMP).is_multiple_of(3));
 
@@ -30,8 +31,8 @@ const _: () = assert!((HEADER + STAMP).is_multiple_of(3));
 pub(super) struct Stamp {
     /// When it should have been sent, on the monotonic clock.
     pub(super) intended: u64,
-    /// The worker that sent it, so that messages of an earlier run are not taken for its own.
-    pub(super) run: u32,
+    /// The worker that sent it, so that it does not take messages of an earlier run for its own.
+    pub(super) worker: u32,
     /// Its place in the worker's ledger.
     pub(super) serial: u32,
 }
@@ -43,14 +44,16 @@ pub(super) struct Bodies {
     size: usize,
 }
 
-/// Random octets that bodies are cut from.
+/// Random bytes that bodies are cut from.
 const POOL: usize = 64 << 10;
 
 impl Bodies {
     pub(super) fn new(size: usize) -> Result<Self> {
-        ensure!((SIZE_MIN..=SIZE_MAX).contains(&size), "--size must be between {SIZE_MIN} and {SIZE_MAX}");
-        // What stands where the sender's key does is one.
-        let key = *SigningKey::generate()?.public_key().as_bytes();
+        if !(SIZE_MIN..=SIZE_MAX).contains(&size) {
+            return Err(LoadError::Usage(format!("--size must be between {SIZE_MIN} and {SIZE_MAX}")));
+        }
+        // A record holds a valid public key where the sender's is.
+        let key = *SigningKey::generate().blame_generator("cannot make a key")?.public_key().as_bytes();
         let mut random = vec![0; POOL];
         fastrand::fill(&mut random);
         Ok(Self { key, random, size })
@@ -64,11 +67,12 @@ impl Bodies {
         body.push(KEY as u8);
         body.extend(self.key);
         body.extend(stamp.intended.to_be_bytes());
-        body.extend(stamp.run.to_be_bytes());
+        body.extend(stamp.worker.to_be_bytes());
         body.extend(stamp.serial.to_be_bytes());
         let rest = self.size - body.len();
         let from = fastrand::usize(..POOL - SIZE_MAX);
-        body.extend(self.random.get(from..from + rest).unwrap_or_default());
+        body.extend(&self.random[from..from + rest]);
+        debug_assert_eq!(body.len(), self.size, "a body has the size that was asked for");
         body.into()
     }
 }
@@ -77,16 +81,16 @@ impl Stamp {
     /// The stamp of a body.
     pub(super) fn of(body: &[u8]) -> Option<Self> {
         let (intended, rest) = body.get(HEADER..)?.split_first_chunk()?;
-        let (run, rest) = rest.split_first_chunk()?;
+        let (worker, rest) = rest.split_first_chunk()?;
         let (serial, _) = rest.split_first_chunk()?;
         Some(Self {
             intended: u64::from_be_bytes(*intended),
-            run: u32::from_be_bytes(*run),
+            worker: u32::from_be_bytes(*worker),
             serial: u32::from_be_bytes(*serial),
         })
     }
 
-    /// The stamp of a body in base64url. What comes behind it is not decoded.
+    /// The stamp of a body in base64url. The rest of the body is not decoded.
     pub(super) fn of_text(body: &str) -> Option<Self> {
         Self::of(&base64url::decode(body.get(..TEXT)?).ok()?)
     }
@@ -99,7 +103,7 @@ mod tests {
     #[test]
     fn a_body_has_its_size_and_gives_back_its_stamp_from_both_forms() {
         for size in [SIZE_MIN, 1024, SIZE_MAX] {
-            let stamp = Stamp { intended: u64::MAX - 7, run: 0xdead_beef, serial: 12 };
+            let stamp = Stamp { intended: u64::MAX - 7, worker: 0xdead_beef, serial: 12 };
             let body = Bodies::new(size).unwrap().stamped(stamp);
             assert_eq!(body.len(), size);
             assert_eq!(Stamp::of(&body), Some(stamp));
@@ -110,14 +114,14 @@ mod tests {
 
     #[test]
     fn a_body_is_a_record_that_a_recipient_would_try_to_open() {
-        let body = Bodies::new(1024).unwrap().stamped(Stamp { intended: 1, run: 2, serial: 3 });
+        let body = Bodies::new(1024).unwrap().stamped(Stamp { intended: 1, worker: 2, serial: 3 });
         let keys = doorbell_protocol::ece::keys::AgentKeys::generate().unwrap();
         let error = doorbell_protocol::ece::aes128gcm::decrypt(&keys, &body).unwrap_err();
         assert_eq!(error, doorbell_protocol::ece::EceError::Sealed, "it fails at its tag, and not before");
     }
 
     #[test]
-    fn what_is_no_body_of_ours_has_no_stamp() {
+    fn a_body_that_is_not_ours_has_no_stamp() {
         assert_eq!(Stamp::of(&[0; HEADER + STAMP - 1]), None);
         assert_eq!(Stamp::of_text(&"A".repeat(TEXT - 1)), None);
         assert_eq!(Stamp::of_text(&"ä".repeat(TEXT)), None);

@@ -1,6 +1,7 @@
-//! The clocks of the generator, in nanoseconds. All but one are the system's monotonic one, which every process of this
-//! machine reads alike, so that a time can travel inside a message.
+//! The clocks of the generator. Times are nanoseconds of the system's monotonic clock, which is the same for every process
+//! of this machine, so that a time can travel inside a message.
 
+use doorbell_protocol::time::UnixMs;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Nanoseconds in a second.
@@ -9,6 +10,11 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 /// Now, on the monotonic clock.
 pub(super) fn now() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// The time of day, for tokens.
+pub(super) fn unix_now() -> UnixMs {
+    UnixMs::from_secs(clock_gettime(ClockId::Realtime).tv_sec)
 }
 
 /// How long the calling thread has run on a core.

@@ -1,45 +1,45 @@
-//! What everything in one worker shares: the way to the service, the keys, the ledger, and the counts.
+//! What all parts of one worker share: the way to the service, the keys, the ledger, and the counts.
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 
-use anyhow::Result;
 use tokio::sync::Notify;
 
-use super::body::{Bodies, Stamp};
-use super::clock;
-use super::job::{Job, Outcome, Progress};
-use super::keys::Keys;
-use super::ledger::{Arrival, Ledger};
-use super::net::Net;
+use crate::body::{Bodies, Stamp};
+use crate::clock;
+use crate::error::Result;
+use crate::job::{Job, Outcome, Progress};
+use crate::keys::Keys;
+use crate::ledger::{Arrival, Ledger};
+use crate::net::Net;
 
-/// The worker's surroundings.
-pub(super) struct World {
+/// The state of a worker.
+pub(super) struct Context {
     pub(super) job: Job,
     pub(super) net: Net,
     pub(super) keys: Keys,
     pub(super) bodies: Bodies,
     pub(super) ledger: RefCell<Ledger>,
     /// Marks this worker's messages.
-    pub(super) run: u32,
+    pub(super) worker: u32,
     /// What happened since the last order was done.
     pub(super) outcome: RefCell<Outcome>,
     pub(super) progress: Cell<Progress>,
-    /// Told of each message.
+    /// Notified of each message.
     pub(super) arrived: Notify,
-    /// Told when everything that was accepted so far has arrived.
+    /// Notified when all that was accepted so far has arrived.
     pub(super) all_arrived: Notify,
 }
 
-impl World {
+impl Context {
     pub(super) fn new(job: Job) -> Result<Self> {
         Ok(Self {
             net: Net::new(&job)?,
             keys: Keys::generate(&job.target.origin)?,
             bodies: Bodies::new(job.size)?,
             ledger: RefCell::default(),
-            run: fastrand::u32(..),
+            worker: fastrand::u32(..),
             outcome: RefCell::default(),
             progress: Cell::default(),
             arrived: Notify::new(),
@@ -70,33 +70,33 @@ impl World {
     }
 }
 
-/// What hears the messages that come on one connection.
-pub(super) struct Ear {
-    pub(super) world: Rc<World>,
+/// Receives the messages of one connection.
+pub(super) struct Receiver {
+    pub(super) context: Rc<Context>,
     /// The connection's number: no two of a worker have the same.
     pub(super) connection: u32,
 }
 
-impl Ear {
+impl Receiver {
     /// A message has come, with this stamp.
-    pub(super) fn heard(&self, stamp: Option<Stamp>) {
+    pub(super) fn received(&self, stamp: Option<Stamp>) {
         let now = clock::now();
-        let stamp = stamp.filter(|stamp| stamp.run == self.world.run);
-        let arrival = stamp.map_or(Arrival::Strange, |stamp| {
-            self.world.ledger.borrow_mut().arrive(stamp.serial, self.connection, now)
+        let stamp = stamp.filter(|stamp| stamp.worker == self.context.worker);
+        let arrival = stamp.map_or(Arrival::Unknown, |stamp| {
+            self.context.ledger.borrow_mut().arrive(stamp.serial, self.connection, now)
         });
         let late = stamp.map_or(0, |stamp| now.saturating_sub(stamp.intended));
-        self.world.note(|outcome| match arrival {
+        self.context.note(|outcome| match arrival {
             Arrival::First => outcome.arrivals.record(late),
             Arrival::Again => outcome.again += 1,
             Arrival::Twice => outcome.twice += 1,
-            Arrival::Strange => {}
+            Arrival::Unknown => {}
         });
         if arrival == Arrival::First {
-            self.world.progress(|progress| progress.arrived += 1);
-            self.world.arrived.notify_waiters();
-            if self.world.ledger.borrow().outstanding() == 0 {
-                self.world.all_arrived.notify_one();
+            self.context.progress(|progress| progress.arrived += 1);
+            self.context.arrived.notify_waiters();
+            if self.context.ledger.borrow().outstanding() == 0 {
+                self.context.all_arrived.notify_one();
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What a durable message takes at least on this machine: one sync of the disk, and one round trip over loopback. They are
-//! taken at the pace of the messages, because a core, a disk and their caches that have rested answer later.
+//! What a durable message takes at least on this machine: one sync of the disk, and one round trip over loopback. Both are
+//! measured at the rate of the messages, because a core, a disk and their caches that were idle answer later.
 
 use std::fs::File;
 use std::io;
@@ -7,14 +7,14 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use super::clock;
-use super::latencies::Latencies;
+use crate::clock;
+use crate::error::{Blame, Result};
+use crate::latencies::Latencies;
 
 /// How often each is measured at most.
 const TIMES_MAX: u64 = 200;
@@ -39,10 +39,10 @@ impl Floor {
         if let Some(state) = state {
             let state = state.to_path_buf();
             let shown = state.display().to_string();
-            let synced = spawn_blocking(move || syncs(state, pause, times)).await?;
-            self.disk.add(&synced.with_context(|| format!("cannot write in {shown}"))?);
+            let synced = spawn_blocking(move || syncs(state, pause, times)).await.blame_generator("a thread failed")?;
+            self.disk.add(&synced.blame_generator(format_args!("cannot write in {shown}"))?);
         }
-        self.loopback.add(&round_trips(pause, times).await.context("cannot use loopback")?);
+        self.loopback.add(&round_trips(pause, times).await.blame_generator("cannot use loopback")?);
         Ok(())
     }
 }

@@ -5,12 +5,12 @@ use std::io;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::net::Stream;
+use crate::net::Stream;
 
-/// The head of an answer that is longer than this is none of a push service's.
+/// The head of an answer that is longer than this does not come from a push service.
 const HEAD_MAX: usize = 16 << 10;
 
-/// So is a body that is longer than this.
+/// Neither does a body that is longer than this.
 const BODY_MAX: usize = 64 << 10;
 
 /// A connection on which one request goes after the other.
@@ -19,7 +19,7 @@ pub(super) struct Http1 {
     incoming: BytesMut,
 }
 
-/// What was answered.
+/// The answer to a request.
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) body: BytesMut,
@@ -44,18 +44,18 @@ impl Http1 {
     }
 }
 
-/// What the head of an answer says that matters here.
+/// The part of an answer's head that matters here.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) status: u16,
     content_length: usize,
 }
 
-/// Reads up to the end of the head; what came behind it stays in `incoming`.
+/// Reads up to the end of the head; the bytes after it stay in `incoming`.
 pub(super) async fn read_head(stream: &mut Box<dyn Stream>, incoming: &mut BytesMut) -> io::Result<Head> {
     loop {
         if let Some(end) = incoming.windows(4).position(|four| four == b"\r\n\r\n") {
-            let head = Head::parse(incoming.get(..end).unwrap_or_default())?;
+            let head = Head::parse(&incoming[..end])?;
             incoming.advance(end + 4);
             return Ok(head);
         }
@@ -69,8 +69,8 @@ pub(super) async fn read_head(stream: &mut Box<dyn Stream>, incoming: &mut Bytes
 }
 
 impl Head {
-    fn parse(octets: &[u8]) -> io::Result<Self> {
-        let text = std::str::from_utf8(octets).map_err(io::Error::other)?;
+    fn parse(bytes: &[u8]) -> io::Result<Self> {
+        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
         let mut lines = text.split("\r\n");
         let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok());
         let status = status.ok_or_else(|| io::Error::other("the answer is not HTTP/1.1"))?;
@@ -79,7 +79,7 @@ impl Head {
             if name.eq_ignore_ascii_case("content-length") {
                 content_length = value.trim().parse().map_err(io::Error::other)?;
             } else if name.eq_ignore_ascii_case("transfer-encoding") {
-                return Err(io::Error::other("the answer comes in chunks, which is not read here"));
+                return Err(io::Error::other("the answer comes in chunks, which are not read here"));
             }
         }
         if content_length > BODY_MAX {
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_tells_status_and_length_whatever_the_case_of_its_names() {
+    fn a_head_has_status_and_length_whatever_the_case_of_its_names() {
         let head = Head::parse(b"HTTP/1.1 201 Created\r\nLocation: /m/x\r\nContent-LENGTH: 17").unwrap();
         assert_eq!(head, Head { status: 201, content_length: 17 });
         assert_eq!(Head::parse(b"HTTP/1.1 101 Switching Protocols").unwrap(), Head { status: 101, content_length: 0 });

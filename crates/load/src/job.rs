@@ -1,47 +1,60 @@
-//! What the coordinator and its workers say to each other: one JSON value in each line.
+//! The messages between the coordinator and its workers: one JSON value in each line.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 use tokio::net::lookup_host;
 use url::Url;
 
-use super::door::Door;
-use super::latencies::Latencies;
-use super::ledger::Verdict;
+use crate::door::Door;
+use crate::error::{Blame, LoadError, Result};
+use crate::latencies::Latencies;
+use crate::ledger::Verdict;
 
 /// The push service that is measured.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Target {
+pub struct Target {
     /// Scheme and authority, without a slash at the end.
     pub(super) origin: String,
     /// The host alone, without brackets.
     pub(super) host: String,
     pub(super) address: SocketAddr,
     pub(super) tls: bool,
-    /// Certificate authorities to trust beside the system's; a service of our own is trusted by this file alone.
+    /// The only certificate authorities to trust; `None`: the system's.
     pub(super) ca: Option<PathBuf>,
 }
 
 impl Target {
-    /// The service at `url`.
-    pub(super) async fn resolve(url: &str, ca: Option<PathBuf>) -> Result<Self> {
-        let parsed = Url::parse(url).with_context(|| format!("{url} is no URL"))?;
-        ensure!(matches!(parsed.scheme(), "http" | "https"), "{url} begins neither with https:// nor with http://");
-        let (host, port) = parsed.host_str().zip(parsed.port_or_known_default()).context("the URL names no host")?;
+    /// The service at `url`, whose certificate an authority in the file `ca` signed, or one of the system's.
+    pub async fn resolve(url: &str, ca: Option<PathBuf>) -> Result<Self, LoadError> {
+        let parsed = Url::parse(url).blame_usage(format_args!("{url} is not a URL"))?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(LoadError::Usage(format!("{url} begins neither with https:// nor with http://")));
+        }
+        let (host, port) =
+            parsed.host_str().zip(parsed.port_or_known_default()).blame_usage("the URL names no host")?;
         let host = host.trim_matches(['[', ']']).to_owned();
         let found = lookup_host((host.as_str(), port)).await;
-        let address = found.with_context(|| format!("cannot look {host} up"))?.next();
+        let address = found.blame_usage(format_args!("cannot look {host} up"))?.next();
         Ok(Self {
             origin: parsed.origin().ascii_serialization(),
-            address: address.with_context(|| format!("{host} has no address"))?,
+            address: address.blame_usage(format_args!("{host} has no address"))?,
             host,
             tls: parsed.scheme() == "https",
-            ca: ca.or_else(|| crate::state::local_ca(url)),
+            ca,
         })
+    }
+
+    /// Scheme and authority, without a slash at the end.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether it uses TLS.
+    pub fn tls(&self) -> bool {
+        self.tls
     }
 
     /// Host and port, as `Host` and `:authority` have them.
@@ -50,7 +63,7 @@ impl Target {
     }
 }
 
-/// What one worker is: the first line that it reads.
+/// A worker's part: the first line that it reads.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Job {
     pub(super) target: Target,
@@ -63,24 +76,24 @@ pub(super) struct Job {
     pub(super) senders: usize,
     /// Whether it sends over HTTP/1.1.
     pub(super) http1: bool,
-    /// The octets of a message's body.
+    /// The bytes of a message's body.
     pub(super) size: usize,
 }
 
-/// What a worker shall do next.
+/// What a worker does next.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Agents connect until there are this many; those that have been there before come back as who they were.
+    /// Connect agents until there are this many; one that was connected before has the same identity again.
     Connect(usize),
-    /// One agent connects and has a message.
+    /// Connect one agent and receive a message.
     First,
-    /// All agents leave.
+    /// Disconnect all agents.
     Leave,
-    /// Messages are sent to the agents that have subscribed, in turn, and answered.
+    /// Send messages to the agents that have subscribed, in turn, and wait for the answers.
     Send(Plan),
-    /// The same, while agents leave and come back.
+    /// The same, while agents disconnect and connect again.
     Day(Plan),
-    /// Everything that was accepted arrives.
+    /// Wait until everything that was accepted has arrived.
     Settle,
 }
 
@@ -105,14 +118,14 @@ pub(super) enum Mix {
     Day,
 }
 
-/// What a worker says.
+/// What a worker reports.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) enum News {
+pub(super) enum Update {
     /// How far it is with the order.
     Progress(Progress),
     /// The order is carried out.
     Done(Box<Outcome>),
-    /// It cannot go on.
+    /// It failed.
     Failed(String),
 }
 
@@ -132,7 +145,7 @@ impl Progress {
     }
 }
 
-/// What came of one order.
+/// The result of one order.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Outcome {
     /// How long it took, in nanoseconds; of several workers the longest.
@@ -140,7 +153,7 @@ pub(super) struct Outcome {
     /// How long the worker's thread ran, and how long it waited for a core, in nanoseconds.
     pub(super) ran: u64,
     pub(super) waited: u64,
-    /// Agents that came through the door, and how: after a full TLS handshake or a resumed one.
+    /// Agents that connected, and how: after a full TLS handshake or a resumed one.
     pub(super) connected: u64,
     pub(super) full_handshakes: u64,
     pub(super) resumed_handshakes: u64,
@@ -150,22 +163,22 @@ pub(super) struct Outcome {
     pub(super) retries: u64,
     /// What the first of them failed with.
     pub(super) retry_why: Option<String>,
-    /// Connections of agents that ended without anybody having asked for it.
+    /// Connections of agents that the service ended.
     pub(super) broken: u64,
     /// What the first of them ended with.
     pub(super) broken_why: Option<String>,
-    /// Octets that TCP brought to agents, beneath TLS.
+    /// Bytes that agents received over TCP, with those of TLS.
     pub(super) down: u64,
-    /// Messages that were accepted, and how long after they should have been sent their senders heard of it.
+    /// Messages that were accepted, and how long after they were due the answer came.
     pub(super) accepted: u64,
     pub(super) answers: Latencies,
     /// How many were answered with which other status.
     pub(super) refused: BTreeMap<u16, u64>,
-    /// How long after they should have been messages were sent.
+    /// How long after they were due messages were sent.
     pub(super) slips: Latencies,
-    /// What became of all messages so far; only [`Order::Settle`] says it.
+    /// What became of all messages so far; only [`Order::Settle`] sets it.
     pub(super) verdict: Verdict,
-    /// Messages that arrived for the first time, and how long after they should have been sent.
+    /// Messages that arrived for the first time, and how long after they were due.
     pub(super) arrivals: Latencies,
     /// Messages that came once more: on a later connection, or on the same one.
     pub(super) again: u64,
@@ -173,7 +186,7 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Takes in what another worker did at the same time.
+    /// Adds the result of another worker, which worked at the same time.
     pub(super) fn add(&mut self, other: Self) {
         self.wall = self.wall.max(other.wall);
         self.ran += other.ran;

@@ -1,15 +1,16 @@
-//! What was sent and what arrived: nothing may be lost, and nothing come twice but where a connection ended in between.
+//! What was sent and what arrived: no message may be lost, and none may come twice, unless a connection ended in between.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::clock::SECOND;
+use crate::clock::SECOND;
 
-/// Who was there from this long before a message was sent until this long after its TTL ended could have had it.
-const THERE: u64 = SECOND;
+/// An agent that was connected from this long before a message was sent until this long after its TTL ended could have
+/// received it.
+const MARGIN: u64 = SECOND;
 
-/// What arrives this much later than its TTL allows was not merely on its way.
+/// A message that arrives this much later than its TTL allows was not just under way.
 const LATE: u64 = 10 * SECOND;
 
 /// The messages of one worker, each under its serial number.
@@ -27,12 +28,12 @@ struct Entry {
     arrived: u64,
     /// The connection on which it arrived last.
     connection: u32,
-    post: Post,
+    envelope: Envelope,
 }
 
-/// To whom a message goes, and with which wishes.
+/// Where a message goes, and with which header fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Post {
+pub(super) struct Envelope {
     pub(super) agent: u32,
     pub(super) ttl_secs: u32,
     /// 0: none.
@@ -48,59 +49,60 @@ pub(super) enum Arrival {
     Again,
     /// It had, on the same connection, on which it was acknowledged.
     Twice,
-    /// It is none of this ledger's.
-    Strange,
+    /// It is not in this ledger.
+    Unknown,
 }
 
 impl Ledger {
     /// Enters a message: its serial number.
-    pub(super) fn send(&mut self, post: Post, now: u64) -> u32 {
-        let serial = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
-        self.entries.push(Entry { sent: now, accepted: 0, arrived: 0, connection: 0, post });
+    pub(super) fn send(&mut self, envelope: Envelope, now: u64) -> u32 {
+        let serial = u32::try_from(self.entries.len()).expect("memory ends before four billion entries do");
+        self.entries.push(Entry { sent: now, accepted: 0, arrived: 0, connection: 0, envelope });
         serial
     }
 
     /// The service has accepted it.
     pub(super) fn accept(&mut self, serial: u32, now: u64) {
-        if let Some(entry) = self.entries.get_mut(serial as usize) {
-            entry.accepted = now;
-            self.outstanding += u64::from(entry.arrived == 0);
-        }
+        let entry = &mut self.entries[serial as usize];
+        debug_assert_eq!(entry.accepted, 0, "a message is accepted once");
+        entry.accepted = now;
+        self.outstanding += u64::from(entry.arrived == 0);
     }
 
-    /// It has arrived, which may be before its sender has heard that it was accepted.
+    /// It has arrived, which may be before the answer to its sender.
     pub(super) fn arrive(&mut self, serial: u32, connection: u32, now: u64) -> Arrival {
-        let Some(entry) = self.entries.get_mut(serial as usize) else { return Arrival::Strange };
+        let Some(entry) = self.entries.get_mut(serial as usize) else { return Arrival::Unknown };
         let earlier = std::mem::replace(&mut entry.connection, connection);
         if entry.arrived != 0 {
             return if earlier == connection { Arrival::Twice } else { Arrival::Again };
         }
         entry.arrived = now;
         if entry.accepted != 0 {
+            debug_assert!(self.outstanding > 0, "an accepted message that had not arrived was outstanding");
             self.outstanding -= 1;
         }
         Arrival::First
     }
 
-    /// What became of all messages, as seen at `now`. `was_there` tells whether an agent was connected all the time
+    /// What became of all messages, as seen at `now`. `was_connected` returns whether an agent was connected all the time
     /// from one moment to another.
-    pub(super) fn judge(&self, now: u64, was_there: impl Fn(u32, u64, u64) -> bool) -> Verdict {
+    pub(super) fn judge(&self, now: u64, was_connected: impl Fn(u32, u64, u64) -> bool) -> Verdict {
         let topics = self.topics();
         let mut verdict = Verdict::default();
         for (serial, entry) in self.entries.iter().enumerate().filter(|(_, entry)| entry.accepted != 0) {
-            let Post { agent, ttl_secs, topic } = entry.post;
+            let Envelope { agent, ttl_secs, topic } = entry.envelope;
             let end = entry.accepted + u64::from(ttl_secs) * SECOND;
             if entry.arrived != 0 {
                 verdict.late += u64::from(ttl_secs > 0 && entry.arrived > end + LATE);
                 continue;
             }
-            let was_there = || was_there(agent, entry.sent.saturating_sub(THERE), end + THERE);
+            let was_connected = || was_connected(agent, entry.sent.saturating_sub(MARGIN), end + MARGIN);
             let replaced = topics.get(&(agent, topic)).is_some_and(|last| last.replaced(serial, entry.sent));
             let fate = if replaced {
                 &mut verdict.replaced
-            } else if now < end + THERE {
+            } else if now < end + MARGIN {
                 &mut verdict.missing
-            } else if was_there() {
+            } else if was_connected() {
                 &mut verdict.expired_there
             } else {
                 &mut verdict.expired
@@ -110,13 +112,13 @@ impl Ledger {
         verdict
     }
 
-    /// The last two messages that were accepted of each topic.
+    /// The last two accepted messages of each topic.
     fn topics(&self) -> HashMap<(u32, u8), Last> {
         let mut topics: HashMap<(u32, u8), Last> = HashMap::new();
         let with_topic =
-            self.entries.iter().enumerate().filter(|(_, entry)| entry.post.topic > 0 && entry.accepted != 0);
+            self.entries.iter().enumerate().filter(|(_, entry)| entry.envelope.topic > 0 && entry.accepted != 0);
         for (serial, entry) in with_topic {
-            let last = topics.entry((entry.post.agent, entry.post.topic)).or_default();
+            let last = topics.entry((entry.envelope.agent, entry.envelope.topic)).or_default();
             if entry.accepted > last.accepted {
                 *last = Last { serial, accepted: entry.accepted, before: last.accepted };
             } else {
@@ -132,14 +134,14 @@ impl Ledger {
     }
 }
 
-/// What became of the messages that were accepted and of which something is to be said.
+/// What became of the accepted messages that did not arrive in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Verdict {
-    /// They have not arrived, and nothing excuses that.
+    /// They have not arrived, and there is no excuse for that.
     pub(super) missing: u64,
     /// They have not arrived because their TTL ended while their agent was away.
     pub(super) expired: u64,
-    /// They have not arrived before their TTL ended although their agent was there: somebody was slow.
+    /// They have not arrived before their TTL ended although their agent was connected: the service, the network or the load was slow.
     pub(super) expired_there: u64,
     /// They have not arrived because a later one of their topic took their place.
     pub(super) replaced: u64,
@@ -166,8 +168,8 @@ struct Last {
 }
 
 impl Last {
-    /// Whether the message `serial`, sent at `sent`, may have made room for another one: one that was accepted after
-    /// it was sent.
+    /// Whether another message of the topic, accepted after `sent`, may have replaced the message `serial` that was sent
+    /// then.
     fn replaced(&self, serial: usize, sent: u64) -> bool {
         let other = if serial == self.serial { self.before } else { self.accepted };
         other >= sent
@@ -178,33 +180,33 @@ impl Last {
 mod tests {
     use super::*;
 
-    const PLAIN: Post = Post { agent: 0, ttl_secs: 3600, topic: 0 };
+    const PLAIN: Envelope = Envelope { agent: 0, ttl_secs: 3600, topic: 0 };
     const NEVER: fn(u32, u64, u64) -> bool = |_, _, _| false;
     const ALWAYS: fn(u32, u64, u64) -> bool = |_, _, _| true;
 
-    /// A ledger in which each of `posts` was sent and accepted, a second after the other.
-    fn accepted(posts: &[Post]) -> Ledger {
+    /// A ledger in which each of `envelopes` was sent and accepted, a second after the other.
+    fn accepted(envelopes: &[Envelope]) -> Ledger {
         let mut ledger = Ledger::default();
-        for (n, post) in (1..).zip(posts) {
-            let serial = ledger.send(*post, n * SECOND);
+        for (n, envelope) in (1..).zip(envelopes) {
+            let serial = ledger.send(*envelope, n * SECOND);
             ledger.accept(serial, n * SECOND + 1);
         }
         ledger
     }
 
     #[test]
-    fn what_arrives_is_told_from_what_comes_again_and_what_comes_twice() {
+    fn a_first_arrival_differs_from_one_that_comes_again_and_one_that_comes_twice() {
         let mut ledger = accepted(&[PLAIN]);
         assert_eq!(ledger.outstanding(), 1);
         assert_eq!(ledger.arrive(0, 1, 5), Arrival::First);
         assert_eq!(ledger.arrive(0, 2, 6), Arrival::Again, "on another connection");
         assert_eq!(ledger.arrive(0, 2, 7), Arrival::Twice, "on the same one");
-        assert_eq!(ledger.arrive(1, 2, 7), Arrival::Strange);
+        assert_eq!(ledger.arrive(1, 2, 7), Arrival::Unknown);
         assert_eq!(ledger.outstanding(), 0);
     }
 
     #[test]
-    fn what_arrives_before_its_sender_hears_of_it_is_not_waited_for() {
+    fn a_message_that_arrives_before_its_answer_is_not_waited_for() {
         let mut ledger = Ledger::default();
         let serial = ledger.send(PLAIN, 1);
         assert_eq!(ledger.arrive(serial, 1, 2), Arrival::First);
@@ -218,31 +220,31 @@ mod tests {
         assert_eq!(accepted(&[PLAIN]).judge(9 * SECOND, NEVER).missing, 1);
         let mut refused = Ledger::default();
         refused.send(PLAIN, 1);
-        assert_eq!(refused.judge(9 * SECOND, NEVER), Verdict::default(), "nobody promised it");
+        assert_eq!(refused.judge(9 * SECOND, NEVER), Verdict::default(), "the service did not accept it");
     }
 
     #[test]
-    fn a_ttl_excuses_and_whether_the_agent_was_there_is_told() {
+    fn a_ttl_is_an_excuse_and_counts_by_whether_the_agent_was_connected() {
         for ttl_secs in [0, 2] {
-            let ledger = accepted(&[Post { ttl_secs, ..PLAIN }]);
+            let ledger = accepted(&[Envelope { ttl_secs, ..PLAIN }]);
             assert_eq!(ledger.judge(9 * SECOND, NEVER).expired, 1, "{ttl_secs}");
             assert_eq!(ledger.judge(9 * SECOND, ALWAYS).expired_there, 1, "{ttl_secs}");
         }
-        let waits = accepted(&[Post { ttl_secs: 2, ..PLAIN }]);
+        let waits = accepted(&[Envelope { ttl_secs: 2, ..PLAIN }]);
         assert_eq!(waits.judge(2 * SECOND, NEVER).missing, 1, "its time is not over");
     }
 
     #[test]
-    fn what_arrives_after_its_ttl_is_late() {
-        let mut ledger = accepted(&[Post { ttl_secs: 2, ..PLAIN }]);
+    fn a_message_that_arrives_after_its_ttl_is_late() {
+        let mut ledger = accepted(&[Envelope { ttl_secs: 2, ..PLAIN }]);
         ledger.arrive(0, 1, 60 * SECOND);
         assert_eq!(ledger.judge(60 * SECOND, NEVER).late, 1);
     }
 
     #[test]
     fn the_last_of_a_topic_has_to_arrive() {
-        let topic = Post { topic: 1, ..PLAIN };
-        let other = Post { topic: 2, ..PLAIN };
+        let topic = Envelope { topic: 1, ..PLAIN };
+        let other = Envelope { topic: 2, ..PLAIN };
         let verdict = accepted(&[topic, topic, other, topic]).judge(9 * SECOND, NEVER);
         assert_eq!((verdict.replaced, verdict.missing), (2, 2));
     }

@@ -1,11 +1,12 @@
-//! What the system knows of a process, and of its own memory for connections (proc(5)).
+//! What the system reports about a process, and about its own memory for connections (proc(5)).
 
 use std::fs;
 
-use anyhow::{Context, Result};
 use rustix::param::{clock_ticks_per_second, page_size};
 
-/// A process that is looked at.
+use crate::error::{Blame, Result};
+
+/// A process that is measured.
 #[derive(Clone, Copy)]
 pub(super) struct Process(u32);
 
@@ -14,14 +15,17 @@ pub(super) struct Process(u32);
 pub(super) struct Used {
     /// Time on a core, in user space and in the kernel, in seconds.
     pub(super) cpu: f64,
-    /// Octets that it has had the kernel write to a disk.
-    pub(super) written: u64,
+    /// Bytes that the kernel wrote to a disk for it, if we may know.
+    pub(super) written: Option<u64>,
 }
 
 impl Used {
     /// What has been used since `earlier`.
     pub(super) fn since(self, earlier: Self) -> Self {
-        Self { cpu: self.cpu - earlier.cpu, written: self.written.saturating_sub(earlier.written) }
+        Self {
+            cpu: self.cpu - earlier.cpu,
+            written: self.written.zip(earlier.written).map(|(now, then)| now.saturating_sub(then)),
+        }
     }
 }
 
@@ -33,43 +37,43 @@ impl Process {
 
     /// What it has used.
     pub(super) fn used(self) -> Result<Used> {
-        let cpu = cpu_ticks(&self.read("stat")?).context("/proc/PID/stat has another form than proc(5) says")?;
-        // The owner of a process may read this, and nobody else.
-        let io = self.read("io").unwrap_or_default();
-        let written = field(&io, "write_bytes:").unwrap_or(0);
+        let cpu = cpu_ticks(&self.read("stat")?).blame_generator("/proc/PID/stat has another form than in proc(5)")?;
+        // Only the owner of a process may read this; for others the figure is left out.
+        let written = self.read("io").ok().and_then(|io| field(&io, "write_bytes:"));
         #[allow(clippy::cast_precision_loss, reason = "centuries of ticks are exact in a double")]
         Ok(Used { cpu: cpu as f64 / clock_ticks_per_second() as f64, written })
     }
 
-    /// Octets of its own memory that are in RAM: what user space has allocated and touched.
+    /// Bytes of its own memory that are in RAM: what user space has allocated and touched.
     pub(super) fn memory(self) -> Result<u64> {
         let kib = field(&self.read("status")?, "RssAnon:");
-        Ok(kib.context("/proc/PID/status has no RssAnon")? * 1024)
+        Ok(kib.blame_generator("/proc/PID/status has no RssAnon")? * 1024)
     }
 
     fn read(self, file: &str) -> Result<String> {
         let path = format!("/proc/{}/{file}", self.0);
-        fs::read_to_string(&path).with_context(|| format!("cannot read {path}: does the process still run?"))
+        fs::read_to_string(&path).blame_generator(format_args!("cannot read {path} (does the process still run?)"))
     }
 }
 
-/// Octets that the kernel has for TCP's buffers and for all of its small objects, sockets among them. Everything on
+/// Bytes that the kernel has for TCP's buffers and for all of its small objects, sockets among them. Everything on
 /// the machine counts, also the other ends of connections from this machine to itself.
 pub(super) fn kernel_memory() -> Result<u64> {
-    let sockets = fs::read_to_string("/proc/net/sockstat").context("cannot read /proc/net/sockstat")?;
+    let sockets = fs::read_to_string("/proc/net/sockstat").blame_generator("cannot read /proc/net/sockstat")?;
     let tcp = sockets.lines().find(|line| line.starts_with("TCP:")).and_then(|line| field(line, "mem"));
-    let memory = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
-    let slab = field(&memory, "Slab:").context("/proc/meminfo has no Slab")?;
-    Ok(tcp.unwrap_or(0) * page_size() as u64 + slab * 1024)
+    let memory = fs::read_to_string("/proc/meminfo").blame_generator("cannot read /proc/meminfo")?;
+    let slab = field(&memory, "Slab:").blame_generator("/proc/meminfo has no Slab")?;
+    Ok(tcp.blame_generator("/proc/net/sockstat has no memory of TCP")? * page_size() as u64 + slab * 1024)
 }
 
-/// How long the calling thread has waited for a core, in nanoseconds.
+/// How long the calling thread has waited for a core, in nanoseconds; 0 where the kernel does not count it.
 pub(super) fn thread_waited() -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    text.split_whitespace().nth(1).and_then(|waited| waited.parse().ok()).unwrap_or(0)
+    let text = fs::read_to_string("/proc/thread-self/schedstat").ok();
+    // Kernels without CONFIG_SCHEDSTATS do not have the file.
+    text.and_then(|text| text.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }
 
-/// The number that stands behind `name`.
+/// The number after `name`.
 fn field(text: &str, name: &str) -> Option<u64> {
     let mut words = text.split_whitespace();
     words.find(|word| *word == name)?;
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_times_are_found_behind_a_name_with_spaces_and_parentheses() {
+    fn the_times_are_found_after_a_name_with_spaces_and_parentheses() {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 5 6 20 0 1 0 7 8 9";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
@@ -103,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn this_process_and_this_machine_can_be_looked_at() {
+    fn this_process_and_this_machine_can_be_measured() {
         let own = Process::of(std::process::id());
         assert!(own.memory().unwrap() > 1 << 16);
         assert!(own.used().unwrap().since(Used::default()).cpu >= 0.0);

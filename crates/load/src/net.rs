@@ -1,4 +1,4 @@
-//! Connections to the service: TCP from the worker's own address, TLS that resumes, and a count of what comes down.
+//! Connections to the service: TCP from the worker's own address, TLS with resumption, and a count of the bytes received.
 
 use std::cell::Cell;
 use std::io;
@@ -10,7 +10,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use anyhow::{Context as _, Result};
 use rustls::client::Resumption;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -19,8 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
-use super::job::Job;
-use super::tickets::Tickets;
+use crate::error::{Blame, Result};
+use crate::job::Job;
+use crate::tickets::Tickets;
 
 /// The ports of our connections: twice as many as a process may usually have open files.
 const PORTS: RangeInclusive<u16> = 20_000..=59_999;
@@ -30,7 +30,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
 
-/// What is to be spoken, as ALPN names it.
+/// The protocol on a connection, as ALPN names it.
 #[derive(Clone, Copy)]
 pub(super) enum Alpn {
     /// Nothing: Chromium's stream.
@@ -48,7 +48,7 @@ pub(super) struct Net {
     source: Option<IpAddr>,
     port: Cell<u16>,
     tls: Option<Tls>,
-    /// Octets that TCP has brought to agents, beneath TLS.
+    /// Bytes that agents have received over TCP, with those of TLS.
     down: Rc<Cell<u64>>,
     full_handshakes: Cell<u64>,
     resumed_handshakes: Cell<u64>,
@@ -65,7 +65,7 @@ impl Net {
     pub(super) fn new(job: &Job) -> Result<Self> {
         let tls = if job.target.tls {
             let name = ServerName::try_from(job.target.host.clone())
-                .with_context(|| format!("{} is no name that a certificate could have", job.target.host))?;
+                .blame_usage(format_args!("a certificate cannot be for {}", job.target.host))?;
             let roots = Arc::new(roots(job.target.ca.as_deref())?);
             let with = |alpn: &[&[u8]]| client_config(roots.clone(), alpn);
             Some(Tls { name, silent: with(&[])?, http1: with(&[b"http/1.1"])?, http2: with(&[b"h2"])? })
@@ -83,10 +83,10 @@ impl Net {
         })
     }
 
-    /// A connection whose octets count as an agent's, which has these tickets.
+    /// A connection of an agent with these tickets; its bytes are counted.
     pub(super) async fn agent(&self, alpn: Alpn, tickets: &Arc<Tickets>) -> io::Result<Box<dyn Stream>> {
         let tcp = self.tcp().await?;
-        // It leaves without a word, and without a port that nobody can use for a minute.
+        // It closes without a message, and without a port that stays in use for a minute.
         tcp.set_zero_linger()?;
         let tcp = Counted { tcp, down: self.down.clone() };
         let Some(tls) = &self.tls else { return Ok(Box::new(tcp)) };
@@ -109,7 +109,7 @@ impl Net {
         Ok(Box::new(connector.connect(tls.name.clone(), tcp).await?))
     }
 
-    /// Octets that came down to agents so far.
+    /// Bytes that agents have received so far.
     pub(super) fn down(&self) -> u64 {
         self.down.get()
     }
@@ -125,8 +125,8 @@ impl Net {
         Ok(stream)
     }
 
-    /// A socket with an address and port of ours, where we have an address. The kernel would look for a free port, too,
-    /// and take the longer for it the more are in use.
+    /// A socket with an address and port of ours, where we have an address. The kernel would search for a free
+    /// port too, and its search takes longer the more ports are in use.
     fn socket(&self) -> io::Result<TcpSocket> {
         let Some(source) = self.source else {
             return if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -154,17 +154,17 @@ impl Tls {
     }
 }
 
-/// Whom to believe: the authorities in `ca`, or the system's if there is no such file.
+/// The authorities in `ca`, or the system's if there is no file.
 fn roots(ca: Option<&Path>) -> Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     let Some(file) = ca else {
-        // Systems have odd certificates among their roots; one that cannot be read is one that is not trusted.
+        // Some systems have malformed certificates among their roots: they are not trusted.
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         return Ok(roots);
     };
     let unusable = || format!("the certificate authorities in {} cannot be used", file.display());
-    for certificate in CertificateDer::pem_file_iter(file).with_context(unusable)? {
-        roots.add(certificate.with_context(unusable)?).with_context(unusable)?;
+    for certificate in CertificateDer::pem_file_iter(file).blame_usage(unusable())? {
+        roots.add(certificate.blame_usage(unusable())?).blame_usage(unusable())?;
     }
     Ok(roots)
 }
@@ -173,13 +173,13 @@ fn client_config(roots: Arc<RootCertStore>, alpn: &[&[u8]]) -> Result<ClientConf
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // As browsers have it on machines with AES: the suite with SHA-256 before the one with SHA-384.
     provider.cipher_suites.sort_by_key(|suite| suite.suite() != CipherSuite::TLS13_AES_128_GCM_SHA256);
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    let mut config = builder.blame_generator("TLS")?.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }
 
-/// A TCP connection that adds up what it brings.
+/// A TCP connection that counts the bytes it receives.
 struct Counted {
     tcp: TcpStream,
     down: Rc<Cell<u64>>,
@@ -195,8 +195,8 @@ impl AsyncRead for Counted {
 }
 
 impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.tcp).poll_write(cx, octets)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(

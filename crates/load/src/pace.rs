@@ -1,23 +1,24 @@
 //! When messages are due: as fast as they are answered (a closed loop), or at a fixed rate whatever the service does (an
-//! open loop), where each message's time counts from the moment at which it was due. A service that stalls is charged
-//! for all that should have been sent meanwhile.
+//! open loop). There each message's time counts from the moment when it was due, so a service that stalls is charged for
+//! all messages that were due meanwhile.
 
 use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::clock::{self, SECOND};
-use super::job::Plan;
+use crate::clock;
+use crate::clock::SECOND;
+use crate::error::{Blame, Result};
+use crate::job::Plan;
 
-/// Says when the next message is due. All that send ask the same one.
+/// When the next message is due. All senders share one.
 pub(super) enum Pace {
     /// Now, until as many were sent or as long has passed as the plan says.
     Closed { left: Cell<u64>, until: u64 },
-    /// As a thread says that does nothing else: the runtime's own timers are a millisecond coarse.
+    /// When a thread of its own sends the time: the runtime's own timers are a millisecond coarse.
     Open(Mutex<UnboundedReceiver<u64>>),
 }
 
@@ -25,14 +26,14 @@ impl Pace {
     /// Begins now.
     pub(super) fn start(plan: &Plan) -> Result<Self> {
         let start = clock::now();
+        let messages = plan.messages.unwrap_or(u64::MAX);
         let until = plan.seconds.map_or(u64::MAX, |seconds| start + seconds * SECOND);
         let Some(rate) = plan.rate else {
-            return Ok(Self::Closed { left: Cell::new(plan.messages.unwrap_or(u64::MAX)), until });
+            return Ok(Self::Closed { left: Cell::new(messages), until });
         };
         let (due, ticks) = unbounded_channel();
-        let messages = plan.messages.unwrap_or(u64::MAX);
         let run = move || tick(&Schedule { start, rate, messages, until }, &due);
-        thread::Builder::new().name("pace".to_owned()).spawn(run).context("cannot start a thread")?;
+        thread::Builder::new().name("pace".to_owned()).spawn(run).blame_generator("cannot start a thread")?;
         Ok(Self::Open(Mutex::new(ticks)))
     }
 
@@ -71,7 +72,7 @@ impl Schedule {
     }
 }
 
-/// Says each time when it has come, until the end or until nobody listens.
+/// Sends each time when it has come, until the end or until the senders are gone.
 fn tick(schedule: &Schedule, due: &UnboundedSender<u64>) {
     for n in 0.. {
         let Some(at) = schedule.due(n) else { return };
@@ -85,6 +86,7 @@ fn tick(schedule: &Schedule, due: &UnboundedSender<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::Mix;
 
     #[test]
     fn the_times_of_an_open_loop_do_not_depend_on_anything_that_happens() {
@@ -96,8 +98,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_loop_ends_after_as_many_as_were_wanted() {
-        let plan = Plan { messages: Some(2), seconds: None, rate: None, mix: super::super::job::Mix::Plain };
+    async fn a_closed_loop_ends_after_its_messages() {
+        let plan = Plan { messages: Some(2), seconds: None, rate: None, mix: Mix::Plain };
         let pace = Pace::start(&plan).unwrap();
         assert!(pace.next().await.is_some() && pace.next().await.is_some() && pace.next().await.is_none());
     }

@@ -1,14 +1,12 @@
-//! What was found: figures, remarks on how far they can be trusted, and faults of the service; as a table and as JSON.
-
-use std::fmt::Write as _;
+//! The results: figures, remarks on how far they can be trusted, and faults of the service; as a table and as JSON.
 
 use serde_json::{Map, Value, json};
 
-/// What one run of a scenario found.
+/// The results of one run of a scenario.
 #[derive(Default)]
-pub(super) struct Run {
+pub(super) struct Findings {
     figures: Vec<Figure>,
-    /// What one should know before one believes the figures.
+    /// What a reader should know before believing the figures.
     pub(super) remarks: Vec<String>,
     /// What no push service may do.
     pub(super) faults: Vec<String>,
@@ -18,51 +16,55 @@ pub(super) struct Run {
 struct Figure {
     /// Its name in JSON; it ends with the unit if it has one.
     key: &'static str,
+    /// What it is, and in which unit.
     words: &'static str,
     value: f64,
 }
 
-impl Run {
+impl Findings {
     /// Adds a number. `words` say what it is and in which unit.
     pub(super) fn figure(&mut self, key: &'static str, words: &'static str, value: f64) {
         self.figures.push(Figure { key, words, value });
     }
 
-    /// The number under this name.
-    pub(super) fn value(&self, key: &str) -> Option<f64> {
+    /// The number with this name, which must have been added.
+    pub(super) fn value(&self, key: &str) -> f64 {
+        self.find(key).expect("a figure is added before it is read")
+    }
+
+    fn find(&self, key: &str) -> Option<f64> {
         self.figures.iter().find(|figure| figure.key == key).map(|figure| figure.value)
     }
 }
 
-/// All runs of one scenario.
-pub(super) struct Report {
+/// The results of all runs of one scenario.
+pub struct Report {
     pub(super) scenario: String,
-    /// What it was called with, as far as it says what was measured.
+    /// The options, as far as they decide what was measured.
     pub(super) settings: Value,
-    pub(super) runs: Vec<Run>,
+    pub(super) runs: Vec<Findings>,
 }
 
 impl Report {
-    /// Whether the service kept its promises.
-    pub(super) fn is_faultless(&self) -> bool {
+    /// Whether the service lost nothing, sent nothing twice and delivered nothing late.
+    pub fn is_faultless(&self) -> bool {
         self.runs.iter().all(|run| run.faults.is_empty())
     }
 
     /// For people: of several runs the median, and the least and the most in brackets.
-    pub(super) fn table(&self) -> String {
-        let mut table = String::new();
-        let _ = writeln!(table, "{}: {}", self.scenario, self.settings_in_words());
+    pub fn table(&self) -> String {
+        let mut table = format!("{}: {}\n", self.scenario, self.settings_in_words());
         for (words, values) in self.columns() {
             let spread = match values.as_slice() {
                 [least, .., most] => format!("  [{} to {}]", shown(*least), shown(*most)),
                 _ => String::new(),
             };
-            let _ = writeln!(table, "{:>14}  {words}{spread}", shown(median(&values)));
+            table += &format!("{:>14}  {words}{spread}\n", shown(median(&values)));
         }
         for run in &self.runs {
             for (kind, lines) in [("note", &run.remarks), ("FAULT", &run.faults)] {
                 for line in lines {
-                    let _ = writeln!(table, "{kind}: {line}");
+                    table += &format!("{kind}: {line}\n");
                 }
             }
         }
@@ -70,9 +72,10 @@ impl Report {
     }
 
     /// For programs.
-    pub(super) fn json(&self) -> Value {
-        let figures = |run: &Run| run.figures.iter().map(|f| (f.key.to_owned(), json!(f.value))).collect::<Map<_, _>>();
-        let run = |run: &Run| json!({"figures": figures(run), "notes": run.remarks, "faults": run.faults});
+    pub fn json(&self) -> Value {
+        let figures =
+            |run: &Findings| run.figures.iter().map(|f| (f.key.to_owned(), json!(f.value))).collect::<Map<_, _>>();
+        let run = |run: &Findings| json!({"figures": figures(run), "notes": run.remarks, "faults": run.faults});
         let runs: Vec<Value> = self.runs.iter().map(run).collect();
         json!({"scenario": self.scenario, "settings": self.settings, "runs": runs})
     }
@@ -90,7 +93,7 @@ impl Report {
     fn columns(&self) -> Vec<(&'static str, Vec<f64>)> {
         let Some(first) = self.runs.first() else { return Vec::new() };
         let values = |figure: &Figure| {
-            let mut values: Vec<f64> = self.runs.iter().filter_map(|run| run.value(figure.key)).collect();
+            let mut values: Vec<f64> = self.runs.iter().filter_map(|run| run.find(figure.key)).collect();
             values.sort_by(f64::total_cmp);
             (figure.words, values)
         };
@@ -100,7 +103,8 @@ impl Report {
 
 /// The middle of sorted values; of two middle ones the lesser.
 fn median(values: &[f64]) -> f64 {
-    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(0.0)
+    debug_assert!(!values.is_empty(), "a figure has a value in the run that it comes from");
+    values[(values.len() - 1) / 2]
 }
 
 /// Three digits and more: whole numbers from a hundred on, with commas.
@@ -134,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_shown_with_as_many_digits_as_mean_something() {
+    fn numbers_are_shown_with_three_digits_or_as_whole_numbers() {
         let pairs = [(0.0, "0"), (24.0, "24"), (0.0321, "0.0321"), (4.567, "4.57"), (45.67, "45.7"), (4567.8, "4,568")];
         for (value, text) in pairs.into_iter().chain([(1_234_567.0, "1,234,567"), (-1234.0, "-1,234")]) {
             assert_eq!(shown(value), text);
@@ -144,9 +148,9 @@ mod tests {
     #[test]
     fn several_runs_give_their_median_and_their_ends() {
         let run = |value: f64| {
-            let mut run = Run::default();
-            run.figure("rate_per_s", "messages accepted a second", value);
-            run
+            let mut findings = Findings::default();
+            findings.figure("rate_per_s", "messages accepted a second", value);
+            findings
         };
         let runs = vec![run(30.0), run(10.0), run(20.0)];
         let mut report = Report { scenario: "connected".to_owned(), settings: json!({}), runs };

@@ -1,12 +1,11 @@
-//! A push service of our own to be measured: this program with the verb `serve`, a throw-away state and certificate, and
-//! no bound in the way of the measurement.
+//! A push service of our own to be measured: this program with the verb `serve`, with a temporary state and a self-signed
+//! certificate, and without bounds that would limit the measurement.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -14,12 +13,13 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use super::job::Target;
+use crate::error::{Blame, LoadError, Result};
+use crate::job::Target;
 
 /// Longer than it may take to read the state and to stop.
-const PATIENCE: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What would bound the measurement instead of the machine.
+/// Settings without which the service would limit the measurement, and not the machine.
 const UNBOUNDED: &[&str] = &[
     "--rate-per-subscription=0",
     "--rate-per-key=0",
@@ -49,7 +49,8 @@ impl Service {
             Some(dir) => tempfile::Builder::new().prefix(prefix).tempdir_in(dir),
             None => tempfile::Builder::new().prefix(prefix).tempdir(),
         };
-        let state = made.context("cannot make a directory for the service's state; give another place with --state")?;
+        let state =
+            made.blame_usage("cannot create a directory for the service's state; choose another place with --state")?;
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
         let (process, address) = Process::start(state.path(), free, tls).await?;
         let scheme = if tls { "https" } else { "http" };
@@ -65,7 +66,7 @@ impl Service {
 
     /// The number of its process.
     pub(super) fn pid(&self) -> Result<u32> {
-        self.process.child.id().context("the service has stopped")
+        self.process.child.id().blame_service("the service has stopped")
     }
 
     /// Where its state is.
@@ -78,21 +79,23 @@ impl Service {
         Ok(Commits::of_log(&self.process.stop().await?))
     }
 
-    /// Kills it, as a power cut would its process.
+    /// Kills it, as the system does without memory.
     pub(super) async fn kill(&mut self) -> Result<()> {
-        self.process.child.kill().await.context("cannot kill the push service")
+        self.process.child.kill().await.blame_generator("cannot kill the push service")
     }
 
-    /// Starts it again after [`Service::stop`] or [`Service::kill`], where it was and with what it knew.
+    /// Starts it again after [`Service::stop`] or [`Service::kill`], at the same address and with the same state.
     pub(super) async fn start_again(&mut self) -> Result<()> {
         let (process, address) = Process::start(self.state.path(), self.target.address, self.target.tls).await?;
-        ensure!(address == self.target.address, "the push service came back at another address");
+        if address != self.target.address {
+            return Err(LoadError::Service("the push service came back at another address".to_owned()));
+        }
         self.process = process;
         Ok(())
     }
 }
 
-/// What a store committed in its life, by the last line of the service's log.
+/// What a store committed since it was opened, by the last line of the service's log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Commits {
     /// Transactions. Each waits for the disk once.
@@ -103,7 +106,10 @@ pub(super) struct Commits {
 
 impl Commits {
     fn of_log(log: &str) -> Self {
-        let line = log.lines().rev().find(|line| line.contains("the store is closed")).unwrap_or_default();
+        // A service that was killed has no such line, and no figures.
+        let Some(line) = log.lines().rev().find(|line| line.contains("the store is closed")) else {
+            return Self::default();
+        };
         let number = |name: &str| {
             let words = line.split_whitespace();
             words.filter_map(|word| word.strip_prefix(name)).find_map(|number| number.parse().ok()).unwrap_or(0)
@@ -114,55 +120,63 @@ impl Commits {
 
 impl Process {
     async fn start(state: &Path, listen: SocketAddr, tls: bool) -> Result<(Self, SocketAddr)> {
-        let program = std::env::current_exe().context("cannot find this program to start it again")?;
+        let program = std::env::current_exe().blame_generator("cannot find this program to start it again")?;
         let mut command = Command::new(program);
         command.arg("serve").args(UNBOUNDED).arg("--listen").arg(listen.to_string()).arg("--state-dir").arg(state);
         if !tls {
             command.arg("--plain");
         }
-        // Settings of somebody's environment are for their own service.
+        // Settings in the user's environment are for the user's own service.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
             command.env_remove(name);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().context("cannot start a push service")?;
-        let (out, mut err) = child.stdout.take().zip(child.stderr.take()).context("a service without pipes")?;
+        let mut child = command.spawn().blame_generator("cannot start a push service")?;
+        let (out, mut err) = child.stdout.take().zip(child.stderr.take()).blame_generator("a service without pipes")?;
         let log = tokio::spawn(async move {
             let mut text = Vec::new();
-            // What was read before an error is all there is.
+            // An error ends the log: what was read before it is returned.
             let _ = err.read_to_end(&mut text).await;
             String::from_utf8_lossy(&text).into_owned()
         });
         let mut lines = BufReader::new(out).lines();
         let ready = async {
-            while let Some(line) = lines.next_line().await? {
+            while let Some(line) = lines.next_line().await.blame_generator("cannot read from the push service")? {
                 let authority = line.strip_prefix("listening on ").and_then(|url| Some(url.split_once("://")?.1));
                 if let Some(authority) = authority {
-                    return Ok(Some(authority.trim_end_matches('/').parse::<SocketAddr>()?));
+                    let address = authority.trim_end_matches('/').parse::<SocketAddr>();
+                    return address.map(Some).blame_service("the push service names no address");
                 }
             }
             Ok(None)
         };
-        let address = timeout(PATIENCE, ready).await.context("the push service does not begin to serve")?;
+        let address = timeout(START_TIMEOUT, ready).await.blame_service("the push service does not begin to serve")?;
         let process = Self { child, log };
-        match address.map_err(|error: anyhow::Error| error)? {
+        match address? {
             Some(address) => {
-                // Its later lines are of no interest, but nobody likes a pipe that is shut.
+                // Its later lines are not needed, but it would fail to write to a closed pipe.
                 tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 Ok((process, address))
             }
-            None => bail!("the push service did not start: {}", process.log.await.unwrap_or_default().trim()),
+            None => {
+                let log = process.log.await.blame_generator("a task failed")?;
+                Err(LoadError::Service(format!("the push service did not start: {}", log.trim())))
+            }
         }
     }
 
     /// Stops it: its log.
     async fn stop(&mut self) -> Result<String> {
         if let Some(pid) = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
-            kill_process(pid, Signal::TERM)?;
+            kill_process(pid, Signal::TERM).blame_generator("cannot stop the push service")?;
         }
-        let status = timeout(PATIENCE, self.child.wait()).await.context("the push service does not stop")??;
-        let log = timeout(PATIENCE, &mut self.log).await.context("the push service's log has no end")??;
-        ensure!(status.success(), "the push service failed: {}", log.trim());
+        let status = timeout(START_TIMEOUT, self.child.wait()).await.blame_service("the push service does not stop")?;
+        let status = status.blame_generator("cannot wait for the push service")?;
+        let log = timeout(START_TIMEOUT, &mut self.log).await.blame_service("the push service's log has no end")?;
+        let log = log.blame_generator("a task failed")?;
+        if !status.success() {
+            return Err(LoadError::Service(format!("the push service failed: {}", log.trim())));
+        }
         Ok(log)
     }
 }
@@ -172,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commits_are_read_from_the_last_line_that_tells_them() {
+    fn the_commits_are_read_from_the_last_line_that_has_them() {
         let log = "2026-01-01T00:00:00Z  INFO serving address=127.0.0.1:1\n\
                    2026-01-01T00:00:01Z  INFO the store is closed commits=12 writes=345\n\
                    2026-01-01T00:00:01Z  INFO stopped\n";

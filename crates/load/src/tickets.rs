@@ -1,4 +1,4 @@
-//! Where an agent's TLS session tickets wait for its next connection (RFC 8446 s4.6.1).
+//! An agent's TLS session tickets, kept for its next connection (RFC 8446 s4.6.1).
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,6 +13,7 @@ pub(super) struct Tickets(Mutex<Option<Tls13ClientSessionValue>>);
 
 impl Tickets {
     fn newest(&self) -> MutexGuard<'_, Option<Tls13ClientSessionValue>> {
+        // A ticket is replaced as a whole: it is valid also after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -24,7 +25,7 @@ impl ClientSessionStore for Tickets {
         None
     }
 
-    // Sessions of TLS 1.2 are not kept: the services that are measured speak TLS 1.3.
+    // Sessions of TLS 1.2 are not kept: the measured services use TLS 1.3.
     fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
 
     fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
@@ -42,7 +43,7 @@ impl ClientSessionStore for Tickets {
     }
 }
 
-/// Says nothing: a ticket opens a session.
+/// Shows nothing: a ticket opens a session.
 impl fmt::Debug for Tickets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tickets(..)")

@@ -1,16 +1,15 @@
 //! The client's half of a WebSocket (RFC 6455), as far as Firefox's protocol needs it: whole text frames, pings, close.
 
-use std::fmt::Write as _;
 use std::io;
 
 use bytes::{Buf, BytesMut};
 use doorbell_protocol::firefox::SUBPROTOCOL;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::http1;
-use super::net::Stream;
+use crate::http1;
+use crate::net::Stream;
 
-/// A message with the longest body in base64url, and much room.
+/// More than a message with the longest body in base64url.
 const FRAME_MAX: usize = 64 << 10;
 
 const TEXT: u8 = 1;
@@ -25,7 +24,7 @@ const MASKED: u8 = 0x80;
 pub(super) struct WebSocket {
     stream: Box<dyn Stream>,
     incoming: BytesMut,
-    /// How many octets of `incoming` are the frame that was given out last.
+    /// How many bytes of `incoming` are the frame that was returned last.
     used: usize,
     outgoing: Vec<u8>,
 }
@@ -37,11 +36,9 @@ impl WebSocket {
         for _ in 0..22 {
             key.push(fastrand::alphanumeric());
         }
-        // 16 octets end with four bits and two characters of padding; `A` has the two unused bits clear.
+        // 16 bytes end with four bits and two characters of padding; `A` has the two unused bits clear.
         key.replace_range(21.., "A==");
-        let mut request = String::new();
-        let _ = write!(
-            request,
+        let request = format!(
             "GET / HTTP/1.1\r\nHost: {authority}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
         );
@@ -60,7 +57,7 @@ impl WebSocket {
         self.write(TEXT, text.as_bytes()).await
     }
 
-    /// The next text. Pings before it are answered. If it is dropped before it is done, nothing is lost.
+    /// The next text. Pings before it are answered. Safe to cancel: no byte is lost.
     pub(super) async fn next(&mut self) -> io::Result<&str> {
         loop {
             self.incoming.advance(std::mem::take(&mut self.used));
@@ -76,16 +73,16 @@ impl WebSocket {
             self.used = frame.end;
             match frame.opcode {
                 TEXT => {
-                    let text = self.incoming.get(frame.start..frame.end).unwrap_or_default();
-                    return std::str::from_utf8(text).map_err(io::Error::other);
+                    return std::str::from_utf8(&self.incoming[frame.start..frame.end]).map_err(io::Error::other);
                 }
                 PING => {
-                    let payload = self.incoming.get(frame.start..frame.end).unwrap_or_default().to_vec();
+                    let payload = self.incoming[frame.start..frame.end].to_vec();
                     self.write(PONG, &payload).await?;
                 }
                 CLOSE => {
-                    let code = self.incoming.get(frame.start..frame.start + 2).filter(|_| frame.end > frame.start);
-                    let code = code.map_or(0, |octets| u16::from(octets[0]) << 8 | u16::from(octets[1]));
+                    // 1005 stands for a close without a code (RFC 6455 s7.1.5).
+                    let code =
+                        self.incoming[frame.start..frame.end].first_chunk().copied().map_or(1005, u16::from_be_bytes);
                     return Err(io::Error::other(format!("the WebSocket was closed with code {code}")));
                 }
                 _ => {}
@@ -104,16 +101,16 @@ impl WebSocket {
                 self.outgoing.extend(length.to_be_bytes());
             }
         }
-        // Unpredictable is what a browser's must be (RFC 6455 s5.3), against pages that feed proxies; we have no page.
+        // A browser's mask must be unpredictable (RFC 6455 s5.3), against pages that attack proxies; we have no page.
         let mask = fastrand::u32(..).to_ne_bytes();
         self.outgoing.extend(mask);
-        self.outgoing.extend(payload.iter().zip(mask.iter().cycle()).map(|(octet, mask)| octet ^ mask));
+        self.outgoing.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
         self.stream.write_all(&self.outgoing).await?;
         self.stream.flush().await
     }
 }
 
-/// Where a frame's payload is in the octets that came.
+/// Where a frame's payload is in the bytes received.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame {
     opcode: u8,
@@ -122,9 +119,9 @@ struct Frame {
 }
 
 impl Frame {
-    /// The first frame; `None` if it is not all there.
-    fn parse(octets: &[u8]) -> io::Result<Option<Self>> {
-        let [first, second, rest @ ..] = octets else { return Ok(None) };
+    /// The first frame; `None` if it is not complete.
+    fn parse(bytes: &[u8]) -> io::Result<Option<Self>> {
+        let [first, second, rest @ ..] = bytes else { return Ok(None) };
         if first & 0xf0 != FINAL || second & MASKED != 0 {
             return Err(io::Error::other("the service sent a fragment, a masked frame, or one with an extension"));
         }
@@ -136,7 +133,7 @@ impl Frame {
         };
         let length = usize::try_from(length).ok().filter(|&length| length <= FRAME_MAX);
         let end = start + length.ok_or_else(|| io::Error::other("a frame is longer than any message"))?;
-        Ok((octets.len() >= end).then_some(Self { opcode: first & 0x0f, start, end }))
+        Ok((bytes.len() >= end).then_some(Self { opcode: first & 0x0f, start, end }))
     }
 }
 
@@ -149,12 +146,12 @@ mod tests {
         let lengths: [(usize, &[u8]); 3] =
             [(125, &[125]), (126, &[126, 0, 126]), (65_536, &[127, 0, 0, 0, 0, 0, 1, 0, 0])];
         for (length, written) in lengths {
-            let octets = [&[0x81], written, &vec![b'x'; length]].concat();
+            let bytes = [&[0x81], written, &vec![b'x'; length]].concat();
             let start = 1 + written.len();
             let whole = Frame { opcode: TEXT, start, end: start + length };
-            assert_eq!(Frame::parse(&octets).unwrap(), Some(whole), "{length}");
-            for cut in [0, 1, start - 1, octets.len() - 1] {
-                assert_eq!(Frame::parse(&octets[..cut]).unwrap(), None, "{length} cut at {cut}");
+            assert_eq!(Frame::parse(&bytes).unwrap(), Some(whole), "{length}");
+            for cut in [0, 1, start - 1, bytes.len() - 1] {
+                assert_eq!(Frame::parse(&bytes[..cut]).unwrap(), None, "{length} cut at {cut}");
             }
         }
     }

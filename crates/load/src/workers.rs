@@ -1,35 +1,38 @@
-//! The coordinator's end of the workers: starts them, gives each its share of every order, and adds up what comes back.
+//! The coordinator's end of the workers: starts them, sends each its share of every order, and adds the results.
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use futures_util::future::try_join_all;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::interval;
 
-use super::job::{Job, News, Order, Outcome, Plan, Progress};
-use super::measure::Process;
+use crate::error::{Blame, LoadError, Result};
+use crate::job::{Job, Order, Outcome, Plan, Progress, Update};
+use crate::measure::Process;
 
-/// How often it is said how far the work is.
-const TELL: Duration = Duration::from_secs(1);
+/// The arguments with which this program becomes a worker.
+pub const WORKER_ARGS: [&str; 2] = ["load", "--worker"];
+
+/// How often the progress is printed.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// All workers.
-pub(super) struct Crew {
+pub(super) struct Workers {
     workers: Vec<Worker>,
 }
 
 struct Worker {
     child: Child,
     orders: ChildStdin,
-    news: Lines<BufReader<ChildStdout>>,
+    updates: Lines<BufReader<ChildStdout>>,
     progress: Cell<Progress>,
 }
 
-impl Crew {
+impl Workers {
     /// Starts `processes` workers which share the agents and senders of `job`.
     pub(super) async fn start(processes: usize, job: &Job) -> Result<Self> {
         let mut workers = Vec::new();
@@ -41,21 +44,21 @@ impl Crew {
                 source: source(job.target.address.ip(), number),
                 ..job.clone()
             };
-            worker.tell(&share).await?;
+            worker.send(&share).await?;
             workers.push(worker);
         }
         Ok(Self { workers })
     }
 
-    /// Has an order carried out by all, and says meanwhile how far they are with `what`.
+    /// Sends an order to all and waits until it is done. Prints the progress of `what` meanwhile.
     pub(super) async fn order(&mut self, what: &str, order: &Order) -> Result<Outcome> {
         let number = self.workers.len();
         for (n, worker) in self.workers.iter_mut().enumerate() {
-            worker.tell(&order.share(n, number)).await?;
+            worker.send(&order.share(n, number)).await?;
         }
         let (done, progresses): (Vec<_>, Vec<_>) = self.workers.iter_mut().map(Worker::outcome).unzip();
-        let told = async {
-            let mut ticks = interval(TELL);
+        let printed = async {
+            let mut ticks = interval(PROGRESS_INTERVAL);
             ticks.tick().await;
             let mut before = Progress::default();
             loop {
@@ -68,7 +71,7 @@ impl Crew {
         };
         let outcomes = tokio::select! {
             outcomes = try_join_all(done) => outcomes?,
-            () = told => Vec::new(),
+            () = printed => Vec::new(),
         };
         let mut all = Outcome::default();
         outcomes.into_iter().for_each(|outcome| all.add(outcome));
@@ -89,41 +92,42 @@ impl Crew {
 
 impl Worker {
     fn start() -> Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program to start it again")?;
+        let program = std::env::current_exe().blame_generator("cannot find this program to start it again")?;
         let mut command = Command::new(program);
-        command.args(["load", "--worker"]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
-        let mut child = command.spawn().context("cannot start a worker")?;
-        let (orders, news) = child.stdin.take().zip(child.stdout.take()).context("a worker without pipes")?;
-        Ok(Self { child, orders, news: BufReader::new(news).lines(), progress: Cell::default() })
+        command.args(WORKER_ARGS).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().blame_generator("cannot start a worker")?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (orders, updates) = pipes.expect("both ends of the worker are pipes");
+        Ok(Self { child, orders, updates: BufReader::new(updates).lines(), progress: Cell::default() })
     }
 
-    async fn tell(&mut self, what: &impl serde::Serialize) -> Result<()> {
-        let mut line = serde_json::to_vec(what)?;
+    async fn send(&mut self, what: &impl serde::Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(what).blame_generator("cannot write an order")?;
         line.push(b'\n');
-        self.orders.write_all(&line).await.context("a worker has stopped")?;
-        Ok(self.orders.flush().await?)
+        self.orders.write_all(&line).await.blame_generator("a worker has stopped")?;
+        self.orders.flush().await.blame_generator("a worker has stopped")
     }
 
-    /// Reads news until the order is done; the progress is shown meanwhile by the other half.
+    /// Reads updates until the order is done; the caller shows the progress meanwhile.
     fn outcome(&mut self) -> (impl Future<Output = Result<Outcome>>, &Cell<Progress>) {
-        let Self { news, progress, .. } = self;
+        let Self { updates, progress, .. } = self;
         let progress: &Cell<Progress> = progress;
         let done = async move {
-            while let Some(line) = news.next_line().await? {
-                match serde_json::from_str(&line).context("a worker says what nobody understands")? {
-                    News::Progress(now) => progress.set(now),
-                    News::Done(outcome) => return Ok(*outcome),
-                    News::Failed(why) => bail!(why),
+            while let Some(line) = updates.next_line().await.blame_generator("cannot read from a worker")? {
+                match serde_json::from_str(&line).blame_generator("a worker sent an unknown update")? {
+                    Update::Progress(now) => progress.set(now),
+                    Update::Done(outcome) => return Ok(*outcome),
+                    Update::Failed(why) => return Err(LoadError::Generator(why)),
                 }
             }
-            bail!("a worker has stopped")
+            Err(LoadError::Generator("a worker has stopped".to_owned()))
         };
         (done, progress)
     }
 }
 
 impl Order {
-    /// What worker `n` of `number` has to do of it.
+    /// The share of worker `n` of `number`.
     fn share(&self, n: usize, number: usize) -> Self {
         match self {
             Self::Connect(agents) => Self::Connect(share(*agents, n, number)),
@@ -136,7 +140,6 @@ impl Order {
 
 impl Plan {
     fn share(&self, n: usize, number: usize) -> Self {
-        #[allow(clippy::cast_precision_loss, reason = "there are few workers")]
         let rate = self.rate.map(|rate| rate / number as f64);
         let messages = self.messages.map(|all| all / number as u64 + u64::from((n as u64) < all % number as u64));
         Self { messages, rate, ..self.clone() }
@@ -148,14 +151,14 @@ impl Progress {
     fn words(self, before: Self) -> String {
         let mut words = format!("{} connected", self.connected);
         if self.accepted > 0 {
-            let rate = (self.accepted - before.accepted) / TELL.as_secs();
+            let rate = (self.accepted - before.accepted) / PROGRESS_INTERVAL.as_secs();
             words += &format!(", {} accepted ({rate}/s), {} arrived", self.accepted, self.arrived);
         }
         words
     }
 }
 
-/// What worker `n` of `number` gets of `all`, so that the shares add up to it.
+/// The share of worker `n` of `number` in `all`: the shares add up to it.
 fn share(all: usize, n: usize, number: usize) -> usize {
     all / number + usize::from(n < all % number)
 }

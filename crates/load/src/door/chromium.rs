@@ -4,34 +4,34 @@ use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, ensure};
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, tag};
 use doorbell_protocol::mcs::wire::{Fields, WireError, Writer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::load::body::Stamp;
-use crate::load::http1::Http1;
-use crate::load::net::{Alpn, Stream};
-use crate::load::tickets::Tickets;
-use crate::load::world::{Ear, World};
+use crate::body::Stamp;
+use crate::context::{Context, Receiver};
+use crate::error::{Blame, LoadError, Result};
+use crate::http1::Http1;
+use crate::net::{Alpn, Stream};
+use crate::tickets::Tickets;
 
 /// As a Chromium on Linux calls itself.
 const APP: &str = "org.chromium.linux";
-/// What the login gives as the client.
+/// The client in the login.
 const CLIENT: &str = "chrome-156.0.0.0";
-/// Octets read at once.
+/// Bytes read at once.
 const READ: usize = 2048;
 
 /// A device with one subscription.
 #[derive(Clone)]
-pub(in crate::load) struct Identity {
+pub(crate) struct Identity {
     id: u64,
     secret: u64,
-    pub(in crate::load) endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 /// A stream after its login.
-pub(in crate::load) struct Connection {
+pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     decoder: Decoder,
     encoder: Encoder,
@@ -39,18 +39,18 @@ pub(in crate::load) struct Connection {
     received: u32,
 }
 
-/// Becomes a device and registers if nobody is `known`, then logs in.
-pub(in crate::load) async fn connect(
-    world: &World,
+/// Becomes a device and registers unless it is `known`, then logs in.
+pub(crate) async fn connect(
+    context: &Context,
     key: &str,
     known: &mut Option<Identity>,
     tickets: &Arc<Tickets>,
 ) -> io::Result<Connection> {
     let identity = match known {
         Some(known) => known,
-        None => known.insert(enrol(world, key).await.map_err(io::Error::other)?),
+        None => known.insert(check_in(context, key).await.map_err(io::Error::other)?),
     };
-    let stream = world.net.agent(Alpn::Silent, tickets).await?;
+    let stream = context.net.agent(Alpn::Silent, tickets).await?;
     let mut connection = Connection { stream, decoder: Decoder::new(), encoder: Encoder::new(), received: 0 };
     connection.write(tag::LOGIN_REQUEST, identity.login()).await?;
     let answer = connection.next().await?;
@@ -61,9 +61,9 @@ pub(in crate::load) async fn connect(
 }
 
 /// Check-in and registration, on a connection of their own.
-async fn enrol(world: &World, key: &str) -> Result<Identity> {
-    let mut http = Http1::new(world.net.sender(Alpn::Http1).await?);
-    let authority = world.job.target.authority();
+async fn check_in(context: &Context, key: &str) -> Result<Identity> {
+    let mut http = Http1::new(context.net.sender(Alpn::Http1).await.blame_service("cannot connect")?);
+    let authority = context.job.target.authority();
     // The first check-in: id and secret 0, version 3.
     let question = Writer::new().varint(2, 0).fixed64(13, 0).varint(14, 3).finish();
     let head = format!(
@@ -71,18 +71,21 @@ async fn enrol(world: &World, key: &str) -> Result<Identity> {
          content-length: {}\r\n\r\n",
         question.len()
     );
-    let answer = http.exchange(&[head.as_bytes(), &question].concat()).await?;
-    ensure!(answer.status == 200, "the check-in is answered {}", answer.status);
+    let answer = http.exchange(&[head.as_bytes(), &question].concat()).await.blame_service("checking in")?;
+    if answer.status != 200 {
+        return Err(LoadError::Service(format!("the check-in is answered {}", answer.status)));
+    }
     let (mut id, mut secret) = (0, 0);
+    let malformed = "the answer to the check-in is malformed";
     for field in Fields::new(&answer.body) {
-        let field = field?;
+        let field = field.blame_service(malformed)?;
         match field.number {
-            7 => id = field.fixed64()?,
-            8 => secret = field.fixed64()?,
+            7 => id = field.fixed64().blame_service(malformed)?,
+            8 => secret = field.fixed64().blame_service(malformed)?,
             _ => {}
         }
     }
-    // Of these only the separators would have to be escaped.
+    // Only the separators have to be escaped.
     let form = format!(
         "app={APP}&X-subtype=wp%3Ahttps%3A%2F%2Fload.invalid%2F%23{:016x}&device={id}&sender={key}&scope=GCM",
         fastrand::u64(..)
@@ -92,16 +95,16 @@ async fn enrol(world: &World, key: &str) -> Result<Identity> {
          content-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{form}",
         form.len()
     );
-    let answer = http.exchange(request.as_bytes()).await?;
+    let answer = http.exchange(request.as_bytes()).await.blame_service("registering")?;
     let body = String::from_utf8_lossy(&answer.body);
     let token = body.split_once("token=").map(|(_, token)| token);
-    let token = token.with_context(|| format!("the registration is answered {}", answer.status))?;
-    let endpoint = format!("{}/fcm/send/{token}", world.job.target.origin);
+    let token = token.blame_service(format_args!("the registration is answered {}", answer.status))?;
+    let endpoint = format!("{}/fcm/send/{token}", context.job.target.origin);
     Ok(Identity { id, secret, endpoint })
 }
 
 impl Identity {
-    /// Fields: 1 client, 2 domain, 3 user, 4 resource, 5 the secret, 6 the device, 12 and so on as Chromium has them.
+    /// Fields: 1 client, 2 domain, 3 user, 4 resource, 5 the secret, 6 the device, 12 to 17 as Chromium has them.
     fn login(&self) -> Writer {
         let (id, secret) = (self.id.to_string(), self.secret.to_string());
         let login = Writer::new().bytes(1, CLIENT).bytes(2, "mcs.android.com").bytes(3, &id).bytes(4, &id);
@@ -111,13 +114,13 @@ impl Identity {
 }
 
 impl Connection {
-    pub(in crate::load) async fn attend(mut self, ear: &Ear) -> io::Result<Infallible> {
+    pub(crate) async fn receive(mut self, receiver: &Receiver) -> io::Result<Infallible> {
         loop {
             let frame = self.next().await?;
             match frame.tag {
                 tag::DATA_MESSAGE_STANZA => {
                     let body = bytes_of(&frame, 21).map_err(io::Error::other)?;
-                    ear.heard(body.and_then(Stamp::of));
+                    receiver.received(body.and_then(Stamp::of));
                     // An IqStanza with extension 13, an acknowledgement of the stream: at once, as for a message that
                     // asks for it.
                     let extension = Writer::new().varint(1, 13).bytes(2, "").finish();
@@ -136,24 +139,24 @@ impl Connection {
     }
 
     async fn next(&mut self) -> io::Result<Frame> {
-        let mut octets = [0; READ];
+        let mut bytes = [0; READ];
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? {
                 self.received += 1;
                 return Ok(frame);
             }
-            let read = self.stream.read(&mut octets).await?;
+            let read = self.stream.read(&mut bytes).await?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.decoder.feed(octets.get(..read).unwrap_or_default());
+            self.decoder.feed(&bytes[..read]);
         }
     }
 
     async fn write(&mut self, tag: u8, body: Writer) -> io::Result<()> {
-        let mut octets = Vec::new();
-        self.encoder.write(&Frame { tag, body: body.finish().into() }, &mut octets);
-        self.stream.write_all(&octets).await?;
+        let mut bytes = Vec::new();
+        self.encoder.write(&Frame { tag, body: body.finish().into() }, &mut bytes);
+        self.stream.write_all(&bytes).await?;
         self.stream.flush().await
     }
 }

@@ -6,25 +6,25 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use crate::load::body::Stamp;
-use crate::load::net::Alpn;
-use crate::load::tickets::Tickets;
-use crate::load::websocket::WebSocket;
-use crate::load::world::{Ear, World};
+use crate::body::Stamp;
+use crate::context::{Context, Receiver};
+use crate::net::Alpn;
+use crate::tickets::Tickets;
+use crate::websocket::WebSocket;
 
 /// A Firefox, as the service knows it. It has one subscription.
 #[derive(Clone)]
-pub(in crate::load) struct Identity {
+pub(crate) struct Identity {
     uaid: String,
-    pub(in crate::load) endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 /// A socket after its hello.
-pub(in crate::load) struct Connection {
+pub(crate) struct Connection {
     socket: WebSocket,
 }
 
-/// What the service says in answer, as far as it matters here.
+/// The members of an answer that matter here.
 #[derive(Deserialize)]
 struct Answer {
     #[serde(default)]
@@ -34,9 +34,10 @@ struct Answer {
     endpoint: Option<String>,
 }
 
-/// What it says of itself. Nothing is copied: there is one for every message, and none of its words needs an escape.
+/// What the service sends unasked. Nothing is copied: there is one for every message, and no string in it needs an
+/// escape.
 #[derive(Deserialize)]
-struct News<'a> {
+struct Notification<'a> {
     #[serde(rename = "messageType")]
     kind: Option<&'a str>,
     #[serde(rename = "channelID", default)]
@@ -46,19 +47,19 @@ struct News<'a> {
     data: Option<&'a str>,
 }
 
-/// Upgrades, says hello, and registers if nobody is `known`.
-pub(in crate::load) async fn connect(
-    world: &World,
+/// Upgrades, sends hello, and registers unless it is `known`.
+pub(crate) async fn connect(
+    context: &Context,
     key: &str,
     known: &mut Option<Identity>,
     tickets: &Arc<Tickets>,
 ) -> io::Result<Connection> {
-    let stream = world.net.agent(Alpn::Http1, tickets).await?;
-    let mut socket = WebSocket::open(stream, world.job.target.authority()).await?;
+    let stream = context.net.agent(Alpn::Http1, tickets).await?;
+    let mut socket = WebSocket::open(stream, context.job.target.authority()).await?;
     let uaid = known.as_ref().map(|known| format!(r#","uaid":"{}""#, known.uaid)).unwrap_or_default();
     socket.send(&format!(r#"{{"messageType":"hello","broadcasts":{{}},"use_webpush":true{uaid}}}"#)).await?;
-    let greeted: Answer = said(socket.next().await?)?;
-    let uaid = greeted.uaid.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
+    let hello: Answer = parse(socket.next().await?)?;
+    let uaid = hello.uaid.ok_or_else(|| io::Error::other("its hello names no uaid"))?;
     match known {
         Some(known) if known.uaid != uaid => return Err(io::Error::other("the service has forgotten an agent")),
         Some(_) => {}
@@ -74,26 +75,26 @@ pub(in crate::load) async fn connect(
 async fn register(socket: &mut WebSocket, key: &str) -> io::Result<String> {
     let channel = channel();
     socket.send(&format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{key}"}}"#)).await?;
-    let answer: Answer = said(socket.next().await?)?;
+    let answer: Answer = parse(socket.next().await?)?;
     let endpoint = answer.endpoint.filter(|_| answer.status == 200);
     endpoint.ok_or_else(|| io::Error::other(format!("registering is answered {}", answer.status)))
 }
 
 impl Connection {
-    pub(in crate::load) async fn attend(mut self, ear: &Ear) -> io::Result<Infallible> {
+    pub(crate) async fn receive(mut self, receiver: &Receiver) -> io::Result<Infallible> {
         let mut acknowledgement = String::new();
         loop {
-            let news: News<'_> = said(self.socket.next().await?)?;
-            if news.kind != Some("notification") {
+            let notification: Notification<'_> = parse(self.socket.next().await?)?;
+            if notification.kind != Some("notification") {
                 continue;
             }
-            ear.heard(news.data.and_then(Stamp::of_text));
+            receiver.received(notification.data.and_then(Stamp::of_text));
             acknowledgement.clear();
             acknowledgement.extend([
                 r#"{"messageType":"ack","updates":[{"channelID":""#,
-                news.channel,
+                notification.channel,
                 r#"","version":""#,
-                news.version,
+                notification.version,
                 r#"","code":100}]}"#,
             ]);
             self.socket.send(&acknowledgement).await?;
@@ -101,7 +102,7 @@ impl Connection {
     }
 }
 
-fn said<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
+fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> io::Result<T> {
     serde_json::from_str(text).map_err(io::Error::other)
 }
 

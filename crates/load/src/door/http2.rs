@@ -6,32 +6,34 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use doorbell_protocol::headers::link::{self, REL_PUSH};
+use doorbell_protocol::headers::link;
+use doorbell_protocol::headers::link::REL_PUSH;
 use h2::Ping;
 use h2::client::{PushPromise, PushPromises, SendRequest};
 use http::header::{CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use tokio::task::{JoinHandle, spawn_local};
 
-use crate::load::body::Stamp;
-use crate::load::net::Alpn;
-use crate::load::tickets::Tickets;
-use crate::load::world::{Ear, World};
+use crate::body::Stamp;
+use crate::context::{Context, Receiver};
+use crate::error::{Blame, LoadError, Result};
+use crate::net::Alpn;
+use crate::tickets::Tickets;
 
 /// Pushes that are open at the same time at most: as many as the service would have unacknowledged.
 const PUSHES_MAX: u32 = 100;
-/// The longest start of a body in which the stamp is looked for: the rest is read and dropped.
+/// The first bytes of a body, in which the stamp is: the rest is read and dropped.
 const START: usize = 256;
 
 /// A subscription, as the agent knows it.
 #[derive(Clone)]
-pub(in crate::load) struct Identity {
+pub(crate) struct Identity {
     monitor: Uri,
-    pub(in crate::load) endpoint: String,
+    pub(crate) endpoint: String,
 }
 
 /// A connection with its GET.
-pub(in crate::load) struct Connection {
+pub(crate) struct Connection {
     requests: SendRequest<Bytes>,
     pushes: PushPromises,
     driver: Driver,
@@ -46,14 +48,14 @@ impl Drop for Driver {
     }
 }
 
-/// Connects, subscribes if nobody is `known`, and asks for messages.
-pub(in crate::load) async fn connect(
-    world: &World,
+/// Connects, subscribes unless it is `known`, and asks for messages.
+pub(crate) async fn connect(
+    context: &Context,
     key: &str,
     known: &mut Option<Identity>,
     tickets: &Arc<Tickets>,
 ) -> io::Result<Connection> {
-    let stream = world.net.agent(Alpn::Http2, tickets).await?;
+    let stream = context.net.agent(Alpn::Http2, tickets).await?;
     let mut builder = h2::client::Builder::new();
     builder.enable_push(true).max_concurrent_streams(PUSHES_MAX).max_header_list_size(16 << 10);
     let (requests, mut connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
@@ -61,7 +63,7 @@ pub(in crate::load) async fn connect(
     let driver = Driver(spawn_local(connection));
     let identity = match known {
         Some(known) => known,
-        None => known.insert(subscribe(&requests, &world.job.target.origin, key).await.map_err(io::Error::other)?),
+        None => known.insert(subscribe(&requests, &context.job.target.origin, key).await.map_err(io::Error::other)?),
     };
     let mut request = Request::new(());
     *request.uri_mut() = identity.monitor.clone();
@@ -75,18 +77,22 @@ pub(in crate::load) async fn connect(
     Ok(Connection { requests, pushes, driver })
 }
 
-async fn subscribe(requests: &SendRequest<Bytes>, origin: &str, key: &str) -> anyhow::Result<Identity> {
+async fn subscribe(requests: &SendRequest<Bytes>, origin: &str, key: &str) -> Result<Identity> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
-    *request.uri_mut() = format!("{origin}/subscribe").parse()?;
-    request.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/webpush-options+json"));
-    let mut ready = requests.clone().ready().await?;
-    let (answer, mut body) = ready.send_request(request, false)?;
-    body.send_data(format!(r#"{{"vapid":"{key}"}}"#).into(), true)?;
-    let answer = answer.await?;
-    anyhow::ensure!(answer.status() == StatusCode::CREATED, "subscribing is answered {}", answer.status());
-    Identity::of_answer(answer.headers(), origin)
-        .ok_or_else(|| anyhow::anyhow!("the answer to subscribing names no subscription"))
+    *request.uri_mut() = format!("{origin}/subscribe").parse().blame_usage("the origin is not a URL")?;
+    request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/webpush-options+json"));
+    let answer = async {
+        let (answer, mut body) = requests.clone().ready().await?.send_request(request, false)?;
+        body.send_data(format!(r#"{{"vapid":"{key}"}}"#).into(), true)?;
+        answer.await
+    };
+    let answer = answer.await.blame_service("subscribing")?;
+    if answer.status() != StatusCode::CREATED {
+        return Err(LoadError::Service(format!("subscribing is answered {}", answer.status())));
+    }
+    let identity = Identity::of_answer(answer.headers(), origin);
+    identity.blame_service("the answer to subscribing names no subscription")
 }
 
 impl Identity {
@@ -98,12 +104,12 @@ impl Identity {
 }
 
 impl Connection {
-    pub(in crate::load) async fn attend(mut self, ear: &Ear) -> io::Result<Infallible> {
+    pub(crate) async fn receive(mut self, receiver: &Receiver) -> io::Result<Infallible> {
         loop {
             match poll_fn(|cx| self.pushes.poll_push_promise(cx)).await {
                 Some(Ok(push)) => {
                     let requests = self.requests.clone();
-                    take(push, requests, ear).await.map_err(io::Error::other)?;
+                    take(push, requests, receiver).await.map_err(io::Error::other)?;
                 }
                 Some(Err(error)) => return Err(io::Error::other(error)),
                 None => {
@@ -118,8 +124,8 @@ impl Connection {
     }
 }
 
-/// Reads a pushed message and acknowledges it. The answer to that is waited for by nobody.
-async fn take(push: PushPromise, requests: SendRequest<Bytes>, ear: &Ear) -> Result<(), h2::Error> {
+/// Reads a pushed message and acknowledges it, without waiting for the answer to that.
+async fn take(push: PushPromise, requests: SendRequest<Bytes>, receiver: &Receiver) -> Result<(), h2::Error> {
     let (promised, answer) = push.into_parts();
     let mut body = answer.await?.into_body();
     let mut start = Vec::with_capacity(START);
@@ -130,7 +136,7 @@ async fn take(push: PushPromise, requests: SendRequest<Bytes>, ear: &Ear) -> Res
             start.extend_from_slice(&piece);
         }
     }
-    ear.heard(Stamp::of(&start));
+    receiver.received(Stamp::of(&start));
     let mut request = Request::new(());
     *request.method_mut() = Method::DELETE;
     *request.uri_mut() = promised.uri().clone();

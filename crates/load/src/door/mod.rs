@@ -1,8 +1,8 @@
 //! The ways in which an agent reaches the service, with the names that the service gives its own doors.
 
-pub(super) mod chromium;
-pub(super) mod firefox;
-pub(super) mod http2;
+pub(crate) mod chromium;
+pub(crate) mod firefox;
+pub(crate) mod http2;
 
 use std::convert::Infallible;
 use std::io;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::tickets::Tickets;
-use super::world::{Ear, World};
+use crate::context::{Context, Receiver};
+use crate::tickets::Tickets;
 
 /// Where agents receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Door {
+pub enum Door {
     /// A WebSocket, as Firefox has it
     Firefox,
     /// A held GET with server pushes, as RFC 8030 has it
@@ -26,7 +26,7 @@ pub(super) enum Door {
     Chromium,
 }
 
-/// Who an agent is to the service, once it has been there, and where messages for it go. It outlives its connections.
+/// How the service knows an agent that has connected once, and where messages for it go. It outlives its connections.
 #[derive(Clone)]
 pub(super) enum Identity {
     Firefox(Option<firefox::Identity>),
@@ -35,7 +35,7 @@ pub(super) enum Identity {
 }
 
 impl Identity {
-    /// Somebody whom the service does not know yet.
+    /// An agent that the service does not know yet.
     pub(super) fn new(door: Door) -> Self {
         match door {
             Door::Firefox => Self::Firefox(None),
@@ -64,24 +64,24 @@ pub(super) enum Connection {
 impl Connection {
     /// Connects as `identity`; one that the service does not know yet subscribes, for messages signed with `key`.
     pub(super) async fn open(
-        world: &World,
+        context: &Context,
         key: &str,
         identity: &mut Identity,
         tickets: &Arc<Tickets>,
     ) -> io::Result<Self> {
         Ok(match identity {
-            Identity::Firefox(known) => Self::Firefox(firefox::connect(world, key, known, tickets).await?),
-            Identity::Http2(known) => Self::Http2(http2::connect(world, key, known, tickets).await?),
-            Identity::Chromium(known) => Self::Chromium(chromium::connect(world, key, known, tickets).await?),
+            Identity::Firefox(known) => Self::Firefox(firefox::connect(context, key, known, tickets).await?),
+            Identity::Http2(known) => Self::Http2(http2::connect(context, key, known, tickets).await?),
+            Identity::Chromium(known) => Self::Chromium(chromium::connect(context, key, known, tickets).await?),
         })
     }
 
-    /// Receives and acknowledges until the connection ends: why it did.
-    pub(super) async fn attend(self, ear: &Ear) -> io::Result<Infallible> {
+    /// Receives and acknowledges until the connection ends: the reason.
+    pub(super) async fn receive(self, receiver: &Receiver) -> io::Result<Infallible> {
         match self {
-            Self::Firefox(connection) => connection.attend(ear).await,
-            Self::Http2(connection) => connection.attend(ear).await,
-            Self::Chromium(connection) => connection.attend(ear).await,
+            Self::Firefox(connection) => connection.receive(receiver).await,
+            Self::Http2(connection) => connection.receive(receiver).await,
+            Self::Chromium(connection) => connection.receive(receiver).await,
         }
     }
 }

@@ -1,19 +1,18 @@
 //! Messages to agents that are connected, as fast as they are answered: how many, and what each costs.
 
-use anyhow::Result;
-
 use super::figures;
-use crate::load::bench::Bench;
+use crate::error::Result;
+use crate::run::Run;
 
-pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
-    bench.connect("connecting").await?;
-    bench.warm_up().await?;
-    let (sending, settling) = bench.deliver("sending", bench.options.plan()).await?;
+pub(super) async fn run(run: &mut Run<'_>) -> Result<()> {
+    run.connect("connecting").await?;
+    run.warm_up().await?;
+    let (sending, settling) = run.deliver("sending", run.options.plan()).await?;
     let parts = [&sending, &settling];
-    let accepted = figures::accepted(&mut bench.run, &sending);
-    figures::arrivals(&mut bench.run, &parts);
-    figures::cost(&mut bench.run, accepted, &parts);
-    figures::down(&mut bench.run, &parts);
-    bench.judge_load("sending", &sending);
+    let accepted = figures::accepted(&mut run.findings, &sending);
+    figures::arrivals(&mut run.findings, &parts);
+    figures::cost(&mut run.findings, accepted, &parts);
+    figures::down(&mut run.findings, &parts);
+    run.judge_load("sending", &sending);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The scenarios: each puts the load's orders in a row, and says what the figures are.
+//! The scenarios: each runs the load's orders one after the other, and defines the figures.
 
 mod backlog;
 mod connected;
@@ -9,19 +9,19 @@ mod latency;
 mod offline;
 mod storm;
 
-use anyhow::Result;
 use clap::ValueEnum;
 
-use super::Options;
-use super::bench::Bench;
-use super::report::Run;
+use crate::error::Result;
+use crate::options::Options;
+use crate::report::Findings;
+use crate::run::Run;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Scenario {
+pub enum Scenario {
     /// Agents that are connected and receive nothing: memory
     Idle,
-    /// Messages to agents that are connected, as fast as they are answered: throughput, CPU, octets
+    /// Messages to agents that are connected, as fast as they are answered: throughput, CPU, bytes
     Connected,
     /// Messages to agents that come later and fetch them: throughput, CPU
     Offline,
@@ -29,7 +29,7 @@ pub(super) enum Scenario {
     Backlog,
     /// Messages at a fixed rate: the time from POST to agent
     Latency,
-    /// Everybody comes back at the same time, after a cut and after a restart: TLS handshakes
+    /// All agents come back at the same time, after a cut and after a restart: TLS handshakes
     Storm,
     /// Agents that come and go, messages of all kinds: whether anything is lost or comes twice
     Day,
@@ -38,21 +38,21 @@ pub(super) enum Scenario {
 impl Scenario {
     /// Its word on the command line.
     pub(super) fn name(self) -> String {
-        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+        self.to_possible_value().expect("no scenario is hidden from the command line").get_name().to_owned()
     }
 
     /// Runs it once.
-    pub(super) async fn run(self, options: &Options) -> Result<Run> {
-        let mut bench = Bench::set_up(options).await?;
+    pub(super) async fn run(self, options: &Options) -> Result<Findings> {
+        let mut run = Run::set_up(options).await?;
         match self {
-            Self::Idle => idle::run(&mut bench).await?,
-            Self::Connected => connected::run(&mut bench).await?,
-            Self::Offline => offline::run(&mut bench).await?,
-            Self::Backlog => backlog::run(&mut bench).await?,
-            Self::Latency => latency::run(&mut bench).await?,
-            Self::Day => day::run(&mut bench).await?,
-            Self::Storm => storm::run(&mut bench).await?,
+            Self::Idle => idle::run(&mut run).await?,
+            Self::Connected => connected::run(&mut run).await?,
+            Self::Offline => offline::run(&mut run).await?,
+            Self::Backlog => backlog::run(&mut run).await?,
+            Self::Latency => latency::run(&mut run).await?,
+            Self::Day => day::run(&mut run).await?,
+            Self::Storm => storm::run(&mut run).await?,
         }
-        bench.tear_down().await
+        run.tear_down().await
     }
 }

@@ -1,41 +1,43 @@
-//! Messages for agents that are not there, which come later and fetch them.
-
-use anyhow::Result;
+//! Messages for agents that are not connected, and fetch them later.
 
 use super::figures;
-use crate::load::bench::Bench;
-use crate::load::job::Order;
+use crate::error::Result;
+use crate::job::Order;
+use crate::run::Run;
 
-#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) async fn run(bench: &mut Bench<'_>) -> Result<()> {
-    bench.connect("connecting").await?;
-    bench.warm_up().await?;
-    bench.order("leaving", Order::Leave).await?;
+pub(super) async fn run(run: &mut Run<'_>) -> Result<()> {
+    run.connect("connecting").await?;
+    run.warm_up().await?;
+    run.order("leaving", Order::Leave).await?;
 
-    let storing = bench.order("storing", Order::Send(bench.options.plan())).await?;
-    let coming = bench.connect("coming back").await?;
-    let draining = bench.order("draining", Order::Settle).await?;
+    let storing = run.order("storing", Order::Send(run.options.plan())).await?;
+    let coming = run.connect("coming back").await?;
+    let draining = run.order("draining", Order::Settle).await?;
 
-    let run = &mut bench.run;
-    let accepted = figures::accepted(run, &storing);
+    let findings = &mut run.findings;
+    let accepted = figures::accepted(findings, &storing);
     let arrived = (coming.outcome.arrivals.count() + draining.outcome.arrivals.count()) as f64;
-    run.figure("arrived", "messages arrived when the agents had come back", arrived);
+    findings.figure("arrived", "messages arrived when the agents had come back", arrived);
     let took = coming.seconds() + draining.seconds();
-    run.figure(
+    findings.figure(
         "drained_per_s",
         "messages per second that arrived then, connecting included",
         figures::per(arrived, took),
     );
-    figures::cost(run, accepted, &[&storing, &coming, &draining]);
+    figures::cost(findings, accepted, &[&storing, &coming, &draining]);
     if let (Some(store), Some(drain)) = (figures::service_cpu(&[&storing]), figures::service_cpu(&[&coming, &draining]))
     {
-        run.figure("store_cpu_s_per_1000", "of it, CPU-s to accept and store", figures::per(store * 1000.0, accepted));
-        run.figure(
+        findings.figure(
+            "store_cpu_s_per_1000",
+            "of it, CPU-s to accept and store",
+            figures::per(store * 1000.0, accepted),
+        );
+        findings.figure(
             "drain_cpu_s_per_1000",
-            "of it, CPU-s to let agents in and deliver",
+            "of it, CPU-s to accept the agents and deliver",
             figures::per(drain * 1000.0, accepted),
         );
     }
-    bench.judge_load("storing", &storing);
+    run.judge_load("storing", &storing);
     Ok(())
 }

@@ -2,39 +2,38 @@
 
 use std::io;
 
-use anyhow::Result;
-
 use super::Message;
-use crate::load::http1::Http1;
-use crate::load::net::Alpn;
-use crate::load::world::World;
+use crate::context::Context;
+use crate::error::{Blame, Result};
+use crate::http1::Http1;
+use crate::net::Alpn;
 
 /// One connection.
-pub(in crate::load) struct Line {
+pub(super) struct Connection {
     http: Http1,
     is_fresh: bool,
     request: Vec<u8>,
 }
 
-impl Line {
-    pub(super) async fn open(world: &World) -> io::Result<Self> {
-        let http = Http1::new(world.net.sender(Alpn::Http1).await?);
+impl Connection {
+    pub(super) async fn open(context: &Context) -> io::Result<Self> {
+        let http = Http1::new(context.net.sender(Alpn::Http1).await?);
         Ok(Self { http, is_fresh: true, request: Vec::new() })
     }
 
     /// Sends a message: the status of the answer.
-    pub(super) async fn post(&mut self, world: &World, message: &Message<'_>) -> Result<u16> {
+    pub(super) async fn post(&mut self, context: &Context, message: &Message<'_>) -> Result<u16> {
         self.write(message)?;
         let answer = match self.http.exchange(&self.request).await {
-            // A service may close a connection that was quiet for a while; every client opens another one then.
+            // A service may close a connection that was quiet for a while; every client then opens another one.
             Err(_) if !self.is_fresh => {
-                self.http = Http1::new(world.net.sender(Alpn::Http1).await?);
-                self.http.exchange(&self.request).await?
+                self.http = Http1::new(context.net.sender(Alpn::Http1).await.blame_service("cannot connect again")?);
+                self.http.exchange(&self.request).await
             }
-            answer => answer?,
+            answer => answer,
         };
         self.is_fresh = false;
-        Ok(answer.status)
+        answer.map(|answer| answer.status).blame_service("no answer")
     }
 
     fn write(&mut self, message: &Message<'_>) -> Result<()> {
@@ -45,7 +44,7 @@ impl Line {
              content-length: {}\r\nauthorization: {}\r\n",
             to.uri.path(),
             body.len(),
-            to.authorization.to_str()?
+            to.authorization.to_str().blame_generator("a token that is not text")?
         );
         if let Some(urgency) = urgency {
             head += &format!("urgency: {urgency}\r\n");

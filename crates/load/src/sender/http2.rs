@@ -2,7 +2,6 @@
 
 use std::io;
 
-use anyhow::Result;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING};
@@ -10,27 +9,28 @@ use http::{HeaderName, HeaderValue, Method, Request};
 use tokio::task::spawn_local;
 
 use super::Message;
-use crate::load::net::Alpn;
-use crate::load::world::World;
+use crate::context::Context;
+use crate::error::{Blame, Result};
+use crate::net::Alpn;
 
 const TTL: HeaderName = HeaderName::from_static("ttl");
 const URGENCY: HeaderName = HeaderName::from_static("urgency");
 const TOPIC: HeaderName = HeaderName::from_static("topic");
 
-/// One of those that share a connection. It closes with the last of them.
+/// A shared connection. It closes with the last of its clones.
 #[derive(Clone)]
-pub(in crate::load) struct Line {
+pub(super) struct Connection {
     requests: SendRequest<Bytes>,
 }
 
-impl Line {
-    pub(super) async fn open(world: &World) -> io::Result<Self> {
-        let stream = world.net.sender(Alpn::Http2).await?;
+impl Connection {
+    pub(super) async fn open(context: &Context) -> io::Result<Self> {
+        let stream = context.net.sender(Alpn::Http2).await?;
         let mut builder = h2::client::Builder::new();
         builder.enable_push(false);
         let (requests, connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
         spawn_local(async move {
-            // Whoever sends on it hears of its end.
+            // A sender on it receives the error.
             let _ = connection.await;
         });
         Ok(Self { requests })
@@ -49,11 +49,13 @@ impl Line {
             headers.insert(URGENCY, HeaderValue::from_static(urgency));
         }
         if message.topic > 0 {
-            headers.insert(TOPIC, HeaderValue::try_from(format!("t{}", message.topic))?);
+            headers.insert(TOPIC, HeaderValue::try_from(format!("t{}", message.topic)).blame_generator("the topic")?);
         }
-        let mut requests = self.requests.clone().ready().await?;
-        let (answer, mut stream) = requests.send_request(request, false)?;
-        stream.send_data(message.body.clone(), true)?;
-        Ok(answer.await?.status().as_u16())
+        let answered = async {
+            let (answer, mut stream) = self.requests.clone().ready().await?.send_request(request, false)?;
+            stream.send_data(message.body.clone(), true)?;
+            answer.await
+        };
+        answered.await.map(|answer| answer.status().as_u16()).blame_service("no answer")
     }
 }

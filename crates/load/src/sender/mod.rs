@@ -1,4 +1,4 @@
-//! The application servers' end: posts messages on a few connections, several at a time, to one agent after the other.
+//! The application servers: send messages on a few connections, several at a time, to one agent after the other.
 
 mod http1;
 mod http2;
@@ -6,17 +6,17 @@ mod http2;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::agents::{Address, Agents};
-use super::body::Stamp;
-use super::clock;
-use super::job::{Mix, Plan};
-use super::ledger::Post;
-use super::pace::Pace;
-use super::world::World;
+use crate::agents::{Address, Agents};
+use crate::body::Stamp;
+use crate::clock;
+use crate::context::Context;
+use crate::error::{Blame, LoadError, Result};
+use crate::job::{Mix, Plan};
+use crate::ledger::Envelope;
+use crate::pace::Pace;
 
 /// Messages that are under way at the same time on one HTTP/2 connection. Services allow a hundred streams and more.
 const IN_FLIGHT: usize = 32;
@@ -24,7 +24,7 @@ const IN_FLIGHT: usize = 32;
 /// An hour: a message that is not delivered at once is stored.
 const DURABLE_SECS: u32 = 3600;
 
-/// One message, ready to go.
+/// One message, ready to be sent.
 pub(super) struct Message<'a> {
     to: &'a Address,
     ttl_secs: u32,
@@ -33,39 +33,43 @@ pub(super) struct Message<'a> {
     body: Bytes,
 }
 
-/// A way to send, on which there is one message at a time.
-enum Line {
-    Http1(http1::Line),
-    Http2(http2::Line),
+/// One message at a time on a connection.
+enum Connection {
+    Http1(http1::Connection),
+    Http2(http2::Connection),
 }
 
-/// Sends what the plan says and waits for the answers.
-pub(super) async fn send(world: &Rc<World>, agents: &Rc<Agents>, plan: &Plan) -> Result<()> {
-    ensure!(agents.subscribed() > 0, "there is nobody to send to");
-    let mut lines = Vec::new();
-    for _ in 0..world.job.senders {
-        if world.job.http1 {
-            lines.push(Line::Http1(http1::Line::open(world).await?));
+/// Sends the messages of the plan and waits for the answers.
+pub(super) async fn send(context: &Rc<Context>, agents: &Rc<Agents>, plan: &Plan) -> Result<()> {
+    if agents.subscribed() == 0 {
+        return Err(LoadError::Usage("there is no agent to send to".to_owned()));
+    }
+    let refused = "a sender cannot connect";
+    let mut connections = Vec::new();
+    for _ in 0..context.job.senders {
+        if context.job.http1 {
+            let connection = http1::Connection::open(context).await.blame_service(refused)?;
+            connections.push(Connection::Http1(connection));
         } else {
-            let line = http2::Line::open(world).await?;
-            lines.extend((0..IN_FLIGHT).map(|_| Line::Http2(line.clone())));
+            let connection = http2::Connection::open(context).await.blame_service(refused)?;
+            connections.extend((0..IN_FLIGHT).map(|_| Connection::Http2(connection.clone())));
         }
     }
-    let (world, agents, pace) = (world.clone(), agents.clone(), Pace::start(plan)?);
-    let sender = Rc::new(Sender { world, agents, pace, mix: plan.mix, turn: Cell::new(0) });
+    let (context, agents, pace) = (context.clone(), agents.clone(), Pace::start(plan)?);
+    let sender = Rc::new(Sender { context, agents, pace, mix: plan.mix, turn: Cell::new(0) });
     let mut tasks = JoinSet::new();
-    for line in lines {
-        tasks.spawn_local(sender.clone().work(line));
+    for connection in connections {
+        tasks.spawn_local(sender.clone().work(connection));
     }
     while let Some(done) = tasks.join_next().await {
-        done??;
+        done.blame_generator("a task failed")??;
     }
     Ok(())
 }
 
-/// What all lines share.
+/// What all connections share.
 struct Sender {
-    world: Rc<World>,
+    context: Rc<Context>,
     agents: Rc<Agents>,
     pace: Pace,
     mix: Mix,
@@ -74,33 +78,34 @@ struct Sender {
 }
 
 impl Sender {
-    async fn work(self: Rc<Self>, mut line: Line) -> Result<()> {
+    async fn work(self: Rc<Self>, mut connection: Connection) -> Result<()> {
         while let Some(due) = self.pace.next().await {
-            self.post(&mut line, due).await.context("a sender's connection broke")?;
+            self.post(&mut connection, due).await.blame_service("a sender's connection broke")?;
         }
         Ok(())
     }
 
-    async fn post(&self, line: &mut Line, due: u64) -> Result<()> {
+    async fn post(&self, connection: &mut Connection, due: u64) -> Result<()> {
         let turn = self.turn.replace(self.turn.get() + 1);
         let Some((number, to)) = self.agents.addressed(turn) else { return Ok(()) };
-        let (post, urgency) = wishes(self.mix, u32::try_from(number)?);
-        let world = &self.world;
+        let number = u32::try_from(number).blame_usage("there are too many agents")?;
+        let (envelope, urgency) = envelope(self.mix, number);
+        let context = &self.context;
         let sent = clock::now();
-        let serial = world.ledger.borrow_mut().send(post, sent);
-        let body = world.bodies.stamped(Stamp { intended: due, run: world.run, serial });
-        let message = Message { to, ttl_secs: post.ttl_secs, urgency, topic: post.topic, body };
-        let status = match line {
-            Line::Http1(line) => line.post(world, &message).await?,
-            Line::Http2(line) => line.post(&message).await?,
+        let serial = context.ledger.borrow_mut().send(envelope, sent);
+        let body = context.bodies.stamped(Stamp { intended: due, worker: context.worker, serial });
+        let message = Message { to, ttl_secs: envelope.ttl_secs, urgency, topic: envelope.topic, body };
+        let status = match connection {
+            Connection::Http1(connection) => connection.post(context, &message).await?,
+            Connection::Http2(connection) => connection.post(&message).await?,
         };
         let answered = clock::now();
         let is_accepted = matches!(status, 201 | 202);
         if is_accepted {
-            world.ledger.borrow_mut().accept(serial, answered);
-            world.progress(|progress| progress.accepted += 1);
+            context.ledger.borrow_mut().accept(serial, answered);
+            context.progress(|progress| progress.accepted += 1);
         }
-        world.note(|outcome| {
+        context.note(|outcome| {
             outcome.slips.record(sent.saturating_sub(due));
             if is_accepted {
                 outcome.accepted += 1;
@@ -113,10 +118,10 @@ impl Sender {
     }
 }
 
-/// What goes with a message to agent `agent`.
-fn wishes(mix: Mix, agent: u32) -> (Post, Option<&'static str>) {
+/// The header fields of a message to agent `agent`.
+fn envelope(mix: Mix, agent: u32) -> (Envelope, Option<&'static str>) {
     match mix {
-        Mix::Plain => (Post { agent, ttl_secs: DURABLE_SECS, topic: 0 }, None),
+        Mix::Plain => (Envelope { agent, ttl_secs: DURABLE_SECS, topic: 0 }, None),
         Mix::Day => {
             let ttl_secs = match fastrand::u8(..10) {
                 0 => 0,
@@ -126,7 +131,7 @@ fn wishes(mix: Mix, agent: u32) -> (Post, Option<&'static str>) {
             // One in five has a topic.
             let topic = fastrand::u8(..5 * TOPICS);
             let topic = if topic < TOPICS { topic + 1 } else { 0 };
-            (Post { agent, ttl_secs, topic }, fastrand::choice(URGENCIES).flatten())
+            (Envelope { agent, ttl_secs, topic }, fastrand::choice(URGENCIES).flatten())
         }
     }
 }
