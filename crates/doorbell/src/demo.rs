@@ -16,11 +16,14 @@ use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
 use tracing::{error, info};
 
+use crate::chromium;
+use crate::firefox;
 use crate::keys::file;
-use crate::serve::{Signals, allow_open_files, own_name};
+use crate::open_files;
+use crate::serve::own_name;
 use crate::shell::quoted;
+use crate::signals::Signals;
 use crate::state::is_loopback;
-use crate::{chromium, firefox};
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -95,9 +98,8 @@ The push service is the one of `doorbell serve`, with the same state: it must no
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let given = Settings { listen: args.listen, state_dir: args.state_dir.clone(), ..Settings::default() };
     let config = Config::load(given, args.config.as_deref())?;
-    // Listening for signals begins first, so that none that comes during the start is lost.
     let mut signals = Signals::new()?;
-    allow_open_files(config.limits.connections_max);
+    open_files::allow_connections(config.limits.connections_max);
     let state_dir = config.state_dir.clone();
     let service = Service::start(config, Clock::system()).await?;
     let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
@@ -111,7 +113,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
     }
     tokio::select! {
-        name = signals.next() => info!("{name}: stopping"),
+        signal = signals.next() => info!("{signal}: stopping"),
         failure = service.failed() => {
             error!(%failure, "stopping");
             return Ok(ExitCode::FAILURE);

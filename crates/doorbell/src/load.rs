@@ -1,41 +1,14 @@
 //! `doorbell load`: measures a push service, so that everybody can repeat every figure with the program that they have.
 
-mod agents;
-mod bench;
-mod body;
-mod clock;
-mod crew;
-mod door;
-mod floor;
-mod http1;
-mod job;
-mod keys;
-mod latencies;
-mod ledger;
-mod measure;
-mod net;
-mod pace;
-mod report;
-mod scenario;
-mod sender;
-mod service;
-mod tickets;
-mod websocket;
-mod worker;
-mod world;
-
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::{Context, Result, bail};
+use doorbell_load::{Door, Options, RATES, Report, Scenario, Target};
 
-use crate::serve::Signals;
-use door::Door;
-use job::{Mix, Plan, Target};
-use report::Report;
-use scenario::Scenario;
+use crate::open_files;
+use crate::signals::Signals;
+use crate::state::local_ca;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -135,50 +108,22 @@ Exit status:
   0  everything was measured
   1  it could not be, or the service lost a message, delivered one twice on one connection, or long after its TTL";
 
-/// Messages a second that can be sent at all, and that are worth a measurement.
-const RATES: RangeInclusive<f64> = 0.01..=1e6;
-
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| RATES.contains(rate));
     rate.ok_or_else(|| format!("give a number from {} to {}", RATES.start(), RATES.end()))
 }
 
-/// What a scenario needs to know.
-struct Options {
-    target: Option<Target>,
-    pid: Option<u32>,
-    state: Option<PathBuf>,
-    tls: bool,
-    door: Door,
-    agents: usize,
-    messages: Option<u64>,
-    seconds: Option<u64>,
-    rate: Option<f64>,
-    size: usize,
-    senders: usize,
-    http1: bool,
-    processes: usize,
-}
-
-/// How long is measured if nothing says when to end.
-const SECONDS: u64 = 10;
-
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Some(scenario) = args.scenario.filter(|_| !args.worker) else { return worker::run().await };
+    let Some(scenario) = args.scenario.filter(|_| !args.worker) else {
+        doorbell_load::work(open_files::raise_limit()).await?;
+        return Ok(ExitCode::SUCCESS);
+    };
     let mut signals = Signals::new()?;
-    let options = Options::from_args(&args).await?;
-    let measured = async {
-        let mut runs = Vec::new();
-        for _ in 0..args.repeat.max(1) {
-            runs.push(scenario.run(&options).await?);
-        }
-        anyhow::Ok(runs)
+    let options = options(&args).await?;
+    let report = tokio::select! {
+        report = doorbell_load::measure(scenario, &options, args.repeat) => report?,
+        signal = signals.next() => bail!("{signal}: nothing was measured to its end"),
     };
-    let runs = tokio::select! {
-        runs = measured => runs?,
-        name = signals.next() => anyhow::bail!("{name}: nothing was measured to its end"),
-    };
-    let report = Report { scenario: scenario.name(), settings: options.shown(), runs };
     show(&report, args.json.as_deref())?;
     Ok(if report.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -199,53 +144,24 @@ fn show(report: &Report, json: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-impl Options {
-    async fn from_args(args: &Args) -> Result<Self> {
-        let target = match &args.url {
-            Some(url) => Some(Target::resolve(url, args.ca.clone()).await?),
-            None => None,
-        };
-        Ok(Self {
-            tls: target.as_ref().map_or(!args.no_tls, |target| target.tls),
-            target,
-            pid: args.pid,
-            state: args.state.clone(),
-            door: args.door,
-            agents: args.agents,
-            messages: args.messages,
-            seconds: args.seconds,
-            rate: args.rate,
-            size: args.size,
-            senders: args.senders.max(1),
-            http1: args.http1,
-            processes: args.processes.max(1),
-        })
-    }
-
-    /// As fast as they are answered, or at the rate that was asked for, until the messages or the seconds are over.
-    fn plan(&self) -> Plan {
-        let seconds = self.seconds.or(if self.messages.is_none() { Some(SECONDS) } else { None });
-        Plan { messages: self.messages, seconds, rate: self.rate, mix: Mix::Plain }
-    }
-
-    /// How long to measure, in seconds.
-    fn seconds(&self) -> u64 {
-        self.seconds.unwrap_or(SECONDS)
-    }
-
-    fn shown(&self) -> serde_json::Value {
-        json!({
-            "service": self.target.as_ref().map_or("own", |target| &target.origin),
-            "door": self.door,
-            "tls": self.tls,
-            "agents": self.agents,
-            "messages": self.messages,
-            "seconds": self.seconds,
-            "rate": self.rate,
-            "size": self.size,
-            "senders": self.senders,
-            "http1": self.http1,
-            "processes": self.processes,
-        })
-    }
+async fn options(args: &Args) -> Result<Options> {
+    let target = match &args.url {
+        Some(url) => Some(Target::resolve(url, args.ca.clone().or_else(|| local_ca(url))).await?),
+        None => None,
+    };
+    Ok(Options {
+        tls: target.as_ref().map_or(!args.no_tls, Target::tls),
+        target,
+        pid: args.pid,
+        state: args.state.clone(),
+        door: args.door,
+        agents: args.agents,
+        messages: args.messages,
+        seconds: args.seconds,
+        rate: args.rate,
+        size: args.size,
+        senders: args.senders.max(1),
+        http1: args.http1,
+        processes: args.processes.max(1),
+    })
 }

@@ -9,9 +9,11 @@ mod firefox;
 mod keys;
 mod listen;
 mod load;
+mod open_files;
 mod send;
 mod serve;
 mod shell;
+mod signals;
 mod state;
 
 use std::io::IsTerminal;

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::open_files;
 use crate::shell::quoted;
+use crate::signals::Signals;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -40,17 +40,16 @@ SIGTERM and SIGINT stop the service in order; a second signal stops it at once."
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let config = Config::load(args.settings, args.config.as_deref())?;
-    // Listening for signals begins first, so that none that comes during the start is lost.
     let mut signals = Signals::new()?;
     let clock = Clock::system();
-    allow_open_files(config.limits.connections_max);
+    open_files::allow_connections(config.limits.connections_max);
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start(config, clock).await?;
     print_welcome(&service);
     tokio::select! {
-        name = signals.next() => info!("{name}: draining"),
+        signal = signals.next() => info!("{signal}: draining"),
         failure = service.failed() => {
             // Nothing that is under way may be answered as accepted any more; what the disk holds is read at the next start.
             error!(%failure, "stopping");
@@ -59,29 +58,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     tokio::select! {
         stopped = service.stop() => stopped?,
-        name = signals.next() => {
-            warn!("{name} again: stopping at once");
+        signal = signals.next() => {
+            warn!("{signal} again: stopping at once");
             return Ok(ExitCode::FAILURE);
         }
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Files that are open beside connections: the store's, the logs', the listening socket.
-const OTHER_FILES: u64 = 64;
-
-/// Raises this process's limit of open files as far as it may, since each connection is one.
-pub(crate) fn allow_open_files(connections_max: usize) {
-    let limit = getrlimit(Resource::Nofile);
-    let allowed = limit.maximum.unwrap_or(u64::MAX);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        warn!(%error, "cannot raise the limit of open files");
-    }
-    let needed = connections_max as u64 + OTHER_FILES;
-    if allowed < needed {
-        warn!(allowed, needed, "the limit of open files is below connections_max: raise it (LimitNOFILE, ulimit -n)");
-    }
 }
 
 /// The URLs, and the two commands to try next.
@@ -107,24 +90,4 @@ fn print_welcome(service: &Service) {
 /// The word by which this program was started: also right when it is not on the PATH.
 pub(crate) fn own_name() -> String {
     std::env::args().next().map_or_else(|| "doorbell".to_owned(), |word| quoted(&word))
-}
-
-/// The signals that mean: stop.
-pub(crate) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self> {
-        let on = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
-    }
-
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

@@ -17,9 +17,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
+use anyhow::Result;
 
+use crate::signals::Signals;
 use line::Line;
 use report::{Finding, Report};
 use socket::Idle;
@@ -86,7 +86,7 @@ Exit status:
 const STEP_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let mut stop = Stop::watch()?;
+    let mut signals = Signals::new()?;
     let ca_files: Vec<PathBuf> = args.ca.clone().into_iter().chain(crate::state::local_ca(&args.url)).collect();
     let verifier = trust::verifier(&ca_files)?;
     let mut report = Report::new(&args.url, args.json);
@@ -95,7 +95,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let examination = examine(&args, &ca_files, &verifier, &mut report, &mut made);
     let mut interrupted = tokio::select! {
         () = examination => false,
-        () = stop.wanted() => true,
+        _ = signals.next() => true,
     };
     if let Some(visit) = &mut made.visit {
         report.add("tidy up", visit.tidy_up().await);
@@ -104,7 +104,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         report.note(&format!("waiting until the WebSocket has been idle for {} s", args.idle_secs));
         let finding = tokio::select! {
             finding = idle.finding() => finding,
-            () = stop.wanted() => {
+            _ = signals.next() => {
                 interrupted = true;
                 Finding::skipped("interrupted")
             }
@@ -209,24 +209,4 @@ async fn open_socket(line: &Line, idle_secs: u64, report: &mut Report) -> Option
         None => report.skip(&["idle"], "there is no WebSocket"),
     }
     None
-}
-
-/// The signals on which the doctor tidies up and leaves.
-struct Stop {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn watch() -> Result<Self> {
-        let on = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
-    }
-
-    async fn wanted(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }

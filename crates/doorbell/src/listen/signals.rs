@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::Result;
 use tokio::sync::{Notify, watch};
+
+use crate::signals::{self, Signal};
 
 /// What a shell reports for a command that SIGINT ended.
 const INTERRUPTED: u8 = 130;
@@ -19,10 +20,8 @@ pub(super) struct Signals {
 impl Signals {
     /// Watches from now on, so that no signal that comes during the start is lost.
     pub(super) fn watch() -> Result<Self> {
-        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
         let (sender, exit) = watch::channel(None);
-        tokio::spawn(forward(interrupt, terminate, sender));
+        tokio::spawn(forward(signals::Signals::new()?, sender));
         Ok(Self { exit, output_closed: Arc::new(Notify::new()) })
     }
 
@@ -41,12 +40,12 @@ impl Signals {
     }
 }
 
-async fn forward(mut interrupt: Signal, mut terminate: Signal, exit: watch::Sender<Option<u8>>) {
+async fn forward(mut signals: signals::Signals, exit: watch::Sender<Option<u8>>) {
     loop {
-        let code = tokio::select! {
-            _ = interrupt.recv() => INTERRUPTED,
-            // Whoever sends SIGTERM expects an orderly end, which is a success.
-            _ = terminate.recv() => 0,
+        let code = match signals.next().await {
+            Signal::Interrupt => INTERRUPTED,
+            // A process that sends SIGTERM expects an orderly end, which is a success.
+            Signal::Terminate => 0,
         };
         if exit.send_replace(Some(code)).is_some() {
             std::process::exit(code.into());

@@ -1,7 +1,5 @@
 //! The real Firefox: prepared by `doorbell firefox --prepare`, driven by Marionette, quit and killed as a user would.
 
-#[path = "../../src/firefox/marionette.rs"]
-mod marionette;
 mod prefs;
 
 use std::io::Write;
@@ -11,7 +9,7 @@ use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use marionette::Marionette;
+use doorbell_browsers::firefox::Marionette;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -245,7 +243,7 @@ impl Firefox {
 
     fn drive(&mut self, command: &str, parameters: Value) -> Value {
         let driver = self.driver.as_mut().expect("a driver");
-        match driver.command(command, parameters) {
+        match driver.command(command, &parameters) {
             Ok(result) => result,
             Err(error) => panic!("{error:#}"),
         }
