@@ -13,7 +13,7 @@ use crate::shell::quoted;
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// The push service: its address
     #[arg(env = "DOORBELL_URL", default_value = "https://127.0.0.1:8443")]
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME|DIR", default_value = "doorbell")]
     profile: PathBuf,
 
-    /// Begin the profile anew: its subscriptions, cookies and settings are deleted
+    /// Delete the profile first: its subscriptions, cookies and settings are deleted
     #[arg(long)]
     fresh: bool,
 
@@ -35,11 +35,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
     ca: Option<PathBuf>,
 
-    /// A web site that may show notifications without being asked about it (may be repeated); the others ask
+    /// A web site that may show notifications without asking the user; may be repeated
     #[arg(long, value_name = "ORIGIN")]
     allow: Vec<Origin>,
 
-    /// Load an extension by which pages see this service in their endpoints, for sites whose backend you cannot change
+    /// Load an extension that puts this service into the endpoints of pages, for sites whose backend you cannot change
     #[arg(long)]
     rewrite_endpoints: bool,
 
@@ -51,30 +51,33 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["prepare", "print_flags"])]
     print_policies: bool,
 
-    /// Print the line for /etc/chromium.d that gives every Chromium of a Debian machine its push service, and start nothing
+    /// Print the line for /etc/chromium.d that sets the push service of every Chromium on a Debian machine, and start nothing
     #[arg(long, conflicts_with = "prepare")]
     print_flags: bool,
 
-    /// What Chromium gets after its profile: a page to open, or its own switches
+    /// Passed to Chromium: a page to open, or its own switches
     #[arg(last = true, value_name = "CHROMIUM-ARGS")]
     rest: Vec<OsString>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell chromium                                 try the service on this machine, in a profile of its own
-  doorbell chromium --fresh --allow http://localhost:8000 -- http://localhost:8000/
+  doorbell chromium                      the service on this machine
+  doorbell chromium --fresh --allow http://localhost:8000 \\
+      -- http://localhost:8000/
   doorbell chromium https://push.example.org --profile ./trial
-  doorbell chromium --prepare                       for a test that starts Chromium itself: prints the command
-  doorbell chromium https://push.example.org --print-flags > /etc/chromium.d/doorbell
-  doorbell chromium https://push.example.org --allow https://app.example.org --print-policies \\
-    > /etc/chromium/policies/managed/doorbell.json
+  doorbell chromium --prepare            for a test that starts Chromium itself
+  doorbell chromium https://push.example.org --print-flags \\
+      > /etc/chromium.d/doorbell
+  doorbell chromium https://push.example.org --allow https://app.example.org \\
+      --print-policies > /etc/chromium/policies/managed/doorbell.json
 
-Messages come while this Chromium runs, whatever pages are open; the service keeps them for it meanwhile. The address of a
-subscription still names a host of Google's, which is compiled into Chromium: whoever sends to it puts this service's
-origin in its place and keeps the path. For sites that cannot be changed, --rewrite-endpoints does it in the browser.
-Everything else that Google sends to a profile by this way, such as news of its sync, does not come any more. Your other
-profiles are left alone.";
+Messages arrive while this Chromium runs, whichever pages are open; the service keeps them until then. The address \
+of a subscription still names a host of Google's, which is compiled into Chromium: a sender replaces its origin with \
+this service's and keeps the path. For sites that cannot be changed, --rewrite-endpoints does it in the browser.
+
+Everything else that Google sends to a profile on this connection, such as news of its sync, no longer arrives. Your \
+other profiles are not touched.";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(&args.url)?;
@@ -90,7 +93,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if args.print_flags {
         print!("{flags}");
         status(
-            "this redirects push, and all else that Google sends that way, for every profile that there is: what a profile has subscribed to elsewhere is lost. To go back, delete the file and each profile's folder `GCM Store`. Certificates and permissions are for --print-policies",
+            "this redirects push, and all else that Google sends on that connection, for every profile: what a profile has \
+             subscribed to elsewhere is lost. To go back, delete the file and each profile's folder `GCM Store`. \
+             Certificates and permissions are for --print-policies",
         );
         return Ok(ExitCode::SUCCESS);
     }
@@ -135,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_command_is_printed_so_that_a_shell_takes_it_apart_again() {
+    fn a_printed_command_is_split_by_a_shell_into_the_same_words() {
         let mut command = Command::new("/opt/my chromium");
         command.args(["--user-data-dir=/home/o'brien", "$HOME"]);
         assert_eq!(line(&command).unwrap(), r"'/opt/my chromium' '--user-data-dir=/home/o'\''brien' '$HOME'");

@@ -26,7 +26,7 @@ use crate::signals::Signals;
 use crate::state::is_loopback;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// Address and port of the application; port 0 takes a free one
     #[arg(long, env = "DOORBELL_DEMO_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8444")]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long, env = "DOORBELL_DEMO_URL", value_name = "URL")]
     demo_url: Option<String>,
 
-    /// Certificate chain (PEM) of the application: browsers want TLS everywhere but on localhost
+    /// Certificate chain (PEM) of the application: browsers require TLS except on localhost
     #[arg(long, env = "DOORBELL_DEMO_TLS_CERT", value_name = "FILE", requires = "demo_tls_key")]
     demo_tls_cert: Option<PathBuf>,
 
@@ -68,7 +68,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL,USER,PASSWORD", value_parser = turn)]
     turn: Vec<IceServer>,
 
-    /// Whom push services may write to about the pushes: a mailto: or https: URI
+    /// Contact for push services about the pushes: a mailto: or https: URI
     #[arg(long, env = "DOORBELL_SUBJECT", value_name = "URI")]
     subject: Option<String>,
 
@@ -87,13 +87,14 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell demo                                     then open two browsers as it says
-  doorbell demo --firefox=alice --firefox=mom       opens two, each with a profile of its own
-  doorbell demo --firefox --chromium                one of each, as Alice and as Mom
-  doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 --demo-url https://star.example.org \\
+  doorbell demo                          then open two browsers as it prints
+  doorbell demo --firefox=alice --firefox=mom         opens two
+  doorbell demo --firefox --chromium     one of each, as Alice and as Mom
+  doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 \\
+      --demo-url https://star.example.org \\
       --demo-tls-cert star.pem --demo-tls-key star.key
 
-The push service is the one of `doorbell serve`, with the same state: it must not run at the same time.";
+The push service is the one of `doorbell serve`, with the same state: the two must not run at the same time.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let given = Settings { listen: args.listen, state_dir: args.state_dir.clone(), ..Settings::default() };
@@ -107,7 +108,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     print_welcome(&service, &demo);
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
-        // The demo is of use without it: any browser can be opened by hand.
+        // The demo works without it: the user can open any browser.
         if let Err(why) = open_browser(open, &service, &demo, named).await {
             eprintln!("doorbell: a browser is not opened: {why:#}");
         }
@@ -186,11 +187,11 @@ fn print_welcome(service: &Service, demo: &Demo) {
         println!("{code}");
         println!();
     }
-    println!("Open it in two browsers that take their messages from this push service, each in a terminal of its own:");
+    println!("Open it in two browsers that receive from this push service, each in a terminal of its own:");
     for name in ["alice", "mom"] {
         println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");
     }
-    println!("With Chromium, for which the demo wants to be started with --own-chromiums:");
+    println!("With Chromium, for which the demo must be started with --own-chromiums:");
     println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
     println!();
     println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, call her, and start it again.");
@@ -199,13 +200,13 @@ fn print_welcome(service: &Service, demo: &Demo) {
 /// Starts a browser with the push service and its authority, with a profile, at a page.
 type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Child>;
 
-/// Preparing a profile may wait for an unseen browser, which must not hold up the services.
+/// Preparing a profile may wait for a headless browser, which must not block the services.
 async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<()> {
     let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));
     let mut browser = opened.await??;
-    // Its windows are the user's; what is left of it when they are closed is cleared away.
+    // The user closes its windows; its process is then waited for.
     std::thread::spawn(move || browser.wait());
     Ok(())
 }

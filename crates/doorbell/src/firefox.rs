@@ -12,7 +12,7 @@ use crate::browser::{check, explain, notify, profile_folder, status};
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// The push service: its address
     #[arg(env = "DOORBELL_URL", default_value = "https://127.0.0.1:8443")]
@@ -22,7 +22,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME|DIR", default_value = "doorbell")]
     profile: PathBuf,
 
-    /// Begin the profile anew: its subscriptions, cookies and settings are deleted
+    /// Delete the profile first: its subscriptions, cookies and settings are deleted
     #[arg(long)]
     fresh: bool,
 
@@ -46,21 +46,22 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "prepare")]
     print_user_js: bool,
 
-    /// What Firefox gets after its profile: a page to open, or its own flags
+    /// Passed to Firefox: a page to open, or its own flags
     #[arg(last = true, value_name = "FIREFOX-ARGS")]
     rest: Vec<OsString>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell firefox                                  try the service on this machine, in a profile of its own
+  doorbell firefox                       the service on this machine
   doorbell firefox --fresh -- http://localhost:8000/
   doorbell firefox https://push.example.org --profile ./trial
-  doorbell firefox --prepare                        for a test that starts Firefox itself: prints the folder
-  doorbell firefox https://push.example.org --print-policies > /etc/firefox/policies/policies.json
+  doorbell firefox --prepare             for a test that starts Firefox itself
+  doorbell firefox https://push.example.org --print-policies \\
+      > /etc/firefox/policies/policies.json
 
-Messages come while this Firefox runs, whatever pages are open; the service keeps them for it meanwhile. Settings that
-doorbell writes into the profile are in its user.js, each with its reason. Your other profiles are left alone.";
+Messages arrive while this Firefox runs, whichever pages are open; the service keeps them until then. The settings \
+that doorbell writes into the profile are in its user.js, each with its reason. Your other profiles are not touched.";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(&args.url)?;

@@ -1,4 +1,4 @@
-//! `doorbell load`: measures a push service, so that everybody can repeat every figure with the program that they have.
+//! `doorbell load`: measures a push service, so that every user can repeat every figure.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,13 +11,13 @@ use crate::signals::Signals;
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// What to measure
     #[arg(value_enum, required_unless_present = "worker")]
     scenario: Option<Scenario>,
 
-    /// The push service [default: one of its own, started for this and thrown away]
+    /// The push service [default: one of its own, started for this and deleted]
     #[arg(value_name = "URL")]
     url: Option<String>,
 
@@ -30,11 +30,11 @@ pub(crate) struct Args {
     pid: Option<u32>,
 
     /// Where its own service keeps its state, in a new directory: a disk or a tmpfs [default: the temporary directory];
-    /// with URL: where that service has its own, so that its disk can be measured beside it
+    /// with URL: where that service has its own, so that its disk can be measured too
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
-    /// Its own service speaks without TLS
+    /// Start its own service without TLS
     #[arg(long, conflicts_with = "url")]
     no_tls: bool,
 
@@ -58,8 +58,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<f64>,
 
-    /// The octets of a message's body, which is encrypted for nobody
-    #[arg(long, value_name = "OCTETS", default_value = "1024")]
+    /// The bytes of a message's body, which is random and cannot be decrypted
+    #[arg(long, value_name = "BYTES", default_value = "1024")]
     size: usize,
 
     /// How many connections send
@@ -70,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long)]
     http1: bool,
 
-    /// How many processes the load is spread over, each with one thread and an address of its own
+    /// How many processes share the load, each with one thread and an address of its own
     #[arg(long, value_name = "N", default_value = "1")]
     processes: usize,
 
@@ -89,24 +89,34 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell load idle --agents 15000                      memory for each Firefox that is connected, with TLS
-  doorbell load idle --agents 5000 --door http2          memory for each held GET of HTTP/2
-  doorbell load connected --seconds 30 --repeat 3        messages a second, CPU and octets down for each
-  doorbell load connected --http1 --senders 64           the same from senders of the usual kind
-  doorbell load offline --messages 100000                CPU to store messages and deliver them later
-  doorbell load backlog --messages 1000000               killed with a million waiting: start-up, first delivery
-  doorbell load latency --rate 50 --seconds 60           POST to agent, beside one fdatasync and one round trip
-  doorbell load storm --agents 15000                     everybody comes back at once: handshakes for a core-second
-  doorbell load day --seconds 600 --door chromium        agents come and go: is anything lost, does anything come twice?
-  doorbell load idle --state /dev/shm --json idle.json   state on a tmpfs, all figures also as JSON
-  doorbell load connected https://push.example.org --ca ca.pem --pid 4711    a service that runs already
+  doorbell load idle --agents 15000      memory for each connected Firefox
+  doorbell load idle --agents 5000 --door http2
+                                         memory for each held GET of HTTP/2
+  doorbell load connected --seconds 30 --repeat 3
+                                         messages a second, CPU, bytes for each
+  doorbell load connected --http1 --senders 64
+                                         the same from senders of the usual kind
+  doorbell load offline --messages 100000
+                                         CPU to store, and to deliver later
+  doorbell load backlog --messages 1000000
+                                         killed with a million waiting messages
+  doorbell load latency --rate 50 --seconds 60
+                                         POST to agent, and one fdatasync
+  doorbell load storm --agents 15000     all agents come back at once
+  doorbell load day --seconds 600 --door chromium
+                                         agents come and go: is anything lost?
+  doorbell load idle --state /dev/shm --json idle.json
+                                         state on a tmpfs, figures as JSON
+  doorbell load connected https://push.example.org --ca ca.pem --pid 4711
+                                         a service that runs already
 
-Build it with --release, and leave the machine alone meanwhile. A process of the load holds as many agents as it may
-have open files; --processes spreads them. What it says about itself at the end, it says because a figure may be its own.
+Build it with --release, and leave the machine alone meanwhile. A process of the load holds as many agents as it may \
+have open files; --processes spreads them. Read its notes at the end: a figure may be the load's own.
 
 Exit status:
   0  everything was measured
-  1  it could not be, or the service lost a message, delivered one twice on one connection, or long after its TTL";
+  1  it could not be, or the service lost a message, delivered one twice on one
+     connection, or delivered one long after its TTL";
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| RATES.contains(rate));

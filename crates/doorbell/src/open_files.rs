@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// Files that are open beside connections: the store's, the logs', the listening socket.
+/// Files that are open in addition to connections: the store's, the logs', the listening socket.
 const OTHER_FILES: u64 = 64;
 
 /// Raises the limit as far as the system allows: how many files may be open now.

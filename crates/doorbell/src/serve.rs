@@ -13,13 +13,13 @@ use crate::shell::quoted;
 use crate::signals::Signals;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// A TOML file with the same settings, under the flags' names with underscores: `ttl_max_secs = 3600`
     #[arg(long, env = "DOORBELL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Seal URLs with a new key from now on; those given out so far stay good
+    /// Seal URLs with a new key from now on; the existing URLs stay valid
     #[arg(long)]
     rotate_capability_key: bool,
 
@@ -29,13 +29,16 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell serve                                    on https://127.0.0.1:8443, to try it out
+  doorbell serve                         to try it: https://127.0.0.1:8443
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
-  doorbell serve --listen 127.0.0.1:8080 --plain    without TLS, for tests on this machine
+  doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests
   doorbell serve --config /etc/doorbell.toml
 
-A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.
+A setting is read from its flag, else from its environment variable, else from the file, else it has its default. \
+The variable is the flag's name after DOORBELL_: --ttl-max-secs is DOORBELL_TTL_MAX_SECS, and ttl_max_secs in the \
+file.
+
 SIGTERM and SIGINT stop the service in order; a second signal stops it at once.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -51,7 +54,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     tokio::select! {
         signal = signals.next() => info!("{signal}: draining"),
         failure = service.failed() => {
-            // Nothing that is under way may be answered as accepted any more; what the disk holds is read at the next start.
+            // No message in progress may be answered as accepted now; the next start reads what is on the disk.
             error!(%failure, "stopping");
             return Ok(ExitCode::FAILURE);
         }
@@ -87,7 +90,7 @@ fn print_welcome(service: &Service) {
     println!("  {doorbell} chromium {origin}{ca}");
 }
 
-/// The word by which this program was started: also right when it is not on the PATH.
+/// How this program was started: also right when it is not on the PATH.
 pub(crate) fn own_name() -> String {
     std::env::args().next().map_or_else(|| "doorbell".to_owned(), |word| quoted(&word))
 }

@@ -74,7 +74,7 @@ fn a_message_that_nobody_fetches_within_its_ttl_expires() {
     let subscription = listener.subscription();
     listener.goes_away();
     let sending = Sending::start(&service, &subscription, "ding", &["--ttl", "1s"]);
-    assert_eq!(sending.learns(), learned("expired: nobody came within the TTL", 6));
+    assert_eq!(sending.learns(), learned("expired: the user agent did not come within the TTL", 6));
 }
 
 /// PS-8030-5.2-9, PS-8030-6.2-2
@@ -85,7 +85,7 @@ fn a_message_with_ttl_0_that_nobody_listens_for_is_dropped() {
     let subscription = listener.subscription();
     listener.goes_away();
     let sending = Sending::start(&service, &subscription, "ding", &["--ttl", "0"]);
-    assert_eq!(sending.learns(), learned("dropped: TTL 0, and nobody was listening", 6));
+    assert_eq!(sending.learns(), learned("dropped: TTL 0, and the user agent was not connected", 6));
 }
 
 /// WA-13, PS-8030-6.3-2

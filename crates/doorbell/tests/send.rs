@@ -148,7 +148,7 @@ fn each_kind_of_answer_has_its_exit_status_and_its_words() {
         (
             "403 Forbidden\n\n{\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
             4,
-            "the push service says: bad token",
+            "the push service reports: bad token",
         ),
         ("307 Temporary Redirect\nlocation: /elsewhere", 4, "points elsewhere"),
     ] {
@@ -224,10 +224,10 @@ fn a_receipt_is_asked_for_heard_and_its_subscription_deleted_as_8030_5_1_2() {
 fn a_receipt_that_is_bad_news_has_its_own_words_and_exit_status_as_8030_5_1_2() {
     let person = Person::new();
     for (outcome, ttl, words) in [
-        ("expired", "60", "expired: nobody came within the TTL"),
+        ("expired", "60", "expired: the user agent did not come within the TTL"),
         ("undecryptable", "60", "the user agent could not decrypt it"),
         ("unsubscribed", "60", "the subscription was removed"),
-        ("dropped", "0", "dropped: TTL 0, and nobody was listening"),
+        ("dropped", "0", "dropped: TTL 0, and the user agent was not connected"),
         ("dropped", "60", "dropped: the push service gave it up"),
     ] {
         let service = Service::answering(&[PROMISE, &receipt(410, outcome), "204 No Content"]);
@@ -242,7 +242,7 @@ fn a_receipt_that_does_not_come_is_told_apart_from_bad_news_as_8030_5_1_2() {
     let person = Person::new();
     let quiet = "200 OK\ncontent-type: text/event-stream\n\n: nothing yet\n\n";
     for (answers, words) in [
-        (&["201 Created\nlocation: /m/1"][..], "this push service gives no receipts"),
+        (&["201 Created\nlocation: /m/1"][..], "this push service has no receipts"),
         (&[PROMISE, quiet], "none within 1 s; the message may still arrive"),
         (&[PROMISE, "404 Not Found"], "the receipt subscription is gone"),
         (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not give receipts as text/event-stream"),
@@ -272,7 +272,7 @@ fn the_real_push_service_tells_what_became_of_a_message_as_8030_5_1_2() {
     listener.goes_away();
     let expired = sends("dong", "1");
     assert_eq!(expired.exit, 6, "{expired:?}");
-    assert!(expired.out.ends_with("\nreceipt  expired: nobody came within the TTL\n"), "{expired:?}");
+    assert!(expired.out.ends_with("\nreceipt  expired: the user agent did not come within the TTL\n"), "{expired:?}");
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
         (&["/nowhere/sub.json", "ding"], "cannot read the subscription: /nowhere/sub.json"),
         (&[&private, "ding"], "--allow-private"),
         (&[&plain, "ding"], "not an https URL"),
-        (&[&good, &long], "3994 octets, and at most 3993 fit"),
+        (&[&good, &long], "3994 bytes, and at most 3993 fit"),
         (&[&good, "ding", "--topic", "a.b"], "Topic has a character"),
         (&[&good, "ding", "--ttl", "soon"], "not a time"),
         (&[&good, "ding", "--subject", "me"], "not a mailto: or https: URI"),

@@ -1,4 +1,4 @@
-//! Connections to the service: TCP, TLS, and what was agreed on in the handshake.
+//! Connections to the service: TCP, TLS, and the result of the handshake.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,32 +16,32 @@ use super::report::Finding;
 use super::target::Target;
 use super::trust::{self, Verifier};
 
-/// A way to the service that has carried TCP.
-pub(super) struct Line {
+/// Opens connections to an address of the service that accepts TCP.
+pub(super) struct Connector {
     pub(super) target: Target,
     address: SocketAddr,
     verifier: Verifier,
 }
 
-impl Line {
-    /// The step of TCP: the first address that answers, and those that do not.
+impl Connector {
+    /// The step of TCP: the first address that accepts a connection, and those that do not.
     pub(super) async fn open(
         target: Target,
         addresses: Vec<SocketAddr>,
         verifier: Verifier,
     ) -> Result<(Self, Finding), Finding> {
-        let mut silent = Vec::new();
+        let mut failed = Vec::new();
         let mut open = None;
         for address in addresses {
             match within(TcpStream::connect(address)).await {
                 Ok(_) => open = open.or(Some(address)),
-                Err(error) => silent.push(format!("{address}: {error}")),
+                Err(error) => failed.push(format!("{address}: {error}")),
             }
         }
         let port = target.port;
-        match (open, silent.as_slice()) {
-            (None, silent) => Err(Finding::failed(
-                format!("nobody can be reached: {}", silent.join("; ")),
+        match (open, failed.as_slice()) {
+            (None, failed) => Err(Finding::failed(
+                format!("no address accepts a connection: {}", failed.join("; ")),
                 format!(
                     "start the service, let it listen on that address (--listen), open port {port} in the firewall"
                 ),
@@ -49,10 +49,10 @@ impl Line {
             (Some(address), []) => {
                 Ok((Self { target, address, verifier }, Finding::ok(format!("connected to {address}"))))
             }
-            (Some(address), silent) => Ok((
+            (Some(address), failed) => Ok((
                 Self { target, address, verifier },
                 Finding::warning(
-                    format!("connected to {address}, but not to {}", silent.join("; ")),
+                    format!("connected to {address}, but not to {}", failed.join("; ")),
                     "listen on every address that the name has, or take the others out of DNS: some users wait for them",
                 ),
             )),
@@ -63,7 +63,7 @@ impl Line {
     pub(super) async fn certificate(&self) -> Finding {
         match self.tls(&[b"h2", b"http/1.1"]).await {
             Ok(stream) => {
-                let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+                let chain = stream.get_ref().1.peer_certificates().expect("a finished handshake has a chain");
                 match self.server_name() {
                     Ok(name) => trust::accepted(&self.verifier, chain, &name),
                     Err(error) => trust::refused(&error, &self.target),
@@ -79,14 +79,14 @@ impl Line {
                    proxy pass TCP through on this port (nginx `stream`, haproxy `mode tcp`)";
         match self.tls(&[b"h2", b"http/1.1"]).await {
             Ok(stream) => match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Finding::ok("HTTP/2 was agreed on (ALPN)"),
+                Some(b"h2") => Finding::ok("HTTP/2 was chosen (ALPN)"),
                 _ => Finding::failed("there is only HTTP/1.1: ALPN does not offer h2", fix),
             },
             Err(error) => Finding::failed(format!("a second connection fails: {error}"), fix),
         }
     }
 
-    /// A new connection on which one of `alpn` can be agreed on.
+    /// A new connection that offers the protocols in `alpn`.
     pub(super) async fn tls(&self, alpn: &[&[u8]]) -> io::Result<TlsStream<TcpStream>> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
@@ -107,7 +107,7 @@ impl Line {
     }
 }
 
-/// The result, or an error that says for how long there was none.
+/// The result, or an error after [`STEP_MAX`].
 pub(super) async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     timeout(STEP_MAX, work).await.unwrap_or_else(|_| {
         Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", STEP_MAX.as_secs())))

@@ -1,12 +1,12 @@
-//! `doorbell doctor`: examines a push service from the outside, step by step, and says how to mend what is wrong.
+//! `doorbell doctor`: examines a push service from the outside, step by step, and names the fix for what is wrong.
 
 mod checkin;
 mod chromium;
+mod connector;
 mod firefox;
 mod front;
-mod line;
 mod mcs;
-mod refusal;
+mod rejection;
 mod report;
 mod socket;
 mod target;
@@ -20,14 +20,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::signals::Signals;
-use line::Line;
+use connector::Connector;
 use report::{Finding, Report};
 use socket::Idle;
 use target::Target;
 use visit::Visit;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// The push service, as its users reach it
     #[arg(env = "DOORBELL_URL", default_value = "https://127.0.0.1:8443")]
@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "65")]
     idle_secs: u64,
 
-    /// Where Chromium finds its stream (--gcm-mcs-endpoint) [default: the same address]
+    /// The address of Chromium's stream (--gcm-mcs-endpoint) [default: the same address]
     #[arg(long, value_name = "URL", conflicts_with = "no_chromium")]
     mcs: Option<String>,
 
@@ -68,21 +68,24 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell doctor                                   the service of `doorbell serve` on this machine
-  doorbell doctor https://push.example.org          also behind a proxy; takes a little over a minute
-  doorbell doctor https://push.example.org --idle-secs 0 --json | jq '.steps[] | select(.result == \"failed\")'
-  doorbell doctor https://push.corp --ca corp-ca.pem --firefox-profile ~/.mozilla/firefox/x1y2.default
-  doorbell doctor https://push.corp --mcs https://push.corp:5228 --chromium-profile ~/.config/chromium/Default
+  doorbell doctor                        the service on this machine
+  doorbell doctor https://push.example.org       also behind a proxy
+  doorbell doctor https://push.example.org --idle-secs 0 --json \\
+      | jq '.steps[] | select(.result == \"failed\")'
+  doorbell doctor https://push.corp --ca corp-ca.pem \\
+      --firefox-profile ~/.mozilla/firefox/x1y2.default
+  doorbell doctor https://push.corp --mcs https://push.corp:5228 \\
+      --chromium-profile ~/.config/chromium/Default
 
-Run it where the users are: what a firewall or a proxy does to them it does to the doctor. It subscribes, sends itself
-a message and removes its subscriptions; it needs no access to the service's machine.
+Run it where the users are: a firewall or a proxy treats it as it treats them. It subscribes, sends itself a message \
+and removes its subscriptions; it needs no access to the service's machine. It takes a little longer than --idle-secs.
 
 Exit status:
   0  nothing is wrong (there may be warnings)
   1  something is, or the doctor was interrupted
   2  the arguments cannot be used";
 
-/// How long one exchange may take. What needs longer than this is broken for users too.
+/// How long one exchange may take. A service that needs longer is broken for users too.
 const STEP_MAX: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -117,7 +120,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(report.finish())
 }
 
-/// What is to be dealt with afterwards, however the examination ended.
+/// What must be cleaned up in any case.
 #[derive(Default)]
 struct Made {
     visit: Option<Visit>,
@@ -126,21 +129,22 @@ struct Made {
 
 /// Every step but the last two, which clean up and wait.
 async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, report: &mut Report, made: &mut Made) {
-    if let Some(line) = reach(&args.url, verifier, report).await {
-        let http2 = report.add("http2", line.http2().await);
-        greet(&line, report).await;
-        deliver(&line, ca_files, http2, report, made).await;
+    if let Some(connector) = reach(&args.url, verifier, report).await {
+        let http2 = report.add("http2", connector.http2().await);
+        greet(&connector, report).await;
+        deliver(&connector, ca_files, http2, report, made).await;
         made.idle = if args.no_firefox {
             report.skip(&["websocket", "idle"], "--no-firefox");
             None
         } else {
-            open_socket(&line, args.idle_secs, report).await
+            open_socket(&connector, args.idle_secs, report).await
         };
-        let checkin = if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&line).await };
+        let checkin =
+            if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&connector).await };
         report.add("checkin", checkin);
         let mcs = match &args.mcs {
             _ if args.no_chromium => Finding::skipped("--no-chromium"),
-            None => mcs::check(&line).await,
+            None => mcs::check(&connector).await,
             Some(url) => mcs::check_at(url, verifier).await,
         };
         report.add("mcs", mcs);
@@ -156,20 +160,20 @@ async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, 
     }
 }
 
-/// From the URL to a TLS connection; `None` if nothing further can be found out.
-async fn reach(url: &str, verifier: &trust::Verifier, report: &mut Report) -> Option<Line> {
+/// From the URL to a TLS connection; `None` if no other step is possible.
+async fn reach(url: &str, verifier: &trust::Verifier, report: &mut Report) -> Option<Connector> {
     let target = report.take("url", Target::check(url))?;
     let addresses = report.take("name", target.resolve().await)?;
-    let line = report.take("tcp", Line::open(target, addresses, verifier.clone()).await)?;
-    report.add("tls", line.certificate().await).then_some(line)
+    let connector = report.take("tcp", Connector::open(target, addresses, verifier.clone()).await)?;
+    report.add("tls", connector.certificate().await).then_some(connector)
 }
 
-/// What a person sees who opens the service in a browser, and what its clock says.
-async fn greet(line: &Line, report: &mut Report) {
-    match front::get(line).await {
+/// What a browser shows that opens the service, and the time of its clock.
+async fn greet(connector: &Connector, report: &mut Report) {
+    match front::get(connector).await {
         Ok(front) => {
             report.add("clock", front.clock());
-            report.add("doorbell", front.greeting(&line.target));
+            report.add("doorbell", front.greeting(&connector.target));
         }
         Err(error) => {
             report.add("clock", Finding::skipped("there is no answer with a Date"));
@@ -180,28 +184,28 @@ async fn greet(line: &Line, report: &mut Report) {
 }
 
 /// Subscribes, sends, receives.
-async fn deliver(line: &Line, ca_files: &[PathBuf], http2: bool, report: &mut Report, made: &mut Made) {
+async fn deliver(connector: &Connector, ca_files: &[PathBuf], http2: bool, report: &mut Report, made: &mut Made) {
     if !http2 {
         report.skip(&["subscribe", "send", "receive", "receipt"], "receiving by server push needs HTTP/2");
         return;
     }
-    let visit = match Visit::new(&line.target, ca_files) {
+    let visit = match Visit::new(&connector.target, ca_files) {
         Ok(visit) => made.visit.insert(visit),
         Err(error) => {
             report.add("subscribe", Finding::failed(format!("{error:#}"), "look at --ca and at this machine's CAs"));
             return;
         }
     };
-    if report.add("subscribe", visit.subscribe(&line.target).await) {
+    if report.add("subscribe", visit.subscribe(&connector.target).await) {
         visit.deliver(report).await;
     } else {
         report.skip(&["send", "receive", "receipt"], "there is no subscription");
     }
 }
 
-/// Uses a WebSocket, and leaves it alone from then on while other things are examined.
-async fn open_socket(line: &Line, idle_secs: u64, report: &mut Report) -> Option<Idle> {
-    let (finding, socket) = socket::check(line).await;
+/// Uses a WebSocket, and then leaves it idle while other steps run.
+async fn open_socket(connector: &Connector, idle_secs: u64, report: &mut Report) -> Option<Idle> {
+    let (finding, socket) = socket::check(connector).await;
     report.add("websocket", finding);
     match socket {
         Some(socket) if idle_secs > 0 => return Some(Idle::watch(socket, Duration::from_secs(idle_secs))),

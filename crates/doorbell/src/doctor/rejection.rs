@@ -1,4 +1,4 @@
-//! What a service lacks that does not take something: room on its disk, or in somebody's share.
+//! Why a service rejects a request: no room on its disk or in an agent's share, a rate, a proxy.
 
 use doorbell_protocol::problem::errno;
 use doorbell_sender::client::Reply;
@@ -7,9 +7,9 @@ use super::report::Finding;
 
 /// A message that was not accepted.
 pub(super) fn of(reply: &Reply) -> Finding {
-    let said = &reply.explanation;
-    let number = said.errno.and_then(|errno| u16::try_from(errno).ok());
-    let words = if said.message.is_empty() { String::new() } else { format!(": {}", said.message) };
+    let why = &reply.explanation;
+    let number = why.errno.and_then(|errno| u16::try_from(errno).ok());
+    let words = if why.message.is_empty() { String::new() } else { format!(": {}", why.message) };
     let errno = number.map(|number| format!(", errno {number}")).unwrap_or_default();
     let status = reply.status.as_u16();
     let (lack, fix) = lacking(status, number);
@@ -56,9 +56,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_and_a_full_share_are_told_apart() {
+    fn a_full_disk_and_a_full_share_differ() {
         assert!(lacking(503, Some(errno::UNAVAILABLE)).0.contains("disk"));
-        assert!(lacking(503, None).0.contains("proxy"), "the service itself always says a number");
+        assert!(lacking(503, None).0.contains("proxy"), "the service itself always sends a number");
         assert!(lacking(429, Some(errno::QUOTA)).0.contains("quota"));
         assert!(lacking(429, Some(errno::UNAVAILABLE)).0.contains("more to do"));
         assert!(lacking(429, Some(errno::RATE)).1.contains("rate_per_subscription"));

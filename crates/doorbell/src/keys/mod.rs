@@ -20,7 +20,7 @@ pub(crate) struct Args {
 enum What {
     /// Make a key, and print its public half
     New {
-        /// Where to put it; a file that exists is never overwritten [default: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
+        /// Where to write it; a file that exists is never overwritten [default: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
         #[arg(long, value_name = "FILE", env = "DOORBELL_KEY")]
         out: Option<PathBuf>,
     },
@@ -38,12 +38,13 @@ enum What {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell keys new                                 where `doorbell send` looks for it
+  doorbell keys new                      where `doorbell send` looks for it
   doorbell keys new --out shop.pem
   doorbell keys show shop.pem
-  doorbell listen --vapid \"$(doorbell keys show)\"   take messages from `doorbell send` only
+  doorbell listen --vapid \"$(doorbell keys show)\"
+                                         receive from `doorbell send` only
 
-The key is printed to standard output, everything else to standard error. Keep the private key: subscriptions that
+The key is printed to standard output, everything else to standard error. Keep the private key: subscriptions that \
 were made with it work with no other.";
 
 pub(crate) fn run(args: Args) -> Result<ExitCode> {

@@ -19,7 +19,7 @@ use handler::Handler;
 use signals::Signals;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// The push service: its address, or the URL of its subscribe resource
     #[arg(env = "DOORBELL_URL", default_value = "https://127.0.0.1:8443")]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     subscription: Option<PathBuf>,
 
-    /// Leave the old subscription and make a new one, with new keys
+    /// Remove the old subscription and make a new one, with new keys
     #[arg(long)]
     new: bool,
 
@@ -76,15 +76,17 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell listen --subscription sub.json           print each message on a line
-  doorbell listen --once                            wait for one message, then exit
-  doorbell listen --drain --json                    print what came while nobody listened
-  doorbell listen --exec 'xargs -0 notify-send'     show each message on the desktop
+  doorbell listen --subscription sub.json        print each message on a line
+  doorbell listen --once                         wait for one message, then exit
+  doorbell listen --drain --json                 print what is stored, then exit
+  doorbell listen --exec 'xargs -0 notify-send'  show each one on the desktop
   doorbell listen https://push.example.org --urgency high
 
-The command of --exec finds the type of the message in DOORBELL_CONTENT_TYPE, if the sender named one. A message counts
-as received when it is printed, or when the command exits with 0; a command that fails gets the message three times.
-SIGINT and SIGTERM stop it in order; what was not yet received comes the next time.";
+The command of --exec finds the type of the message in DOORBELL_CONTENT_TYPE, if the sender named one. A message \
+counts as received when it is printed, or when the command exits with 0; a command that fails gets the message three \
+times.
+
+SIGINT and SIGTERM stop it in order; messages that were not yet received come the next time.";
 
 /// Between new subscriptions, should a service end them again and again.
 const RESUBSCRIBE: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };

@@ -1,4 +1,4 @@
-//! `doorbell send`: an application server in one command: encrypts, signs, sends, and says what the answer means.
+//! `doorbell send`: an application server in one command: encrypts, signs, sends, and explains the answer.
 
 mod curl;
 mod input;
@@ -23,16 +23,16 @@ use outcome::Outcome;
 use setup::Setup;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
-    /// To whom: a file with the JSON of the subscription, `-` for standard input, or the JSON itself
+    /// The recipient: a file with the JSON of the subscription, `-` for standard input, or the JSON itself
     subscription: String,
 
-    /// What to say; `-` for standard input
+    /// The message; `-` for standard input
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     text: Option<String>,
 
-    /// Send what is in this file; `-` for standard input
+    /// Send the contents of this file; `-` for standard input
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = input::ttl)]
     ttl: Ttl,
 
-    /// How much the message is worth waking a device for: very-low, low, normal or high
+    /// How urgent the message is, so that the service wakes a device for it or not: very-low, low, normal or high
     #[arg(long, value_name = "LEVEL")]
     urgency: Option<Urgency>,
 
@@ -48,15 +48,15 @@ pub(crate) struct Args {
     #[arg(long)]
     topic: Option<Topic>,
 
-    /// Hide the length of the message among those of up to this many octets (at most 3993)
-    #[arg(long, value_name = "OCTETS")]
+    /// Hide the length of the message among those of up to this many bytes (at most 3993)
+    #[arg(long, value_name = "BYTES")]
     pad: Option<usize>,
 
     /// The VAPID key to sign with, made if it does not exist [default: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
     #[arg(long, value_name = "FILE", env = "DOORBELL_KEY")]
     key: Option<PathBuf>,
 
-    /// Whom the push service may write to: mailto:you@your.domain or an https: URL. Mozilla and Apple insist on it
+    /// Contact for the push service: mailto:you@your.domain or an https: URL. Mozilla and Apple require it
     #[arg(long, value_name = "URI", env = "DOORBELL_SUBJECT")]
     subject: Option<String>,
 
@@ -68,8 +68,8 @@ pub(crate) struct Args {
     #[arg(long)]
     allow_private: bool,
 
-    /// Send to TO what a subscription says is at FROM, both origins: for a Chromium that was started for our push service,
-    /// whose endpoints name Google's host all the same. Repeat it for more, or separate them by commas
+    /// Send to TO where a subscription names FROM, both origins: for a Chromium that was started for our push service,
+    /// whose endpoints still name Google's host. Repeat it for more, or separate them by commas
     #[arg(long, value_name = "FROM=TO", env = "DOORBELL_MAP_ORIGIN", value_delimiter = ',')]
     map_origin: Vec<Mapping>,
 
@@ -81,7 +81,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = input::duration)]
     patience: Duration,
 
-    /// Wait until the push service says what became of the message
+    /// Wait for the receipt, which reports the end of the message
     #[arg(long)]
     receipt: bool,
 
@@ -105,22 +105,24 @@ Examples:
   doorbell send sub.json --file note.txt --ttl 0 --urgency high
   doorbell send sub.json '3:2' --topic score --ttl 2h
   doorbell send sub.json 'Are you there?' --ttl 30s --receipt
-  doorbell send '{\"endpoint\":\"https://...\",\"keys\":{...}}' hi --subject mailto:me@my.domain
+  doorbell send '{\"endpoint\":\"https://...\",\"keys\":{...}}' hi \\
+      --subject mailto:me@my.domain
   doorbell send sub.json hi --curl | sh
-  doorbell send chromium.json hi --map-origin https://jmt17.google.com=https://push.example.org
+  doorbell send chromium.json hi \\
+      --map-origin https://jmt17.google.com=https://push.example.org
 
 Exit status:
-  0  accepted by the push service (which does not mean delivered); with --receipt: delivered
-  1  something else went wrong
+  0  accepted by the push service (not yet delivered); with --receipt: delivered
+  1  another error
   2  the arguments, the subscription or the message cannot be used
   3  the subscription is gone: delete it
   4  refused: the same message would be refused again
   5  gave up: the push service was busy or out of reach for too long
   6  with --receipt: accepted, and never to be delivered
-  7  with --receipt: accepted, and no receipt came in time, or this push service gives none
+  7  with --receipt: accepted, and no receipt came in time, or there are none
 
-An endpoint on this machine is always allowed, since you named it yourself; private addresses are with --allow-private.
-(The library allows neither unless told, because its subscriptions come from strangers.)";
+An endpoint on this machine is always allowed, since you named it yourself; private addresses are with \
+--allow-private. (The library allows neither by default, because its subscriptions come from strangers.)";
 
 /// The exit status for arguments that cannot be used; clap has the same for those that do not parse.
 const USAGE: u8 = 2;
@@ -167,7 +169,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         let fate = receipt::wait(&client, accepted, time_max).await;
         if !args.json {
             println!("receipt  {}", fate.words(setup.options.ttl));
-            if let Some(receipts) = accepted.receipt.as_ref().filter(|_| fate.may_still_be_told()) {
+            if let Some(receipts) = accepted.receipt.as_ref().filter(|_| fate.may_still_come()) {
                 println!("receipts {receipts}");
             }
         }
