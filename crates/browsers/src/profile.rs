@@ -16,7 +16,7 @@ use crate::push_service::PushService;
 pub struct Preparation<'a> {
     /// The push service that the browser receives from.
     pub service: &'a PushService,
-    /// A file of certificate authorities (PEM) that the profile trusts beside the browser's own.
+    /// A file of certificate authorities (PEM) that the profile trusts in addition to the browser's own.
     pub ca: Option<&'a Path>,
     /// The folder of the profile, created if it is missing.
     pub folder: &'a Path,

@@ -13,7 +13,7 @@ use support::process::Running;
 use support::service::doorbell;
 use support::{Faults, Front, Service};
 
-/// What the doctor said of each step, and its exit status.
+/// The doctor's finding in each step, and its exit status.
 #[derive(Debug)]
 struct Diagnosis {
     steps: Vec<Value>,
@@ -24,9 +24,9 @@ impl Diagnosis {
     fn of(url: &str, ca: Option<&Path>, options: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut process = Running::start(command(url, ca, home.path()).arg("--json").args(options));
-        let mut said = String::new();
-        let status = process.exit(|line| said.push_str(line));
-        let report: Value = serde_json::from_str(&said).unwrap();
+        let mut printed = String::new();
+        let status = process.exit(|line| printed.push_str(line));
+        let report: Value = serde_json::from_str(&printed).unwrap();
         let exit = status.code().unwrap();
         assert_eq!(report["ok"], exit == 0, "{report}");
         Self { steps: report["steps"].as_array().unwrap().clone(), exit }
@@ -45,7 +45,7 @@ impl Diagnosis {
         self.steps.iter().filter(|step| step["result"] == result).map(|step| step["step"].as_str().unwrap()).collect()
     }
 
-    /// That this is the only failure, found and to be mended in these words.
+    /// Asserts that this is the only failure, with this finding and this fix.
     fn is_only(&self, step: &str, found: &str, fix: &str) {
         assert_eq!((self.with_result("failed"), self.exit), (vec![step], 1), "{self:?}");
         let step = self.step(step);

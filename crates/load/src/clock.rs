@@ -23,7 +23,6 @@ pub(super) fn thread_cpu() -> u64 {
 }
 
 /// `nanoseconds` in seconds.
-#[allow(clippy::cast_precision_loss, reason = "what is shown has three digits")]
 pub(super) fn seconds(nanoseconds: u64) -> f64 {
     nanoseconds as f64 / SECOND as f64
 }

@@ -40,7 +40,6 @@ impl Process {
         let cpu = cpu_ticks(&self.read("stat")?).blame_generator("/proc/PID/stat has another form than in proc(5)")?;
         // Only the owner of a process may read this; for others the figure is left out.
         let written = self.read("io").ok().and_then(|io| field(&io, "write_bytes:"));
-        #[allow(clippy::cast_precision_loss, reason = "centuries of ticks are exact in a double")]
         Ok(Used { cpu: cpu as f64 / clock_ticks_per_second() as f64, written })
     }
 

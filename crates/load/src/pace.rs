@@ -16,7 +16,7 @@ use crate::job::Plan;
 
 /// When the next message is due. All senders share one.
 pub(super) enum Pace {
-    /// Now, until as many were sent or as long has passed as the plan says.
+    /// Now, until the messages or the time of the plan are used up.
     Closed { left: Cell<u64>, until: u64 },
     /// When a thread of its own sends the time: the runtime's own timers are a millisecond coarse.
     Open(Mutex<UnboundedReceiver<u64>>),
@@ -60,12 +60,6 @@ struct Schedule {
 
 impl Schedule {
     /// When message `n` is due.
-    #[allow(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "nanoseconds"
-    )]
     fn due(&self, n: u64) -> Option<u64> {
         let due = self.start + (n as f64 * SECOND as f64 / self.rate) as u64;
         (n < self.messages && due < self.until).then_some(due)

@@ -22,7 +22,7 @@ struct Figure {
 }
 
 impl Findings {
-    /// Adds a number. `words` say what it is and in which unit.
+    /// Adds a number. `words` describe it, with its unit.
     pub(super) fn figure(&mut self, key: &'static str, words: &'static str, value: f64) {
         self.figures.push(Figure { key, words, value });
     }

@@ -76,7 +76,7 @@ impl Service {
 
     /// Stops it in order: what its store did since it was started.
     pub(super) async fn stop(&mut self) -> Result<Commits> {
-        Ok(Commits::of_log(&self.process.stop().await?))
+        Commits::of_log(&self.process.stop().await?)
     }
 
     /// Kills it, as the system does without memory.
@@ -105,16 +105,16 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    fn of_log(log: &str) -> Self {
+    fn of_log(log: &str) -> Result<Self> {
         // A service that was killed has no such line, and no figures.
         let Some(line) = log.lines().rev().find(|line| line.contains("the store is closed")) else {
-            return Self::default();
+            return Ok(Self::default());
         };
         let number = |name: &str| {
-            let words = line.split_whitespace();
-            words.filter_map(|word| word.strip_prefix(name)).find_map(|number| number.parse().ok()).unwrap_or(0)
+            let mut words = line.split_whitespace().filter_map(|word| word.strip_prefix(name));
+            words.find_map(|number| number.parse().ok()).blame_service(format_args!("its log has no number {name}"))
         };
-        Self { commits: number("commits="), writes: number("writes=") }
+        Ok(Self { commits: number("commits=")?, writes: number("writes=")? })
     }
 }
 
@@ -190,7 +190,8 @@ mod tests {
         let log = "2026-01-01T00:00:00Z  INFO serving address=127.0.0.1:1\n\
                    2026-01-01T00:00:01Z  INFO the store is closed commits=12 writes=345\n\
                    2026-01-01T00:00:01Z  INFO stopped\n";
-        assert_eq!(Commits::of_log(log), Commits { commits: 12, writes: 345 });
-        assert_eq!(Commits::of_log("killed"), Commits::default());
+        assert_eq!(Commits::of_log(log).unwrap(), Commits { commits: 12, writes: 345 });
+        assert_eq!(Commits::of_log("killed").unwrap(), Commits::default());
+        assert!(Commits::of_log("the store is closed").is_err());
     }
 }

@@ -32,7 +32,7 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 /// How long an agent stays, or stays away, on a day that is short.
 const STAY: Duration = Duration::from_secs(10);
 
-/// Files that are open beside connections of agents and senders.
+/// Files that are open in addition to the connections of agents and senders.
 const OTHER_FILES: u64 = 32;
 
 /// Runs a worker of another process's [`measure`](crate::measure): reads orders from standard input until there are no

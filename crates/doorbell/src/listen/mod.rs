@@ -88,7 +88,7 @@ times.
 
 SIGINT and SIGTERM stop it in order; messages that were not yet received come the next time.";
 
-/// Between new subscriptions, should a service end them again and again.
+/// Between new subscriptions, if a service ends them again and again.
 const RESUBSCRIBE: Backoff = Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(300) };
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -122,7 +122,7 @@ fn how(args: &Args) -> Listening {
     if args.drain { listening.at_once() } else { listening }
 }
 
-/// A subscription in place of the one that the service ended (UA-8030-7.3-1). Insists as long as the network fails.
+/// A subscription in place of the one that the service ended (UA-8030-7.3-1). Tries again as long as the network fails.
 async fn renew(agent: &mut Agent, args: &Args, endings: u32) -> Result<PushSubscription> {
     let mut failures = endings;
     loop {
@@ -138,7 +138,7 @@ async fn renew(agent: &mut Agent, args: &Args, endings: u32) -> Result<PushSubsc
     }
 }
 
-/// Puts the subscription where the user wants it.
+/// Writes the subscription to its file, or prints it.
 fn announce(subscription: &PushSubscription, args: &Args) -> Result<()> {
     let json = subscription.to_json();
     match &args.subscription {
@@ -151,7 +151,7 @@ fn announce(subscription: &PushSubscription, args: &Args) -> Result<()> {
     }
 }
 
-/// A line for the user that is no message.
+/// A line for the user that is not a message.
 fn status(line: &str) {
     eprintln!("doorbell: {line}");
 }

@@ -11,7 +11,7 @@ use crate::signals::{self, Signal};
 /// What a shell reports for a command that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
-/// What may end listening from outside: a signal, or standard output that nobody reads any more.
+/// What may end listening from outside: a signal, or a closed standard output.
 pub(super) struct Signals {
     exit: watch::Receiver<Option<u8>>,
     pub(super) output_closed: Arc<Notify>,
@@ -36,7 +36,8 @@ impl Signals {
 
     /// What to exit with after that.
     pub(super) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.exit.borrow().unwrap_or_default())
+        // Without a signal the output was closed, which is a success.
+        ExitCode::from(self.exit.borrow().unwrap_or(0))
     }
 }
 

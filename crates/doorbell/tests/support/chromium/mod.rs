@@ -58,7 +58,7 @@ impl Chromium {
         here("Chromium", PROGRAMS.into_iter().any(runs))
     }
 
-    /// A PATH on which Chromium is one for tests, in `folder`: for one that somebody else starts.
+    /// A PATH on which Chromium is one for tests, in `folder`: for one that another process starts.
     pub fn path_for_tests(folder: &Path) -> String {
         let path = std::env::var("PATH").expect("a PATH");
         let is_real = |name: &&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
@@ -100,7 +100,7 @@ impl Chromium {
     /// Opens the site's page, in a Chromium that is started if there is none.
     pub fn opens(&mut self, site: &mut Site) {
         self.visits(&site.url());
-        site.hears_of_page();
+        site.waits_for_page();
     }
 
     /// The page subscribes for the application server with this key: the subscription, whose endpoint is a host of
@@ -170,7 +170,7 @@ impl Chromium {
         }
     }
 
-    /// Starts it as a user's session does: no page of the site, nobody who drives it.
+    /// Starts it as a user's session does: no page of the site, and no driver.
     pub fn starts_without_page(&mut self) {
         self.starts("");
     }
@@ -211,7 +211,7 @@ impl Browser for Chromium {
 
     fn starts_driven(&mut self) {
         let process = self.starts("--remote-debugging-port=0");
-        let line = process.says("DevTools listening on ");
+        let line = process.prints("DevTools listening on ");
         self.driver = Some(Devtools::connect(line.rsplit(' ').next().expect("an address")));
     }
 

@@ -23,7 +23,7 @@ use super::process::Running;
 use super::service::{Service, doorbell};
 use super::star::Star;
 
-/// Takes the stripes away by which Firefox shows that somebody drives it: a picture shall show what users see.
+/// Removes the stripes by which Firefox shows that it is driven: a picture shows what users see.
 const NO_STRIPES: &str = r#"
 Services.wm.getMostRecentWindow("navigator:browser").document.documentElement.removeAttribute("remotecontrol");"#;
 
@@ -77,7 +77,7 @@ impl Firefox {
         here("Firefox", program().is_some())
     }
 
-    /// Variables by which one that somebody else starts reaches nobody outside this machine.
+    /// Variables by which one that another process starts connects to no host outside this machine.
     pub const CUT_OFF: [(&str, &str); 3] = prefs::DEAD_PROXY;
 
     /// A profile whose push service is `service`; notifications go to `desktop`.
@@ -121,7 +121,7 @@ impl Firefox {
     /// Opens the site's page, in a Firefox that is started if there is none.
     pub fn opens(&mut self, site: &mut Site) {
         self.visits(&site.url());
-        site.hears_of_page();
+        site.waits_for_page();
     }
 
     /// Opens a page in a private window, and goes there.
@@ -177,7 +177,7 @@ impl Firefox {
         self.script(SEEN, json!([words]));
     }
 
-    /// Fills the screen, as if nobody drove it.
+    /// Fills the screen, as if it had no driver.
     pub fn poses(&mut self) {
         self.drive("WebDriver:SetWindowRect", json!({ "x": 0, "y": 0, "width": 1280, "height": 800 }));
         self.in_chrome(NO_STRIPES, json!([]));
@@ -214,7 +214,7 @@ impl Firefox {
         send(self.process.as_ref().expect("a running Firefox"), signal);
     }
 
-    /// Starts it as a user's session does: no page of the site, nobody who drives it.
+    /// Starts it as a user's session does: no page of the site, and no driver.
     pub fn starts_without_page(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         self.process = Some(Running::start(self.command().arg("about:blank")));
@@ -238,7 +238,7 @@ impl Firefox {
 
     fn in_chrome(&mut self, script: &str, arguments: Value) {
         let driver = self.driver.as_mut().expect("a driver");
-        driver.run_in_chrome(script, &arguments).expect("Firefox does as it is told");
+        driver.run_in_chrome(script, &arguments).expect("Firefox runs the script");
     }
 
     fn drive(&mut self, command: &str, parameters: Value) -> Value {
@@ -263,7 +263,7 @@ impl Browser for Firefox {
         let port =
             process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
         self.driver = Some(Marionette::connect(port).expect("a driver"));
-        // Scripts that wait have a deadline of their own, and say what they saw instead.
+        // Scripts that wait have a deadline of their own, and report what they saw instead.
         self.drive("WebDriver:SetTimeouts", json!({ "script": 90_000 }));
     }
 
