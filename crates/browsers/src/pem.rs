@@ -25,6 +25,7 @@ impl Authorities {
         if certificates.is_empty() {
             return Err(unusable("there is no certificate in it".to_owned()));
         }
+        debug_assert!(!pem.is_empty(), "a certificate has bytes");
         Ok(Self { certificates, pem })
     }
 }

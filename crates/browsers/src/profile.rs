@@ -96,12 +96,14 @@ impl Profile {
 
     /// Writes a file into it, in place of one with this name.
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<(), BrowserError> {
+        debug_assert!(!Path::new(name).is_absolute(), "a file of the profile is in its folder");
         let file = self.folder.join(name);
         private_file::replace(&file, contents).map_err(BrowserError::io("write", &file))
     }
 
     /// Creates a folder in it, if it is missing.
     pub(crate) fn create_folder(&self, name: &str) -> Result<PathBuf, BrowserError> {
+        debug_assert!(!Path::new(name).is_absolute(), "a folder of the profile is in its folder");
         let folder = self.folder.join(name);
         fs::create_dir_all(&folder).map_err(BrowserError::io("create", &folder))?;
         Ok(folder)

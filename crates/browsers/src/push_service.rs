@@ -57,6 +57,7 @@ impl PushService {
             path: uri.path().to_owned(),
             plain,
         };
+        debug_assert!(service.path.starts_with('/'), "a URL with a host has a path");
         if plain && !service.is_loopback() {
             return Err(wrong(
                 "over a network a browser must reach its push service by https://, or others could read along",

@@ -20,8 +20,7 @@ use crate::chromium;
 use crate::firefox;
 use crate::keys::file;
 use crate::open_files;
-use crate::serve::own_name;
-use crate::shell::quoted;
+use crate::serve::{ca_flag, own_name};
 use crate::signals::Signals;
 use crate::state::is_loopback;
 
@@ -132,12 +131,11 @@ fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbe
     let origin = service.origin().to_string();
     let subject = args.subject.as_deref().map(Subject::parse).transpose().context("--subject")?;
     let signer = Signer::new(file::read_or_create(&state_dir.join("demo-vapid.pem"))?, subject);
-    let extra_ca_pem = service.ca_file().map(std::fs::read).transpose().context("cannot read the CA")?;
-    let client = ClientConfig {
-        addresses: addresses(&origin),
-        extra_ca_pem: extra_ca_pem.unwrap_or_default(),
-        ..ClientConfig::default()
+    let extra_ca_pem = match service.ca_file() {
+        Some(file) => std::fs::read(file).context("cannot read the CA")?,
+        None => Vec::new(),
     };
+    let client = ClientConfig { addresses: addresses(&origin), extra_ca_pem, ..ClientConfig::default() };
     let certificate = args.demo_tls_cert.clone().zip(args.demo_tls_key.clone());
     let certificate = certificate.map(|(chain, key)| Certificate { chain, key });
     let site = args.demo_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
@@ -177,7 +175,7 @@ fn addresses(origin: &str) -> AddressPolicy {
 
 fn print_welcome(service: &Service, demo: &Demo) {
     let (origin, site, doorbell) = (service.origin(), demo.site(), own_name());
-    let ca = service.ca_file().map(|file| format!(" --ca {}", quoted(&file.display().to_string()))).unwrap_or_default();
+    let ca = ca_flag(service);
     println!("push service  {origin}");
     println!("demo          {site}");
     println!();

@@ -74,7 +74,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 fn print_welcome(service: &Service) {
     let origin = service.origin();
     println!("listening on {origin}");
-    let ca = service.ca_file().map(|file| format!(" --ca {}", quoted(&file.display().to_string()))).unwrap_or_default();
+    let ca = ca_flag(service);
     if let Some(file) = service.ca_file() {
         println!("trust      {} (a throw-away CA, made for this state directory)", file.display());
     }
@@ -88,6 +88,14 @@ fn print_welcome(service: &Service) {
     println!("Or with your own browser, and any web page that uses push:");
     println!("  {doorbell} firefox {origin}{ca}");
     println!("  {doorbell} chromium {origin}{ca}");
+}
+
+/// ` --ca FILE` with the throw-away CA; nothing if the service has a certificate of its own.
+pub(crate) fn ca_flag(service: &Service) -> String {
+    match service.ca_file() {
+        Some(file) => format!(" --ca {}", quoted(&file.display().to_string())),
+        None => String::new(),
+    }
 }
 
 /// How this program was started: also right when it is not on the PATH.

@@ -6,7 +6,7 @@ mod support;
 
 use support::{AppServer, Browser, Chromium, Desktop, Firefox, Service, Site};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Chromium::is_here() && AppServer::is_here()
 }

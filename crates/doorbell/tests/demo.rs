@@ -6,7 +6,7 @@ mod support;
 
 use support::{Browser, Chromium, Desktop, Firefox, Person, Star};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn firefox_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here()
 }

@@ -7,7 +7,7 @@ mod support;
 use serde_json::json;
 use support::{Browser, Desktop, Firefox, Person, Star};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here()
 }

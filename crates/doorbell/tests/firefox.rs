@@ -6,7 +6,7 @@ mod support;
 
 use support::{AppServer, Browser, Desktop, Firefox, Service, Site};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here() && AppServer::is_here()
 }
@@ -69,7 +69,7 @@ async fn firefox_gets_every_message_whether_a_page_is_open_or_firefox_itself_was
     assert_eq!(shop.sends_in_vain("too late", &subscription, &service), 404);
 }
 
-/// FX-5. A picture says more than a log: `target/e2e/firefox-page.png` and `firefox-notification.png`.
+/// FX-5. A picture shows more than a log: `target/e2e/firefox-page.png` and `firefox-notification.png`.
 #[test]
 fn firefox_shows_a_message_on_the_page_and_as_a_notification() {
     if !all_is_here() {

@@ -100,7 +100,7 @@ async fn node_drains_what_was_stored_and_finds_nothing_after_deleting_it() {
 }
 
 /// Node counts its own requests towards the limit that it announces for pushes, so that with a limit of 2 it resets
-/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE tells. A reset
+/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE shows it. A reset
 /// that comes between promise and answer makes the h2 crate end the connection; then the agent comes back.
 /// PS-8030-6-11, PS-8030-6.2-3
 #[tokio::test(flavor = "multi_thread")]

@@ -26,6 +26,7 @@ pub(super) fn install(profile: &Profile, service: &str) -> Result<OsString, Brow
 }
 
 fn script(service: &str) -> String {
+    debug_assert!(SCRIPT.contains(ANY_SERVICE), "the script has a place for the service");
     SCRIPT.replace(ANY_SERVICE, &Value::from(service).to_string())
 }
 

@@ -31,8 +31,7 @@ pub(super) async fn check(connector: &Connector) -> Finding {
         match ask(connector, method, path, body).await {
             Ok(answer) if answer.starts_with(status) && answer.to_lowercase().contains(&mark.to_lowercase()) => {}
             Ok(answer) => {
-                // An empty answer has no first line.
-                let line = answer.lines().next().unwrap_or_default();
+                let line = answer.split_once('\n').map_or(answer.as_str(), |(line, _)| line);
                 let status: String = line.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(40).collect();
                 return Finding::failed(format!("{method} {path} is not answered by the service ({status})"), fix);
             }

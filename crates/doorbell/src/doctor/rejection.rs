@@ -10,10 +10,13 @@ pub(super) fn of(reply: &Reply) -> Finding {
     let why = &reply.explanation;
     let number = why.errno.and_then(|errno| u16::try_from(errno).ok());
     let words = if why.message.is_empty() { String::new() } else { format!(": {}", why.message) };
-    let errno = number.map(|number| format!(", errno {number}")).unwrap_or_default();
     let status = reply.status.as_u16();
+    let code = match number {
+        Some(number) => format!("{status}, errno {number}"),
+        None => status.to_string(),
+    };
     let (lack, fix) = lacking(status, number);
-    Finding::failed(format!("{lack} ({status}{errno}){words}"), fix)
+    Finding::failed(format!("{lack} ({code}){words}"), fix)
 }
 
 /// What an error answer means, and what to do.

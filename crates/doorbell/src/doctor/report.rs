@@ -64,6 +64,10 @@ impl Report {
     /// Adds the result of `step`: whether the steps that need it can run.
     pub(super) fn add(&mut self, step: &str, finding: Finding) -> bool {
         let Finding { verdict, text, advice } = finding;
+        debug_assert!(
+            advice.is_some() || matches!(verdict, Verdict::Ok | Verdict::Skipped),
+            "a failure and a warning name a fix"
+        );
         let (shown, word, label) = match verdict {
             Verdict::Ok => ("ok", "ok", "note"),
             Verdict::Warning => ("warning", "warning", "fix"),

@@ -215,7 +215,10 @@ fn sent_finding(sent: &Result<Reply, SendError>) -> Finding {
 fn received_finding(received: Option<Result<Outcome, Error>>, problem: Option<String>) -> Finding {
     let fix = "let the proxy pass HTTP/2 through to the service, with server push and without a time limit on answers \
                (or pass TCP through)";
-    let problem = problem.map(|problem| format!(" ({problem})")).unwrap_or_default();
+    let problem = match problem {
+        Some(problem) => format!(" ({problem})"),
+        None => String::new(),
+    };
     match received {
         Some(Ok(Outcome::Enough)) => Finding::ok("it came by HTTP/2 push, was decrypted and acknowledged"),
         Some(Ok(_)) => Finding::failed(format!("the service ended the subscription{problem}"), "read its log"),

@@ -138,7 +138,7 @@ async fn execute(command: &str, limit: Duration, message: &Message) -> Result<()
     let input = child.stdin.take();
     let run = async {
         if let Some(mut input) = input {
-            // A command may exit without having read everything; its status says whether that was right.
+            // A command may exit without having read everything; its status decides whether that was right.
             let _ = input.write_all(message.data.as_deref().unwrap_or_default()).await;
         }
         child.wait().await

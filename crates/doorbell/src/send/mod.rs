@@ -144,7 +144,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         receipt: if args.receipt { ReceiptWish::New } else { ReceiptWish::None },
     };
     if args.curl {
-        println!("{}", curl::command(&message, setup::ca_files(&args, &setup.subscription))?);
+        println!("{}", curl::command(&message, &setup::ca_files(&args, &setup.subscription))?);
         return Ok(ExitCode::SUCCESS);
     }
     let client = Client::new(setup::client(&args, &setup.subscription)?)?;

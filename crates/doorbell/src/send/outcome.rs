@@ -35,6 +35,7 @@ impl Outcome {
 
     /// Adds the end of the accepted message.
     pub(super) fn learn(&mut self, fate: Fate) {
+        debug_assert!(self.accepted().is_some(), "only an accepted message has a receipt");
         self.fate = Some(fate);
     }
 
@@ -95,8 +96,11 @@ impl Outcome {
             (Answer::Gone, _) => "the subscription is gone for good; delete it and ask for a new one".to_owned(),
             (Answer::TooLarge, _) => "the message is too long for this push service".to_owned(),
             (Answer::RetryLater { after }, _) => {
-                let asked = after.map(|after| format!(", which asks to wait {}", secs(after))).unwrap_or_default();
-                format!("gave up after {} at a busy push service{asked}", self.attempts())
+                let gave_up = format!("gave up after {} at a busy push service", self.attempts());
+                match after {
+                    Some(after) => format!("{gave_up}, which asks to wait {}", secs(*after)),
+                    None => gave_up,
+                }
             }
             (_, 300..=399) => "the push service points elsewhere, and that is never followed".to_owned(),
             (_, 401 | 403) => format!(

@@ -42,7 +42,7 @@ impl Setup {
             Subject::parse(subject).context("--subject")?;
         }
         let payload = input::payload(text, file)?;
-        let longest = payload.len().max(args.pad.unwrap_or_default());
+        let longest = args.pad.map_or(payload.len(), |pad| pad.max(payload.len()));
         ensure!(longest <= PAYLOAD_MAX, "the message has {longest} bytes, and at most {PAYLOAD_MAX} fit");
         let padding = args.pad.map_or(Padding::None, Padding::To);
         let options = Options { urgency: args.urgency, topic: args.topic.clone(), padding, ..Options::new(args.ttl) };
@@ -53,7 +53,10 @@ impl Setup {
     pub(super) fn summary(&self) -> String {
         let Self { subscription, payload, options } = self;
         let urgency = options.urgency.unwrap_or_default();
-        let topic = options.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
+        let topic = match &options.topic {
+            Some(topic) => format!(", topic {topic}"),
+            None => String::new(),
+        };
         let bytes = match payload.len() {
             1 => "1 byte".to_owned(),
             n => format!("{n} bytes"),

@@ -21,9 +21,9 @@ pub(crate) struct Round {
     pub(crate) before: HashMap<String, Arrival>,
     /// Received after the restart, and deleted.
     pub(crate) after: HashMap<String, Arrival>,
-    /// Heard before the kill.
+    /// Received before the kill.
     pub(crate) receipts_before: Vec<Receipt>,
-    /// Heard after the restart.
+    /// Received after the restart.
     pub(crate) receipts_after: Vec<Receipt>,
 }
 
