@@ -37,9 +37,8 @@ pub(crate) fn explain(error: BrowserError) -> Error {
     let hint = match &error {
         BrowserError::NotInstalled { .. } => "or name its program with --binary",
         BrowserError::NoSuchProgram(_) => "name another --binary",
-        BrowserError::ForeignProfile(_) | BrowserError::ProfileInUse { .. } | BrowserError::EndedAtOnce { .. } => {
-            "or name another --profile"
-        }
+        BrowserError::ForeignProfile(_) => "name another --profile",
+        BrowserError::ProfileInUse { .. } | BrowserError::EndedAtOnce { .. } => "or name another --profile",
         BrowserError::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
         BrowserError::Untrusted { .. } => "name the right file with --ca (`doorbell serve` prints its own)",
         _ => return error.into(),

@@ -108,8 +108,7 @@ impl Agents {
 
     /// Whether agent `number` was connected all the time between two moments.
     pub(super) fn was_connected(&self, number: u32, from: u64, until: u64) -> bool {
-        let Some(agent) = self.all.get(number as usize) else { return false };
-        agent.presence.borrow().iter().any(|&(start, end)| start <= from && until <= end)
+        self.all[number as usize].presence.borrow().iter().any(|&(start, end)| start <= from && until <= end)
     }
 
     /// Connects one agent.
@@ -196,9 +195,9 @@ impl Agent {
     }
 
     fn note_end(&self) {
-        if let Some((_, end)) = self.presence.borrow_mut().last_mut() {
-            *end = (*end).min(clock::now());
-        }
+        let mut presence = self.presence.borrow_mut();
+        let (_, end) = presence.last_mut().expect("only a connection that was noted ends");
+        *end = (*end).min(clock::now());
     }
 
     fn remember(&self, context: &Context, identity: Identity) -> Result<()> {

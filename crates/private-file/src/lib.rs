@@ -5,6 +5,18 @@
 //! is what it was before. After an error no temporary file is left; after a crash one may be, under a name that begins
 //! with a dot.
 //!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("key");
+//! doorbell_private_file::create_new(&file, b"secret")?;
+//! assert!(doorbell_private_file::create_new(&file, b"another").is_err(), "an existing file stays as it is");
+//! doorbell_private_file::replace(&file, b"another")?;
+//! assert_eq!(std::fs::read(&file)?, b"another");
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! For POSIX systems: the permissions are the mode of the file, less what the process's umask takes away.
 
 use std::ffi::OsString;
