@@ -125,8 +125,7 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let Some(scenario) = args.scenario.filter(|_| !args.worker) else {
-        doorbell_load::work(open_files::raise_limit()).await?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(doorbell_load::work(open_files::raise_limit()).await?);
     };
     let mut signals = Signals::new()?;
     let options = options(&args).await?;

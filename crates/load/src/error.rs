@@ -2,10 +2,11 @@
 
 use std::fmt::Display;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A measurement that was not carried out to its end.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The caller asked for something that cannot be measured.

@@ -126,7 +126,7 @@ pub(super) enum Update {
     /// The order is carried out.
     Done(Box<Outcome>),
     /// It failed.
-    Failed(String),
+    Failed(LoadError),
 }
 
 /// Counted since the worker began.

@@ -1,6 +1,7 @@
 //! A worker: a process of the generator, with one thread and its share of the agents and the senders. It reads orders
 //! from standard input and answers on standard output.
 
+use std::process::ExitCode;
 use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
@@ -36,8 +37,9 @@ const STAY: Duration = Duration::from_secs(10);
 const OTHER_FILES: u64 = 32;
 
 /// Runs a worker of another process's [`measure`](crate::measure): reads orders from standard input until there are no
-/// more. `open_files_max` is how many files this process may have open.
-pub async fn work(open_files_max: u64) -> Result<(), LoadError> {
+/// more. `open_files_max` is how many files this process may have open. A failure is sent to the coordinator, which
+/// returns it to its caller: here it is only the exit code.
+pub async fn work(open_files_max: u64) -> Result<ExitCode, LoadError> {
     // One thread, so that its state needs no lock, and so that it is visible how busy it is.
     let (done, is_done) = oneshot::channel();
     let thread = thread::Builder::new().name("load".to_owned()).spawn(move || {
@@ -48,16 +50,13 @@ pub async fn work(open_files_max: u64) -> Result<(), LoadError> {
     is_done.await.blame_generator("the worker's thread panicked")?
 }
 
-fn work_on_this_thread(open_files_max: u64) -> Result<()> {
+fn work_on_this_thread(open_files_max: u64) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.blame_generator("cannot start a runtime")?;
     LocalSet::new().block_on(&runtime, async {
-        let worked = carry_out_all(open_files_max).await;
-        if let Err(error) = &worked {
-            // The coordinator reports it to its caller.
-            send(&Update::Failed(error.to_string())).await?;
-        }
-        worked
+        let Err(error) = carry_out_all(open_files_max).await else { return Ok(ExitCode::SUCCESS) };
+        send(&Update::Failed(error)).await?;
+        Ok(ExitCode::FAILURE)
     })
 }
 

@@ -117,7 +117,7 @@ impl Worker {
                 match serde_json::from_str(&line).blame_generator("a worker sent an unknown update")? {
                     Update::Progress(now) => progress.set(now),
                     Update::Done(outcome) => return Ok(*outcome),
-                    Update::Failed(why) => return Err(LoadError::Generator(why)),
+                    Update::Failed(error) => return Err(error),
                 }
             }
             Err(LoadError::Generator("a worker has stopped".to_owned()))
