@@ -40,7 +40,7 @@ mod calls;
 mod clock;
 mod driver;
 mod error;
-pub mod file;
+mod file;
 mod http2;
 mod inbox;
 mod limits;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use aws_lc_rs::hmac;
+use doorbell_private_file as private_file;
 use doorbell_protocol::base64url;
 use doorbell_protocol::time::UnixMs;
 
@@ -39,7 +40,7 @@ impl Seal {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let mut octets = vec![0; KEY_OCTETS];
                 aws_lc_rs::rand::fill(&mut octets).map_err(|_| DemoError::Random)?;
-                write_private(file, &octets).map_err(|error| wrong(error.to_string()))?;
+                private_file::create_new(file, &octets).map_err(|error| wrong(error.to_string()))?;
                 octets
             }
             Err(error) => return Err(wrong(error.to_string())),
@@ -100,14 +101,6 @@ fn bound(purpose: Purpose, claims: &str) -> Vec<u8> {
 
 fn is_good(until: &str, now: UnixMs) -> bool {
     until.parse().is_ok_and(|until| now < UnixMs::from_millis(until))
-}
-
-fn write_private(file: &Path, octets: &[u8]) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    file.write_all(octets)?;
-    file.sync_all()
 }
 
 #[cfg(test)]

@@ -1,14 +1,73 @@
-//! What the verbs for browsers share: the service as they are told of it, the program, and a profile that is ours.
+//! What the verbs for browsers share: where their profiles are, and what a user tries next after an error.
 
-pub(crate) mod door;
-pub(crate) mod profile;
-pub(crate) mod program;
+use std::path::{Path, PathBuf};
 
-pub(crate) use door::Door;
-pub(crate) use profile::{Kind, Profile};
-pub(crate) use program::{Make, Program};
+use anyhow::{Context, Error, Result, anyhow};
+use doorbell_browsers::{BrowserError, Notice, PushService, folder_of};
 
-/// A line for the user on stderr: stdout is for what was asked for.
+use crate::state::state_dir;
+
+/// The folder of the profile `named`, for `browser`.
+pub(crate) fn profile_folder(named: &Path, browser: &str) -> Result<PathBuf> {
+    let folder = folder_of(named, state_dir().as_deref(), browser);
+    let folder = folder.with_context(|| format!("cannot find the profile {}", named.display()))?;
+    folder.context("neither HOME nor XDG_STATE_HOME is set: name a folder with --profile ./NAME")
+}
+
+/// A line for the user on stderr: stdout is for the result.
 pub(crate) fn status(line: &str) {
     eprintln!("doorbell: {line}");
+}
+
+/// Prints a notice while a profile is prepared.
+pub(crate) fn notify(notice: Notice) {
+    status(&notice.to_string());
+}
+
+/// Checks that the service answers before a browser is prepared for it.
+pub(crate) fn check(service: &PushService, ca: Option<&Path>) -> Result<()> {
+    service.check(ca).map_err(|error| match error {
+        BrowserError::Unreachable { .. } if service.is_loopback() => anyhow!("{error}; start `doorbell serve` first"),
+        other => explain(other),
+    })
+}
+
+/// Adds what a user tries next.
+pub(crate) fn explain(error: BrowserError) -> Error {
+    let hint = match &error {
+        BrowserError::NotInstalled { .. } => "or name its program with --binary",
+        BrowserError::NoSuchProgram(_) => "name another --binary",
+        BrowserError::ForeignProfile(_) => "name another --profile",
+        BrowserError::ProfileInUse { .. } | BrowserError::EndedAtOnce { .. } => "or name another --profile",
+        BrowserError::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
+        BrowserError::Untrusted { .. } => "name the right file with --ca (`doorbell serve` prints its own)",
+        _ => return error.into(),
+    };
+    anyhow!("{error}; {hint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_that_does_not_run_is_named_with_the_command_that_starts_it() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = check(&PushService::parse(&format!("https://{free}")).unwrap(), None).unwrap_err();
+        assert!(error.to_string().contains("start `doorbell serve` first"), "{error}");
+    }
+
+    #[test]
+    fn an_error_names_the_flag_that_helps() {
+        let folder = PathBuf::from("/profile");
+        for (error, flag) in [
+            (BrowserError::NotInstalled { browser: "Firefox", install: "install it" }, "--binary"),
+            (BrowserError::ForeignProfile(folder.clone()), "--profile"),
+            (BrowserError::ProfileInUse { browser: "Firefox", process: 1, folder: folder.clone() }, "--profile"),
+            (BrowserError::OtherService { folder, service: "https://one.example".to_owned() }, "--fresh"),
+        ] {
+            let text = explain(error).to_string();
+            assert!(text.contains(flag), "{text}");
+        }
+    }
 }

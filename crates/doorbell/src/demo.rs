@@ -16,14 +16,16 @@ use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
 use tracing::{error, info};
 
+use crate::chromium;
+use crate::firefox;
 use crate::keys::file;
-use crate::serve::{Signals, allow_open_files, own_name};
-use crate::shell::quoted;
+use crate::open_files;
+use crate::serve::{ca_flag, own_name};
+use crate::signals::Signals;
 use crate::state::is_loopback;
-use crate::{chromium, firefox};
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// Address and port of the application; port 0 takes a free one
     #[arg(long, env = "DOORBELL_DEMO_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8444")]
@@ -33,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long, env = "DOORBELL_DEMO_URL", value_name = "URL")]
     demo_url: Option<String>,
 
-    /// Certificate chain (PEM) of the application: browsers want TLS everywhere but on localhost
+    /// Certificate chain (PEM) of the application: browsers require TLS except on localhost
     #[arg(long, env = "DOORBELL_DEMO_TLS_CERT", value_name = "FILE", requires = "demo_tls_key")]
     demo_tls_cert: Option<PathBuf>,
 
@@ -65,7 +67,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL,USER,PASSWORD", value_parser = turn)]
     turn: Vec<IceServer>,
 
-    /// Whom push services may write to about the pushes: a mailto: or https: URI
+    /// Contact for push services about the pushes: a mailto: or https: URI
     #[arg(long, env = "DOORBELL_SUBJECT", value_name = "URI")]
     subject: Option<String>,
 
@@ -84,20 +86,20 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell demo                                     then open two browsers as it says
-  doorbell demo --firefox=alice --firefox=mom       opens two, each with a profile of its own
-  doorbell demo --firefox --chromium                one of each, as Alice and as Mom
-  doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 --demo-url https://star.example.org \\
+  doorbell demo                          then open two browsers as it prints
+  doorbell demo --firefox=alice --firefox=mom         opens two
+  doorbell demo --firefox --chromium     one of each, as Alice and as Mom
+  doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 \\
+      --demo-url https://star.example.org \\
       --demo-tls-cert star.pem --demo-tls-key star.key
 
-The push service is the one of `doorbell serve`, with the same state: it must not run at the same time.";
+The push service is the one of `doorbell serve`, with the same state: the two must not run at the same time.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let given = Settings { listen: args.listen, state_dir: args.state_dir.clone(), ..Settings::default() };
     let config = Config::load(given, args.config.as_deref())?;
-    // Listening for signals begins first, so that none that comes during the start is lost.
     let mut signals = Signals::new()?;
-    allow_open_files(config.limits.connections_max);
+    open_files::allow_connections(config.limits.connections_max);
     let state_dir = config.state_dir.clone();
     let service = Service::start(config, Clock::system()).await?;
     let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
@@ -105,13 +107,13 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     print_welcome(&service, &demo);
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
-        // The demo is of use without it: any browser can be opened by hand.
+        // The demo works without it: the user can open any browser.
         if let Err(why) = open_browser(open, &service, &demo, named).await {
             eprintln!("doorbell: a browser is not opened: {why:#}");
         }
     }
     tokio::select! {
-        name = signals.next() => info!("{name}: stopping"),
+        signal = signals.next() => info!("{signal}: stopping"),
         failure = service.failed() => {
             error!(%failure, "stopping");
             return Ok(ExitCode::FAILURE);
@@ -129,12 +131,11 @@ fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbe
     let origin = service.origin().to_string();
     let subject = args.subject.as_deref().map(Subject::parse).transpose().context("--subject")?;
     let signer = Signer::new(file::read_or_create(&state_dir.join("demo-vapid.pem"))?, subject);
-    let extra_ca_pem = service.ca_file().map(std::fs::read).transpose().context("cannot read the CA")?;
-    let client = ClientConfig {
-        addresses: addresses(&origin),
-        extra_ca_pem: extra_ca_pem.unwrap_or_default(),
-        ..ClientConfig::default()
+    let extra_ca_pem = match service.ca_file() {
+        Some(file) => std::fs::read(file).context("cannot read the CA")?,
+        None => Vec::new(),
     };
+    let client = ClientConfig { addresses: addresses(&origin), extra_ca_pem, ..ClientConfig::default() };
     let certificate = args.demo_tls_cert.clone().zip(args.demo_tls_key.clone());
     let certificate = certificate.map(|(chain, key)| Certificate { chain, key });
     let site = args.demo_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
@@ -174,7 +175,7 @@ fn addresses(origin: &str) -> AddressPolicy {
 
 fn print_welcome(service: &Service, demo: &Demo) {
     let (origin, site, doorbell) = (service.origin(), demo.site(), own_name());
-    let ca = service.ca_file().map(|file| format!(" --ca {}", quoted(&file.display().to_string()))).unwrap_or_default();
+    let ca = ca_flag(service);
     println!("push service  {origin}");
     println!("demo          {site}");
     println!();
@@ -184,11 +185,11 @@ fn print_welcome(service: &Service, demo: &Demo) {
         println!("{code}");
         println!();
     }
-    println!("Open it in two browsers that take their messages from this push service, each in a terminal of its own:");
+    println!("Open it in two browsers that receive from this push service, each in a terminal of its own:");
     for name in ["alice", "mom"] {
         println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");
     }
-    println!("With Chromium, for which the demo wants to be started with --own-chromiums:");
+    println!("With Chromium, for which the demo must be started with --own-chromiums:");
     println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
     println!();
     println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, call her, and start it again.");
@@ -197,13 +198,13 @@ fn print_welcome(service: &Service, demo: &Demo) {
 /// Starts a browser with the push service and its authority, with a profile, at a page.
 type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Child>;
 
-/// Preparing a profile may wait for an unseen browser, which must not hold up the services.
+/// Preparing a profile may wait for a headless browser, which must not block the services.
 async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<()> {
     let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));
     let mut browser = opened.await??;
-    // Its windows are the user's; what is left of it when they are closed is cleared away.
+    // The user closes its windows; its process is then waited for.
     std::thread::spawn(move || browser.wait());
     Ok(())
 }

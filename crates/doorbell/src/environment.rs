@@ -1,4 +1,4 @@
-//! The environment is configuration too: a misspelt variable is an error and not silence.
+//! The environment is configuration too: a misspelt variable is an error and is not ignored.
 
 use std::collections::BTreeSet;
 
@@ -8,13 +8,13 @@ use doorbell_service::config::suggest;
 
 const PREFIX: &str = "DOORBELL_";
 
-/// Refuses variables with our prefix that no verb knows.
+/// Rejects variables with our prefix that no verb knows.
 pub(crate) fn check(command: &Command) -> Result<()> {
     let known = variables(command);
     let mut given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let Some(name) = given.find(|name| name.starts_with(PREFIX) && !known.contains(name)) else { return Ok(()) };
     let hint = suggest(&name, known.iter().map(String::as_str));
-    bail!("the environment has {name}, which is no setting{hint}; unset it, or see `doorbell serve --help`")
+    bail!("the environment has {name}, which is not a setting{hint}; unset it, or see `doorbell serve --help`")
 }
 
 /// Every variable that some verb reads.

@@ -1,50 +1,23 @@
-//! `doorbell load`: measures a push service, so that everybody can repeat every figure with the program that they have.
+//! `doorbell load`: measures a push service, so that every user can repeat every figure.
 
-mod agents;
-mod bench;
-mod body;
-mod clock;
-mod crew;
-mod door;
-mod floor;
-mod http1;
-mod job;
-mod keys;
-mod latencies;
-mod ledger;
-mod measure;
-mod net;
-mod pace;
-mod report;
-mod scenario;
-mod sender;
-mod service;
-mod tickets;
-mod websocket;
-mod worker;
-mod world;
-
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::{Context, Result, bail};
+use doorbell_load::{Door, Options, RATES, Report, Scenario, Target};
 
-use crate::serve::Signals;
-use door::Door;
-use job::{Mix, Plan, Target};
-use report::Report;
-use scenario::Scenario;
+use crate::open_files;
+use crate::signals::Signals;
+use crate::state::local_ca;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// What to measure
     #[arg(value_enum, required_unless_present = "worker")]
     scenario: Option<Scenario>,
 
-    /// The push service [default: one of its own, started for this and thrown away]
+    /// The push service [default: one of its own, started for this and deleted]
     #[arg(value_name = "URL")]
     url: Option<String>,
 
@@ -57,11 +30,11 @@ pub(crate) struct Args {
     pid: Option<u32>,
 
     /// Where its own service keeps its state, in a new directory: a disk or a tmpfs [default: the temporary directory];
-    /// with URL: where that service has its own, so that its disk can be measured beside it
+    /// with URL: where that service has its own, so that its disk can be measured too
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
-    /// Its own service speaks without TLS
+    /// Start its own service without TLS
     #[arg(long, conflicts_with = "url")]
     no_tls: bool,
 
@@ -85,8 +58,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = parse_rate)]
     rate: Option<f64>,
 
-    /// The octets of a message's body, which is encrypted for nobody
-    #[arg(long, value_name = "OCTETS", default_value = "1024")]
+    /// The bytes of a message's body, which is random and cannot be decrypted
+    #[arg(long, value_name = "BYTES", default_value = "1024")]
     size: usize,
 
     /// How many connections send
@@ -97,7 +70,7 @@ pub(crate) struct Args {
     #[arg(long)]
     http1: bool,
 
-    /// How many processes the load is spread over, each with one thread and an address of its own
+    /// How many processes share the load, each with one thread and an address of its own
     #[arg(long, value_name = "N", default_value = "1")]
     processes: usize,
 
@@ -116,69 +89,50 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell load idle --agents 15000                      memory for each Firefox that is connected, with TLS
-  doorbell load idle --agents 5000 --door http2          memory for each held GET of HTTP/2
-  doorbell load connected --seconds 30 --repeat 3        messages a second, CPU and octets down for each
-  doorbell load connected --http1 --senders 64           the same from senders of the usual kind
-  doorbell load offline --messages 100000                CPU to store messages and deliver them later
-  doorbell load backlog --messages 1000000               killed with a million waiting: start-up, first delivery
-  doorbell load latency --rate 50 --seconds 60           POST to agent, beside one fdatasync and one round trip
-  doorbell load storm --agents 15000                     everybody comes back at once: handshakes for a core-second
-  doorbell load day --seconds 600 --door chromium        agents come and go: is anything lost, does anything come twice?
-  doorbell load idle --state /dev/shm --json idle.json   state on a tmpfs, all figures also as JSON
-  doorbell load connected https://push.example.org --ca ca.pem --pid 4711    a service that runs already
+  doorbell load idle --agents 15000      memory for each connected Firefox
+  doorbell load idle --agents 5000 --door http2
+                                         memory for each held GET of HTTP/2
+  doorbell load connected --seconds 30 --repeat 3
+                                         messages a second, CPU, bytes for each
+  doorbell load connected --http1 --senders 64
+                                         the same from senders of the usual kind
+  doorbell load offline --messages 100000
+                                         CPU to store, and to deliver later
+  doorbell load backlog --messages 1000000
+                                         killed with a million waiting messages
+  doorbell load latency --rate 50 --seconds 60
+                                         POST to agent, and one fdatasync
+  doorbell load storm --agents 15000     all agents come back at once
+  doorbell load day --seconds 600 --door chromium
+                                         agents come and go: is anything lost?
+  doorbell load idle --state /dev/shm --json idle.json
+                                         state on a tmpfs, figures as JSON
+  doorbell load connected https://push.example.org --ca ca.pem --pid 4711
+                                         a service that runs already
 
-Build it with --release, and leave the machine alone meanwhile. A process of the load holds as many agents as it may
-have open files; --processes spreads them. What it says about itself at the end, it says because a figure may be its own.
+Build it with --release, and leave the machine alone meanwhile. A process of the load holds as many agents as it may \
+have open files; --processes spreads them. Read its notes at the end: a figure may be the load's own.
 
 Exit status:
   0  everything was measured
-  1  it could not be, or the service lost a message, delivered one twice on one connection, or long after its TTL";
-
-/// Messages a second that can be sent at all, and that are worth a measurement.
-const RATES: RangeInclusive<f64> = 0.01..=1e6;
+  1  it could not be, or the service lost a message, delivered one twice on one
+     connection, or delivered one long after its TTL";
 
 fn parse_rate(text: &str) -> Result<f64, String> {
     let rate = text.parse().ok().filter(|rate| RATES.contains(rate));
     rate.ok_or_else(|| format!("give a number from {} to {}", RATES.start(), RATES.end()))
 }
 
-/// What a scenario needs to know.
-struct Options {
-    target: Option<Target>,
-    pid: Option<u32>,
-    state: Option<PathBuf>,
-    tls: bool,
-    door: Door,
-    agents: usize,
-    messages: Option<u64>,
-    seconds: Option<u64>,
-    rate: Option<f64>,
-    size: usize,
-    senders: usize,
-    http1: bool,
-    processes: usize,
-}
-
-/// How long is measured if nothing says when to end.
-const SECONDS: u64 = 10;
-
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Some(scenario) = args.scenario.filter(|_| !args.worker) else { return worker::run().await };
+    let Some(scenario) = args.scenario.filter(|_| !args.worker) else {
+        return Ok(doorbell_load::work(open_files::raise_limit()).await?);
+    };
     let mut signals = Signals::new()?;
-    let options = Options::from_args(&args).await?;
-    let measured = async {
-        let mut runs = Vec::new();
-        for _ in 0..args.repeat.max(1) {
-            runs.push(scenario.run(&options).await?);
-        }
-        anyhow::Ok(runs)
+    let options = options(&args).await?;
+    let report = tokio::select! {
+        report = doorbell_load::measure(scenario, &options, args.repeat) => report?,
+        signal = signals.next() => bail!("{signal}: nothing was measured to its end"),
     };
-    let runs = tokio::select! {
-        runs = measured => runs?,
-        name = signals.next() => anyhow::bail!("{name}: nothing was measured to its end"),
-    };
-    let report = Report { scenario: scenario.name(), settings: options.shown(), runs };
     show(&report, args.json.as_deref())?;
     Ok(if report.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -199,53 +153,24 @@ fn show(report: &Report, json: Option<&str>) -> Result<()> {
     Ok(())
 }
 
-impl Options {
-    async fn from_args(args: &Args) -> Result<Self> {
-        let target = match &args.url {
-            Some(url) => Some(Target::resolve(url, args.ca.clone()).await?),
-            None => None,
-        };
-        Ok(Self {
-            tls: target.as_ref().map_or(!args.no_tls, |target| target.tls),
-            target,
-            pid: args.pid,
-            state: args.state.clone(),
-            door: args.door,
-            agents: args.agents,
-            messages: args.messages,
-            seconds: args.seconds,
-            rate: args.rate,
-            size: args.size,
-            senders: args.senders.max(1),
-            http1: args.http1,
-            processes: args.processes.max(1),
-        })
-    }
-
-    /// As fast as they are answered, or at the rate that was asked for, until the messages or the seconds are over.
-    fn plan(&self) -> Plan {
-        let seconds = self.seconds.or(if self.messages.is_none() { Some(SECONDS) } else { None });
-        Plan { messages: self.messages, seconds, rate: self.rate, mix: Mix::Plain }
-    }
-
-    /// How long to measure, in seconds.
-    fn seconds(&self) -> u64 {
-        self.seconds.unwrap_or(SECONDS)
-    }
-
-    fn shown(&self) -> serde_json::Value {
-        json!({
-            "service": self.target.as_ref().map_or("own", |target| &target.origin),
-            "door": self.door,
-            "tls": self.tls,
-            "agents": self.agents,
-            "messages": self.messages,
-            "seconds": self.seconds,
-            "rate": self.rate,
-            "size": self.size,
-            "senders": self.senders,
-            "http1": self.http1,
-            "processes": self.processes,
-        })
-    }
+async fn options(args: &Args) -> Result<Options> {
+    let target = match &args.url {
+        Some(url) => Some(Target::resolve(url, args.ca.clone().or_else(|| local_ca(url))).await?),
+        None => None,
+    };
+    Ok(Options {
+        tls: target.as_ref().map_or(!args.no_tls, Target::tls),
+        target,
+        pid: args.pid,
+        state: args.state.clone(),
+        door: args.door,
+        agents: args.agents,
+        messages: args.messages,
+        seconds: args.seconds,
+        rate: args.rate,
+        size: args.size,
+        senders: args.senders.max(1),
+        http1: args.http1,
+        processes: args.processes.max(1),
+    })
 }

@@ -9,9 +9,11 @@ mod firefox;
 mod keys;
 mod listen;
 mod load;
+mod open_files;
 mod send;
 mod serve;
 mod shell;
+mod signals;
 mod state;
 
 use std::io::IsTerminal;
@@ -30,7 +32,14 @@ struct Cli {
     verb: Verb,
 
     /// What to log to stderr: error, warn, info, debug, trace, or a filter such as `warn,doorbell_service=debug`
-    #[arg(long, global = true, env = "DOORBELL_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(
+        long,
+        global = true,
+        display_order = 1000,
+        env = "DOORBELL_LOG",
+        default_value = "info",
+        value_name = "FILTER"
+    )]
     log: String,
 }
 
@@ -48,7 +57,7 @@ enum Verb {
     Chromium(Box<chromium::Args>),
     /// Run the push service and an application that uses it: people who call each other
     Demo(Box<demo::Args>),
-    /// Examine a push service from the outside, and say how to mend what is wrong
+    /// Examine a push service from the outside, and name the fix for what is wrong
     Doctor(Box<doctor::Args>),
     /// Measure a push service
     Load(Box<load::Args>),
@@ -99,17 +108,45 @@ fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Crates that write what clients send into their debug lines: h2 malformed paths and the words of a GOAWAY, tungstenite
-/// whole messages. Those are secrets here (invariant 8), so no filter that somebody gives brings these lines back.
-const TALKATIVE: [&str; 3] = ["h2", "tungstenite", "tokio_tungstenite"];
+/// Crates that write what clients send into their debug lines: h2 malformed paths and the text of a GOAWAY, tungstenite
+/// whole messages. Those are secrets here (invariant 8), so no --log filter brings these lines back.
+const VERBOSE: [&str; 3] = ["h2", "tungstenite", "tokio_tungstenite"];
 
 fn keeps_secrets(line: &tracing::Metadata<'_>) -> bool {
-    let talks = TALKATIVE.iter().any(|name| line.target().starts_with(name));
-    !talks || *line.level() <= tracing::Level::INFO
+    let is_verbose = VERBOSE.iter().any(|name| line.target().starts_with(name));
+    !is_verbose || *line.level() <= tracing::Level::INFO
 }
 
-/// Says what went wrong, with its causes, on one line.
+/// Prints the error with its causes, on one line.
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("doorbell: {error:#}");
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_in_every_help_fit_into_80_columns() {
+        let command = Cli::command();
+        for verb in command.get_subcommands().chain([&command]) {
+            let help = verb.get_after_help().expect("every verb has examples").to_string();
+            // Paragraphs are wrapped; lines that begin with spaces are examples and tables.
+            for line in help.lines().filter(|line| line.starts_with(' ')) {
+                assert!(line.chars().count() <= 80, "{}: {line}", verb.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_setting_of_the_service_is_in_a_group_of_the_help() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").expect("the verb serve");
+        let settings = serve.get_arguments().filter(|arg| arg.get_id() != "state_dir");
+        for setting in settings.filter(|arg| doorbell_service::config::Settings::NAMES.contains(&arg.get_id().as_str()))
+        {
+            assert!(setting.get_help_heading().is_some(), "{} has no group", setting.get_id());
+        }
+    }
 }

@@ -3,23 +3,23 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::open_files;
 use crate::shell::quoted;
+use crate::signals::Signals;
 
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// A TOML file with the same settings, under the flags' names with underscores: `ttl_max_secs = 3600`
     #[arg(long, env = "DOORBELL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Seal URLs with a new key from now on; those given out so far stay good
+    /// Seal URLs with a new key from now on; the existing URLs stay valid
     #[arg(long)]
     rotate_capability_key: bool,
 
@@ -29,38 +29,40 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell serve                                    on https://127.0.0.1:8443, to try it out
+  doorbell serve                         to try it: https://127.0.0.1:8443
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
-  doorbell serve --listen 127.0.0.1:8080 --plain    without TLS, for tests on this machine
+  doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests
   doorbell serve --config /etc/doorbell.toml
 
-A setting is taken from its flag, else from its environment variable, else from the file, else it has its default.
+A setting is read from its flag, else from its environment variable, else from the file, else it has its default. \
+The variable is the flag's name after DOORBELL_: --ttl-max-secs is DOORBELL_TTL_MAX_SECS, and ttl_max_secs in the \
+file.
+
 SIGTERM and SIGINT stop the service in order; a second signal stops it at once.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let config = Config::load(args.settings, args.config.as_deref())?;
-    // Listening for signals begins first, so that none that comes during the start is lost.
     let mut signals = Signals::new()?;
     let clock = Clock::system();
-    allow_open_files(config.limits.connections_max);
+    open_files::allow_connections(config.limits.connections_max);
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start(config, clock).await?;
     print_welcome(&service);
     tokio::select! {
-        name = signals.next() => info!("{name}: draining"),
+        signal = signals.next() => info!("{signal}: draining"),
         failure = service.failed() => {
-            // Nothing that is under way may be answered as accepted any more; what the disk holds is read at the next start.
+            // No message in progress may be answered as accepted now; the next start reads what is on the disk.
             error!(%failure, "stopping");
             return Ok(ExitCode::FAILURE);
         }
     }
     tokio::select! {
         stopped = service.stop() => stopped?,
-        name = signals.next() => {
-            warn!("{name} again: stopping at once");
+        signal = signals.next() => {
+            warn!("{signal} again: stopping at once");
             return Ok(ExitCode::FAILURE);
         }
     }
@@ -68,27 +70,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Files that are open beside connections: the store's, the logs', the listening socket.
-const OTHER_FILES: u64 = 64;
-
-/// Raises this process's limit of open files as far as it may, since each connection is one.
-pub(crate) fn allow_open_files(connections_max: usize) {
-    let limit = getrlimit(Resource::Nofile);
-    let allowed = limit.maximum.unwrap_or(u64::MAX);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
-        warn!(%error, "cannot raise the limit of open files");
-    }
-    let needed = connections_max as u64 + OTHER_FILES;
-    if allowed < needed {
-        warn!(allowed, needed, "the limit of open files is below connections_max: raise it (LimitNOFILE, ulimit -n)");
-    }
-}
-
 /// The URLs, and the two commands to try next.
 fn print_welcome(service: &Service) {
     let origin = service.origin();
     println!("listening on {origin}");
-    let ca = service.ca_file().map(|file| format!(" --ca {}", quoted(&file.display().to_string()))).unwrap_or_default();
+    let ca = ca_flag(service);
     if let Some(file) = service.ca_file() {
         println!("trust      {} (a throw-away CA, made for this state directory)", file.display());
     }
@@ -104,27 +90,15 @@ fn print_welcome(service: &Service) {
     println!("  {doorbell} chromium {origin}{ca}");
 }
 
-/// The word by which this program was started: also right when it is not on the PATH.
+/// ` --ca FILE` with the throw-away CA; nothing if the service has a certificate of its own.
+pub(crate) fn ca_flag(service: &Service) -> String {
+    match service.ca_file() {
+        Some(file) => format!(" --ca {}", quoted(&file.display().to_string())),
+        None => String::new(),
+    }
+}
+
+/// How this program was started: also right when it is not on the PATH.
 pub(crate) fn own_name() -> String {
     std::env::args().next().map_or_else(|| "doorbell".to_owned(), |word| quoted(&word))
-}
-
-/// The signals that mean: stop.
-pub(crate) struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    pub(crate) fn new() -> Result<Self> {
-        let on = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
-    }
-
-    pub(crate) async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

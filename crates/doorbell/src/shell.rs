@@ -1,6 +1,6 @@
-//! Words for a POSIX shell.
+//! Quoting for a POSIX shell.
 
-/// `word` as one word for the shell, whatever is in it; in quotes only where it needs them.
+/// `word` as one word for the shell, whatever it contains; in quotes only where it needs them.
 pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
@@ -14,7 +14,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_comes_out_of_the_shell_as_it_went_in() {
+    fn a_quoted_word_comes_out_of_the_shell_unchanged() {
         for word in ["plain", "-/a+b@c:1", "", "a=b", "~", "two words", "it's", "$HOME `id` \"x\" \\", "new\nline", "ü"]
         {
             let printed =

@@ -1,11 +1,11 @@
-//! Where this machine's state is kept, for the verbs that look there for keys, profiles and the throw-away CA.
+//! Where this machine's state is kept, for the verbs that read keys, profiles and the throw-away CA there.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use doorbell_service::config::default_state_dir;
 
-/// The directory that `doorbell serve` uses when it is not told otherwise.
+/// The directory that `doorbell serve` uses by default.
 pub(crate) fn state_dir() -> Option<PathBuf> {
     std::env::var_os("DOORBELL_STATE_DIR").map(PathBuf::from).or_else(default_state_dir)
 }
@@ -18,7 +18,7 @@ pub(crate) fn local_ca(url: &str) -> Option<PathBuf> {
 /// Whether `url` names this machine.
 pub(crate) fn is_loopback(url: &str) -> bool {
     let Ok(uri) = url.parse::<http::Uri>() else { return false };
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let Some(host) = uri.host().map(|host| host.trim_matches(['[', ']'])) else { return false };
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

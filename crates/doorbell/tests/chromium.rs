@@ -1,12 +1,12 @@
 //! The real Chromium as user agent: prepared by `doorbell chromium`, with our throw-away CA, against `doorbell serve`.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
 use support::{AppServer, Browser, Chromium, Desktop, Firefox, Service, Site};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Chromium::is_here() && AppServer::is_here()
 }
@@ -23,23 +23,23 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     chromium.opens(&mut site);
     let subscription = shop.places(&chromium.subscribes(&shop.key()), &service);
     let sent = shop.sends("while the page is open", &subscription, &service);
-    assert_eq!(site.hears_of_push("while the page is open"), 1);
+    assert_eq!(site.waits_for_push("while the page is open"), 1);
     chromium.shows_on_the_page("while the page is open");
     chromium.pictures("chromium-page");
     shop.learns_of_delivery(&sent, &service).await;
 
     let sent = shop.sends_in_the_older_coding("the older coding", &subscription, &service);
-    site.hears_of_push("the older coding");
+    site.waits_for_push("the older coding");
     shop.learns_of_delivery(&sent, &service).await;
 
     chromium.closes_the_page();
     let sent = shop.sends("while no page is open", &subscription, &service);
-    assert_eq!(site.hears_of_push("while no page is open"), 0);
+    assert_eq!(site.waits_for_push("while no page is open"), 0);
     shop.learns_of_delivery(&sent, &service).await;
 
     let burst: Vec<String> = (1..=300).map(|number| format!("burst {number}")).collect();
     let all = shop.sends_all(&burst, &subscription, &service);
-    assert_eq!(site.hears_of_pushes("burst ", burst.len()), burst);
+    assert_eq!(site.waits_for_pushes("burst ", burst.len()), burst);
     for sent in &all {
         shop.learns_of_delivery(sent, &service).await;
     }
@@ -53,15 +53,15 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     service.ends();
     service.start_again();
     chromium.starts_without_page();
-    assert_eq!(site.hears_of_push("while Chromium is not running"), 0);
-    site.hears_of_push("the news");
+    assert_eq!(site.waits_for_push("while Chromium is not running"), 0);
+    site.waits_for_push("the news");
     shop.learns_of_delivery(&sent, &service).await;
     shop.learns_of_delivery(&news, &service).await;
 
     chromium.is_killed();
     let sent = shop.sends("after kill -9", &subscription, &service);
     chromium.starts_without_page();
-    assert_eq!(site.hears_of_push("after kill -9"), 0);
+    assert_eq!(site.waits_for_push("after kill -9"), 0);
     shop.learns_of_delivery(&sent, &service).await;
 
     // Some of them are acknowledged by then, some have arrived without that, and some have not.
@@ -71,9 +71,9 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
     service.start_again();
     let sent = shop.sends("just after the service came back", &subscription, &service);
     // Chromium comes back after 20 to 40 seconds, and nothing makes it hurry.
-    site.hears_of_push("just after the service came back");
+    site.waits_for_push("just after the service came back");
     shop.learns_of_delivery(&sent, &service).await;
-    assert_eq!(site.hears_of_pushes("on its way ", on_their_way.len()), on_their_way);
+    assert_eq!(site.waits_for_pushes("on its way ", on_their_way.len()), on_their_way);
     for sent in &all {
         shop.learns_of_delivery(sent, &service).await;
     }
@@ -96,7 +96,7 @@ async fn a_page_that_knows_nothing_of_us_reads_our_endpoint_by_the_extension() {
     chromium.opens(&mut site);
     let subscription = chromium.subscribes_at(&service.origin(), &shop.key());
     let sent = shop.sends("by the extension", &subscription, &service);
-    site.hears_of_push("by the extension");
+    site.waits_for_push("by the extension");
     shop.learns_of_delivery(&sent, &service).await;
     chromium.shows_on_the_page(&format!("active at {}", service.authority()));
 
@@ -121,8 +121,8 @@ async fn firefox_and_chromium_side_by_side_get_each_its_own_message() {
 
     let to_firefox = shop.sends("for Firefox", &in_firefox, &service);
     let to_chromium = shop.sends("for Chromium", &in_chromium, &service);
-    assert_eq!(site.hears_of_push_to("Firefox"), "for Firefox");
-    assert_eq!(site.hears_of_push_to("Chrome"), "for Chromium");
+    assert_eq!(site.waits_for_push_to("Firefox"), "for Firefox");
+    assert_eq!(site.waits_for_push_to("Chrome"), "for Chromium");
     shop.learns_of_delivery(&to_firefox, &service).await;
     shop.learns_of_delivery(&to_chromium, &service).await;
     firefox.shows_on_the_page("for Firefox");
@@ -131,7 +131,7 @@ async fn firefox_and_chromium_side_by_side_get_each_its_own_message() {
     chromium.unsubscribes();
     assert_eq!(shop.sends_in_vain("too late", &in_chromium, &service), 404);
     let to_firefox = shop.sends("still for Firefox", &in_firefox, &service);
-    assert_eq!(site.hears_of_push_to("Firefox"), "still for Firefox");
+    assert_eq!(site.waits_for_push_to("Firefox"), "still for Firefox");
     shop.learns_of_delivery(&to_firefox, &service).await;
     assert_eq!(site.other_pushes(), [""; 0]);
 }

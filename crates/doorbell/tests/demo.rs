@@ -1,12 +1,12 @@
 //! The stories of Web Push, in the real browsers: people who call each other, and whose browsers are closed.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
 use support::{Browser, Chromium, Desktop, Firefox, Person, Star};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn firefox_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here()
 }
@@ -102,7 +102,7 @@ fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is
 
     alice.opens_the_page();
     alice.sees("#voice-mails .new", "Bob");
-    assert!(alice.plays_the_voice_mail() >= 1.0, "it is as long as it was spoken");
+    assert!(alice.plays_the_voice_mail() >= 1.0, "it is as long as the recording");
     alice.sees("#voice-mails li:not(.new)", "Bob");
     alice.clicks("#voice-mails .actions button");
 
@@ -116,9 +116,9 @@ fn bob_leaves_a_voice_mail_and_answers_alice_who_calls_back_although_his_page_is
     alice.sees("#talk", "Bob: You called back");
 }
 
-/// Across: Chromium's endpoints name a host of Google's, and the demo sends to its own push service all the same.
+/// Across: Chromium's endpoints name a host of Google's, and the demo still sends to its own push service.
 #[test]
-fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() {
+fn a_chromium_and_a_firefox_call_each_other_and_leave_messages() {
     if !(firefox_is_here() && chromium_is_here()) {
         return;
     }
@@ -162,21 +162,21 @@ fn a_chromium_and_a_firefox_call_each_other_and_whoever_is_away_is_written_to() 
 }
 
 #[test]
-fn a_firefox_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
+fn a_firefox_that_comes_too_late_does_not_ring_and_shows_a_missed_call() {
     if firefox_is_here() {
-        a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call::<Firefox>();
+        a_browser_that_comes_too_late_does_not_ring_and_shows_a_missed_call::<Firefox>();
     }
 }
 
 #[test]
-fn a_chromium_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call() {
+fn a_chromium_that_comes_too_late_does_not_ring_and_shows_a_missed_call() {
     if chromium_is_here() {
-        a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call::<Chromium>();
+        a_browser_that_comes_too_late_does_not_ring_and_shows_a_missed_call::<Chromium>();
     }
 }
 
-/// The caller gives up while Alice's browser is not running: when it starts it does not ring, and tells of the call.
-fn a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call<B: Browser>() {
+/// The caller gives up while Alice's browser is not running: when it starts it does not ring, and shows the missed call.
+fn a_browser_that_comes_too_late_does_not_ring_and_shows_a_missed_call<B: Browser>() {
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
     let [mut alice, mut mom] = Person::<B>::all(["Alice", "Mom"], &star, &desktop);
     alice.signs_in();
@@ -205,9 +205,9 @@ fn a_browser_that_comes_too_late_does_not_ring_and_tells_of_a_missed_call<B: Bro
     mom.sees("#messages", "seen");
 }
 
-/// What can be mended is mended by itself; what only a person can do is said in words.
+/// The page repairs by itself what it can; it explains what only a user can do.
 #[test]
-fn a_lost_subscription_is_mended_and_blocked_notifications_are_said_with_what_to_do() {
+fn a_lost_subscription_is_replaced_and_blocked_notifications_are_shown_with_what_to_do() {
     if !firefox_is_here() {
         return;
     }

@@ -1,13 +1,13 @@
 //! The demo on several devices, and on devices that cannot do what they should: in the real Firefox.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
 use serde_json::json;
 use support::{Browser, Desktop, Firefox, Person, Star};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here()
 }
@@ -32,7 +32,7 @@ fn a_second_device_comes_in_by_a_code_and_when_one_of_the_two_answers_the_other_
     phone.becomes_reachable();
     mom.signs_in();
 
-    // What changes on the page does not take the focus away from whoever uses a keyboard.
+    // What changes on the page does not take the focus away from a user with a keyboard.
     mom.focuses(".person .words button");
     laptop.clicks("#trial");
     desktop.announces("It works");
@@ -87,7 +87,7 @@ fn a_ring_that_was_held_up_on_its_way_does_not_ring() {
     mom.sees("#steps", "was told too late to ring");
 }
 
-/// Firefox hears that its subscription is gone, and the service worker makes another one: `pushsubscriptionchange`.
+/// Firefox learns that its subscription is gone, and the service worker makes another one: `pushsubscriptionchange`.
 #[test]
 fn when_the_push_service_has_lost_everything_the_service_worker_subscribes_anew_without_a_page() {
     if !all_is_here() {
@@ -116,7 +116,7 @@ fn when_the_push_service_has_lost_everything_the_service_worker_subscribes_anew_
 }
 
 #[test]
-fn what_keeps_a_device_from_being_reachable_is_said_in_plain_words() {
+fn the_reason_why_a_device_is_not_reachable_is_shown_in_plain_words() {
     if !all_is_here() {
         return;
     }
@@ -124,7 +124,7 @@ fn what_keeps_a_device_from_being_reachable_is_said_in_plain_words() {
     let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
     alice.signs_in();
 
-    // Nobody has clicked for real, so that Firefox does not even ask.
+    // There was no click by a user, so Firefox does not even ask.
     alice.browser.prefers("permissions.default.desktop-notification", json!(0));
     alice.clicks("#enable");
     alice.sees("#reachable-title", "Notifications are not allowed");

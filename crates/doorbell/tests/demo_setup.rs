@@ -1,6 +1,6 @@
 //! How `doorbell demo` is set up: certificates, servers for calls between networks, a code in the terminal, browsers.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
@@ -37,7 +37,7 @@ fn a_certificate_reaches_the_listener_and_servers_for_calls_between_networks_rea
         "--turn=turn:turn.example.org:3478,user,pass,word",
     ]);
     assert_eq!(star.site(), "https://star.example.org");
-    let port = star.says("the demo serves").rsplit_once(':').unwrap().1.parse().unwrap();
+    let port = star.prints("the demo serves").rsplit_once(':').unwrap().1.parse().unwrap();
 
     let (_, settings) = asks(port, &chain, "GET", "settings", "");
     let servers = json!([
@@ -56,14 +56,14 @@ fn a_certificate_that_cannot_be_used_is_named() {
     command.args(["--listen=127.0.0.1:0", "--demo-listen=127.0.0.1:0", "--state-dir"]).arg(state.path());
     let mut demo = Running::start(command.args(["--demo-tls-cert=/no/star.pem", "--demo-tls-key=/no/star.key"]));
     assert!(!demo.exit(|_| {}).success());
-    demo.says("cannot use /no/star.pem");
+    demo.prints("cannot use /no/star.pem");
 }
 
 #[test]
 fn the_terminal_shows_a_code_of_an_address_that_a_phone_can_open_and_of_no_other() {
     let star = Star::start_with(&["--demo-url=https://star.example.org"]);
-    star.says("For the camera of a phone:");
-    star.says("Sign in as Alice");
+    star.prints("For the camera of a phone:");
+    star.prints("Sign in as Alice");
     let output = star.output();
     let is_drawn = |line: &&str| !line.is_empty() && line.chars().all(|c| " \u{2580}\u{2584}\u{2588}".contains(c));
     let lines: Vec<Vec<char>> = output.lines().filter(is_drawn).map(|line| line.chars().collect()).collect();
@@ -78,7 +78,7 @@ fn the_terminal_shows_a_code_of_an_address_that_a_phone_can_open_and_of_no_other
     assert_eq!(image.detect_grids()[0].decode().unwrap().1, "https://star.example.org");
 
     let at_home = Star::start_with(&[]);
-    at_home.says("Sign in as Alice");
+    at_home.prints("Sign in as Alice");
     assert!(!at_home.output().contains('\u{2588}'), "{}", at_home.output());
 }
 

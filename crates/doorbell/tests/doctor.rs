@@ -13,7 +13,7 @@ use support::process::Running;
 use support::service::doorbell;
 use support::{Faults, Front, Service};
 
-/// What the doctor said of each step, and its exit status.
+/// The doctor's finding in each step, and its exit status.
 #[derive(Debug)]
 struct Diagnosis {
     steps: Vec<Value>,
@@ -24,9 +24,9 @@ impl Diagnosis {
     fn of(url: &str, ca: Option<&Path>, options: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         let mut process = Running::start(command(url, ca, home.path()).arg("--json").args(options));
-        let mut said = String::new();
-        let status = process.exit(|line| said.push_str(line));
-        let report: Value = serde_json::from_str(&said).unwrap();
+        let mut printed = String::new();
+        let status = process.exit(|line| printed.push_str(line));
+        let report: Value = serde_json::from_str(&printed).unwrap();
         let exit = status.code().unwrap();
         assert_eq!(report["ok"], exit == 0, "{report}");
         Self { steps: report["steps"].as_array().unwrap().clone(), exit }
@@ -45,7 +45,7 @@ impl Diagnosis {
         self.steps.iter().filter(|step| step["result"] == result).map(|step| step["step"].as_str().unwrap()).collect()
     }
 
-    /// That this is the only failure, found and to be mended in these words.
+    /// Asserts that this is the only failure, with this finding and this fix.
     fn is_only(&self, step: &str, found: &str, fix: &str) {
         assert_eq!((self.with_result("failed"), self.exit), (vec![step], 1), "{self:?}");
         let step = self.step(step);
@@ -84,7 +84,7 @@ async fn a_service_behind_a_good_proxy_passes_every_step() {
 }
 
 #[test]
-fn a_person_reads_a_line_for_each_step_and_a_fix_under_each_failure() {
+fn a_user_reads_a_line_for_each_step_and_a_fix_under_each_failure() {
     let service = Service::start();
     let home = tempfile::tempdir().unwrap();
     let mut doctor = Running::start(command(&service.origin(), None, home.path()).args(["--idle-secs", "0"]));
@@ -104,10 +104,10 @@ async fn a_certificate_for_another_name_is_found() {
 }
 
 #[test]
-fn a_certificate_of_an_authority_that_nobody_trusts_is_found() {
+fn a_certificate_of_an_untrusted_authority_is_found() {
     let service = Service::start();
     let diagnosis = Diagnosis::of(&service.origin(), None, &[]);
-    diagnosis.is_only("tls", "nobody whom this machine trusts", "name the file of its authority with --ca");
+    diagnosis.is_only("tls", "no authority that this machine trusts", "name the file of its authority with --ca");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -151,7 +151,7 @@ fn a_store_without_room_is_found_and_what_is_full_is_named() {
     let diagnosis = Diagnosis::of(&service.origin(), Some(&service.ca()), &["--no-chromium", "--idle-secs", "0"]);
     diagnosis.is_only("send", "the quota", "raise messages_per_agent_max and bytes_per_agent_max");
     assert!(diagnosis.step("send")["finding"].as_str().unwrap().contains("429, errno 1005"), "{diagnosis:?}");
-    assert_eq!(diagnosis.step("tidy up")["result"], "ok", "what was made is removed all the same");
+    assert_eq!(diagnosis.step("tidy up")["result"], "ok", "what was made is still removed");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_service_that_does_not_serve_chromium_is_found_and_can_be_meant() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_interrupts_its_wait_is_not_told_that_all_is_well() {
+async fn an_interrupted_wait_does_not_end_with_success() {
     let front = with(Faults::default()).await;
     let home = tempfile::tempdir().unwrap();
     let mut doctor =
@@ -180,7 +180,7 @@ async fn who_interrupts_its_wait_is_not_told_that_all_is_well() {
 }
 
 #[test]
-fn a_service_that_has_another_address_than_its_users_use_is_told_to_learn_it() {
+fn a_service_with_another_address_than_its_users_use_is_found() {
     let service = Service::start();
     let url = service.origin().replace("127.0.0.1", "localhost");
     let diagnosis = Diagnosis::of(&url, Some(&service.ca()), &["--no-chromium"]);
@@ -190,10 +190,10 @@ fn a_service_that_has_another_address_than_its_users_use_is_told_to_learn_it() {
 }
 
 #[test]
-fn what_cannot_be_reached_and_what_is_no_push_service_s_url_ends_the_examination() {
+fn a_service_out_of_reach_and_a_wrong_url_end_the_examination() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, step, found, fix) in [
-        (format!("https://{free}").as_str(), "tcp", "nobody can be reached", "start the service"),
+        (format!("https://{free}").as_str(), "tcp", "no address accepts a connection", "start the service"),
         ("http://push.example", "url", "it is http", "give the origin"),
         ("https://no-such-host.invalid", "name", "does not resolve", "A or AAAA record"),
     ] {

@@ -1,12 +1,12 @@
 //! The real Firefox as user agent: prepared by `doorbell firefox`, with our throw-away CA, against `doorbell serve`.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
 use support::{AppServer, Browser, Desktop, Firefox, Service, Site};
 
-/// Says so loudly when something is missing; in CI that is a failure.
+/// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here() && AppServer::is_here()
 }
@@ -23,23 +23,23 @@ async fn firefox_gets_every_message_whether_a_page_is_open_or_firefox_itself_was
     firefox.opens(&mut site);
     let subscription = firefox.subscribes(&shop.key());
     let sent = shop.sends("while the page is open", &subscription, &service);
-    assert_eq!(site.hears_of_push("while the page is open"), 1);
+    assert_eq!(site.waits_for_push("while the page is open"), 1);
     desktop.shows("while the page is open");
     shop.learns_of_delivery(&sent, &service).await;
 
     let sent = shop.sends_in_the_older_coding("the older coding", &subscription, &service);
-    site.hears_of_push("the older coding");
+    site.waits_for_push("the older coding");
     shop.learns_of_delivery(&sent, &service).await;
 
     firefox.closes_the_page();
     let sent = shop.sends("while no page is open", &subscription, &service);
-    assert_eq!(site.hears_of_push("while no page is open"), 0);
+    assert_eq!(site.waits_for_push("while no page is open"), 0);
     shop.learns_of_delivery(&sent, &service).await;
 
     service.kill();
     service.start_again();
     let sent = shop.sends("just after the service came back", &subscription, &service);
-    site.hears_of_push("just after the service came back");
+    site.waits_for_push("just after the service came back");
     shop.learns_of_delivery(&sent, &service).await;
 
     firefox.quits();
@@ -47,7 +47,7 @@ async fn firefox_gets_every_message_whether_a_page_is_open_or_firefox_itself_was
     service.kill();
     service.start_again();
     firefox.starts_without_page();
-    assert_eq!(site.hears_of_push("while Firefox is not running"), 0);
+    assert_eq!(site.waits_for_push("while Firefox is not running"), 0);
     desktop.shows("while Firefox is not running");
     shop.learns_of_delivery(&sent, &service).await;
 
@@ -55,13 +55,13 @@ async fn firefox_gets_every_message_whether_a_page_is_open_or_firefox_itself_was
     let sent = shop.sends(r#"{"title":"Ding","body":"after kill -9"}"#, &subscription, &service);
     desktop.clears();
     firefox.starts_without_page();
-    assert_eq!(site.hears_of_push(r#"{"title":"Ding","body":"after kill -9"}"#), 0);
+    assert_eq!(site.waits_for_push(r#"{"title":"Ding","body":"after kill -9"}"#), 0);
     desktop.shows("after kill -9");
     shop.learns_of_delivery(&sent, &service).await;
 
     desktop.clicks();
-    assert!(site.hears_of_click("Ding"), "no page was open, so that the click opens one");
-    site.hears_of_page();
+    assert!(site.waits_for_click("Ding"), "no page was open, so that the click opens one");
+    site.waits_for_page();
 
     firefox.quits();
     firefox.opens(&mut site);
@@ -69,7 +69,7 @@ async fn firefox_gets_every_message_whether_a_page_is_open_or_firefox_itself_was
     assert_eq!(shop.sends_in_vain("too late", &subscription, &service), 404);
 }
 
-/// FX-5. A picture says more than a log: `target/e2e/firefox-page.png` and `firefox-notification.png`.
+/// FX-5. A picture shows more than a log: `target/e2e/firefox-page.png` and `firefox-notification.png`.
 #[test]
 fn firefox_shows_a_message_on_the_page_and_as_a_notification() {
     if !all_is_here() {
@@ -85,7 +85,7 @@ fn firefox_shows_a_message_on_the_page_and_as_a_notification() {
     {
         let text = serde_json::json!({ "title": title, "body": body }).to_string();
         shop.sends(&text, &subscription, &service);
-        site.hears_of_push(&text);
+        site.waits_for_push(&text);
         desktop.shows(body);
     }
     desktop.displays(2);

@@ -1,6 +1,6 @@
 //! The first minute of a new user: the commands that `doorbell serve` prints are run as they are printed.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
@@ -18,7 +18,7 @@ fn the_commands_that_serve_prints_deliver_a_message() {
     let send = service.suggests("send");
 
     let listener = typed(&listen, home.path());
-    listener.says("listening");
+    listener.prints("listening");
     let mut sender = typed(&send, home.path());
     let status = sender.exit(|_| {});
     assert!(status.success(), "{}", sender.output());

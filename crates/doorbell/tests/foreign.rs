@@ -1,6 +1,6 @@
 //! The outside judges: senders and user agents that are not ours, against the real service and the real agent.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
@@ -14,8 +14,8 @@ use support::{Listener, NodeAgent, Peer, RustSender, Sender, Service, nghttp};
 /// How often a user agent that resets pushes may have to come back for ten messages.
 const VISITS_MAX: usize = 10;
 
-/// Every octet that a body can have, so that "byte-identical" means something.
-fn every_octet() -> Vec<u8> {
+/// Every value of a byte, so that a body that comes back identical proves something.
+fn every_byte() -> Vec<u8> {
     (0..=255).cycle().take(4096).collect()
 }
 
@@ -107,7 +107,7 @@ async fn node_receives_a_push_on_a_held_request_byte_for_byte() {
     let subscribed = peer.subscribe().await;
     let mut agent = NodeAgent::holding(&subscribed.subscription, 2, &service);
     let headers = [("ttl", "60"), ("content-type", "application/x-bell"), ("content-encoding", "aes128gcm")];
-    for body in [every_octet(), Vec::new()] {
+    for body in [every_byte(), Vec::new()] {
         let reply = peer.request(Method::POST, &subscribed.push, &headers, &body).await.unwrap();
         assert_eq!(reply.status, 201, "{reply:?}");
         let push = agent.receives();
@@ -147,7 +147,7 @@ async fn node_drains_what_was_stored_and_finds_nothing_after_deleting_it() {
 }
 
 /// Node counts its own requests towards the limit that it announces for pushes, so that with a limit of 2 it resets
-/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE tells. A reset
+/// many of them (ENHANCE_YOUR_CALM), often after all of the push was sent: then only the missing DELETE shows it. A reset
 /// that comes between promise and answer makes the h2 crate end the connection; then the agent comes back.
 /// PS-8030-6-11, PS-8030-6.2-3
 #[tokio::test(flavor = "multi_thread")]

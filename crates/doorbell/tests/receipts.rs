@@ -1,7 +1,7 @@
-//! `doorbell send --receipt` says what became of a message between real processes: `doorbell serve` and
+//! `doorbell send --receipt` reports the end of a message between real processes: `doorbell serve` and
 //! `doorbell listen`.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
@@ -28,7 +28,7 @@ impl Sending {
 
     /// Waits until the message is accepted, and its receipt is still to come.
     fn waits(self) -> Self {
-        self.process.says("waiting up to");
+        self.process.prints("waiting up to");
         self
     }
 
@@ -68,24 +68,24 @@ fn a_message_that_is_printed_later_is_delivered_then() {
 
 /// PS-8030-6.3-4
 #[test]
-fn a_message_that_nobody_fetches_within_its_ttl_expires() {
+fn a_message_that_is_not_fetched_within_its_ttl_expires() {
     let service = Service::start();
     let mut listener = Listener::of(&service);
     let subscription = listener.subscription();
     listener.goes_away();
     let sending = Sending::start(&service, &subscription, "ding", &["--ttl", "1s"]);
-    assert_eq!(sending.learns(), learned("expired: nobody came within the TTL", 6));
+    assert_eq!(sending.learns(), learned("expired: the user agent did not come within the TTL", 6));
 }
 
 /// PS-8030-5.2-9, PS-8030-6.2-2
 #[test]
-fn a_message_with_ttl_0_that_nobody_listens_for_is_dropped() {
+fn a_message_with_ttl_0_and_no_connected_agent_is_dropped() {
     let service = Service::start();
     let mut listener = Listener::of(&service);
     let subscription = listener.subscription();
     listener.goes_away();
     let sending = Sending::start(&service, &subscription, "ding", &["--ttl", "0"]);
-    assert_eq!(sending.learns(), learned("dropped: TTL 0, and nobody was listening", 6));
+    assert_eq!(sending.learns(), learned("dropped: TTL 0, and the user agent was not connected", 6));
 }
 
 /// WA-13, PS-8030-6.3-2
@@ -104,7 +104,7 @@ fn a_message_for_other_keys_is_undecryptable() {
 
 /// PS-8030-7.3-4, PS-8030-6.3-3
 #[test]
-fn a_message_for_a_subscription_that_is_left_is_told_so() {
+fn a_message_for_a_removed_subscription_ends_with_its_removal() {
     let service = Service::start();
     let mut listener = Listener::of(&service);
     let subscription = listener.subscription();

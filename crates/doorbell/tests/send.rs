@@ -56,7 +56,7 @@ fn exchange(listener: &TcpListener, answer: &str) -> (String, Vec<u8>) {
     (head, body)
 }
 
-/// Somebody at a terminal, with a state directory of their own and a subscription.
+/// A user at a terminal, with a state directory of their own and a subscription.
 struct Person {
     state: TempDir,
     agent: AgentKeys,
@@ -81,11 +81,11 @@ impl Person {
         command
     }
 
-    fn runs(&self, words: &[&str]) -> Said {
-        Said::from(self.command(words).output().unwrap())
+    fn runs(&self, words: &[&str]) -> Printed {
+        Printed::from(self.command(words).output().unwrap())
     }
 
-    fn sends(&self, endpoint: &str, words: &[&str]) -> Said {
+    fn sends(&self, endpoint: &str, words: &[&str]) -> Printed {
         let subscription = self.subscription(endpoint);
         self.runs(&[&["send", subscription.as_str()], words].concat())
     }
@@ -95,15 +95,15 @@ impl Person {
     }
 }
 
-/// What a command said, and its exit status.
+/// The output of a command, and its exit status.
 #[derive(Debug)]
-struct Said {
+struct Printed {
     out: String,
     err: String,
     exit: i32,
 }
 
-impl From<Output> for Said {
+impl From<Output> for Printed {
     fn from(output: Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self { out: text(output.stdout), err: text(output.stderr), exit: output.status.code().unwrap() }
@@ -111,15 +111,15 @@ impl From<Output> for Said {
 }
 
 #[test]
-fn an_acceptance_is_told_in_words_with_its_ttl_and_the_message() {
+fn an_acceptance_is_printed_with_its_ttl_and_the_message() {
     let person = Person::new();
     let service = Service::answering(&["201 Created\nlocation: /m/1\nttl: 60"]);
-    let said = person.sends(&service.url, &["Grüße"]);
-    assert_eq!(said.exit, 0, "{said:?}");
-    assert!(said.out.starts_with("accepted by the push service (201); delivery is not confirmed\n"), "{said:?}");
-    assert!(said.out.contains("ttl      60 s, shortened from 3600 s\n"), "{said:?}");
-    assert!(said.out.contains("message  http://127.0.0.1:") && said.out.ends_with("/m/1\n"), "{said:?}");
-    assert!(said.err.contains("TTL 3600 s, urgency normal"), "what is assumed is said: {said:?}");
+    let printed = person.sends(&service.url, &["Grüße"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(printed.out.starts_with("accepted by the push service (201); delivery is not confirmed\n"), "{printed:?}");
+    assert!(printed.out.contains("ttl      60 s, shortened from 3600 s\n"), "{printed:?}");
+    assert!(printed.out.contains("message  http://127.0.0.1:") && printed.out.ends_with("/m/1\n"), "{printed:?}");
+    assert!(printed.err.contains("TTL 3600 s, urgency normal"), "the defaults are printed: {printed:?}");
     let (head, body) = service.received().remove(0);
     assert!(head.contains("\r\nttl: 3600\r\n") && !head.contains("urgency"), "{head}");
     assert_eq!(aes128gcm::decrypt(&person.agent, &body).unwrap(), "Grüße".as_bytes());
@@ -148,14 +148,14 @@ fn each_kind_of_answer_has_its_exit_status_and_its_words() {
         (
             "403 Forbidden\n\n{\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
             4,
-            "the push service says: bad token",
+            "the push service reports: bad token",
         ),
         ("307 Temporary Redirect\nlocation: /elsewhere", 4, "points elsewhere"),
     ] {
         let service = Service::answering(&[answer]);
-        let said = person.sends(&service.url, &["ding"]);
-        assert_eq!(said.exit, exit, "{answer}: {said:?}");
-        assert!(said.err.contains(words) && said.out.is_empty(), "{answer}: {said:?}");
+        let printed = person.sends(&service.url, &["ding"]);
+        assert_eq!(printed.exit, exit, "{answer}: {printed:?}");
+        assert!(printed.err.contains(words) && printed.out.is_empty(), "{answer}: {printed:?}");
     }
 }
 
@@ -164,24 +164,27 @@ fn a_busy_service_is_asked_again_with_progress_until_patience_ends() {
     let person = Person::new();
     let busy = "429 Too Many Requests\nretry-after: 0";
     let service = Service::answering(&[busy, "201 Created"]);
-    let said = person.sends(&service.url, &["ding"]);
-    assert_eq!(said.exit, 0, "{said:?}");
-    assert!(said.err.contains("429 Too Many Requests; trying again in 0.0 s (attempt 1 of 6 failed)"), "{said:?}");
+    let printed = person.sends(&service.url, &["ding"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(
+        printed.err.contains("429 Too Many Requests; trying again in 0.0 s (attempt 1 of 6 failed)"),
+        "{printed:?}"
+    );
     let service = Service::answering(&[busy, busy]);
-    let said = person.sends(&service.url, &["ding", "--attempts", "2"]);
-    assert_eq!(said.exit, 5, "{said:?}");
-    assert!(said.err.contains("gave up after 2 attempts at a busy push service"), "{said:?}");
+    let printed = person.sends(&service.url, &["ding", "--attempts", "2"]);
+    assert_eq!(printed.exit, 5, "{printed:?}");
+    assert!(printed.err.contains("gave up after 2 attempts at a busy push service"), "{printed:?}");
     let service = Service::answering(&["503 Service Unavailable\nretry-after: 600"]);
-    let said = person.sends(&service.url, &["ding"]);
-    assert_eq!(said.exit, 5, "a wait of ten minutes is beyond five: {said:?}");
-    assert!(said.err.contains("which asks to wait 600 s"), "{said:?}");
+    let printed = person.sends(&service.url, &["ding"]);
+    assert_eq!(printed.exit, 5, "a wait of ten minutes is beyond five: {printed:?}");
+    assert!(printed.err.contains("which asks to wait 600 s"), "{printed:?}");
 }
 
 #[test]
-fn json_says_the_same_to_a_script() {
+fn json_has_the_same_for_a_script() {
     let person = Person::new();
     let service = Service::answering(&["201 Created\nlocation: /m/1\nttl: 60", "410 Gone\n\n{\"errno\":106}"]);
-    let json = |said: &Said| serde_json::from_str::<serde_json::Value>(&said.out).unwrap();
+    let json = |printed: &Printed| serde_json::from_str::<serde_json::Value>(&printed.out).unwrap();
     let accepted = person.sends(&service.url, &["ding", "--json"]);
     assert_eq!((accepted.exit, accepted.err.lines().count()), (0, 1), "only the new key is mentioned: {accepted:?}");
     assert_eq!(json(&accepted)["outcome"], "accepted");
@@ -206,14 +209,14 @@ fn receipt(status: u16, outcome: &str) -> String {
 }
 
 #[test]
-fn a_receipt_is_asked_for_heard_and_its_subscription_deleted_as_8030_5_1_2() {
+fn a_receipt_is_requested_received_and_its_subscription_deleted_as_8030_5_1_2() {
     let person = Person::new();
     let service = Service::answering(&[PROMISE, &receipt(204, "delivered"), "204 No Content"]);
-    let said = person.sends(&service.url, &["ding", "--receipt"]);
-    assert_eq!(said.exit, 0, "{said:?}");
-    assert!(said.out.contains("\nmessage  http://127.0.0.1:") && said.out.contains("/m/1\n"), "{said:?}");
-    assert!(said.out.ends_with("\nreceipt  delivered to the user agent\n"), "{said:?}");
-    assert!(said.err.contains("waiting up to 75 s for the receipt"), "{said:?}");
+    let printed = person.sends(&service.url, &["ding", "--receipt"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(printed.out.contains("\nmessage  http://127.0.0.1:") && printed.out.contains("/m/1\n"), "{printed:?}");
+    assert!(printed.out.ends_with("\nreceipt  delivered to the user agent\n"), "{printed:?}");
+    assert!(printed.err.contains("waiting up to 75 s for the receipt"), "{printed:?}");
     let heads: Vec<_> = service.received().into_iter().map(|(head, _)| head).collect();
     assert!(heads[0].contains("\r\nprefer: respond-async\r\n"), "{heads:?}");
     assert!(heads[1].starts_with("GET /r/1 ") && heads[1].contains("\r\naccept: text/event-stream\r\n"), "{heads:?}");
@@ -224,41 +227,41 @@ fn a_receipt_is_asked_for_heard_and_its_subscription_deleted_as_8030_5_1_2() {
 fn a_receipt_that_is_bad_news_has_its_own_words_and_exit_status_as_8030_5_1_2() {
     let person = Person::new();
     for (outcome, ttl, words) in [
-        ("expired", "60", "expired: nobody came within the TTL"),
+        ("expired", "60", "expired: the user agent did not come within the TTL"),
         ("undecryptable", "60", "the user agent could not decrypt it"),
         ("unsubscribed", "60", "the subscription was removed"),
-        ("dropped", "0", "dropped: TTL 0, and nobody was listening"),
+        ("dropped", "0", "dropped: TTL 0, and the user agent was not connected"),
         ("dropped", "60", "dropped: the push service gave it up"),
     ] {
         let service = Service::answering(&[PROMISE, &receipt(410, outcome), "204 No Content"]);
-        let said = person.sends(&service.url, &["ding", "--receipt", "--ttl", ttl]);
-        assert_eq!(said.exit, 6, "{said:?}");
-        assert!(said.out.ends_with(&format!("\nreceipt  {words}\n")), "{said:?}");
+        let printed = person.sends(&service.url, &["ding", "--receipt", "--ttl", ttl]);
+        assert_eq!(printed.exit, 6, "{printed:?}");
+        assert!(printed.out.ends_with(&format!("\nreceipt  {words}\n")), "{printed:?}");
     }
 }
 
 #[test]
-fn a_receipt_that_does_not_come_is_told_apart_from_bad_news_as_8030_5_1_2() {
+fn a_receipt_that_does_not_come_differs_from_bad_news_as_8030_5_1_2() {
     let person = Person::new();
     let quiet = "200 OK\ncontent-type: text/event-stream\n\n: nothing yet\n\n";
     for (answers, words) in [
-        (&["201 Created\nlocation: /m/1"][..], "this push service gives no receipts"),
+        (&["201 Created\nlocation: /m/1"][..], "this push service has no receipts"),
         (&[PROMISE, quiet], "none within 1 s; the message may still arrive"),
         (&[PROMISE, "404 Not Found"], "the receipt subscription is gone"),
         (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not send receipts as text/event-stream"),
     ] {
         let service = Service::answering(answers);
-        let said = person.sends(&service.url, &["ding", "--receipt", "--receipt-timeout", "1s"]);
-        assert_eq!(said.exit, 7, "{said:?}");
-        assert!(said.out.contains("/m/1\n") && said.out.contains(words), "{said:?}");
-        assert_eq!(said.out.contains("/r/1\n"), answers.len() > 1, "where to ask later: {said:?}");
+        let printed = person.sends(&service.url, &["ding", "--receipt", "--receipt-timeout", "1s"]);
+        assert_eq!(printed.exit, 7, "{printed:?}");
+        assert!(printed.out.contains("/m/1\n") && printed.out.contains(words), "{printed:?}");
+        assert_eq!(printed.out.contains("/r/1\n"), answers.len() > 1, "where to ask later: {printed:?}");
     }
     let refused = person.sends(&Service::answering(&["410 Gone"]).url, &["ding", "--receipt"]);
     assert_eq!(refused.exit, 3, "there is nothing to wait for: {refused:?}");
 }
 
 #[test]
-fn the_real_push_service_tells_what_became_of_a_message_as_8030_5_1_2() {
+fn the_real_push_service_reports_the_end_of_a_message_as_8030_5_1_2() {
     let (person, service) = (Person::new(), support::Service::start());
     let mut listener = support::Listener::of(&service);
     let (subscription, ca) = (listener.subscription().to_string(), service.ca());
@@ -272,23 +275,23 @@ fn the_real_push_service_tells_what_became_of_a_message_as_8030_5_1_2() {
     listener.goes_away();
     let expired = sends("dong", "1");
     assert_eq!(expired.exit, 6, "{expired:?}");
-    assert!(expired.out.ends_with("\nreceipt  expired: nobody came within the TTL\n"), "{expired:?}");
+    assert!(expired.out.ends_with("\nreceipt  expired: the user agent did not come within the TTL\n"), "{expired:?}");
 }
 
 #[test]
-fn json_tells_the_receipt_too() {
+fn json_has_the_receipt_too() {
     let person = Person::new();
     let service = Service::answering(&[PROMISE, &receipt(410, "expired"), "204 No Content", "201 Created"]);
-    let said = person.sends(&service.url, &["ding", "--receipt", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!((said.exit, json["outcome"].as_str(), json["status"].as_u64()), (6, Some("accepted"), Some(202)));
+    let printed = person.sends(&service.url, &["ding", "--receipt", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&printed.out).unwrap();
+    assert_eq!((printed.exit, json["outcome"].as_str(), json["status"].as_u64()), (6, Some("accepted"), Some(202)));
     assert!(json["messageUrl"].as_str().unwrap().ends_with("/m/1"), "{json}");
     let receipt = &json["receipt"];
     assert_eq!((receipt["outcome"].as_str(), receipt["status"].as_u64()), (Some("expired"), Some(410)));
     assert_eq!(receipt["at"].as_u64(), Some(1_800_000_000_000));
-    let said = person.sends(&service.url, &["ding", "--receipt", "--json"]);
-    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
-    assert_eq!((said.exit, json["receipt"]["outcome"].as_str()), (7, Some("unsupported")));
+    let printed = person.sends(&service.url, &["ding", "--receipt", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&printed.out).unwrap();
+    assert_eq!((printed.exit, json["receipt"]["outcome"].as_str()), (7, Some("unsupported")));
 }
 
 #[test]
@@ -316,12 +319,12 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
     let plain = person.subscription("http://push.example.net/p/x");
     let good = person.subscription("https://push.example.net/p/x");
     let long = "x".repeat(3994);
-    for (words, said) in [
+    for (words, printed) in [
         (&["{}", "ding"][..], "missing field `endpoint`"),
         (&["/nowhere/sub.json", "ding"], "cannot read the subscription: /nowhere/sub.json"),
         (&[&private, "ding"], "--allow-private"),
         (&[&plain, "ding"], "not an https URL"),
-        (&[&good, &long], "3994 octets, and at most 3993 fit"),
+        (&[&good, &long], "3994 bytes, and at most 3993 fit"),
         (&[&good, "ding", "--topic", "a.b"], "Topic has a character"),
         (&[&good, "ding", "--ttl", "soon"], "not a time"),
         (&[&good, "ding", "--subject", "me"], "not a mailto: or https: URI"),
@@ -331,7 +334,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
     ] {
         let result = person.runs(&[&["send"], words].concat());
         assert_eq!(result.exit, 2, "{words:?}: {result:?}");
-        assert!(result.err.contains(said), "{words:?}: {result:?}");
+        assert!(result.err.contains(printed), "{words:?}: {result:?}");
     }
 }
 
@@ -366,10 +369,10 @@ fn a_chromium_s_endpoint_is_reached_at_the_origin_that_it_is_mapped_to() {
     let service = Service::answering(&["201 Created"]);
     let ours = service.url.strip_suffix("/p/x").unwrap().to_owned();
     let entry = format!("https://jmt17.google.com={ours}");
-    let said = person
+    let printed = person
         .sends(CHROMIUM, &["ding", "--map-origin", "https://other.example=https://b.example", "--map-origin", &entry]);
-    assert_eq!(said.exit, 0, "{said:?}");
-    assert!(said.err.contains(&format!("to {ours}")) && !said.err.contains("jmt17"), "{said:?}");
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(printed.err.contains(&format!("to {ours}")) && !printed.err.contains("jmt17"), "{printed:?}");
     let (head, _) = service.received().remove(0);
     assert!(head.starts_with("POST /fcm/send/secret HTTP/1.1\r\n"), "{head}");
     let token = head.split_once("vapid t=").unwrap().1.split('.').nth(1).unwrap();
@@ -384,22 +387,25 @@ fn the_table_of_origins_also_comes_from_the_environment_and_shows_in_curl() {
     let mut command = person.command(&["send", &subscription, "ding", "--curl"]);
     command
         .env("DOORBELL_MAP_ORIGIN", "https://a.example=https://b.example,https://jmt17.google.com=https://c.example");
-    let said = Said::from(command.output().unwrap());
-    assert!(said.out.contains(" https://c.example/fcm/send/secret") && !said.out.contains("google"), "{said:?}");
+    let printed = Printed::from(command.output().unwrap());
+    assert!(
+        printed.out.contains(" https://c.example/fcm/send/secret") && !printed.out.contains("google"),
+        "{printed:?}"
+    );
 }
 
 #[test]
 fn an_endpoint_that_every_chromium_has_is_named_once_with_the_flag_and_sent_to_all_the_same() {
     let person = Person::new();
-    let said = person.sends(CHROMIUM, &["ding", "--curl"]);
-    assert_eq!(said.exit, 0, "{said:?}");
-    assert!(said.out.contains(&format!(" {CHROMIUM}")), "{said:?}");
+    let printed = person.sends(CHROMIUM, &["ding", "--curl"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(printed.out.contains(&format!(" {CHROMIUM}")), "{printed:?}");
     assert_eq!(
-        said.err.matches("--map-origin https://jmt17.google.com=https://YOUR.PUSH.SERVICE").count(),
+        printed.err.matches("--map-origin https://jmt17.google.com=https://YOUR.PUSH.SERVICE").count(),
         1,
-        "{said:?}"
+        "{printed:?}"
     );
-    assert!(!said.err.contains("secret"), "{said:?}");
+    assert!(!printed.err.contains("secret"), "{printed:?}");
 }
 
 #[test]
@@ -412,8 +418,8 @@ fn a_table_of_origins_that_is_none_and_one_that_leads_inside_are_usage_errors_as
         (&["https://jmt17.google.com=https://10.0.0.1"], "--allow-private"),
     ] {
         let flags = entries.iter().flat_map(|entry| ["--map-origin", entry]);
-        let said = person.sends(CHROMIUM, &["ding"].into_iter().chain(flags).collect::<Vec<_>>());
-        assert!(said.exit == 2 && said.err.contains(words), "{entries:?}: {said:?}");
+        let printed = person.sends(CHROMIUM, &["ding"].into_iter().chain(flags).collect::<Vec<_>>());
+        assert!(printed.exit == 2 && printed.err.contains(words), "{entries:?}: {printed:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The sender library at the real push service: one receipt subscription for all messages, read in more than one way.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
@@ -18,7 +18,7 @@ use doorbell_sender::subscription::Subscription;
 use doorbell_sender::token::Signer;
 use support::{Listener, Service};
 
-/// An application server that wants a receipt for everything.
+/// An application server that requests a receipt for each message.
 struct Sender {
     client: Client,
     signer: Signer,
@@ -72,7 +72,7 @@ async fn all_messages_share_a_receipt_subscription_until_it_is_gone_as_8030_5_1_
     let from_where_it_was = waiting.last_event_id().unwrap().to_owned();
     drop(waiting);
     let mut looking = Follower::not_waiting(&sender.client, receipts.clone()).after(&from_where_it_was);
-    assert_eq!(receipt(&mut looking).await, (second, Outcome::Expired), "nobody has said that it was dealt with");
+    assert_eq!(receipt(&mut looking).await, (second, Outcome::Expired), "it was not acknowledged");
     assert_eq!(looking.next().await, Ok(ReceiptEvent::Nothing));
     assert_eq!(looking.next().await, Ok(ReceiptEvent::Nothing));
 

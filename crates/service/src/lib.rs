@@ -8,7 +8,6 @@ pub mod capability;
 mod clock;
 pub mod config;
 mod doors;
-mod files;
 mod hub;
 mod service;
 mod transport;

@@ -9,14 +9,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("mailbox", &["protocol"]),
     ("store", &["protocol"]),
-    ("service", &["protocol", "mailbox", "store"]),
-    ("agent", &["protocol"]),
+    ("private-file", &[]),
+    ("service", &["protocol", "mailbox", "store", "private-file"]),
+    ("agent", &["protocol", "private-file"]),
     ("sender", &["protocol"]),
-    ("demo", &["protocol", "sender"]),
-    ("doorbell", &["protocol", "service", "agent", "sender", "demo"]),
+    ("demo", &["protocol", "private-file", "sender"]),
+    ("browsers", &["private-file"]),
+    ("load", &["protocol"]),
+    ("doorbell", &["protocol", "private-file", "service", "agent", "sender", "demo", "browsers", "load"]),
 ];
 
-const DIRECTION: &str = "imports run one way: protocol is for everyone, the three roles (service, agent, sender) \
+const DIRECTION: &str = "imports run one way: protocol and private-file are for everyone, the three roles (service, agent, sender) \
     never import each other, mailbox and store do not know each other; else a misreading of the standard that two \
     roles share would go unseen";
 

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use doorbell_private_file as private_file;
 use doorbell_protocol::ece::keys::AgentKeys;
 use doorbell_protocol::key::PublicKey;
 use tokio::task::spawn_blocking;
@@ -58,7 +59,7 @@ impl Profile {
             let file = file.to_path_buf();
             move |why| ProfileError::Io { what, file, why }
         };
-        file::make_private_folder(folder).map_err(failed("create the folder", folder))?;
+        private_file::create_folder(folder).map_err(failed("create the folder", folder))?;
         let lock_file = folder.join("lock");
         let lock = file::lock(&lock_file).map_err(failed("lock", &lock_file))?;
         let lock = lock.ok_or_else(|| ProfileError::InUse(folder.to_path_buf()))?;
@@ -103,7 +104,7 @@ impl Profile {
         let _turn = self.writing.lock().expect("no write panics");
         // The contents are read after the turn has come: so they are never older than what the file holds.
         let bytes = format::write(&self.contents())?;
-        file::replace(file, &bytes)
+        private_file::replace(file, &bytes)
     }
 }
 

@@ -1,4 +1,4 @@
-//! A Chromium profile: whether it has been at a push service, as far as its files tell.
+//! A Chromium profile: whether it has connected to a push service, as far as its files show.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::report::Finding;
 use super::target::Target;
 
-/// The folder in which Chromium keeps who it is at its push service.
+/// The folder in which Chromium keeps its identity at its push service.
 const STORE: &str = "GCM Store";
 
 /// The name of the device's id in it.
@@ -17,7 +17,7 @@ const DEVICE_ID: &[u8] = b"device_aid_key";
 
 /// The step.
 pub(super) fn check(profile: &Path, target: &Target) -> Finding {
-    // People name the user data directory as often as the profile in it.
+    // Users name the user data directory as often as the profile in it.
     let folder = [profile.to_path_buf(), profile.join("Default")].into_iter().find(|f| f.join("Preferences").is_file());
     let Some(folder) = folder else {
         let why = format!("there are no Preferences in {}", profile.display());
@@ -25,7 +25,7 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
     };
     let authority = target.authority();
     let port = target.port;
-    let (origin, host) = (target.origin(), target.url.host_str().unwrap_or_default());
+    let (origin, host) = (target.origin(), target.url.host_str().expect("a target has a host"));
     let switches = format!(
         "--gcm-checkin-url=https://{authority}/checkin --gcm-registration-url=https://{authority}/c2dm/register3 \
          --gcm-mcs-endpoint=https://{host}:{port}"
@@ -35,35 +35,36 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
         std::fs::read_dir(&store).into_iter().flatten().filter_map(Result::ok).map(|file| file.path()).collect();
     if !files.iter().any(|file| has_checked_in(file)) {
         return Finding::failed(
-            "it has never been at a push service: there is no GCM Store, or it does not say who this Chromium is",
+            "it has never connected to a push service: there is no GCM Store, or no identity in it",
             format!("start Chromium with {switches}, let it trust {origin}'s certificate, and let a page subscribe"),
         );
     }
     let written = last_written(files.into_iter());
     let subscriptions = std::fs::read_to_string(folder.join("Preferences")).ok().map_or(0, |text| subscriptions(&text));
     Finding::ok(format!(
-        "it has been at a push service; the GCM Store was last written {written}; pages have {subscriptions} subscriptions"
+        "it has connected to a push service; the GCM Store was last written {written}; pages have {subscriptions} subscriptions"
     ))
     .with_note(format!(
-        "no file tells which service that was, nor whether it is connected: chrome://gcm-internals does (Connection \
+        "no file shows which service that was, nor whether it is connected: chrome://gcm-internals does (Connection \
          State). It is this one if Chromium is always started with {switches}. If the profile used another service \
          before, delete {} while Chromium is not running: pages then subscribe anew",
         store.display()
     ))
 }
 
-/// Whether a file of the store knows the device's id, which a push service gives at the first check-in. A table that was
-/// compacted may be compressed, and is made of what was known.
+/// Whether a file of the store knows the device's id, which a push service assigns at the first check-in. A compacted
+/// table may be compressed, and contains what was known before.
 fn has_checked_in(file: &Path) -> bool {
     match file.extension().and_then(std::ffi::OsStr::to_str) {
         Some("ldb") => true,
-        Some("log") => std::fs::read(file).is_ok_and(|octets| octets.windows(DEVICE_ID.len()).any(|w| w == DEVICE_ID)),
+        Some("log") => std::fs::read(file).is_ok_and(|bytes| bytes.windows(DEVICE_ID.len()).any(|w| w == DEVICE_ID)),
         _ => false,
     }
 }
 
 /// How many subscriptions pages have, by the Preferences.
 fn subscriptions(text: &str) -> usize {
+    // Preferences that cannot be read have no subscriptions that we know of.
     let preferences: Value = serde_json::from_str(text).unwrap_or_default();
     preferences["gcm"]["push_messaging_application_id_map"].as_object().map_or(0, serde_json::Map::len)
 }
@@ -71,12 +72,13 @@ fn subscriptions(text: &str) -> usize {
 /// How long ago the newest of `files` was written, in words.
 pub(super) fn last_written(files: impl Iterator<Item = PathBuf>) -> String {
     let modified = |file: PathBuf| std::fs::metadata(file).and_then(|found| found.modified()).ok();
-    let Some(newest) = files.filter_map(modified).max() else { return "at a time that nobody knows".to_owned() };
+    let Some(newest) = files.filter_map(modified).max() else { return "at an unknown time".to_owned() };
     ago(newest)
 }
 
 fn ago(then: SystemTime) -> String {
     let now = UNIX_EPOCH + Duration::from_millis(clock::now().as_millis().unsigned_abs());
+    // A time in the future is now: clocks differ.
     match now.duration_since(then).unwrap_or_default().as_secs() {
         secs @ 0..120 => format!("{secs} s ago"),
         secs @ 120..7200 => format!("{} min ago", secs / 60),
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_that_was_at_a_push_service_is_told_how_to_know_at_which() {
+    fn the_finding_for_a_used_profile_names_where_its_service_is_shown() {
         let folder = tempfile::tempdir().unwrap();
         let profile = folder.path().join("Default");
         std::fs::create_dir_all(profile.join(STORE)).unwrap();
@@ -112,12 +114,12 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_without_a_store_is_told_the_switches_and_a_folder_that_is_none_what_to_name() {
+    fn without_a_store_the_switches_are_named_and_without_a_profile_the_page_that_shows_its_folder() {
         let folder = tempfile::tempdir().unwrap();
         let nothing = check(folder.path(), &target());
         assert!(nothing.verdict == Verdict::Failed && nothing.advice.unwrap().contains("chrome://version"));
         std::fs::write(folder.path().join("Preferences"), "{}").unwrap();
-        // What Chromium makes before it has reached anybody.
+        // What Chromium makes before it has connected to any service.
         std::fs::create_dir_all(folder.path().join(STORE).join("Encryption")).unwrap();
         std::fs::write(folder.path().join(STORE).join("000003.log"), "").unwrap();
         let fresh = check(folder.path(), &target());
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_told_in_the_unit_that_people_use() {
+    fn times_are_in_the_unit_that_people_use() {
         let now = UNIX_EPOCH + Duration::from_millis(clock::now().as_millis().unsigned_abs());
         for (secs, words) in [(7, "s ago"), (600, "10 min ago"), (7200, "2 hours ago"), (864_000, "10 days ago")] {
             assert!(ago(now - Duration::from_secs(secs)).contains(words), "{secs}");

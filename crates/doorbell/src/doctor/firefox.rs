@@ -1,4 +1,4 @@
-//! A Firefox profile: whether it uses this service, and whether it has been there, as far as its files tell.
+//! A Firefox profile: whether it uses this service, and whether it has connected to it, as far as its files show.
 
 use std::path::Path;
 
@@ -29,12 +29,13 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
         let why = format!("there is neither prefs.js nor user.js in {}", profile.display());
         return Finding::failed(why, "name the folder that about:profiles calls the root directory");
     }
+    // One of the two files may be missing: it then sets nothing.
     let policies = POLICIES.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect::<Vec<_>>();
     let prefs = Prefs { policies, user: chosen.unwrap_or_default(), written: written.unwrap_or_default() };
     judge(&prefs, target, &last_written([profile.join("prefs.js")].into_iter()))
 }
 
-/// What decides about a preference, strongest first.
+/// The sources of a preference, strongest first.
 struct Prefs {
     policies: Vec<String>,
     user: String,
@@ -58,9 +59,9 @@ fn judge(prefs: &Prefs, target: &Target, written: &str) -> Finding {
     match prefs.get(SERVER).as_ref().and_then(Value::as_str) {
         None => return Finding::failed(format!("{SERVER} is not set: it uses Mozilla's service"), fix),
         Some(other) if !here(other) => {
-            // A URL may carry what is nobody's business but its owner's; its origin does not.
+            // A URL may contain secrets of its owner; its host does not.
             let other = Url::parse(other).ok().and_then(|url| Some(format!("at {}", url.host_str()?)));
-            let other = other.unwrap_or_else(|| "no URL".to_owned());
+            let other = other.unwrap_or_else(|| "not a URL".to_owned());
             return Finding::failed(format!("{SERVER} is {other}, not {wanted}"), fix);
         }
         Some(_) => {}
@@ -69,7 +70,7 @@ fn judge(prefs: &Prefs, target: &Target, written: &str) -> Finding {
         return Finding::failed(format!("{ENABLED} is false"), format!("set {ENABLED} to true in about:config"));
     }
     let look = format!(
-        "files do not tell which service gave the {UAID} nor whether Firefox is connected now: about:config shows it, \
+        "the files do not show which service assigned the {UAID} nor whether Firefox is connected now: about:config shows it, \
          about:networking#websockets lists the connection"
     );
     if prefs.get(UAID).as_ref().and_then(Value::as_str).is_some_and(|uaid| !uaid.is_empty()) {
@@ -93,7 +94,7 @@ fn pref(text: &str, name: &str) -> Option<Value> {
     text.lines().rev().find_map(value)
 }
 
-/// The value that a policies.json gives a preference, in both forms that there are.
+/// The value of a preference in a policies.json, in both of its forms.
 fn policy(text: &str, name: &str) -> Option<Value> {
     let policies: Value = serde_json::from_str(text).ok()?;
     match policies["policies"]["Preferences"].get(name)? {
@@ -117,7 +118,7 @@ mod tests {
     const KNOWN: &str = "user_pref(\"dom.push.userAgentID\", \"secret\");";
 
     #[test]
-    fn a_profile_that_is_set_and_has_an_id_has_been_there() {
+    fn a_profile_that_is_set_and_has_an_id_has_connected() {
         let found = judged("", HERE, &format!("// Mozilla\n{THERE}\n{KNOWN}\n"));
         assert_eq!(found.verdict, Verdict::Ok, "{found:?}");
         assert!(found.text.contains("2 min ago") && !format!("{found:?}").contains("secret"), "{found:?}");
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_of_another_service_is_told_what_to_set() {
+    fn the_finding_for_a_profile_of_another_service_names_the_setting() {
         for written in ["", THERE, "user_pref(\"dom.push.serverURL\", \"ws://push.corp/\");", "user_pref(broken"] {
             let found = judged("", "", written);
             assert_eq!(found.verdict, Verdict::Failed, "{written}");

@@ -1,4 +1,4 @@
-//! `GET /`: who answers, and what time it is there. HTTP/1.1 by hand, so that nothing hides what came.
+//! `GET /`: whether a Doorbell answers, and its clock. HTTP/1.1 by hand, so that no library hides the answer.
 
 use std::io;
 use std::time::UNIX_EPOCH;
@@ -6,35 +6,35 @@ use std::time::UNIX_EPOCH;
 use doorbell_sender::clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::line::{Line, within};
+use super::connector::{Connector, within};
 use super::report::Finding;
 use super::target::Target;
 
 /// A greeting has two lines.
 const ANSWER_MAX: u64 = 16 * 1024;
 
-/// Beyond this, tokens are refused and messages expire early or late; clocks that are kept by NTP differ by less than one.
+/// Beyond this, tokens are rejected and messages expire early or late; clocks with NTP differ by less than a second.
 const SKEW_MAX_SECS: i64 = 60;
 
-/// The words by which a Doorbell is known.
+/// The text that identifies a Doorbell.
 const GREETING: &str = "Doorbell, a Web Push service";
 
 /// The answer.
 pub(super) struct Front {
     text: String,
-    /// Of this machine, in seconds, when the answer was there.
+    /// This machine's time when the answer came, in seconds.
     asked_at_secs: i64,
 }
 
-/// Asks.
-pub(super) async fn get(line: &Line) -> io::Result<Front> {
-    let mut stream = line.tls(&[b"http/1.1"]).await?;
-    let host = line.target.authority();
+/// Sends the request.
+pub(super) async fn get(connector: &Connector) -> io::Result<Front> {
+    let mut stream = connector.tls(&[b"http/1.1"]).await?;
+    let host = connector.target.authority();
     let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n\r\n");
     let text = within(async {
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
-        // Some end the connection without the last words of TLS; what came is what counts.
+        // Some servers close the connection without TLS's close_notify: the bytes before it count.
         match stream.take(ANSWER_MAX).read_to_end(&mut answer).await {
             Err(error) if answer.is_empty() => Err(error),
             _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
@@ -51,7 +51,8 @@ impl Front {
             let text = "the answer has no Date, so that the clocks cannot be compared";
             return Finding::warning(text, "let the proxy pass the Date field");
         };
-        let there = date.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(0));
+        // A date before 1970 is as wrong as 1970.
+        let there = date.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed());
         let ahead = there - self.asked_at_secs;
         if ahead.abs() <= SKEW_MAX_SECS {
             return Finding::ok(format!("the service's clock and this machine's differ by {} s", ahead.abs()));
@@ -59,13 +60,14 @@ impl Front {
         let which = if ahead > 0 { "ahead of" } else { "behind" };
         Finding::failed(
             format!("the service's clock is {} s {which} this machine's", ahead.abs()),
-            "set whichever is wrong by NTP (`timedatectl set-ntp true`; `timedatectl` compares): VAPID tokens are refused \
+            "set the wrong one by NTP (`timedatectl set-ntp true`; `timedatectl` compares): VAPID tokens are rejected \
              and messages expire too early or too late",
         )
     }
 
     /// The step of the greeting.
     pub(super) fn greeting(&self, target: &Target) -> Finding {
+        // An answer without a status is not HTTP, and is reported as such.
         let status = self.text.split(' ').nth(1).unwrap_or_default();
         let status: String = status.chars().filter(char::is_ascii_digit).take(3).collect();
         if !self.text.contains(GREETING) {
@@ -78,7 +80,7 @@ impl Front {
         let named = self.text.split_once("POST ").and_then(|(_, rest)| rest.split_once("/subscribe"));
         match named.map(|(origin, _)| origin) {
             Some(origin) if !target.serves(origin) => Finding::failed(
-                format!("the service thinks that it is at {}", shown(origin)),
+                format!("the service is configured for {}", shown(origin)),
                 format!("start it with --public-url {}: its URLs and VAPID tokens depend on it", target.origin()),
             ),
             _ => Finding::ok("a Doorbell, which knows its own address"),
@@ -92,7 +94,7 @@ impl Front {
     }
 }
 
-/// Something that a stranger said, on one line.
+/// A stranger's text, on one line.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(200).collect()
 }
@@ -117,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doorbell_is_known_by_its_greeting_and_must_know_where_it_is() {
+    fn a_doorbell_has_its_greeting_and_must_know_its_own_address() {
         let target = Target::parse("https://push.example").unwrap();
         let greeting = |origin: &str| format!("HTTP/1.1 200 OK\r\n\r\n{GREETING}.\nwith POST {origin}/subscribe\n");
         assert_eq!(front(&greeting("https://push.example"), 0).greeting(&target).verdict, Verdict::Ok);

@@ -1,11 +1,11 @@
-//! The stream on which Chromium receives (MCS): TLS without ALPN on which frames go at once. By octets, so that no
-//! misreading hides in a codec that both ends share.
+//! The stream on which Chromium receives (MCS): TLS without ALPN with frames from the first byte on. Written byte by
+//! byte, so that no misreading hides in a codec that both ends share.
 
 use std::io;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::line::{Line, within};
+use super::connector::{Connector, within};
 use super::report::Finding;
 use super::target::Target;
 use super::trust::Verifier;
@@ -20,22 +20,22 @@ const LOGIN_RESPONSE: u8 = 3;
 const CLOSE: u8 = 4;
 
 /// The step, where the rest of the service is.
-pub(super) async fn check(line: &Line) -> Finding {
+pub(super) async fn check(connector: &Connector) -> Finding {
     let fix = "let the proxy pass TCP through on this port (nginx `stream`, haproxy `mode tcp`) or on another one for \
                --gcm-mcs-endpoint (examine it with --mcs), and see that the setting `chromium` is on; --no-chromium \
                leaves this out";
-    match answered(line).await {
+    match answered(connector).await {
         Ok([VERSION, LOGIN_RESPONSE]) => Finding::ok("a login with nonsense is answered with a LoginResponse"),
         Ok([VERSION, CLOSE]) => Finding::ok("a login with nonsense is answered with a Close"),
         Ok([VERSION, tag]) => Finding::ok(format!("a login with nonsense is answered with a frame of tag {tag}")),
         Ok([b'H', b'T']) => Finding::failed("HTTP answers where Chromium's stream should begin", fix),
-        Ok(octets) => Finding::failed(format!("something answers that is not MCS ({octets:02x?})"), fix),
+        Ok(bytes) => Finding::failed(format!("the answer is not MCS ({bytes:02x?})"), fix),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => Finding::failed(error, fix),
         Err(error) => Finding::failed(format!("the connection is closed on a LoginRequest: {error}"), fix),
     }
 }
 
-/// The same somewhere else.
+/// The same at another address.
 pub(super) async fn check_at(url: &str, verifier: &Verifier) -> Finding {
     let target = match Target::check(url) {
         Ok((target, _)) => target,
@@ -45,32 +45,31 @@ pub(super) async fn check_at(url: &str, verifier: &Verifier) -> Finding {
         Ok((addresses, _)) => addresses,
         Err(finding) => return finding,
     };
-    match Line::open(target, addresses, verifier.clone()).await {
-        Ok((line, _)) => check(&line).await,
+    match Connector::open(target, addresses, verifier.clone()).await {
+        Ok((connector, _)) => check(&connector).await,
         Err(finding) => finding,
     }
 }
 
-/// The first two octets of the answer.
-async fn answered(line: &Line) -> io::Result<[u8; 2]> {
-    let mut stream = line.tls(&[]).await?;
+/// The first two bytes of the answer.
+async fn answered(connector: &Connector) -> io::Result<[u8; 2]> {
+    let mut stream = connector.tls(&[]).await?;
     within(async {
         stream.write_all(&login()).await?;
         stream.flush().await?;
-        let mut octets = [0; 2];
-        stream.read_exact(&mut octets).await?;
-        Ok(octets)
+        let mut bytes = [0; 2];
+        stream.read_exact(&mut bytes).await?;
+        Ok(bytes)
     })
     .await
 }
 
-/// A LoginRequest of a device that nobody knows.
+/// A LoginRequest of a device that does not exist.
 fn login() -> Vec<u8> {
     let mut body = Vec::new();
     let texts = [(1, "doorbell-doctor"), (2, "mcs.android.com"), (3, "1"), (4, "1"), (5, "1"), (6, "android-1")];
     for (field, text) in texts {
-        // Each field's number and each text's length fit into one octet.
-        body.extend([field << 3 | 2, u8::try_from(text.len()).unwrap_or_default()]);
+        body.extend([field << 3 | 2, one_byte(text.len())]);
         body.extend(text.as_bytes());
     }
     // As a Chromium has them: no adaptive heartbeat, RMQ ids, ANDROID_ID, on a network of the first kind.
@@ -79,9 +78,14 @@ fn login() -> Vec<u8> {
     }
     body.extend([0x80, 0x01, 2]);
     body.extend([0x88, 0x01, 1]);
-    let mut frame = vec![VERSION, LOGIN_REQUEST, u8::try_from(body.len()).unwrap_or_default()];
+    let mut frame = vec![VERSION, LOGIN_REQUEST, one_byte(body.len())];
     frame.extend(body);
     frame
+}
+
+/// A length as a varint of one byte.
+fn one_byte(length: usize) -> u8 {
+    u8::try_from(length).ok().filter(|length| *length < 0x80).expect("the texts of the login are short")
 }
 
 #[cfg(test)]
@@ -89,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_login_is_one_frame_whose_length_fits_into_one_octet() {
+    fn the_login_is_one_frame_whose_length_fits_into_one_byte() {
         let frame = login();
         assert_eq!(frame[..2], [0x29, 0x02]);
         assert!(frame[2] < 0x80 && usize::from(frame[2]) == frame.len() - 3, "{frame:02x?}");

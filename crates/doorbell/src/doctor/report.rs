@@ -1,4 +1,4 @@
-//! What the doctor found, step by step: a line for a person as it goes, or one JSON document at the end.
+//! The doctor's findings, step by step: a line for a user at once, or one JSON document at the end.
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Ok,
-    /// It works, and should not stay as it is.
+    /// It works, and should be changed.
     Warning,
     Failed,
-    /// There was nothing to look at, or it was not wanted.
+    /// There was nothing to examine, or the user left it out.
     Skipped,
 }
 
-/// One step: how it ended, what was found, and what to do about it.
+/// One step: its result, what was found, and what to do about it.
 #[derive(Debug)]
 pub(super) struct Finding {
     pub(super) verdict: Verdict,
@@ -61,9 +61,13 @@ impl Report {
         Self { url: url.to_owned(), json, failed: false, steps: Vec::new() }
     }
 
-    /// Notes how `step` ended; whether what builds on it can be looked at.
+    /// Adds the result of `step`: whether the steps that need it can run.
     pub(super) fn add(&mut self, step: &str, finding: Finding) -> bool {
         let Finding { verdict, text, advice } = finding;
+        debug_assert!(
+            advice.is_some() || matches!(verdict, Verdict::Ok | Verdict::Skipped),
+            "a failure and a warning name a fix"
+        );
         let (shown, word, label) = match verdict {
             Verdict::Ok => ("ok", "ok", "note"),
             Verdict::Warning => ("warning", "warning", "fix"),
@@ -82,14 +86,14 @@ impl Report {
         matches!(verdict, Verdict::Ok | Verdict::Warning)
     }
 
-    /// Notes that there was nothing to look at in these steps.
+    /// Adds that these steps were not run.
     pub(super) fn skip(&mut self, steps: &[&str], why: &str) {
         for step in steps {
             self.add(step, Finding::skipped(why));
         }
     }
 
-    /// The same for a step that yields something.
+    /// The same for a step with a value.
     pub(super) fn take<T>(&mut self, step: &str, found: Result<(T, Finding), Finding>) -> Option<T> {
         let (thing, finding) = match found {
             Ok((thing, finding)) => (Some(thing), finding),
@@ -99,7 +103,7 @@ impl Report {
         thing
     }
 
-    /// Tells a person what takes so long.
+    /// Prints what takes so long.
     pub(super) fn note(&self, line: &str) {
         if !self.json {
             eprintln!("doorbell: {line}");

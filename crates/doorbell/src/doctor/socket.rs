@@ -1,4 +1,4 @@
-//! The WebSocket on which Firefox receives: opened as Firefox opens it, used, and left alone to see who cuts it.
+//! The WebSocket on which Firefox receives: opened as Firefox opens it, used, and left idle to see whether a proxy cuts it.
 
 use std::io;
 use std::time::Duration;
@@ -16,9 +16,10 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::line::{Line, within};
+use super::STEP_MAX;
+use super::connector::{Connector, within};
+use super::rejection;
 use super::report::Finding;
-use super::{STEP_MAX, refusal};
 
 /// The doctor's only channel; each run is a user agent of its own.
 const CHANNEL: &str = "d0c70e00-0000-4000-8000-000000000000";
@@ -31,15 +32,15 @@ pub(super) struct Socket {
     stream: WebSocketStream<TlsStream<TcpStream>>,
 }
 
-/// The step: hello, register, unregister. A socket that worked is handed out, with nothing subscribed on it.
-pub(super) async fn check(line: &Line) -> (Finding, Option<Socket>) {
-    let mut socket = match Socket::open(line).await {
+/// The step: hello, register, unregister. A socket that worked is returned, with nothing subscribed on it.
+pub(super) async fn check(connector: &Connector) -> (Finding, Option<Socket>) {
+    let mut socket = match Socket::open(connector).await {
         Ok(socket) => socket,
         Err(finding) => return (finding, None),
     };
-    match socket.converse(line).await {
+    match socket.exchange(connector).await {
         Ok(()) => {
-            let found = Finding::ok("upgraded, said hello, registered a channel and removed it");
+            let found = Finding::ok("upgraded, sent hello, registered a channel and removed it");
             (found, Some(socket))
         }
         Err(finding) => (finding, None),
@@ -47,14 +48,14 @@ pub(super) async fn check(line: &Line) -> (Finding, Option<Socket>) {
 }
 
 impl Socket {
-    async fn open(line: &Line) -> Result<Self, Finding> {
+    async fn open(connector: &Connector) -> Result<Self, Finding> {
         let failed = |why: String| Finding::failed(why, UPGRADE_FIX);
         let gone = |error| {
-            let fix = "something has stopped since the first step: read the logs of the service and of the proxy";
+            let fix = "the service or a proxy has stopped since the first step: read the logs of the service and of the proxy";
             Finding::failed(format!("no connection any more: {error}"), fix)
         };
-        let stream = line.tls(&[b"http/1.1"]).await.map_err(gone)?;
-        let authority = line.target.authority();
+        let stream = connector.tls(&[b"http/1.1"]).await.map_err(gone)?;
+        let authority = connector.target.authority();
         let request = format!("wss://{authority}/").into_client_request();
         let mut request = request.map_err(|error| failed(error.to_string()))?;
         let headers = request.headers_mut();
@@ -73,34 +74,35 @@ impl Socket {
         }
     }
 
-    async fn converse(&mut self, line: &Line) -> Result<(), Finding> {
+    async fn exchange(&mut self, connector: &Connector) -> Result<(), Finding> {
         let uaid = self.hello(None).await.map_err(|error| broken(&error))?;
         let register = json!({"messageType": "register", "channelID": CHANNEL});
         let registered = match self.ask("register", register).await {
             Ok(answer) => answer,
             Err(error) => {
-                remove_again(line, &uaid).await;
+                remove_again(connector, &uaid).await;
                 return Err(broken(&error));
             }
         };
+        // An answer without a status is not one of 200.
         let status = registered["status"].as_u64().unwrap_or_default();
         if status != 200 {
             // On a WebSocket only the service itself answers.
             let number = Some(errno::UNAVAILABLE);
-            let (lack, fix) = refusal::lacking(u16::try_from(status).unwrap_or_default(), number);
+            let (lack, fix) = rejection::lacking(u16::try_from(status).unwrap_or(/* no HTTP status */ 0), number);
             return Err(Finding::failed(format!("{lack} (registering is answered {status})"), fix));
         }
         if self.unregister().await.is_err() {
-            remove_again(line, &uaid).await;
+            remove_again(connector, &uaid).await;
         }
-        if !registered["pushEndpoint"].as_str().is_some_and(|url| line.target.serves(url)) {
-            let fix = format!("start the service with --public-url {}", line.target.origin());
+        if !registered["pushEndpoint"].as_str().is_some_and(|url| connector.target.serves(url)) {
+            let fix = format!("start the service with --public-url {}", connector.target.origin());
             return Err(Finding::failed("the push endpoint that a page gets is not at this address", fix));
         }
         Ok(())
     }
 
-    /// The uaid that the service knows us by from now on.
+    /// The uaid by which the service knows us from now on.
     async fn hello(&mut self, uaid: Option<&str>) -> io::Result<String> {
         let mut hello = json!({"messageType": "hello", "broadcasts": {}, "use_webpush": true});
         if let Some(uaid) = uaid {
@@ -132,7 +134,7 @@ impl Socket {
         .await
     }
 
-    /// The next text. Pings are answered meanwhile.
+    /// The next text. Pings before it are answered.
     async fn text(&mut self) -> io::Result<String> {
         loop {
             match self.stream.next().await {
@@ -140,7 +142,7 @@ impl Socket {
                 Some(Ok(Message::Close(Some(frame)))) => {
                     return Err(io::Error::other(format!("it was closed with code {}", u16::from(frame.code))));
                 }
-                Some(Ok(Message::Close(None))) | None => return Err(io::Error::other("it was closed without a word")),
+                Some(Ok(Message::Close(None))) | None => return Err(io::Error::other("it was closed without a code")),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => return Err(io::Error::other(error)),
             }
@@ -148,9 +150,9 @@ impl Socket {
     }
 }
 
-/// A channel that may have been registered on a socket that broke.
-async fn remove_again(line: &Line, uaid: &str) {
-    if let Ok(mut socket) = Socket::open(line).await
+/// Removes a channel that may have been registered on a socket that broke.
+async fn remove_again(connector: &Connector, uaid: &str) {
+    if let Ok(mut socket) = Socket::open(connector).await
         && socket.hello(Some(uaid)).await.is_ok_and(|same| same == uaid)
     {
         let _ = socket.unregister().await;
@@ -161,21 +163,21 @@ fn broken(error: &io::Error) -> Finding {
     Finding::failed(format!("the WebSocket opens, and then: {error}"), UPGRADE_FIX)
 }
 
-/// A socket that is left alone.
+/// An idle socket.
 pub(super) struct Idle {
     time: Duration,
     watch: JoinHandle<io::Result<()>>,
 }
 
 impl Idle {
-    /// Begins at once, whatever else is examined meanwhile.
+    /// Begins at once, next to the other steps.
     pub(super) fn watch(mut socket: Socket, time: Duration) -> Self {
         let watch = tokio::spawn(async move {
-            // Firefox passes over what it does not know, and nothing is said to us unasked.
+            // The service sends nothing unasked: this returns only if the socket is closed.
             if let Ok(Err(error)) = timeout(time, socket.text()).await {
                 return Err(error);
             }
-            // Some forget a connection without closing it.
+            // Some proxies drop a connection without closing it.
             socket.ask("", json!({})).await.map(drop)
         });
         Self { time, watch }

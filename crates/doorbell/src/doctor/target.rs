@@ -1,4 +1,4 @@
-//! Which service is examined: its URL, and the addresses of its name.
+//! The examined service: its URL, and the addresses of its name.
 
 use std::net::SocketAddr;
 
@@ -21,7 +21,7 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Reads an https URL; what stands behind its origin is left out, since everything begins at the root.
+    /// Reads an https URL; its path is ignored, since every resource begins at the root.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error})"))?;
         let (host, port) = match url.host() {
@@ -34,7 +34,7 @@ impl Target {
             return Err(format!("it is {}, and user agents take a push service by https only", url.scheme()));
         }
         if !url.username().is_empty() || url.password().is_some() {
-            return Err("it has a user name or a password, which belong nowhere near a push service".to_owned());
+            return Err("it has a user name or a password, which a push service does not have".to_owned());
         }
         let mut origin = url;
         origin.set_path("/");
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_hands_out_is_told_from_what_is_elsewhere() {
+    fn a_url_of_the_service_differs_from_one_elsewhere() {
         let target = Target::parse("https://push.example").unwrap();
         assert!(target.serves("https://push.example:443/p/x"));
         assert!(!target.serves("https://push.example:8443/p/x") && !target.serves("http://push.example/p/x"));

@@ -1,4 +1,4 @@
-//! Whose certificates the doctor believes, and what is wrong with those that it does not.
+//! Which certificates the doctor trusts, and what is wrong with the others.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,18 +16,18 @@ use rustls::{CertificateError, RootCertStore};
 use super::report::Finding;
 use super::target::Target;
 
-/// Judges certificates as every client does.
+/// Verifies certificates as every client does.
 pub(super) type Verifier = Arc<WebPkiServerVerifier>;
 
-/// A certificate with less time left is about to be forgotten: renewals are usually due a month before the end.
-const DAYS_LEFT_MIN: u64 = 14;
+/// A certificate with less time left was probably forgotten: renewals are usually due a month before the end.
+const DAYS_LEFT_MIN: u32 = 14;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A verifier with the system's authorities and those in `ca_files`.
 pub(super) fn verifier(ca_files: &[PathBuf]) -> Result<Verifier> {
     let mut roots = RootCertStore::empty();
-    // Systems have odd certificates among their roots; one that cannot be read is one that is not trusted.
+    // Some systems have malformed certificates among their roots: they are not trusted.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for file in ca_files {
         let unusable = || format!("the certificate authorities in {} cannot be used", file.display());
@@ -45,12 +45,12 @@ pub(super) fn verifier(ca_files: &[PathBuf]) -> Result<Verifier> {
 /// A chain that was accepted: until when, with a warning if that is soon.
 pub(super) fn accepted(verifier: &Verifier, chain: &[CertificateDer<'_>], name: &ServerName<'_>) -> Finding {
     let now = Duration::from_millis(clock::now().as_millis().unsigned_abs());
-    // A verifier that is asked about a far future tells when the certificate ends.
+    // A verification in the far future fails with the time at which the certificate ends.
     let judged_at = |time: Duration| {
         let (leaf, rest) = chain.split_first()?;
         verifier.verify_server_cert(leaf, rest, name, &[], UnixTime::since_unix_epoch(time)).err()
     };
-    let end = [now + DAY * u32::try_from(DAYS_LEFT_MIN).unwrap_or(0), Duration::from_secs(u32::MAX.into()) * 4];
+    let end = [now + DAY * DAYS_LEFT_MIN, Duration::from_secs(u32::MAX.into()) * 4];
     let end = end.into_iter().find_map(|time| match judged_at(time)? {
         rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
             Some(Duration::from_secs(not_after.as_secs()))
@@ -60,23 +60,23 @@ pub(super) fn accepted(verifier: &Verifier, chain: &[CertificateDer<'_>], name: 
     let Some(end) = end else { return Finding::ok("the certificate is trusted and for this name") };
     let days = end.saturating_sub(now).as_secs() / DAY.as_secs();
     let text = format!("the certificate is trusted, for this name, and good for {days} more days");
-    if days < DAYS_LEFT_MIN {
+    if days < DAYS_LEFT_MIN.into() {
         Finding::warning(text, "renew it now, and find out why it was not renewed by itself")
     } else {
         Finding::ok(text)
     }
 }
 
-/// Why there is no TLS.
+/// Why the handshake failed.
 pub(super) fn refused(error: &io::Error, target: &Target) -> Finding {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::InvalidCertificate(why)) => certificate_refused(why, target),
         Some(rustls::Error::InvalidMessage(_)) => Finding::failed(
-            "what answers there does not speak TLS",
+            "the answer there is not TLS",
             "give `doorbell serve` a certificate instead of --plain, or let the proxy end TLS on this port",
         ),
         Some(other) => {
-            Finding::failed(format!("TLS failed: {other}"), "whoever ends TLS there must offer TLS 1.2 or 1.3")
+            Finding::failed(format!("TLS failed: {other}"), "the server that ends TLS there must offer TLS 1.2 or 1.3")
         }
         None if error.kind() == io::ErrorKind::UnexpectedEof => Finding::failed(
             "the connection is closed during the TLS handshake",
@@ -97,11 +97,13 @@ fn certificate_refused(why: &CertificateError, target: &Target) -> Finding {
             };
             Finding::failed(
                 format!("the certificate is for {names}, not for {host}"),
-                format!("get one that names {host} for whoever ends TLS, or reach the service by a name that it has"),
+                format!(
+                    "get one that names {host} for the server that ends TLS, or use a name that the certificate has"
+                ),
             )
         }
         E::UnknownIssuer => Finding::failed(
-            "nobody whom this machine trusts has signed the certificate",
+            "the certificate is signed by no authority that this machine trusts",
             "name the file of its authority with --ca, and let the users' machines trust it; with a public authority \
              serve the whole chain (fullchain.pem, not cert.pem)",
         ),
@@ -112,7 +114,7 @@ fn certificate_refused(why: &CertificateError, target: &Target) -> Finding {
             };
             Finding::failed(
                 format!("the certificate expired{when}"),
-                "renew it, and reload whoever ends TLS; if that day is still to come, set this machine's clock",
+                "renew it, and reload the server that ends TLS; if that day is still to come, set this machine's clock",
             )
         }
         E::NotValidYet | E::NotValidYetContext { .. } => {
@@ -129,7 +131,7 @@ fn certificate_refused(why: &CertificateError, target: &Target) -> Finding {
     }
 }
 
-/// `DnsName("a.example")` and the like, as people write them. They come from a stranger: no control characters.
+/// The names in `DnsName("a.example")` and the like. They come from a stranger: no control characters.
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| {
         let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));

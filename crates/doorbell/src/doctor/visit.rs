@@ -9,7 +9,7 @@ use anyhow::Result;
 use doorbell_agent::{Agent, App, Driver, Error, Event, Limits, Message, Outcome, Profile, Trust};
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::problem::errno;
-use doorbell_protocol::receipt;
+use doorbell_protocol::receipt::Outcome as Delivery;
 use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_sender::answer::{Accepted, Answer};
 use doorbell_sender::client::{Client, ClientConfig, Reply};
@@ -23,11 +23,12 @@ use doorbell_sender::token::Signer;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
+use super::STEP_MAX;
+use super::rejection;
 use super::report::{Finding, Report};
 use super::target::Target;
-use super::{STEP_MAX, refusal};
 
-/// Should nobody come for the message, it is forgotten soon.
+/// A message that is not received expires soon.
 const TTL_SECS: u32 = 60;
 
 /// A user agent and an application server that know each other.
@@ -50,7 +51,7 @@ impl Visit {
             extra_ca_pem.push(b'\n');
         }
         let limits = Limits { connect_timeout: STEP_MAX, answer_timeout: STEP_MAX, ..Limits::default() };
-        // The service was named by whoever runs the doctor, and nothing is sent to another one.
+        // The user named the service, and nothing is sent to another one.
         let addresses = AddressPolicy::public().allow_loopback().allow_private();
         let config = ClientConfig { addresses, extra_ca_pem, request_timeout: STEP_MAX, ..ClientConfig::default() };
         let (agent, driver) = Agent::new(Profile::in_memory(), &target.origin(), trust, limits)?;
@@ -69,9 +70,9 @@ impl Visit {
         let made = match self.agent.subscribe(Some(*self.signer.public_key())).await {
             Ok(made) => made,
             Err(Error::Refused { status, detail, .. }) => {
-                // The agent keeps the service's words and not its number. A proxy has no words that the agent can read.
+                // The agent keeps the service's message and not its number. A proxy sends no message that it can read.
                 let number = (!detail.is_empty()).then_some(errno::UNAVAILABLE);
-                let (lack, fix) = refusal::lacking(status.as_u16(), number);
+                let (lack, fix) = rejection::lacking(status.as_u16(), number);
                 return Finding::failed(format!("{lack} ({status}{detail})"), fix);
             }
             Err(error) => {
@@ -89,16 +90,16 @@ impl Visit {
                 }
                 Finding::ok("subscribed, for one application server key only")
             }
-            Err(error) => Finding::failed(error, "read the log of the service: it gives out what nobody can use"),
+            Err(error) => Finding::failed(error, "read the log of the service: its subscriptions cannot be used"),
         }
     }
 
-    /// The steps of sending, receiving and hearing of it.
+    /// The steps of sending, receiving and the receipt.
     pub(super) async fn deliver(&mut self, report: &mut Report) {
         let Some(subscription) = &self.subscription else { return };
         let text = format!("doorbell doctor {}", self.signer.public_key().to_base64url());
         let (connected, is_connected) = oneshot::channel();
-        let mut ear = Ear { text: &text, connected: Some(connected), trouble: None };
+        let mut receiver = Receiver { text: &text, connected: Some(connected), problem: None };
         let options = Options::new(Ttl::from_secs(TTL_SECS));
         let message = request::Message {
             subscription,
@@ -110,10 +111,10 @@ impl Visit {
         let unsent = Notify::new();
         let (client, receipts) = (&self.client, &mut self.receipts);
         let sending = async {
-            // A message that comes before the agent is there is stored, and comes to it all the same.
+            // A message that is sent before the agent is connected is stored, and still delivered.
             let _ = timeout(STEP_MAX, is_connected).await;
             let sent = client.send(&message).await;
-            // Noted at once: whoever is interrupted while the message is on its way has this to remove.
+            // Noted at once: an interrupted doctor has this to remove.
             *receipts =
                 accepted(&sent).and_then(|accepted| accepted.receipt).and_then(|url| Endpoint::parse(&url).ok());
             if !matches!(&sent, Ok(Reply { answer: Answer::Accepted(_), .. })) {
@@ -121,25 +122,25 @@ impl Visit {
             }
             sent
         };
-        let listening = self.driver.run(&mut ear, unsent.notified());
+        let listening = self.driver.run(&mut receiver, unsent.notified());
         // Connecting, sending, and the message's way back.
-        let (sent, heard) = tokio::join!(sending, timeout(STEP_MAX * 3, listening));
+        let (sent, received) = tokio::join!(sending, timeout(STEP_MAX * 3, listening));
 
         let is_sent = report.add("send", sent_finding(&sent));
         if !is_sent {
             report.skip(&["receive", "receipt"], "nothing was sent");
             return;
         }
-        let is_heard = report.add("receive", heard_finding(heard.ok(), ear.trouble));
+        let is_received = report.add("receive", received_finding(received.ok(), receiver.problem));
         let finding = match &self.receipts {
-            _ if !is_heard => Finding::skipped("nothing was received"),
+            _ if !is_received => Finding::skipped("nothing was received"),
             Some(receipts) => receipt(&self.client, receipts.clone()).await,
-            None => Finding::warning("the service gives no receipts", "read its log, or do without"),
+            None => Finding::warning("the service has no receipts", "read its log, or do without"),
         };
         report.add("receipt", finding);
     }
 
-    /// The step that removes what was made: a removed subscription answers so.
+    /// The step that removes what was made, and checks that the subscription is gone.
     pub(super) async fn tidy_up(&mut self) -> Finding {
         if let Some(receipts) = self.receipts.take() {
             let _ = timeout(STEP_MAX, self.client.delete(&receipts)).await;
@@ -160,25 +161,25 @@ impl Visit {
             Ok(Reply { answer: Answer::Gone, .. }) => Finding::ok("the doctor's subscription is removed"),
             Ok(_) => Finding::failed(
                 "the doctor's subscription is still there",
-                "mend the rest first, since a full disk takes no removal either, and see that the proxy passes DELETE on; \
+                "fix the rest first, since a full disk takes no removal either, and see that the proxy passes DELETE on; \
                  the service itself removes it after idle_expiry_days",
             ),
             Err(error) => Finding::warning(
-                format!("whether the doctor's subscription is removed cannot be told: {error}"),
-                "run the doctor again when the rest is mended; the service removes it after idle_expiry_days",
+                format!("whether the doctor's subscription is removed is unknown: {error}"),
+                "run the doctor again when the rest is fixed; the service removes it after idle_expiry_days",
             ),
         }
     }
 }
 
-/// The user agent's end.
-struct Ear<'a> {
+/// The application behind the user agent.
+struct Receiver<'a> {
     text: &'a str,
     connected: Option<oneshot::Sender<()>>,
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
-impl App for Ear<'_> {
+impl App for Receiver<'_> {
     type Failure = Infallible;
 
     async fn message(&mut self, message: &Message) -> Result<ControlFlow<()>, Infallible> {
@@ -189,10 +190,10 @@ impl App for Ear<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Connected => drop(self.connected.take().map(|connected| connected.send(()))),
-            Event::Disconnected { why, .. } => self.trouble = Some(why.to_string()),
-            Event::Discarded(why) => self.trouble = Some(why.to_string()),
-            Event::Refused(why) => self.trouble = Some(why.to_owned()),
-            Event::Failed { why, .. } => self.trouble = Some(why),
+            Event::Disconnected { why, .. } => self.problem = Some(why.to_string()),
+            Event::Discarded(why) => self.problem = Some(why.to_string()),
+            Event::Refused(why) => self.problem = Some(why.to_owned()),
+            Event::Failed { why, .. } => self.problem = Some(why),
         }
     }
 }
@@ -209,20 +210,23 @@ fn sent_finding(sent: &Result<Reply, SendError>) -> Finding {
         Ok(Reply { status, answer: Answer::Accepted(_), .. }) => {
             Finding::ok(format!("a message was accepted ({}): the store has room", status.as_u16()))
         }
-        Ok(reply) => refusal::of(reply),
-        Err(error) => Finding::failed(error, "let the proxy pass POST /p/… on, with bodies of 4096 octets and more"),
+        Ok(reply) => rejection::of(reply),
+        Err(error) => Finding::failed(error, "let the proxy pass POST /p/… on, with bodies of 4096 bytes and more"),
     }
 }
 
-fn heard_finding(heard: Option<Result<Outcome, Error>>, trouble: Option<String>) -> Finding {
+fn received_finding(received: Option<Result<Outcome, Error>>, problem: Option<String>) -> Finding {
     let fix = "let the proxy pass HTTP/2 through to the service, with server push and without a time limit on answers \
                (or pass TCP through)";
-    let trouble = trouble.map(|trouble| format!(" ({trouble})")).unwrap_or_default();
-    match heard {
+    let problem = match problem {
+        Some(problem) => format!(" ({problem})"),
+        None => String::new(),
+    };
+    match received {
         Some(Ok(Outcome::Enough)) => Finding::ok("it came by HTTP/2 push, was decrypted and acknowledged"),
-        Some(Ok(_)) => Finding::failed(format!("the service ended the subscription{trouble}"), "read its log"),
+        Some(Ok(_)) => Finding::failed(format!("the service ended the subscription{problem}"), "read its log"),
         Some(Err(error)) => Finding::failed(error, fix),
-        None => Finding::failed(format!("it was accepted, and did not come by HTTP/2 push{trouble}"), fix),
+        None => Finding::failed(format!("it was accepted, and did not come by HTTP/2 push{problem}"), fix),
     }
 }
 
@@ -231,13 +235,12 @@ async fn receipt(client: &Client, receipts: Endpoint) -> Finding {
     let fix = "let the proxy pass answers on as they come, without buffering (nginx: proxy_buffering off), and see that \
                the service still runs";
     match timeout(STEP_MAX, Follower::new(client, receipts).next()).await {
-        Ok(Ok(ReceiptEvent::Receipt(told))) if told.outcome == receipt::Outcome::Delivered => {
-            Finding::ok(format!("the sender was told that it was delivered ({})", told.status.as_u16()))
+        Ok(Ok(ReceiptEvent::Receipt(receipt))) if receipt.outcome == Delivery::Delivered => {
+            Finding::ok(format!("the sender has the receipt: delivered ({})", receipt.status.as_u16()))
         }
-        Ok(Ok(ReceiptEvent::Receipt(told))) => Finding::failed(
-            format!("the sender was told `{}` instead", told.outcome.as_str()),
-            "read the service's log",
-        ),
+        Ok(Ok(ReceiptEvent::Receipt(receipt))) => {
+            Finding::failed(format!("the receipt is `{}` instead", receipt.outcome.as_str()), "read the service's log")
+        }
         Ok(Ok(ReceiptEvent::Gone | ReceiptEvent::Nothing)) => Finding::failed("the receipt subscription is gone", fix),
         Ok(Err(error)) => Finding::failed(error, fix),
         Err(_) => Finding::failed(format!("no receipt came within {} s", STEP_MAX.as_secs()), fix),

@@ -1,16 +1,17 @@
 //! The file that holds a VAPID key: for its owner only, and never overwritten.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use doorbell_private_file as private_file;
 use doorbell_protocol::vapid::sign::SigningKey;
 
 use crate::state::state_dir;
 
-/// The longest key file, in octets.
+/// The longest key file, in bytes.
 const FILE_MAX: u64 = 64 * 1024;
 
 /// `file`, or where the key of `doorbell send` is kept.
@@ -37,22 +38,13 @@ pub(crate) fn read(path: &Path) -> Result<SigningKey> {
 /// Writes a key to a file that does not exist yet; `false` if it does.
 pub(crate) fn create(path: &Path, key: &SigningKey) -> Result<bool> {
     let what = || format!("cannot write the key to {}", path.display());
-    if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(what)?;
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        private_file::create_folder(folder).with_context(what)?;
     }
-    // The file appears under its name only when it is whole, so that another process reads all of it or none; and a
-    // link, unlike a renaming, does not replace what that other process may have put there in the meantime.
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".{}.new", std::process::id()));
-    let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft).with_context(what)?;
-    file.write_all(key.to_pem()?.as_bytes()).and_then(|()| file.sync_all()).with_context(what)?;
-    let linked = fs::hard_link(&draft, path);
-    fs::remove_file(&draft).with_context(what)?;
-    match linked {
+    match private_file::create_new(path, key.to_pem()?.as_bytes()) {
         Ok(()) => Ok(true),
-        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(e) => Err(e).with_context(what),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(error).with_context(what),
     }
 }
 
@@ -77,7 +69,7 @@ mod tests {
         assert_eq!(read_or_create(&path).unwrap().public_key(), made.public_key());
         assert!(!create(&path, &SigningKey::generate().unwrap()).unwrap());
         assert_eq!(read(&path).unwrap().public_key(), made.public_key());
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no draft is left");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no temporary file is left");
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) struct Handler {
 }
 
 enum Manner {
-    /// The data and a line feed; made harmless if a terminal would obey it.
+    /// The data and a line feed; without control characters for a terminal.
     Text {
         terminal: bool,
     },
@@ -62,7 +62,7 @@ impl Handler {
         };
         match written.await {
             Ok(()) => Ok(()),
-            // Nobody reads any more. That is the end, and this message is left for the next time.
+            // The reader has closed its end: stop, and leave this message for the next time.
             Err(e) if e.kind() == ErrorKind::BrokenPipe => {
                 self.output_closed.notify_one();
                 std::future::pending().await
@@ -138,7 +138,7 @@ async fn execute(command: &str, limit: Duration, message: &Message) -> Result<()
     let input = child.stdin.take();
     let run = async {
         if let Some(mut input) = input {
-            // A command may exit without having read everything; its status says whether that was right.
+            // A command may exit without having read everything; its status decides whether that was right.
             let _ = input.write_all(message.data.as_deref().unwrap_or_default()).await;
         }
         child.wait().await
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_gets_text_that_it_cannot_obey_and_a_pipe_gets_every_octet() {
+    fn a_terminal_gets_text_without_control_characters_and_a_pipe_gets_every_byte() {
         let hostile = message(Some(b"a\x1b[2J\tb\xff\nc"), None);
         assert_eq!(text_line(&hostile, true), "a\u{fffd}[2J\tb\u{fffd}\nc\n".as_bytes());
         assert_eq!(text_line(&hostile, false), b"a\x1b[2J\tb\xff\nc\n");
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn json_holds_text_or_octets_or_nothing_in_one_line() {
+    fn json_holds_text_or_bytes_or_nothing_in_one_line() {
         assert_eq!(json_line(&message(Some(b"a\nb"), None)), "{\"text\":\"a\\nb\"}\n");
         assert_eq!(json_line(&message(Some(b"\xff"), None)), "{\"base64url\":\"_w\"}\n");
         assert_eq!(json_line(&message(None, Some("x/y"))), "{\"contentType\":\"x/y\",\"text\":null}\n");

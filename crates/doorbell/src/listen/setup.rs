@@ -1,4 +1,4 @@
-//! What `doorbell listen` starts from: the profile, whom to trust, and a subscription.
+//! The input of `doorbell listen`: the profile, the trusted authorities, and a subscription.
 
 use std::path::Path;
 
@@ -37,9 +37,9 @@ pub(super) async fn subscription(agent: &Agent, args: &Args) -> Result<PushSubsc
     Ok(made)
 }
 
-/// Writes the subscription for its owner only: whoever reads it can send.
+/// Writes the subscription for its owner only: every process that reads it can send.
 pub(super) fn write_subscription(file: &Path, json: &str) -> Result<()> {
-    doorbell_agent::file::replace(file, format!("{json}\n").as_bytes())
+    doorbell_private_file::replace(file, format!("{json}\n").as_bytes())
         .with_context(|| format!("cannot write the subscription to {}", file.display()))
 }
 
@@ -56,7 +56,7 @@ fn trust(args: &Args) -> Result<Trust> {
     }
 }
 
-/// Adds what a person would try next.
+/// Adds what a user tries next.
 fn explain(error: Error, args: &Args) -> anyhow::Error {
     let hint = match &error {
         Error::Unreachable { .. } if is_loopback(&args.url) => Some("is `doorbell serve` running?"),

@@ -3,14 +3,15 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use anyhow::Result;
 use tokio::sync::{Notify, watch};
+
+use crate::signals::{self, Signal};
 
 /// What a shell reports for a command that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
-/// What may end listening from outside: a signal, or standard output that nobody reads any more.
+/// What may end listening from outside: a signal, or a closed standard output.
 pub(super) struct Signals {
     exit: watch::Receiver<Option<u8>>,
     pub(super) output_closed: Arc<Notify>,
@@ -19,10 +20,8 @@ pub(super) struct Signals {
 impl Signals {
     /// Watches from now on, so that no signal that comes during the start is lost.
     pub(super) fn watch() -> Result<Self> {
-        let interrupt = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-        let terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
         let (sender, exit) = watch::channel(None);
-        tokio::spawn(forward(interrupt, terminate, sender));
+        tokio::spawn(forward(signals::Signals::new()?, sender));
         Ok(Self { exit, output_closed: Arc::new(Notify::new()) })
     }
 
@@ -37,16 +36,17 @@ impl Signals {
 
     /// What to exit with after that.
     pub(super) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(self.exit.borrow().unwrap_or_default())
+        // Without a signal the output was closed, which is a success.
+        ExitCode::from(self.exit.borrow().unwrap_or(0))
     }
 }
 
-async fn forward(mut interrupt: Signal, mut terminate: Signal, exit: watch::Sender<Option<u8>>) {
+async fn forward(mut signals: signals::Signals, exit: watch::Sender<Option<u8>>) {
     loop {
-        let code = tokio::select! {
-            _ = interrupt.recv() => INTERRUPTED,
-            // Whoever sends SIGTERM expects an orderly end, which is a success.
-            _ = terminate.recv() => 0,
+        let code = match signals.next().await {
+            Signal::Interrupt => INTERRUPTED,
+            // A process that sends SIGTERM expects an orderly end, which is a success.
+            Signal::Terminate => 0,
         };
         if exit.send_replace(Some(code)).is_some() {
             std::process::exit(code.into());

@@ -1,4 +1,4 @@
-//! What the arguments of `doorbell send` stand for.
+//! Parses the arguments of `doorbell send`.
 
 use std::io::Read;
 use std::path::Path;
@@ -12,7 +12,7 @@ use doorbell_sender::subscription::{SUBSCRIPTION_JSON_MAX, Subscription};
 
 const STDIN: &str = "-";
 
-/// A file, standard input, or the JSON itself; with its endpoint where `origins` says.
+/// A file, standard input, or the JSON itself; with its endpoint mapped by `origins`.
 pub(super) fn subscription(source: &str, origins: &OriginMap) -> Result<(Subscription, Option<UnmappedChromium>)> {
     let json = if source.trim_start().starts_with('{') {
         source.to_owned()
@@ -23,7 +23,7 @@ pub(super) fn subscription(source: &str, origins: &OriginMap) -> Result<(Subscri
     Subscription::from_json_mapped(&json, origins).context("the subscription cannot be used")
 }
 
-/// A word, standard input or a file.
+/// An argument, standard input or a file.
 pub(super) fn payload(text: Option<&str>, file: Option<&Path>) -> Result<Vec<u8>> {
     match (text, file) {
         (Some(text), _) if text != STDIN => Ok(text.as_bytes().to_vec()),
@@ -36,16 +36,16 @@ pub(super) fn both_stdin(subscription: &str, text: Option<&str>, file: Option<&P
     subscription == STDIN && (text == Some(STDIN) || file == Some(Path::new(STDIN)))
 }
 
-fn read(path: &Path, octets_max: usize) -> Result<Vec<u8>> {
+fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>> {
     let input: Box<dyn Read> = if path == Path::new(STDIN) {
         Box::new(std::io::stdin())
     } else {
         Box::new(std::fs::File::open(path).with_context(|| path.display().to_string())?)
     };
     let mut bytes = Vec::new();
-    let one_more = u64::try_from(octets_max).unwrap_or(u64::MAX).saturating_add(1);
-    input.take(one_more).read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
-    ensure!(bytes.len() <= octets_max, "it is longer than {octets_max} octets");
+    // One byte more, to see that the input is too long.
+    input.take(bytes_max as u64 + 1).read_to_end(&mut bytes).with_context(|| path.display().to_string())?;
+    ensure!(bytes.len() <= bytes_max, "it is longer than {bytes_max} bytes");
     Ok(bytes)
 }
 
@@ -68,7 +68,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// The same as a TTL.
 pub(super) fn ttl(text: &str) -> Result<Ttl, String> {
-    duration(text).map(|time| Ttl::from_secs(u32::try_from(time.as_secs()).unwrap_or(u32::MAX)))
+    duration(text).map(|time| Ttl::from_secs(u32::try_from(time.as_secs()).unwrap_or(/* the longest */ u32::MAX)))
 }
 
 #[cfg(test)]
@@ -98,14 +98,14 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_a_word_or_a_file_and_has_a_largest_length() {
+    fn a_message_is_an_argument_or_a_file_and_has_a_largest_length() {
         assert_eq!(payload(Some("ding"), None).unwrap(), b"ding");
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), vec![0; PAYLOAD_MAX]).unwrap();
         assert_eq!(payload(None, Some(file.path())).unwrap().len(), PAYLOAD_MAX);
         std::fs::write(file.path(), vec![0; PAYLOAD_MAX + 1]).unwrap();
         let error = format!("{:#}", payload(None, Some(file.path())).unwrap_err());
-        assert!(error.contains("longer than 3993 octets"), "{error}");
+        assert!(error.contains("longer than 3993 bytes"), "{error}");
     }
 
     #[test]

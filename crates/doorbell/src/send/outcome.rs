@@ -1,4 +1,4 @@
-//! What became of a message, in words, in JSON and as an exit status.
+//! The outcome of sending, in words, in JSON and as an exit status.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::receipt::Fate;
 
-/// How the last attempt ended, and what is known of the message since.
+/// The result of the last attempt, and of the message after that.
 pub(super) struct Outcome {
     result: Result<Reply, SendError>,
     fate: Option<Fate>,
@@ -25,7 +25,7 @@ impl Outcome {
         Self { result, fate: None, attempts, signed_with: *signed_with }
     }
 
-    /// What came with an acceptance, if it is one.
+    /// The members of an acceptance, if it is one.
     pub(super) fn accepted(&self) -> Option<&Accepted> {
         match &self.result {
             Ok(Reply { answer: Answer::Accepted(accepted), .. }) => Some(accepted),
@@ -33,8 +33,9 @@ impl Outcome {
         }
     }
 
-    /// This became of the accepted message.
+    /// Adds the end of the accepted message.
     pub(super) fn learn(&mut self, fate: Fate) {
+        debug_assert!(self.accepted().is_some(), "only an accepted message has a receipt");
         self.fate = Some(fate);
     }
 
@@ -63,16 +64,16 @@ impl Outcome {
             }
             Ok(reply) => {
                 eprintln!("doorbell: {}: {}", status_line(reply.status), self.meaning(reply));
-                let said = &reply.explanation;
-                for line in [&said.message, &said.hint].into_iter().filter(|line| !line.is_empty()) {
-                    eprintln!("doorbell: the push service says: {line}");
+                let explanation = &reply.explanation;
+                for line in [&explanation.message, &explanation.hint].into_iter().filter(|line| !line.is_empty()) {
+                    eprintln!("doorbell: the push service reports: {line}");
                 }
             }
             Err(error) => eprintln!("doorbell: {}", self.failure(error)),
         }
     }
 
-    /// What went wrong before there was an answer, and what a person would try next.
+    /// Why there is no answer, and what a user tries next.
     fn failure(&self, error: &SendError) -> String {
         match error {
             SendError::Connect(_) => format!("{error}; gave up after {}", self.attempts()),
@@ -89,14 +90,17 @@ impl Outcome {
         }
     }
 
-    /// What a refusal means for whoever reads it.
+    /// What a rejection means for the user.
     fn meaning(&self, reply: &Reply) -> String {
         match (&reply.answer, reply.status.as_u16()) {
             (Answer::Gone, _) => "the subscription is gone for good; delete it and ask for a new one".to_owned(),
             (Answer::TooLarge, _) => "the message is too long for this push service".to_owned(),
             (Answer::RetryLater { after }, _) => {
-                let asked = after.map(|after| format!(", which asks to wait {}", secs(after))).unwrap_or_default();
-                format!("gave up after {} at a busy push service{asked}", self.attempts())
+                let gave_up = format!("gave up after {} at a busy push service", self.attempts());
+                match after {
+                    Some(after) => format!("{gave_up}, which asks to wait {}", secs(*after)),
+                    None => gave_up,
+                }
             }
             (_, 300..=399) => "the push service points elsewhere, and that is never followed".to_owned(),
             (_, 401 | 403) => format!(
@@ -126,7 +130,7 @@ fn print_accepted(accepted: &Accepted, asked: Ttl) {
     match accepted.ttl {
         Some(granted) if granted < asked => println!("ttl      {granted} s, shortened from {asked} s"),
         Some(granted) => println!("ttl      {granted} s"),
-        None => println!("ttl      {asked} s asked for; the push service does not say what it granted"),
+        None => println!("ttl      {asked} s requested; the push service does not report what it granted"),
     }
     if let Some(message) = &accepted.message {
         println!("message  {message}");
@@ -148,8 +152,8 @@ fn reply_json(reply: &Reply) -> serde_json::Value {
         Answer::Refused => "refused",
         Answer::RetryLater { .. } => "gave-up",
     };
-    let said = &reply.explanation;
-    json!({ "outcome": word, "status": status, "errno": said.errno, "message": said.message, "hint": said.hint })
+    let why = &reply.explanation;
+    json!({ "outcome": word, "status": status, "errno": why.errno, "message": why.message, "hint": why.hint })
 }
 
 fn error_word(error: &SendError) -> &'static str {
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_status_tells_outcomes_apart() {
+    fn each_kind_of_outcome_has_its_exit_status() {
         let accepted = Answer::Accepted(Accepted::default());
         for (status, answer, exit) in [
             (201, accepted, 0),
@@ -226,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_final_busy_answer_says_what_was_asked_for() {
+    fn a_final_busy_answer_reports_how_long_to_wait() {
         let busy = replied(503, Answer::RetryLater { after: Some(Duration::from_secs(900)) });
         let Ok(reply) = &busy.result else { panic!("there is a reply") };
         assert!(busy.meaning(reply).contains("900 s"));

@@ -1,4 +1,4 @@
-//! What `doorbell send` starts from: the message, the key, whom to trust and where it may go.
+//! The input of `doorbell send`: the message, the key, the trusted authorities and the allowed addresses.
 
 use std::path::PathBuf;
 
@@ -43,28 +43,31 @@ impl Setup {
             Subject::parse(subject).context("--subject")?;
         }
         let payload = input::payload(text, file)?;
-        let longest = payload.len().max(args.pad.unwrap_or_default());
-        ensure!(longest <= PAYLOAD_MAX, "the message has {longest} octets, and at most {PAYLOAD_MAX} fit");
+        let longest = args.pad.map_or(payload.len(), |pad| pad.max(payload.len()));
+        ensure!(longest <= PAYLOAD_MAX, "the message has {longest} bytes, and at most {PAYLOAD_MAX} fit");
         let padding = args.pad.map_or(Padding::None, Padding::To);
         let options = Options { urgency: args.urgency, topic: args.topic.clone(), padding, ..Options::new(args.ttl) };
         Ok(Self { subscription, payload, options })
     }
 
-    /// What goes where, and how: also what was not asked for and is assumed.
+    /// What is sent where and how, with the defaults.
     pub(super) fn summary(&self) -> String {
         let Self { subscription, payload, options } = self;
         let urgency = options.urgency.unwrap_or_default();
-        let topic = options.topic.as_ref().map(|topic| format!(", topic {topic}")).unwrap_or_default();
-        let octets = match payload.len() {
-            1 => "1 octet".to_owned(),
-            n => format!("{n} octets"),
+        let topic = match &options.topic {
+            Some(topic) => format!(", topic {topic}"),
+            None => String::new(),
+        };
+        let bytes = match payload.len() {
+            1 => "1 byte".to_owned(),
+            n => format!("{n} bytes"),
         };
         let (ttl, origin) = (options.ttl, subscription.endpoint.origin());
-        format!("{octets} to {origin}, TTL {ttl} s, urgency {urgency}{topic}")
+        format!("{bytes} to {origin}, TTL {ttl} s, urgency {urgency}{topic}")
     }
 }
 
-/// It is sent all the same: most of these subscriptions are Google's.
+/// The message is sent nevertheless: most of these subscriptions are Google's.
 fn warn_of(unmapped: &UnmappedChromium) {
     let origin = &unmapped.origin;
     eprintln!(
@@ -73,15 +76,15 @@ fn warn_of(unmapped: &UnmappedChromium) {
     );
 }
 
-/// The key and the subject, with a warning if a push service may not like them.
+/// The key and the subject, with a warning if some push services reject them.
 pub(super) fn signer(args: &Args, subscription: &Subscription) -> Result<Signer> {
     let subject = args.subject.as_deref().map(Subject::parse).transpose()?;
-    let fear = match &subject {
+    let warning = match &subject {
         Some(subject) => subject.warning(),
         None => Some("there is no --subject: Mozilla and Apple refuse messages without one"),
     };
-    if let Some(fear) = fear.filter(|_| !subscription.endpoint.is_loopback()) {
-        eprintln!("doorbell: {fear}");
+    if let Some(warning) = warning.filter(|_| !subscription.endpoint.is_loopback()) {
+        eprintln!("doorbell: {warning}");
     }
     Ok(Signer::new(file::read_or_create(&file::path_or_default(args.key.clone())?)?, subject))
 }

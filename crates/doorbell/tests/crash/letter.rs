@@ -1,5 +1,5 @@
-//! What is sent. A message's name is in its body, and says by itself whether the message has a topic, whether its sender
-//! wants a receipt, and what its user agent says when it deletes it.
+//! The messages. A message's name is in its body, and determines whether the message has a topic, whether its sender
+//! requests a receipt, and what its user agent reports when it deletes it.
 
 use doorbell_protocol::receipt::Outcome;
 
@@ -24,7 +24,7 @@ impl Letter {
 
     /// The one whose body this is.
     pub(crate) fn of(body: &[u8]) -> Self {
-        let name = body.split(|octet| *octet == b' ').next().and_then(|name| std::str::from_utf8(name).ok());
+        let name = body.split(|byte| *byte == b' ').next().and_then(|name| std::str::from_utf8(name).ok());
         let name = name.expect("a body begins with a name");
         let mut parts =
             name.trim_end_matches(['a', 'b']).split('/').map(|part| part.parse::<usize>().expect("a number"));

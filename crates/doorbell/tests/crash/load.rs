@@ -25,7 +25,7 @@ pub(crate) struct Load {
     work: JoinSet<Round>,
     /// What those saw who are done.
     done: Round,
-    /// Told when enough messages were accepted.
+    /// Notified when enough messages were accepted.
     reached: Arc<Notify>,
 }
 

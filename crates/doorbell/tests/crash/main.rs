@@ -5,7 +5,7 @@
 //! reader that the kill has interrupted; of two messages of one topic that were on their way together, one survives.
 //! `cargo xtask crash` runs more rounds than CI has time for.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod letter;
 mod load;

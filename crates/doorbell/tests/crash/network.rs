@@ -61,9 +61,9 @@ impl Network {
         let deleted = peer.request(Method::DELETE, &first, &[], b"").await.expect("an answer");
         assert_eq!(deleted.status, StatusCode::NO_CONTENT, "{deleted:?}");
         let mut reader = Reader::default();
-        let heard = reader.catch_up(self, peer, &receipts).await;
-        assert_eq!(heard.len(), 1, "{heard:?}");
-        assert_eq!(heard[0].message, self.path(&first));
+        let received = reader.catch_up(self, peer, &receipts).await;
+        assert_eq!(received.len(), 1, "{received:?}");
+        assert_eq!(received[0].message, self.path(&first));
         Mailbox { subscription, push, receipts, reader: Mutex::new(reader) }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) struct Reader {
     last_event_id: Option<String>,
 }
 
-/// What it hears of a message.
+/// The receipt of a message.
 #[derive(Debug)]
 pub(crate) struct Receipt {
     /// The path of the message's URL.

@@ -21,9 +21,9 @@ pub(crate) struct Round {
     pub(crate) before: HashMap<String, Arrival>,
     /// Received after the restart, and deleted.
     pub(crate) after: HashMap<String, Arrival>,
-    /// Heard before the kill.
+    /// Received before the kill.
     pub(crate) receipts_before: Vec<Receipt>,
-    /// Heard after the restart.
+    /// Received after the restart.
     pub(crate) receipts_after: Vec<Receipt>,
 }
 
@@ -58,7 +58,7 @@ impl Round {
         all.map(|(path, arrival)| (path.as_str(), Letter::of(&arrival.body))).collect()
     }
 
-    /// All receipts, in the order in which they were heard.
+    /// All receipts, in the order in which they were received.
     pub(crate) fn receipts(&self) -> impl Iterator<Item = &Receipt> {
         self.receipts_before.iter().chain(&self.receipts_after)
     }
@@ -112,23 +112,23 @@ impl Round {
 
     fn each_receipt_comes_once_and_no_other(&self) {
         let arrived = self.arrived();
-        let mut heard = HashMap::new();
+        let mut received = HashMap::new();
         for receipt in self.receipts() {
             let path = receipt.message.as_str();
-            assert!(heard.insert(path, receipt.outcome).is_none(), "doubled: {receipt:?}");
-            // One of an earlier round would be doubled: all that there were were heard in their round.
+            assert!(received.insert(path, receipt.outcome).is_none(), "doubled: {receipt:?}");
+            // A receipt of an earlier round would be doubled: each was received in its round.
             let letter =
                 arrived.get(path).unwrap_or_else(|| panic!("{receipt:?} of nothing that arrived in this round"));
-            assert!(letter.wants_receipt(), "nobody asked for {receipt:?}");
+            assert!(letter.wants_receipt(), "no sender asked for {receipt:?}");
             assert_eq!(receipt.outcome, letter.outcome(), "{letter:?}");
         }
         for (path, letter) in arrived.iter().filter(|(_, letter)| letter.wants_receipt()) {
-            let is_heard = heard.contains_key(path);
+            let is_received = received.contains_key(path);
             match self.after.get(*path).or_else(|| self.before.get(*path)).and_then(|arrival| arrival.deleted) {
-                Some(StatusCode::NOT_FOUND) => assert!(!is_heard, "{letter:?} was replaced and has a receipt"),
+                Some(StatusCode::NOT_FOUND) => assert!(!is_received, "{letter:?} was replaced and has a receipt"),
                 // Its DELETE may have been done, or its twin may have replaced it.
                 None if letter.topic().is_some() => {}
-                answer => assert!(is_heard, "the receipt of {letter:?} is lost; DELETE: {answer:?}"),
+                answer => assert!(is_received, "the receipt of {letter:?} is lost; DELETE: {answer:?}"),
             }
         }
     }

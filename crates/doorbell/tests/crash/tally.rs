@@ -68,7 +68,7 @@ impl std::fmt::Display for Tally {
         )?;
         write!(
             f,
-            "receipts: {} promised, {} heard ",
+            "receipts: {} promised, {} received ",
             self.receipts_promised,
             self.receipts_before + self.receipts_after
         )?;

@@ -1,4 +1,4 @@
-//! An application server of one site: npm's web-push with one key, which wants a receipt for everything it sends.
+//! An application server of one site: npm's web-push with one key, which requests a receipt for each message.
 
 use doorbell_protocol::headers::link::REL_PUSH_RECEIPT;
 use doorbell_protocol::vapid::sign::SigningKey;
@@ -96,13 +96,13 @@ impl AppServer {
         sender.send_with(&self.key, &receipts(), text, subscription, service)
     }
 
-    /// Waits for the receipt that says that the user agent has acknowledged the message.
+    /// Waits for the receipt of a message that the user agent has acknowledged.
     pub async fn learns_of_delivery(&self, sent: &Sent, service: &Service) {
         let event = self.learns_of_end(sent, service).await;
         assert_eq!(event.data["status"], 204, "{event:?}");
     }
 
-    /// Waits for the receipt that says that the message will not be delivered any more.
+    /// Waits for the receipt of a message that will not be delivered.
     pub async fn learns_of_expiry(&self, sent: &Sent, service: &Service) {
         let event = self.learns_of_end(sent, service).await;
         assert_eq!(event.data["status"], 410, "{event:?}");

@@ -1,4 +1,4 @@
-//! A browser, as far as somebody needs one who looks at pages and at the desktop.
+//! A browser, as a user of pages and of the desktop needs it.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use super::star::Star;
 pub trait Browser {
     /// One that does not run yet, whose push service is the demo's, and whose notifications go to `desktop`.
     fn new(star: &Star, desktop: &Desktop) -> Self;
-    /// Starts it with an empty page, and somebody who drives it.
+    /// Starts it with an empty page, and a driver.
     fn starts_driven(&mut self);
     /// Opens a page, in a browser that is started if it does not run.
     fn visits(&mut self, url: &str);

@@ -23,7 +23,7 @@ const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus C
 </busconfig>
 "#;
 
-/// Notifications stay until somebody clicks them, and look at home on a light page.
+/// Notifications stay until they are clicked, and fit a light page.
 const DUNST: &str = r##"[global]
     font = DejaVu Sans 11
     width = 290
@@ -48,7 +48,7 @@ const DUNST: &str = r##"[global]
     timeout = 0
 "##;
 
-/// Stands for the menu in which somebody chooses an action of a notification: takes the one that the test has named.
+/// Replaces the menu in which a user chooses an action of a notification: takes the one that the test has named.
 const CHOOSER: &str = r#"grep -m1 -F "$(cat "$(dirname "$0")/choice")""#;
 
 /// A running desktop. It ends with its owner, in the order of the fields.
@@ -111,7 +111,7 @@ impl Desktop {
         self.notifications.wait_for(&printed, |line| (line.trim() == printed).then_some(()));
     }
 
-    /// Waits for the next notification that nobody has waited for: its title.
+    /// Waits for the next notification: its title.
     pub fn next_title(&self) -> String {
         let title = |line: &str| line.trim().strip_prefix("summary: '")?.strip_suffix('\'').map(str::to_owned);
         self.notifications.wait_for("notification", title)

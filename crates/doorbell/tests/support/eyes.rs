@@ -20,17 +20,17 @@ return code.decode().then(() => {
   return Array.from({ length: 90000 }, (_, at) => data[4 * at] < 128 ? "#" : " ").join("");
 });"##;
 
-/// What axe has to say, in words; nothing is what one wants. A page that is wider than its window is no fault to axe.
+/// The violations that axe finds, in words. That a page is wider than its window is not one of axe's rules.
 const JUDGED: &str = r#"
 const rules = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
 const options = { resultTypes: ["violations"], preload: false, runOnly: rules };
 const ended = document.getAnimations().filter(({ effect }) => Number.isFinite(effect.getComputedTiming().endTime));
 ended.forEach((animation) => animation.finish());
 return axe.run(document, options).then(({ violations }) => {
-  const told = violations.flatMap(({ id, help, nodes }) =>
+  const found = violations.flatMap(({ id, help, nodes }) =>
     nodes.map(({ html, any }) => `${id}: ${help}: ${html} ${any.map(({ message }) => message).join("; ")}`));
   const width = document.documentElement.scrollWidth;
-  return width > innerWidth ? [...told, `the page is ${width} wide in a window of ${innerWidth}`] : told;
+  return width > innerWidth ? [...found, `the page is ${width} wide in a window of ${innerWidth}`] : found;
 });"#;
 
 /// Which controls do not show that they have the focus.

@@ -1,6 +1,6 @@
 //! Clients that are not ours: senders on npm and PyPI, user agents on Node's http2 and nghttp.
 //!
-//! Where their tools are missing a test says so and passes, except in CI, where that is a failure.
+//! Where their tools are missing a test prints so and passes, except in CI, where that is a failure.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -72,7 +72,7 @@ impl Sender {
         self.does(key, job, subscription, service).pop().expect("an answer")
     }
 
-    /// Does a job that says what to send: the service's answers, as many as there are texts.
+    /// Does a job that names what to send: the service's answers, as many as there are texts.
     pub fn does(self, key: &SigningKey, what: Value, subscription: &Value, service: &Service) -> Vec<Value> {
         let mut job = json!({
             "subscription": subscription,
@@ -94,7 +94,7 @@ impl Sender {
         drop(stdin);
         let output = child.wait_with_output().expect("it ends");
         assert!(output.status.success(), "{self:?} failed");
-        output.stdout.trim_ascii_end().split(|octet| *octet == b'\n').map(answer).collect()
+        output.stdout.trim_ascii_end().split(|byte| *byte == b'\n').map(answer).collect()
     }
 
     /// What arrives when it sends `text`: @pushforge/builder has no payloads but JSON.
@@ -190,7 +190,7 @@ impl NodeAgent {
         assert!(status.success(), "{status}:\n{}", self.process.output());
     }
 
-    /// Waits until it has left, in order or not: the messages that nobody has asked it for.
+    /// Waits until it has left, in order or not: the messages that the test has not waited for.
     pub fn ends(mut self) -> Vec<NodePush> {
         self.process.exit(|line| self.passed_over.extend(serde_json::from_str::<Value>(line)));
         self.passed_over.iter().filter(|event| event["event"] == "push").map(NodePush::from).collect()
@@ -235,7 +235,7 @@ pub fn nghttp(url: &str, headers: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Whether a foreign tool is here; says loudly when it is not. In CI that fails the test.
+/// Whether a foreign tool is installed; prints a notice when it is not. In CI that fails the test.
 pub(super) fn here(tool: &str, here: bool) -> bool {
     if !here {
         let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");

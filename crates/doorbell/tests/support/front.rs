@@ -1,4 +1,4 @@
-//! What stands between a push service and its users, with one fault each: ends TLS, and passes octets on to a service
+//! What stands between a push service and its users, with one fault each: ends TLS, and passes bytes on to a service
 //! without TLS.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::process::Running;
 use super::service::doorbell;
 
-/// The octet with which Chromium's stream begins.
+/// The byte with which Chromium's stream begins.
 const MCS: u8 = 0x29;
 
 /// What is wrong. By default nothing is.
@@ -86,7 +86,7 @@ impl Front {
 
 /// A service without TLS that its users know as `public_url`, and where it listens.
 fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
-    // It says where its users find it and not where it listens, so that its port is chosen here.
+    // It is configured with the address of its users and not of its listener, so its port is chosen here.
     let behind = StdListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let mut command = doorbell("serve");
     command.args(["--listen", &behind.to_string(), "--plain", "--trust-proxy", "--public-url", public_url]);
@@ -146,14 +146,14 @@ async fn carry(stream: TcpStream, acceptor: TlsAcceptor, behind: SocketAddr, fau
     }
 }
 
-/// The octets with another Date, if there is one among them.
-fn ahead(octets: &[u8], by: Duration) -> Vec<u8> {
+/// The bytes with another Date, if they contain one.
+fn ahead(bytes: &[u8], by: Duration) -> Vec<u8> {
     let changed = || {
-        let text = std::str::from_utf8(octets).ok()?;
+        let text = std::str::from_utf8(bytes).ok()?;
         let at = text.to_ascii_lowercase().find("\r\ndate: ")? + "\r\ndate: ".len();
         let end = at + text[at..].find("\r\n")?;
         let date = httpdate::parse_http_date(&text[at..end]).ok()?;
         Some(format!("{}{}{}", &text[..at], httpdate::fmt_http_date(date + by), &text[end..]).into_bytes())
     };
-    changed().unwrap_or_else(|| octets.to_vec())
+    changed().unwrap_or_else(|| bytes.to_vec())
 }

@@ -22,7 +22,7 @@ impl Listener {
 
     /// Its subscription, as the W3C JSON that it wrote.
     pub fn subscription(&self) -> Value {
-        self.process.says("the subscription is in");
+        self.process.prints("the subscription is in");
         let text = std::fs::read(self.folder.path().join("subscription.json")).expect("the subscription file");
         serde_json::from_slice(&text).expect("the subscription is JSON")
     }

@@ -9,7 +9,7 @@
 //! Waits are for conditions, with a deadline. Every process ends with the value that owns it.
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its part of the grammar")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 pub mod app_server;
 pub mod browser;

@@ -1,4 +1,4 @@
-//! The web site: a small HTTP server on localhost for `e2e/page`, which hears from the page and its service worker.
+//! The web site: a small HTTP server on localhost for `e2e/page`, which receives reports from the page and its service worker.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -41,29 +41,29 @@ impl Site {
     }
 
     /// Waits until the service worker has got `text`: how many pages were open then.
-    pub fn hears_of_push(&mut self, text: &str) -> u64 {
-        let report = self.hears(&format!("push of {text:?}"), |it| it["event"] == "push" && it["text"] == text);
+    pub fn waits_for_push(&mut self, text: &str) -> u64 {
+        let report = self.wait_for(&format!("push of {text:?}"), |it| it["event"] == "push" && it["text"] == text);
         report["pages"].as_u64().expect("a number of pages")
     }
 
     /// Waits until service workers have got as many messages that begin with `start`: them, in the order in which they
     /// came to the workers.
-    pub fn hears_of_pushes(&mut self, start: &str, count: usize) -> Vec<String> {
+    pub fn waits_for_pushes(&mut self, start: &str, count: usize) -> Vec<String> {
         let text = |report: &Value| report["text"].as_str().unwrap_or_default().to_owned();
         let is_one = |it: &Value| it["event"] == "push" && text(it).starts_with(start);
-        let mut reports: Vec<Value> = (0..count).map(|_| self.hears(&format!("push of {start}"), is_one)).collect();
+        let mut reports: Vec<Value> = (0..count).map(|_| self.wait_for(&format!("push of {start}"), is_one)).collect();
         reports.sort_by(|a, b| a["turn"].as_f64().expect("a turn").total_cmp(&b["turn"].as_f64().expect("a turn")));
         reports.iter().map(text).collect()
     }
 
     /// Waits until the worker of a browser (`Firefox`, `Chrome`) has got a message: its text.
-    pub fn hears_of_push_to(&mut self, browser: &str) -> String {
+    pub fn waits_for_push_to(&mut self, browser: &str) -> String {
         let is_one = |it: &Value| it["event"] == "push" && it["agent"].as_str().unwrap_or_default().contains(browser);
-        let report = self.hears(&format!("push to {browser}"), is_one);
+        let report = self.wait_for(&format!("push to {browser}"), is_one);
         report["text"].as_str().expect("a text").to_owned()
     }
 
-    /// What workers have got so far and nobody has waited for.
+    /// The messages that workers have received and the test has not waited for.
     pub fn other_pushes(&mut self) -> Vec<String> {
         self.passed_over.extend(self.reports.try_iter());
         let pushes = self.passed_over.iter().filter(|report| report["event"] == "push");
@@ -71,17 +71,17 @@ impl Site {
     }
 
     /// Waits until the service worker has handled the click on the notification `title`: whether it opened a page.
-    pub fn hears_of_click(&mut self, title: &str) -> bool {
-        let report = self.hears(&format!("click on {title:?}"), |it| it["event"] == "click" && it["title"] == title);
+    pub fn waits_for_click(&mut self, title: &str) -> bool {
+        let report = self.wait_for(&format!("click on {title:?}"), |it| it["event"] == "click" && it["title"] == title);
         report["opens"].as_bool().expect("whether it opens a page")
     }
 
     /// Waits until a page is there.
-    pub fn hears_of_page(&mut self) {
-        self.hears("page", |report| report["event"] == "page");
+    pub fn waits_for_page(&mut self) {
+        self.wait_for("page", |report| report["event"] == "page");
     }
 
-    fn hears(&mut self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    fn wait_for(&mut self, what: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
         if let Some(report) = self.passed_over.iter().position(&is_wanted).and_then(|at| self.passed_over.remove(at)) {
             return report;
         }
@@ -90,13 +90,13 @@ impl Site {
             match self.reports.recv_timeout(deadline.left()) {
                 Ok(report) if is_wanted(&report) => return report,
                 Ok(report) => self.passed_over.push_back(report),
-                Err(why) => panic!("the site hears of no {what} ({why}), only of {:?}", self.passed_over),
+                Err(why) => panic!("the site receives no {what} ({why}), only {:?}", self.passed_over),
             }
         }
     }
 }
 
-/// One request, one answer. A browser that goes away in between is no failure.
+/// One request, one answer. A browser that disconnects in between is not a failure.
 fn serve(stream: TcpStream, reports: &Sender<Value>) -> Option<()> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

@@ -163,7 +163,7 @@ impl Peer {
 /// Anything that can go wrong between the test and the service.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// TLS that trusts the service's own CA and speaks HTTP/2.
+/// TLS that trusts the service's own CA, for HTTP/2.
 pub fn tls(service: &Service) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(service.ca()).expect("the CA file") {
@@ -176,7 +176,7 @@ pub fn tls(service: &Service) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// What the future has to say now.
+/// The result of polling the future once.
 async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         biased;

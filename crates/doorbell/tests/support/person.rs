@@ -62,7 +62,7 @@ return fetch(player.src)
   .then((sound) => decoder.decodeAudioData(sound))
   .then(({ duration }) => duration);"#;
 
-/// Somebody with a name.
+/// A user with a name.
 pub struct Person<B> {
     name: &'static str,
     site: String,
@@ -70,7 +70,7 @@ pub struct Person<B> {
 }
 
 impl Person<Firefox> {
-    /// Somebody with another Firefox that is prepared in the same way, before this one is started.
+    /// A user with another Firefox that is prepared in the same way, before this one is started.
     pub fn beside(&self, name: &'static str) -> Self {
         Self { name, site: self.site.clone(), browser: self.browser.another() }
     }
@@ -113,18 +113,18 @@ impl<B: Browser> Person<B> {
         self.sees("#steps", "it can ring this device");
     }
 
-    /// The browser ends its subscription, and the server is not told: as after a loss on either side.
+    /// The browser ends its subscription, and the server does not learn of it: as after a loss on either side.
     pub fn loses_the_subscription(&mut self) {
         let ended = self.browser.runs(LOST, json!([]));
         assert_eq!(ended, Value::Bool(true));
     }
 
-    /// Clicks a button beside somebody's name: `audio`, `video` or `voice`.
+    /// Clicks a button next to a name: `audio`, `video` or `voice`.
     pub fn asks_for(&mut self, what: &str, other: &str) {
         self.clicks(&format!(".person[data-name='{other}'] button[data-act={what}]"));
     }
 
-    /// Opens the conversation with somebody, and writes.
+    /// Opens the conversation with a person, and writes.
     pub fn writes(&mut self, text: &str, other: &str) {
         self.clicks(&format!(".person[data-name='{other}'] .words button"));
         self.sees("#chat-title", other);

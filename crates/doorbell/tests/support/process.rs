@@ -55,7 +55,7 @@ impl Running {
     }
 
     /// Waits until it has written `words`, to stdout or stderr: the first such line.
-    pub fn says(&self, words: &str) -> String {
+    pub fn prints(&self, words: &str) -> String {
         let deadline = Deadline::soon();
         let mut lines = self.transcript.lines.lock().expect("no reader panics");
         loop {
@@ -63,12 +63,12 @@ impl Running {
                 return line.clone();
             }
             let (more, waited) = self.transcript.grown.wait_timeout(lines, deadline.left()).expect("no reader panics");
-            assert!(!waited.timed_out(), "it does not say {words:?}; its output was:\n{}", more.join("\n"));
+            assert!(!waited.timed_out(), "it does not print {words:?}; its output was:\n{}", more.join("\n"));
             lines = more;
         }
     }
 
-    /// Waits until it exits by itself; `rest` sees the lines of its stdout that nobody has waited for.
+    /// Waits until it exits by itself; `rest` gets the lines of its stdout that the test has not waited for.
     pub fn exit(&mut self, mut rest: impl FnMut(&str)) -> ExitStatus {
         // Its output ends when it does, so that waiting for the one is waiting for the other.
         let deadline = Deadline::soon();

@@ -61,8 +61,8 @@ impl Star {
     }
 
     /// Waits until it has printed `words`: the first such line.
-    pub fn says(&self, words: &str) -> String {
-        self.process.says(words)
+    pub fn prints(&self, words: &str) -> String {
+        self.process.prints(words)
     }
 
     /// What it wrote so far.

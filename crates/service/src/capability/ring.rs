@@ -5,11 +5,10 @@ use std::path::Path;
 use aws_lc_rs::rand;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use doorbell_private_file as private_file;
 use doorbell_protocol::time::UnixMs;
 use thiserror::Error;
 use zeroize::Zeroizing;
-
-use crate::files;
 
 /// More keys than this are a mistake: each junk token is tried against all of them.
 const KEYS_MAX: usize = 64;
@@ -88,7 +87,7 @@ impl KeyRing {
             format!("{} {}\n", since.as_millis(), URL_SAFE_NO_PAD.encode(key.as_ref()))
         };
         let text = Zeroizing::new(self.0.iter().map(line).collect::<String>());
-        files::write_private(path, text.as_bytes())
+        private_file::replace(path, text.as_bytes())
     }
 
     /// Each key with the moment from which it seals, oldest first.

@@ -1,4 +1,6 @@
-//! Every setting, once: the flag, the environment variable and the key of the TOML file have the same word.
+//! Every setting, once: the flag, the environment variable and the key of the TOML file have the same name.
+//!
+//! Help shows them in groups, without the names of their environment variables: those follow from the flags.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -8,7 +10,7 @@ use serde::Deserialize;
 /// Declares the settings and how one layer (flags and environment) lies over another (the file).
 macro_rules! settings {
     ($($(#[$meta:meta])* $name:ident: $type:ty,)*) => {
-        /// What somebody set, in one layer; `None` is left to the layer below.
+        /// The settings of one layer; `None` is left to the layer below.
         #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Settings {
@@ -16,7 +18,7 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// The words, as the TOML file spells them.
+            /// The names, as the TOML file spells them.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             /// These settings where they are given, else those of `below`.
@@ -28,132 +30,167 @@ macro_rules! settings {
     };
 }
 
-settings! {
-    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
-    #[arg(long, env = "DOORBELL_LISTEN", value_name = "ADDR:PORT")]
-    listen: SocketAddr,
+/// The groups of the help.
+const ADDRESS: &str = "Address and TLS";
+const MESSAGES: &str = "Messages";
+const LIMITS: &str = "Limits";
+const RECEIPTS: &str = "Receipts and events";
+const FIREFOX: &str = "Firefox";
+const CHROMIUM: &str = "Chromium";
 
+settings! {
     /// Where messages, keys and the throw-away CA are kept [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
-    #[arg(long, env = "DOORBELL_STATE_DIR", value_name = "DIR")]
+    #[arg(long, env = "DOORBELL_STATE_DIR", hide_env = true, value_name = "DIR")]
     state_dir: PathBuf,
 
-    /// The origin that push URLs begin with, as the outside reaches it: `https://push.example.org` [default: from --listen]
-    #[arg(long, env = "DOORBELL_PUBLIC_URL", value_name = "URL")]
+    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
+    #[arg(long, env = "DOORBELL_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR:PORT")]
+    listen: SocketAddr,
+
+    /// The origin that push URLs begin with, as clients outside reach it: `https://push.example.org` [default: from --listen]
+    #[arg(long, env = "DOORBELL_PUBLIC_URL", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
     public_url: String,
 
     /// Certificate chain (PEM); without it a throw-away CA in the state directory signs one for localhost
-    #[arg(long, env = "DOORBELL_TLS_CERT", value_name = "FILE")]
+    #[arg(long, env = "DOORBELL_TLS_CERT", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
     tls_cert: PathBuf,
 
     /// Private key of --tls-cert (PEM)
-    #[arg(long, env = "DOORBELL_TLS_KEY", value_name = "FILE")]
+    #[arg(long, env = "DOORBELL_TLS_KEY", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
     tls_key: PathBuf,
 
     /// Serve without TLS: on a loopback address, or anywhere with --trust-proxy
-    #[arg(long, env = "DOORBELL_PLAIN", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(
+        long, env = "DOORBELL_PLAIN", hide_env = true, help_heading = ADDRESS,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
     plain: bool,
 
     /// A reverse proxy in front ends TLS; needs --public-url
-    #[arg(long, env = "DOORBELL_TRUST_PROXY", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(
+        long, env = "DOORBELL_TRUST_PROXY", hide_env = true, help_heading = ADDRESS,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
     trust_proxy: bool,
 
-    /// The longest time a message is kept, in seconds; longer TTLs are shortened [default: 2592000, 30 days]
-    #[arg(long, env = "DOORBELL_TTL_MAX_SECS", value_name = "SECS")]
-    ttl_max_secs: u32,
-
-    /// The largest message body, in octets, at least 4096 (RFC 8030 s7.2) [default: 4096]
-    #[arg(long, env = "DOORBELL_BODY_MAX", value_name = "OCTETS")]
-    body_max: usize,
-
-    /// Messages kept for one user agent, at most half of them for one subscription; over it senders get 429 [default: 20000]
-    #[arg(long, env = "DOORBELL_MESSAGES_PER_AGENT_MAX", value_name = "N")]
-    messages_per_agent_max: u32,
-
-    /// Octets of bodies kept for one user agent, at most half of them for one subscription [default: 33554432]
-    #[arg(long, env = "DOORBELL_BYTES_PER_AGENT_MAX", value_name = "OCTETS")]
-    bytes_per_agent_max: u64,
-
-    /// Subscriptions of one user agent; over it subscribing gets 429 [default: 1000]
-    #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_PER_AGENT_MAX", value_name = "N")]
-    subscriptions_per_agent_max: u32,
-
-    /// Messages that one subscription takes in a minute, 0 for as many as come; over it senders get 429 [default: 1200]
-    #[arg(long, env = "DOORBELL_RATE_PER_SUBSCRIPTION", value_name = "N")]
-    rate_per_subscription: u32,
-
-    /// Messages that one application server key may send in a minute, 0 for as many as it likes [default: 120000]
-    #[arg(long, env = "DOORBELL_RATE_PER_KEY", value_name = "N")]
-    rate_per_key: u32,
-
-    /// Receipts kept for an application server that does not fetch them; over it, asking for more gets 429 [default: 10000]
-    #[arg(long, env = "DOORBELL_RECEIPTS_PER_SUBSCRIPTION_MAX", value_name = "N")]
-    receipts_per_subscription_max: u32,
-
-    /// Agents and receipt subscriptions that nobody has used for this long are removed [default: 90]
-    #[arg(long, env = "DOORBELL_IDLE_EXPIRY_DAYS", value_name = "DAYS")]
-    idle_expiry_days: u32,
-
-    /// A quiet event stream sends a comment this often, so that proxies keep it open [default: 30]
-    #[arg(long, env = "DOORBELL_KEEPALIVE_SECS", value_name = "SECS")]
-    keepalive_secs: u64,
-
-    /// Send agents that want to subscribe elsewhere (307, RFC 8030 s7.1): the URL of another subscribe resource
-    #[arg(long, env = "DOORBELL_SUBSCRIBE_REDIRECT", value_name = "URL")]
+    /// Redirect agents that want to subscribe (307, RFC 8030 s7.1): the URL of another subscribe resource
+    #[arg(long, env = "DOORBELL_SUBSCRIBE_REDIRECT", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
     subscribe_redirect: String,
 
-    /// Offer another place for the same URLs (RFC 7838), such as 'h2=":1001"' for the port that IANA gave to Web Push
-    #[arg(long, env = "DOORBELL_ALT_SVC", value_name = "VALUE")]
+    /// Offer another place for the same URLs (RFC 7838), such as 'h2=":1001"' for the port that IANA assigned to Web Push
+    #[arg(long, env = "DOORBELL_ALT_SVC", hide_env = true, help_heading = ADDRESS, value_name = "VALUE")]
     alt_svc: String,
 
-    /// Serve Firefox and others that speak its WebSocket protocol, at `/` [default: true]
-    #[arg(long, env = "DOORBELL_FIREFOX", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    /// The longest time a message is kept, in seconds; longer TTLs are shortened [default: 2592000, 30 days]
+    #[arg(long, env = "DOORBELL_TTL_MAX_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
+    ttl_max_secs: u32,
+
+    /// The largest message body, in bytes, at least 4096 (RFC 8030 s7.2) [default: 4096]
+    #[arg(long, env = "DOORBELL_BODY_MAX", hide_env = true, help_heading = MESSAGES, value_name = "BYTES")]
+    body_max: usize,
+
+    /// A message that was pushed and not acknowledged is offered again after this time [default: 30]
+    #[arg(long, env = "DOORBELL_ACK_TIMEOUT_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
+    ack_timeout_secs: u64,
+
+    /// Reject VAPID tokens whose `aud` is the service's origin without its port; otherwise they pass, with a log line [default: false]
+    #[arg(
+        long, env = "DOORBELL_STRICT_AUDIENCE", hide_env = true, help_heading = MESSAGES,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
+    strict_audience: bool,
+
+    /// The answer to a push to a removed subscription: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404]
+    #[arg(long, env = "DOORBELL_GONE_STATUS", hide_env = true, help_heading = MESSAGES, value_name = "STATUS")]
+    gone_status: u16,
+
+    /// Messages kept for one user agent, at most half of them for one subscription; above it senders get 429 [default: 20000]
+    #[arg(long, env = "DOORBELL_MESSAGES_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    messages_per_agent_max: u32,
+
+    /// Bytes of bodies kept for one user agent, at most half of them for one subscription [default: 33554432]
+    #[arg(long, env = "DOORBELL_BYTES_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "BYTES")]
+    bytes_per_agent_max: u64,
+
+    /// Subscriptions of one user agent; above it subscribing gets 429 [default: 1000]
+    #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    subscriptions_per_agent_max: u32,
+
+    /// Messages to one subscription per minute, 0 for no limit; above it senders get 429 [default: 1200]
+    #[arg(long, env = "DOORBELL_RATE_PER_SUBSCRIPTION", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    rate_per_subscription: u32,
+
+    /// Messages from one application server key per minute, 0 for no limit; above it the sender gets 429 [default: 120000]
+    #[arg(long, env = "DOORBELL_RATE_PER_KEY", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    rate_per_key: u32,
+
+    /// Connections open at once; more wait to be accepted [default: 16384]
+    #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    connections_max: usize,
+
+    /// Agents and receipt subscriptions that were not used for this long are removed [default: 90]
+    #[arg(long, env = "DOORBELL_IDLE_EXPIRY_DAYS", hide_env = true, help_heading = LIMITS, value_name = "DAYS")]
+    idle_expiry_days: u32,
+
+    /// An HTTP/2 connection without a request is closed after this time; one of HTTP/1.1 after 10 s [default: 120]
+    #[arg(long, env = "DOORBELL_IDLE_TIMEOUT_SECS", hide_env = true, help_heading = LIMITS, value_name = "SECS")]
+    idle_timeout_secs: u64,
+
+    /// How long stopping may take: requests in progress are finished, then the rest is cut [default: 10]
+    #[arg(long, env = "DOORBELL_DRAIN_TIMEOUT_SECS", hide_env = true, help_heading = LIMITS, value_name = "SECS")]
+    drain_timeout_secs: u64,
+
+    /// Receipts kept for an application server that does not fetch them; above it, asking for more gets 429 [default: 10000]
+    #[arg(
+        long, env = "DOORBELL_RECEIPTS_PER_SUBSCRIPTION_MAX", hide_env = true, help_heading = RECEIPTS,
+        value_name = "N"
+    )]
+    receipts_per_subscription_max: u32,
+
+    /// A quiet event stream sends a comment this often, so that proxies keep it open [default: 30]
+    #[arg(long, env = "DOORBELL_KEEPALIVE_SECS", hide_env = true, help_heading = RECEIPTS, value_name = "SECS")]
+    keepalive_secs: u64,
+
+    /// Serve Firefox and others with its WebSocket protocol, at `/` [default: true]
+    #[arg(
+        long, env = "DOORBELL_FIREFOX", hide_env = true, help_heading = FIREFOX,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
     firefox: bool,
 
-    /// One path more at which Firefox's protocol is served, for a proxy that routes by path [default: none]
-    #[arg(long, env = "DOORBELL_FIREFOX_PATH", value_name = "PATH")]
+    /// Another path at which Firefox's protocol is served, for a proxy that routes by path [default: none]
+    #[arg(long, env = "DOORBELL_FIREFOX_PATH", hide_env = true, help_heading = FIREFOX, value_name = "PATH")]
     firefox_path: String,
 
     /// Ping quiet WebSockets this often, where a proxy cuts idle connections; 0: never, since clients do [default: 0]
-    #[arg(long, env = "DOORBELL_FIREFOX_PING_SECS", value_name = "SECS")]
+    #[arg(long, env = "DOORBELL_FIREFOX_PING_SECS", hide_env = true, help_heading = FIREFOX, value_name = "SECS")]
     firefox_ping_secs: u64,
 
-    /// Broadcasts to tell Firefox of, such as 'remote-settings/monitor_changes="1689160823"' [default: none]
-    #[arg(long, env = "DOORBELL_FIREFOX_BROADCASTS", value_delimiter = ',', value_name = "ID=VERSION")]
+    /// Broadcasts that Firefox gets, such as 'remote-settings/monitor_changes="1689160823"' [default: none]
+    #[arg(
+        long, env = "DOORBELL_FIREFOX_BROADCASTS", hide_env = true, help_heading = FIREFOX,
+        value_delimiter = ',', value_name = "ID=VERSION"
+    )]
     firefox_broadcasts: Vec<String>,
 
     /// Serve Chromium that was started with its `--gcm-…` switches: check-in, registration and MCS [default: true]
-    #[arg(long, env = "DOORBELL_CHROMIUM", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    #[arg(
+        long, env = "DOORBELL_CHROMIUM", hide_env = true, help_heading = CHROMIUM,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
     chromium: bool,
 
-    /// How long the line may be quiet before Chromium shows that it is there, 30 to 1740 [default: 240]
-    #[arg(long, env = "DOORBELL_CHROMIUM_HEARTBEAT_SECS", value_name = "SECS")]
+    /// How long a connection may be quiet before Chromium sends a heartbeat, 30 to 1740 [default: 240]
+    #[arg(
+        long, env = "DOORBELL_CHROMIUM_HEARTBEAT_SECS", hide_env = true, help_heading = CHROMIUM,
+        value_name = "SECS"
+    )]
     chromium_heartbeat_secs: u64,
 
-    /// Chromium devices that may come new in a minute, 0 for as many as come; over it they get 429 [default: 600]
-    #[arg(long, env = "DOORBELL_CHROMIUM_ENROLMENTS_PER_MINUTE", value_name = "N")]
+    /// New Chromium devices per minute, 0 for no limit; above it they get 429 [default: 600]
+    #[arg(
+        long, env = "DOORBELL_CHROMIUM_ENROLMENTS_PER_MINUTE", hide_env = true, help_heading = CHROMIUM,
+        value_name = "N"
+    )]
     chromium_enrolments_per_minute: u32,
-
-    /// Connections held at once; more wait to be accepted [default: 16384]
-    #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", value_name = "N")]
-    connections_max: usize,
-
-    /// An HTTP/2 connection on which nothing is asked is closed after this time; one of HTTP/1.1 after 10 s [default: 120]
-    #[arg(long, env = "DOORBELL_IDLE_TIMEOUT_SECS", value_name = "SECS")]
-    idle_timeout_secs: u64,
-
-    /// A message that was pushed and not acknowledged is offered again after this time [default: 30]
-    #[arg(long, env = "DOORBELL_ACK_TIMEOUT_SECS", value_name = "SECS")]
-    ack_timeout_secs: u64,
-
-    /// How long stopping may take: requests in flight are finished, then the rest is cut [default: 10]
-    #[arg(long, env = "DOORBELL_DRAIN_TIMEOUT_SECS", value_name = "SECS")]
-    drain_timeout_secs: u64,
-
-    /// Reject VAPID tokens whose `aud` names our origin without its port; otherwise they pass, with a log line [default: false]
-    #[arg(long, env = "DOORBELL_STRICT_AUDIENCE", num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
-    strict_audience: bool,
-
-    /// What a push to a removed subscription gets: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404]
-    #[arg(long, env = "DOORBELL_GONE_STATUS", value_name = "STATUS")]
-    gone_status: u16,
 }

@@ -5,13 +5,14 @@ use std::net::{Ipv4Addr, TcpStream};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::client::client_with_config;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Message, WebSocket, client::client_with_config};
+use tokio_tungstenite::tungstenite::{Message, WebSocket};
 
 use super::Deadline;
 
 /// A picture of a page is the largest answer.
-const ANSWER_OCTETS_MAX: usize = 64 << 20;
+const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// A connection to a Chromium.
 pub(super) struct Devtools {
@@ -40,7 +41,7 @@ impl Devtools {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port.expect("a port"))).expect("Chromium takes a driver");
         stream.set_read_timeout(Some(Deadline::soon().left())).expect("a socket with a time-out");
         let limits = WebSocketConfig::default();
-        let limits = limits.max_message_size(Some(ANSWER_OCTETS_MAX)).max_frame_size(Some(ANSWER_OCTETS_MAX));
+        let limits = limits.max_message_size(Some(ANSWER_BYTES_MAX)).max_frame_size(Some(ANSWER_BYTES_MAX));
         let (socket, _) = client_with_config(address, stream, Some(limits)).expect("a WebSocket");
         Self { socket, last_id: 0 }
     }
@@ -51,7 +52,7 @@ impl Devtools {
         self.attach(&target)
     }
 
-    /// A page whose URL begins with `start`, whoever has opened it.
+    /// A page whose URL begins with `start`, also if the test did not open it.
     pub(super) fn page_of(&mut self, start: &str) -> Option<Page> {
         let targets = self.command(None, "Target.getTargets", &json!({}));
         let is_one = |it: &&Value| it["type"] == "page" && it["url"].as_str().is_some_and(|url| url.starts_with(start));
@@ -109,7 +110,7 @@ impl Devtools {
                 self.socket.read().unwrap_or_else(|error| panic!("Chromium does not answer {method}: {error}"));
             let Message::Text(text) = answer else { continue };
             let mut answer: Value = serde_json::from_str(&text).expect("an answer is JSON");
-            // Everything else is news that nobody asked for.
+            // Everything else is an event that was not requested.
             if answer["id"] == self.last_id {
                 assert!(answer.get("error").is_none(), "{method}: {answer}");
                 return answer["result"].take();

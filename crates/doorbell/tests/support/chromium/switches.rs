@@ -19,7 +19,7 @@ pub(super) fn for_tests() -> Vec<&'static str> {
         // A camera that shows a clock and a microphone that beeps, without a question.
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
-        // No name is looked up, so that nobody outside is reached.
+        // No name is looked up, so that no host outside is reached.
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",
         // What the push client complains of goes to standard error, which a test that fails prints.
         "--enable-logging=stderr",

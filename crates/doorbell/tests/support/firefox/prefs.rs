@@ -1,17 +1,17 @@
-//! What only tests want of Firefox: nobody outside is asked anything, nobody has to click anything, all goes fast.
+//! Settings of Firefox for tests: no connection to other hosts, no question to a user, no delays.
 
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-/// A port where nobody answers: whatever Firefox wants to know from its makers, it does not get it.
+/// A port without a server: Firefox does not reach its makers.
 const DEAD: u16 = 9;
 
 /// The same for a Firefox that has no prefs of ours yet.
 pub(super) const DEAD_PROXY: [(&str, &str); 3] =
     [("http_proxy", "http://127.0.0.1:9"), ("https_proxy", "http://127.0.0.1:9"), ("no_proxy", "localhost,127.0.0.1")];
 
-/// Firefox ends itself loudly should it reach for somebody outside after all.
+/// Firefox crashes if it still connects to a host outside.
 pub(super) const VARIABLES: [(&str, &str); 1] = [("MOZ_DISABLE_NONLOCAL_CONNECTIONS", "1")];
 
 /// More lines for a user.js.

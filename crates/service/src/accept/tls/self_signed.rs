@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
+use doorbell_private_file as private_file;
 use doorbell_protocol::time::UnixMs;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::PrivateKeyDer;
 use time::{Duration, OffsetDateTime};
 
 use super::{Identity, TlsError};
-use crate::files;
 
 /// How long the CA is valid.
 const CA_DAYS: i64 = 3650;
@@ -44,7 +44,7 @@ fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
         Ok(pem) => KeyPair::from_pem(&pem).map_err(failed)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let key = KeyPair::generate().map_err(failed)?;
-            files::write_private(&key_file, key.serialize_pem().as_bytes()).map_err(|e| io(&key_file, e))?;
+            private_file::replace(&key_file, key.serialize_pem().as_bytes()).map_err(|e| io(&key_file, e))?;
             // One that is left over would belong to another key.
             match std::fs::remove_file(&cert_file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&cert_file, e)),
@@ -55,7 +55,7 @@ fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
     };
     if !cert_file.try_exists().map_err(|e| io(&cert_file, e))? {
         let certificate = ca_params(now).self_signed(&key).map_err(failed)?;
-        files::write_public(&cert_file, certificate.pem().as_bytes()).map_err(|e| io(&cert_file, e))?;
+        private_file::replace_public(&cert_file, certificate.pem().as_bytes()).map_err(|e| io(&cert_file, e))?;
     }
     Ok(key)
 }

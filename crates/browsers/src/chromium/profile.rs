@@ -1,0 +1,56 @@
+//! Chromium's profile: how ours is recognised, and which service its subscriptions are at.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+
+use crate::error::BrowserError;
+use crate::profile::{Kind, Profile};
+
+/// Names the service that the profile's subscriptions are at. A profile with this file is ours.
+const SERVICE: &str = "doorbell-service";
+const KIND: Kind =
+    Kind { browser: "Chromium", is_ours: |folder| folder.join(SERVICE).is_file(), lock: "SingletonLock" };
+
+/// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
+pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
+    Profile::open(folder, &KIND, fresh)
+}
+
+/// Notes that the profile's subscriptions are at `service`, and refuses one whose subscriptions are at another: it
+/// would send the secret of its device there, and its pages would go on believing in subscriptions that are dead.
+pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<(), BrowserError> {
+    let file = profile.folder().join(SERVICE);
+    match fs::read_to_string(&file) {
+        Ok(known) if known.trim() == service => Ok(()),
+        Ok(known) => {
+            Err(BrowserError::OtherService { folder: profile.folder().to_owned(), service: known.trim().to_owned() })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => profile.write(SERVICE, format!("{service}\n").as_bytes()),
+        Err(error) => Err(BrowserError::io("read", &file)(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_stays_with_its_service_until_it_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = open(folder.path(), false).unwrap();
+        belongs_to(&profile, "https://one.example").unwrap();
+        belongs_to(&open(folder.path(), false).unwrap(), "https://one.example").unwrap();
+        let error = belongs_to(&profile, "https://two.example").unwrap_err();
+        let BrowserError::OtherService { service, .. } = error else { panic!("{error}") };
+        assert_eq!(service, "https://one.example");
+        belongs_to(&open(folder.path(), true).unwrap(), "https://two.example").unwrap();
+    }
+
+    #[test]
+    fn a_profile_of_the_users_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("Local State"), "{}").unwrap();
+        open(folder.path(), true).unwrap_err();
+    }
+}

@@ -1,0 +1,188 @@
+//! Files that hold secrets: private to their owner, and written as a whole or not at all, also across a power cut.
+//!
+//! Each function writes a temporary file with a random name beside the file, syncs it, moves it to its place and syncs
+//! the folder. When it returns `Ok`, the contents are on the disk under their name. After an error or a crash the file
+//! is what it was before. After an error no temporary file is left; after a crash one may be, under a name that begins
+//! with a dot.
+//!
+//! ```
+//! # fn main() -> std::io::Result<()> {
+//! # let folder = tempfile::tempdir()?;
+//! let file = folder.path().join("key");
+//! doorbell_private_file::create_new(&file, b"secret")?;
+//! assert!(doorbell_private_file::create_new(&file, b"another").is_err(), "an existing file stays as it is");
+//! doorbell_private_file::replace(&file, b"another")?;
+//! assert_eq!(std::fs::read(&file)?, b"another");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! For POSIX systems: the permissions are the mode of the file, less what the process's umask takes away.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use tempfile::{Builder, NamedTempFile};
+
+/// Read and written by the owner only.
+const PRIVATE: u32 = 0o600;
+/// Written by the owner, read by everyone.
+const PUBLIC: u32 = 0o644;
+/// A folder that its owner alone can enter.
+const PRIVATE_FOLDER: u32 = 0o700;
+
+/// Writes `contents` to `path` with mode 0600, in place of a file with this name.
+pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
+    put(path, contents, PRIVATE, Existing::Replaced)
+}
+
+/// Writes `contents` to `path` with mode 0644, in place of a file with this name: for what others may read, such as the
+/// certificate of a CA.
+pub fn replace_public(path: &Path, contents: &[u8]) -> io::Result<()> {
+    put(path, contents, PUBLIC, Existing::Replaced)
+}
+
+/// Writes `contents` to a new file at `path` with mode 0600.
+///
+/// # Errors
+/// [`ErrorKind::AlreadyExists`] if there is a file with this name: it stays as it is, also if another process creates
+/// it at the same time.
+pub fn create_new(path: &Path, contents: &[u8]) -> io::Result<()> {
+    put(path, contents, PRIVATE, Existing::Kept)
+}
+
+/// Creates `folder` and the missing folders above it with mode 0700. A folder that exists stays as it is.
+pub fn create_folder(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)
+}
+
+/// What happens to a file that has the name already.
+#[derive(Clone, Copy)]
+enum Existing {
+    Replaced,
+    Kept,
+}
+
+fn put(path: &Path, contents: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
+    // A path of one component has an empty parent, which no system call takes.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    let permissions = Permissions::from_mode(mode);
+    // Dropped before it is moved to its place, it removes itself.
+    let mut temporary = Builder::new().prefix(&prefix).permissions(permissions).tempfile_in(folder)?;
+    temporary.write_all(contents)?;
+    temporary.as_file().sync_all()?;
+    move_to(temporary, path, existing)?;
+    // The new name must survive a power cut too.
+    File::open(folder)?.sync_all()
+}
+
+fn move_to(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
+    let moved = match existing {
+        Existing::Replaced => temporary.persist(path),
+        Existing::Kept => temporary.persist_noclobber(path),
+    };
+    // The error holds the temporary file, which is removed with it.
+    moved.map(drop).map_err(|error| error.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Barrier;
+    use std::thread;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn folder() -> TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    fn names(folder: &TempDir) -> Vec<OsString> {
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect()
+    }
+
+    #[test]
+    fn a_replaced_file_is_whole_and_private_and_leaves_no_temporary_file() {
+        let folder = folder();
+        let path = folder.path().join("profile.json");
+        fs::write(&path, "a longer text than the new one").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (b"new".as_slice(), 0o600));
+        assert_eq!(names(&folder), ["profile.json"]);
+    }
+
+    #[test]
+    fn a_public_file_can_be_read_by_everyone_and_written_by_its_owner() {
+        let folder = folder();
+        let path = folder.path().join("ca.pem");
+        replace_public(&path, b"certificate").unwrap();
+        assert_eq!(mode(&path), 0o644);
+    }
+
+    #[test]
+    fn a_new_file_is_private_and_an_existing_one_is_never_overwritten() {
+        let folder = folder();
+        let path = folder.path().join("key.pem");
+        create_new(&path, b"first").unwrap();
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(create_new(&path, b"second").unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(names(&folder), ["key.pem"], "the second attempt leaves nothing behind");
+    }
+
+    #[test]
+    fn of_many_that_create_a_file_one_succeeds_and_its_contents_stay() {
+        const THREADS: u8 = 8;
+        let folder = folder();
+        let path = folder.path().join("key.pem");
+        let barrier = Barrier::new(THREADS.into());
+        let winners: Vec<u8> = thread::scope(|scope| {
+            let create = |n: u8| {
+                let (path, barrier) = (&path, &barrier);
+                scope.spawn(move || {
+                    barrier.wait();
+                    create_new(path, &[n; 4096]).is_ok().then_some(n)
+                })
+            };
+            let threads: Vec<_> = (0..THREADS).map(create).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(winners.len(), 1);
+        assert_eq!(fs::read(&path).unwrap(), [winners[0]; 4096]);
+        assert_eq!(names(&folder), ["key.pem"]);
+    }
+
+    #[test]
+    fn an_error_leaves_the_folder_as_it_was() {
+        let folder = folder();
+        let taken = folder.path().join("taken");
+        fs::create_dir(&taken).unwrap();
+        replace(&taken, b"a file cannot take the place of a folder").unwrap_err();
+        assert_eq!(names(&folder), ["taken"]);
+        assert_eq!(replace(&folder.path().join("missing/file"), b"").unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(replace(Path::new("/"), b"").unwrap_err().kind(), ErrorKind::InvalidFilename);
+    }
+
+    #[test]
+    fn a_folder_is_private_with_all_that_had_to_be_created_above_it() {
+        let folder = folder();
+        let deep = folder.path().join("state/doorbell");
+        create_folder(&deep).unwrap();
+        create_folder(&deep).unwrap();
+        assert_eq!((mode(&deep), mode(&folder.path().join("state"))), (0o700, 0o700));
+    }
+}
