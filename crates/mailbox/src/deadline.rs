@@ -20,7 +20,7 @@ impl Mailbox {
     }
 
     fn alarm(&mut self, id: MessageId, now: UnixMs, effects: &mut Vec<Effect>) {
-        let Some(message) = self.queue.get(id).copied() else { return };
+        let message = *self.queue.get(id).expect("every alarm belongs to a message in memory");
         if message.transient || message.place.is_ghost() || message.is_expired(now) {
             self.forget(id, effects);
             return;

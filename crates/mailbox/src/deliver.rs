@@ -43,13 +43,11 @@ impl Mailbox {
             return;
         }
         let link = link.id;
-        if let Some(link) = self.queue.link_mut(link) {
-            link.drained = true;
-        }
+        self.queue.link_mut(link).expect("the link was found above").drained = true;
         effects.push(Effect::Drained { link });
     }
 
-    fn has_more_for(&self, link: &Link) -> bool {
+    pub(crate) fn has_more_for(&self, link: &Link) -> bool {
         link.spec.window > 0 && (self.load != Load::Complete || self.queue.next_for(link).is_some())
     }
 }

@@ -70,6 +70,8 @@ impl Mailbox {
         }
         self.deliver(effects);
         self.rest();
+        #[cfg(debug_assertions)]
+        self.assert_invariants(now);
     }
 
     /// When to feed [`Input::Tick`] if nothing else happens before.

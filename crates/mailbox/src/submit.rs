@@ -11,7 +11,9 @@ use crate::message::{Message, Place};
 impl Mailbox {
     /// Nobody hears of the message before the store has it: no acceptance and no push (PS-8030-5-2).
     pub(crate) fn submit(&mut self, ticket: Ticket, entry: &Entry, effects: &mut Vec<Effect>) {
-        self.storing.insert(ticket, entry.id);
+        let other = self.storing.insert(ticket, entry.id);
+        debug_assert_eq!(other, None, "the driver uses {ticket:?} once");
+        debug_assert!(self.queue.get(entry.id).is_none(), "the driver mints {:?} once", entry.id);
         self.queue.insert(entry.id, Message::new(entry, false, Place::Storing));
         effects.push(Effect::Persist { ticket });
     }

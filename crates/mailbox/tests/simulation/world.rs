@@ -73,8 +73,9 @@ impl World {
         self.judge.hears(&input);
         let failed_erasure = self.failed_erasure(&input);
         let mut effects = Vec::new();
-        self.subject.handle(input.clone(), self.now, &mut effects);
+        let outcome = self.subject.handle(input.clone(), self.now, &mut effects);
         self.log.push(Moment { at: self.now, input: input.clone(), effects: effects.clone() });
+        outcome?;
         for effect in &effects {
             self.judge.sees(effect, &self.store)?;
             self.carry_out(effect, &input);
