@@ -37,21 +37,34 @@ pub(crate) struct Call {
     pub(crate) began_at: UnixMs,
     /// Until when it rings.
     pub(crate) rings_until: UnixMs,
-    /// Who answered; nobody while it rings.
+    /// Who answered; none while it rings.
     pub(crate) answered_by: Option<Party>,
 }
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
-    /// The caller gave up before anybody answered.
+    /// The caller gave up before any device answered.
     Withdrawn,
     /// It rang for as long as it may.
     Unanswered,
-    /// Whoever was called did not want it.
+    /// The callee did not want it.
     Declined,
     /// They had talked.
     HungUp,
+}
+
+impl End {
+    /// Its name, as in JSON.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Withdrawn => "withdrawn",
+            Self::Unanswered => "unanswered",
+            Self::Declined => "declined",
+            Self::HungUp => "hung-up",
+        }
+    }
 }
 
 impl Call {
@@ -135,7 +148,7 @@ impl Calls {
         left.iter().filter_map(|(id, by)| self.end(id, *by).ok()).collect()
     }
 
-    /// Where a signal from `page` goes to: the other end, and nobody else.
+    /// Where a signal from `page` goes to: the other end only.
     pub(crate) fn other_end(&self, id: &Token, page: &Token) -> Result<&Party, DemoError> {
         let call = self.0.get(id).ok_or(DemoError::CallOver)?;
         let callee = call.answered_by.as_ref().ok_or(DemoError::CallOver)?;

@@ -43,7 +43,7 @@ pub enum DemoError {
     // It could be, but is not.
     /// There is nothing of this kind.
     #[error("there is no such {0}")]
-    Nothing(&'static str),
+    NotFound(&'static str),
     /// Whoever is called takes no calls.
     #[error("{0} takes no calls now")]
     Away(String),

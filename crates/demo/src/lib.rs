@@ -10,6 +10,7 @@ mod code;
 mod courier;
 mod door;
 mod error;
+mod events;
 mod guesses;
 mod house;
 mod limits;

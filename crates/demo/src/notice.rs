@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::calls::Party;
-    use crate::limits::TEXT_OCTETS_MAX;
+    use crate::limits::TEXT_BYTES_MAX;
     use crate::store::PersonId;
     use crate::token::Token;
 
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn the_longest_message_fits() {
-        // Control characters take six octets each in JSON.
-        let text = "\u{1}".repeat(TEXT_OCTETS_MAX / 6).replace('\u{1}', "\"\"\"\"\"\"");
+        // Control characters take six bytes each in JSON.
+        let text = "\u{1}".repeat(TEXT_BYTES_MAX / 6).replace('\u{1}', "\"\"\"\"\"\"");
         let letter = Letter::new(News::Message(1, &text), &"Ж".repeat(24), SITE, "s");
         assert!(letter.payload.len() <= PAYLOAD_MAX, "{}", letter.payload.len());
     }

@@ -11,7 +11,7 @@ use crate::limits::{INVITATION_KEPT, SESSION_KEPT};
 use crate::store::PersonId;
 use crate::token::Token;
 
-const KEY_OCTETS: usize = 32;
+const KEY_BYTES: usize = 32;
 
 /// A person on one of their devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,20 +34,20 @@ impl Seal {
     /// The key in `file`, which is made if there is none.
     pub(crate) fn load_or_create(file: &Path) -> Result<Self, DemoError> {
         let wrong = |why: String| DemoError::File { path: file.to_owned(), why };
-        let octets = match std::fs::read(file) {
-            Ok(octets) => octets,
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let mut octets = vec![0; KEY_OCTETS];
-                aws_lc_rs::rand::fill(&mut octets).map_err(|_| DemoError::Random)?;
-                write_private(file, &octets).map_err(|error| wrong(error.to_string()))?;
-                octets
+                let mut bytes = vec![0; KEY_BYTES];
+                aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+                write_private(file, &bytes).map_err(|error| wrong(error.to_string()))?;
+                bytes
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
-        if octets.len() != KEY_OCTETS {
-            return Err(wrong(format!("it has {} octets and not {KEY_OCTETS}: delete it for a new one", octets.len())));
+        if bytes.len() != KEY_BYTES {
+            return Err(wrong(format!("it has {} bytes and not {KEY_BYTES}: delete it for a new one", bytes.len())));
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &octets)))
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
     /// The cookie's value.
@@ -102,11 +102,11 @@ fn is_good(until: &str, now: UnixMs) -> bool {
     until.parse().is_ok_and(|until| now < UnixMs::from_millis(until))
 }
 
-fn write_private(file: &Path, octets: &[u8]) -> std::io::Result<()> {
+fn write_private(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(file)?;
-    file.write_all(octets)?;
+    file.write_all(bytes)?;
     file.sync_all()
 }
 

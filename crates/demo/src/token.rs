@@ -5,7 +5,7 @@ use doorbell_protocol::base64url;
 use crate::error::DemoError;
 
 /// 128 bits, which makes 22 characters: a topic has room for 32 (RFC 8030 s5.4).
-const OCTETS: usize = 16;
+const BYTES: usize = 16;
 const CHARACTERS: usize = 22;
 
 /// A random name in base64url. Whoever knows a call's name still needs to be one of the two people in it.
@@ -15,9 +15,9 @@ pub(crate) struct Token(String);
 impl Token {
     /// A new one.
     pub(crate) fn random() -> Result<Self, DemoError> {
-        let mut octets = [0; OCTETS];
-        aws_lc_rs::rand::fill(&mut octets).map_err(|_| DemoError::Random)?;
-        Ok(Self(base64url::encode(&octets)))
+        let mut bytes = [0; BYTES];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+        Ok(Self(base64url::encode(&bytes)))
     }
 
     /// Reads one that came from outside.

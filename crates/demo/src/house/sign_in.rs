@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::House;
 use crate::code;
 use crate::error::DemoError;
+use crate::events::Event;
 use crate::guesses::Guesses;
 use crate::is_on_this_machine;
 use crate::name::Name;
@@ -20,11 +21,11 @@ use crate::session::Session;
 use crate::store::Person;
 use crate::token::Token;
 
-const SALT_OCTETS: usize = 16;
-const HASH_OCTETS: usize = 32;
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
 /// Some 50 ms of work: nothing for a person, much for somebody who guesses.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
-const PASSPHRASE_OCTETS_MAX: usize = 200;
+const PASSPHRASE_BYTES_MAX: usize = 200;
 const LABEL_CHARACTERS_MAX: usize = 40;
 
 /// How somebody comes in.
@@ -65,7 +66,7 @@ impl House {
                 let id = self
                     .seal
                     .open_invitation(&invitation, now)
-                    .ok_or(DemoError::Nothing("invitation, or not any more"))?;
+                    .ok_or(DemoError::NotFound("invitation, or not any more"))?;
                 self.person(id)?
             }
         };
@@ -73,7 +74,7 @@ impl House {
         let label = if label.trim().is_empty() { "a browser".to_owned() } else { label };
         let session = Session { person: person.id, device: Token::random()? };
         self.store.add_device(&session.device, person.id, &label, now)?;
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.broadcast(&Event::People);
         Ok((person, self.seal.session(&session, now)))
     }
 
@@ -87,8 +88,8 @@ impl House {
     /// Signs this device out.
     pub(crate) fn sign_out(&self, session: &Session) -> Result<(), DemoError> {
         self.store.remove_device(&session.device)?;
-        self.pages.dismiss(&session.device);
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.disconnect(&session.device);
+        self.pages.broadcast(&Event::People);
         Ok(())
     }
 
@@ -103,8 +104,8 @@ impl House {
     }
 
     fn by_name(&self, name: &Name, passphrase: Option<&str>, from: IpAddr, now: UnixMs) -> Result<Person, DemoError> {
-        if passphrase.is_some_and(|words| words.len() > PASSPHRASE_OCTETS_MAX) {
-            return Err(DemoError::TooLarge("a passphrase has at most 200 octets"));
+        if passphrase.is_some_and(|words| words.len() > PASSPHRASE_BYTES_MAX) {
+            return Err(DemoError::TooLarge("a passphrase has at most 200 bytes"));
         }
         let Some(person) = self.store.person_named(name)? else {
             let kept = passphrase.map(keep).transpose()?;
@@ -132,9 +133,9 @@ impl House {
 }
 
 fn keep(passphrase: &str) -> Result<String, DemoError> {
-    let mut salt = [0; SALT_OCTETS];
+    let mut salt = [0; SALT_BYTES];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| DemoError::Random)?;
-    let mut hash = [0; HASH_OCTETS];
+    let mut hash = [0; HASH_BYTES];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, passphrase.as_bytes(), &mut hash);
     Ok(format!("{}.{}", base64url::encode(&salt), base64url::encode(&hash)))
 }

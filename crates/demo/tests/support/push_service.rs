@@ -80,7 +80,7 @@ impl PushService {
         Device { path, keys, subscription }
     }
 
-    /// Nobody answers any more.
+    /// No connection is accepted any more.
     pub async fn closes(&self) {
         self.door.abort();
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {}
