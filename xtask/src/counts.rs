@@ -9,7 +9,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Adds what `line` says, if it is a closing line like
+    /// Adds the counts of `line`, if it is a closing line like
     /// `test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s`.
     pub(crate) fn read(&mut self, line: &str) {
         let Some((_, tallies)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {

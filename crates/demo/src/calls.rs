@@ -134,7 +134,7 @@ impl Calls {
         self.0.remove(id).map(|call| (call, end)).ok_or(DemoError::CallOver)
     }
 
-    /// Ends it if nobody has answered until `now`, which is when it was to stop.
+    /// Ends it if no device has answered until `now`, which is when it was to stop.
     pub(crate) fn expire(&mut self, id: &Token, now: UnixMs) -> Option<(Call, End)> {
         self.0.get(id).filter(|call| call.answered_by.is_none() && now >= call.rings_until)?;
         self.0.remove(id).map(|call| (call, End::Unanswered))
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_answers_ends_or_hears_a_call() {
+    fn only_the_two_of_a_call_answer_end_or_receive_it() {
         let (mut calls, mom, bob) = (Calls::default(), at(MOM), at(BOB));
         let call = rung(&mut calls, &mom, ALICE).unwrap();
         assert!(matches!(calls.answer(&call.id, bob.clone(), NOW), Err(DemoError::NotYou)));

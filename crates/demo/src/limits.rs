@@ -34,7 +34,7 @@ pub(crate) const SIGNAL_BYTES_MAX: usize = 64 << 10;
 pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long an invitation for another device is good.
 pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
-/// Wrong passphrases from one address: more than somebody needs who mistypes, and then one a minute.
+/// Wrong passphrases from one address: more than a person needs who mistypes, and then one a minute.
 pub(crate) const GUESSES_OF_ADDRESS: Allowance = Allowance { at_once: 10, one_more_after: Duration::from_secs(60) };
 /// Wrong passphrases for one name, from all addresses together: 2880 a day, of which no passphrase worth the word is found.
 pub(crate) const GUESSES_OF_NAME: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(30) };

@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_somebody_wrote_for_themselves_is_no_session() {
+    fn a_cookie_that_the_server_did_not_make_is_no_session() {
         let (ours, alice) = (seal(), alice());
         let cookie = ours.session(&alice, NOW);
-        let as_somebody_else = cookie.replacen("7.", "8.", 1);
+        let as_another_person = cookie.replacen("7.", "8.", 1);
         let longer = cookie.replacen(&format!("{}", NOW.plus(SESSION_KEPT).as_millis()), "99999999999999", 1);
         let of_another_server = seal().session(&alice, NOW);
         let invitation = ours.invitation(alice.person, NOW);
-        for forged in [as_somebody_else.as_str(), &longer, &of_another_server, &invitation, "", "7", "...", "7.x.1.aa"]
+        for forged in [as_another_person.as_str(), &longer, &of_another_server, &invitation, "", "7", "...", "7.x.1.aa"]
         {
             assert_eq!(ours.open_session(forged, NOW), None, "{forged}");
         }

@@ -26,7 +26,7 @@ pub(crate) struct Story {
 pub(crate) enum Step<'a> {
     /// The person asks for a push to their own device.
     Trial,
-    /// The person calls somebody.
+    /// The person calls another one.
     Call { callee: &'a str },
     /// No device of the callee has a subscription.
     NoDevice { callee: &'a str },
@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_fails_by_what_happened_and_not_by_what_somebody_is_called() {
+    fn a_step_fails_by_what_happened_and_not_by_the_names_in_it() {
         let called = "refused, cannot, not delivered, does not take";
         let fine = [
             Step::Call { callee: called },

@@ -1,4 +1,4 @@
-//! Random names that nobody can guess: of devices, pages and calls.
+//! Random names that cannot be guessed: of devices, pages and calls.
 
 use doorbell_protocol::base64url;
 
@@ -8,7 +8,7 @@ use crate::error::DemoError;
 const BYTES: usize = 16;
 const CHARACTERS: usize = 22;
 
-/// A random name in base64url. Whoever knows a call's name still needs to be one of the two people in it.
+/// A random name in base64url. A call's name alone lets no one in: its requests must come from one of the two people in it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Token(String);
 
@@ -24,7 +24,7 @@ impl Token {
     pub(crate) fn parse(text: &str) -> Result<Self, DemoError> {
         let is_known = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
         if text.len() != CHARACTERS || !text.bytes().all(is_known) {
-            return Err(DemoError::Malformed("this is not an identifier that the server gave out"));
+            return Err(DemoError::Malformed("this is not an identifier of this server"));
         }
         Ok(Self(text.to_owned()))
     }

@@ -26,7 +26,7 @@ impl Mailbox {
             return;
         }
         let place = match message.place {
-            // Nothing waits for ever behind a push that nobody acknowledges (PS-8030-6.2-3).
+            // No message waits forever behind a push that the agent does not acknowledge (PS-8030-6.2-3).
             Place::Held { link, .. } => self.place_after(&message, link),
             _ => Place::Ready,
         };

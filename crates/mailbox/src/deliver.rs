@@ -36,7 +36,7 @@ impl Mailbox {
         effects.push(Effect::Send { link, id });
     }
 
-    /// Tells a draining link that it has been offered everything (PS-8030-6-6, PS-8030-6-7).
+    /// Notifies a draining link that it has been offered everything (PS-8030-6-6, PS-8030-6-7).
     fn end_drain(&mut self, at: usize, effects: &mut Vec<Effect>) {
         let Some(link) = self.queue.links().get(at).filter(|link| link.is_draining()) else { return };
         if self.has_more_for(link) {

@@ -22,7 +22,7 @@ pub(crate) struct Message {
 /// Where a message stands. The ready queue, the windows and the alarms all follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The store is asked to commit it; nobody may see it yet.
+    /// The store is asked to commit it; no agent may see it yet.
     Storing,
     /// Waits for a link with room.
     Ready,

@@ -27,7 +27,7 @@ impl Mailbox {
         self.queue.change(id, |message| message.place = place);
     }
 
-    /// The store has lost the message to somebody else; the mailbox will hear who, or it was the sweep.
+    /// Another request, or the sweep, has removed the message from the store; an input about it may follow.
     pub(crate) fn gone(&mut self, link: LinkId, id: MessageId, effects: &mut Vec<Effect>) {
         if self.queue.get(id).is_some_and(|message| message.place.occupies() == Some(link)) {
             self.bury(id);

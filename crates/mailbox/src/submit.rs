@@ -9,7 +9,7 @@ use crate::mailbox::Mailbox;
 use crate::message::{Message, Place};
 
 impl Mailbox {
-    /// Nobody hears of the message before the store has it: no acceptance and no push (PS-8030-5-2).
+    /// Before the store has the message there is no acceptance and no push (PS-8030-5-2).
     pub(crate) fn submit(&mut self, ticket: Ticket, entry: &Entry, effects: &mut Vec<Effect>) {
         let other = self.storing.insert(ticket, entry.id);
         debug_assert_eq!(other, None, "the driver uses {ticket:?} once");
@@ -214,7 +214,7 @@ mod tests {
 
         desk.submit(message(3));
         desk.stored_instead_of(3, 2);
-        assert_eq!(desk.ack(2), [send(1, 3)], "nobody asks, and the store has removed it already");
+        assert_eq!(desk.ack(2), [send(1, 3)], "no request asks, and the store has removed it already");
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl Mailbox {
         }
     }
 
-    /// Everything is over. Requests that wait for the store are still answered with what it says.
+    /// Everything is over. Requests that wait for the store are still answered with its result.
     pub(crate) fn agent_removed(&mut self, effects: &mut Vec<Effect>) {
         self.removed = true;
         for link in self.links_of(|_| true) {

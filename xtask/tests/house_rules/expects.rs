@@ -3,7 +3,7 @@
 use crate::Violation;
 use crate::files::File;
 
-/// "it cannot fail" has three words and says nothing; fewer than three never say why.
+/// Fewer words than these never hold a reason.
 const WORDS_MIN: usize = 3;
 
 /// Every `expect("…")` outside tests has a reason of at least [`WORDS_MIN`] words.

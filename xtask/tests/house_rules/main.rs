@@ -1,5 +1,5 @@
-//! The house rules that a machine can check, run over every file of the tree. Each rule says why it exists when it is
-//! broken, and each is shown to catch a planted violation.
+//! The house rules that a machine can check, run over every file of the tree. A broken rule prints why it exists, and each
+//! rule is shown to catch a planted violation.
 
 mod commits;
 mod expects;

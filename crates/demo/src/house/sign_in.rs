@@ -23,12 +23,12 @@ use crate::token::Token;
 
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// Some 50 ms of work: nothing for a person, much for somebody who guesses.
+/// Some 50 ms of work: nothing for a person, much for a client that guesses.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
 const PASSPHRASE_BYTES_MAX: usize = 200;
 const LABEL_CHARACTERS_MAX: usize = 40;
 
-/// How somebody comes in.
+/// How a person comes in.
 pub(crate) enum Entrance {
     /// By a name, and a passphrase if they want one or have one.
     Name(Name, Option<String>),
@@ -50,7 +50,7 @@ pub(crate) struct SignIn {
 pub(crate) enum Guest {
     /// Another device of the same person.
     Device,
-    /// Somebody else.
+    /// Another person.
     Person,
 }
 
@@ -120,7 +120,7 @@ impl House {
                 self.guesses().give_back(person.id, from);
                 Ok(person)
             }
-            // Nobody is signed in with it any more, and nobody has reserved it by a passphrase.
+            // No device is signed in with it any more, and no passphrase reserves it.
             (None, None) if self.store.devices_of(person.id)?.is_empty() => Ok(person),
             _ => Err(DemoError::NameTaken(person.name)),
         }

@@ -1,6 +1,6 @@
 //! What the demo remembers: one SQLite file in its state directory.
 //!
-//! Each call takes some microseconds, so that it is made where it is needed and not in a thread of its own.
+//! Each call takes some microseconds, so it is made where it is needed and not in a thread of its own.
 
 mod chat;
 mod devices;
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS devices (
   person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
   label TEXT NOT NULL,
   subscription TEXT,                 -- the JSON of a PushSubscription, if pushes reach it
-  delivered_at INTEGER,              -- when a receipt last said that one did
+  delivered_at INTEGER,              -- when a receipt last showed that one did
   signed_in_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS devices_by_person ON devices (person);
@@ -67,7 +67,7 @@ CREATE TABLE IF NOT EXISTS pushes (
   id INTEGER PRIMARY KEY,
   location TEXT NOT NULL UNIQUE,     -- what the receipt will name
   device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
-  sender INTEGER NOT NULL,           -- whose page hears of it
+  sender INTEGER NOT NULL,           -- whose page shows it
   story TEXT NOT NULL,
   message INTEGER,                   -- the chat message that it carries
   sent_at INTEGER NOT NULL

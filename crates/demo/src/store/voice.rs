@@ -72,7 +72,7 @@ impl Store {
         Ok(self.connection().execute(update, params![id, recipient.0, at.as_millis()])? > 0)
     }
 
-    /// The recipient throws it away; it says whether it was there.
+    /// The recipient removes it: whether it was there.
     pub(crate) fn remove_voice_mail(&self, id: i64, recipient: PersonId) -> Result<bool, DemoError> {
         let delete = "DELETE FROM voice_mails WHERE id = ?1 AND recipient = ?2";
         Ok(self.connection().execute(delete, [id, recipient.0])? > 0)

@@ -31,7 +31,7 @@ pub(crate) struct World {
     pub(crate) judge: Judge,
     /// The open links, with the pushes that the agent has not dealt with.
     pub(crate) links: BTreeMap<LinkId, Vec<MessageId>>,
-    /// Links that have been told their end.
+    /// Links that were notified of their end.
     pub(crate) drained: Vec<LinkId>,
     /// Acknowledgements on their way.
     pub(crate) late_acks: Vec<MessageId>,
@@ -70,7 +70,7 @@ impl World {
 
     /// Feeds the mailbox under the eyes of the judge and carries out what it asks for.
     pub(crate) fn feed(&mut self, input: Input) -> Result<(), Violation> {
-        self.judge.hears(&input);
+        self.judge.takes(&input);
         let failed_erasure = self.failed_erasure(&input);
         let mut effects = Vec::new();
         let outcome = self.subject.handle(input.clone(), self.now, &mut effects);

@@ -8,7 +8,7 @@ use super::facts::{Fact, LinkFact, Offer, Over};
 use crate::subject::RULES;
 
 impl Judge {
-    pub(crate) fn hears(&mut self, input: &Input) {
+    pub(crate) fn takes(&mut self, input: &Input) {
         self.transient_now = None;
         self.acked_now = None;
         match input {
@@ -17,20 +17,20 @@ impl Judge {
                 self.submitted.insert(*ticket, (entry.id, false));
                 self.transient_now = transient.then_some(entry.id);
             }
-            Input::Stored { ticket, replaced } => self.hears_stored(*ticket, *replaced),
+            Input::Stored { ticket, replaced } => self.takes_stored(*ticket, *replaced),
             Input::NotStored { ticket } => {
                 self.refused.insert(*ticket);
                 self.counts.add("not stored");
             }
-            Input::Connect { link, spec } => self.hears_connect(*link, *spec),
+            Input::Connect { link, spec } => self.takes_connect(*link, *spec),
             Input::SetFloor { link, floor } => {
                 if let Some(link) = self.links.get_mut(link) {
                     link.spec.floor = *floor;
                 }
             }
             Input::Disconnect { link } => self.close(*link),
-            Input::Loaded { entries, more } => self.hears_page(entries, *more),
-            Input::Ack { ticket, id } => self.hears_ack(*ticket, *id),
+            Input::Loaded { entries, more } => self.takes_page(entries, *more),
+            Input::Ack { ticket, id } => self.takes_ack(*ticket, *id),
             Input::Erased { id } => {
                 if let Some(open) = self.erasing.get_mut(id) {
                     *open -= 1;
@@ -38,7 +38,7 @@ impl Judge {
                 self.erasing.retain(|_, open| *open > 0);
             }
             Input::Declined { link, id } => self.end_offer(*link, *id, true),
-            Input::Arrived { link, id } => self.hears_arrival(*link, *id),
+            Input::Arrived { link, id } => self.takes_arrival(*link, *id),
             Input::Gone { link, id } => self.end_offer(*link, *id, false),
             Input::Unsubscribed { subscription } => {
                 self.removed_subscriptions.insert(*subscription);
@@ -55,7 +55,7 @@ impl Judge {
         }
     }
 
-    fn hears_stored(&mut self, ticket: Ticket, replaced: Option<MessageId>) {
+    fn takes_stored(&mut self, ticket: Ticket, replaced: Option<MessageId>) {
         let Some(&(id, _)) = self.submitted.get(&ticket) else { return };
         if let Some(older) = replaced {
             let held = self.is_held(older);
@@ -74,7 +74,7 @@ impl Judge {
         }
     }
 
-    fn hears_connect(&mut self, link: LinkId, spec: LinkSpec) {
+    fn takes_connect(&mut self, link: LinkId, spec: LinkSpec) {
         if self.agent_removed {
             self.to_close.insert(link);
             self.counts.add("connect after the agent was removed");
@@ -113,7 +113,7 @@ impl Judge {
         }
     }
 
-    fn hears_page(&mut self, entries: &[Entry], more: bool) {
+    fn takes_page(&mut self, entries: &[Entry], more: bool) {
         let Some(of_use) = self.loading.take() else { return };
         if !of_use {
             self.counts.add("load: stale page");
@@ -143,7 +143,7 @@ impl Judge {
         }
     }
 
-    fn hears_ack(&mut self, ticket: Option<Ticket>, id: MessageId) {
+    fn takes_ack(&mut self, ticket: Option<Ticket>, id: MessageId) {
         self.acked_now = Some(id);
         self.settling.extend(ticket.map(|ticket| (ticket, id)));
         let held = self.is_held(id);
@@ -166,7 +166,7 @@ impl Judge {
         fact.over = fact.over.or(Some(Over::Acked));
     }
 
-    fn hears_arrival(&mut self, link: LinkId, id: MessageId) {
+    fn takes_arrival(&mut self, link: LinkId, id: MessageId) {
         let elapsed = self.elapsed;
         let transient = self.facts.get(&id).is_some_and(|fact| fact.transient);
         let Some(carrier) = self.links.get_mut(&link).filter(|link| link.holds(id, elapsed)) else { return };
@@ -213,7 +213,7 @@ impl Judge {
         self.to_close.extend(links.map(|(id, _)| *id));
     }
 
-    /// The store could not erase the message and has said so: it may come again with a later page.
+    /// The store could not erase the message and has reported it: it may come again with a later page.
     pub(crate) fn not_erased(&mut self, id: MessageId) {
         if self.erasing.contains_key(&id) {
             return;
