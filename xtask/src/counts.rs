@@ -16,10 +16,11 @@ impl Counts {
             return;
         };
         for tally in tallies.split(';') {
-            match tally.trim().split_once(' ') {
-                Some((n, "passed")) => self.passed += n.parse().unwrap_or(0),
-                Some((n, "failed")) => self.failed += n.parse().unwrap_or(0),
-                Some((n, "ignored")) => self.ignored += n.parse().unwrap_or(0),
+            let count = tally.trim().split_once(' ').map(|(n, kind)| (n.parse::<u64>(), kind));
+            match count {
+                Some((Ok(n), "passed")) => self.passed += n,
+                Some((Ok(n), "failed")) => self.failed += n,
+                Some((Ok(n), "ignored")) => self.ignored += n,
                 _ => {}
             }
         }

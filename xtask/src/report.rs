@@ -113,7 +113,10 @@ pub(crate) fn announce(name: &str, what: &str) {
 fn repeat(entry: &Entry) {
     println!("\nFAILED: {} {}", entry.name, entry.note);
     let Some(log) = &entry.log else { return };
-    let text = std::fs::read(log).unwrap_or_default();
+    let text = match std::fs::read(log) {
+        Ok(text) => text,
+        Err(error) => return println!("(its log {} cannot be read: {error})\n", log.display()),
+    };
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(REPEATED_LINES_MAX);

@@ -1,7 +1,7 @@
 //! Sends letters to devices: the sender's part of Web Push, as any application server would use it.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::clock;
 use crate::error::DemoError;
 use crate::events::Event;
+use crate::lock::lock;
 use crate::notice::Letter;
 use crate::pages::Pages;
 use crate::steps::{Step, Story};
@@ -55,9 +56,13 @@ impl Courier {
     /// Follows the receipts of what was sent before the demo was started.
     pub(crate) fn resume(self: &Arc<Self>) -> Result<(), DemoError> {
         for (_, url) in self.store.receipt_subscriptions()? {
-            if let Ok(endpoint) = Endpoint::parse(&url) {
-                self.book.remember(&endpoint, &url);
-                self.follow(endpoint, url);
+            match Endpoint::parse(&url) {
+                Ok(endpoint) => {
+                    self.book.remember(&endpoint, &url);
+                    self.follow(endpoint, url);
+                }
+                // The next message asks for a new one.
+                Err(error) => warn!(%error, "a stored receipt subscription cannot be read"),
             }
         }
         Ok(())
@@ -93,7 +98,7 @@ impl Courier {
         story: &Story,
         message: Option<i64>,
     ) -> Result<(), DemoError> {
-        let Some(subscription) = &device.subscription else { return Ok(()) };
+        let subscription = device.subscription.as_ref().expect("`send` leaves out devices without one");
         let (options, label) = (&letter.options, &device.label);
         // Without the header field a push is of normal urgency, which is the default.
         let (origin, urgency) = (subscription.endpoint.origin(), options.urgency.unwrap_or_default());
@@ -149,7 +154,7 @@ impl Courier {
             self.follow(endpoint, url);
         }
         // Under one lock, as in `awaited`: the receipt cannot slip through between the two.
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut early = lock(&self.early);
         self.store.await_receipt(&awaited)?;
         let known = early.iter().position(|receipt| receipt.message == location).and_then(|at| early.remove(at));
         drop(early);
@@ -158,7 +163,7 @@ impl Courier {
 
     /// Follows a receipt subscription, unless a task does so already.
     fn follow(self: &Arc<Self>, endpoint: Endpoint, url: String) {
-        if !self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone()) {
+        if !lock(&self.followed).insert(url.clone()) {
             return;
         }
         let courier = self.clone();
@@ -185,8 +190,10 @@ impl Courier {
             }
             // The next message asks for a new one, which is then followed.
             courier.book.forget(&endpoint, &url);
-            courier.store.set_receipt_subscription(&origin, None).ok();
-            courier.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&url);
+            if let Err(error) = courier.store.set_receipt_subscription(&origin, None) {
+                warn!(%error, "a receipt subscription that is gone could not be removed");
+            }
+            lock(&courier.followed).remove(&url);
         });
     }
 
@@ -219,7 +226,7 @@ impl Courier {
 
     /// The push that a receipt is for. A receipt that is quicker than the answer to its push waits for it.
     fn awaited(&self, receipt: &Receipt) -> Result<Option<Awaited>, DemoError> {
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut early = lock(&self.early);
         let push = self.store.take_awaited(&receipt.message)?;
         if push.is_none() {
             early.truncate(EARLY_MAX - 1);

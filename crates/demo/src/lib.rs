@@ -16,6 +16,7 @@ mod guesses;
 mod house;
 mod limits;
 mod listen;
+mod lock;
 mod name;
 mod notice;
 mod pages;

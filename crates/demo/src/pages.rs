@@ -1,7 +1,7 @@
 //! The open pages, which receive events as they happen. Nothing depends on a page being open.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
@@ -9,6 +9,7 @@ use crate::calls::Party;
 use crate::error::DemoError;
 use crate::events::Event;
 use crate::limits::{EVENTS_WAITING_MAX, PAGES_MAX};
+use crate::lock::lock;
 use crate::store::PersonId;
 use crate::token::Token;
 
@@ -89,9 +90,8 @@ impl Pages {
         self.lock().retain(|_, page| keeps_up(page));
     }
 
-    /// A thread that panicked with the lock left a map that is still whole.
     fn lock(&self) -> MutexGuard<'_, HashMap<Token, Page>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

@@ -7,18 +7,18 @@ use super::lists::{EIGHT_BITS, FAMILIES, PEOPLE, PHRASES, SPEECH};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// Words of comments.
-    pub(super) words: u32,
+    pub(super) words: usize,
     /// Words of each family.
-    pub(super) families: [u32; FAMILIES.len()],
-    pub(super) phrases: u32,
+    pub(super) families: [usize; FAMILIES.len()],
+    pub(super) phrases: usize,
     /// Lines of code with a name that has the old word for a byte.
-    pub(super) old_names: u32,
+    pub(super) old_names: usize,
     /// Lines of code outside tests.
-    pub(super) lines: u32,
+    pub(super) lines: usize,
     /// `assert!`, `debug_assert!` and their kin, `expect` with its reason.
-    pub(super) assertions: u32,
+    pub(super) assertions: usize,
     /// `unwrap_or`, `unwrap_or_default`, `unwrap_or_else`.
-    pub(super) fallbacks: u32,
+    pub(super) fallbacks: usize,
 }
 
 impl Counts {
@@ -38,13 +38,13 @@ impl Counts {
     }
 
     /// How often something stands in 1,000 lines of code.
-    pub(super) fn per_line(&self, count: u32) -> f64 {
+    pub(super) fn per_line(&self, count: usize) -> f64 {
         ratio(count, self.lines, 1_000.0)
     }
 }
 
-fn ratio(count: u32, of: u32, per: f64) -> f64 {
-    if of == 0 { 0.0 } else { f64::from(count) * per / f64::from(of) }
+fn ratio(count: usize, of: usize, per: f64) -> f64 {
+    if of == 0 { 0.0 } else { count as f64 * per / of as f64 }
 }
 
 /// What a file adds to the counts.
@@ -54,11 +54,11 @@ pub(super) fn counts(path: &str, text: &str) -> Counts {
     let mut counts = Counts::default();
     for (_, comment) in prose(&lines) {
         let words = words(&comment);
-        counts.words += u32::try_from(words.len()).unwrap_or(u32::MAX);
+        counts.words += words.len();
         for (count, family) in counts.families.iter_mut().zip(FAMILIES) {
             *count += number(&words, |word| family.words.contains(&word.as_str()));
         }
-        counts.phrases += u32::try_from(phrases(&words).count()).unwrap_or(u32::MAX);
+        counts.phrases += phrases(&words).count();
     }
     counts.old_names = number(&lines, has_old_name);
     if language == Language::Rust && is_source(path) {
@@ -118,8 +118,8 @@ fn phrases(words: &[String]) -> impl Iterator<Item = &'static (&'static str, &'s
     PHRASES.iter().filter(move |(phrase, _)| text.contains(&format!(" {phrase} ")))
 }
 
-fn number<T>(of: &[T], which: impl Fn(&T) -> bool) -> u32 {
-    u32::try_from(of.iter().filter(|item| which(item)).count()).unwrap_or(u32::MAX)
+fn number<T>(of: &[T], which: impl Fn(&T) -> bool) -> usize {
+    of.iter().filter(|item| which(item)).count()
 }
 
 fn has_old_name(line: &Line) -> bool {
@@ -142,13 +142,13 @@ fn outside_tests<'a>(text: &str, lines: &'a [Line]) -> impl Iterator<Item = &'a 
     lines.iter().take(end)
 }
 
-fn assertions(code: &str) -> u32 {
-    let macros = ["assert!(", "assert_eq!(", "assert_ne!("].iter().map(|name| occurrences(code, name)).sum::<u32>();
+fn assertions(code: &str) -> usize {
+    let macros = ["assert!(", "assert_eq!(", "assert_ne!("].iter().map(|name| occurrences(code, name)).sum::<usize>();
     macros + occurrences(code, ".expect(\"")
 }
 
-fn occurrences(code: &str, what: &str) -> u32 {
-    u32::try_from(code.matches(what).count()).unwrap_or(u32::MAX)
+fn occurrences(code: &str, what: &str) -> usize {
+    code.matches(what).count()
 }
 
 #[cfg(test)]

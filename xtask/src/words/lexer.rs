@@ -108,7 +108,7 @@ fn read_code(language: Language, rest: &str, read: &mut Line, state: &mut State)
         return 2;
     }
     let mut chars = rest.chars();
-    let c = chars.next().unwrap_or_default();
+    let c = chars.next().expect("the caller has seen a character");
     match (language, c) {
         (Language::Rust, 'r') if !read.code.ends_with(|c: char| c.is_alphanumeric() || c == '_') => {
             let marks = rest[1..].bytes().take_while(|b| *b == b'#').count();

@@ -33,11 +33,8 @@ pub(super) fn done() -> Response {
 }
 
 /// A voice mail. The browser shall not make anything else of it.
-pub(super) fn sound(media_type: &str, sound: Vec<u8>) -> Response {
-    let kind = HeaderValue::from_str(media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let mut response = Response::new(Full::from(sound));
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+pub(super) fn sound(media_type: &'static str, sound: Vec<u8>) -> Response {
+    with_type(media_type, Bytes::from(sound))
 }
 
 pub(super) fn with_type(kind: &'static str, body: Bytes) -> Response {
@@ -51,10 +48,8 @@ pub(super) fn with_cookie(mut response: Response, name: &str, value: &str, house
     let age = if value.is_empty() { 0 } else { SESSION_KEPT.as_secs() };
     let secure = if house.site.starts_with("https:") { "; Secure" } else { "" };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
-    // A sealed session has letters, digits, full stops, hyphens and underscores.
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
+    let cookie = HeaderValue::from_str(&cookie).expect("a sealed session is base64url and full stops");
+    response.headers_mut().insert(SET_COOKIE, cookie);
     response
 }
 

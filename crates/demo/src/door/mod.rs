@@ -118,7 +118,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         }
         ("GET", ["voice", id]) => {
             let (media_type, sound) = house.voice(&session, number(id)?, now)?;
-            Ok(answer::sound(&media_type, sound))
+            Ok(answer::sound(media_type, sound))
         }
         ("POST", ["voice", id, "played"]) => house.play_voice_mail(&session, number(id)?, now).map(|()| answer::done()),
         ("DELETE", ["voice", id]) => house.remove_voice_mail(&session, number(id)?).map(|()| answer::done()),
@@ -162,7 +162,7 @@ fn same_site(headers: &HeaderMap) -> Result<(), DemoError> {
 fn decoded(segment: &str) -> String {
     // The form's rules read `%20` as a path's do, and our pages write no plus sign.
     let pair = url::form_urlencoded::parse(segment.as_bytes()).next();
-    pair.map(|(text, _)| text.into_owned()).unwrap_or_default()
+    pair.map_or_else(String::new, |(text, _)| text.into_owned())
 }
 
 fn number(text: &str) -> Result<i64, DemoError> {

@@ -1,7 +1,7 @@
 //! Calls: a push rings on all devices of the callee, one device answers, and what rings stops when the call is over.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use doorbell_protocol::time::UnixMs;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use crate::clock;
 use crate::error::DemoError;
 use crate::events::Event;
 use crate::limits::PAGE_AWAY_MAX;
+use crate::lock::lock;
 use crate::notice::News;
 use crate::session::Session;
 use crate::steps::{Step, Story};
@@ -162,8 +163,7 @@ impl House {
     }
 
     fn rings(&self) -> MutexGuard<'_, HashMap<Token, Vec<AbortHandle>>> {
-        // A thread that panicked with the lock left a map that is still whole.
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rings)
     }
 
     /// Logs the error of what no request waits for.

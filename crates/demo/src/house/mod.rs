@@ -7,7 +7,7 @@ mod voice_mail;
 mod writing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use doorbell_sender::origins::OriginMap;
@@ -18,6 +18,7 @@ use crate::calls::Calls;
 use crate::courier::Courier;
 use crate::error::DemoError;
 use crate::guesses::Guesses;
+use crate::lock::lock;
 use crate::name::Name;
 use crate::notice::{Letter, News};
 use crate::pages::Pages;
@@ -94,8 +95,7 @@ impl House {
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        // A thread that panicked with the lock left calls that are whole: each rule is one change of the map.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.calls)
     }
 
     /// A push to the person's own device, to see that it works.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use aws_lc_rs::pbkdf2;
 use doorbell_protocol::base64url;
@@ -16,6 +16,7 @@ use crate::error::DemoError;
 use crate::events::Event;
 use crate::guesses::Guesses;
 use crate::is_on_this_machine;
+use crate::lock::lock;
 use crate::name::Name;
 use crate::session::Session;
 use crate::store::Person;
@@ -114,7 +115,7 @@ impl House {
         match (&person.passphrase, passphrase) {
             (Some(kept), Some(given)) => {
                 self.guesses().charge(person.id, from, now)?;
-                if !fits(kept, given) {
+                if !fits(kept, given)? {
                     return Err(DemoError::WrongPassphrase);
                 }
                 self.guesses().give_back(person.id, from);
@@ -127,8 +128,7 @@ impl House {
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
-        // A thread that panicked with the lock left debts that are whole.
-        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.guesses)
     }
 }
 
@@ -140,8 +140,12 @@ fn keep(passphrase: &str) -> Result<String, DemoError> {
     Ok(format!("{}.{}", base64url::encode(&salt), base64url::encode(&hash)))
 }
 
-fn fits(kept: &str, given: &str) -> bool {
-    let Some((salt, hash)) = kept.split_once('.') else { return false };
-    let (Ok(salt), Ok(hash)) = (base64url::decode(salt), base64url::decode(hash)) else { return false };
-    pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, given.as_bytes(), &hash).is_ok()
+/// Whether a passphrase is the one that was kept. What is kept and cannot be read is a damaged store, not a wrong
+/// passphrase.
+fn fits(kept: &str, given: &str) -> Result<bool, DemoError> {
+    let damaged = || DemoError::Store(rusqlite::Error::InvalidQuery);
+    let (salt, hash) = kept.split_once('.').ok_or_else(damaged)?;
+    let [salt, hash] = [salt, hash].map(base64url::decode);
+    let (salt, hash) = (salt.map_err(|_| damaged())?, hash.map_err(|_| damaged())?);
+    Ok(pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, given.as_bytes(), &hash).is_ok())
 }

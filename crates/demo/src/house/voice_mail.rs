@@ -28,7 +28,7 @@ impl House {
         now: UnixMs,
     ) -> Result<Value, DemoError> {
         let (me, to) = (self.person(session.person)?, self.person_called(to)?);
-        let named = media_type.split(';').next().unwrap_or_default().trim();
+        let named = media_type.split(';').next().expect("a split has at least one part").trim();
         let media_type = MEDIA_TYPES.iter().find(|known| named.eq_ignore_ascii_case(known));
         let media_type =
             media_type.ok_or(DemoError::Malformed("a voice mail is audio/webm, audio/ogg or audio/mp4"))?;
@@ -47,8 +47,11 @@ impl House {
     }
 
     /// Its media type and its sound.
-    pub(crate) fn voice(&self, session: &Session, id: i64, now: UnixMs) -> Result<(String, Vec<u8>), DemoError> {
-        self.store.voice(id, session.person, now)?.ok_or(DemoError::NotFound("voice mail"))
+    pub(crate) fn voice(&self, session: &Session, id: i64, now: UnixMs) -> Result<(&'static str, Vec<u8>), DemoError> {
+        let (media_type, sound) =
+            self.store.voice(id, session.person, now)?.ok_or(DemoError::NotFound("voice mail"))?;
+        let known = MEDIA_TYPES.into_iter().find(|known| *known == media_type);
+        Ok((known.ok_or(DemoError::Store(rusqlite::Error::InvalidQuery))?, sound))
     }
 
     /// It was played.

@@ -9,11 +9,12 @@ mod pushes;
 mod voice;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
 use crate::error::DemoError;
+use crate::lock::lock;
 
 pub(crate) use chat::Mark;
 pub(crate) use devices::Device;
@@ -92,8 +93,7 @@ impl Store {
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// A thread that panicked with the lock left no half-done change: each is one statement or one transaction.
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
