@@ -127,7 +127,6 @@ struct Verdict {
 }
 
 impl Verdict {
-    #[allow(clippy::cast_precision_loss, reason = "a tenth of a percent is shown")]
     fn of(counted: &Counts, recorded: &Counts) -> Self {
         const RECORD: &str = "if that is meant, `cargo xtask instructions --record`";
         let mut verdict = Self { table: row("step", "counted", "recorded", "change"), ..Self::default() };

@@ -1,6 +1,6 @@
 //! What rings, what stops ringing, and who may act for whom: without a browser, against a push service of paper.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 

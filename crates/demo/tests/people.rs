@@ -1,6 +1,6 @@
 //! Devices, names, conversations and voice mails: who may do what, and how much.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
