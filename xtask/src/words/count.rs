@@ -71,7 +71,7 @@ pub(super) fn counts(path: &str, text: &str) -> Counts {
     counts
 }
 
-/// The lines with words that have a budget, and why.
+/// The lines with words or fallbacks that have a budget, and why.
 pub(super) fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
     let Some(language) = Language::of(path) else { return Vec::new() };
     let lines = lexer::lines(language, text);
@@ -86,6 +86,10 @@ pub(super) fn findings(path: &str, text: &str) -> Vec<(usize, String)> {
     }
     let named = lines.iter().enumerate().filter(|(_, line)| has_old_name(line));
     findings.extend(named.map(|(n, line)| (n + 1, format!("octet in code: {}", line.code.trim()))));
+    if language == Language::Rust && is_source(path) {
+        let sources = outside_tests(text, &lines).enumerate().filter(|(_, line)| line.code.contains(".unwrap_or"));
+        findings.extend(sources.map(|(n, line)| (n + 1, format!("fallback: {}", line.code.trim()))));
+    }
     findings.sort();
     findings
 }

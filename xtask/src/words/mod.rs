@@ -46,7 +46,7 @@ pub(crate) fn check() -> Result<ExitCode> {
     Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints where each word stands that has a budget.
+/// Prints where each word and each fallback stands that has a budget.
 pub(crate) fn list() -> Result<ExitCode> {
     for (path, text) in tracked()? {
         for (line, why) in count::findings(&path, &text) {
