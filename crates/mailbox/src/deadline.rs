@@ -21,7 +21,7 @@ impl Mailbox {
 
     fn alarm(&mut self, id: MessageId, now: UnixMs, effects: &mut Vec<Effect>) {
         let message = *self.queue.get(id).expect("every alarm belongs to a message in memory");
-        if message.transient || message.place.is_ghost() || message.is_expired(now) {
+        if message.transient || message.place.is_tombstone() || message.is_expired(now) {
             self.forget(id, effects);
             return;
         }
@@ -40,7 +40,7 @@ impl Mailbox {
         if !next_link || message.transient {
             return;
         }
-        if message.place.is_ghost() || message.is_expired(now) {
+        if message.place.is_tombstone() || message.is_expired(now) {
             self.forget(id, effects);
         } else {
             self.queue.change(id, |message| message.place = Place::Parked { link });

@@ -58,7 +58,7 @@ impl Mailbox {
         assert!(self.load.is_under_way() || !self.settled.waits_for_page(), "only a page under way is waited for");
         for (id, erasures) in self.settled.messages().take(MESSAGES_MAX) {
             let place = self.queue.get(id).map(|message| message.place);
-            assert!(place.is_none_or(|place| erasures == 0 && place.is_ghost()), "{id:?} is over: {place:?}");
+            assert!(place.is_none_or(|place| erasures == 0 && place.is_tombstone()), "{id:?} is over: {place:?}");
         }
     }
 
@@ -167,7 +167,7 @@ mod tests {
     fn a_memory_of_what_no_page_can_list_is_found() {
         let mut desk = Desk::with_link(hold());
         desk.mailbox.load = Load::Reading;
-        desk.mailbox.bury(id(1));
+        desk.mailbox.add_tombstone(id(1));
         desk.mailbox.load = Load::Complete;
         check(&desk);
     }

@@ -31,7 +31,7 @@ impl Mailbox {
             effects.extend(ticket.map(|ticket| Effect::Acked { ticket }));
             return;
         }
-        let over = known.is_some_and(|message| message.place.is_ghost()) || self.settled.is_erasing(id);
+        let over = known.is_some_and(|message| message.place.is_tombstone()) || self.settled.is_erasing(id);
         if over && ticket.is_none() {
             return;
         }
@@ -45,14 +45,14 @@ impl Mailbox {
     }
 
     /// Remembers a message that the store does not hold any more, as long as a page under way may list it.
-    pub(crate) fn bury(&mut self, id: MessageId) {
+    pub(crate) fn add_tombstone(&mut self, id: MessageId) {
         if self.load.is_under_way() {
             self.settled.over().messages.entry(id).or_insert(0);
         }
     }
 
     /// The same for all messages of a subscription.
-    pub(crate) fn bury_subscription(&mut self, subscription: SubscriptionId) {
+    pub(crate) fn add_subscription_tombstone(&mut self, subscription: SubscriptionId) {
         if self.load.is_under_way() {
             self.settled.over().subscriptions.push(subscription);
         }

@@ -66,13 +66,13 @@ impl Mailbox {
     /// The store does not hold the message any more: it is not sent again. A push that is on its way keeps its place in
     /// the window, because the agent is still busy with it.
     pub(crate) fn withdraw(&mut self, id: MessageId, effects: &mut Vec<Effect>) {
-        self.bury(id);
+        self.add_tombstone(id);
         match self.queue.get(id).map(|message| message.place) {
             Some(Place::Held { link, until }) => {
-                self.queue.change(id, |message| message.place = Place::Ghost { link, until });
+                self.queue.change(id, |message| message.place = Place::Tombstone { link, until });
                 effects.push(Effect::Release { id });
             }
-            Some(Place::Ghost { .. }) | None => {}
+            Some(Place::Tombstone { .. }) | None => {}
             Some(_) => self.forget(id, effects),
         }
     }
