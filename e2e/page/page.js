@@ -48,7 +48,7 @@ function item({ title, body, at }) {
   return line;
 }
 
-// Browsers let a page ask only when somebody clicks.
+// Browsers let a page ask only after a click.
 element('permission').addEventListener('click', () => Notification.requestPermission().then(show));
 navigator.serviceWorker.addEventListener('message', show);
 navigator.serviceWorker.startMessages();

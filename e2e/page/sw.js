@@ -1,9 +1,9 @@
-// The service worker: shows each message as a notification and tells the page's server what became of it.
+// The service worker: shows each message as a notification and reports to the page's server what became of it.
 
 // A worker is for all pages at once, also for those that were open before it.
 self.addEventListener('activate', (event) => event.waitUntil(clients.claim()));
 
-// Messages that come one after the other are handled at the same time: when each came tells their order.
+// Messages that come one after the other are handled at the same time: when each came shows their order.
 let last = 0;
 self.addEventListener('push', (event) => {
   last = Math.max(last + 0.001, performance.timeOrigin + performance.now());

@@ -1,4 +1,4 @@
-//! aes128gcm bodies for the user agent of RFC 8291 s5: nobody can make it read anything but the message of the RFC.
+//! aes128gcm bodies for the user agent of RFC 8291 s5: no input makes it read anything but the message of the RFC.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -9,8 +9,8 @@ use doorbell_protocol::ece::keys::{AgentKeyParts, AgentKeys};
 use libfuzzer_sys::fuzz_target;
 
 static AGENT: LazyLock<AgentKeys> = LazyLock::new(|| {
-    let private = decode_array("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94").expect("32 octets");
-    let auth = decode_array("BTBZMqHH6r4Tts7J_aSIgg").expect("16 octets");
+    let private = decode_array("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94").expect("32 bytes");
+    let auth = decode_array("BTBZMqHH6r4Tts7J_aSIgg").expect("16 bytes");
     AgentKeys::from_parts(&AgentKeyParts { private: private.into(), auth: auth.into() }).expect("the agent of the RFC")
 });
 

@@ -22,7 +22,7 @@ fuzz_target!(|input: (u16, u8, &[u8])| {
     assert_eq!(decrypt(&AGENT, &body).as_deref(), Ok(text));
 
     let place = usize::from(place) % body.len();
-    assert!(decrypt(&AGENT, &body[..place]).is_err(), "cut after {place} octets, it still opened");
+    assert!(decrypt(&AGENT, &body[..place]).is_err(), "cut after {place} bytes, it still opened");
     if change != 0 && place >= RECORD_AT {
         body[place] ^= change;
         assert!(decrypt(&AGENT, &body).is_err(), "changed at {place}, it still opened");

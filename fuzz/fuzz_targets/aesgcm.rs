@@ -9,8 +9,8 @@ use doorbell_protocol::ece::keys::{AgentKeyParts, AgentKeys};
 use libfuzzer_sys::fuzz_target;
 
 static AGENT: LazyLock<AgentKeys> = LazyLock::new(|| {
-    let private = decode_array("9FWl15_QUQAWDaD3k3l50ZBZQJ4au27F1V4F0uLSD_M").expect("32 octets");
-    let auth = decode_array("R29vIGdvbyBnJyBqb29iIQ").expect("16 octets");
+    let private = decode_array("9FWl15_QUQAWDaD3k3l50ZBZQJ4au27F1V4F0uLSD_M").expect("32 bytes");
+    let auth = decode_array("R29vIGdvbyBnJyBqb29iIQ").expect("16 bytes");
     AgentKeys::from_parts(&AgentKeyParts { private: private.into(), auth: auth.into() })
         .expect("the agent of the draft")
 });

@@ -5,12 +5,12 @@ use doorbell_protocol::base64url::{decode, decode_array, decode_lenient, encode}
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    if let Ok(octets) = decode(text) {
-        assert_eq!(encode(&octets), text.trim_end_matches('='));
-        assert_eq!(decode_lenient(text).as_ref(), Ok(&octets));
+    if let Ok(bytes) = decode(text) {
+        assert_eq!(encode(&bytes), text.trim_end_matches('='));
+        assert_eq!(decode_lenient(text).as_ref(), Ok(&bytes));
     }
-    if let Ok(octets) = decode_array::<16>(text) {
-        assert_eq!(decode_lenient(text).as_deref(), Ok(octets.as_slice()));
+    if let Ok(bytes) = decode_array::<16>(text) {
+        assert_eq!(decode_lenient(text).as_deref(), Ok(bytes.as_slice()));
     }
     assert_eq!(decode(&encode(text.as_bytes())).as_deref(), Ok(text.as_bytes()));
 });

@@ -1,4 +1,4 @@
-//! Frames of Firefox's clients: what is read is bounded by the frame, and what we would answer is JSON that says it back.
+//! Frames of Firefox's clients: what is read is bounded by the frame, and what we would answer is JSON that holds the same.
 #![no_main]
 
 use doorbell_protocol::firefox::{CHANNEL_ID_MAX, ChannelId, ClientMessage, ServerMessage, Version};

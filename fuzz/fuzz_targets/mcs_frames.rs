@@ -1,7 +1,7 @@
 //! Chromium's stream: wherever it is cut the same frames come out, which are bounded and written as they were read; and
-//! whatever they say, only what was sent is confirmed.
+//! whatever they hold, only what was sent is confirmed.
 //!
-//! The first octet is the length of the pieces.
+//! The first byte is the length of the pieces.
 #![no_main]
 
 use doorbell_protocol::mcs::client::{ClientStanza, PERSISTENT_ID_MAX, RECEIVED_MAX};
@@ -14,20 +14,20 @@ use libfuzzer_sys::fuzz_target;
 const SENT: u32 = 5;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&piece, octets)) = data.split_first() else { return };
-    let (frames, end) = decode([octets].into_iter());
-    assert_eq!(decode(octets.chunks(usize::from(piece).max(1))), (frames.clone(), end));
+    let Some((&piece, bytes)) = data.split_first() else { return };
+    let (frames, end) = decode([bytes].into_iter());
+    assert_eq!(decode(bytes.chunks(usize::from(piece).max(1))), (frames.clone(), end));
 
     let (mut encoder, mut written) = (Encoder::new(), Vec::new());
     frames.iter().for_each(|frame| encoder.write(frame, &mut written));
-    assert!(octets.starts_with(&written));
+    assert!(bytes.starts_with(&written));
     if let (Ok(waiting), false) = (end, frames.is_empty()) {
-        assert_eq!(written.len() + waiting, octets.len());
+        assert_eq!(written.len() + waiting, bytes.len());
     }
     serve(&frames);
 });
 
-/// The frames, and how many octets wait after them.
+/// The frames, and how many bytes wait after them.
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Frame>, Result<usize, FrameError>) {
     let (mut decoder, mut frames) = (Decoder::new(), Vec::new());
     for piece in pieces {

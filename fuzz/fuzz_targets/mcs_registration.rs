@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     fields.extend(read.browser.as_deref().map(|browser| ("gmsv", browser)));
     fields.extend(read.delete.then_some(("delete", "true")));
     assert!(fields.iter().all(|(_, value)| value.len() <= VALUE_MAX && !value.contains(['\r', '\n'])));
-    let escape = |text: &str| text.bytes().map(|octet| format!("%{octet:02X}")).collect::<String>();
+    let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
     let again: Vec<String> = fields.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
     let again = again.join("&");
     if again.len() <= FORM_MAX {

@@ -1,6 +1,6 @@
 //! Answers of push services: a day of waiting at most, URLs that are absolute, and words that a terminal can show.
 //!
-//! The first two octets are the status, then the head, an empty line and the body.
+//! The first two bytes are the status, then the head, an empty line and the body.
 #![no_main]
 
 use std::sync::LazyLock;

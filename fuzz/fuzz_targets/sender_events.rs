@@ -1,6 +1,6 @@
 //! Streams of receipts: wherever the network cuts one, the same events come out, bounded, and a receipt names a URL.
 //!
-//! The first octet is the length of the pieces.
+//! The first byte is the length of the pieces.
 #![no_main]
 
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let whole = events([stream].into_iter());
     assert_eq!(events(stream.chunks(usize::from(piece).max(1))), whole);
     for event in &whole {
-        // Octets that are no UTF-8 become three each.
+        // Bytes that are not UTF-8 become three each.
         assert!(event.kind.len() + event.data.len() <= EVENT_MAX);
         assert!(event.id.as_ref().is_none_or(|id| id.len() <= 3 * LINE_MAX && !id.contains(['\r', '\n', '\0'])));
         if let Some(receipt) = Receipt::read(event, &SOURCE) {

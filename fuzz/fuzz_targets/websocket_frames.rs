@@ -1,7 +1,7 @@
-//! A client's WebSocket frames: wherever they are cut, the same is heard, within the bound; and what is heard is what a
+//! A client's WebSocket frames: wherever they are cut, the same is received, within the bound; and what is received is what a
 //! client would send in one frame each.
 //!
-//! The first octet is the length of the pieces.
+//! The first byte is the length of the pieces.
 #![no_main]
 
 use doorbell_protocol::websocket::{Decoder, FrameError, Event, mask};
@@ -10,22 +10,22 @@ use libfuzzer_sys::fuzz_target;
 const MOST: usize = 300;
 
 fuzz_target!(|data: &[u8]| {
-    let Some((&piece, octets)) = data.split_first() else { return };
-    let (heard, error) = decode([octets].into_iter());
-    assert_eq!(decode(octets.chunks(usize::from(piece).max(1))), (heard.clone(), error));
+    let Some((&piece, bytes)) = data.split_first() else { return };
+    let (events, error) = decode([bytes].into_iter());
+    assert_eq!(decode(bytes.chunks(usize::from(piece).max(1))), (events.clone(), error));
 
-    let again: Vec<u8> = heard.iter().flat_map(written).collect();
-    assert_eq!(decode([&again[..]].into_iter()), (heard, None));
+    let again: Vec<u8> = events.iter().flat_map(written).collect();
+    assert_eq!(decode([&again[..]].into_iter()), (events, None));
 });
 
-/// What is heard until the first error, or until nothing more is whole.
+/// What is received until the first error, or until nothing more is whole.
 fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Option<FrameError>) {
     let (mut decoder, mut all) = (Decoder::new(MOST), Vec::new());
     for piece in pieces {
         decoder.feed(piece);
         loop {
             match decoder.next_event() {
-                Ok(Some(heard)) => all.push(heard),
+                Ok(Some(event)) => all.push(event),
                 Ok(None) => break,
                 Err(error) => return (all, Some(error)),
             }
@@ -35,13 +35,13 @@ fn decode<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Option<Fra
 }
 
 /// One frame of a client.
-fn written(heard: &Event) -> Vec<u8> {
-    let (opcode, mut payload) = match heard {
+fn written(event: &Event) -> Vec<u8> {
+    let (opcode, mut payload) = match event {
         Event::Text(text) => (1, text.clone().into_bytes()),
-        Event::Binary(octets) => (2, octets.clone()),
+        Event::Binary(bytes) => (2, bytes.clone()),
         Event::Close(close) => (8, close.code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec())),
-        Event::Ping(octets) => (9, octets.clone()),
-        Event::Pong(octets) => (10, octets.clone()),
+        Event::Ping(bytes) => (9, bytes.clone()),
+        Event::Pong(bytes) => (10, bytes.clone()),
     };
     assert!(payload.len() <= if opcode < 8 { MOST } else { 125 });
     let key = [1, 2, 3, 4];

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: how a run of octets becomes header fields.
+//! What the fuzz targets share: how a run of bytes becomes header fields.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 

@@ -9,17 +9,18 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Adds what `line` says, if it is a closing line like
+    /// Adds the counts of `line`, if it is a closing line like
     /// `test result: ok. 7 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.10s`.
     pub(crate) fn read(&mut self, line: &str) {
         let Some((_, tallies)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
             return;
         };
         for tally in tallies.split(';') {
-            match tally.trim().split_once(' ') {
-                Some((n, "passed")) => self.passed += n.parse().unwrap_or(0),
-                Some((n, "failed")) => self.failed += n.parse().unwrap_or(0),
-                Some((n, "ignored")) => self.ignored += n.parse().unwrap_or(0),
+            let count = tally.trim().split_once(' ').map(|(n, kind)| (n.parse::<u64>(), kind));
+            match count {
+                Some((Ok(n), "passed")) => self.passed += n,
+                Some((Ok(n), "failed")) => self.failed += n,
+                Some((Ok(n), "ignored")) => self.ignored += n,
                 _ => {}
             }
         }

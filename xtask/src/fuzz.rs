@@ -35,19 +35,20 @@ pub(crate) fn run(report: &mut Report, seconds: u32) -> Result<()> {
     }
     announce("fuzz", &format!("{} targets, {seconds} s each, {AT_ONCE} at a time", targets.len()));
     let waiting = Mutex::new(targets.into_iter());
-    let next = || waiting.lock().ok().and_then(|mut targets| targets.next());
+    // Only a panic elsewhere could leave a lock poisoned, and it ends the recipe.
+    let next = || waiting.lock().expect("no thread has panicked").next();
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some(target) = next() {
                     let outcome = fuzz(&triple, &target, seconds);
-                    done.lock().map(|mut done| done.push((target, outcome))).ok();
+                    done.lock().expect("no thread has panicked").push((target, outcome));
                 }
             });
         }
     });
-    for (target, outcome) in done.into_inner().unwrap_or_default() {
+    for (target, outcome) in done.into_inner().expect("no thread has panicked") {
         let (ran, units) = outcome?;
         let outcome = if ran.succeeded { Outcome::Passed } else { Outcome::Failed };
         report.add(&format!("fuzz {target}"), outcome, ran.took, format!("{units} inputs"), Some(ran.log));

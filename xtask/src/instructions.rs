@@ -1,6 +1,6 @@
 //! Counts the instructions of a message's way, and compares them with what was recorded.
 //!
-//! Times on a shared machine say little; instructions repeat. Each step of the program `hot_path` runs twice under
+//! Times on a shared machine show little; instructions repeat. Each step of the program `hot_path` runs twice under
 //! valgrind, for few and for many times, so that the difference has nothing of the start and the end in it.
 
 use std::collections::BTreeMap;
@@ -118,7 +118,7 @@ fn parse(text: &str) -> Result<Counts> {
     Ok(counts)
 }
 
-/// What the comparison says.
+/// The result of the comparison.
 #[derive(Default)]
 struct Verdict {
     table: String,
@@ -127,7 +127,6 @@ struct Verdict {
 }
 
 impl Verdict {
-    #[allow(clippy::cast_precision_loss, reason = "a tenth of a percent is shown")]
     fn of(counted: &Counts, recorded: &Counts) -> Self {
         const RECORD: &str = "if that is meant, `cargo xtask instructions --record`";
         let mut verdict = Self { table: row("step", "counted", "recorded", "change"), ..Self::default() };

@@ -12,6 +12,7 @@ mod shell;
 mod spec_map;
 mod step;
 mod tree;
+mod words;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ cargo xtask RECIPE
   instructions [--record]
                   the instructions of a message's way, compared with what was recorded, or recorded
   crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory
+  words [--list | --check]
+                  how often comments use words of the list, and code assertions; where; or whether a budget is exceeded
   spec-map        fill docs/spec-map.md with the tests that cite each requirement
 ";
 
@@ -36,16 +39,19 @@ fn main() -> ExitCode {
         ["setup"] => recipes::setup(),
         ["check"] => recipes::check(),
         ["fuzz"] => recipes::fuzz(fuzz::SECONDS_DEFAULT),
-        ["fuzz", seconds] if seconds.parse::<u32>().is_ok() => recipes::fuzz(seconds.parse().unwrap_or_default()),
+        ["fuzz", seconds] => match seconds.parse() {
+            Ok(seconds) => recipes::fuzz(seconds),
+            Err(_) => return usage(),
+        },
         ["instructions"] => recipes::instructions(),
         ["instructions", "--record"] => recipes::record_instructions(),
         ["crash"] => recipes::crash("200"),
         ["crash", rounds] => recipes::crash(rounds),
+        ["words"] => words::table(),
+        ["words", "--list"] => words::list(),
+        ["words", "--check"] => words::check(),
         ["spec-map"] => spec_map::fill().map(|()| ExitCode::SUCCESS),
-        _ => {
-            eprint!("{USAGE}");
-            return ExitCode::from(2);
-        }
+        _ => return usage(),
     };
     match outcome {
         Ok(code) => code,
@@ -54,4 +60,9 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> ExitCode {
+    eprint!("{USAGE}");
+    ExitCode::from(2)
 }

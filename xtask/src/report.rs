@@ -19,7 +19,7 @@ const REPEATED_LINES_MAX: usize = 200;
 pub(crate) enum Outcome {
     Passed,
     Failed,
-    /// It could not be done here, which is not an error of the project; the note says why.
+    /// It could not be done here, which is not an error of the project; the note has the reason.
     Skipped,
 }
 
@@ -54,7 +54,7 @@ impl Report {
         Self { started: Stopwatch::start(), entries: Vec::new(), counts: None }
     }
 
-    /// Runs a command as a step; whether it succeeded. Later steps run all the same, so that one run tells everything.
+    /// Runs a command as a step; whether it succeeded. Later steps still run, so that one run shows everything.
     pub(crate) fn step(&mut self, name: &str, command: Command, show: Show) -> Result<bool> {
         announce(name, &step::words(&command));
         let ran = step::run(name, command, show, |_| {})?;
@@ -105,7 +105,7 @@ impl Report {
     }
 }
 
-/// Says that a step begins.
+/// Prints that a step begins.
 pub(crate) fn announce(name: &str, what: &str) {
     println!("── {name}: {what}");
 }
@@ -113,7 +113,10 @@ pub(crate) fn announce(name: &str, what: &str) {
 fn repeat(entry: &Entry) {
     println!("\nFAILED: {} {}", entry.name, entry.note);
     let Some(log) = &entry.log else { return };
-    let text = std::fs::read(log).unwrap_or_default();
+    let text = match std::fs::read(log) {
+        Ok(text) => text,
+        Err(error) => return println!("(its log {} cannot be read: {error})\n", log.display()),
+    };
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(REPEATED_LINES_MAX);

@@ -12,7 +12,7 @@ use crate::shell::{self, succeeds, which};
 use crate::step::Show;
 use crate::tree;
 
-/// A Debian package, and how to see that what it brings is there, whoever installed it.
+/// A Debian package, and how to see that what it brings is there, however it was installed.
 struct Needed {
     package: &'static str,
     here: fn() -> bool,
@@ -186,7 +186,7 @@ fn unavailable(report: &mut Report, name: &str, why: &str) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether both files exist and say the same.
+/// Whether both files exist and are the same.
 fn same(one: &Path, other: &Path) -> bool {
     matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
 }

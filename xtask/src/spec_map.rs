@@ -39,7 +39,8 @@ fn proofs(ids: &[String]) -> Result<Vec<Proof>> {
         .context("git lists the sources")?;
     let mut proofs = Vec::new();
     for file in String::from_utf8_lossy(&listing.stdout).lines() {
-        let source = fs::read_to_string(tree::root().join(file)).unwrap_or_default();
+        // git still lists a file that was deleted and is not committed.
+        let Ok(source) = fs::read_to_string(tree::root().join(file)) else { continue };
         for citation in citations(&source, ids) {
             let (file, test) = (file.to_owned(), citation.test);
             proofs.extend(citation.ids.into_iter().map(|id| Proof { id, file: file.clone(), test: test.clone() }));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// The workspace's folder: the parent of this crate's.
 pub(crate) fn root() -> PathBuf {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here).to_path_buf()
+    here.parent().expect("xtask is a folder of the workspace").to_path_buf()
 }
 
 /// Scratch files of the task runner: logs, the Python environment.

@@ -37,21 +37,34 @@ pub(crate) struct Call {
     pub(crate) began_at: UnixMs,
     /// Until when it rings.
     pub(crate) rings_until: UnixMs,
-    /// Who answered; nobody while it rings.
+    /// Who answered; none while it rings.
     pub(crate) answered_by: Option<Party>,
 }
 
 /// How a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum End {
-    /// The caller gave up before anybody answered.
+    /// The caller gave up before any device answered.
     Withdrawn,
     /// It rang for as long as it may.
     Unanswered,
-    /// Whoever was called did not want it.
+    /// The callee did not want it.
     Declined,
     /// They had talked.
     HungUp,
+}
+
+impl End {
+    /// Its name, as in JSON.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Withdrawn => "withdrawn",
+            Self::Unanswered => "unanswered",
+            Self::Declined => "declined",
+            Self::HungUp => "hung-up",
+        }
+    }
 }
 
 impl Call {
@@ -121,7 +134,7 @@ impl Calls {
         self.0.remove(id).map(|call| (call, end)).ok_or(DemoError::CallOver)
     }
 
-    /// Ends it if nobody has answered until `now`, which is when it was to stop.
+    /// Ends it if no device has answered until `now`, which is when it was to stop.
     pub(crate) fn expire(&mut self, id: &Token, now: UnixMs) -> Option<(Call, End)> {
         self.0.get(id).filter(|call| call.answered_by.is_none() && now >= call.rings_until)?;
         self.0.remove(id).map(|call| (call, End::Unanswered))
@@ -135,7 +148,7 @@ impl Calls {
         left.iter().filter_map(|(id, by)| self.end(id, *by).ok()).collect()
     }
 
-    /// Where a signal from `page` goes to: the other end, and nobody else.
+    /// Where a signal from `page` goes to: the other end only.
     pub(crate) fn other_end(&self, id: &Token, page: &Token) -> Result<&Party, DemoError> {
         let call = self.0.get(id).ok_or(DemoError::CallOver)?;
         let callee = call.answered_by.as_ref().ok_or(DemoError::CallOver)?;
@@ -184,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_answers_ends_or_hears_a_call() {
+    fn only_the_two_of_a_call_answer_end_or_receive_it() {
         let (mut calls, mom, bob) = (Calls::default(), at(MOM), at(BOB));
         let call = rung(&mut calls, &mom, ALICE).unwrap();
         assert!(matches!(calls.answer(&call.id, bob.clone(), NOW), Err(DemoError::NotYou)));

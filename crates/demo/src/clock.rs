@@ -3,8 +3,9 @@
 use doorbell_protocol::time::UnixMs;
 
 /// The time of day. The rules take it as an argument.
-#[allow(clippy::disallowed_methods, reason = "this is the clock file")]
+#[expect(clippy::disallowed_methods, reason = "this is the clock file")]
 pub(crate) fn now() -> UnixMs {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock that was never set, before 1970, counts as 1970.
     UnixMs::default().plus(since_epoch.unwrap_or_default())
 }

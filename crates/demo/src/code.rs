@@ -24,7 +24,7 @@ mod tests {
 
     use super::*;
 
-    /// What a camera reads where `is_light` says so.
+    /// What a camera reads where `is_light` is true.
     fn read(width: usize, height: usize, is_light: impl Fn(usize, usize) -> bool) -> String {
         let mut image =
             PreparedImage::prepare_from_greyscale(width, height, |x, y| if is_light(x, y) { 255 } else { 0 });

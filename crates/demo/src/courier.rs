@@ -1,7 +1,7 @@
-//! Brings letters to devices: the sender's part of Web Push, as any application server would use it.
+//! Sends letters to devices: the sender's part of Web Push, as any application server would use it.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
@@ -15,28 +15,29 @@ use doorbell_sender::receipts::receipt::Receipt;
 use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 use doorbell_sender::token::Signer;
-use serde_json::json;
 use tokio::task::AbortHandle;
 use tracing::warn;
 
 use crate::clock;
 use crate::error::DemoError;
+use crate::events::Event;
+use crate::lock::lock;
 use crate::notice::Letter;
 use crate::pages::Pages;
-use crate::steps::Story;
+use crate::steps::{Step, Story};
 use crate::store::{Awaited, Device, Mark, Store};
 
 /// Receipts that came before the answer to their message was read: only of messages that are under way.
 const EARLY_MAX: usize = 256;
 
-/// Sends, and hears what became of it.
+/// Sends pushes, and receives their receipts.
 pub(crate) struct Courier {
     client: Client,
     signer: Signer,
     book: ReceiptBook,
     store: Arc<Store>,
     pages: Arc<Pages>,
-    /// The receipt subscriptions that somebody listens to.
+    /// The receipt subscriptions that a task follows.
     followed: Mutex<HashSet<String>>,
     early: Mutex<VecDeque<Receipt>>,
 }
@@ -52,12 +53,16 @@ impl Courier {
         self.signer.public_key().to_base64url()
     }
 
-    /// Listens again for the receipts of what was sent before the demo was started.
+    /// Follows the receipts of what was sent before the demo was started.
     pub(crate) fn resume(self: &Arc<Self>) -> Result<(), DemoError> {
         for (_, url) in self.store.receipt_subscriptions()? {
-            if let Ok(endpoint) = Endpoint::parse(&url) {
-                self.book.remember(&endpoint, &url);
-                self.follow(endpoint, url);
+            match Endpoint::parse(&url) {
+                Ok(endpoint) => {
+                    self.book.remember(&endpoint, &url);
+                    self.follow(endpoint, url);
+                }
+                // The next message asks for a new one.
+                Err(error) => warn!(%error, "a stored receipt subscription cannot be read"),
             }
         }
         Ok(())
@@ -93,40 +98,37 @@ impl Courier {
         story: &Story,
         message: Option<i64>,
     ) -> Result<(), DemoError> {
-        let Some(subscription) = &device.subscription else { return Ok(()) };
+        let subscription = device.subscription.as_ref().expect("`send` leaves out devices without one");
         let (options, label) = (&letter.options, &device.label);
-        let urgency = options.urgency.unwrap_or_default();
-        let what = format!("encrypted for {label}, sent to {}", subscription.endpoint.origin());
-        story.step(&self.pages, &what, &format!("TTL {} s, urgency {urgency}", options.ttl));
+        // Without the header field a push is of normal urgency, which is the default.
+        let (origin, urgency) = (subscription.endpoint.origin(), options.urgency.unwrap_or_default());
+        story.step(&self.pages, Step::Sent { device: label, origin: &origin, ttl: options.ttl, urgency });
         let (signer, receipt) = (&self.signer, ReceiptWish::Book(&self.book));
         let push = Message { subscription, payload: &letter.payload, options, signer, receipt };
         let sent_at = clock::now();
         let waits = |wait: Wait<'_>| {
             let why = wait.because.as_ref().map_or_else(plain, |reply| format!("it answers {}", reply.status));
-            let again = format!("{why}; the next try is in {} s", wait.delay.as_secs_f32().ceil());
-            story.step(&self.pages, "the push service does not take it yet", &again);
+            story.step(&self.pages, Step::Retry { why: &why, after_secs: wait.delay.as_secs_f32() });
         };
         let result = self.client.send_with_retries(&push, patience(letter), waits).await;
         match result {
             Ok(Reply { answer: Answer::Accepted(accepted), status, .. }) => {
-                let took = clock::now().since(sent_at).as_millis();
-                story.step(&self.pages, "accepted by the push service", &format!("{status} after {took} ms"));
+                let took_ms = clock::now().since(sent_at).as_millis();
+                story.step(&self.pages, Step::Accepted { status: status.as_u16(), took_ms });
                 self.was_accepted(device, accepted, story, message, sent_at)
             }
             Ok(Reply { answer: Answer::Gone, .. }) => {
-                story.step(&self.pages, &format!("{label} has unsubscribed"), "the push service answers 404 or 410");
+                let how = "the push service answers 404 or 410";
+                story.step(&self.pages, Step::Unsubscribed { device: label, how });
                 self.cannot_reach(device)
             }
             Ok(Reply { status, explanation, .. }) => {
-                story.step(
-                    &self.pages,
-                    "refused by the push service",
-                    &format!("{status}: {} {}", explanation.message, explanation.hint),
-                );
+                let why = format!("{} {}", explanation.message, explanation.hint);
+                story.step(&self.pages, Step::Refused { status: status.as_u16(), why: &why });
                 Ok(())
             }
             Err(error) => {
-                story.step(&self.pages, "the push service cannot be reached", &plain(&error));
+                story.step(&self.pages, Step::Unreachable { why: &plain(&error) });
                 Ok(())
             }
         }
@@ -143,25 +145,25 @@ impl Courier {
         if let Some(message) =
             message.map(|id| self.store.mark(id, Mark::Accepted, clock::now())).transpose()?.flatten()
         {
-            self.pages.tell(message.sender, &json!({ "type": "chat" }));
+            self.pages.send(message.sender, &Event::Chat);
         }
         let (Some(location), Some(url)) = (accepted.message, accepted.receipt) else { return Ok(()) };
-        let (device, sender, story) = (device.id.clone(), story.teller, story.id.clone());
+        let (device, sender, story) = (device.id.clone(), story.viewer, story.id.clone());
         let awaited = Awaited { location: location.clone(), device, sender, story, message, sent_at };
         if let Ok(endpoint) = Endpoint::parse(&url) {
             self.follow(endpoint, url);
         }
         // Under one lock, as in `awaited`: the receipt cannot slip through between the two.
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut early = lock(&self.early);
         self.store.await_receipt(&awaited)?;
         let known = early.iter().position(|receipt| receipt.message == location).and_then(|at| early.remove(at));
         drop(early);
         known.map_or(Ok(()), |receipt| self.settle(receipt))
     }
 
-    /// Listens to a receipt subscription, unless somebody does.
+    /// Follows a receipt subscription, unless a task does so already.
     fn follow(self: &Arc<Self>, endpoint: Endpoint, url: String) {
-        if !self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(url.clone()) {
+        if !lock(&self.followed).insert(url.clone()) {
             return;
         }
         let courier = self.clone();
@@ -188,8 +190,10 @@ impl Courier {
             }
             // The next message asks for a new one, which is then followed.
             courier.book.forget(&endpoint, &url);
-            courier.store.set_receipt_subscription(&origin, None).ok();
-            courier.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&url);
+            if let Err(error) = courier.store.set_receipt_subscription(&origin, None) {
+                warn!(%error, "a receipt subscription that is gone could not be removed");
+            }
+            lock(&courier.followed).remove(&url);
         });
     }
 
@@ -197,32 +201,32 @@ impl Courier {
     fn settle(&self, receipt: Receipt) -> Result<(), DemoError> {
         let Some(push) = self.awaited(&receipt)? else { return Ok(()) };
         let at = receipt.at.unwrap_or_else(clock::now);
-        let story = Story { id: push.story, teller: push.sender };
+        let story = Story { id: push.story, viewer: push.sender };
         let device = self.store.device(&push.device)?;
         let label = device.as_ref().map_or("a device that has signed out", |device| &device.label);
         match receipt.outcome {
             Outcome::Delivered => {
-                let took = at.since(push.sent_at).as_millis();
-                story.step(&self.pages, &format!("{label} has it"), &format!("receipt 204, {took} ms after sending"));
+                let took_ms = at.since(push.sent_at).as_millis();
+                story.step(&self.pages, Step::Delivered { device: label, took_ms });
                 self.store.was_delivered_to(&push.device, at)?;
                 let marked = push.message.map(|id| self.store.mark(id, Mark::Delivered, at)).transpose()?.flatten();
                 if let Some(message) = marked {
-                    self.pages.tell(message.sender, &json!({ "type": "chat" }));
+                    self.pages.send(message.sender, &Event::Chat);
                 }
-                self.pages.tell_all(&json!({ "type": "people" }));
+                self.pages.broadcast(&Event::People);
             }
             Outcome::Unsubscribed => {
-                story.step(&self.pages, &format!("{label} has unsubscribed"), "receipt 410");
+                story.step(&self.pages, Step::Unsubscribed { device: label, how: "receipt 410" });
                 device.map_or(Ok(()), |device| self.cannot_reach(&device))?;
             }
-            other => story.step(&self.pages, &format!("not delivered to {label}"), other.as_str()),
+            other => story.step(&self.pages, Step::Undelivered { device: label, why: other.as_str() }),
         }
         Ok(())
     }
 
     /// The push that a receipt is for. A receipt that is quicker than the answer to its push waits for it.
     fn awaited(&self, receipt: &Receipt) -> Result<Option<Awaited>, DemoError> {
-        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut early = lock(&self.early);
         let push = self.store.take_awaited(&receipt.message)?;
         if push.is_none() {
             early.truncate(EARLY_MAX - 1);
@@ -233,13 +237,13 @@ impl Courier {
 
     fn cannot_reach(&self, device: &Device) -> Result<(), DemoError> {
         self.store.set_subscription(&device.id, None)?;
-        self.pages.tell(device.person, &json!({ "type": "unsubscribed", "device": device.id.as_str() }));
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.send(device.person, &Event::Unsubscribed { device: device.id.as_str().to_owned() });
+        self.pages.broadcast(&Event::People);
         Ok(())
     }
 }
 
-/// There is no sense in trying for longer than the letter is worth anything.
+/// A letter is tried for no longer than it is worth anything.
 fn patience(letter: &Letter) -> RetryPolicy {
     let worth = Duration::from_secs(u64::from(letter.options.ttl.as_secs()));
     RetryPolicy { total_max: worth.min(RetryPolicy::BRIEF.total_max), ..RetryPolicy::BRIEF }
@@ -247,7 +251,7 @@ fn patience(letter: &Letter) -> RetryPolicy {
 
 fn plain(error: &SendError) -> String {
     match error {
-        SendError::Connect(_) => "nobody answers there: is it running?".to_owned(),
+        SendError::Connect(_) => "no server answers there: is it running?".to_owned(),
         SendError::Untrusted(_) => "its certificate is not trusted: name its CA with --ca".to_owned(),
         other => other.to_string(),
     }

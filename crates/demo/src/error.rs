@@ -21,7 +21,7 @@ pub enum DemoError {
     /// There is no session, or it is over.
     #[error("you are not signed in")]
     NotSignedIn,
-    /// Somebody has the name, and it is not shown that this is they.
+    /// Another device has the name, and the request does not show that it is the same person's.
     #[error("{0} is signed in already, on another device")]
     NameTaken(String),
     /// The name is right and the passphrase is not.
@@ -30,8 +30,8 @@ pub enum DemoError {
     /// It was guessed at too often: how long until the next guess is taken.
     #[error("there were too many wrong passphrases: the next one is taken in {} s", .0.as_secs().saturating_add(1))]
     TooManyGuesses(Duration),
-    /// The request speaks for somebody else than its session does.
-    #[error("you can only speak for yourself")]
+    /// The request names another sender than its session.
+    #[error("you can only act for yourself")]
     NotYou,
     /// Another web site sent the request.
     #[error("the request comes from another web site")]
@@ -43,8 +43,8 @@ pub enum DemoError {
     // It could be, but is not.
     /// There is nothing of this kind.
     #[error("there is no such {0}")]
-    Nothing(&'static str),
-    /// Whoever is called takes no calls.
+    NotFound(&'static str),
+    /// The callee takes no calls.
     #[error("{0} takes no calls now")]
     Away(String),
     /// One of the two is in another call.
@@ -74,7 +74,7 @@ pub enum DemoError {
     Bind {
         /// The address.
         address: std::net::SocketAddr,
-        /// What the system said.
+        /// What the system reported.
         source: std::io::Error,
     },
     /// The sender cannot be set up.

@@ -1,7 +1,7 @@
 //! How often a passphrase may be guessed. No IO; the time is an argument.
 //!
 //! Each guess is charged to the name that it is for and to the address that it comes from. An address earns its guesses
-//! back more slowly than a name does, so that nobody alone can keep others from signing in with their own name.
+//! back more slowly than a name does, so that one client alone cannot keep others from signing in with their own name.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -29,7 +29,7 @@ pub(crate) struct Guesses {
 }
 
 impl Guesses {
-    /// Charges one guess, or says how long to wait for it. It is charged before anybody looks whether it is right, so
+    /// Charges one guess, or returns how long to wait for it. It is charged before the passphrase is compared, so
     /// that guesses at the same time cannot slip through.
     pub(crate) fn charge(&mut self, name: PersonId, from: IpAddr, now: UnixMs) -> Result<(), DemoError> {
         let from = network(from);
@@ -70,7 +70,7 @@ impl<K: Copy + Eq + Hash> Debts<K> {
             self.0.retain(|_, even_at| *even_at > now);
         }
         if self.0.len() >= GUESSES_REMEMBERED_MAX {
-            // Whoever owes least is forgotten. A flood of addresses still meets the bound of the name.
+            // The one that owes least is forgotten. A flood of addresses still meets the bound of the name.
             let least = self.0.iter().min_by_key(|(_, even_at)| **even_at).map(|(who, _)| *who);
             least.map(|who| self.0.remove(&who));
         }

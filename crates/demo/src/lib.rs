@@ -1,8 +1,9 @@
 //! Ringo's Star: an application server that shows how a site uses push. People sign in, call each other, write and leave
-//! voice mails; whoever is away is woken by a push, whether or not a page or the browser is open.
+//! voice mails; a push wakes the device of a person who is away, whether or not a page or the browser is open.
 //!
-//! [`Demo`] puts it together. `house` is what people can do, `door` the requests, `courier` sends pushes and hears
-//! receipts, `notice` says what a device is told, `calls` has the rules of calls, `store` remembers. The page is in `web/`.
+//! [`Demo`] puts it together. `house` is what people can do, `door` the requests, `courier` sends pushes and receives
+//! receipts, `notice` has the text of notifications, `steps` and `events` what pages receive, `calls` has the rules of calls, `store` remembers. The
+//! page is in `web/`.
 
 mod calls;
 mod clock;
@@ -10,10 +11,12 @@ mod code;
 mod courier;
 mod door;
 mod error;
+mod events;
 mod guesses;
 mod house;
 mod limits;
 mod listen;
+mod lock;
 mod name;
 mod notice;
 mod pages;
@@ -47,7 +50,7 @@ pub use listen::Certificate;
 pub struct Settings {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Its certificate; without one it speaks plain HTTP, which browsers take for a secure context on localhost only.
+    /// Its certificate; without one it serves plain HTTP, which browsers take for a secure context on localhost only.
     pub certificate: Option<Certificate>,
     /// The origin at which browsers find it; none: localhost, with the port that it listens on.
     pub site: Option<String>,
@@ -140,7 +143,7 @@ impl Drop for Demo {
     }
 }
 
-/// Whether nobody but this machine can open the address.
+/// Whether only this machine can open the address.
 fn is_on_this_machine(site: &str) -> bool {
     match url::Url::parse(site).ok().as_ref().and_then(url::Url::host) {
         Some(url::Host::Domain(name)) => name == "localhost",

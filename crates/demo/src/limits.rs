@@ -16,25 +16,25 @@ pub(crate) const EVENTS_WAITING_MAX: usize = 256;
 pub(crate) const CALLS_MAX: usize = 1000;
 /// How long a page may be away, reloading for instance, before its call ends.
 pub(crate) const PAGE_AWAY_MAX: Duration = Duration::from_secs(10);
-/// The longest chat message, in octets: with everything around it, it fits into a push message of 3993.
-pub(crate) const TEXT_OCTETS_MAX: usize = 1500;
+/// The longest chat message, in bytes: with everything around it, it fits into a push message of 3993.
+pub(crate) const TEXT_BYTES_MAX: usize = 1500;
 /// Messages of one conversation that are kept and shown.
 pub(crate) const MESSAGES_KEPT: u32 = 200;
-/// A voice mail, in octets: two minutes of Opus at 64 kbit/s.
-pub(crate) const VOICE_OCTETS_MAX: usize = 1 << 20;
+/// A voice mail, in bytes: two minutes of Opus at 64 kbit/s.
+pub(crate) const VOICE_BYTES_MAX: usize = 1 << 20;
 /// Voice mails that wait for one person. With the size: 32 MiB.
 pub(crate) const VOICE_MAILS_MAX: u32 = 32;
 /// How long a voice mail is kept.
 pub(crate) const VOICE_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The longest JSON body of a request: a subscription has at most 16 KiB.
-pub(crate) const JSON_OCTETS_MAX: usize = 16 << 10;
+pub(crate) const JSON_BYTES_MAX: usize = 16 << 10;
 /// The longest message of a page on its socket: an SDP offer for audio, video and data has about 8 KiB.
-pub(crate) const SIGNAL_OCTETS_MAX: usize = 64 << 10;
+pub(crate) const SIGNAL_BYTES_MAX: usize = 64 << 10;
 /// How long a session lasts.
 pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long an invitation for another device is good.
 pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
-/// Wrong passphrases from one address: more than somebody needs who mistypes, and then one a minute.
+/// Wrong passphrases from one address: more than a person needs who mistypes, and then one a minute.
 pub(crate) const GUESSES_OF_ADDRESS: Allowance = Allowance { at_once: 10, one_more_after: Duration::from_secs(60) };
 /// Wrong passphrases for one name, from all addresses together: 2880 a day, of which no passphrase worth the word is found.
 pub(crate) const GUESSES_OF_NAME: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(30) };

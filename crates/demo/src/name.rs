@@ -10,7 +10,7 @@ const CHARACTERS_MAX: usize = 24;
 pub(crate) struct Name(String);
 
 impl Name {
-    /// Reads what somebody typed.
+    /// Reads what a person typed.
     pub(crate) fn parse(text: &str) -> Result<Self, DemoError> {
         let name = text.split_whitespace().collect::<Vec<_>>().join(" ");
         if name.is_empty() || name.chars().count() > CHARACTERS_MAX {

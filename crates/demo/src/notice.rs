@@ -1,4 +1,4 @@
-//! What a device is told: Declarative Web Push (`web_push: 8030`), so that a browser that knows it can show the
+//! The notifications of devices: Declarative Web Push (`web_push: 8030`), so that a browser that knows it can show the
 //! notification by itself, with everything in `data` that the service worker needs to do better.
 
 use doorbell_protocol::ece::aes128gcm::Padding;
@@ -14,17 +14,17 @@ use crate::limits::NEWS_TTL_SECS;
 /// What happened. Names come from the accounts, never from a request: the server vouches for them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum News<'a> {
-    /// Somebody calls.
+    /// A person calls.
     Ring(&'a Call),
     /// The call that rang is over, and how.
     Over(&'a Call, End),
     /// Another device has answered.
     AnsweredElsewhere(&'a Call),
-    /// Somebody wrote: the message's number and text.
+    /// A person wrote: the message's number and text.
     Message(i64, &'a str),
-    /// Somebody left a voice mail with this number.
+    /// A person left a voice mail with this number.
     VoiceMail(i64),
-    /// Somebody tries out their own device.
+    /// A person tries out their own device.
     Trial,
 }
 
@@ -61,7 +61,7 @@ impl Letter {
     }
 }
 
-/// How it is said. One tag per call: what is said later about it takes the place of what was said before.
+/// The text of a notification. One tag per call: a later notification replaces the earlier one.
 struct Words {
     kind: &'static str,
     title: String,
@@ -74,7 +74,7 @@ struct Words {
 }
 
 fn words(news: News<'_>, from: &str) -> Words {
-    let said = |kind, title: String, body: &str, path: String, tag: String| Words {
+    let plain = |kind, title: String, body: &str, path: String, tag: String| Words {
         kind,
         title,
         body: body.to_owned(),
@@ -93,35 +93,35 @@ fn words(news: News<'_>, from: &str) -> Words {
                 Media::Video => "Answer to talk and see each other.",
             };
             let path = format!("/?call={}", call.id.as_str());
-            let words = said("ring", format!("{from} is calling"), how, path, about(call));
+            let words = plain("ring", format!("{from} is calling"), how, path, about(call));
             Words { stays: true, actions: &[("answer", "Answer"), ("decline", "Decline")], ..words }
         }
         News::Over(call, End::Declined | End::HungUp) => {
-            let words = said("over", format!("{from} called"), "You declined on another device.", with, about(call));
+            let words = plain("over", format!("{from} called"), "You declined on another device.", with, about(call));
             Words { quiet: true, ..words }
         }
         News::Over(call, End::Withdrawn | End::Unanswered) => {
-            said("missed", format!("Missed call from {from}"), "Open to call back.", with, about(call))
+            plain("missed", format!("Missed call from {from}"), "Open to call back.", with, about(call))
         }
         News::AnsweredElsewhere(call) => {
-            let words = said("over", format!("{from} called"), "You answered on another device.", with, about(call));
+            let words = plain("over", format!("{from} called"), "You answered on another device.", with, about(call));
             Words { quiet: true, ..words }
         }
-        News::Message(_, text) => said("message", from.to_owned(), text, with, format!("chat-{from}")),
+        News::Message(_, text) => plain("message", from.to_owned(), text, with, format!("chat-{from}")),
         News::VoiceMail(id) => {
             let (title, body) = (format!("Voice mail from {from}"), "Open to listen.");
-            said("voice-mail", title, body, format!("/?voice={id}"), format!("voice-{id}"))
+            plain("voice-mail", title, body, format!("/?voice={id}"), format!("voice-{id}"))
         }
         News::Trial => {
             let (title, body) = ("It works".to_owned(), "This device can be reached, also when this page is closed.");
-            said("trial", title, body, "/?trial=1".to_owned(), "trial".to_owned())
+            plain("trial", title, body, "/?trial=1".to_owned(), "trial".to_owned())
         }
     }
 }
 
 fn options(news: News<'_>) -> Options {
     let topic = |call: &Call| call.id.as_str().parse::<Topic>().ok();
-    // Lengths tell little: short notices are padded to one length.
+    // Lengths reveal little: short notices are padded to one length.
     let padding = Padding::To(1024);
     match news {
         // A device that comes back later does not ring: the push service has dropped the message by then.
@@ -136,7 +136,7 @@ fn options(news: News<'_>) -> Options {
             Options { urgency: Some(Urgency::Normal), topic: topic(call), padding, ..Options::new(ttl) }
         }
         News::Over(call, End::Declined | End::HungUp) | News::AnsweredElsewhere(call) => {
-            // High, since a device rings until it hears of it; short, since one that never rang need not know.
+            // High, since a device rings until it receives it; short, since one that never rang need not know.
             let ttl = Ttl::from_secs(30);
             Options { urgency: Some(Urgency::High), topic: topic(call), padding, ..Options::new(ttl) }
         }
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
     use crate::calls::Party;
-    use crate::limits::TEXT_OCTETS_MAX;
+    use crate::limits::TEXT_BYTES_MAX;
     use crate::store::PersonId;
     use crate::token::Token;
 
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn the_longest_message_fits() {
-        // Control characters take six octets each in JSON.
-        let text = "\u{1}".repeat(TEXT_OCTETS_MAX / 6).replace('\u{1}', "\"\"\"\"\"\"");
+        // Control characters take six bytes each in JSON.
+        let text = "\u{1}".repeat(TEXT_BYTES_MAX / 6).replace('\u{1}', "\"\"\"\"\"\"");
         let letter = Letter::new(News::Message(1, &text), &"Ж".repeat(24), SITE, "s");
         assert!(letter.payload.len() <= PAYLOAD_MAX, "{}", letter.payload.len());
     }

@@ -1,14 +1,15 @@
-//! The pages that are open: who is told of changes as they happen. Nothing depends on a page being open.
+//! The open pages, which receive events as they happen. Nothing depends on a page being open.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
-use serde_json::Value;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::calls::Party;
 use crate::error::DemoError;
+use crate::events::Event;
 use crate::limits::{EVENTS_WAITING_MAX, PAGES_MAX};
+use crate::lock::lock;
 use crate::store::PersonId;
 use crate::token::Token;
 
@@ -22,8 +23,7 @@ struct Page {
 }
 
 impl Pages {
-    /// A page listens from now on. If it listened before, over a connection that is not known to be dead yet, that one
-    /// hears no more.
+    /// A page receives events from now on. An older connection of the same page, which may be dead, receives no more.
     pub(crate) fn open(&self, party: Party) -> Result<Receiver<String>, DemoError> {
         let mut pages = self.lock();
         let taken = pages.get(&party.page).is_some_and(|open| open.party.device != party.device);
@@ -48,7 +48,7 @@ impl Pages {
         }
     }
 
-    /// Whether it listens.
+    /// Whether it is open.
     pub(crate) fn is_open(&self, page: &Token) -> bool {
         self.lock().contains_key(page)
     }
@@ -63,36 +63,35 @@ impl Pages {
         self.lock().values().any(|page| page.party.person == person)
     }
 
-    /// Tells one page.
-    pub(crate) fn tell_page(&self, page: &Token, event: &Value) {
-        self.tell_those(event, |open| open.page == *page);
+    /// Sends an event to one page.
+    pub(crate) fn send_to_page(&self, page: &Token, event: &Event) {
+        self.send_where(event, |open| open.page == *page);
     }
 
-    /// Tells every page of a person.
-    pub(crate) fn tell(&self, person: PersonId, event: &Value) {
-        self.tell_those(event, |open| open.person == person);
+    /// Sends an event to every page of a person.
+    pub(crate) fn send(&self, person: PersonId, event: &Event) {
+        self.send_where(event, |open| open.person == person);
     }
 
-    /// Tells everybody.
-    pub(crate) fn tell_all(&self, event: &Value) {
-        self.tell_those(event, |_| true);
+    /// Sends an event to every page.
+    pub(crate) fn broadcast(&self, event: &Event) {
+        self.send_where(event, |_| true);
     }
 
-    /// A device was signed out: its pages hear no more.
-    pub(crate) fn dismiss(&self, device: &Token) {
+    /// A device was signed out: its pages receive no more.
+    pub(crate) fn disconnect(&self, device: &Token) {
         self.lock().retain(|_, page| page.party.device != *device);
     }
 
-    fn tell_those(&self, event: &Value, is_meant: impl Fn(&Party) -> bool) {
-        let text = event.to_string();
+    fn send_where(&self, event: &Event, is_meant: impl Fn(&Party) -> bool) {
+        let text = serde_json::to_string(event).expect("an event has string keys only");
         // A page that leaves too much unread is cut off; it asks for everything when it connects again.
-        let hears = |page: &Page| !is_meant(&page.party) || page.events.try_send(text.clone()).is_ok();
-        self.lock().retain(|_, page| hears(page));
+        let keeps_up = |page: &Page| !is_meant(&page.party) || page.events.try_send(text.clone()).is_ok();
+        self.lock().retain(|_, page| keeps_up(page));
     }
 
-    /// A thread that panicked with the lock left a map that is still whole.
     fn lock(&self) -> MutexGuard<'_, HashMap<Token, Page>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -105,11 +104,11 @@ mod tests {
     }
 
     #[test]
-    fn a_page_hears_what_is_meant_for_its_person_and_nobody_else() {
+    fn a_page_receives_the_events_of_its_person_only() {
         let (pages, alice, mom) = (Pages::default(), party(1), party(2));
         let (mut to_alice, mut to_mom) = (pages.open(alice.clone()).unwrap(), pages.open(mom).unwrap());
-        pages.tell(alice.person, &Value::from("hi"));
-        assert_eq!(to_alice.try_recv().unwrap(), "\"hi\"");
+        pages.send(alice.person, &Event::Chat);
+        assert_eq!(to_alice.try_recv().unwrap(), r#"{"type":"chat"}"#);
         assert!(to_mom.try_recv().is_err());
     }
 
@@ -135,7 +134,7 @@ mod tests {
     fn a_page_that_reads_nothing_is_cut_off() {
         let (pages, alice) = (Pages::default(), party(1));
         let _unread = pages.open(alice.clone()).unwrap();
-        (0..=EVENTS_WAITING_MAX).for_each(|_| pages.tell(alice.person, &Value::Null));
+        (0..=EVENTS_WAITING_MAX).for_each(|_| pages.send(alice.person, &Event::People));
         assert!(!pages.has(alice.person));
     }
 }

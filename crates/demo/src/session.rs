@@ -12,7 +12,7 @@ use crate::limits::{INVITATION_KEPT, SESSION_KEPT};
 use crate::store::PersonId;
 use crate::token::Token;
 
-const KEY_OCTETS: usize = 32;
+const KEY_BYTES: usize = 32;
 
 /// A person on one of their devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,20 +35,20 @@ impl Seal {
     /// The key in `file`, which is made if there is none.
     pub(crate) fn load_or_create(file: &Path) -> Result<Self, DemoError> {
         let wrong = |why: String| DemoError::File { path: file.to_owned(), why };
-        let octets = match std::fs::read(file) {
-            Ok(octets) => octets,
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let mut octets = vec![0; KEY_OCTETS];
-                aws_lc_rs::rand::fill(&mut octets).map_err(|_| DemoError::Random)?;
-                private_file::create_new(file, &octets).map_err(|error| wrong(error.to_string()))?;
-                octets
+                let mut bytes = vec![0; KEY_BYTES];
+                aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+                private_file::create_new(file, &bytes).map_err(|error| wrong(error.to_string()))?;
+                bytes
             }
             Err(error) => return Err(wrong(error.to_string())),
         };
-        if octets.len() != KEY_OCTETS {
-            return Err(wrong(format!("it has {} octets and not {KEY_OCTETS}: delete it for a new one", octets.len())));
+        if bytes.len() != KEY_BYTES {
+            return Err(wrong(format!("it has {} bytes and not {KEY_BYTES}: delete it for a new one", bytes.len())));
         }
-        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &octets)))
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
     /// The cookie's value.
@@ -126,14 +126,14 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_that_somebody_wrote_for_themselves_is_no_session() {
+    fn a_cookie_that_the_server_did_not_make_is_no_session() {
         let (ours, alice) = (seal(), alice());
         let cookie = ours.session(&alice, NOW);
-        let as_somebody_else = cookie.replacen("7.", "8.", 1);
+        let as_another_person = cookie.replacen("7.", "8.", 1);
         let longer = cookie.replacen(&format!("{}", NOW.plus(SESSION_KEPT).as_millis()), "99999999999999", 1);
         let of_another_server = seal().session(&alice, NOW);
         let invitation = ours.invitation(alice.person, NOW);
-        for forged in [as_somebody_else.as_str(), &longer, &of_another_server, &invitation, "", "7", "...", "7.x.1.aa"]
+        for forged in [as_another_person.as_str(), &longer, &of_another_server, &invitation, "", "7", "...", "7.x.1.aa"]
         {
             assert_eq!(ours.open_session(forged, NOW), None, "{forged}");
         }

@@ -1,6 +1,6 @@
-//! What rings, what stops ringing, and who may speak for whom: without a browser, against a push service of paper.
+//! What rings, what stops ringing, and who may act for whom: without a browser, against a push service of paper.
 
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 
@@ -54,7 +54,7 @@ async fn a_call_that_its_caller_gives_up_waits_nowhere_so_that_a_late_device_doe
 }
 
 #[tokio::test]
-async fn a_call_that_nobody_answers_becomes_a_missed_call_by_itself() {
+async fn a_call_without_an_answer_becomes_a_missed_call_by_itself() {
     let (push, Running { demo, .. }) = &setting(Duration::from_millis(300)).await;
     let mut alice = Browser::signed_in(demo, "Alice").await;
     let device = alice.subscribes(push).await;
@@ -62,7 +62,7 @@ async fn a_call_that_nobody_answers_becomes_a_missed_call_by_itself() {
     mom.opens_a_page().await;
     alice.opens_a_page().await;
     let call = id(&mom.calls("Alice").await.done());
-    let over = mom.hears("over").await;
+    let over = mom.receives("over").await;
     assert_eq!((&over["how"], &over["call"]["id"]), (&json!("unanswered"), &json!(call)));
     assert_eq!(push.holds("Missed call from Mom", &device).await.len(), 1);
     alice.answers(&call).await.refused(410);
@@ -83,19 +83,19 @@ async fn when_one_device_answers_the_others_stop_and_signals_go_between_the_two_
     push.holds("Mom is calling", &on_laptop).await;
     laptop.answers(&call).await.done();
 
-    let told = push.holds("Mom called", &on_tablet).await;
-    assert_eq!(told.len(), 1, "it is in the ring's place: {told:?}");
-    assert_eq!(told[0].message["notification"]["body"], "You answered on another device.");
-    assert_eq!(push.waiting(&on_laptop)[0].title(), "Mom is calling", "who answered need not be told");
+    let shown = push.holds("Mom called", &on_tablet).await;
+    assert_eq!(shown.len(), 1, "it is in the ring's place: {shown:?}");
+    assert_eq!(shown[0].message["notification"]["body"], "You answered on another device.");
+    assert_eq!(push.waiting(&on_laptop)[0].title(), "Mom is calling", "the device that answered is not notified");
     tablet.answers(&call).await.refused(410);
 
     mom.signals(&call, json!("offer")).await;
-    assert_eq!(laptop.hears("signal").await["signal"], "offer");
+    assert_eq!(laptop.receives("signal").await["signal"], "offer");
     tablet.signals(&call, json!("intrusion")).await;
     laptop.signals(&call, json!("answer")).await;
-    assert_eq!(mom.hears("signal").await["signal"], "answer");
+    assert_eq!(mom.receives("signal").await["signal"], "answer");
     mom.signals(&call, json!("candidate")).await;
-    assert_eq!(laptop.hears("signal").await["signal"], "candidate", "nothing came in between");
+    assert_eq!(laptop.receives("signal").await["signal"], "candidate", "nothing came in between");
 }
 
 #[tokio::test]
@@ -108,9 +108,9 @@ async fn declining_on_one_device_ends_the_call_on_all() {
     mom.opens_a_page().await;
     let call = id(&mom.calls("Alice").await.done());
     laptop.ends(&call).await.done();
-    assert_eq!(mom.hears("over").await["how"], "declined");
-    let told = push.holds("Mom called", &on_phone).await;
-    assert_eq!(told[0].message["notification"]["body"], "You declined on another device.");
+    assert_eq!(mom.receives("over").await["how"], "declined");
+    let shown = push.holds("Mom called", &on_phone).await;
+    assert_eq!(shown[0].message["notification"]["body"], "You declined on another device.");
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn a_spoofed_name_is_refused() {
     forger.cookie = Some(format!("doorbell_demo={claims}.{seal_of_mallory}"));
     forger.get("overview").await.refused(401);
 
-    // A page of another site, in the browser of somebody who is signed in here.
+    // A page of another site, in a browser that is signed in here.
     let text = json!({ "text": "Send money" }).to_string();
     let from_elsewhere = "Origin: https://evil.example\r\n";
     let answer = mom.asks("POST", "chat/Alice", "text/plain", text.as_bytes(), from_elsewhere).await;
@@ -154,7 +154,7 @@ async fn a_spoofed_name_is_refused() {
 }
 
 #[tokio::test]
-async fn whoever_is_away_or_busy_is_not_rung_and_one_hears_what_to_do() {
+async fn a_person_who_is_away_or_busy_is_not_rung_and_the_caller_reads_what_to_do() {
     let (push, Running { demo, .. }) = &setting(LONG).await;
     let alice = Browser::signed_in(demo, "Alice").await;
     let device = alice.subscribes(push).await;

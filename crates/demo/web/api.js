@@ -1,14 +1,8 @@
-// Requests to the demo's server. What goes wrong comes with words for people: what it is, and what to do.
+// Requests to the demo's server. What goes wrong is a `Problem`.
 
-export class Refusal extends Error {
-  constructor(message, hint, status) {
-    super(message);
-    this.hint = hint;
-    this.status = status;
-  }
-}
+import { Problem } from './problem.js';
 
-/** Sends JSON, or a Blob as it is; gives the answer's JSON, or nothing. */
+/** Sends JSON, or a Blob as it is; returns the answer's JSON, or nothing. */
 export async function api(method, path, body) {
   const init = { method };
   if (body instanceof Blob) {
@@ -22,13 +16,8 @@ export async function api(method, path, body) {
   try {
     response = await fetch(`/api/${path}`, init);
   } catch {
-    throw new Refusal('The server does not answer.', 'Is `doorbell demo` running? Start it, and try again.', 0);
+    throw new Problem('unreachable', 'The server does not answer.', 'Is `doorbell demo` running? Start it, and try again.');
   }
   if (response.ok) return response.status === 204 ? undefined : response.json();
-  const { message, hint } = await response.json().catch(() => ({ message: `The server answers ${response.status}.` }));
-  throw new Refusal(capital(message), hint, response.status);
-}
-
-export function capital(words) {
-  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? '' : '.');
+  throw Problem.ofAnswer(response.status, await response.json().catch(() => undefined));
 }

@@ -1,8 +1,9 @@
 // Puts the page together: who is signed in, what is shown, and which part of the page does what.
 
 import { api } from './api.js';
-import { answer, hearSignal, isOver, isRung, isTold, ring, setUpCalls } from './call.js';
+import { answer, isOver, isRung, receiveSignal, ring, setUpCalls, update } from './call.js';
 import { openChat, refreshChat, setUpChat, showPartner } from './chat.js';
+import { hasFailed } from './events.js';
 import { setUpInvitations } from './invite.js';
 import { create, showList } from './lists.js';
 import { connect, disconnect, on } from './live.js';
@@ -26,7 +27,7 @@ async function start() {
   [settings, warning] = await Promise.all([api('GET', 'settings'), passing()]);
   setUpSignIn();
   setUpHome();
-  setUpCalls(settings, complain);
+  setUpCalls(settings, { complain, notice });
   setUpChat(act, complain);
   setUpInvitations(complain);
   const invitation = new URLSearchParams(location.hash.slice(1)).get('in');
@@ -37,7 +38,7 @@ async function start() {
   try {
     overview = await api('GET', 'overview');
   } catch (error) {
-    if (error.status !== 401) throw error;
+    if (!error.isSignedOut) throw error;
     element('sign-in').hidden = false;
     return;
   }
@@ -58,7 +59,7 @@ function setUpSignIn() {
   });
 }
 
-/** Somebody is signed in. */
+/** A person is signed in. */
 async function enter() {
   for (const [id, hidden] of [['sign-in', true], ['home', false], ['who', false]]) element(id).hidden = hidden;
   setUpEvents();
@@ -82,17 +83,17 @@ function setUpEvents() {
   on('lost', () => { element('offline').textContent = 'Not connected. Trying again…'; });
   on('people', refresh);
   on('chat', () => refreshChat().then(refresh));
-  on('step', ({ story, what, detail, at }) => step(story, what, detail, at, /refused|cannot|not delivered|does not take/.test(what)));
+  on('step', (event) => step(event.story, event.what, event.detail, event.at, hasFailed(event)));
   on('call', ({ call }) => {
-    // Somebody has answered, here or on another device: what rings on the screen of this one stops.
+    // It was answered, here or on another device: what rings on the screen of this one stops.
     if (call.answeredBy) closeNotification(`call-${call.id}`);
-    isTold(call, overview.me.name).catch(complain);
+    update(call, overview.me.name).catch(complain);
   });
   on('over', ({ call, how }) => {
     closeNotification(`call-${call.id}`);
     isOver(call, how, overview.me.name);
   });
-  on('signal', ({ call, signal }) => hearSignal(call, signal).catch(complain));
+  on('signal', ({ call, signal }) => receiveSignal(call, signal).catch(complain));
   on('unsubscribed', renewHere);
   navigator.serviceWorker?.addEventListener('message', ({ data }) => {
     if (data.type === 'open') follow(data.url);
@@ -123,7 +124,7 @@ function refresh() {
       overview = await api('GET', 'overview');
       show();
     }
-  })().catch((error) => (error.status === 401 ? location.reload() : complain(error))).finally(() => { asking = undefined; });
+  })().catch((error) => (error.isSignedOut ? location.reload() : complain(error))).finally(() => { asking = undefined; });
   return asking;
 }
 
@@ -150,11 +151,11 @@ function show() {
 function showReachable() {
   const problem = obstacle() ?? failure;
   element('trial').hidden = !reachable;
-  const told = problem ?? warning;
-  element('reachable').hidden = reachable && !told;
+  const shown = problem ?? warning;
+  element('reachable').hidden = reachable && !shown;
   element('reachable').classList.toggle('bad', Boolean(problem));
-  element('reachable-title').textContent = told?.title ?? 'Be reachable, also when this page is closed';
-  element('reachable-words').textContent = told?.words
+  element('reachable-title').textContent = shown?.message ?? 'Be reachable, also when this page is closed';
+  element('reachable-words').textContent = shown?.hint
     ?? 'Allow notifications, and your friends can call you although the browser is closed.';
   element('enable').hidden = reachable && !problem;
   element('enable').textContent = problem ? 'Try again' : 'Be reachable';
@@ -170,8 +171,7 @@ function setUpHome() {
       failure = undefined;
       await refresh();
     } catch (error) {
-      // An obstacle has a title; a refusal of the server has a message.
-      if (!error.title) return complain(error);
+      if (!error.isObstacle) return complain(error);
       failure = error;
       showReachable();
     } finally {
@@ -199,12 +199,12 @@ function setUpHome() {
 }
 
 function act(what, name) {
-  if (what === 'open') converse(name);
+  if (what === 'open') openConversation(name);
   else if (what === 'voice') leaveVoiceMail(name, toast, complain);
   else ring(name, what);
 }
 
-function converse(name) {
+function openConversation(name) {
   openChat(name);
   showPartner(overview.people);
 }
@@ -221,7 +221,7 @@ function follow(url) {
   } else if (call && call.to === overview.me.name && !call.answeredBy) {
     isRung(call);
   }
-  if (asked.has('with')) converse(asked.get('with'));
+  if (asked.has('with')) openConversation(asked.get('with'));
   if (asked.has('voice')) pointOutVoiceMail(asked.get('voice'));
 }
 
@@ -231,10 +231,14 @@ async function closeNotification(tag) {
   shown.filter(({ data }) => data?.kind === 'ring').forEach((notification) => notification.close());
 }
 
-/** Says what is wrong and what to do; a call that failed can end in a voice mail. */
-function complain({ message, hint = '', voice, status }, name) {
-  const offers = name && (voice || status === 409);
-  toast(`${message} ${hint ?? ''}`, offers && ['Leave a voice mail', () => leaveVoiceMail(name, toast, complain)]);
+/** Shows what is wrong and what to do. After a call to `name` that was not taken, a voice mail can be left. */
+function complain({ message, hint = '', isUnanswered }, name) {
+  notice(`${message} ${hint}`, isUnanswered ? name : undefined);
+}
+
+/** Shows words, and offers to leave a voice mail for `name`, if there is one. */
+function notice(words, name) {
+  toast(words, name && ['Leave a voice mail', () => leaveVoiceMail(name, toast, complain)]);
 }
 
 function toast(words, action) {

@@ -1,9 +1,10 @@
-// A call: two pages, WebRTC between them. The server rings, says who answered, and passes signals on; sound, picture and
+// A call: two pages, WebRTC between them. The server rings, reports who answered, and passes signals on; sound, picture and
 // the data channel go from browser to browser.
 
 import { api } from './api.js';
 import { page, signal } from './live.js';
 import { paint } from './people.js';
+import { Problem } from './problem.js';
 import { step } from './steps.js';
 
 const element = (id) => document.getElementById(id);
@@ -12,12 +13,13 @@ const TITLE = document.title;
 let call;
 let iceServers = [];
 let complain;
+let notice;
 
-/** `shows` tells a person what went wrong. */
+/** `complain` shows a `Problem`, `notice` words and, with a name, the offer to leave a voice mail. */
 export function setUpCalls(settings, shows) {
   iceServers = settings.iceServers;
-  complain = shows;
-  element('answer').addEventListener('click', () => answer(call.told));
+  ({ complain, notice } = shows);
+  element('answer').addEventListener('click', () => answer(call.known));
   element('hang-up').addEventListener('click', hangUp);
   // Escape hangs up as the button does.
   dialog.addEventListener('cancel', (event) => {
@@ -35,16 +37,16 @@ export function setUpCalls(settings, shows) {
   });
 }
 
-/** Calls somebody. */
+/** Calls a person. */
 export async function ring(name, media) {
   if (call) return;
   show({ name, media, state: 'Waiting for your microphone…' });
   try {
     call.stream = await capture(media);
-    const told = await api('POST', 'calls', { to: name, media, page });
+    const known = await api('POST', 'calls', { to: name, media, page });
     if (!call) return;
-    call.told = told;
-    say(`Ringing ${name}’s devices…`);
+    call.known = known;
+    showState(`Ringing ${name}’s devices…`);
     dialog.classList.add('ringing');
   } catch (error) {
     end();
@@ -52,74 +54,74 @@ export async function ring(name, media) {
   }
 }
 
-/** Somebody calls this person: the page rings too. */
-export function isRung(told) {
+/** This person is called: the page rings too. */
+export function isRung(known) {
   if (call) return;
-  show({ name: told.from, media: told.media, state: 'is calling', told });
+  show({ name: known.from, media: known.media, state: 'is calling', known });
   dialog.classList.add('ringing');
-  document.title = `${told.from} is calling – ${TITLE}`;
+  document.title = `${known.from} is calling – ${TITLE}`;
   element('answer').hidden = false;
   element('hang-up').textContent = 'Decline';
   element('answer').focus();
 }
 
 /** Takes the call on this page. */
-export async function answer(told) {
-  if (!call) show({ name: told.from, media: told.media, state: '', told });
+export async function answer(known) {
+  if (!call) show({ name: known.from, media: known.media, state: '', known });
   if (call.answering) return;
   call.answering = true;
   element('answer').hidden = true;
   element('hang-up').textContent = 'Hang up';
   dialog.classList.remove('ringing');
   document.title = TITLE;
-  say('Connecting…');
+  showState('Connecting…');
   try {
-    call.stream = await capture(told.media);
-    // Before the other end hears of it, since its offer may come at once.
-    prepare(told.id);
-    await api('POST', `calls/${told.id}/answer`, { page });
+    call.stream = await capture(known.media);
+    // Before the other end is notified, since its offer may come at once.
+    prepare(known.id);
+    await api('POST', `calls/${known.id}/answer`, { page });
   } catch (error) {
     end();
-    complain(error, told.from);
+    complain(error, known.from);
   }
 }
 
-/** The server says how the call stands. */
-export async function isTold(told, me) {
-  if (told.answeredBy === null) {
-    if (told.to === me) isRung(told);
-  } else if (told.callerPage === page && call?.told?.id === told.id && !call.peer) {
+/** The server reports how the call stands. */
+export async function update(known, me) {
+  if (known.answeredBy === null) {
+    if (known.to === me) isRung(known);
+  } else if (known.callerPage === page && call?.known?.id === known.id && !call.peer) {
     dialog.classList.remove('ringing');
-    say('Connecting…');
-    const peer = prepare(told.id);
+    showState('Connecting…');
+    const peer = prepare(known.id);
     open(peer.createDataChannel('talk'));
     await peer.setLocalDescription();
-    signal(told.id, { description: peer.localDescription });
-  } else if (call?.told?.id === told.id && told.answeredBy !== page && told.callerPage !== page) {
+    signal(known.id, { description: peer.localDescription });
+  } else if (call?.known?.id === known.id && known.answeredBy !== page && known.callerPage !== page) {
     end();
-    complain({ message: 'You answered on another device.', hint: '' });
+    notice('You answered on another device.');
   }
 }
 
-/** The call is over: `how` says in which way. */
-export function isOver(told, how, me) {
-  if (call?.told?.id !== told.id) return;
+/** The call is over, in the way that `how` names. */
+export function isOver(known, how, me) {
+  if (call?.known?.id !== known.id) return;
   end();
-  const other = told.from === me ? told.to : told.from;
+  const other = known.from === me ? known.to : known.from;
   const words = {
-    declined: told.from === me ? `${other} does not take the call.` : 'You declined.',
-    unanswered: told.from === me ? `${other} does not answer.` : `You missed a call from ${other}.`,
-    withdrawn: told.from === me ? 'You hung up.' : `You missed a call from ${other}.`,
+    declined: known.from === me ? `${other} does not take the call.` : 'You declined.',
+    unanswered: known.from === me ? `${other} does not answer.` : `You missed a call from ${other}.`,
+    withdrawn: known.from === me ? 'You hung up.' : `You missed a call from ${other}.`,
     'hung-up': `The call with ${other} is over.`,
   };
-  const offers = told.from === me && (how === 'declined' || how === 'unanswered');
-  complain({ message: words[how], hint: '', voice: offers }, other);
+  const offers = known.from === me && (how === 'declined' || how === 'unanswered');
+  notice(words[how], offers ? other : undefined);
 }
 
 /** A signal from the other end. */
-export async function hearSignal(id, { description, candidate }) {
+export async function receiveSignal(id, { description, candidate }) {
   const peer = call?.peer;
-  if (!peer || call.told.id !== id) return;
+  if (!peer || call.known.id !== id) return;
   if (description) {
     await peer.setRemoteDescription(description);
     if (description.type === 'offer') {
@@ -145,10 +147,8 @@ function prepare(id) {
     if (peer.connectionState === 'connected') connected(id);
     if (peer.connectionState === 'failed') {
       hangUp();
-      complain({
-        message: 'The two browsers cannot reach each other.',
-        hint: 'They are in different networks: start the demo with --stun or --turn.',
-      });
+      const hint = 'They are in different networks: start the demo with --stun or --turn.';
+      complain(new Problem('no-path', 'The two browsers cannot reach each other.', hint));
     }
   });
   return peer;
@@ -159,7 +159,7 @@ function connected(id) {
   call.connected = true;
   dialog.classList.remove('ringing');
   dialog.classList.add('connected');
-  say('Connected');
+  showState('Connected');
   ['mute', 'camera'].forEach((button) => {
     element(button).hidden = call.stream.getTracks().every(({ kind }) => kind !== (button === 'mute' ? 'audio' : 'video'));
   });
@@ -206,13 +206,11 @@ async function capture(media) {
       return devices.getUserMedia({ audio: true });
     });
   } catch (error) {
-    throw error.name === 'NotAllowedError'
-      ? { message: 'The microphone is blocked.', hint: 'Allow it beside the address, and try again.' }
-      : { message: 'There is no microphone.', hint: 'Connect one, or write a message.' };
+    throw Problem.ofMicrophone(error, 'Connect one, or write a message.');
   }
   if (!call) {
     stream.getTracks().forEach((track) => track.stop());
-    throw { message: 'The call is over.', hint: '' };
+    throw new Problem('call-over', 'The call is over.');
   }
   if (stream.getVideoTracks().length) {
     element('local').srcObject = stream;
@@ -222,10 +220,10 @@ async function capture(media) {
 }
 
 function hangUp() {
-  const told = call?.told;
+  const known = call?.known;
   end();
   // It may be over by itself meanwhile.
-  if (told) api('POST', `calls/${told.id}/end`).catch(() => {});
+  if (known) api('POST', `calls/${known.id}/end`).catch(() => {});
 }
 
 function end() {
@@ -240,12 +238,12 @@ function end() {
   dialog.close();
 }
 
-function show({ name, media, state, told }) {
-  call = { name, told };
+function show({ name, media, state, known }) {
+  call = { name, known };
   dialog.className = `call ${media}`;
   element('call-title').textContent = name;
   paint(element('call-avatar'), name);
-  say(state);
+  showState(state);
   element('call-facts').textContent = '';
   element('talk').replaceChildren();
   element('mute').textContent = 'Mute';
@@ -255,7 +253,7 @@ function show({ name, media, state, told }) {
   dialog.showModal();
 }
 
-function say(words) {
+function showState(words) {
   element('call-state').textContent = words;
 }
 

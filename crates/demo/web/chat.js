@@ -1,5 +1,5 @@
-// A conversation. Each of one's own messages says how far it got: the push service has it, a device has it (a receipt
-// said so), the other one has seen it.
+// A conversation. Each of one's own messages shows how far it got: the push service has it, a device has it (by its
+// receipt), the other one has seen it.
 
 import { api } from './api.js';
 import { create, showList } from './lists.js';
@@ -11,7 +11,7 @@ let open;
 let act;
 let complain;
 
-/** `act` does what the buttons say, `complain` shows a refusal. */
+/** `act` does what the buttons stand for, `complain` shows a `Problem`. */
 export function setUpChat(does, shows) {
   [act, complain] = [does, shows];
   element('chat-form').addEventListener('submit', (event) => {

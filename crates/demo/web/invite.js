@@ -1,5 +1,5 @@
 // Invitations: a link, and the same as a QR code for the camera of a phone. One lets another device in as the same person,
-// the other brings somebody else here.
+// the other brings another person here.
 
 import { api } from './api.js';
 
@@ -7,15 +7,15 @@ const element = (id) => document.getElementById(id);
 const WORDS = {
   device: {
     title: 'Add a device',
-    words: 'Scan this with your other device, or open the link there, within a quarter of an hour. Whoever opens it is you, so keep it to yourself.',
+    words: 'Scan this with your other device, or open the link there, within a quarter of an hour. Any device that opens it is you, so keep it to yourself.',
   },
   person: {
-    title: 'Invite somebody',
+    title: 'Invite a person',
     words: 'Let them scan this, or send them the link. They sign in with a name of their own.',
   },
 };
 
-/** `complain` tells a person what went wrong. */
+/** `complain` shows a `Problem`. */
 export function setUpInvitations(complain) {
   document.querySelectorAll('[data-invite]').forEach((button) => {
     button.addEventListener('click', () => invite(button.dataset.invite).catch(complain));

@@ -1,5 +1,7 @@
 // The page's WebSocket: what happens arrives here while the page is open.
 
+import { isType, readEvent } from './events.js';
+
 /** This page's own name, by which a call finds its two ends. It stays when the connection is made anew. */
 export const page = name();
 
@@ -9,8 +11,9 @@ let wanted = false;
 let pause = 500;
 const PAUSE_MAX = 10_000;
 
-/** Calls `handler` for each event of a type; `connected` and `lost` are ours. */
+/** Calls `handler` for each event of a type; `connected` and `lost` are the page's own. */
 export function on(type, handler) {
+  if (!isType(type)) throw new TypeError(`no event has the type ${type}`);
   handlers.set(type, handler);
 }
 
@@ -26,7 +29,7 @@ export function connect() {
         emit({ type: 'connected' });
         resolve();
       });
-      socket.addEventListener('message', ({ data }) => emit(JSON.parse(data)));
+      socket.addEventListener('message', ({ data }) => emit(readEvent(data)));
       socket.addEventListener('close', () => {
         emit({ type: 'lost' });
         setTimeout(open, pause);
@@ -52,6 +55,6 @@ function emit(event) {
 }
 
 function name() {
-  const octets = crypto.getRandomValues(new Uint8Array(16));
-  return btoa(String.fromCharCode(...octets)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return btoa(String.fromCharCode(...bytes)).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '');
 }

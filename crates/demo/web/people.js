@@ -4,9 +4,9 @@ import { create, showList } from './lists.js';
 
 const list = document.getElementById('people');
 
-/** Shows everybody. `act` is called with `open`, `audio`, `video` or `voice`, and a name. */
+/** Shows all people. `act` is called with `open`, `audio`, `video` or `voice`, and a name. */
 export function showPeople(people, act) {
-  document.getElementById('nobody').hidden = people.length > 0;
+  document.getElementById('alone').hidden = people.length > 0;
   showList(list, people, { key: ({ name }) => name, make: ({ name }) => row(name, act), update: (item, person) => update(item, person, act) });
 }
 
@@ -33,7 +33,7 @@ export function showActions(place, { name, available, reach }, act) {
   });
 }
 
-/** Puts the focus on somebody, when their conversation is closed. */
+/** Puts the focus on a person, when their conversation is closed. */
 export function pointOutPerson(name) {
   [...list.children].find(({ dataset }) => dataset.name === name)?.querySelector('.words button').focus();
 }

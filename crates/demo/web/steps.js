@@ -6,26 +6,26 @@ const STORIES_MAX = 12;
 const stories = new Map();
 const place = document.getElementById('steps');
 
-/** A step of a story. Steps come from the page, from its service worker and from the server, and are told in order of time. */
+/** A step of a story. Steps come from the page, from its service worker and from the server, and are shown in order of time. */
 export function step(story, what, detail = '', at = Date.now(), bad = false) {
-  let told = stories.get(story);
-  if (!told) {
-    told = { steps: [], element: create('section', { className: 'story' }) };
-    stories.set(story, told);
-    place.prepend(told.element);
+  let known = stories.get(story);
+  if (!known) {
+    known = { steps: [], element: create('section', { className: 'story' }) };
+    stories.set(story, known);
+    place.prepend(known.element);
     if (stories.size > STORIES_MAX) {
       const [oldest, { element }] = stories.entries().next().value;
       stories.delete(oldest);
       element.remove();
     }
   }
-  told.steps.push({ what, detail, at, bad });
-  told.steps.sort((one, other) => one.at - other.at);
-  show(told);
+  known.steps.push({ what, detail, at, bad });
+  known.steps.sort((one, other) => one.at - other.at);
+  show(known);
   document.getElementById('steps-empty').hidden = true;
 }
 
-/** A row of steps of this page: says each when it is done, and a failure as what it is. */
+/** A row of steps of this page: shows each when it is done, and marks a failure. */
 export function begin(story) {
   return (what, detail, bad) => step(story, what, detail, Date.now(), bad);
 }

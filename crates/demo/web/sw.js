@@ -17,7 +17,7 @@ async function show(event, arrivedAt) {
   } else {
     await self.registration.showNotification(title, options);
   }
-  await tell(from, story, late ? 'late' : 'shown', Date.now() - arrivedAt);
+  await report(from, story, late ? 'late' : 'shown', Date.now() - arrivedAt);
 }
 
 async function open(event) {
@@ -38,10 +38,10 @@ async function open(event) {
   } else {
     await clients.openWindow(url);
   }
-  if (kind !== 'trial') await tell(from, story, 'clicked', Date.now() - clickedAt);
+  if (kind !== 'trial') await report(from, story, 'clicked', Date.now() - clickedAt);
 }
 
-/** The browser has ended the subscription, or has another one: without a page open, only we can tell the server. */
+/** The browser has ended the subscription, or has another one: without a page open, only the worker can send it to the server. */
 async function subscribeAnew() {
   let subscription = await self.registration.pushManager.getSubscription();
   if (!subscription) {
@@ -55,9 +55,9 @@ async function subscribeAnew() {
   });
 }
 
-/** Tells whoever sent it what became of a push. It is of no harm if nobody hears it. */
-async function tell(from, story, what, afterMs) {
-  await fetch('/api/told', {
+/** Reports what became of a push to the person who sent it. A report that is lost does no harm. */
+async function report(from, story, what, afterMs) {
+  await fetch('/api/reports', {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },
     body: JSON.stringify({ from, story, what, afterMs }),

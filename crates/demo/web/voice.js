@@ -3,30 +3,29 @@
 import { api } from './api.js';
 import { create, showList } from './lists.js';
 import { ago } from './people.js';
+import { Problem } from './problem.js';
 
 const element = (id) => document.getElementById(id);
 const SECONDS_MAX = 120;
-const OCTETS_MAX = 1 << 20;
+const BYTES_MAX = 1 << 20;
 let recording;
 
 /** Offers to record a voice mail. Resolves when it was sent or not. */
 export function leaveVoiceMail(name, done, complain) {
   element('record-title').textContent = `Voice mail for ${name}`;
   element('record-state').textContent = 'Up to two minutes.';
-  element('record-said').textContent = '';
+  element('record-status').textContent = '';
   element('record-start').hidden = false;
   element('record-send').hidden = true;
   element('record-start').onclick = () => record().catch((error) => {
     close();
-    complain(error.name === 'NotAllowedError'
-      ? { message: 'The microphone is blocked.', hint: 'Allow it beside the address, and try again.' }
-      : { message: 'There is no microphone to record with.', hint: 'Connect one, or write a message.' });
+    complain(Problem.ofMicrophone(error, 'Connect one, or write a message.'));
   });
   element('record-send').onclick = async () => {
     element('record-send').disabled = true;
     try {
       const sound = await recording.stop();
-      if (sound.size > OCTETS_MAX) throw { message: 'This voice mail is too long.', hint: 'Make it shorter.' };
+      if (sound.size > BYTES_MAX) throw new Problem('too-large', 'This voice mail is too long.', 'Make it shorter.');
       await api('POST', `voice/to/${encodeURIComponent(name)}`, sound);
       done(`Your voice mail is left for ${name}.`);
     } catch (error) {
@@ -46,14 +45,14 @@ export function showVoiceMails(mails, callBack, complain) {
   showList(element('voice-mails'), mails, {
     key: ({ id }) => id,
     make: (mail) => row(mail, callBack, complain),
-    update: (item, { heardAt, leftAt }) => {
-      item.classList.toggle('new', !heardAt);
+    update: (item, { playedAt, leftAt }) => {
+      item.classList.toggle('new', !playedAt);
       item.querySelector('.quiet').textContent = ` · ${ago(leftAt)}`;
     },
   });
 }
 
-/** Brings a voice mail to the eye: somebody clicked its notification. */
+/** Shows a voice mail whose notification was clicked. */
 export function pointOutVoiceMail(id) {
   document.querySelector(`.voice[data-key="${Number(id)}"] audio`)?.focus();
 }
@@ -62,7 +61,7 @@ function row(mail, callBack, complain) {
   const who = create('div', {}, create('strong', { text: mail.from }), create('span', { className: 'quiet' }));
   const player = create('audio', { controls: true, preload: 'metadata', src: `/api/voice/${mail.id}` });
   player.ariaLabel = `Voice mail from ${mail.from}`;
-  player.addEventListener('play', () => api('POST', `voice/${mail.id}/heard`).catch(complain), { once: true });
+  player.addEventListener('play', () => api('POST', `voice/${mail.id}/played`).catch(complain), { once: true });
   const back = create('button', { type: 'button', className: 'small', text: 'Call back' });
   back.addEventListener('click', () => callBack(mail.from));
   const remove = create('button', { type: 'button', className: 'small', text: 'Delete' });
@@ -79,7 +78,7 @@ async function record() {
   recorder.addEventListener('dataavailable', ({ data }) => parts.push(data));
   const ended = new Promise((resolve) => recorder.addEventListener('stop', resolve));
   recorder.start(1000);
-  element('record-said').textContent = 'Recording';
+  element('record-status').textContent = 'Recording';
   const began = Date.now();
   const meter = setInterval(() => {
     const seconds = Math.floor((Date.now() - began) / 1000);

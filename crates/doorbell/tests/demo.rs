@@ -227,7 +227,7 @@ fn a_lost_subscription_is_replaced_and_blocked_notifications_are_shown_with_what
     alice.browser.blocks_notifications();
     alice.opens_the_page();
     alice.sees("#reachable-title", "Notifications are blocked");
-    alice.sees("#reachable-words", "click the icon beside the address");
+    alice.sees("#reachable-words", "click the icon in the address bar");
 }
 
 /// How long it takes from the call to the notification, and where the time goes: the figures of docs/performance.md.

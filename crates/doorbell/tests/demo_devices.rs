@@ -24,7 +24,7 @@ fn a_second_device_comes_in_by_a_code_and_when_one_of_the_two_answers_the_other_
     laptop.becomes_reachable();
     laptop.clicks(".menu summary");
     laptop.clicks(".menu [data-invite=device]");
-    laptop.sees("#invite", "Whoever opens it is you");
+    laptop.sees("#invite", "Any device that opens it is you");
     let link = laptop.scans("#invite-code");
     laptop.clicks("#invite-close");
     phone.browser.visits(&link);
@@ -84,7 +84,7 @@ fn a_ring_that_was_held_up_on_its_way_does_not_ring() {
     mom.sees("#toasts", "Alice does not answer.");
     alice.browser.goes_on();
     assert_eq!(desktop.next_title(), "Missed call from Mom");
-    mom.sees("#steps", "was told too late to ring");
+    mom.sees("#steps", "received it too late to ring");
 }
 
 /// Firefox learns that its subscription is gone, and the service worker makes another one: `pushsubscriptionchange`.

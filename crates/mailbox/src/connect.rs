@@ -41,8 +41,8 @@ impl Mailbox {
     }
 
     fn unbind(&mut self, id: MessageId, now: UnixMs, effects: &mut Vec<Effect>) {
-        let Some(message) = self.queue.get(id) else { return };
-        if message.transient || message.place.is_ghost() || message.is_expired(now) {
+        let message = self.queue.get(id).expect("every bound message is in memory");
+        if message.transient || message.place.is_tombstone() || message.is_expired(now) {
             self.forget(id, effects);
         } else {
             self.queue.change(id, |message| {

@@ -20,13 +20,13 @@ impl Mailbox {
     }
 
     fn alarm(&mut self, id: MessageId, now: UnixMs, effects: &mut Vec<Effect>) {
-        let Some(message) = self.queue.get(id).copied() else { return };
-        if message.transient || message.place.is_ghost() || message.is_expired(now) {
+        let message = *self.queue.get(id).expect("every alarm belongs to a message in memory");
+        if message.transient || message.place.is_tombstone() || message.is_expired(now) {
             self.forget(id, effects);
             return;
         }
         let place = match message.place {
-            // Nothing waits for ever behind a push that nobody acknowledges (PS-8030-6.2-3).
+            // No message waits forever behind a push that the agent does not acknowledge (PS-8030-6.2-3).
             Place::Held { link, .. } => self.place_after(&message, link),
             _ => Place::Ready,
         };
@@ -40,7 +40,7 @@ impl Mailbox {
         if !next_link || message.transient {
             return;
         }
-        if message.place.is_ghost() || message.is_expired(now) {
+        if message.place.is_tombstone() || message.is_expired(now) {
             self.forget(id, effects);
         } else {
             self.queue.change(id, |message| message.place = Place::Parked { link });

@@ -36,20 +36,18 @@ impl Mailbox {
         effects.push(Effect::Send { link, id });
     }
 
-    /// Tells a draining link that it has been offered everything (PS-8030-6-6, PS-8030-6-7).
+    /// Notifies a draining link that it has been offered everything (PS-8030-6-6, PS-8030-6-7).
     fn end_drain(&mut self, at: usize, effects: &mut Vec<Effect>) {
         let Some(link) = self.queue.links().get(at).filter(|link| link.is_draining()) else { return };
         if self.has_more_for(link) {
             return;
         }
         let link = link.id;
-        if let Some(link) = self.queue.link_mut(link) {
-            link.drained = true;
-        }
+        self.queue.link_mut(link).expect("the link was found above").drained = true;
         effects.push(Effect::Drained { link });
     }
 
-    fn has_more_for(&self, link: &Link) -> bool {
+    pub(crate) fn has_more_for(&self, link: &Link) -> bool {
         link.spec.window > 0 && (self.load != Load::Complete || self.queue.next_for(link).is_some())
     }
 }

@@ -49,10 +49,10 @@ pub enum Effect {
     Close {
         /// The link.
         link: LinkId,
-        /// What to tell the agent.
+        /// The reason, for the agent.
         why: CloseReason,
     },
-    /// Remove the message from the store, answer the ticket with what the store says (it may never have had it), and
+    /// Remove the message from the store, answer the ticket with the store's result (it may never have had it), and
     /// feed [`Input::Erased`](crate::Input::Erased).
     Erase {
         /// The message.

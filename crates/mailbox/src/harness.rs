@@ -23,7 +23,7 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// A mailbox that nobody is connected to.
+    /// A mailbox without a link.
     pub(crate) fn new() -> Self {
         Self::with_rules(Rules::default())
     }

@@ -1,4 +1,4 @@
-//! What a driver tells a mailbox.
+//! What a driver feeds to a mailbox.
 
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
@@ -49,7 +49,7 @@ pub enum Mode {
 pub enum Retry {
     /// On the same link, [`Rules::offers_max`](crate::Rules::offers_max) times at most.
     SameLink,
-    /// Only once this link is gone: the agent tells by its silence, or by closing, that it will not take it here.
+    /// Only once this link is gone: by its silence, or by closing, the agent shows that it will not take it here.
     NextLink,
 }
 

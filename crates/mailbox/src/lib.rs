@@ -52,6 +52,8 @@ mod effect;
 #[cfg(test)]
 mod harness;
 mod input;
+#[cfg(debug_assertions)]
+mod invariants;
 mod link;
 mod load;
 mod mailbox;

@@ -12,7 +12,7 @@ pub(crate) struct Link {
     pub(crate) spec: LinkSpec,
     /// Messages that occupy a place of the window.
     pub(crate) unacked: u16,
-    /// It was told that nothing more comes.
+    /// It was notified that nothing more comes.
     pub(crate) drained: bool,
 }
 
@@ -26,7 +26,7 @@ impl Link {
         !self.drained && self.unacked < self.spec.window
     }
 
-    /// Whether it still has to be told that nothing more comes.
+    /// Whether it still has to be notified that nothing more comes.
     pub(crate) fn is_draining(&self) -> bool {
         self.spec.mode == Mode::Drain && !self.drained
     }

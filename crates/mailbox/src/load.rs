@@ -17,7 +17,7 @@ pub(crate) enum Load {
     Unread,
     /// A page is under way, and memory has kept up since it was asked for.
     Reading,
-    /// A page is under way that is of no use: after it was asked for the last link closed, and memory forgot.
+    /// A page is under way that is useless: after it was asked for the last link closed, and memory forgot.
     Stale,
     /// It does.
     Complete,

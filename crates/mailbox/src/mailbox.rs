@@ -70,6 +70,8 @@ impl Mailbox {
         }
         self.deliver(effects);
         self.rest();
+        #[cfg(debug_assertions)]
+        self.assert_invariants(now);
     }
 
     /// When to feed [`Input::Tick`] if nothing else happens before.
@@ -85,8 +87,8 @@ impl Mailbox {
 
     /// Forgets a message; the store is left as it is.
     pub(crate) fn forget(&mut self, id: MessageId, effects: &mut Vec<Effect>) {
-        // A ghost was released when it became one.
-        if self.queue.remove(id).is_some_and(|message| !message.place.is_ghost()) {
+        // A tombstone was released when it became one.
+        if self.queue.remove(id).is_some_and(|message| !message.place.is_tombstone()) {
             effects.push(Effect::Release { id });
         }
     }

@@ -22,7 +22,7 @@ pub(crate) struct Message {
 /// Where a message stands. The ready queue, the windows and the alarms all follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The store is asked to commit it; nobody may see it yet.
+    /// The store is asked to commit it; no agent may see it yet.
     Storing,
     /// Waits for a link with room.
     Ready,
@@ -31,7 +31,7 @@ pub(crate) enum Place {
     /// Sent on `link`, where it occupies a place of the window until it is acknowledged, but no longer than `until`.
     Held { link: LinkId, until: UnixMs },
     /// Sent on `link` and over since: only its place in the window is left.
-    Ghost { link: LinkId, until: UnixMs },
+    Tombstone { link: LinkId, until: UnixMs },
     /// Was on `link` often enough without success; ready again when that link closes.
     Parked { link: LinkId },
 }
@@ -60,7 +60,7 @@ impl Message {
             Place::Storing => None,
             Place::Ready | Place::Parked { .. } => Some(self.expires_at),
             // What is on its way cannot be called back, what waits is not sent: when the wait ends is soon enough.
-            Place::Delayed { until, .. } | Place::Held { until, .. } | Place::Ghost { until, .. } => Some(until),
+            Place::Delayed { until, .. } | Place::Held { until, .. } | Place::Tombstone { until, .. } => Some(until),
         }
     }
 }
@@ -69,9 +69,10 @@ impl Place {
     /// The link whose closing moves it.
     pub(crate) fn bound_to(self) -> Option<LinkId> {
         match self {
-            Self::Delayed { link, .. } | Self::Held { link, .. } | Self::Ghost { link, .. } | Self::Parked { link } => {
-                Some(link)
-            }
+            Self::Delayed { link, .. }
+            | Self::Held { link, .. }
+            | Self::Tombstone { link, .. }
+            | Self::Parked { link } => Some(link),
             Self::Storing | Self::Ready => None,
         }
     }
@@ -79,19 +80,19 @@ impl Place {
     /// The link in whose window it occupies a place.
     pub(crate) fn occupies(self) -> Option<LinkId> {
         match self {
-            Self::Held { link, .. } | Self::Ghost { link, .. } => Some(link),
+            Self::Held { link, .. } | Self::Tombstone { link, .. } => Some(link),
             _ => None,
         }
     }
 
-    pub(crate) fn is_ghost(self) -> bool {
-        matches!(self, Self::Ghost { .. })
+    pub(crate) fn is_tombstone(self) -> bool {
+        matches!(self, Self::Tombstone { .. })
     }
 
     /// When it ends by itself.
     pub(crate) fn until(self) -> Option<UnixMs> {
         match self {
-            Self::Delayed { until, .. } | Self::Held { until, .. } | Self::Ghost { until, .. } => Some(until),
+            Self::Delayed { until, .. } | Self::Held { until, .. } | Self::Tombstone { until, .. } => Some(until),
             Self::Storing | Self::Ready | Self::Parked { .. } => None,
         }
     }
@@ -101,7 +102,7 @@ impl Place {
         match self {
             Self::Delayed { link, until } => Self::Delayed { link, until: to(until) },
             Self::Held { link, until } => Self::Held { link, until: to(until) },
-            Self::Ghost { link, until } => Self::Ghost { link, until: to(until) },
+            Self::Tombstone { link, until } => Self::Tombstone { link, until: to(until) },
             Self::Storing | Self::Ready | Self::Parked { .. } => self,
         }
     }

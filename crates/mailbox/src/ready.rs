@@ -28,14 +28,31 @@ pub(crate) struct Ready {
 impl Ready {
     pub(crate) fn insert(&mut self, id: MessageId, message: &Message) {
         let rank = rank(id, message);
-        self.of_agent.insert(rank);
+        let new = self.of_agent.insert(rank);
         self.of_subscription.insert((message.subscription, rank));
+        debug_assert!(new, "{id:?} was not ready before");
+        debug_assert_eq!(self.of_agent.len(), self.of_subscription.len(), "both orders list the same messages");
     }
 
     pub(crate) fn remove(&mut self, id: MessageId, message: &Message) {
         let rank = rank(id, message);
-        self.of_agent.remove(&rank);
+        let known = self.of_agent.remove(&rank);
         self.of_subscription.remove(&(message.subscription, rank));
+        debug_assert!(known, "{id:?} was ready");
+        debug_assert_eq!(self.of_agent.len(), self.of_subscription.len(), "both orders list the same messages");
+    }
+
+    /// How many messages are ready.
+    #[cfg(debug_assertions)]
+    pub(crate) fn len(&self) -> usize {
+        self.of_agent.len()
+    }
+
+    /// Whether both orders list the message at its rank.
+    #[cfg(debug_assertions)]
+    pub(crate) fn lists(&self, id: MessageId, message: &Message) -> bool {
+        let rank = rank(id, message);
+        self.of_agent.contains(&rank) && self.of_subscription.contains(&(message.subscription, rank))
     }
 
     /// The message that goes next on `link`, whether it has room or not.

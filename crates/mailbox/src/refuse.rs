@@ -16,7 +16,7 @@ impl Mailbox {
         let Some(message) = self.queue.get(id).filter(|message| message.place.occupies() == Some(link)).copied() else {
             return;
         };
-        if message.transient || message.place.is_ghost() || message.is_expired(now) {
+        if message.transient || message.place.is_tombstone() || message.is_expired(now) {
             self.forget(id, effects);
             return;
         }
@@ -27,10 +27,10 @@ impl Mailbox {
         self.queue.change(id, |message| message.place = place);
     }
 
-    /// The store has lost the message to somebody else; the mailbox will hear who, or it was the sweep.
+    /// Another request, or the sweep, has removed the message from the store; an input about it may follow.
     pub(crate) fn gone(&mut self, link: LinkId, id: MessageId, effects: &mut Vec<Effect>) {
         if self.queue.get(id).is_some_and(|message| message.place.occupies() == Some(link)) {
-            self.bury(id);
+            self.add_tombstone(id);
             self.forget(id, effects);
         }
     }

@@ -32,7 +32,7 @@ impl Mailbox {
             effects.extend(ticket.map(|ticket| Effect::Acked { ticket }));
             return;
         }
-        let over = known.is_some_and(|message| message.place.is_ghost()) || self.settled.is_erasing(id);
+        let over = known.is_some_and(|message| message.place.is_tombstone()) || self.settled.is_erasing(id);
         if over && ticket.is_none() {
             return;
         }
@@ -46,14 +46,14 @@ impl Mailbox {
     }
 
     /// Remembers a message that the store does not hold any more, as long as a page under way may list it.
-    pub(crate) fn bury(&mut self, id: MessageId) {
+    pub(crate) fn add_tombstone(&mut self, id: MessageId) {
         if self.load.is_under_way() {
             self.settled.over().messages.entry(id).or_insert(0);
         }
     }
 
     /// The same for all messages of a subscription.
-    pub(crate) fn bury_subscription(&mut self, subscription: SubscriptionId) {
+    pub(crate) fn add_subscription_tombstone(&mut self, subscription: SubscriptionId) {
         if self.load.is_under_way() {
             self.settled.over().subscriptions.push(subscription);
         }
@@ -83,6 +83,7 @@ impl Settled {
     fn erased(&mut self, id: MessageId, page_under_way: bool) {
         let Some(over) = &mut self.0 else { return };
         let Some(open) = over.messages.get_mut(&id) else { return };
+        // An answer to an erasure that this mailbox did not ask for changes nothing.
         *open = open.saturating_sub(1);
         if *open == 0 && !page_under_way {
             over.messages.remove(&id);
@@ -100,6 +101,18 @@ impl Settled {
     /// Gives memory back when there is nothing to remember.
     pub(crate) fn rest(&mut self) {
         self.0.take_if(|over| over.is_empty());
+    }
+
+    /// The remembered messages, each with the number of erasures that the store has not answered.
+    #[cfg(debug_assertions)]
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (MessageId, u32)> {
+        self.0.iter().flat_map(|over| &over.messages).map(|(id, open)| (*id, *open))
+    }
+
+    /// Whether it remembers something only because a page under way may still list it.
+    #[cfg(debug_assertions)]
+    pub(crate) fn waits_for_page(&self) -> bool {
+        self.0.as_ref().is_some_and(|over| !over.subscriptions.is_empty()) || self.messages().any(|(_, open)| open == 0)
     }
 
     fn over(&mut self) -> &mut Over {

@@ -9,9 +9,11 @@ use crate::mailbox::Mailbox;
 use crate::message::{Message, Place};
 
 impl Mailbox {
-    /// Nobody hears of the message before the store has it: no acceptance and no push (PS-8030-5-2).
+    /// Before the store has the message there is no acceptance and no push (PS-8030-5-2).
     pub(crate) fn submit(&mut self, ticket: Ticket, entry: &Entry, effects: &mut Vec<Effect>) {
-        self.storing.insert(ticket, entry.id);
+        let other = self.storing.insert(ticket, entry.id);
+        debug_assert_eq!(other, None, "the driver uses {ticket:?} once");
+        debug_assert!(self.queue.get(entry.id).is_none(), "the driver mints {:?} once", entry.id);
         self.queue.insert(entry.id, Message::new(entry, false, Place::Storing));
         effects.push(Effect::Persist { ticket });
     }
@@ -64,13 +66,13 @@ impl Mailbox {
     /// The store does not hold the message any more: it is not sent again. A push that is on its way keeps its place in
     /// the window, because the agent is still busy with it.
     pub(crate) fn withdraw(&mut self, id: MessageId, effects: &mut Vec<Effect>) {
-        self.bury(id);
+        self.add_tombstone(id);
         match self.queue.get(id).map(|message| message.place) {
             Some(Place::Held { link, until }) => {
-                self.queue.change(id, |message| message.place = Place::Ghost { link, until });
+                self.queue.change(id, |message| message.place = Place::Tombstone { link, until });
                 effects.push(Effect::Release { id });
             }
-            Some(Place::Ghost { .. }) | None => {}
+            Some(Place::Tombstone { .. }) | None => {}
             Some(_) => self.forget(id, effects),
         }
     }
@@ -212,7 +214,7 @@ mod tests {
 
         desk.submit(message(3));
         desk.stored_instead_of(3, 2);
-        assert_eq!(desk.ack(2), [send(1, 3)], "nobody asks, and the store has removed it already");
+        assert_eq!(desk.ack(2), [send(1, 3)], "no request asks, and the store has removed it already");
     }
 
     #[test]

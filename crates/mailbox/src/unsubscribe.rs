@@ -10,7 +10,7 @@ use crate::mailbox::Mailbox;
 impl Mailbox {
     /// Its messages are over and its own links end; those of the whole agent go on without it (PS-8030-7.3.1-4).
     pub(crate) fn unsubscribed(&mut self, subscription: SubscriptionId, now: UnixMs, effects: &mut Vec<Effect>) {
-        self.bury_subscription(subscription);
+        self.add_subscription_tombstone(subscription);
         for id in self.queue.ids(|message| message.subscription == subscription) {
             self.withdraw(id, effects);
         }
@@ -20,7 +20,7 @@ impl Mailbox {
         }
     }
 
-    /// Everything is over. Requests that wait for the store are still answered with what it says.
+    /// Everything is over. Requests that wait for the store are still answered with its result.
     pub(crate) fn agent_removed(&mut self, effects: &mut Vec<Effect>) {
         self.removed = true;
         for link in self.links_of(|_| true) {

@@ -1,8 +1,8 @@
-//! The house rules that a machine can check, run over every file of the tree. Each rule says why it exists when it is
-//! broken, and each is shown to catch a planted violation.
+//! The house rules that a machine can check, run over every file of the tree. A broken rule prints why it exists, and each
+//! rule is shown to catch a planted violation.
 
-#![allow(clippy::expect_used, reason = "a test may fail by panicking")]
-
+mod commits;
+mod expects;
 mod files;
 mod fuzzing;
 mod imports;
@@ -80,6 +80,19 @@ fn every_source_file_opens_with_its_purpose() {
 #[test]
 fn no_source_file_outgrows_one_idea() {
     over_the_tree(sources::length);
+}
+
+#[test]
+fn every_expect_states_its_reason() {
+    over_the_tree(expects::reasons);
+}
+
+#[test]
+fn commit_subjects_fit_in_a_list() {
+    match commits::subjects() {
+        Some(commits) => assert_none(commits::short(&commits)),
+        None => eprintln!("NOT CHECKED: this clone does not reach back to the commit in subjects_since.txt"),
+    }
 }
 
 #[test]

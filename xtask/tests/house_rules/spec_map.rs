@@ -15,7 +15,7 @@ pub(crate) fn check_complete(map: &File) -> Vec<Violation> {
         .collect()
 }
 
-/// Checks the rows `| ID | what | file | test |`. Files and tests are in backticks; a row without a test says why in
+/// Checks the rows `| ID | what | file | test |`. Files and tests are in backticks; a row without a test has the reason in
 /// plain words.
 pub(crate) fn check(map: &File, files: &[File]) -> Vec<Violation> {
     let rows = map.text.lines().enumerate().filter(|(_, line)| line.starts_with("| "));

@@ -47,7 +47,7 @@ pub(crate) fn doors(file: &File) -> Vec<Violation> {
     named(file, &behind, "doors talk to the hub and to nothing else (invariant 5): a new door must not need new rules")
 }
 
-/// A note to oneself says in parentheses why it is still there.
+/// A note to oneself has its reason in parentheses.
 pub(crate) fn notes(file: &File) -> Vec<Violation> {
     if file.path.ends_with(".lock") || file.path.ends_with("-lock.json") || file.path.starts_with("fuzz/seeds/") {
         return Vec::new();
@@ -61,7 +61,7 @@ pub(crate) fn notes(file: &File) -> Vec<Violation> {
         .collect()
 }
 
-/// No registry's host and no path of somebody's machine.
+/// No registry's host and no path of one machine.
 pub(crate) fn places(file: &File) -> Vec<Violation> {
     let why = "the tree must build on any machine, from whichever registry that machine is set up for";
     let mut found = Vec::new();

@@ -1,4 +1,5 @@
-//! Answers, and the one place where an error becomes one: `{"message","hint"}`, so that a page can say what to do.
+//! Answers, and the one place where an error becomes one: `{"code","message","hint"}`: what the
+//! page decides by, what is wrong, and what to do.
 
 use bytes::Bytes;
 use http::header::{
@@ -16,7 +17,7 @@ use crate::limits::SESSION_KEPT;
 
 pub(super) type Response = http::Response<Full<Bytes>>;
 
-/// Scripts, styles and sounds from here only, and nobody shows our page inside of theirs.
+/// Scripts, styles and sounds from here only, and no other page may frame ours.
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
 
@@ -32,11 +33,8 @@ pub(super) fn done() -> Response {
 }
 
 /// A voice mail. The browser shall not make anything else of it.
-pub(super) fn sound(media_type: &str, sound: Vec<u8>) -> Response {
-    let kind = HeaderValue::from_str(media_type).unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let mut response = Response::new(Full::from(sound));
-    response.headers_mut().insert(CONTENT_TYPE, kind);
-    response
+pub(super) fn sound(media_type: &'static str, sound: Vec<u8>) -> Response {
+    with_type(media_type, Bytes::from(sound))
 }
 
 pub(super) fn with_type(kind: &'static str, body: Bytes) -> Response {
@@ -50,24 +48,22 @@ pub(super) fn with_cookie(mut response: Response, name: &str, value: &str, house
     let age = if value.is_empty() { 0 } else { SESSION_KEPT.as_secs() };
     let secure = if house.site.starts_with("https:") { "; Secure" } else { "" };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{secure}");
-    // A sealed session has letters, digits, full stops, hyphens and underscores.
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(SET_COOKIE, cookie);
-    }
+    let cookie = HeaderValue::from_str(&cookie).expect("a sealed session is base64url and full stops");
+    response.headers_mut().insert(SET_COOKIE, cookie);
     response
 }
 
 pub(super) fn error(error: &DemoError) -> Response {
-    let (status, hint) = told(error);
+    let (status, code, hint) = explain(error);
     if status.is_server_error() {
         error!(%error, "a request failed");
     }
     // What went wrong inside is for the log and not for strangers.
     let message = if status.is_server_error() { "the server has a problem".to_owned() } else { error.to_string() };
-    let mut response = json(&json!({ "message": message, "hint": hint }));
+    let mut response = json(&json!({ "code": code, "message": message, "hint": hint }));
     *response.status_mut() = status;
     if let DemoError::TooManyGuesses(wait) = error {
-        // Rounded up: who comes at that second is let in.
+        // Rounded up: a request at that second is accepted.
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
     }
     response
@@ -86,36 +82,42 @@ pub(super) fn finish(mut response: Response, head: bool) -> Response {
     response
 }
 
-/// Status, and what to do.
-fn told(error: &DemoError) -> (StatusCode, &'static str) {
+/// Status, what a page decides by, and what to do.
+fn explain(error: &DemoError) -> (StatusCode, &'static str, &'static str) {
     match error {
-        DemoError::Malformed(_) => (StatusCode::BAD_REQUEST, "Correct it and try again."),
-        DemoError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "Make it shorter."),
-        DemoError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "Remove something, or try again later."),
-        DemoError::NotSignedIn => (StatusCode::UNAUTHORIZED, "Sign in with your name."),
+        DemoError::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed", "Correct it and try again."),
+        DemoError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-large", "Make it shorter."),
+        DemoError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many", "Remove something, or try again later."),
+        DemoError::NotSignedIn => (StatusCode::UNAUTHORIZED, "not-signed-in", "Sign in with your name."),
         DemoError::NameTaken(_) => (
             StatusCode::CONFLICT,
+            "name-taken",
             "If it is you: choose \u{201c}Add a device\u{201d} there and open its link here, or give your passphrase. If not: \
              take another name.",
         ),
-        DemoError::WrongPassphrase => (StatusCode::FORBIDDEN, "Try again, or take another name."),
+        DemoError::WrongPassphrase => (StatusCode::FORBIDDEN, "wrong-passphrase", "Try again, or take another name."),
         DemoError::TooManyGuesses(_) => (
             StatusCode::TOO_MANY_REQUESTS,
+            "too-many-guesses",
             "Wait, or choose \u{201c}Add a device\u{201d} where you are signed in and open its link here.",
         ),
-        DemoError::NotYou => (StatusCode::FORBIDDEN, "Sign in as whom you want to speak for."),
-        DemoError::OtherSite => (StatusCode::FORBIDDEN, "Open the demo's own page."),
-        DemoError::Subscription(_) => {
-            (StatusCode::BAD_REQUEST, "Start the browser with `doorbell firefox`, so that it uses this push service.")
-        }
-        DemoError::Nothing(_) => (StatusCode::NOT_FOUND, "It may have been removed."),
-        DemoError::Away(_) => (StatusCode::CONFLICT, "Leave a voice mail: they will be told."),
-        DemoError::Busy(_) => (StatusCode::CONFLICT, "Leave a voice mail, or try again later."),
-        DemoError::CallOver => (StatusCode::GONE, "Call back."),
+        DemoError::NotYou => (StatusCode::FORBIDDEN, "not-you", "Sign in as the person that you want to act for."),
+        DemoError::OtherSite => (StatusCode::FORBIDDEN, "other-site", "Open the demo's own page."),
+        DemoError::Subscription(_) => (
+            StatusCode::BAD_REQUEST,
+            "subscription",
+            "Start the browser with `doorbell firefox`, so that it uses this push service.",
+        ),
+        DemoError::NotFound(_) => (StatusCode::NOT_FOUND, "not-found", "It may have been removed."),
+        DemoError::Away(_) => (StatusCode::CONFLICT, "away", "Leave a voice mail: they will be notified."),
+        DemoError::Busy(_) => (StatusCode::CONFLICT, "busy", "Leave a voice mail, or try again later."),
+        DemoError::CallOver => (StatusCode::GONE, "call-over", "Call back."),
         DemoError::Random
         | DemoError::Store(_)
         | DemoError::File { .. }
         | DemoError::Bind { .. }
-        | DemoError::Sender(_) => (StatusCode::INTERNAL_SERVER_ERROR, "Whoever runs it finds the reason in its log."),
+        | DemoError::Sender(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Its operator finds the reason in its log.")
+        }
     }
 }

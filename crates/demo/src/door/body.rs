@@ -1,4 +1,4 @@
-//! What requests carry, read into types. Bodies are bounded, and may take a while but not for ever.
+//! What requests carry, read into types. Bodies are bounded, and must arrive in time.
 
 use bytes::Bytes;
 use http::Request;
@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use crate::calls::Media;
 use crate::error::DemoError;
 use crate::house::Guest;
-use crate::limits::{JSON_OCTETS_MAX, REQUEST_TIMEOUT};
+use crate::limits::{JSON_BYTES_MAX, REQUEST_TIMEOUT};
+use crate::steps::Report;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,27 +64,26 @@ pub(super) struct TextBody {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct ToldBody {
+pub(super) struct ReportBody {
     pub(super) from: String,
     pub(super) story: String,
-    pub(super) what: String,
+    pub(super) what: Report,
     pub(super) after_ms: u32,
 }
 
 /// The JSON of a body.
 pub(super) async fn json<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, DemoError> {
-    let octets = octets(request, JSON_OCTETS_MAX, "the request is too long").await?;
-    serde_json::from_slice(&octets)
-        .map_err(|_| DemoError::Malformed("the request is not the JSON that is expected here"))
+    let body = bytes(request, JSON_BYTES_MAX, "the request is too long").await?;
+    serde_json::from_slice(&body).map_err(|_| DemoError::Malformed("the request is not the JSON that is expected here"))
 }
 
-/// A body of at most `octets_max`.
-pub(super) async fn octets(
+/// A body of at most `bytes_max`.
+pub(super) async fn bytes(
     request: Request<Incoming>,
-    octets_max: usize,
+    bytes_max: usize,
     too_large: &'static str,
 ) -> Result<Bytes, DemoError> {
-    let body = Limited::new(request.into_body(), octets_max);
+    let body = Limited::new(request.into_body(), bytes_max);
     match timeout(REQUEST_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(DemoError::TooLarge(too_large)),

@@ -1,4 +1,4 @@
-//! The page: files that are in the binary, so that the demo needs nothing beside it.
+//! The page: files that are in the binary, so that the demo needs no other file.
 
 use bytes::Bytes;
 use http::Method;
@@ -23,10 +23,12 @@ files! {
     "api.js" SCRIPT,
     "call.js" SCRIPT,
     "chat.js" SCRIPT,
+    "events.js" SCRIPT,
     "invite.js" SCRIPT,
     "lists.js" SCRIPT,
     "live.js" SCRIPT,
     "people.js" SCRIPT,
+    "problem.js" SCRIPT,
     "push.js" SCRIPT,
     "steps.js" SCRIPT,
     "voice.js" SCRIPT,
@@ -41,6 +43,6 @@ pub(super) fn file(method: &Method, path: &str) -> Result<Response, DemoError> {
     let name = if path == "/" { "index.html" } else { path.trim_start_matches('/') };
     let is_read = *method == Method::GET || *method == Method::HEAD;
     let found = FILES.iter().find(|(path, ..)| *path == name && is_read);
-    let (_, kind, content) = found.ok_or(DemoError::Nothing("file"))?;
+    let (_, kind, content) = found.ok_or(DemoError::NotFound("file"))?;
     Ok(answer::with_type(kind, Bytes::from_static(content)))
 }

@@ -1,5 +1,5 @@
-//! The page's WebSocket: events to the page, signals of WebRTC from it. It carries what is of use only while a page is
-//! open; everything else is asked by HTTP, and whoever is away is pushed to.
+//! The page's WebSocket: events to the page, signals of WebRTC from it. It carries what is useful only while a page is
+//! open; everything else goes by HTTP, and a person who is away receives a push.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
@@ -21,12 +21,13 @@ use tokio_tungstenite::tungstenite::protocol::{Message, Role, WebSocketConfig};
 use super::answer::Response;
 use crate::calls::Party;
 use crate::error::DemoError;
+use crate::events::Event;
 use crate::house::House;
-use crate::limits::SIGNAL_OCTETS_MAX;
+use crate::limits::SIGNAL_BYTES_MAX;
 use crate::session::Session;
 use crate::token::Token;
 
-/// A page that says nothing for so long is pinged, and gone if it then says nothing again.
+/// A page that sends nothing for so long is pinged, and is gone if it then sends nothing again.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How long a page may leave an event unread in its socket.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -35,7 +36,7 @@ type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Said {
+struct SignalMessage {
     call: String,
     signal: Value,
 }
@@ -57,33 +58,33 @@ pub(super) fn upgrade(
         let mut events = events;
         if let Ok(upgraded) = upgrade.await {
             let config = WebSocketConfig::default()
-                .max_message_size(Some(SIGNAL_OCTETS_MAX))
-                .max_frame_size(Some(SIGNAL_OCTETS_MAX));
+                .max_message_size(Some(SIGNAL_BYTES_MAX))
+                .max_frame_size(Some(SIGNAL_BYTES_MAX));
             let io = TokioIo::new(upgraded);
             let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
-            house.pages.tell_all(&json!({ "type": "people" }));
-            // Whatever ended the conversation, the page is gone now.
-            converse(&house, &party, &mut socket, &mut events).await;
+            house.pages.broadcast(&Event::People);
+            // Whatever ended it, the page is gone now.
+            serve(&house, &party, &mut socket, &mut events).await;
             drop(timeout(WRITE_TIMEOUT, socket.close(None)).await);
         }
         house.pages.close(&party.page, events);
-        house.pages.tell_all(&json!({ "type": "people" }));
+        house.pages.broadcast(&Event::People);
         house.page_left(party.page);
     });
     Ok(response)
 }
 
-async fn converse(house: &House, party: &Party, socket: &mut Socket, events: &mut Receiver<String>) -> Option<()> {
+async fn serve(house: &House, party: &Party, socket: &mut Socket, events: &mut Receiver<String>) -> Option<()> {
     let mut pinged = false;
     loop {
         tokio::select! {
             // None when it was cut off, signed out, or replaced by a newer connection of the same page.
             event = events.recv() => write(socket, Message::text(event?)).await?,
-            said = timeout(SILENCE_MAX, socket.next()) => match said {
-                Ok(said) => {
+            received = timeout(SILENCE_MAX, socket.next()) => match received {
+                Ok(received) => {
                     pinged = false;
-                    if let Message::Text(text) = said?.ok()? {
-                        hear(house, party, &text);
+                    if let Message::Text(text) = received?.ok()? {
+                        receive(house, party, &text);
                     }
                 }
                 Err(_) if pinged => return None,
@@ -96,13 +97,14 @@ async fn converse(house: &House, party: &Party, socket: &mut Socket, events: &mu
     }
 }
 
-fn hear(house: &House, party: &Party, text: &str) {
-    let said = serde_json::from_str::<Said>(text).ok();
-    let Some((id, signal)) = said.and_then(|said| Some((Token::parse(&said.call).ok()?, said.signal))) else {
-        return house.pages.tell_page(&party.page, &json!({ "type": "misunderstood" }));
+fn receive(house: &House, party: &Party, text: &str) {
+    let message = serde_json::from_str::<SignalMessage>(text).ok();
+    let Some((id, signal)) = message.and_then(|message| Some((Token::parse(&message.call).ok()?, message.signal)))
+    else {
+        return house.pages.send_to_page(&party.page, &Event::Malformed);
     };
     if house.signal(&party.page, &id, signal).is_err() {
-        // A signal that crosses the end of its call is no fault; the page hears of the end as well.
+        // A signal may cross the end of its call, of which the page is notified.
         tracing::debug!("a signal without a call");
     }
 }

@@ -1,7 +1,7 @@
-//! Calls: rung by push on all devices of whoever is called, withdrawn when they are over, answered by one.
+//! Calls: a push rings on all devices of the callee, one device answers, and what rings stops when the call is over.
 
 use std::collections::HashMap;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 
 use doorbell_protocol::time::UnixMs;
 use serde_json::{Value, json};
@@ -11,10 +11,12 @@ use super::House;
 use crate::calls::{Call, End, Media, Party};
 use crate::clock;
 use crate::error::DemoError;
+use crate::events::Event;
 use crate::limits::PAGE_AWAY_MAX;
+use crate::lock::lock;
 use crate::notice::News;
 use crate::session::Session;
-use crate::steps::Story;
+use crate::steps::{Step, Story};
 use crate::store::Person;
 use crate::token::Token;
 
@@ -28,7 +30,7 @@ impl House {
         media: Media,
         now: UnixMs,
     ) -> Result<Value, DemoError> {
-        let (me, callee) = (self.person(session.person)?, self.somebody(to)?);
+        let (me, callee) = (self.person(session.person)?, self.person_called(to)?);
         self.is_own_page(session, &page)?;
         if !callee.available {
             return Err(DemoError::Away(callee.name));
@@ -38,14 +40,13 @@ impl House {
         let call = self.calls().ring(id, caller, (callee.id, &callee.name), media, now, self.rings_for)?;
         self.clone().stops_ringing_in_time(call.clone());
         let story = story(&call);
-        story.step(&self.pages, &format!("you call {}", callee.name), "");
-        let told = self.call_for_page(&call)?;
+        story.step(&self.pages, Step::Call { callee: &callee.name });
+        let for_page = self.call_for_page(&call)?;
         if self.ring_devices(&call, &me, &story)? == 0 {
-            let detail = "it rings on open pages only";
-            story.step(&self.pages, &format!("no device of {} takes pushes", callee.name), detail);
+            story.step(&self.pages, Step::NoDevice { callee: &callee.name });
         }
-        self.pages.tell(callee.id, &json!({ "type": "call", "call": told }));
-        Ok(told)
+        self.pages.send(callee.id, &Event::Call { call: for_page.clone() });
+        Ok(for_page)
     }
 
     /// This page takes the call; the person's other devices stop ringing.
@@ -55,16 +56,16 @@ impl House {
         let call = self.calls().answer(id, by, now)?;
         self.rings_no_more(&call);
         let (caller, device) = (self.person(call.caller.person)?, self.store.device(&session.device)?);
-        let label = device.map(|device| device.label).unwrap_or_default();
+        let label = device.map_or_else(|| "a device that has signed out".to_owned(), |device| device.label);
         let story = story(&call);
-        let after = format!("{} s after the call began", now.since(call.began_at).as_secs());
-        story.step(&self.pages, &format!("answered on {label}"), &after);
-        let told = self.call_for_page(&call)?;
-        let event = json!({ "type": "call", "call": told });
-        self.pages.tell(call.caller.person, &event);
-        self.pages.tell(call.callee, &event);
+        let after_secs = now.since(call.began_at).as_secs();
+        story.step(&self.pages, Step::Answered { device: &label, after_secs });
+        let for_page = self.call_for_page(&call)?;
+        let event = Event::Call { call: for_page.clone() };
+        self.pages.send(call.caller.person, &event);
+        self.pages.send(call.callee, &event);
         self.notify(call.callee, Some(&session.device), &caller, News::AnsweredElsewhere(&call), &story)?;
-        Ok(told)
+        Ok(for_page)
     }
 
     /// Hangs up, withdraws or declines, from any device of one of the two.
@@ -76,7 +77,7 @@ impl House {
     /// Passes a signal of WebRTC on to the other end of the call.
     pub(crate) fn signal(&self, page: &Token, id: &Token, signal: Value) -> Result<(), DemoError> {
         let other = self.calls().other_end(id, page)?.clone();
-        self.pages.tell_page(&other.page, &json!({ "type": "signal", "call": id.as_str(), "signal": signal }));
+        self.pages.send_to_page(&other.page, &Event::Signal { call: id.as_str().to_owned(), signal });
         Ok(())
     }
 
@@ -90,7 +91,7 @@ impl House {
             }
             let left = house.calls().leave(&page);
             for (call, end) in left {
-                house.report(house.is_over(&call, end, None));
+                house.log_error(house.is_over(&call, end, None));
             }
         });
     }
@@ -114,26 +115,20 @@ impl House {
             tokio::time::sleep(call.rings_until.since(clock::now())).await;
             let expired = self.calls().expire(&call.id, call.rings_until);
             if let Some((call, end)) = expired {
-                self.report(self.is_over(&call, end, None));
+                self.log_error(self.is_over(&call, end, None));
             }
         });
     }
 
-    /// Tells both ends. What rang stops: the push has the ring's topic, so that it takes its place wherever it still
-    /// waits, and the ring's tag, so that it takes its place on the screen.
+    /// Notifies both ends. What rang stops: the push has the ring's topic, so that it replaces a ring that still waits at
+    /// the push service, and the ring's tag, so that it replaces it on the screen.
     fn is_over(&self, call: &Call, end: End, ended_on: Option<&Token>) -> Result<(), DemoError> {
         self.rings_no_more(call);
-        let how = match end {
-            End::Withdrawn => "withdrawn",
-            End::Unanswered => "unanswered",
-            End::Declined => "declined",
-            End::HungUp => "hung-up",
-        };
-        let event = json!({ "type": "over", "call": self.call_for_page(call)?, "how": how });
-        self.pages.tell(call.caller.person, &event);
-        self.pages.tell(call.callee, &event);
+        let event = Event::Over { call: self.call_for_page(call)?, how: end };
+        self.pages.send(call.caller.person, &event);
+        self.pages.send(call.callee, &event);
         let story = story(call);
-        story.step(&self.pages, &format!("the call is over: {how}"), "");
+        story.step(&self.pages, Step::Over { end });
         if end != End::HungUp {
             let caller = self.person(call.caller.person)?;
             let except = ended_on.filter(|_| end == End::Declined);
@@ -142,7 +137,7 @@ impl House {
         Ok(())
     }
 
-    /// Whoever is in a call with somebody knows the name of their page, and must not use it.
+    /// The other end of a call knows the name of this page, and must not use it.
     fn is_own_page(&self, session: &Session, page: &Token) -> Result<(), DemoError> {
         match self.pages.device_of(page) {
             None => Err(DemoError::Malformed("the page must be connected before it can call or answer")),
@@ -153,7 +148,7 @@ impl House {
 
     /// Pushes the ring: to how many devices.
     fn ring_devices(&self, call: &Call, caller: &Person, story: &Story) -> Result<usize, DemoError> {
-        // Nobody ends the call before its rings are known.
+        // With the lock, so that no request ends the call before its rings are known.
         let mut rings = self.rings();
         let sent = self.notify(call.callee, None, caller, News::Ring(call), story)?;
         let count = sent.len();
@@ -168,12 +163,11 @@ impl House {
     }
 
     fn rings(&self) -> MutexGuard<'_, HashMap<Token, Vec<AbortHandle>>> {
-        // A thread that panicked with the lock left a map that is still whole.
-        self.rings.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.rings)
     }
 
-    /// For what nobody waits for the outcome of.
-    fn report(&self, outcome: Result<(), DemoError>) {
+    /// Logs the error of what no request waits for.
+    fn log_error(&self, outcome: Result<(), DemoError>) {
         if let Err(error) = outcome {
             tracing::warn!(%error, "a call did not end well");
         }
@@ -182,5 +176,5 @@ impl House {
 
 /// The caller sees how the call goes.
 fn story(call: &Call) -> Story {
-    Story { id: call.id.as_str().to_owned(), teller: call.caller.person }
+    Story { id: call.id.as_str().to_owned(), viewer: call.caller.person }
 }

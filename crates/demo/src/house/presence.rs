@@ -1,4 +1,4 @@
-//! Who is there, and who can be reached: told by subscriptions and receipts, not by open pages.
+//! Who is there, and who can be reached: by subscriptions and receipts, not by open pages.
 
 use doorbell_protocol::time::UnixMs;
 use doorbell_sender::subscription::Subscription;
@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::House;
 use crate::error::DemoError;
+use crate::events::Event;
 use crate::session::Session;
 use crate::store::{Device, Person};
 
@@ -43,7 +44,7 @@ impl House {
     /// Whether the person takes calls from now on.
     pub(crate) fn set_available(&self, session: &Session, available: bool) -> Result<(), DemoError> {
         self.store.set_available(session.person, available)?;
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.broadcast(&Event::People);
         Ok(())
     }
 
@@ -54,7 +55,7 @@ impl House {
         let subscription = json.map(read).transpose().map_err(|error| wrong(&error))?;
         if let Some(subscription) = &subscription {
             // The sender's policy lets loopback through for our own push service. A page could name any other server
-            // on this machine, and we would knock at it (RFC 8030 s8.4).
+            // on this machine, and we would send to it (RFC 8030 s8.4).
             let origin = subscription.endpoint.origin();
             let is_ours = self.push_origin.as_deref() == Some(origin.as_str());
             if subscription.endpoint.is_loopback() && !is_ours {
@@ -62,7 +63,7 @@ impl House {
             }
         }
         self.store.set_subscription(&session.device, subscription.as_ref())?;
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.broadcast(&Event::People);
         Ok(())
     }
 

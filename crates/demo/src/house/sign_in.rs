@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::MutexGuard;
 
 use aws_lc_rs::pbkdf2;
 use doorbell_protocol::base64url;
@@ -13,21 +13,23 @@ use serde_json::{Value, json};
 use super::House;
 use crate::code;
 use crate::error::DemoError;
+use crate::events::Event;
 use crate::guesses::Guesses;
 use crate::is_on_this_machine;
+use crate::lock::lock;
 use crate::name::Name;
 use crate::session::Session;
 use crate::store::Person;
 use crate::token::Token;
 
-const SALT_OCTETS: usize = 16;
-const HASH_OCTETS: usize = 32;
-/// Some 50 ms of work: nothing for a person, much for somebody who guesses.
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
+/// Some 50 ms of work: nothing for a person, much for a client that guesses.
 const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
-const PASSPHRASE_OCTETS_MAX: usize = 200;
+const PASSPHRASE_BYTES_MAX: usize = 200;
 const LABEL_CHARACTERS_MAX: usize = 40;
 
-/// How somebody comes in.
+/// How a person comes in.
 pub(crate) enum Entrance {
     /// By a name, and a passphrase if they want one or have one.
     Name(Name, Option<String>),
@@ -49,7 +51,7 @@ pub(crate) struct SignIn {
 pub(crate) enum Guest {
     /// Another device of the same person.
     Device,
-    /// Somebody else.
+    /// Another person.
     Person,
 }
 
@@ -65,7 +67,7 @@ impl House {
                 let id = self
                     .seal
                     .open_invitation(&invitation, now)
-                    .ok_or(DemoError::Nothing("invitation, or not any more"))?;
+                    .ok_or(DemoError::NotFound("invitation, or not any more"))?;
                 self.person(id)?
             }
         };
@@ -73,7 +75,7 @@ impl House {
         let label = if label.trim().is_empty() { "a browser".to_owned() } else { label };
         let session = Session { person: person.id, device: Token::random()? };
         self.store.add_device(&session.device, person.id, &label, now)?;
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.broadcast(&Event::People);
         Ok((person, self.seal.session(&session, now)))
     }
 
@@ -87,8 +89,8 @@ impl House {
     /// Signs this device out.
     pub(crate) fn sign_out(&self, session: &Session) -> Result<(), DemoError> {
         self.store.remove_device(&session.device)?;
-        self.pages.dismiss(&session.device);
-        self.pages.tell_all(&json!({ "type": "people" }));
+        self.pages.disconnect(&session.device);
+        self.pages.broadcast(&Event::People);
         Ok(())
     }
 
@@ -103,8 +105,8 @@ impl House {
     }
 
     fn by_name(&self, name: &Name, passphrase: Option<&str>, from: IpAddr, now: UnixMs) -> Result<Person, DemoError> {
-        if passphrase.is_some_and(|words| words.len() > PASSPHRASE_OCTETS_MAX) {
-            return Err(DemoError::TooLarge("a passphrase has at most 200 octets"));
+        if passphrase.is_some_and(|words| words.len() > PASSPHRASE_BYTES_MAX) {
+            return Err(DemoError::TooLarge("a passphrase has at most 200 bytes"));
         }
         let Some(person) = self.store.person_named(name)? else {
             let kept = passphrase.map(keep).transpose()?;
@@ -113,34 +115,37 @@ impl House {
         match (&person.passphrase, passphrase) {
             (Some(kept), Some(given)) => {
                 self.guesses().charge(person.id, from, now)?;
-                if !fits(kept, given) {
+                if !fits(kept, given)? {
                     return Err(DemoError::WrongPassphrase);
                 }
                 self.guesses().give_back(person.id, from);
                 Ok(person)
             }
-            // Nobody is signed in with it any more, and nobody has reserved it by a passphrase.
+            // No device is signed in with it any more, and no passphrase reserves it.
             (None, None) if self.store.devices_of(person.id)?.is_empty() => Ok(person),
             _ => Err(DemoError::NameTaken(person.name)),
         }
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
-        // A thread that panicked with the lock left debts that are whole.
-        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.guesses)
     }
 }
 
 fn keep(passphrase: &str) -> Result<String, DemoError> {
-    let mut salt = [0; SALT_OCTETS];
+    let mut salt = [0; SALT_BYTES];
     aws_lc_rs::rand::fill(&mut salt).map_err(|_| DemoError::Random)?;
-    let mut hash = [0; HASH_OCTETS];
+    let mut hash = [0; HASH_BYTES];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, passphrase.as_bytes(), &mut hash);
     Ok(format!("{}.{}", base64url::encode(&salt), base64url::encode(&hash)))
 }
 
-fn fits(kept: &str, given: &str) -> bool {
-    let Some((salt, hash)) = kept.split_once('.') else { return false };
-    let (Ok(salt), Ok(hash)) = (base64url::decode(salt), base64url::decode(hash)) else { return false };
-    pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, given.as_bytes(), &hash).is_ok()
+/// Whether a passphrase is the one that was kept. What is kept and cannot be read is a damaged store, not a wrong
+/// passphrase.
+fn fits(kept: &str, given: &str) -> Result<bool, DemoError> {
+    let damaged = || DemoError::Store(rusqlite::Error::InvalidQuery);
+    let (salt, hash) = kept.split_once('.').ok_or_else(damaged)?;
+    let [salt, hash] = [salt, hash].map(base64url::decode);
+    let (salt, hash) = (salt.map_err(|_| damaged())?, hash.map_err(|_| damaged())?);
+    Ok(pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, given.as_bytes(), &hash).is_ok())
 }

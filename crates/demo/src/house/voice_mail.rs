@@ -1,4 +1,4 @@
-//! Voice mail: sound that somebody leaves, bounded, notified, played by nobody but the one it is for.
+//! Voice mail: a bounded sound that one person leaves for another, who is notified and alone may play it.
 
 use bytes::Bytes;
 use doorbell_protocol::time::UnixMs;
@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::House;
 use crate::error::DemoError;
-use crate::limits::VOICE_OCTETS_MAX;
+use crate::events::Event;
+use crate::limits::VOICE_BYTES_MAX;
 use crate::notice::News;
 use crate::session::Session;
-use crate::steps::Story;
+use crate::steps::{Step, Story};
 use crate::store::VoiceMail;
 
 /// What `MediaRecorder` makes in the browsers that have it. It is served under these names and no other, so that a
@@ -17,7 +18,7 @@ use crate::store::VoiceMail;
 const MEDIA_TYPES: [&str; 3] = ["audio/webm", "audio/ogg", "audio/mp4"];
 
 impl House {
-    /// Leaves `sound` for somebody.
+    /// Leaves `sound` for the person called `to`.
     pub(crate) fn leave_voice_mail(
         &self,
         session: &Session,
@@ -26,48 +27,51 @@ impl House {
         sound: &Bytes,
         now: UnixMs,
     ) -> Result<Value, DemoError> {
-        let (me, to) = (self.person(session.person)?, self.somebody(to)?);
-        let named = media_type.split(';').next().unwrap_or_default().trim();
+        let (me, to) = (self.person(session.person)?, self.person_called(to)?);
+        let named = media_type.split(';').next().expect("a split has at least one part").trim();
         let media_type = MEDIA_TYPES.iter().find(|known| named.eq_ignore_ascii_case(known));
         let media_type =
             media_type.ok_or(DemoError::Malformed("a voice mail is audio/webm, audio/ogg or audio/mp4"))?;
         if sound.is_empty() {
             return Err(DemoError::Malformed("the voice mail is empty"));
         }
-        if sound.len() > VOICE_OCTETS_MAX {
+        if sound.len() > VOICE_BYTES_MAX {
             return Err(DemoError::TooLarge("a voice mail has at most one MiB, which is two minutes"));
         }
         let mail = self.store.add_voice_mail(me.id, to.id, media_type, sound, now)?;
-        let story = Story { id: format!("voice-{}", mail.id), teller: me.id };
-        story.step(&self.pages, &format!("you leave {} a voice mail", to.name), &format!("{} KiB", sound.len() / 1024));
-        self.pages.tell(to.id, &json!({ "type": "people" }));
+        let story = Story { id: format!("voice-{}", mail.id), viewer: me.id };
+        story.step(&self.pages, Step::VoiceMail { to: &to.name, kib: sound.len() / 1024 });
+        self.pages.send(to.id, &Event::People);
         self.notify(to.id, None, &me, News::VoiceMail(mail.id), &story)?;
         Ok(json!({ "id": mail.id }))
     }
 
     /// Its media type and its sound.
-    pub(crate) fn voice(&self, session: &Session, id: i64, now: UnixMs) -> Result<(String, Vec<u8>), DemoError> {
-        self.store.voice(id, session.person, now)?.ok_or(DemoError::Nothing("voice mail"))
+    pub(crate) fn voice(&self, session: &Session, id: i64, now: UnixMs) -> Result<(&'static str, Vec<u8>), DemoError> {
+        let (media_type, sound) =
+            self.store.voice(id, session.person, now)?.ok_or(DemoError::NotFound("voice mail"))?;
+        let known = MEDIA_TYPES.into_iter().find(|known| *known == media_type);
+        Ok((known.ok_or(DemoError::Store(rusqlite::Error::InvalidQuery))?, sound))
     }
 
     /// It was played.
-    pub(crate) fn hear(&self, session: &Session, id: i64, now: UnixMs) -> Result<(), DemoError> {
-        if self.store.hear(id, session.person, now)? {
-            self.pages.tell(session.person, &json!({ "type": "people" }));
+    pub(crate) fn play_voice_mail(&self, session: &Session, id: i64, now: UnixMs) -> Result<(), DemoError> {
+        if self.store.was_played(id, session.person, now)? {
+            self.pages.send(session.person, &Event::People);
         }
         Ok(())
     }
 
-    /// It is thrown away.
+    /// Removes it.
     pub(crate) fn remove_voice_mail(&self, session: &Session, id: i64) -> Result<(), DemoError> {
         let was_there = self.store.remove_voice_mail(id, session.person)?;
-        self.pages.tell(session.person, &json!({ "type": "people" }));
-        if was_there { Ok(()) } else { Err(DemoError::Nothing("voice mail")) }
+        self.pages.send(session.person, &Event::People);
+        if was_there { Ok(()) } else { Err(DemoError::NotFound("voice mail")) }
     }
 
     pub(super) fn voice_mail_for_page(&self, mail: &VoiceMail) -> Result<Value, DemoError> {
         let from = self.person(mail.sender)?.name;
-        let heard_at = mail.heard_at.map(UnixMs::as_millis);
-        Ok(json!({ "id": mail.id, "from": from, "leftAt": mail.left_at.as_millis(), "heardAt": heard_at }))
+        let played_at = mail.played_at.map(UnixMs::as_millis);
+        Ok(json!({ "id": mail.id, "from": from, "leftAt": mail.left_at.as_millis(), "playedAt": played_at }))
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct ChatMessage {
     pub(crate) sent_at: UnixMs,
     /// A push service has it.
     pub(crate) accepted_at: Option<UnixMs>,
-    /// A receipt says that a device has it.
+    /// A receipt shows that a device has it.
     pub(crate) delivered_at: Option<UnixMs>,
     /// The recipient looked at the conversation.
     pub(crate) seen_at: Option<UnixMs>,

@@ -14,7 +14,7 @@ use crate::token::Token;
 pub(crate) struct Device {
     pub(crate) id: Token,
     pub(crate) person: PersonId,
-    /// What its browser says it is: "Firefox on Linux".
+    /// What its browser calls itself: "Firefox on Linux".
     pub(crate) label: String,
     /// Where pushes go; none if it takes none.
     pub(crate) subscription: Option<Subscription>,
@@ -57,7 +57,7 @@ impl Store {
         let transaction = connection.transaction()?;
         let json = subscription.map(Subscription::to_json);
         if let Some(json) = &json {
-            // Whoever signs in as somebody else in the same browser takes its subscription along.
+            // A person who signs in with another name in the same browser takes its subscription along.
             transaction.execute("UPDATE devices SET subscription = NULL WHERE subscription = ?1", [json])?;
         }
         transaction.execute("UPDATE devices SET subscription = ?2 WHERE id = ?1", params![id.as_str(), json])?;

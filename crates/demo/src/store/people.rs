@@ -1,4 +1,4 @@
-//! People: whoever has signed in.
+//! The people who have signed in.
 
 use rusqlite::{OptionalExtension, Row, params};
 
@@ -21,8 +21,8 @@ pub(crate) struct Person {
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
-    /// Somebody new; they take no calls until they say so. When there are too many, names that nobody is signed in with,
-    /// or has reserved by a passphrase, make room.
+    /// A new person, who takes no calls until they choose to. When there are too many, names that no device is signed in
+    /// with and no passphrase reserves make room.
     pub(crate) fn add_person(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
         let connection = self.connection();
         let count = || connection.query_row("SELECT count(*) FROM people", [], |row| row.get::<_, u32>(0));

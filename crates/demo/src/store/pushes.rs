@@ -15,7 +15,7 @@ pub(crate) struct Awaited {
     /// The message resource at the push service: a secret.
     pub(crate) location: String,
     pub(crate) device: Token,
-    /// Whose pages hear what becomes of it.
+    /// Whose pages show what becomes of it.
     pub(crate) sender: PersonId,
     /// The story that it is a step of.
     pub(crate) story: String,

@@ -13,7 +13,7 @@ pub(crate) struct VoiceMail {
     pub(crate) id: i64,
     pub(crate) sender: PersonId,
     pub(crate) left_at: UnixMs,
-    pub(crate) heard_at: Option<UnixMs>,
+    pub(crate) played_at: Option<UnixMs>,
 }
 
 const COLUMNS: &str = "id, sender, left_at, heard_at";
@@ -66,13 +66,13 @@ impl Store {
         Ok(self.connection().query_row(select, [id, recipient.0, oldest], read).optional()?)
     }
 
-    /// It was played; it says whether for the first time.
-    pub(crate) fn hear(&self, id: i64, recipient: PersonId, at: UnixMs) -> Result<bool, DemoError> {
+    /// It was played: whether for the first time.
+    pub(crate) fn was_played(&self, id: i64, recipient: PersonId, at: UnixMs) -> Result<bool, DemoError> {
         let update = "UPDATE voice_mails SET heard_at = ?3 WHERE id = ?1 AND recipient = ?2 AND heard_at IS NULL";
         Ok(self.connection().execute(update, params![id, recipient.0, at.as_millis()])? > 0)
     }
 
-    /// The recipient throws it away; it says whether it was there.
+    /// The recipient removes it: whether it was there.
     pub(crate) fn remove_voice_mail(&self, id: i64, recipient: PersonId) -> Result<bool, DemoError> {
         let delete = "DELETE FROM voice_mails WHERE id = ?1 AND recipient = ?2";
         Ok(self.connection().execute(delete, [id, recipient.0])? > 0)
@@ -84,7 +84,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<VoiceMail> {
         id: row.get(0)?,
         sender: PersonId(row.get(1)?),
         left_at: UnixMs::from_millis(row.get(2)?),
-        heard_at: row.get::<_, Option<i64>>(3)?.map(UnixMs::from_millis),
+        played_at: row.get::<_, Option<i64>>(3)?.map(UnixMs::from_millis),
     })
 }
 

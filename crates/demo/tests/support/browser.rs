@@ -1,4 +1,4 @@
-//! A browser without a screen: a cookie, requests, and a page that listens.
+//! A browser without a screen: a cookie, requests, and a page that receives events.
 
 use std::net::SocketAddr;
 
@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use super::PATIENCE;
 use super::push_service::{Device, PushService};
 
-/// A device of somebody.
+/// A device of a person.
 pub struct Browser {
     address: SocketAddr,
     pub cookie: Option<String>,
@@ -27,7 +27,7 @@ struct Page {
     socket: WebSocketStream<TcpStream>,
 }
 
-/// What the server said.
+/// What the server answered.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -50,7 +50,8 @@ impl Answer {
     pub fn refused(self, status: u16) -> String {
         assert_eq!(self.status, status, "{self:?}");
         let (message, hint) = (self.json()["message"].clone(), self.json()["hint"].clone());
-        assert!(hint.as_str().is_some_and(|hint| !hint.is_empty()), "what to do is said: {self:?}");
+        assert!(self.json()["code"].is_string(), "the page decides by a code: {self:?}");
+        assert!(hint.as_str().is_some_and(|hint| !hint.is_empty()), "the answer has a hint: {self:?}");
         message.as_str().expect("a message").to_owned()
     }
 }
@@ -93,7 +94,7 @@ impl Browser {
         device
     }
 
-    /// Opens a page, which listens.
+    /// Opens a page, which receives events.
     pub async fn opens_a_page(&mut self) {
         // 22 characters, all different between browsers by the port of their connection.
         let stream = TcpStream::connect(self.address).await.expect("the demo listens");
@@ -117,12 +118,12 @@ impl Browser {
     }
 
     /// Waits for an event of a type on the page.
-    pub async fn hears(&mut self, kind: &str) -> Value {
+    pub async fn receives(&mut self, kind: &str) -> Value {
         let page = self.page.as_mut().expect("a page");
         let wait = async {
             loop {
-                let said = page.socket.next().await.expect("an open socket").expect("a message");
-                let event: Value = serde_json::from_str(said.to_text().expect("text")).unwrap_or_default();
+                let message = page.socket.next().await.expect("an open socket").expect("a message");
+                let event: Value = serde_json::from_str(message.to_text().expect("text")).unwrap_or_default();
                 if event["type"] == kind {
                     return event;
                 }
@@ -137,7 +138,7 @@ impl Browser {
         self.page.as_mut().expect("a page").socket.send(Message::text(text)).await.expect("it is sent");
     }
 
-    /// Calls somebody from the page.
+    /// Calls a person from the page.
     pub async fn calls(&self, to: &str) -> Answer {
         self.post("calls", json!({ "to": to, "media": "audio", "page": self.page() })).await
     }

@@ -8,7 +8,6 @@
 //! ```
 
 #![allow(dead_code, unused_imports, unreachable_pub, reason = "each test binary uses its part of the grammar")]
-#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod browser;
 mod push_service;

@@ -1,4 +1,4 @@
-//! A push service of paper: keeps what it is sent, replaces by topic as RFC 8030 s5.4 says, and delivers nothing.
+//! A push service of paper: keeps what it is sent, replaces by topic as in RFC 8030 s5.4, and delivers nothing.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -80,7 +80,7 @@ impl PushService {
         Device { path, keys, subscription }
     }
 
-    /// Nobody answers any more.
+    /// No connection is accepted any more.
     pub async fn closes(&self) {
         self.door.abort();
         while TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {}

@@ -79,7 +79,7 @@ impl World {
         LinkSpec { scope: Scope::Agent, floor: None, mode, window, retry: Retry::SameLink }
     }
 
-    /// Deals with all that is under way; an acknowledgement may be lost, but not for ever.
+    /// Deals with all that is under way; an acknowledgement may be lost, but not forever.
     fn receive(&mut self, lost: &mut BTreeMap<MessageId, u8>) -> Result<(), Violation> {
         loop {
             self.settle_store()?;

@@ -40,7 +40,7 @@ impl World {
         let Some(subscription) = self.random.pick(&live) else { return Ok(()) };
         let transient = self.random.percent(15);
         let ttl_ms = match self.random.below(3) {
-            // The last chance of a transient message is its first, whatever its expiry says.
+            // The last chance of a transient message is its first, whatever its expiry is.
             0 if transient => 0,
             0 => self.random.between(1, 40_000),
             _ => 86_400_000 * self.random.between(2, 9),
@@ -134,7 +134,7 @@ impl World {
         self.feed(Input::SetFloor { link, floor })
     }
 
-    /// The agent deals with one push, or never hears of it.
+    /// The agent deals with one push, or never receives it.
     fn push_arrives(&mut self) -> Result<(), Violation> {
         let Some((link, id)) = self.take_push() else { return Ok(()) };
         let stored = self.store.rows.contains_key(&id);

@@ -131,3 +131,8 @@ fn a_mailbox_that_ignores_unsubscribing_is_found_ps_8030_7_3_2() {
     let rules = ["a removed subscription ends its links", "nothing of a removed subscription is sent"];
     finds(Bug::UnsubscribeLost, &rules);
 }
+
+#[test]
+fn a_broken_assertion_of_the_mailbox_is_found_like_a_broken_rule() {
+    finds(Bug::IdMintedTwice, &[subject::ASSERTIONS]);
+}

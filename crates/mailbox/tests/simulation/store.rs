@@ -135,7 +135,7 @@ impl Store {
         self.rows.retain(|_, row| row.entry.expires_at > now);
     }
 
-    /// What was not committed is lost, and nobody hears the rest. Returns whether a write was lost.
+    /// What was not committed is lost, and the rest is not answered. Returns whether a write was lost.
     pub(crate) fn crash(&mut self) -> bool {
         let lost = !self.queue.is_empty();
         self.queue.clear();

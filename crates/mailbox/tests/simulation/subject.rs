@@ -1,9 +1,16 @@
 //! The mailbox under test, with a bug planted into what goes in and out of it if a test asks for one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use doorbell_mailbox::{Effect, Input, LinkSpec, Mailbox, Rules};
+use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
+
+use crate::judge::{Violation, broken};
+
+/// The rule that a failed assertion of the mailbox breaks.
+pub(crate) const ASSERTIONS: &str = "the mailbox's own assertions hold";
 
 pub(crate) const RULES: Rules = Rules { ack_timeout_ms: 30_000, decline_backoff_ms: 1_000, offers_max: 3 };
 
@@ -19,24 +26,33 @@ pub(crate) enum Bug {
     DrainWithoutEnd,
     AckLost,
     UnsubscribeLost,
+    IdMintedTwice,
 }
 
 pub(crate) struct Subject {
     mailbox: Mailbox,
     bug: Option<Bug>,
+    /// The message of the last event, if that was one for the store.
+    submitted: Option<MessageId>,
 }
 
 impl Subject {
     pub(crate) fn new(bug: Option<Bug>) -> Self {
         let never = Rules { ack_timeout_ms: u32::MAX, ..RULES };
         let rules = if bug == Some(Bug::NoRetryAfterTimeOut) { never } else { RULES };
-        Self { mailbox: Mailbox::new(rules), bug }
+        Self { mailbox: Mailbox::new(rules), bug, submitted: None }
     }
 
-    pub(crate) fn handle(&mut self, mut input: Input, now: UnixMs, effects: &mut Vec<Effect>) {
+    /// Feeds the mailbox. An assertion that fails in it is a violation like any other: a seed repeats it.
+    pub(crate) fn handle(&mut self, mut input: Input, now: UnixMs, effects: &mut Vec<Effect>) -> Result<(), Violation> {
         self.spoil_input(&mut input);
-        self.mailbox.handle(input, now, effects);
+        let mailbox = &mut self.mailbox;
+        let handled = catch_unwind(AssertUnwindSafe(|| mailbox.handle(input, now, effects)));
         self.spoil_effects(effects);
+        match handled {
+            Ok(()) => Ok(()),
+            Err(panic) => broken(ASSERTIONS, panic.downcast_ref::<String>()),
+        }
     }
 
     pub(crate) fn next_deadline(&self) -> Option<UnixMs> {
@@ -48,6 +64,10 @@ impl Subject {
     }
 
     fn spoil_input(&mut self, input: &mut Input) {
+        let before = self.submitted.take();
+        if let Input::Submit { entry, transient: false, .. } = input {
+            self.submitted = Some(entry.id);
+        }
         let later = |at: &mut UnixMs| *at = at.plus(Duration::from_secs(1_000_000));
         match (self.bug, input) {
             (Some(Bug::NoExpiry), Input::Submit { entry, .. }) => later(&mut entry.expires_at),
@@ -61,6 +81,7 @@ impl Subject {
             }
             (Some(Bug::AckLost), input @ Input::Ack { ticket: None, .. }) => *input = Input::Tick,
             (Some(Bug::UnsubscribeLost), input @ Input::Unsubscribed { .. }) => *input = Input::Tick,
+            (Some(Bug::IdMintedTwice), Input::Submit { entry, .. }) => entry.id = before.unwrap_or(entry.id),
             _ => {}
         }
     }

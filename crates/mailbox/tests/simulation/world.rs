@@ -31,7 +31,7 @@ pub(crate) struct World {
     pub(crate) judge: Judge,
     /// The open links, with the pushes that the agent has not dealt with.
     pub(crate) links: BTreeMap<LinkId, Vec<MessageId>>,
-    /// Links that have been told their end.
+    /// Links that were notified of their end.
     pub(crate) drained: Vec<LinkId>,
     /// Acknowledgements on their way.
     pub(crate) late_acks: Vec<MessageId>,
@@ -70,11 +70,12 @@ impl World {
 
     /// Feeds the mailbox under the eyes of the judge and carries out what it asks for.
     pub(crate) fn feed(&mut self, input: Input) -> Result<(), Violation> {
-        self.judge.hears(&input);
+        self.judge.takes(&input);
         let failed_erasure = self.failed_erasure(&input);
         let mut effects = Vec::new();
-        self.subject.handle(input.clone(), self.now, &mut effects);
+        let outcome = self.subject.handle(input.clone(), self.now, &mut effects);
         self.log.push(Moment { at: self.now, input: input.clone(), effects: effects.clone() });
+        outcome?;
         for effect in &effects {
             self.judge.sees(effect, &self.store)?;
             self.carry_out(effect, &input);

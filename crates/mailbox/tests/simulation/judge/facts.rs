@@ -20,7 +20,7 @@ pub(crate) enum Over {
 pub(crate) struct Fact {
     pub(crate) entry: Entry,
     pub(crate) transient: bool,
-    /// The mailbox was told that the store has it.
+    /// The mailbox has the input that the store has it.
     pub(crate) announced: bool,
     pub(crate) over: Option<Over>,
     /// The mailbox must know of it now: it was announced or listed while a link was open.

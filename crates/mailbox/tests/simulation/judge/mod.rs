@@ -1,10 +1,10 @@
 //! Watches what goes into a mailbox and what comes out, and knows what must and must not happen.
 //!
-//! `hears` is told each input before the mailbox is, `sees` judges each effect, `rests` judges the state after each
+//! `takes` gets each input before the mailbox does, `sees` judges each effect, `rests` judges the state after each
 //! event: safety, and that nothing that could move stands still.
 
 pub(crate) mod facts;
-mod hears;
+mod inputs;
 mod rests;
 mod sees;
 
@@ -33,7 +33,7 @@ pub(crate) fn broken(rule: &'static str, detail: impl std::fmt::Debug) -> Result
 #[derive(Debug, Default)]
 pub(crate) struct Judge {
     pub(crate) now: UnixMs,
-    /// Milliseconds that have passed, whatever the clock says.
+    /// Milliseconds that have passed, whatever the clock shows.
     pub(crate) elapsed: u64,
     /// The clock is set back in this schedule: when a wait ends is not exact, and what expired may be unexpired again.
     pub(crate) clock_steps_back: bool,
@@ -47,7 +47,7 @@ pub(crate) struct Judge {
     settling: BTreeMap<Ticket, MessageId>,
     /// Erasures that the store has not answered.
     erasing: BTreeMap<MessageId, u32>,
-    /// A page is under way, and whether it is of use.
+    /// A page is under way, and whether it is useful.
     loading: Option<bool>,
     /// Every page has come since the first link opened.
     complete: bool,

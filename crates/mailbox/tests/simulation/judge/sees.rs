@@ -17,7 +17,7 @@ impl Judge {
             Effect::Accept { ticket } => self.sees_accept(ticket, store),
             Effect::Reject { ticket } => match self.submitted.remove(&ticket) {
                 Some(_) if self.refused.remove(&ticket) => Ok(()),
-                _ => broken("each request is answered once, as the store says", effect),
+                _ => broken("each request is answered once, as the store decides", effect),
             },
             Effect::Load { .. } if self.loading.is_some() || self.links.is_empty() => {
                 broken("one load at a time", effect)
@@ -56,7 +56,7 @@ impl Judge {
 
     fn sees_accept(&mut self, ticket: Ticket, store: &Store) -> Result<(), Violation> {
         let Some((id, _)) = self.submitted.remove(&ticket) else {
-            return broken("each request is answered once, as the store says", ticket);
+            return broken("each request is answered once, as the store decides", ticket);
         };
         let Some(fact) = self.facts.get(&id) else { return Ok(()) };
         let durable = store.rows.contains_key(&id) || fact.announced;

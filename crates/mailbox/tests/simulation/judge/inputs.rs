@@ -9,7 +9,7 @@ use super::facts::{Fact, LinkFact, Offer, Over};
 use crate::subject::RULES;
 
 impl Judge {
-    pub(crate) fn hears(&mut self, input: &Input) {
+    pub(crate) fn takes(&mut self, input: &Input) {
         self.transient_now = None;
         self.acked_now = None;
         match input {
@@ -18,20 +18,20 @@ impl Judge {
                 self.submitted.insert(*ticket, (entry.id, false));
                 self.transient_now = transient.then_some(entry.id);
             }
-            Input::Stored { ticket, replaced } => self.hears_stored(*ticket, *replaced),
+            Input::Stored { ticket, replaced } => self.takes_stored(*ticket, *replaced),
             Input::NotStored { ticket } => {
                 self.refused.insert(*ticket);
                 self.counts.add("not stored");
             }
-            Input::Connect { link, spec } => self.hears_connect(*link, *spec),
+            Input::Connect { link, spec } => self.takes_connect(*link, *spec),
             Input::SetFloor { link, floor } => {
                 if let Some(link) = self.links.get_mut(link) {
                     link.spec.floor = *floor;
                 }
             }
             Input::Disconnect { link } => self.close(*link),
-            Input::Loaded { entries, more } => self.hears_page(entries, *more),
-            Input::Ack { ticket, id, outcome } => self.hears_ack(*ticket, *id, *outcome),
+            Input::Loaded { entries, more } => self.takes_page(entries, *more),
+            Input::Ack { ticket, id, outcome } => self.takes_ack(*ticket, *id, *outcome),
             Input::Erased { id } => {
                 if let Some(open) = self.erasing.get_mut(id) {
                     *open -= 1;
@@ -39,7 +39,7 @@ impl Judge {
                 self.erasing.retain(|_, open| *open > 0);
             }
             Input::Declined { link, id } => self.end_offer(*link, *id, true),
-            Input::Arrived { link, id } => self.hears_arrival(*link, *id),
+            Input::Arrived { link, id } => self.takes_arrival(*link, *id),
             Input::Gone { link, id } => self.end_offer(*link, *id, false),
             Input::Unsubscribed { subscription } => {
                 self.removed_subscriptions.insert(*subscription);
@@ -56,7 +56,7 @@ impl Judge {
         }
     }
 
-    fn hears_stored(&mut self, ticket: Ticket, replaced: Option<MessageId>) {
+    fn takes_stored(&mut self, ticket: Ticket, replaced: Option<MessageId>) {
         let Some(&(id, _)) = self.submitted.get(&ticket) else { return };
         if let Some(older) = replaced {
             let held = self.is_held(older);
@@ -75,7 +75,7 @@ impl Judge {
         }
     }
 
-    fn hears_connect(&mut self, link: LinkId, spec: LinkSpec) {
+    fn takes_connect(&mut self, link: LinkId, spec: LinkSpec) {
         if self.agent_removed {
             self.to_close.insert(link);
             self.counts.add("connect after the agent was removed");
@@ -114,7 +114,7 @@ impl Judge {
         }
     }
 
-    fn hears_page(&mut self, entries: &[Entry], more: bool) {
+    fn takes_page(&mut self, entries: &[Entry], more: bool) {
         let Some(of_use) = self.loading.take() else { return };
         if !of_use {
             self.counts.add("load: stale page");
@@ -144,7 +144,7 @@ impl Judge {
         }
     }
 
-    fn hears_ack(&mut self, ticket: Option<Ticket>, id: MessageId, outcome: Outcome) {
+    fn takes_ack(&mut self, ticket: Option<Ticket>, id: MessageId, outcome: Outcome) {
         self.acked_now = Some((id, outcome));
         self.settling.extend(ticket.map(|ticket| (ticket, id)));
         let held = self.is_held(id);
@@ -167,7 +167,7 @@ impl Judge {
         fact.over = fact.over.or(Some(Over::Acked));
     }
 
-    fn hears_arrival(&mut self, link: LinkId, id: MessageId) {
+    fn takes_arrival(&mut self, link: LinkId, id: MessageId) {
         let elapsed = self.elapsed;
         let transient = self.facts.get(&id).is_some_and(|fact| fact.transient);
         let Some(carrier) = self.links.get_mut(&link).filter(|link| link.holds(id, elapsed)) else { return };
@@ -214,7 +214,7 @@ impl Judge {
         self.to_close.extend(links.map(|(id, _)| *id));
     }
 
-    /// The store could not erase the message and has said so: it may come again with a later page.
+    /// The store could not erase the message and has reported it: it may come again with a later page.
     pub(crate) fn not_erased(&mut self, id: MessageId) {
         if self.erasing.contains_key(&id) {
             return;

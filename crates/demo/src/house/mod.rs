@@ -7,7 +7,7 @@ mod voice_mail;
 mod writing;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use doorbell_sender::origins::OriginMap;
@@ -18,18 +18,19 @@ use crate::calls::Calls;
 use crate::courier::Courier;
 use crate::error::DemoError;
 use crate::guesses::Guesses;
+use crate::lock::lock;
 use crate::name::Name;
 use crate::notice::{Letter, News};
 use crate::pages::Pages;
 use crate::session::{Seal, Session};
-use crate::steps::Story;
+use crate::steps::{Report, Step, Story};
 use crate::store::{Device, Person, PersonId, Store};
 use crate::token::Token;
 
 pub(crate) use sign_in::{Entrance, Guest, SignIn};
 
 /// The longest name of a story: `trial-` and a token, or `message-` and a number.
-const STORY_OCTETS_MAX: usize = 32;
+const STORY_BYTES_MAX: usize = 32;
 
 /// The application and all that it needs.
 pub(crate) struct House {
@@ -55,7 +56,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// What a page has to know before anybody signs in.
+    /// What a page has to know before a person signs in.
     pub(crate) fn settings(&self) -> Value {
         json!({
             "applicationServerKey": self.courier.public_key(),
@@ -66,8 +67,8 @@ impl House {
     }
 
     /// A person with a name that came from outside.
-    fn somebody(&self, name: &str) -> Result<Person, DemoError> {
-        self.store.person_named(&Name::parse(name)?)?.ok_or(DemoError::Nothing("person"))
+    fn person_called(&self, name: &str) -> Result<Person, DemoError> {
+        self.store.person_named(&Name::parse(name)?)?.ok_or(DemoError::NotFound("person"))
     }
 
     /// The person of a session, or of a call. They exist as long as their session does.
@@ -94,58 +95,37 @@ impl House {
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        // A thread that panicked with the lock left calls that are whole: each rule is one change of the map.
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.calls)
     }
 
     /// A push to the person's own device, to see that it works.
     pub(crate) fn try_out(&self, session: &Session) -> Result<Value, DemoError> {
         let me = self.person(session.person)?;
         let device = self.store.device(&session.device)?.ok_or(DemoError::NotSignedIn)?;
-        let story = Story { id: format!("trial-{}", Token::random()?.as_str()), teller: me.id };
-        story.step(&self.pages, "you ask for a push to this device", "");
+        let story = Story { id: format!("trial-{}", Token::random()?.as_str()), viewer: me.id };
+        story.step(&self.pages, Step::Trial);
         let letter = Letter::new(News::Trial, &me.name, &self.site, &story.id);
         if self.courier.send(vec![device], letter, &story, None).is_empty() {
-            return Err(DemoError::Nothing("subscription of this device"));
+            return Err(DemoError::NotFound("subscription of this device"));
         }
         Ok(json!({ "story": story.id }))
     }
 
-    /// A service worker tells what it did with a push: a step for whoever sent it.
-    pub(crate) fn told_by_device(
+    /// A service worker reports what it did with a push: a step for the person who sent it.
+    pub(crate) fn report(
         &self,
         session: &Session,
         from: &str,
         story: &str,
-        what: Told,
+        report: Report,
+        after_ms: u32,
     ) -> Result<(), DemoError> {
-        if story.len() > STORY_OCTETS_MAX {
-            return Err(DemoError::Malformed("this is not a story that the server told"));
+        if story.len() > STORY_BYTES_MAX {
+            return Err(DemoError::Malformed("this is not a story of this server"));
         }
         let device = self.store.device(&session.device)?.ok_or(DemoError::NotSignedIn)?;
-        let teller = self.somebody(from)?.id;
-        let story = Story { id: story.to_owned(), teller };
-        let Told { what, after_ms } = what;
-        story.step(&self.pages, &format!("{} {what}", device.label), &format!("{after_ms} ms after the push arrived"));
+        let story = Story { id: story.to_owned(), viewer: self.person_called(from)?.id };
+        story.step(&self.pages, Step::Device { device: &device.label, report, after_ms });
         Ok(())
-    }
-}
-
-/// What a service worker did, in its own words' place: it may only choose among ours.
-pub(crate) struct Told {
-    pub(crate) what: &'static str,
-    pub(crate) after_ms: u32,
-}
-
-impl Told {
-    /// Reads the word that a service worker uses.
-    pub(crate) fn parse(word: &str, after_ms: u32) -> Result<Self, DemoError> {
-        let what = match word {
-            "shown" => "shows the notification",
-            "clicked" => "was clicked",
-            "late" => "was told too late to ring",
-            _ => return Err(DemoError::Malformed("a device tells that it has shown, was clicked, or was late")),
-        };
-        Ok(Self { what, after_ms })
     }
 }

@@ -1,7 +1,10 @@
 //! The messages and links in memory, with the indexes that make each step logarithmic.
 //!
 //! A message's [`Place`] is the truth; the ready queue, the windows, the links' messages and the alarms are derived from
-//! it here and nowhere else, so that no event can change one and forget another.
+//! it here and nowhere else, so that no event can change one and forget another. `check` compares them in debug builds.
+
+#[cfg(debug_assertions)]
+mod check;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,12 +52,11 @@ impl Queue {
         Some(message)
     }
 
-    /// Changes a message, its place above all.
+    /// Changes a message that is in memory, its place above all.
     pub(crate) fn change(&mut self, id: MessageId, how: impl FnOnce(&mut Message)) {
-        if let Some(mut message) = self.remove(id) {
-            how(&mut message);
-            self.insert(id, message);
-        }
+        let mut message = self.remove(id).expect("the caller has looked the message up");
+        how(&mut message);
+        self.insert(id, message);
     }
 
     /// The ids of the messages that `which` picks. It looks at all of them: for rare events.
@@ -94,6 +96,7 @@ impl Queue {
 
     pub(crate) fn add_link(&mut self, link: Link) {
         // Nearly every agent has one link: room for four, the usual first step of a Vec, would be wasted.
+        debug_assert!(self.link(link.id).is_none(), "the caller has closed the link of this name");
         self.links.reserve_exact(1);
         self.links.push(link);
     }
@@ -115,12 +118,16 @@ impl Queue {
             held.ready.insert(id, message);
         }
         if let Some(link) = message.place.bound_to() {
-            held.bound.insert((link, id));
+            let new = held.bound.insert((link, id));
+            debug_assert!(new, "{id:?} was not bound to {link:?} before");
         }
         if let Some(at) = message.alarm() {
-            held.alarms.insert((at, id));
+            let new = held.alarms.insert((at, id));
+            debug_assert!(new, "{id:?} had no alarm before");
         }
+        // While a link closes it is no longer listed, and the messages that were bound to it move.
         if let Some(link) = message.place.occupies().and_then(|link| self.link_mut(link)) {
+            debug_assert!(link.unacked < link.spec.window, "{id:?} has a place in the window of {:?}", link.id);
             link.unacked = link.unacked.saturating_add(1);
         }
     }
@@ -131,12 +138,15 @@ impl Queue {
             held.ready.remove(id, message);
         }
         if let Some(link) = message.place.bound_to() {
-            held.bound.remove(&(link, id));
+            let known = held.bound.remove(&(link, id));
+            debug_assert!(known, "{id:?} was bound to {link:?}");
         }
         if let Some(at) = message.alarm() {
-            held.alarms.remove(&(at, id));
+            let known = held.alarms.remove(&(at, id));
+            debug_assert!(known, "{id:?} had an alarm");
         }
         if let Some(link) = message.place.occupies().and_then(|link| self.link_mut(link)) {
+            debug_assert!(link.unacked > 0, "{id:?} had a place in the window of {:?}", link.id);
             link.unacked = link.unacked.saturating_sub(1);
         }
     }

@@ -1,6 +1,6 @@
 //! What the demo remembers: one SQLite file in its state directory.
 //!
-//! Each call takes some microseconds, so that it is made where it is needed and not in a thread of its own.
+//! Each call takes some microseconds, so it is made where it is needed and not in a thread of its own.
 
 mod chat;
 mod devices;
@@ -9,11 +9,12 @@ mod pushes;
 mod voice;
 
 use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
 use crate::error::DemoError;
+use crate::lock::lock;
 
 pub(crate) use chat::Mark;
 pub(crate) use devices::Device;
@@ -38,7 +39,7 @@ CREATE TABLE IF NOT EXISTS devices (
   person INTEGER NOT NULL REFERENCES people (id) ON DELETE CASCADE,
   label TEXT NOT NULL,
   subscription TEXT,                 -- the JSON of a PushSubscription, if pushes reach it
-  delivered_at INTEGER,              -- when a receipt last said that one did
+  delivered_at INTEGER,              -- when a receipt last showed that one did
   signed_in_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS devices_by_person ON devices (person);
@@ -67,7 +68,7 @@ CREATE TABLE IF NOT EXISTS pushes (
   id INTEGER PRIMARY KEY,
   location TEXT NOT NULL UNIQUE,     -- what the receipt will name
   device TEXT NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
-  sender INTEGER NOT NULL,           -- whose page hears of it
+  sender INTEGER NOT NULL,           -- whose page shows it
   story TEXT NOT NULL,
   message INTEGER,                   -- the chat message that it carries
   sent_at INTEGER NOT NULL
@@ -92,8 +93,7 @@ impl Store {
         Ok(Self(Mutex::new(connection)))
     }
 
-    /// A thread that panicked with the lock left no half-done change: each is one statement or one transaction.
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }

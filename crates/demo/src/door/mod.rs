@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 
 use crate::clock;
 use crate::error::DemoError;
-use crate::house::{Entrance, House, SignIn, Told};
-use crate::limits::VOICE_OCTETS_MAX;
+use crate::house::{Entrance, House, SignIn};
+use crate::limits::VOICE_BYTES_MAX;
 use crate::name::Name;
 use crate::session::Session;
 use crate::token::Token;
 
 use answer::Response;
-use body::{CallBody, DeviceBody, InvitationBody, PageBody, SignInBody, TextBody, ToldBody};
+use body::{CallBody, DeviceBody, InvitationBody, PageBody, ReportBody, SignInBody, TextBody};
 
 /// The session's cookie.
 const COOKIE: &str = "doorbell_demo";
@@ -79,15 +79,15 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
             Ok(answer::done())
         }
         ("POST", ["trial"]) => Ok(answer::json(&house.try_out(&session)?)),
-        ("POST", ["told"]) => {
-            let ToldBody { from, story, what, after_ms } = body::json(request).await?;
-            house.told_by_device(&session, &from, &story, Told::parse(&what, after_ms)?)?;
+        ("POST", ["reports"]) => {
+            let ReportBody { from, story, what, after_ms } = body::json(request).await?;
+            house.report(&session, &from, &story, what, after_ms)?;
             Ok(answer::done())
         }
 
         ("POST", ["calls"]) => {
             let CallBody { to, from, media, page } = body::json(request).await?;
-            speaks_for_itself(house, &session, from.as_deref())?;
+            is_the_sender(house, &session, from.as_deref())?;
             Ok(answer::json(&house.call(&session, Token::parse(&page)?, &to, media, now)?))
         }
         ("POST", ["calls", id, "answer"]) => {
@@ -100,7 +100,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         ("GET", ["chat", with]) => Ok(answer::json(&house.conversation(&session, &decoded(with))?)),
         ("POST", ["chat", with]) => {
             let TextBody { text, from } = body::json(request).await?;
-            speaks_for_itself(house, &session, from.as_deref())?;
+            is_the_sender(house, &session, from.as_deref())?;
             Ok(answer::json(&house.write(&session, &decoded(with), &text, now)?))
         }
         ("POST", ["chat", with, "seen"]) => {
@@ -109,19 +109,20 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         }
 
         ("POST", ["voice", "to", with]) => {
+            // Without a readable media type it is none of those that are taken.
             let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let kind = kind.unwrap_or_default().to_owned();
             let too_large = "a voice mail has at most one MiB, which is two minutes";
-            let sound = body::octets(request, VOICE_OCTETS_MAX, too_large).await?;
+            let sound = body::bytes(request, VOICE_BYTES_MAX, too_large).await?;
             Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
         }
         ("GET", ["voice", id]) => {
             let (media_type, sound) = house.voice(&session, number(id)?, now)?;
-            Ok(answer::sound(&media_type, sound))
+            Ok(answer::sound(media_type, sound))
         }
-        ("POST", ["voice", id, "heard"]) => house.hear(&session, number(id)?, now).map(|()| answer::done()),
+        ("POST", ["voice", id, "played"]) => house.play_voice_mail(&session, number(id)?, now).map(|()| answer::done()),
         ("DELETE", ["voice", id]) => house.remove_voice_mail(&session, number(id)?).map(|()| answer::done()),
-        _ => Err(DemoError::Nothing("request")),
+        _ => Err(DemoError::NotFound("request")),
     }
 }
 
@@ -142,14 +143,14 @@ fn session(house: &House, headers: &HeaderMap) -> Result<Session, DemoError> {
     house.recognise(cookie, clock::now())
 }
 
-/// Who sends is known from the session. A request may name a sender all the same, and then it must be that one.
-fn speaks_for_itself(house: &House, session: &Session, from: Option<&str>) -> Result<(), DemoError> {
+/// The session names the sender. A request may name one as well, and then it must be the same.
+fn is_the_sender(house: &House, session: &Session, from: Option<&str>) -> Result<(), DemoError> {
     let Some(from) = from else { return Ok(()) };
     let named = house.store.person_named(&Name::parse(from)?)?;
     if named.is_some_and(|person| person.id == session.person) { Ok(()) } else { Err(DemoError::NotYou) }
 }
 
-/// Browsers name the site whose page sends a request; only our own pages may act for whoever is signed in.
+/// Browsers name the site whose page sends a request; only our own pages may act for the person who is signed in.
 fn same_site(headers: &HeaderMap) -> Result<(), DemoError> {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
@@ -161,11 +162,11 @@ fn same_site(headers: &HeaderMap) -> Result<(), DemoError> {
 fn decoded(segment: &str) -> String {
     // The form's rules read `%20` as a path's do, and our pages write no plus sign.
     let pair = url::form_urlencoded::parse(segment.as_bytes()).next();
-    pair.map(|(text, _)| text.into_owned()).unwrap_or_default()
+    pair.map_or_else(String::new, |(text, _)| text.into_owned())
 }
 
 fn number(text: &str) -> Result<i64, DemoError> {
-    text.parse().map_err(|_| DemoError::Malformed("this is not a number that the server gave out"))
+    text.parse().map_err(|_| DemoError::Malformed("this is not a number of this server"))
 }
 
 /// For [`Value`]s that a body may leave out, set to null, or give.

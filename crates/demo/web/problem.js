@@ -1,0 +1,41 @@
+// The page's one error: what is wrong, what to do, and a code by which the page decides.
+
+/** `message` is what is wrong, `hint` what to do, both for people; `code` is for the page. */
+export class Problem extends Error {
+  constructor(code, message, hint = '') {
+    super(message);
+    this.code = code;
+    this.hint = hint;
+  }
+
+  /** What the server answered; without the JSON that it sends with an error, its status is all that is known. */
+  static ofAnswer(status, { code = 'unknown', message = `the server answers ${status}`, hint = '' } = {}) {
+    return new Problem(code, sentence(message), hint);
+  }
+
+  /** The browser refused the microphone, or has none; `instead` is what to do without one. */
+  static ofMicrophone({ name }, instead) {
+    return name === 'NotAllowedError'
+      ? new Problem('microphone', 'The microphone is blocked.', 'Allow it in the address bar, and try again.')
+      : new Problem('microphone', 'There is no microphone.', instead);
+  }
+
+  /** The session is over, or there was none. */
+  get isSignedOut() {
+    return this.code === 'not-signed-in';
+  }
+
+  /** Pushes cannot reach this browser: the page shows it where people look for it. */
+  get isObstacle() {
+    return this.code === 'no-push';
+  }
+
+  /** The other person takes no call now, but a voice mail. */
+  get isUnanswered() {
+    return this.code === 'away' || this.code === 'busy';
+  }
+}
+
+function sentence(words) {
+  return words.charAt(0).toUpperCase() + words.slice(1) + (/[.!?]$/.test(words) ? '' : '.');
+}
