@@ -4,7 +4,7 @@
 //! The first byte is the length of the pieces.
 #![no_main]
 
-use doorbell_protocol::websocket::{Decoder, FrameError, Event, mask};
+use doorbell_protocol::websocket::{Decoder, Event, FrameError, mask};
 use libfuzzer_sys::fuzz_target;
 
 const MOST: usize = 300;

@@ -60,7 +60,9 @@ async fn receipt_of(follower: &mut Follower, message: Option<&str>) -> Fate {
                 return Fate::Received(receipt);
             }
             Ok(ReceiptEvent::Receipt(_)) => {}
-            Ok(ReceiptEvent::Gone | ReceiptEvent::Nothing) => return Fate::Failed("the receipt subscription is gone".to_owned()),
+            Ok(ReceiptEvent::Gone | ReceiptEvent::Nothing) => {
+                return Fate::Failed("the receipt subscription is gone".to_owned());
+            }
             Err(error) => return Fate::Failed(error.to_string()),
         }
     }
