@@ -1,6 +1,6 @@
 //! The delivery rules under a driver that keeps its contract and is hostile otherwise: events in any order, late, doubled,
 //! and about what never was. The mailbox's own assertions judge each event; in the end, when everything is answered and
-//! every link is closed, it is idle.
+//! every subscriber is closed, it is idle.
 //!
 //! Three bytes are an event: its kind, and two numbers.
 #![no_main]
@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
+use doorbell_mailbox::{Effect, Entry, Input, SubscriberId, SubscriberSpec, Mailbox, Mode, Retry, Rules, Scope, RequestId};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -31,10 +31,10 @@ struct Driver {
     now: UnixMs,
     /// All that were minted; message n is the n-th.
     entries: Vec<Entry>,
-    tickets: u64,
-    links: u64,
-    open: BTreeSet<LinkId>,
-    persists: VecDeque<Ticket>,
+    requests: u64,
+    subscribers: u64,
+    open: BTreeSet<SubscriberId>,
+    persists: VecDeque<RequestId>,
     erasures: VecDeque<MessageId>,
     /// The page that is asked for: the entries after this one.
     load: Option<Option<MessageId>>,
@@ -46,8 +46,8 @@ impl Driver {
             mailbox: Mailbox::new(Rules { ack_timeout_ms: 30_000, decline_backoff_ms: 1_000, offers_max: 3 }),
             now: START,
             entries: Vec::new(),
-            tickets: 0,
-            links: 0,
+            requests: 0,
+            subscribers: 0,
             open: BTreeSet::new(),
             persists: VecDeque::new(),
             erasures: VecDeque::new(),
@@ -56,29 +56,29 @@ impl Driver {
     }
 
     fn event(&mut self, kind: u8, a: u8, b: u8) {
-        let (link, id) = (LinkId(u64::from(a % 8)), MessageId::from_raw(i64::from(b)));
+        let (subscriber, id) = (SubscriberId(u64::from(a % 8)), MessageId::from_raw(i64::from(b)));
         match kind % 16 {
             0 | 1 => self.submit(a, b),
             2 => self.committed(a, b),
             3 => self.connect(a, b),
-            4 => self.feed(Input::SetFloor { link, floor: floor(b) }),
+            4 => self.feed(Input::SetFloor { subscriber, floor: floor(b) }),
             5 => {
-                self.open.remove(&link);
-                self.feed(Input::Disconnect { link });
+                self.open.remove(&subscriber);
+                self.feed(Input::Disconnect { subscriber });
             }
             6 => self.page(a, b),
             7 if self.is_minted(id) => {
-                let ticket = (a % 2 == 0).then(|| self.ticket());
-                self.feed(Input::Ack { ticket, id, outcome: Outcome::Delivered });
+                let request = (a % 2 == 0).then(|| self.request());
+                self.feed(Input::Ack { request, id, outcome: Outcome::Delivered });
             }
             8 => {
                 if let Some(id) = self.erasures.pop_front() {
                     self.feed(Input::Erased { id });
                 }
             }
-            9 => self.feed(Input::Declined { link, id }),
-            10 => self.feed(Input::Arrived { link, id }),
-            11 => self.feed(Input::Gone { link, id }),
+            9 => self.feed(Input::Declined { subscriber, id }),
+            10 => self.feed(Input::Arrived { subscriber, id }),
+            11 => self.feed(Input::Gone { subscriber, id }),
             12 => self.feed(Input::Unsubscribed { subscription: subscription(a) }),
             13 if a == b => self.feed(Input::AgentRemoved),
             14 => self.now = self.now.minus(Duration::from_millis(u64::from(a) << (b % 16))),
@@ -96,25 +96,25 @@ impl Driver {
         let entry =
             Entry { id, subscription: subscription(a), urgency: Urgency::ALL[usize::from(a / 3 % 4)], expires_at };
         self.entries.push(entry);
-        let ticket = self.ticket();
-        self.feed(Input::Submit { ticket, entry, transient: a >= 200 });
+        let request = self.request();
+        self.feed(Input::Submit { request, entry, transient: a >= 200 });
     }
 
     /// The store answers in the order in which it was asked.
     fn committed(&mut self, a: u8, b: u8) {
-        let Some(ticket) = self.persists.pop_front() else { return };
+        let Some(request) = self.persists.pop_front() else { return };
         let replaced = Some(MessageId::from_raw(i64::from(b))).filter(|id| a % 3 == 0 && self.is_minted(*id));
-        self.feed(if a % 5 == 4 { Input::NotStored { ticket } } else { Input::Stored { ticket, replaced } });
+        self.feed(if a % 5 == 4 { Input::NotStored { request } } else { Input::Stored { request, replaced } });
     }
 
     fn connect(&mut self, a: u8, b: u8) {
         let scope = if a % 2 == 0 { Scope::Agent } else { Scope::Subscription(subscription(b)) };
         let mode = if a & 2 == 0 { Mode::Hold } else { Mode::Drain };
-        let retry = if a & 4 == 0 { Retry::SameLink } else { Retry::NextLink };
-        let (link, window) = (LinkId(self.links % 8), u16::from(b % 4));
-        self.links += 1;
-        self.open.insert(link);
-        self.feed(Input::Connect { link, spec: LinkSpec { scope, floor: floor(a / 8), mode, window, retry } });
+        let retry = if a & 4 == 0 { Retry::SameSubscriber } else { Retry::NextSubscriber };
+        let (subscriber, window) = (SubscriberId(self.subscribers % 8), u16::from(b % 4));
+        self.subscribers += 1;
+        self.open.insert(subscriber);
+        self.feed(Input::Connect { subscriber, spec: SubscriberSpec { scope, floor: floor(a / 8), mode, window, retry } });
     }
 
     /// Some of the entries after the one that was asked for; the store may be behind, and may have failed to erase.
@@ -131,25 +131,25 @@ impl Driver {
         self.mailbox.handle(input, self.now, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Persist { ticket } => self.persists.push_back(ticket),
+                Effect::Persist { request } => self.persists.push_back(request),
                 Effect::Erase { id, .. } => self.erasures.push_back(id),
                 Effect::Load { after } => assert!(self.load.replace(after).is_none(), "one load at a time"),
-                Effect::Send { link, .. } | Effect::Drained { link } => assert!(self.open.contains(&link)),
-                Effect::Close { link, .. } => {
-                    self.open.remove(&link);
+                Effect::Send { subscriber, .. } | Effect::Drained { subscriber } => assert!(self.open.contains(&subscriber)),
+                Effect::Close { subscriber, .. } => {
+                    self.open.remove(&subscriber);
                 }
                 Effect::Accept { .. } | Effect::Reject { .. } | Effect::Acked { .. } | Effect::Release { .. } => {}
             }
         }
     }
 
-    /// Everything is answered, and every link closed: the mailbox may be dropped.
+    /// Everything is answered, and every subscriber closed: the mailbox may be dropped.
     fn end(&mut self) {
-        while let Some(link) = self.open.pop_first() {
-            self.feed(Input::Disconnect { link });
+        while let Some(subscriber) = self.open.pop_first() {
+            self.feed(Input::Disconnect { subscriber });
         }
-        while let Some(ticket) = self.persists.pop_front() {
-            self.feed(Input::Stored { ticket, replaced: None });
+        while let Some(request) = self.persists.pop_front() {
+            self.feed(Input::Stored { request, replaced: None });
         }
         while let Some(id) = self.erasures.pop_front() {
             self.feed(Input::Erased { id });
@@ -161,9 +161,9 @@ impl Driver {
         assert_eq!(self.mailbox.next_deadline(), None);
     }
 
-    fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
+    fn request(&mut self) -> RequestId {
+        self.requests += 1;
+        RequestId(self.requests)
     }
 
     fn is_minted(&self, id: MessageId) -> bool {

@@ -1,6 +1,6 @@
 //! The handle while the driver receives: subscriptions come and go, and dropped calls leave nothing half-done.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Between arrival and acknowledgement: nothing is handed over twice, nothing is acknowledged that the app does not have.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Messages arrive by server push, are opened or discarded, and are acknowledged.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 

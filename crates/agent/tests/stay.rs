@@ -1,6 +1,6 @@
 //! Staying connected: through cut connections, departing and dead services, and subscriptions that end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Subscribing, and which services the agent trusts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod support;
 

@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, missing_docs, reason = "a measurement that cannot go on has failed")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
+use doorbell_mailbox::{
+    Effect, Entry, Input, Mailbox, Mode, RequestId, Retry, Rules, Scope, SubscriberId, SubscriberSpec,
+};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -13,7 +15,7 @@ use doorbell_protocol::time::UnixMs;
 
 const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
 const LATER: UnixMs = UnixMs::from_secs(1_800_003_600);
-const LINK: LinkId = LinkId(1);
+const SUBSCRIBER: SubscriberId = SubscriberId(1);
 const BACKLOG: i64 = 10_000;
 /// Messages that the driver reads from the store at a time.
 const PAGE: usize = 1_000;
@@ -25,10 +27,10 @@ fn round_trip(c: &mut Criterion) {
     c.bench_function("submitted, stored, sent, acknowledged, erased", |b| {
         b.iter(|| {
             let raw = ids.next().unwrap();
-            let (entry, ticket) = (entry(raw), Ticket(raw.unsigned_abs()));
+            let (entry, request) = (entry(raw), RequestId(raw.unsigned_abs()));
             effects.clear();
-            mailbox.handle(Input::Submit { ticket, entry, transient: false }, NOW, &mut effects);
-            mailbox.handle(Input::Stored { ticket, replaced: None }, NOW, &mut effects);
+            mailbox.handle(Input::Submit { request, entry, transient: false }, NOW, &mut effects);
+            mailbox.handle(Input::Stored { request, replaced: None }, NOW, &mut effects);
             settle(&mut mailbox, entry.id, &mut effects);
             effects.len()
         });
@@ -70,14 +72,15 @@ fn drain(mailbox: &mut Mailbox, stored: &[Entry]) -> usize {
 }
 
 fn settle(mailbox: &mut Mailbox, id: MessageId, effects: &mut Vec<Effect>) {
-    mailbox.handle(Input::Ack { ticket: None, id, outcome: Outcome::Delivered }, NOW, effects);
+    mailbox.handle(Input::Ack { request: None, id, outcome: Outcome::Delivered }, NOW, effects);
     mailbox.handle(Input::Erased { id }, NOW, effects);
 }
 
 fn connected() -> Mailbox {
     let mut mailbox = Mailbox::new(Rules::default());
-    let spec = LinkSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::NextLink };
-    mailbox.handle(Input::Connect { link: LINK, spec }, NOW, &mut Vec::new());
+    let spec =
+        SubscriberSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::NextSubscriber };
+    mailbox.handle(Input::Connect { subscriber: SUBSCRIBER, spec }, NOW, &mut Vec::new());
     mailbox
 }
 

@@ -1,41 +1,47 @@
-//! Links open, change their floor and end (RFC 8030 s6, s6.1).
+//! Subscribers open, change their floor and end (RFC 8030 s6, s6.1).
 
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
 use crate::effect::{CloseReason, Effect};
-use crate::input::{LinkId, LinkSpec};
-use crate::link::Link;
+use crate::input::{SubscriberId, SubscriberSpec};
 use crate::mailbox::Mailbox;
 use crate::message::Place;
+use crate::subscriber::Subscriber;
 
 impl Mailbox {
-    pub(crate) fn connect(&mut self, link: LinkId, spec: LinkSpec, now: UnixMs, effects: &mut Vec<Effect>) {
+    pub(crate) fn connect(
+        &mut self,
+        subscriber: SubscriberId,
+        spec: SubscriberSpec,
+        now: UnixMs,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.removed {
-            effects.push(Effect::Close { link, why: CloseReason::AgentGone });
+            effects.push(Effect::Close { subscriber, why: CloseReason::AgentGone });
             return;
         }
-        self.disconnect(link, now, effects);
-        self.queue.add_link(Link::new(link, spec));
+        self.disconnect(subscriber, now, effects);
+        self.queue.add_subscriber(Subscriber::new(subscriber, spec));
         self.begin_load(effects);
     }
 
-    pub(crate) fn set_floor(&mut self, link: LinkId, floor: Option<Urgency>) {
-        if let Some(link) = self.queue.link_mut(link) {
-            link.spec.floor = floor;
+    pub(crate) fn set_floor(&mut self, subscriber: SubscriberId, floor: Option<Urgency>) {
+        if let Some(subscriber) = self.queue.subscriber_mut(subscriber) {
+            subscriber.spec.floor = floor;
         }
     }
 
-    /// What was unacknowledged on the link is undelivered again (PS-8030-6.2-3).
-    pub(crate) fn disconnect(&mut self, link: LinkId, now: UnixMs, effects: &mut Vec<Effect>) {
-        if self.queue.remove_link(link).is_none() {
+    /// What was unacknowledged on the subscriber is undelivered again (PS-8030-6.2-3).
+    pub(crate) fn disconnect(&mut self, subscriber: SubscriberId, now: UnixMs, effects: &mut Vec<Effect>) {
+        if self.queue.remove_subscriber(subscriber).is_none() {
             return;
         }
-        for id in self.queue.bound_to(link) {
+        for id in self.queue.bound_to(subscriber) {
             self.unbind(id, now, effects);
         }
-        if self.queue.links().is_empty() {
+        if self.queue.subscribers().is_empty() {
             self.unload(effects);
         }
     }
@@ -52,8 +58,8 @@ impl Mailbox {
         }
     }
 
-    /// Without a link the store is the only place where messages wait; those that it is about to commit stay known, in
-    /// case a link comes before it has.
+    /// Without a subscriber the store is the only place where messages wait; those that it is about to commit stay known, in
+    /// case a subscriber comes before it has.
     fn unload(&mut self, effects: &mut Vec<Effect>) {
         for id in self.queue.ids(|message| message.place != Place::Storing) {
             self.forget(id, effects);
@@ -67,19 +73,19 @@ mod tests {
     use doorbell_protocol::headers::urgency::Urgency;
 
     use crate::harness::*;
-    use crate::{Input, LinkId, LinkSpec};
+    use crate::{Input, SubscriberId, SubscriberSpec};
 
     fn floors() -> impl Iterator<Item = Option<Urgency>> {
         std::iter::once(None).chain(Urgency::ALL.map(Some))
     }
 
     #[test]
-    fn nothing_below_the_floor_is_sent_on_either_kind_of_link_ps_8030_5_3_5_6_9() {
+    fn nothing_below_the_floor_is_sent_on_either_kind_of_subscriber_ps_8030_5_3_5_6_9() {
         for floor in floors() {
             for spec in [hold(), only(NEWS, hold()), drain()] {
                 for urgency in Urgency::ALL {
                     let mut desk = Desk::new();
-                    desk.connect(1, LinkSpec { floor, ..spec });
+                    desk.connect(1, SubscriberSpec { floor, ..spec });
                     let wanted = floor.is_none_or(|floor| urgency >= floor);
                     assert_eq!(sent(&desk.page(&[urgent(1, urgency)])).len(), usize::from(wanted));
                 }
@@ -89,39 +95,39 @@ mod tests {
 
     #[test]
     fn what_was_held_back_flows_when_the_floor_drops_ps_8030_5_3_6() {
-        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+        let mut desk = Desk::with_subscriber(from(Urgency::High, hold()));
         for (n, urgency) in (1..).zip(Urgency::ALL) {
             desk.arrives(urgent(n, urgency));
         }
-        let floor = |floor| Input::SetFloor { link: LinkId(1), floor };
+        let floor = |floor| Input::SetFloor { subscriber: SubscriberId(1), floor };
         assert_eq!(desk.feed(floor(Some(Urgency::Low))), [send(1, 3), send(1, 2)]);
         assert_eq!(desk.feed(floor(Some(Urgency::High))), []);
         assert_eq!(desk.feed(floor(None)), [send(1, 1)]);
     }
 
     #[test]
-    fn what_was_held_back_flows_on_a_later_link_without_a_floor_ps_8030_5_3_6() {
-        let mut desk = Desk::with_link(from(Urgency::High, hold()));
+    fn what_was_held_back_flows_on_a_later_subscriber_without_a_floor_ps_8030_5_3_6() {
+        let mut desk = Desk::with_subscriber(from(Urgency::High, hold()));
         desk.arrives(message(1));
         assert_eq!(desk.connect(2, hold()), [send(2, 1)]);
     }
 
     #[test]
-    fn the_unacknowledged_is_sent_again_on_every_new_link_ps_8030_6_2_3_6_2_4() {
-        let mut desk = Desk::with_link(once());
+    fn the_unacknowledged_is_sent_again_on_every_new_subscriber_ps_8030_6_2_3_6_2_4() {
+        let mut desk = Desk::with_subscriber(once());
         desk.arrives(message(1));
-        for link in 2..20 {
-            assert_eq!(desk.disconnect(link - 1), [release(1)]);
-            assert_eq!(desk.connect(link, once()), [load_after(None)]);
-            assert_eq!(desk.page(&[message(1)]), [send(link, 1)]);
+        for subscriber in 2..20 {
+            assert_eq!(desk.disconnect(subscriber - 1), [release(1)]);
+            assert_eq!(desk.connect(subscriber, once()), [load_after(None)]);
+            assert_eq!(desk.page(&[message(1)]), [send(subscriber, 1)]);
         }
     }
 
     #[test]
-    fn the_unacknowledged_moves_to_a_link_that_is_open_already_ps_8030_6_2_3() {
-        let mut desk = Desk::with_link(hold());
+    fn the_unacknowledged_moves_to_a_subscriber_that_is_open_already_ps_8030_6_2_3() {
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(message(1));
-        assert_eq!(desk.connect(2, hold()), [], "two links never hold the same message");
+        assert_eq!(desk.connect(2, hold()), [], "two subscribers never hold the same message");
         assert_eq!(desk.disconnect(1), [send(2, 1)]);
         assert_eq!(desk.disconnect(2), [release(1)]);
         assert!(desk.mailbox.is_idle());
@@ -129,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_expired_on_its_way_does_not_come_back_ps_8030_5_2_7() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(expiring_in_ms(1, 1_000));
         desk.connect(2, hold());
         desk.wait_ms(1_000);
@@ -137,8 +143,8 @@ mod tests {
     }
 
     #[test]
-    fn a_link_of_one_subscription_carries_only_that_and_one_of_the_agent_carries_all_ps_8030_6_1_2() {
-        let mut desk = Desk::with_link(only(CHAT, hold()));
+    fn a_subscriber_of_one_subscription_carries_only_that_and_one_of_the_agent_carries_all_ps_8030_6_1_2() {
+        let mut desk = Desk::with_subscriber(only(CHAT, hold()));
         desk.arrives(message(1));
         assert_eq!(sent(&desk.arrives(chat(2))), [(1, 2)]);
         assert_eq!(desk.connect(2, hold()), [send(2, 1)]);
@@ -147,11 +153,11 @@ mod tests {
     }
 
     #[test]
-    fn a_link_that_connects_twice_starts_anew() {
-        let mut desk = Desk::with_link(window(1, hold()));
+    fn a_subscriber_that_connects_twice_starts_anew() {
+        let mut desk = Desk::with_subscriber(window(1, hold()));
         desk.arrives(message(1));
         desk.connect(1, window(1, hold()));
         assert_eq!(sent(&desk.page(&[message(1), message(2)])), [(1, 1)]);
-        assert_eq!(desk.mailbox.queue.links().len(), 1);
+        assert_eq!(desk.mailbox.queue.subscribers().len(), 1);
     }
 }

@@ -1,54 +1,56 @@
-//! After each event: what is ready goes to the links that have room (RFC 8030 s6).
+//! After each event: what is ready goes to the subscribers that have room (RFC 8030 s6).
 
 use std::time::Duration;
 
 use doorbell_protocol::id::MessageId;
 
 use crate::effect::Effect;
-use crate::input::LinkId;
-use crate::link::Link;
+use crate::input::SubscriberId;
 use crate::load::Load;
 use crate::mailbox::Mailbox;
 use crate::message::Place;
+use crate::subscriber::Subscriber;
 
 impl Mailbox {
-    /// Fills the newest link first: if the agent has several, that one is the most likely to be alive.
+    /// Fills the newest subscriber first: if the agent has several, that one is the most likely to be alive.
     pub(crate) fn deliver(&mut self, effects: &mut Vec<Effect>) {
-        for at in (0..self.queue.links().len()).rev() {
-            while let Some((link, id)) = self.next_offer(at) {
-                self.send(link, id, effects);
+        for at in (0..self.queue.subscribers().len()).rev() {
+            while let Some((subscriber, id)) = self.next_offer(at) {
+                self.send(subscriber, id, effects);
             }
             self.end_drain(at, effects);
         }
     }
 
-    fn next_offer(&self, at: usize) -> Option<(LinkId, MessageId)> {
-        let link = self.queue.links().get(at).filter(|link| link.has_room())?;
-        Some((link.id, self.queue.next_for(link)?))
+    fn next_offer(&self, at: usize) -> Option<(SubscriberId, MessageId)> {
+        let subscriber = self.queue.subscribers().get(at).filter(|subscriber| subscriber.has_room())?;
+        Some((subscriber.id, self.queue.next_for(subscriber)?))
     }
 
-    pub(crate) fn send(&mut self, link: LinkId, id: MessageId, effects: &mut Vec<Effect>) {
+    pub(crate) fn send(&mut self, subscriber: SubscriberId, id: MessageId, effects: &mut Vec<Effect>) {
         let until = self.latest.plus(Duration::from_millis(u64::from(self.rules.ack_timeout_ms)));
         self.queue.change(id, |message| {
             message.offers = message.offers.saturating_add(1);
-            message.place = Place::Held { link, until };
+            message.place = Place::Held { subscriber, until };
         });
-        effects.push(Effect::Send { link, id });
+        effects.push(Effect::Send { subscriber, id });
     }
 
-    /// Notifies a draining link that it has been offered everything (PS-8030-6-6, PS-8030-6-7).
+    /// Notifies a draining subscriber that it has been offered everything (PS-8030-6-6, PS-8030-6-7).
     fn end_drain(&mut self, at: usize, effects: &mut Vec<Effect>) {
-        let Some(link) = self.queue.links().get(at).filter(|link| link.is_draining()) else { return };
-        if self.has_more_for(link) {
+        let Some(subscriber) = self.queue.subscribers().get(at).filter(|subscriber| subscriber.is_draining()) else {
+            return;
+        };
+        if self.has_more_for(subscriber) {
             return;
         }
-        let link = link.id;
-        self.queue.link_mut(link).expect("the link was found above").drained = true;
-        effects.push(Effect::Drained { link });
+        let subscriber = subscriber.id;
+        self.queue.subscriber_mut(subscriber).expect("the subscriber was found above").drained = true;
+        effects.push(Effect::Drained { subscriber });
     }
 
-    pub(crate) fn has_more_for(&self, link: &Link) -> bool {
-        link.spec.window > 0 && (self.load != Load::Complete || self.queue.next_for(link).is_some())
+    pub(crate) fn has_more_for(&self, subscriber: &Subscriber) -> bool {
+        subscriber.spec.window > 0 && (self.load != Load::Complete || self.queue.next_for(subscriber).is_some())
     }
 }
 
@@ -59,7 +61,7 @@ mod tests {
     use crate::harness::*;
     use crate::{Effect, Entry};
 
-    fn draining(spec: crate::LinkSpec, stored: &[Entry]) -> (Desk, Vec<Effect>) {
+    fn draining(spec: crate::SubscriberSpec, stored: &[Entry]) -> (Desk, Vec<Effect>) {
         let mut desk = Desk::new();
         desk.connect(1, spec);
         let effects = desk.page(stored);
@@ -93,7 +95,7 @@ mod tests {
     #[test]
     fn a_drain_ends_although_its_acks_are_lost_ps_8030_6_6_6_11() {
         for retry in [hold().retry, once().retry] {
-            let spec = crate::LinkSpec { retry, ..window(1, drain()) };
+            let spec = crate::SubscriberSpec { retry, ..window(1, drain()) };
             let (mut desk, effects) = draining(spec, &[message(1), message(2), message(3)]);
             assert_eq!(effects, [send(1, 1)]);
             assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [send(1, 2)]);
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unacknowledged_stays_with_a_drained_link_until_it_disconnects() {
+    fn the_unacknowledged_stays_with_a_drained_subscriber_until_it_disconnects() {
         let (mut desk, _) = draining(drain(), &[message(1)]);
         assert_eq!(desk.connect(2, drain()), [drained(2)]);
         assert_eq!(desk.connect(3, hold()), []);

@@ -7,7 +7,7 @@ use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
-use crate::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
+use crate::{Effect, Entry, Input, Mailbox, Mode, RequestId, Retry, Rules, Scope, SubscriberId, SubscriberSpec};
 
 pub(crate) const NEWS: SubscriptionId = SubscriptionId::from_raw(1);
 pub(crate) const CHAT: SubscriptionId = SubscriptionId::from_raw(2);
@@ -16,14 +16,14 @@ pub(crate) const ACK_TIMEOUT_MS: u64 = 30_000;
 
 const START: UnixMs = UnixMs::from_millis(1_800_000_000_000);
 
-/// A mailbox and the time. Message `n` has id `n`, and the request that brought it ticket `n`.
+/// A mailbox and the time. Message `n` has id `n`, and the request that brought it request `n`.
 pub(crate) struct Desk {
     pub(crate) mailbox: Mailbox,
     pub(crate) now: UnixMs,
 }
 
 impl Desk {
-    /// A mailbox without a link.
+    /// A mailbox without a subscriber.
     pub(crate) fn new() -> Self {
         Self::with_rules(Rules::default())
     }
@@ -32,8 +32,8 @@ impl Desk {
         Self { mailbox: Mailbox::new(rules), now: START }
     }
 
-    /// A mailbox with link 1 open and nothing in the store.
-    pub(crate) fn with_link(spec: LinkSpec) -> Self {
+    /// A mailbox with subscriber 1 open and nothing in the store.
+    pub(crate) fn with_subscriber(spec: SubscriberSpec) -> Self {
         let mut desk = Self::new();
         desk.connect(1, spec);
         desk.page(&[]);
@@ -46,12 +46,12 @@ impl Desk {
         effects
     }
 
-    pub(crate) fn connect(&mut self, link: u64, spec: LinkSpec) -> Vec<Effect> {
-        self.feed(Input::Connect { link: LinkId(link), spec })
+    pub(crate) fn connect(&mut self, subscriber: u64, spec: SubscriberSpec) -> Vec<Effect> {
+        self.feed(Input::Connect { subscriber: SubscriberId(subscriber), spec })
     }
 
-    pub(crate) fn disconnect(&mut self, link: u64) -> Vec<Effect> {
-        self.feed(Input::Disconnect { link: LinkId(link) })
+    pub(crate) fn disconnect(&mut self, subscriber: u64) -> Vec<Effect> {
+        self.feed(Input::Disconnect { subscriber: SubscriberId(subscriber) })
     }
 
     /// The last page of a load.
@@ -60,19 +60,19 @@ impl Desk {
     }
 
     pub(crate) fn submit(&mut self, entry: Entry) -> Vec<Effect> {
-        self.feed(Input::Submit { ticket: ticket(entry.id.raw()), entry, transient: false })
+        self.feed(Input::Submit { request: request(entry.id.raw()), entry, transient: false })
     }
 
     pub(crate) fn submit_transient(&mut self, entry: Entry) -> Vec<Effect> {
-        self.feed(Input::Submit { ticket: ticket(entry.id.raw()), entry, transient: true })
+        self.feed(Input::Submit { request: request(entry.id.raw()), entry, transient: true })
     }
 
     pub(crate) fn stored(&mut self, n: i64) -> Vec<Effect> {
-        self.feed(Input::Stored { ticket: ticket(n), replaced: None })
+        self.feed(Input::Stored { request: request(n), replaced: None })
     }
 
     pub(crate) fn stored_instead_of(&mut self, n: i64, older: i64) -> Vec<Effect> {
-        self.feed(Input::Stored { ticket: ticket(n), replaced: Some(id(older)) })
+        self.feed(Input::Stored { request: request(n), replaced: Some(id(older)) })
     }
 
     /// Submits and stores.
@@ -82,23 +82,23 @@ impl Desk {
     }
 
     pub(crate) fn ack(&mut self, n: i64) -> Vec<Effect> {
-        self.feed(Input::Ack { ticket: None, id: id(n), outcome: Outcome::Delivered })
+        self.feed(Input::Ack { request: None, id: id(n), outcome: Outcome::Delivered })
     }
 
     pub(crate) fn ack_with(&mut self, asker: i64, n: i64) -> Vec<Effect> {
-        self.feed(Input::Ack { ticket: Some(ticket(asker)), id: id(n), outcome: Outcome::Delivered })
+        self.feed(Input::Ack { request: Some(request(asker)), id: id(n), outcome: Outcome::Delivered })
     }
 
     pub(crate) fn erased(&mut self, n: i64) -> Vec<Effect> {
         self.feed(Input::Erased { id: id(n) })
     }
 
-    pub(crate) fn declined(&mut self, link: u64, n: i64) -> Vec<Effect> {
-        self.feed(Input::Declined { link: LinkId(link), id: id(n) })
+    pub(crate) fn declined(&mut self, subscriber: u64, n: i64) -> Vec<Effect> {
+        self.feed(Input::Declined { subscriber: SubscriberId(subscriber), id: id(n) })
     }
 
-    pub(crate) fn has_arrived(&mut self, link: u64, n: i64) -> Vec<Effect> {
-        self.feed(Input::Arrived { link: LinkId(link), id: id(n) })
+    pub(crate) fn has_arrived(&mut self, subscriber: u64, n: i64) -> Vec<Effect> {
+        self.feed(Input::Arrived { subscriber: SubscriberId(subscriber), id: id(n) })
     }
 
     /// Lets time pass, with a tick at each deadline.
@@ -132,47 +132,47 @@ pub(crate) fn expiring_in_ms(n: i64, ms: u64) -> Entry {
     Entry { expires_at: START.plus(Duration::from_millis(ms)), ..message(n) }
 }
 
-/// A held link of the agent that takes all, ten at a time, and lets retry on itself.
-pub(crate) fn hold() -> LinkSpec {
-    LinkSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::SameLink }
+/// A held subscriber of the agent that takes all, ten at a time, and lets retry on itself.
+pub(crate) fn hold() -> SubscriberSpec {
+    SubscriberSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::SameSubscriber }
 }
 
 /// The same, until what there is has been offered.
-pub(crate) fn drain() -> LinkSpec {
-    LinkSpec { mode: Mode::Drain, ..hold() }
+pub(crate) fn drain() -> SubscriberSpec {
+    SubscriberSpec { mode: Mode::Drain, ..hold() }
 }
 
-/// A held link that gets each message once.
-pub(crate) fn once() -> LinkSpec {
-    LinkSpec { retry: Retry::NextLink, ..hold() }
+/// A held subscriber that gets each message once.
+pub(crate) fn once() -> SubscriberSpec {
+    SubscriberSpec { retry: Retry::NextSubscriber, ..hold() }
 }
 
-pub(crate) fn window(window: u16, spec: LinkSpec) -> LinkSpec {
-    LinkSpec { window, ..spec }
+pub(crate) fn window(window: u16, spec: SubscriberSpec) -> SubscriberSpec {
+    SubscriberSpec { window, ..spec }
 }
 
-pub(crate) fn only(subscription: SubscriptionId, spec: LinkSpec) -> LinkSpec {
-    LinkSpec { scope: Scope::Subscription(subscription), ..spec }
+pub(crate) fn only(subscription: SubscriptionId, spec: SubscriberSpec) -> SubscriberSpec {
+    SubscriberSpec { scope: Scope::Subscription(subscription), ..spec }
 }
 
-pub(crate) fn from(floor: Urgency, spec: LinkSpec) -> LinkSpec {
-    LinkSpec { floor: Some(floor), ..spec }
+pub(crate) fn from(floor: Urgency, spec: SubscriberSpec) -> SubscriberSpec {
+    SubscriberSpec { floor: Some(floor), ..spec }
 }
 
 pub(crate) fn id(n: i64) -> MessageId {
     MessageId::from_raw(n)
 }
 
-pub(crate) fn ticket(n: i64) -> Ticket {
-    Ticket(n.unsigned_abs())
+pub(crate) fn request(n: i64) -> RequestId {
+    RequestId(n.unsigned_abs())
 }
 
-pub(crate) fn send(link: u64, n: i64) -> Effect {
-    Effect::Send { link: LinkId(link), id: id(n) }
+pub(crate) fn send(subscriber: u64, n: i64) -> Effect {
+    Effect::Send { subscriber: SubscriberId(subscriber), id: id(n) }
 }
 
 pub(crate) fn accept(n: i64) -> Effect {
-    Effect::Accept { ticket: ticket(n) }
+    Effect::Accept { request: request(n) }
 }
 
 pub(crate) fn release(n: i64) -> Effect {
@@ -180,25 +180,25 @@ pub(crate) fn release(n: i64) -> Effect {
 }
 
 pub(crate) fn erase(n: i64) -> Effect {
-    Effect::Erase { id: id(n), ticket: None, outcome: Outcome::Delivered }
+    Effect::Erase { id: id(n), request: None, outcome: Outcome::Delivered }
 }
 
 pub(crate) fn erase_for(asker: i64, n: i64) -> Effect {
-    Effect::Erase { id: id(n), ticket: Some(ticket(asker)), outcome: Outcome::Delivered }
+    Effect::Erase { id: id(n), request: Some(request(asker)), outcome: Outcome::Delivered }
 }
 
 pub(crate) fn load_after(after: Option<i64>) -> Effect {
     Effect::Load { after: after.map(id) }
 }
 
-pub(crate) fn drained(link: u64) -> Effect {
-    Effect::Drained { link: LinkId(link) }
+pub(crate) fn drained(subscriber: u64) -> Effect {
+    Effect::Drained { subscriber: SubscriberId(subscriber) }
 }
 
-/// The messages sent, in order, with their links.
+/// The messages sent, in order, with their subscribers.
 pub(crate) fn sent(effects: &[Effect]) -> Vec<(u64, i64)> {
     let pair = |effect: &Effect| match effect {
-        Effect::Send { link, id } => Some((link.0, id.raw())),
+        Effect::Send { subscriber, id } => Some((subscriber.0, id.raw())),
         _ => None,
     };
     effects.iter().filter_map(pair).collect()

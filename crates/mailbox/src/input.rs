@@ -7,11 +7,11 @@ use doorbell_protocol::time::UnixMs;
 
 /// Names a request that waits for an answer. The driver never uses one twice on the same mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
+pub struct RequestId(pub u64);
 
 /// Names one open delivery stream of the agent: a held GET, a WebSocket. The driver never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u64);
+pub struct SubscriberId(pub u64);
 
 /// What a mailbox knows of a message: everything but its headers and body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Entry {
     pub expires_at: UnixMs,
 }
 
-/// Which messages a link carries.
+/// Which messages a subscriber carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Those of every subscription of the agent: a subscription set (RFC 8030 s6.1), a WebSocket.
@@ -35,7 +35,7 @@ pub enum Scope {
     Subscription(SubscriptionId),
 }
 
-/// How long a link wants messages.
+/// How long a subscriber wants messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// What there is now, then [`Effect::Drained`](crate::Effect::Drained) (`Prefer: wait=0`).
@@ -47,15 +47,15 @@ pub enum Mode {
 /// Where a message may go again when it was not acknowledged in time or was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// On the same link, [`Rules::offers_max`](crate::Rules::offers_max) times at most.
-    SameLink,
-    /// Only once this link is gone: by its silence, or by closing, the agent shows that it will not take it here.
-    NextLink,
+    /// On the same subscriber, [`Rules::offers_max`](crate::Rules::offers_max) times at most.
+    SameSubscriber,
+    /// Only once this subscriber is gone: by its silence, or by closing, the agent shows that it will not take it here.
+    NextSubscriber,
 }
 
-/// What a link carries, and how.
+/// What a subscriber carries, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LinkSpec {
+pub struct SubscriberSpec {
     /// Which messages.
     pub scope: Scope,
     /// The least urgency that the agent wants now; `None`: all (PS-8030-5.3-5).
@@ -68,48 +68,48 @@ pub struct LinkSpec {
     pub retry: Retry,
 }
 
-/// Something that happened. What names a ticket, link or id that the mailbox does not know is late, and ignored.
+/// Something that happened. What names a request, subscriber or id that the mailbox does not know is late, and ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// An application server's message. Its subscription exists; `entry.id` is new.
     Submit {
         /// The application server's request.
-        ticket: Ticket,
+        request: RequestId,
         /// The message.
         entry: Entry,
-        /// TTL 0: sent at once to a link with room, or dropped; never stored, whatever its expiry (PS-8030-5.2-9).
+        /// TTL 0: sent at once to a subscriber with room, or dropped; never stored, whatever its expiry (PS-8030-5.2-9).
         transient: bool,
     },
-    /// The store has committed the message of `ticket`.
+    /// The store has committed the message of `request`.
     Stored {
         /// From [`Effect::Persist`](crate::Effect::Persist).
-        ticket: Ticket,
+        request: RequestId,
         /// The older message with the same topic, which the same commit removed (RFC 8030 s5.4).
         replaced: Option<MessageId>,
     },
-    /// The store refused the message of `ticket`, or it is unknown whether it has it.
+    /// The store refused the message of `request`, or it is unknown whether it has it.
     NotStored {
         /// From [`Effect::Persist`](crate::Effect::Persist).
-        ticket: Ticket,
+        request: RequestId,
     },
     /// The agent opened a delivery stream.
     Connect {
         /// Its name from now on.
-        link: LinkId,
+        subscriber: SubscriberId,
         /// What it carries.
-        spec: LinkSpec,
+        spec: SubscriberSpec,
     },
-    /// The agent changed the least urgency that it wants on `link`; what is on its way stays so.
+    /// The agent changed the least urgency that it wants on `subscriber`; what is on its way stays so.
     SetFloor {
-        /// The link.
-        link: LinkId,
+        /// The subscriber.
+        subscriber: SubscriberId,
         /// The new floor.
         floor: Option<Urgency>,
     },
     /// The stream ended. What was unacknowledged on it is undelivered again; transient messages are dropped.
     Disconnect {
-        /// The link.
-        link: LinkId,
+        /// The subscriber.
+        subscriber: SubscriberId,
     },
     /// A page of what the store holds for the agent, in the order of ids: the answer to
     /// [`Effect::Load`](crate::Effect::Load).
@@ -122,7 +122,7 @@ pub enum Input {
     /// The agent, or another holder of the message's URI, settled the message (RFC 8030 s6.2).
     Ack {
         /// The request to answer, if there is one: a DELETE has one, a WebSocket acknowledgement has none.
-        ticket: Option<Ticket>,
+        request: Option<RequestId>,
         /// The message.
         id: MessageId,
         /// What a receipt reports of it. The rules do not read it: [`Effect::Erase`](crate::Effect::Erase) returns it.
@@ -136,24 +136,24 @@ pub enum Input {
     },
     /// The agent refused or reset the push: try again later.
     Declined {
-        /// The link that it was sent on.
-        link: LinkId,
+        /// The subscriber that it was sent on.
+        subscriber: SubscriberId,
         /// The message.
         id: MessageId,
     },
     /// The agent has the message, as its transport shows, and has not acknowledged it: other messages may go before it
-    /// does. Only for a link with [`Retry::NextLink`], on which it would not go again anyway; a transient message keeps
+    /// does. Only for a subscriber with [`Retry::NextSubscriber`], on which it would not go again anyway; a transient message keeps
     /// its place, because it has no other.
     Arrived {
-        /// The link that it was sent on.
-        link: LinkId,
+        /// The subscriber that it was sent on.
+        subscriber: SubscriberId,
         /// The message.
         id: MessageId,
     },
     /// The push could not be made, because the store does not have the message any more.
     Gone {
-        /// The link that it was to be sent on.
-        link: LinkId,
+        /// The subscriber that it was to be sent on.
+        subscriber: SubscriberId,
         /// The message.
         id: MessageId,
     },

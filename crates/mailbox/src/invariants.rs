@@ -23,25 +23,29 @@ impl Mailbox {
         self.assert_messages();
     }
 
-    /// Without a link memory holds nothing that the store holds.
+    /// Without a subscriber memory holds nothing that the store holds.
     fn assert_load(&self) {
-        if self.queue.links().is_empty() {
-            assert!(matches!(self.load, Load::Unread | Load::Stale), "without a link nothing is kept: {:?}", self.load);
+        if self.queue.subscribers().is_empty() {
+            assert!(
+                matches!(self.load, Load::Unread | Load::Stale),
+                "without a subscriber nothing is kept: {:?}",
+                self.load
+            );
         } else {
-            assert!(!self.removed, "a removed agent has no link");
-            assert_ne!(self.load, Load::Unread, "with a link the store is read");
+            assert!(!self.removed, "a removed agent has no subscriber");
+            assert_ne!(self.load, Load::Unread, "with a subscriber the store is read");
         }
     }
 
     /// Nothing that could move stands still.
     fn assert_delivered(&self) {
-        for link in self.queue.links() {
-            let next = self.queue.next_for(link);
-            assert!(!link.has_room() || next.is_none(), "{:?} has room for {next:?}", link.id);
-            // One whose window is full learns its end with the next acknowledgement or time-out: an older link may have
+        for subscriber in self.queue.subscribers() {
+            let next = self.queue.next_for(subscriber);
+            assert!(!subscriber.has_room() || next.is_none(), "{:?} has room for {next:?}", subscriber.id);
+            // One whose window is full learns its end with the next acknowledgement or time-out: an older subscriber may have
             // taken what was left for it.
-            let ends = link.is_draining() && link.has_room() && !self.has_more_for(link);
-            assert!(!ends, "{:?} has to learn that it has been offered everything", link.id);
+            let ends = subscriber.is_draining() && subscriber.has_room() && !self.has_more_for(subscriber);
+            assert!(!ends, "{:?} has to learn that it has been offered everything", subscriber.id);
         }
     }
 
@@ -69,12 +73,15 @@ impl Mailbox {
         for (id, message) in self.queue.messages() {
             let stores = message.place == Place::Storing;
             assert!(!stores || self.storing.values().any(|of| of == id), "the store is asked to commit {id:?}");
-            assert!(stores || !self.queue.links().is_empty(), "without a link {id:?} waits in the store: {message:?}");
+            assert!(
+                stores || !self.queue.subscribers().is_empty(),
+                "without a subscriber {id:?} waits in the store: {message:?}"
+            );
             assert!(!message.transient || message.place.occupies().is_some(), "{id:?} goes now or never: {message:?}");
             assert!(message.offers <= self.rules.offers_max.max(1), "offers of {id:?} are bounded: {message:?}");
             assert!(
                 message.place.bound_to().is_none() || message.offers > 0,
-                "{id:?} was sent on its link: {message:?}"
+                "{id:?} was sent on its subscriber: {message:?}"
             );
             let wait_ms = message.place.until().map_or(0, |until| until.since(self.latest).as_millis());
             assert!(wait_ms <= u128::from(self.rules.ack_timeout_ms), "{id:?} waits for {wait_ms} ms: {message:?}");
@@ -96,17 +103,17 @@ mod tests {
     #[test]
     #[should_panic(expected = "has room for")]
     fn a_message_that_stands_still_is_found() {
-        let mut desk = Desk::with_link(window(1, hold()));
+        let mut desk = Desk::with_subscriber(window(1, hold()));
         desk.arrives(message(1));
         desk.arrives(message(2));
-        desk.mailbox.queue.link_mut(crate::LinkId(1)).unwrap().spec.window = 2;
+        desk.mailbox.queue.subscriber_mut(crate::SubscriberId(1)).unwrap().spec.window = 2;
         check(&desk);
     }
 
     #[test]
     #[should_panic(expected = "nothing due is left")]
     fn an_expiry_that_was_missed_is_found() {
-        let mut desk = Desk::with_link(window(0, hold()));
+        let mut desk = Desk::with_subscriber(window(0, hold()));
         desk.arrives(expiring_in_ms(1, 1_000));
         desk.now = desk.now.plus(Duration::from_secs(2));
         desk.mailbox.latest = desk.now;
@@ -116,7 +123,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "waits for")]
     fn a_wait_that_is_too_long_is_found() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(message(1));
         let until = desk.now.plus(Duration::from_millis(2 * ACK_TIMEOUT_MS));
         desk.mailbox.queue.change(id(1), |message| message.place = message.place.moved(|_| until));
@@ -124,17 +131,17 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "without a link nothing is kept")]
-    fn memory_that_is_kept_without_a_link_is_found() {
-        let mut desk = Desk::with_link(hold());
-        desk.mailbox.queue.remove_link(crate::LinkId(1));
+    #[should_panic(expected = "without a subscriber nothing is kept")]
+    fn memory_that_is_kept_without_a_subscriber_is_found() {
+        let mut desk = Desk::with_subscriber(hold());
+        desk.mailbox.queue.remove_subscriber(crate::SubscriberId(1));
         check(&desk);
     }
 
     #[test]
     #[should_panic(expected = "is over")]
     fn a_message_that_is_over_and_offered_is_found() {
-        let mut desk = Desk::with_link(window(1, hold()));
+        let mut desk = Desk::with_subscriber(window(1, hold()));
         desk.arrives(message(1));
         desk.arrives(message(2));
         desk.ack(9);
@@ -147,7 +154,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "the store is asked to commit")]
     fn a_commit_that_no_request_waits_for_is_found() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.submit(message(1));
         desk.mailbox.storing.clear();
         check(&desk);
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "offers of")]
     fn a_message_that_is_offered_without_end_is_found() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(message(1));
         desk.mailbox.queue.change(id(1), |message| message.offers = 100);
         check(&desk);
@@ -165,7 +172,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "only a page under way is waited for")]
     fn a_memory_of_what_no_page_can_list_is_found() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.mailbox.load = Load::Reading;
         desk.mailbox.add_tombstone(id(1));
         desk.mailbox.load = Load::Complete;

@@ -13,35 +13,35 @@
 //! - a tick at [`Mailbox::next_deadline`], which changes with every event.
 //!
 //! ```
-//! use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
+//! use doorbell_mailbox::{Effect, Entry, Input, SubscriberId, SubscriberSpec, Mailbox, Mode, Retry, Rules, Scope, RequestId};
 //! use doorbell_protocol::headers::urgency::Urgency;
 //! use doorbell_protocol::id::{MessageId, SubscriptionId};
 //! use doorbell_protocol::receipt::Outcome;
 //! use doorbell_protocol::time::UnixMs;
 //!
-//! let (link, ticket, id, now) = (LinkId(1), Ticket(1), MessageId::from_raw(7), UnixMs::from_secs(1_800_000_000));
-//! let spec = LinkSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::SameLink };
+//! let (subscriber, request, id, now) = (SubscriberId(1), RequestId(1), MessageId::from_raw(7), UnixMs::from_secs(1_800_000_000));
+//! let spec = SubscriberSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::SameSubscriber };
 //! let subscription = SubscriptionId::from_raw(1);
 //! let entry = Entry { id, subscription, urgency: Urgency::Normal, expires_at: UnixMs::from_secs(1_800_003_600) };
 //!
 //! let mut mailbox = Mailbox::new(Rules::default());
 //! let mut effects = Vec::new();
 //! for input in [
-//!     Input::Connect { link, spec },
+//!     Input::Connect { subscriber, spec },
 //!     Input::Loaded { entries: vec![], more: false },
-//!     Input::Submit { ticket, entry, transient: false },
-//!     Input::Stored { ticket, replaced: None },
-//!     Input::Ack { ticket: None, id, outcome: Outcome::Delivered },
+//!     Input::Submit { request, entry, transient: false },
+//!     Input::Stored { request, replaced: None },
+//!     Input::Ack { request: None, id, outcome: Outcome::Delivered },
 //! ] {
 //!     mailbox.handle(input, now, &mut effects);
 //! }
 //! assert_eq!(effects, [
 //!     Effect::Load { after: None },
-//!     Effect::Persist { ticket },
-//!     Effect::Accept { ticket },
-//!     Effect::Send { link, id },
+//!     Effect::Persist { request },
+//!     Effect::Accept { request },
+//!     Effect::Send { subscriber, id },
 //!     Effect::Release { id },
-//!     Effect::Erase { id, ticket: None, outcome: Outcome::Delivered },
+//!     Effect::Erase { id, request: None, outcome: Outcome::Delivered },
 //! ]);
 //! ```
 
@@ -54,7 +54,6 @@ mod harness;
 mod input;
 #[cfg(debug_assertions)]
 mod invariants;
-mod link;
 mod load;
 mod mailbox;
 mod message;
@@ -64,9 +63,10 @@ mod refuse;
 mod rules;
 mod settle;
 mod submit;
+mod subscriber;
 mod unsubscribe;
 
 pub use effect::{CloseReason, Effect};
-pub use input::{Entry, Input, LinkId, LinkSpec, Mode, Retry, Scope, Ticket};
+pub use input::{Entry, Input, Mode, RequestId, Retry, Scope, SubscriberId, SubscriberSpec};
 pub use mailbox::Mailbox;
 pub use rules::Rules;

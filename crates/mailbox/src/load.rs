@@ -1,4 +1,4 @@
-//! What the store holds comes into memory page by page when a link opens (PS-8030-6-8).
+//! What the store holds comes into memory page by page when a subscriber opens (PS-8030-6-8).
 //!
 //! A page is a look into the past: since it was read, messages may have come, been settled or been withdrawn. So what
 //! memory knows already is believed before the page, and what is over stays remembered until the page has come.
@@ -13,11 +13,11 @@ use crate::message::{Message, Place};
 /// Whether memory holds what the store holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Load {
-    /// It does not: no link has been open.
+    /// It does not: no subscriber has been open.
     Unread,
     /// A page is under way, and memory has kept up since it was asked for.
     Reading,
-    /// A page is under way that is useless: after it was asked for the last link closed, and memory forgot.
+    /// A page is under way that is useless: after it was asked for the last subscriber closed, and memory forgot.
     Stale,
     /// It does.
     Complete,
@@ -50,7 +50,7 @@ impl Mailbox {
             Load::Unread | Load::Complete => return,
         }
         self.settled.page_came();
-        if !self.queue.links().is_empty() {
+        if !self.queue.subscribers().is_empty() {
             self.begin_load(effects);
         }
     }
@@ -78,7 +78,7 @@ mod tests {
     use crate::harness::*;
 
     #[test]
-    fn what_is_stored_comes_page_by_page_when_a_link_opens_ps_8030_6_8() {
+    fn what_is_stored_comes_page_by_page_when_a_subscriber_opens_ps_8030_6_8() {
         let mut desk = Desk::new();
         assert_eq!(desk.connect(1, hold()), [load_after(None)]);
         let first = Input::Loaded { entries: vec![message(1), message(4)], more: true };
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn one_load_is_under_way_at_a_time_and_serves_all_links() {
+    fn one_load_is_under_way_at_a_time_and_serves_all_subscribers() {
         let mut desk = Desk::new();
         desk.connect(1, only(CHAT, hold()));
         assert_eq!(desk.connect(2, only(NEWS, hold())), []);
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_page_does_not_bring_back_what_was_acked_before_the_store_knew_ps_8030_6_2_6() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(message(1));
         assert_eq!(desk.ack(1), [release(1), erase(1)]);
         desk.disconnect(1);
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_for_a_link_that_is_gone_is_read_again_for_the_next() {
+    fn a_page_for_a_subscriber_that_is_gone_is_read_again_for_the_next() {
         let mut desk = Desk::new();
         desk.connect(1, hold());
         desk.disconnect(1);

@@ -6,7 +6,7 @@ use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
 use crate::effect::Effect;
-use crate::input::{Input, Ticket};
+use crate::input::{Input, RequestId};
 use crate::load::Load;
 use crate::queue::Queue;
 use crate::rules::Rules;
@@ -14,7 +14,7 @@ use crate::settle::Settled;
 
 /// The delivery rules of one user agent.
 ///
-/// It holds messages in memory only while a link is open; without one, the store is the only place where they wait.
+/// It holds messages in memory only while a subscriber is open; without one, the store is the only place where they wait.
 #[derive(Debug)]
 pub struct Mailbox {
     pub(crate) rules: Rules,
@@ -22,10 +22,10 @@ pub struct Mailbox {
     /// Whether `queue` holds what the store holds.
     pub(crate) load: Load,
     /// Messages that the store is asked to commit, by the request that waits for it.
-    pub(crate) storing: BTreeMap<Ticket, MessageId>,
+    pub(crate) storing: BTreeMap<RequestId, MessageId>,
     /// Messages that are over, as long as the store may still list them.
     pub(crate) settled: Settled,
-    /// The agent is removed: no link opens any more.
+    /// The agent is removed: no subscriber opens any more.
     pub(crate) removed: bool,
     /// Where the clock stood, from which waits are counted: it does not follow a clock that trembles.
     pub(crate) latest: UnixMs,
@@ -51,19 +51,19 @@ impl Mailbox {
         // Before the event: whatever it sends, nothing that has expired is among it.
         self.ring(now, effects);
         match input {
-            Input::Submit { ticket, entry, transient: false } => self.submit(ticket, &entry, effects),
-            Input::Submit { ticket, entry, transient: true } => self.submit_transient(ticket, &entry, effects),
-            Input::Stored { ticket, replaced } => self.stored(ticket, replaced, now, effects),
-            Input::NotStored { ticket } => self.not_stored(ticket, effects),
-            Input::Connect { link, spec } => self.connect(link, spec, now, effects),
-            Input::SetFloor { link, floor } => self.set_floor(link, floor),
-            Input::Disconnect { link } => self.disconnect(link, now, effects),
+            Input::Submit { request, entry, transient: false } => self.submit(request, &entry, effects),
+            Input::Submit { request, entry, transient: true } => self.submit_transient(request, &entry, effects),
+            Input::Stored { request, replaced } => self.stored(request, replaced, now, effects),
+            Input::NotStored { request } => self.not_stored(request, effects),
+            Input::Connect { subscriber, spec } => self.connect(subscriber, spec, now, effects),
+            Input::SetFloor { subscriber, floor } => self.set_floor(subscriber, floor),
+            Input::Disconnect { subscriber } => self.disconnect(subscriber, now, effects),
             Input::Loaded { entries, more } => self.loaded(&entries, more, now, effects),
-            Input::Ack { ticket, id, outcome } => self.ack(ticket, id, outcome, effects),
+            Input::Ack { request, id, outcome } => self.ack(request, id, outcome, effects),
             Input::Erased { id } => self.erased(id),
-            Input::Declined { link, id } => self.declined(link, id, now, effects),
-            Input::Arrived { link, id } => self.arrived(link, id, now, effects),
-            Input::Gone { link, id } => self.gone(link, id, effects),
+            Input::Declined { subscriber, id } => self.declined(subscriber, id, now, effects),
+            Input::Arrived { subscriber, id } => self.arrived(subscriber, id, now, effects),
+            Input::Gone { subscriber, id } => self.gone(subscriber, id, effects),
             Input::Unsubscribed { subscription } => self.unsubscribed(subscription, now, effects),
             Input::AgentRemoved => self.agent_removed(effects),
             Input::Tick => {}
@@ -79,10 +79,13 @@ impl Mailbox {
         self.queue.next_alarm().map(|(at, _)| at)
     }
 
-    /// Whether the driver may drop this mailbox and make a new one later: no link is open, and nothing is under way
+    /// Whether the driver may drop this mailbox and make a new one later: no subscriber is open, and nothing is under way
     /// with the store whose outcome it would have to know.
     pub fn is_idle(&self) -> bool {
-        self.queue.links().is_empty() && self.storing.is_empty() && self.settled.is_empty() && !self.load.is_under_way()
+        self.queue.subscribers().is_empty()
+            && self.storing.is_empty()
+            && self.settled.is_empty()
+            && !self.load.is_under_way()
     }
 
     /// Forgets a message; the store is left as it is.
@@ -93,7 +96,7 @@ impl Mailbox {
         }
     }
 
-    /// Gives back the memory of what is over; an idle mailbox holds no allocation but its links.
+    /// Gives back the memory of what is over; an idle mailbox holds no allocation but its subscribers.
     fn rest(&mut self) {
         self.queue.rest();
         if self.storing.is_empty() {
@@ -115,7 +118,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_a_message_that_is_over() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(message(1));
         desk.ack(1);
         desk.erased(1);

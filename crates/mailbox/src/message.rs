@@ -4,7 +4,7 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::SubscriptionId;
 use doorbell_protocol::time::UnixMs;
 
-use crate::input::{Entry, LinkId};
+use crate::input::{Entry, SubscriberId};
 
 /// A message that the mailbox knows. Its id is the key under which the queue holds it.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Message {
     pub(crate) expires_at: UnixMs,
     /// Not in the store: it has one chance.
     pub(crate) transient: bool,
-    /// How often it was sent since the last link that carried it closed.
+    /// How often it was sent since the last subscriber that carried it closed.
     pub(crate) offers: u8,
     pub(crate) place: Place,
 }
@@ -24,16 +24,16 @@ pub(crate) struct Message {
 pub(crate) enum Place {
     /// The store is asked to commit it; no agent may see it yet.
     Storing,
-    /// Waits for a link with room.
+    /// Waits for a subscriber with room.
     Ready,
-    /// Was refused on `link`; ready again at `until`, or when that link closes.
-    Delayed { link: LinkId, until: UnixMs },
-    /// Sent on `link`, where it occupies a place of the window until it is acknowledged, but no longer than `until`.
-    Held { link: LinkId, until: UnixMs },
-    /// Sent on `link` and over since: only its place in the window is left.
-    Tombstone { link: LinkId, until: UnixMs },
-    /// Was on `link` often enough without success; ready again when that link closes.
-    Parked { link: LinkId },
+    /// Was refused on `subscriber`; ready again at `until`, or when that subscriber closes.
+    Delayed { subscriber: SubscriberId, until: UnixMs },
+    /// Sent on `subscriber`, where it occupies a place of the window until it is acknowledged, but no longer than `until`.
+    Held { subscriber: SubscriberId, until: UnixMs },
+    /// Sent on `subscriber` and over since: only its place in the window is left.
+    Tombstone { subscriber: SubscriberId, until: UnixMs },
+    /// Was on `subscriber` often enough without success; ready again when that subscriber closes.
+    Parked { subscriber: SubscriberId },
 }
 
 impl Message {
@@ -66,21 +66,21 @@ impl Message {
 }
 
 impl Place {
-    /// The link whose closing moves it.
-    pub(crate) fn bound_to(self) -> Option<LinkId> {
+    /// The subscriber whose closing moves it.
+    pub(crate) fn bound_to(self) -> Option<SubscriberId> {
         match self {
-            Self::Delayed { link, .. }
-            | Self::Held { link, .. }
-            | Self::Tombstone { link, .. }
-            | Self::Parked { link } => Some(link),
+            Self::Delayed { subscriber, .. }
+            | Self::Held { subscriber, .. }
+            | Self::Tombstone { subscriber, .. }
+            | Self::Parked { subscriber } => Some(subscriber),
             Self::Storing | Self::Ready => None,
         }
     }
 
-    /// The link in whose window it occupies a place.
-    pub(crate) fn occupies(self) -> Option<LinkId> {
+    /// The subscriber in whose window it occupies a place.
+    pub(crate) fn occupies(self) -> Option<SubscriberId> {
         match self {
-            Self::Held { link, .. } | Self::Tombstone { link, .. } => Some(link),
+            Self::Held { subscriber, .. } | Self::Tombstone { subscriber, .. } => Some(subscriber),
             _ => None,
         }
     }
@@ -100,9 +100,9 @@ impl Place {
     /// The same place, ending at another time.
     pub(crate) fn moved(self, to: impl Fn(UnixMs) -> UnixMs) -> Self {
         match self {
-            Self::Delayed { link, until } => Self::Delayed { link, until: to(until) },
-            Self::Held { link, until } => Self::Held { link, until: to(until) },
-            Self::Tombstone { link, until } => Self::Tombstone { link, until: to(until) },
+            Self::Delayed { subscriber, until } => Self::Delayed { subscriber, until: to(until) },
+            Self::Held { subscriber, until } => Self::Held { subscriber, until: to(until) },
+            Self::Tombstone { subscriber, until } => Self::Tombstone { subscriber, until: to(until) },
             Self::Storing | Self::Ready | Self::Parked { .. } => self,
         }
     }

@@ -1,4 +1,4 @@
-//! The messages that wait for a link with room, in the order in which they go: urgency, fewest offers, age.
+//! The messages that wait for a subscriber with room, in the order in which they go: urgency, fewest offers, age.
 //!
 //! A message that timed out goes behind those that were never offered, so that one that the agent cannot take does not
 //! hold up the others until its offers are used up.
@@ -10,15 +10,15 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 
 use crate::input::Scope;
-use crate::link::Link;
 use crate::message::Message;
+use crate::subscriber::Subscriber;
 
 /// Where a message stands in the order: least first.
 type Rank = (Reverse<Urgency>, u8, MessageId);
 
 const FIRST: Rank = (Reverse(Urgency::High), 0, MessageId::from_raw(i64::MIN));
 
-/// The waiting messages, by rank for links of the whole agent and by subscription and rank for the others.
+/// The waiting messages, by rank for subscribers of the whole agent and by subscription and rank for the others.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
     of_agent: BTreeSet<Rank>,
@@ -55,17 +55,17 @@ impl Ready {
         self.of_agent.contains(&rank) && self.of_subscription.contains(&(message.subscription, rank))
     }
 
-    /// The message that goes next on `link`, whether it has room or not.
-    pub(crate) fn next_for(&self, link: &Link) -> Option<MessageId> {
-        let &(Reverse(urgency), _, id) = match link.spec.scope {
+    /// The message that goes next on `subscriber`, whether it has room or not.
+    pub(crate) fn next_for(&self, subscriber: &Subscriber) -> Option<MessageId> {
+        let &(Reverse(urgency), _, id) = match subscriber.spec.scope {
             Scope::Agent => self.of_agent.first()?,
             Scope::Subscription(only) => {
                 let (subscription, rank) = self.of_subscription.range((only, FIRST)..).next()?;
                 (*subscription == only).then_some(rank)?
             }
         };
-        // The most urgent is first: if the link does not want it, it wants none.
-        link.wants(urgency).then_some(id)
+        // The most urgent is first: if the subscriber does not want it, it wants none.
+        subscriber.wants(urgency).then_some(id)
     }
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::harness::{hold, id, urgent};
     use crate::message::Place;
-    use crate::{Entry, LinkId, LinkSpec};
+    use crate::{Entry, SubscriberId, SubscriberSpec};
 
     /// Subscription, urgency, offers, and whether it is taken out again.
     type Parts = (i64, usize, u8, bool);
@@ -93,22 +93,22 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_next_one_is_the_first_by_urgency_offers_and_age_of_those_that_the_link_carries(
+        fn the_next_one_is_the_first_by_urgency_offers_and_age_of_those_that_the_subscriber_carries(
             parts in prop::collection::vec((1i64..4, 0usize..4, 0u8..3, any::<bool>()), 0..20),
             only in prop::option::of(1i64..4),
             floor in prop::option::of(0usize..4),
         ) {
             let scope = only.map_or(Scope::Agent, |n| Scope::Subscription(SubscriptionId::from_raw(n)));
-            let link = Link::new(LinkId(1), LinkSpec { scope, floor: floor.map(|n| Urgency::ALL[n]), ..hold() });
+            let subscriber = Subscriber::new(SubscriberId(1), SubscriberSpec { scope, floor: floor.map(|n| Urgency::ALL[n]), ..hold() });
             let all: Vec<_> = parts.iter().enumerate().map(|(n, parts)| (parts.3, message(n, parts))).collect();
             let mut ready = Ready::default();
             all.iter().for_each(|(_, (id, message))| ready.insert(*id, message));
             all.iter().filter(|(out, _)| *out).for_each(|(_, (id, message))| ready.remove(*id, message));
 
             let left = all.iter().filter(|(out, _)| !out).map(|(_, both)| both);
-            let carried = left.filter(|(_, message)| link.carries(message.subscription, message.urgency));
+            let carried = left.filter(|(_, message)| subscriber.carries(message.subscription, message.urgency));
             let expected = carried.min_by_key(|(id, message)| rank(*id, message)).map(|(id, _)| *id);
-            prop_assert_eq!(ready.next_for(&link), expected);
+            prop_assert_eq!(ready.next_for(&subscriber), expected);
         }
     }
 }

@@ -6,7 +6,7 @@ use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 
 use crate::effect::Effect;
-use crate::input::{Entry, Ticket};
+use crate::input::{Entry, RequestId};
 use crate::mailbox::Mailbox;
 
 /// What is over and must not come back through a page that was read before the store knew.
@@ -25,20 +25,26 @@ struct Over {
 
 impl Mailbox {
     /// From here on the message is never sent again, whatever the store still lists (PS-8030-6.2-6).
-    pub(crate) fn ack(&mut self, ticket: Option<Ticket>, id: MessageId, outcome: Outcome, effects: &mut Vec<Effect>) {
+    pub(crate) fn ack(
+        &mut self,
+        request: Option<RequestId>,
+        id: MessageId,
+        outcome: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
         let known = self.queue.get(id).copied();
         self.forget(id, effects);
         if known.is_some_and(|message| message.transient) {
-            effects.extend(ticket.map(|ticket| Effect::Acked { ticket }));
+            effects.extend(request.map(|request| Effect::Acked { request }));
             return;
         }
         let over = known.is_some_and(|message| message.place.is_tombstone()) || self.settled.is_erasing(id);
-        if over && ticket.is_none() {
+        if over && request.is_none() {
             return;
         }
-        // Also for a message that is not known: without a link memory holds none, and the store has the last word.
+        // Also for a message that is not known: without a subscriber memory holds none, and the store has the last word.
         self.settled.erasing(id);
-        effects.push(Effect::Erase { id, ticket, outcome });
+        effects.push(Effect::Erase { id, request, outcome });
     }
 
     pub(crate) fn erased(&mut self, id: MessageId) {
@@ -132,7 +138,7 @@ mod tests {
 
     #[test]
     fn an_ack_erases_the_message_and_frees_its_place_ps_8030_6_2_6() {
-        let mut desk = Desk::with_link(window(1, hold()));
+        let mut desk = Desk::with_subscriber(window(1, hold()));
         desk.arrives(message(1));
         desk.arrives(message(2));
         assert_eq!(desk.ack(1), [release(1), erase(1), send(1, 2)]);
@@ -140,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ack_without_a_link_asks_the_store() {
+    fn an_ack_without_a_subscriber_asks_the_store() {
         let mut desk = Desk::new();
         assert_eq!(desk.ack_with(9, 1), [erase_for(9, 1)]);
         assert!(!desk.mailbox.is_idle(), "a new mailbox would load the message again");
@@ -162,7 +168,7 @@ mod tests {
 
     #[test]
     fn an_ack_after_the_time_out_keeps_the_message_from_going_again_ps_8030_6_2_6() {
-        let mut desk = Desk::with_link(once());
+        let mut desk = Desk::with_subscriber(once());
         desk.arrives(message(1));
         desk.wait_ms(ACK_TIMEOUT_MS);
         assert_eq!(desk.ack(1), [release(1), erase(1)]);
@@ -172,7 +178,7 @@ mod tests {
 
     #[test]
     fn an_ack_that_comes_with_the_time_out_wins() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.arrives(message(1));
         desk.now = desk.mailbox.next_deadline().unwrap();
         assert_eq!(desk.ack(1), [release(1), erase(1)]);
@@ -180,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_message_withdrawn_during_its_commit_is_accepted_and_not_sent() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.submit(message(1));
         assert_eq!(desk.ack(1), [release(1), erase(1)]);
         assert_eq!(desk.stored(1), [accept(1)]);

@@ -4,28 +4,28 @@ use doorbell_protocol::id::SubscriptionId;
 use doorbell_protocol::time::UnixMs;
 
 use crate::effect::{CloseReason, Effect};
-use crate::input::{LinkId, Scope};
+use crate::input::{Scope, SubscriberId};
 use crate::mailbox::Mailbox;
 
 impl Mailbox {
-    /// Its messages are over and its own links end; those of the whole agent go on without it (PS-8030-7.3.1-4).
+    /// Its messages are over and its own subscribers end; those of the whole agent go on without it (PS-8030-7.3.1-4).
     pub(crate) fn unsubscribed(&mut self, subscription: SubscriptionId, now: UnixMs, effects: &mut Vec<Effect>) {
         self.add_subscription_tombstone(subscription);
         for id in self.queue.ids(|message| message.subscription == subscription) {
             self.withdraw(id, effects);
         }
-        for link in self.links_of(|scope| scope == Scope::Subscription(subscription)) {
-            effects.push(Effect::Close { link, why: CloseReason::SubscriptionGone });
-            self.disconnect(link, now, effects);
+        for subscriber in self.subscribers_of(|scope| scope == Scope::Subscription(subscription)) {
+            effects.push(Effect::Close { subscriber, why: CloseReason::SubscriptionGone });
+            self.disconnect(subscriber, now, effects);
         }
     }
 
     /// Everything is over. Requests that wait for the store are still answered with its result.
     pub(crate) fn agent_removed(&mut self, effects: &mut Vec<Effect>) {
         self.removed = true;
-        for link in self.links_of(|_| true) {
-            effects.push(Effect::Close { link, why: CloseReason::AgentGone });
-            self.queue.remove_link(link);
+        for subscriber in self.subscribers_of(|_| true) {
+            effects.push(Effect::Close { subscriber, why: CloseReason::AgentGone });
+            self.queue.remove_subscriber(subscriber);
         }
         for id in self.queue.ids(|_| true) {
             self.forget(id, effects);
@@ -33,25 +33,30 @@ impl Mailbox {
         self.end_load();
     }
 
-    fn links_of(&self, which: impl Fn(Scope) -> bool) -> Vec<LinkId> {
-        self.queue.links().iter().filter(|link| which(link.spec.scope)).map(|link| link.id).collect()
+    fn subscribers_of(&self, which: impl Fn(Scope) -> bool) -> Vec<SubscriberId> {
+        self.queue
+            .subscribers()
+            .iter()
+            .filter(|subscriber| which(subscriber.spec.scope))
+            .map(|subscriber| subscriber.id)
+            .collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use crate::harness::*;
-    use crate::{CloseReason, Effect, Input, LinkId};
+    use crate::{CloseReason, Effect, Input, SubscriberId};
 
     const NEWS_REMOVED: Input = Input::Unsubscribed { subscription: NEWS };
 
-    fn close(link: u64, why: CloseReason) -> Effect {
-        Effect::Close { link: LinkId(link), why }
+    fn close(subscriber: u64, why: CloseReason) -> Effect {
+        Effect::Close { subscriber: SubscriberId(subscriber), why }
     }
 
     #[test]
-    fn a_removed_subscription_ends_its_links_and_drops_its_messages_ps_8030_7_3_2_7_3_4() {
-        let mut desk = Desk::with_link(only(NEWS, window(1, hold())));
+    fn a_removed_subscription_ends_its_subscribers_and_drops_its_messages_ps_8030_7_3_2_7_3_4() {
+        let mut desk = Desk::with_subscriber(only(NEWS, window(1, hold())));
         desk.arrives(message(1));
         desk.arrives(message(2));
         let effects = desk.feed(NEWS_REMOVED);
@@ -61,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_set_goes_on_with_its_other_members_ps_8030_7_3_1_4() {
-        let mut desk = Desk::with_link(window(2, hold()));
+        let mut desk = Desk::with_subscriber(window(2, hold()));
         desk.arrives(message(1));
         desk.arrives(chat(2));
         desk.arrives(message(3));
@@ -72,12 +77,12 @@ mod tests {
 
     #[test]
     fn a_message_in_its_commit_is_answered_as_the_store_says_and_not_sent_ps_8030_7_3_4() {
-        let mut desk = Desk::with_link(hold());
+        let mut desk = Desk::with_subscriber(hold());
         desk.submit(message(1));
         desk.submit(message(2));
         assert_eq!(desk.feed(NEWS_REMOVED), [release(1), release(2)]);
         assert_eq!(desk.stored(1), [accept(1)]);
-        assert_eq!(desk.feed(Input::NotStored { ticket: ticket(2) }), [Effect::Reject { ticket: ticket(2) }]);
+        assert_eq!(desk.feed(Input::NotStored { request: request(2) }), [Effect::Reject { request: request(2) }]);
     }
 
     #[test]
@@ -90,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_agent_ends_every_link_and_opens_none_ps_8030_7_3_1_1_to_3() {
-        let mut desk = Desk::with_link(only(NEWS, hold()));
+    fn a_removed_agent_ends_every_subscriber_and_opens_none_ps_8030_7_3_1_1_to_3() {
+        let mut desk = Desk::with_subscriber(only(NEWS, hold()));
         desk.connect(2, hold());
         desk.arrives(message(1));
         desk.submit(chat(2));

@@ -1,6 +1,6 @@
 //! VAPID tokens (RFC 8292 s2): the RFC's own, ours, and every way to get one wrong. p256 is the independent signer.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::time::Duration;
 

@@ -191,7 +191,6 @@ impl Visitor<'_> for BoundedText {
 }
 
 /// JavaScript has one kind of number, so there may be a fraction, which is cut off. A number beyond both means never.
-#[allow(clippy::cast_possible_truncation)]
 fn millis(number: &Number) -> UnixMs {
     UnixMs::from_millis(number.as_i64().or_else(|| number.as_f64().map(|ms| ms as i64)).unwrap_or(i64::MAX))
 }

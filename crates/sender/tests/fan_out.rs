@@ -1,6 +1,6 @@
 //! The example `fan_out`, in a small form: it is documentation that people copy, so it must do what it claims.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 #[allow(dead_code, unreachable_pub, reason = "the test needs its function and not its main")]
 #[path = "../examples/fan_out.rs"]

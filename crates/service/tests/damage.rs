@@ -1,7 +1,7 @@
 //! Rows of the store that were damaged while the service did not run: what cannot be read is refused or dropped, in the
 //! log and in receipts, and everything else goes on.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

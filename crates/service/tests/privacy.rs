@@ -1,7 +1,7 @@
 //! What a URI of the service tells: nothing of whose it is, nor whether there ever was such a resource (RFC 8030 s8.2,
 //! s8.3).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Receipts: what application servers hear of their messages (RFC 8030 s5.1, s6.3), by server push and as events.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

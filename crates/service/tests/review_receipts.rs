@@ -1,6 +1,6 @@
 //! Receipts for readers that do not read as they should, and for those that read for ever.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

@@ -1,7 +1,7 @@
 //! The examples of RFC 8030 and RFC 8292 on the wire: what their requests look like is written here as octets, and what
 //! the service says is compared octet for octet, but for the tokens and dates that every service makes for itself.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod support;
 

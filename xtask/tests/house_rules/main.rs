@@ -1,11 +1,13 @@
 //! The house rules that a machine can check, run over every file of the tree. A broken rule prints why it exists, and each
 //! rule is shown to catch a planted violation.
 
+mod allows;
 mod commits;
 mod expects;
 mod files;
 mod fuzzing;
 mod imports;
+mod layout;
 mod published;
 mod sources;
 mod spec_map;
@@ -85,6 +87,17 @@ fn no_source_file_outgrows_one_idea() {
 #[test]
 fn every_expect_states_its_reason() {
     over_the_tree(expects::reasons);
+}
+
+#[test]
+fn no_attribute_allows_what_no_lint_forbids() {
+    over_the_tree(allows::dead);
+}
+
+#[test]
+fn modules_and_imports_have_one_layout() {
+    assert_none(layout::modules(&tracked()));
+    over_the_tree(layout::uses);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use doorbell_protocol::id::MessageId;
 
 use super::{Held, Queue};
 use crate::input::Mode;
-use crate::link::Link;
 use crate::message::{Message, Place};
+use crate::subscriber::Subscriber;
 
 /// Past this many messages only sizes are compared: to look at each of them after each event would be quadratic.
 const MESSAGES_MAX: usize = 128;
@@ -21,13 +21,21 @@ impl Queue {
 
     /// Panics unless the ready queue, the windows, the bound messages and the alarms follow from the messages' places.
     pub(crate) fn assert_consistent(&self) {
-        for (at, link) in self.links.iter().enumerate() {
-            assert!(self.links[..at].iter().all(|other| other.id != link.id), "{:?} is listed once", link.id);
-            assert!(link.unacked <= link.spec.window, "{:?} keeps its window", link.id);
-            assert!(!link.drained || link.spec.mode == Mode::Drain, "{:?} ends because it drains", link.id);
+        for (at, subscriber) in self.subscribers.iter().enumerate() {
+            assert!(
+                self.subscribers[..at].iter().all(|other| other.id != subscriber.id),
+                "{:?} is listed once",
+                subscriber.id
+            );
+            assert!(subscriber.unacked <= subscriber.spec.window, "{:?} keeps its window", subscriber.id);
+            assert!(
+                !subscriber.drained || subscriber.spec.mode == Mode::Drain,
+                "{:?} ends because it drains",
+                subscriber.id
+            );
         }
         match self.held.as_deref() {
-            None => self.links.iter().for_each(|link| assert_window(link, 0)),
+            None => self.subscribers.iter().for_each(|subscriber| assert_window(subscriber, 0)),
             Some(held) => {
                 assert!(!held.messages.is_empty(), "without a message memory is given back");
                 held.assert_sizes();
@@ -43,12 +51,18 @@ impl Queue {
         for (id, message) in &held.messages {
             let bound_to = message.place.bound_to();
             assert_eq!(held.ready.lists(*id, message), message.place == Place::Ready, "{id:?} is ready: {message:?}");
-            assert!(bound_to.is_none_or(|link| held.bound.contains(&(link, *id))), "{id:?} is bound: {message:?}");
-            assert!(bound_to.is_none_or(|link| self.link(link).is_some()), "the link of {id:?} is open: {message:?}");
+            assert!(
+                bound_to.is_none_or(|subscriber| held.bound.contains(&(subscriber, *id))),
+                "{id:?} is bound: {message:?}"
+            );
+            assert!(
+                bound_to.is_none_or(|subscriber| self.subscriber(subscriber).is_some()),
+                "the subscriber of {id:?} is open: {message:?}"
+            );
             assert!(message.alarm().is_none_or(|at| held.alarms.contains(&(at, *id))), "{id:?} has its alarm");
         }
-        for link in &self.links {
-            assert_window(link, held.count(|message| message.place.occupies() == Some(link.id)));
+        for subscriber in &self.subscribers {
+            assert_window(subscriber, held.count(|message| message.place.occupies() == Some(subscriber.id)));
         }
         // Every message is where it belongs, so an index of the same size holds nothing else.
         assert_eq!(held.ready.len(), held.count(|message| message.place == Place::Ready), "only what waits is ready");
@@ -61,7 +75,7 @@ impl Held {
     /// What can be seen without a look at each message.
     fn assert_sizes(&self) {
         let messages = self.messages.len();
-        assert!(self.ready.len() + self.bound.len() <= messages, "no message is both ready and bound to a link");
+        assert!(self.ready.len() + self.bound.len() <= messages, "no message is both ready and bound to a subscriber");
         assert!(self.alarms.len() <= messages, "no message has two alarms");
         let first = self.alarms.first();
         assert!(first.is_none_or(|(_, id)| self.messages.contains_key(id)), "the next alarm has a message");
@@ -72,17 +86,22 @@ impl Held {
     }
 }
 
-fn assert_window(link: &Link, occupied: usize) {
-    assert_eq!(usize::from(link.unacked), occupied, "the window of {:?} counts its occupied places", link.id);
+fn assert_window(subscriber: &Subscriber, occupied: usize) {
+    assert_eq!(
+        usize::from(subscriber.unacked),
+        occupied,
+        "the window of {:?} counts its occupied places",
+        subscriber.id
+    );
 }
 
 #[cfg(test)]
 mod tests {
     use crate::harness::*;
 
-    /// One message on its way on link 1 and one that waits behind it.
+    /// One message on its way on subscriber 1 and one that waits behind it.
     fn busy() -> Desk {
-        let mut desk = Desk::with_link(window(1, hold()));
+        let mut desk = Desk::with_subscriber(window(1, hold()));
         desk.arrives(message(1));
         desk.arrives(message(2));
         desk
@@ -92,15 +111,15 @@ mod tests {
     #[should_panic(expected = "counts its occupied places")]
     fn a_window_that_loses_count_is_found() {
         let mut desk = busy();
-        desk.mailbox.queue.links[0].unacked = 0;
+        desk.mailbox.queue.subscribers[0].unacked = 0;
         desk.mailbox.queue.assert_consistent();
     }
 
     #[test]
     #[should_panic(expected = "counts its occupied places")]
     fn a_place_that_nothing_occupies_is_found() {
-        let mut desk = Desk::with_link(hold());
-        desk.mailbox.queue.links[0].unacked = 1;
+        let mut desk = Desk::with_subscriber(hold());
+        desk.mailbox.queue.subscribers[0].unacked = 1;
         desk.mailbox.queue.assert_consistent();
     }
 
@@ -144,18 +163,18 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "is open")]
-    fn a_message_of_a_closed_link_is_found() {
+    fn a_message_of_a_closed_subscriber_is_found() {
         let mut desk = busy();
-        desk.mailbox.queue.remove_link(crate::LinkId(1));
+        desk.mailbox.queue.remove_subscriber(crate::SubscriberId(1));
         desk.mailbox.queue.assert_consistent();
     }
 
     #[test]
     #[should_panic(expected = "is listed once")]
-    fn a_link_that_is_listed_twice_is_found() {
+    fn a_subscriber_that_is_listed_twice_is_found() {
         let mut desk = busy();
-        let link = desk.mailbox.queue.links[0];
-        desk.mailbox.queue.links.push(link);
+        let subscriber = desk.mailbox.queue.subscribers[0];
+        desk.mailbox.queue.subscribers.push(subscriber);
         desk.mailbox.queue.assert_consistent();
     }
 }

@@ -1,6 +1,6 @@
-//! The messages and links in memory, with the indexes that make each step logarithmic.
+//! The messages and subscribers in memory, with the indexes that make each step logarithmic.
 //!
-//! A message's [`Place`] is the truth; the ready queue, the windows, the links' messages and the alarms are derived from
+//! A message's [`Place`] is the truth; the ready queue, the windows, the subscribers' messages and the alarms are derived from
 //! it here and nowhere else, so that no event can change one and forget another. `check` compares them in debug builds.
 
 #[cfg(debug_assertions)]
@@ -11,16 +11,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
-use crate::input::LinkId;
-use crate::link::Link;
+use crate::input::SubscriberId;
 use crate::message::{Message, Place};
 use crate::ready::Ready;
+use crate::subscriber::Subscriber;
 
-/// What a mailbox knows of messages and links.
+/// What a mailbox knows of messages and subscribers.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// The open links, oldest first.
-    links: Vec<Link>,
+    /// The open subscribers, oldest first.
+    subscribers: Vec<Subscriber>,
     /// None while there is no message, which is nearly always: an idle mailbox is small.
     held: Option<Box<Held>>,
 }
@@ -30,8 +30,8 @@ pub(crate) struct Queue {
 struct Held {
     messages: BTreeMap<MessageId, Message>,
     ready: Ready,
-    /// Messages whose link's closing moves them.
-    bound: BTreeSet<(LinkId, MessageId)>,
+    /// Messages whose subscriber's closing moves them.
+    bound: BTreeSet<(SubscriberId, MessageId)>,
     alarms: BTreeSet<(UnixMs, MessageId)>,
 }
 
@@ -65,16 +65,16 @@ impl Queue {
         all.filter(|(_, message)| which(message)).map(|(id, _)| *id).collect()
     }
 
-    /// The messages that a link's closing moves.
-    pub(crate) fn bound_to(&self, link: LinkId) -> Vec<MessageId> {
-        let first = (link, MessageId::from_raw(i64::MIN));
+    /// The messages that a subscriber's closing moves.
+    pub(crate) fn bound_to(&self, subscriber: SubscriberId) -> Vec<MessageId> {
+        let first = (subscriber, MessageId::from_raw(i64::MIN));
         let bound = self.held.iter().flat_map(|held| held.bound.range(first..));
-        bound.take_while(|(bound, _)| *bound == link).map(|(_, id)| *id).collect()
+        bound.take_while(|(bound, _)| *bound == subscriber).map(|(_, id)| *id).collect()
     }
 
-    /// The message that goes next on `link`, whether it has room or not.
-    pub(crate) fn next_for(&self, link: &Link) -> Option<MessageId> {
-        self.held.as_ref()?.ready.next_for(link)
+    /// The message that goes next on `subscriber`, whether it has room or not.
+    pub(crate) fn next_for(&self, subscriber: &Subscriber) -> Option<MessageId> {
+        self.held.as_ref()?.ready.next_for(subscriber)
     }
 
     /// The first moment at which something happens to a message by itself.
@@ -82,29 +82,29 @@ impl Queue {
         self.held.as_ref()?.alarms.first().copied()
     }
 
-    pub(crate) fn links(&self) -> &[Link] {
-        &self.links
+    pub(crate) fn subscribers(&self) -> &[Subscriber] {
+        &self.subscribers
     }
 
-    pub(crate) fn link(&self, id: LinkId) -> Option<&Link> {
-        self.links.iter().find(|link| link.id == id)
+    pub(crate) fn subscriber(&self, id: SubscriberId) -> Option<&Subscriber> {
+        self.subscribers.iter().find(|subscriber| subscriber.id == id)
     }
 
-    pub(crate) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.links.iter_mut().find(|link| link.id == id)
+    pub(crate) fn subscriber_mut(&mut self, id: SubscriberId) -> Option<&mut Subscriber> {
+        self.subscribers.iter_mut().find(|subscriber| subscriber.id == id)
     }
 
-    pub(crate) fn add_link(&mut self, link: Link) {
-        // Nearly every agent has one link: room for four, the usual first step of a Vec, would be wasted.
-        debug_assert!(self.link(link.id).is_none(), "the caller has closed the link of this name");
-        self.links.reserve_exact(1);
-        self.links.push(link);
+    pub(crate) fn add_subscriber(&mut self, subscriber: Subscriber) {
+        // Nearly every agent has one subscriber: room for four, the usual first step of a Vec, would be wasted.
+        debug_assert!(self.subscriber(subscriber.id).is_none(), "the caller has closed the subscriber of this name");
+        self.subscribers.reserve_exact(1);
+        self.subscribers.push(subscriber);
     }
 
-    /// Takes the link out; the messages that are bound to it are the caller's to move.
-    pub(crate) fn remove_link(&mut self, id: LinkId) -> Option<Link> {
-        let at = self.links.iter().position(|link| link.id == id)?;
-        Some(self.links.remove(at))
+    /// Takes the subscriber out; the messages that are bound to it are the caller's to move.
+    pub(crate) fn remove_subscriber(&mut self, id: SubscriberId) -> Option<Subscriber> {
+        let at = self.subscribers.iter().position(|subscriber| subscriber.id == id)?;
+        Some(self.subscribers.remove(at))
     }
 
     /// Gives memory back when there is no message: an emptied tree keeps its last node.
@@ -117,18 +117,22 @@ impl Queue {
         if message.place == Place::Ready {
             held.ready.insert(id, message);
         }
-        if let Some(link) = message.place.bound_to() {
-            let new = held.bound.insert((link, id));
-            debug_assert!(new, "{id:?} was not bound to {link:?} before");
+        if let Some(subscriber) = message.place.bound_to() {
+            let new = held.bound.insert((subscriber, id));
+            debug_assert!(new, "{id:?} was not bound to {subscriber:?} before");
         }
         if let Some(at) = message.alarm() {
             let new = held.alarms.insert((at, id));
             debug_assert!(new, "{id:?} had no alarm before");
         }
-        // While a link closes it is no longer listed, and the messages that were bound to it move.
-        if let Some(link) = message.place.occupies().and_then(|link| self.link_mut(link)) {
-            debug_assert!(link.unacked < link.spec.window, "{id:?} has a place in the window of {:?}", link.id);
-            link.unacked = link.unacked.saturating_add(1);
+        // While a subscriber closes it is no longer listed, and the messages that were bound to it move.
+        if let Some(subscriber) = message.place.occupies().and_then(|subscriber| self.subscriber_mut(subscriber)) {
+            debug_assert!(
+                subscriber.unacked < subscriber.spec.window,
+                "{id:?} has a place in the window of {:?}",
+                subscriber.id
+            );
+            subscriber.unacked = subscriber.unacked.saturating_add(1);
         }
     }
 
@@ -137,17 +141,17 @@ impl Queue {
         if message.place == Place::Ready {
             held.ready.remove(id, message);
         }
-        if let Some(link) = message.place.bound_to() {
-            let known = held.bound.remove(&(link, id));
-            debug_assert!(known, "{id:?} was bound to {link:?}");
+        if let Some(subscriber) = message.place.bound_to() {
+            let known = held.bound.remove(&(subscriber, id));
+            debug_assert!(known, "{id:?} was bound to {subscriber:?}");
         }
         if let Some(at) = message.alarm() {
             let known = held.alarms.remove(&(at, id));
             debug_assert!(known, "{id:?} had an alarm");
         }
-        if let Some(link) = message.place.occupies().and_then(|link| self.link_mut(link)) {
-            debug_assert!(link.unacked > 0, "{id:?} had a place in the window of {:?}", link.id);
-            link.unacked = link.unacked.saturating_sub(1);
+        if let Some(subscriber) = message.place.occupies().and_then(|subscriber| self.subscriber_mut(subscriber)) {
+            debug_assert!(subscriber.unacked > 0, "{id:?} had a place in the window of {:?}", subscriber.id);
+            subscriber.unacked = subscriber.unacked.saturating_sub(1);
         }
     }
 }

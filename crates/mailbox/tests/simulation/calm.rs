@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use doorbell_mailbox::{Input, LinkSpec, Mode, Retry, Scope};
+use doorbell_mailbox::{Input, Mode, Retry, Scope, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
 
 use crate::judge::{Violation, broken};
 use crate::subject::RULES;
 use crate::world::World;
 
-/// How often the agent's acknowledgement of one message may still be lost: a link offers it once more than that.
+/// How often the agent's acknowledgement of one message may still be lost: a subscriber offers it once more than that.
 const ACKS_LOST_MAX: u8 = RULES.offers_max - 1;
 const ARRIVES: &str = "everything that should arrive arrives";
 
@@ -33,12 +33,12 @@ impl World {
     }
 
     fn close_all(&mut self) -> Result<(), Violation> {
-        let links: Vec<_> = self.links.keys().copied().collect();
-        links.into_iter().try_for_each(|link| self.close(link))?;
+        let subscribers: Vec<_> = self.subscribers.keys().copied().collect();
+        subscribers.into_iter().try_for_each(|subscriber| self.close(subscriber))?;
         self.settle_store()
     }
 
-    /// The agent keeps one link open.
+    /// The agent keeps one subscriber open.
     fn hold_until_empty(&mut self) -> Result<(), Violation> {
         let spec = self.patient(Mode::Hold);
         self.open(spec)?;
@@ -58,25 +58,25 @@ impl World {
         let mut lost = BTreeMap::new();
         for _ in 0..=ACKS_LOST_MAX {
             let spec = self.patient(Mode::Drain);
-            let link = self.open(spec)?;
+            let subscriber = self.open(spec)?;
             let end = self.judge.elapsed + self.time_allowed_ms();
             loop {
                 self.receive(&mut lost)?;
-                if self.drained.contains(&link) || !self.links.contains_key(&link) {
+                if self.drained.contains(&subscriber) || !self.subscribers.contains_key(&subscriber) {
                     break;
                 }
                 self.wait_until(end)?;
             }
-            self.close(link)?;
+            self.close(subscriber)?;
             self.settle_store()?;
         }
         let left = self.undelivered();
         if left.is_empty() { Ok(()) } else { broken(ARRIVES, left) }
     }
 
-    fn patient(&mut self, mode: Mode) -> LinkSpec {
+    fn patient(&mut self, mode: Mode) -> SubscriberSpec {
         let window = self.random.pick(&[1, 2, 4]).unwrap_or(1);
-        LinkSpec { scope: Scope::Agent, floor: None, mode, window, retry: Retry::SameLink }
+        SubscriberSpec { scope: Scope::Agent, floor: None, mode, window, retry: Retry::SameSubscriber }
     }
 
     /// Deals with all that is under way; an acknowledgement may be lost, but not forever.

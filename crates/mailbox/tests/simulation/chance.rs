@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Mode, Retry, Scope, Ticket};
+use doorbell_mailbox::{Entry, Input, Mode, RequestId, Retry, Scope, SubscriberId, SubscriberSpec};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -11,7 +11,7 @@ use crate::judge::Violation;
 use crate::store::Write;
 use crate::world::World;
 
-const LINKS_MAX: usize = 3;
+const SUBSCRIBERS_MAX: usize = 3;
 
 impl World {
     /// One step of a schedule.
@@ -51,10 +51,10 @@ impl World {
             urgency: self.random.pick(&Urgency::ALL).unwrap_or_default(),
             expires_at: self.now.plus(Duration::from_millis(ttl_ms)),
         };
-        let ticket = Ticket(self.number());
+        let request = RequestId(self.number());
         let topic = if self.random.percent(30) { self.random.pick(&[1, 2]) } else { None };
-        self.topics.insert(ticket, topic);
-        self.feed(Input::Submit { ticket, entry, transient })
+        self.topics.insert(request, topic);
+        self.feed(Input::Submit { request, entry, transient })
     }
 
     fn work_in_store(&mut self) -> Result<(), Violation> {
@@ -83,93 +83,94 @@ impl World {
     }
 
     fn connect(&mut self) -> Result<(), Violation> {
-        if self.links.len() >= LINKS_MAX {
+        if self.subscribers.len() >= SUBSCRIBERS_MAX {
             return Ok(());
         }
         let of_one = SubscriptionId::from_raw(self.random.between(1, 3) as i64);
         let gone = !self.store.subscriptions.contains(&of_one);
         let scope = if gone || self.random.percent(60) { Scope::Agent } else { Scope::Subscription(of_one) };
-        let spec = LinkSpec {
+        let spec = SubscriberSpec {
             scope,
             floor: if self.random.percent(30) { self.random.pick(&Urgency::ALL) } else { None },
             mode: if self.random.percent(30) { Mode::Drain } else { Mode::Hold },
             window: self.random.pick(&[0, 1, 1, 2, 3, 8]).unwrap_or(1),
-            retry: if self.random.percent(60) { Retry::SameLink } else { Retry::NextLink },
+            retry: if self.random.percent(60) { Retry::SameSubscriber } else { Retry::NextSubscriber },
         };
         self.open(spec).map(|_| ())
     }
 
-    pub(crate) fn open(&mut self, spec: LinkSpec) -> Result<LinkId, Violation> {
-        let link = LinkId(self.number());
-        self.links.insert(link, Vec::new());
-        self.feed(Input::Connect { link, spec })?;
-        Ok(link)
+    pub(crate) fn open(&mut self, spec: SubscriberSpec) -> Result<SubscriberId, Violation> {
+        let subscriber = SubscriberId(self.number());
+        self.subscribers.insert(subscriber, Vec::new());
+        self.feed(Input::Connect { subscriber, spec })?;
+        Ok(subscriber)
     }
 
-    fn some_link(&mut self) -> Option<LinkId> {
-        let links: Vec<LinkId> = self.links.keys().copied().collect();
-        self.random.pick(&links)
+    fn some_subscriber(&mut self) -> Option<SubscriberId> {
+        let subscribers: Vec<SubscriberId> = self.subscribers.keys().copied().collect();
+        self.random.pick(&subscribers)
     }
 
     fn disconnect(&mut self) -> Result<(), Violation> {
-        match self.some_link() {
-            Some(link) => self.close(link),
+        match self.some_subscriber() {
+            Some(subscriber) => self.close(subscriber),
             None => Ok(()),
         }
     }
 
     /// The agent may have received some of the pushes, and its acknowledgements may still come.
-    pub(crate) fn close(&mut self, link: LinkId) -> Result<(), Violation> {
-        let pushes = self.links.remove(&link).unwrap_or_default();
-        self.drained.retain(|drained| *drained != link);
+    pub(crate) fn close(&mut self, subscriber: SubscriberId) -> Result<(), Violation> {
+        let pushes = self.subscribers.remove(&subscriber).unwrap_or_default();
+        self.drained.retain(|drained| *drained != subscriber);
         if self.random.percent(30) {
             self.late_acks.extend(pushes);
         }
-        self.feed(Input::Disconnect { link })
+        self.feed(Input::Disconnect { subscriber })
     }
 
     fn change_floor(&mut self) -> Result<(), Violation> {
-        let Some(link) = self.some_link() else { return Ok(()) };
+        let Some(subscriber) = self.some_subscriber() else { return Ok(()) };
         let floor = if self.random.percent(50) { self.random.pick(&Urgency::ALL) } else { None };
-        self.feed(Input::SetFloor { link, floor })
+        self.feed(Input::SetFloor { subscriber, floor })
     }
 
     /// The agent deals with one push, or never receives it.
     fn push_arrives(&mut self) -> Result<(), Violation> {
-        let Some((link, id)) = self.take_push() else { return Ok(()) };
+        let Some((subscriber, id)) = self.take_push() else { return Ok(()) };
         let stored = self.store.rows.contains_key(&id);
         let transient = self.judge.facts.get(&id).is_some_and(|fact| fact.transient);
         if !stored && !transient && self.random.percent(50) {
-            return self.feed(Input::Gone { link, id });
+            return self.feed(Input::Gone { subscriber, id });
         }
         match self.random.below(10) {
             0..5 => self.ack(id),
-            5 | 6 => self.feed(Input::Declined { link, id }),
+            5 | 6 => self.feed(Input::Declined { subscriber, id }),
             7 => {
                 self.late_acks.push(id);
                 Ok(())
             }
             8 => {
                 self.late_acks.push(id);
-                self.feed(Input::Arrived { link, id })
+                self.feed(Input::Arrived { subscriber, id })
             }
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn take_push(&mut self) -> Option<(LinkId, MessageId)> {
-        let busy: Vec<LinkId> = self.links.iter().filter(|(_, pushes)| !pushes.is_empty()).map(|(id, _)| *id).collect();
-        let link = self.random.pick(&busy)?;
-        let pushes = self.links.get_mut(&link)?;
+    pub(crate) fn take_push(&mut self) -> Option<(SubscriberId, MessageId)> {
+        let busy: Vec<SubscriberId> =
+            self.subscribers.iter().filter(|(_, pushes)| !pushes.is_empty()).map(|(id, _)| *id).collect();
+        let subscriber = self.random.pick(&busy)?;
+        let pushes = self.subscribers.get_mut(&subscriber)?;
         let at = self.random.below(pushes.len());
-        Some((link, pushes.swap_remove(at)))
+        Some((subscriber, pushes.swap_remove(at)))
     }
 
     pub(crate) fn ack(&mut self, id: MessageId) -> Result<(), Violation> {
-        let ticket = if self.random.percent(50) { Some(Ticket(self.number())) } else { None };
+        let request = if self.random.percent(50) { Some(RequestId(self.number())) } else { None };
         // Without a draw, so that a seed keeps its schedule.
         let outcome = Outcome::ALL[self.log.len() % Outcome::ALL.len()];
-        self.feed(Input::Ack { ticket, id, outcome })
+        self.feed(Input::Ack { request, id, outcome })
     }
 
     fn late_ack(&mut self) -> Result<(), Violation> {
@@ -207,15 +208,15 @@ impl World {
 
     /// What is late or unknown must change nothing.
     fn nonsense(&mut self) -> Result<(), Violation> {
-        let (link, id, ticket) = (LinkId(0), MessageId::from_raw(0), Ticket(0));
+        let (subscriber, id, request) = (SubscriberId(0), MessageId::from_raw(0), RequestId(0));
         let nonsense = match self.random.below(7) {
-            0 => Input::Disconnect { link },
-            1 => Input::Declined { link, id },
-            2 => Input::Gone { link, id },
-            3 => Input::Stored { ticket, replaced: None },
+            0 => Input::Disconnect { subscriber },
+            1 => Input::Declined { subscriber, id },
+            2 => Input::Gone { subscriber, id },
+            3 => Input::Stored { request, replaced: None },
             4 => Input::Erased { id },
-            5 => Input::Arrived { link, id },
-            _ => Input::SetFloor { link, floor: None },
+            5 => Input::Arrived { subscriber, id },
+            _ => Input::SetFloor { subscriber, floor: None },
         };
         self.feed(nonsense)
     }

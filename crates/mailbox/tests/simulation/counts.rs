@@ -39,7 +39,7 @@ pub(crate) const EVENTS: [&str; 41] = [
     "redelivered after a time-out",
     "replaced on its way",
     "replaced while waiting",
-    "stored without a link",
+    "stored without a subscriber",
     "transient dropped",
     "transient lost",
     "transient sent",

@@ -128,7 +128,7 @@ fn a_mailbox_that_drops_acknowledgements_is_found_ps_8030_6_2_6() {
 
 #[test]
 fn a_mailbox_that_ignores_unsubscribing_is_found_ps_8030_7_3_2() {
-    let rules = ["a removed subscription ends its links", "nothing of a removed subscription is sent"];
+    let rules = ["a removed subscription ends its subscribers", "nothing of a removed subscription is sent"];
     finds(Bug::UnsubscribeLost, &rules);
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use doorbell_mailbox::{Entry, Input, Ticket};
+use doorbell_mailbox::{Entry, Input, RequestId};
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
 
@@ -16,7 +16,7 @@ pub(crate) struct Row {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Write {
-    Append { ticket: Ticket, row: Row },
+    Append { request: RequestId, row: Row },
     Erase { id: MessageId },
     RemoveSubscription(SubscriptionId),
     RemoveAgent,
@@ -63,7 +63,7 @@ impl Store {
         for _ in 0..count {
             let Some(write) = self.queue.pop_front() else { return };
             let answer = match write {
-                Write::Append { ticket, row } => self.append(ticket, row, random),
+                Write::Append { request, row } => self.append(request, row, random),
                 Write::Erase { id } => self.erase(id, random),
                 Write::RemoveSubscription(gone) => {
                     self.subscriptions.remove(&gone);
@@ -81,17 +81,17 @@ impl Store {
         }
     }
 
-    fn append(&mut self, ticket: Ticket, row: Row, random: &mut Random) -> Answer {
+    fn append(&mut self, request: RequestId, row: Row, random: &mut Random) -> Answer {
         let id = row.entry.id;
         let known = self.subscriptions.contains(&row.entry.subscription);
         if !known || (self.faulty && random.percent(3)) {
-            return Answer { input: Input::NotStored { ticket }, about: Some(id) };
+            return Answer { input: Input::NotStored { request }, about: Some(id) };
         }
         let same = |other: &Row| other.entry.subscription == row.entry.subscription && other.topic == row.topic;
         let older = self.rows.iter().find(|(_, other)| row.topic.is_some() && same(other)).map(|(id, _)| *id);
         let replaced = older.and_then(|older| self.rows.remove(&older)).map(|older| older.entry.id);
         self.rows.insert(id, row);
-        Answer { input: Input::Stored { ticket, replaced }, about: Some(id) }
+        Answer { input: Input::Stored { request, replaced }, about: Some(id) }
     }
 
     fn erase(&mut self, id: MessageId, random: &mut Random) -> Answer {

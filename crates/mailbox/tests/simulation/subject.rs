@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use doorbell_mailbox::{Effect, Input, LinkSpec, Mailbox, Rules};
+use doorbell_mailbox::{Effect, Input, Mailbox, Rules, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
@@ -77,9 +77,9 @@ impl Subject {
             (Some(Bug::TopicLeak), Input::Stored { replaced, .. }) => *replaced = None,
             (Some(Bug::FloorIgnored), Input::SetFloor { floor, .. }) => *floor = None,
             (Some(Bug::WindowIgnored), Input::Connect { spec, .. }) => {
-                *spec = LinkSpec { window: spec.window + 1, ..*spec };
+                *spec = SubscriberSpec { window: spec.window + 1, ..*spec };
             }
-            (Some(Bug::AckLost), input @ Input::Ack { ticket: None, .. }) => *input = Input::Tick,
+            (Some(Bug::AckLost), input @ Input::Ack { request: None, .. }) => *input = Input::Tick,
             (Some(Bug::UnsubscribeLost), input @ Input::Unsubscribed { .. }) => *input = Input::Tick,
             (Some(Bug::IdMintedTwice), Input::Submit { entry, .. }) => entry.id = before.unwrap_or(entry.id),
             _ => {}
@@ -90,7 +90,7 @@ impl Subject {
         match self.bug {
             Some(Bug::AcceptBeforeDurable) => {
                 let persisted = effects.iter().filter_map(|effect| match effect {
-                    Effect::Persist { ticket } => Some(Effect::Accept { ticket: *ticket }),
+                    Effect::Persist { request } => Some(Effect::Accept { request: *request }),
                     _ => None,
                 });
                 let early: Vec<Effect> = persisted.collect();

@@ -1,9 +1,9 @@
-//! One schedule's world: the mailbox, the store, the links, the agent and the clock, and what may happen next.
+//! One schedule's world: the mailbox, the store, the subscribers, the agent and the clock, and what may happen next.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use doorbell_mailbox::{Effect, Input, LinkId, Ticket};
+use doorbell_mailbox::{Effect, Input, RequestId, SubscriberId};
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
 
@@ -29,15 +29,15 @@ pub(crate) struct World {
     pub(crate) subject: Subject,
     pub(crate) store: Store,
     pub(crate) judge: Judge,
-    /// The open links, with the pushes that the agent has not dealt with.
-    pub(crate) links: BTreeMap<LinkId, Vec<MessageId>>,
-    /// Links that were notified of their end.
-    pub(crate) drained: Vec<LinkId>,
+    /// The open subscribers, with the pushes that the agent has not dealt with.
+    pub(crate) subscribers: BTreeMap<SubscriberId, Vec<MessageId>>,
+    /// Subscribers that were notified of their end.
+    pub(crate) drained: Vec<SubscriberId>,
     /// Acknowledgements on their way.
     pub(crate) late_acks: Vec<MessageId>,
     pub(crate) log: Vec<Moment>,
     /// What the store is to do with a message that is submitted: its topic.
-    pub(crate) topics: BTreeMap<Ticket, Option<u8>>,
+    pub(crate) topics: BTreeMap<RequestId, Option<u8>>,
     next_number: u64,
 }
 
@@ -53,7 +53,7 @@ impl World {
             subject: Subject::new(bug),
             store: Store::new(subscriptions),
             judge,
-            links: BTreeMap::new(),
+            subscribers: BTreeMap::new(),
             drained: Vec::new(),
             late_acks: Vec::new(),
             log: Vec::new(),
@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// A number that was not used before, for a ticket, a link or a message.
+    /// A number that was not used before, for a request, a subscriber or a message.
     pub(crate) fn number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number
@@ -96,18 +96,18 @@ impl World {
 
     fn carry_out(&mut self, effect: &Effect, input: &Input) {
         match *effect {
-            Effect::Persist { ticket } => {
+            Effect::Persist { request } => {
                 if let Input::Submit { entry, .. } = input {
-                    let topic = self.topics.get(&ticket).copied().flatten();
-                    self.store.write(Write::Append { ticket, row: crate::store::Row { entry: *entry, topic } });
+                    let topic = self.topics.get(&request).copied().flatten();
+                    self.store.write(Write::Append { request, row: crate::store::Row { entry: *entry, topic } });
                 }
             }
             Effect::Erase { id, .. } => self.store.write(Write::Erase { id }),
             Effect::Load { after } => self.store.ask(after),
-            Effect::Send { link, id } => self.links.entry(link).or_default().push(id),
-            Effect::Drained { link } => self.drained.push(link),
-            Effect::Close { link, .. } => {
-                self.links.remove(&link);
+            Effect::Send { subscriber, id } => self.subscribers.entry(subscriber).or_default().push(id),
+            Effect::Drained { subscriber } => self.drained.push(subscriber),
+            Effect::Close { subscriber, .. } => {
+                self.subscribers.remove(&subscriber);
             }
             Effect::Accept { .. } | Effect::Reject { .. } | Effect::Acked { .. } | Effect::Release { .. } => {}
         }
@@ -149,7 +149,7 @@ impl World {
 
     fn start_anew(&mut self) {
         self.subject = Subject::new(self.bug);
-        self.links.clear();
+        self.subscribers.clear();
         self.drained.clear();
     }
 }

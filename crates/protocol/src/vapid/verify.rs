@@ -187,7 +187,6 @@ fn shown(claim: &Value) -> String {
 }
 
 /// A NumericDate (RFC 7519 s2) may have a fraction; it is rounded down. A number beyond every clock saturates.
-#[allow(clippy::cast_possible_truncation)]
 fn numeric_date(exp: &serde_json::Number) -> UnixMs {
     let secs = exp.as_i64().or_else(|| exp.as_f64().map(|secs| secs as i64));
     UnixMs::from_secs(secs.unwrap_or(i64::MAX))

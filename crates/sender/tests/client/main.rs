@@ -1,6 +1,6 @@
 //! The client against push services that misbehave on purpose. They use raw HTTP/1.1, or HTTP/2 over TLS.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod receipts;
 mod service;

@@ -3,7 +3,9 @@
 use std::hint::black_box;
 
 use bytes::Bytes;
-use doorbell_mailbox::{Effect, Entry, Input, LinkId, LinkSpec, Mailbox, Mode, Retry, Rules, Scope, Ticket};
+use doorbell_mailbox::{
+    Effect, Entry, Input, Mailbox, Mode, RequestId, Retry, Rules, Scope, SubscriberId, SubscriberSpec,
+};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -22,21 +24,22 @@ const FIRST_MESSAGE: i64 = 1_000;
 pub(crate) fn mailbox() -> Step {
     let mut mailbox = Mailbox::new(Rules::default());
     let mut effects: Vec<Effect> = Vec::new();
-    let link = LinkId(1);
-    let spec = LinkSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::NextLink };
-    mailbox.handle(Input::Connect { link, spec }, NOW, &mut effects);
+    let subscriber = SubscriberId(1);
+    let spec =
+        SubscriberSpec { scope: Scope::Agent, floor: None, mode: Mode::Hold, window: 10, retry: Retry::NextSubscriber };
+    mailbox.handle(Input::Connect { subscriber, spec }, NOW, &mut effects);
     mailbox.handle(Input::Loaded { entries: Vec::new(), more: false }, NOW, &mut effects);
     let mut messages = FIRST_MESSAGE..;
     Box::new(move || {
         let raw = messages.next().unwrap();
-        let (id, ticket) = (MessageId::from_raw(raw), Ticket(raw.unsigned_abs()));
+        let (id, request) = (MessageId::from_raw(raw), RequestId(raw.unsigned_abs()));
         let entry = Entry { id, subscription: SUBSCRIPTION, urgency: Urgency::Normal, expires_at: LATER };
         effects.clear();
-        mailbox.handle(Input::Submit { ticket, entry, transient: false }, NOW, &mut effects);
-        mailbox.handle(Input::Stored { ticket, replaced: None }, NOW, &mut effects);
-        mailbox.handle(Input::Ack { ticket: None, id, outcome: Outcome::Delivered }, NOW, &mut effects);
+        mailbox.handle(Input::Submit { request, entry, transient: false }, NOW, &mut effects);
+        mailbox.handle(Input::Stored { request, replaced: None }, NOW, &mut effects);
+        mailbox.handle(Input::Ack { request: None, id, outcome: Outcome::Delivered }, NOW, &mut effects);
         mailbox.handle(Input::Erased { id }, NOW, &mut effects);
-        assert!(black_box(&effects).contains(&Effect::Send { link, id }));
+        assert!(black_box(&effects).contains(&Effect::Send { subscriber, id }));
     })
 }
 

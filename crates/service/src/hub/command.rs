@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorbell_mailbox::{LinkId, LinkSpec};
+use doorbell_mailbox::{SubscriberId, SubscriberSpec};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -50,29 +50,29 @@ pub(super) enum AgentCommand {
         id: MessageId,
     },
     Connect {
-        subscriber: LinkId,
-        spec: LinkSpec,
+        subscriber: SubscriberId,
+        spec: SubscriberSpec,
         /// It takes the place of the agent's other subscriber of this kind.
         only: bool,
         outbox: Arc<Outbox>,
     },
     Disconnect {
-        subscriber: LinkId,
+        subscriber: SubscriberId,
     },
     Declined {
-        subscriber: LinkId,
+        subscriber: SubscriberId,
         id: MessageId,
     },
     Gone {
-        subscriber: LinkId,
+        subscriber: SubscriberId,
         id: MessageId,
     },
     Arrived {
-        subscriber: LinkId,
+        subscriber: SubscriberId,
         id: MessageId,
     },
     SetFloor {
-        subscriber: LinkId,
+        subscriber: SubscriberId,
         floor: Option<Urgency>,
     },
     Unsubscribed {

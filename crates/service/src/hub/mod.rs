@@ -2,7 +2,7 @@
 //!
 //! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is answered as accepted
 //! only when its shard has learned from the store that it is durable (invariant 1). Files here import what stands below
-//! them in this list, and never this one: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `tickets`,
+//! them in this list, and never this one: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `requests`,
 //! `command`, `outbox`, `receipts`, `message`, `subscription`, `detached`, `counters`, `error`.
 
 mod command;
@@ -13,6 +13,7 @@ mod housekeeping;
 mod message;
 mod outbox;
 mod receipts;
+mod requests;
 mod resident;
 mod shard;
 mod shards;
@@ -20,17 +21,16 @@ mod subscriber;
 mod subscription;
 #[cfg(test)]
 mod tests;
-mod tickets;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use doorbell_mailbox::{LinkId, Rules};
+use doorbell_mailbox::{Rules, SubscriberId};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Store, StoreError, Subscription};
 
-pub(crate) use doorbell_mailbox::{LinkSpec, Mode, Retry, Scope};
+pub(crate) use doorbell_mailbox::{Mode, Retry, Scope, SubscriberSpec};
 pub(crate) use doorbell_store::Receipt;
 pub(crate) use error::HubError;
 pub(crate) use housekeeping::Housekeeper;
@@ -160,30 +160,30 @@ impl Hub {
     }
 
     /// Opens a delivery stream to the agent; those that are open stay.
-    pub(crate) async fn connect(&self, agent: AgentId, spec: LinkSpec) -> Result<Subscriber, HubError> {
+    pub(crate) async fn connect(&self, agent: AgentId, spec: SubscriberSpec) -> Result<Subscriber, HubError> {
         self.open(agent, spec, false).await
     }
 
     /// Opens the agent's one socket: an older one, which may be dead without a sign of it, receives
     /// [`SubscriberEvent::Superseded`], and what was unacknowledged on it comes on this one.
-    pub(crate) async fn take_over(&self, agent: AgentId, spec: LinkSpec) -> Result<Subscriber, HubError> {
+    pub(crate) async fn take_over(&self, agent: AgentId, spec: SubscriberSpec) -> Result<Subscriber, HubError> {
         self.open(agent, spec, true).await
     }
 
     /// The same for an agent that may not have come into being yet, whose first subscription is made on another
     /// connection: the subscriber is there when it is.
-    pub(crate) fn take_over_early(&self, agent: AgentId, spec: LinkSpec) -> Subscriber {
+    pub(crate) fn take_over_early(&self, agent: AgentId, spec: SubscriberSpec) -> Subscriber {
         self.new_subscriber(agent, spec, true)
     }
 
-    fn new_subscriber(&self, agent: AgentId, spec: LinkSpec, only: bool) -> Subscriber {
-        let id = LinkId(self.next_subscriber.fetch_add(1, Ordering::Relaxed));
+    fn new_subscriber(&self, agent: AgentId, spec: SubscriberSpec, only: bool) -> Subscriber {
+        let id = SubscriberId(self.next_subscriber.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
         self.shards.send(agent, AgentCommand::Connect { subscriber: id, spec, only, outbox: outbox.clone() });
         Subscriber::new(self.shards.clone(), agent, id, outbox)
     }
 
-    async fn open(&self, agent: AgentId, spec: LinkSpec, only: bool) -> Result<Subscriber, HubError> {
+    async fn open(&self, agent: AgentId, spec: SubscriberSpec, only: bool) -> Result<Subscriber, HubError> {
         let subscriber = self.new_subscriber(agent, spec, only);
         // Looked up after connecting: a removal in between is then seen here, or comes to the subscriber.
         self.check_scope(agent, spec.scope).await?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use doorbell_mailbox::{LinkId, Mailbox, Rules};
+use doorbell_mailbox::{Mailbox, Rules, SubscriberId};
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
@@ -25,7 +25,7 @@ pub(super) struct Resident {
 
 /// One delivery stream.
 pub(super) struct OpenSubscriber {
-    pub(super) id: LinkId,
+    pub(super) id: SubscriberId,
     pub(super) outbox: Arc<Outbox>,
     /// Of its kind an agent has one: the next takes its place.
     pub(super) only: bool,
@@ -56,7 +56,7 @@ impl Resident {
         self.subscribers.push(subscriber);
     }
 
-    pub(super) fn outbox(&self, subscriber: LinkId) -> Option<&Arc<Outbox>> {
+    pub(super) fn outbox(&self, subscriber: SubscriberId) -> Option<&Arc<Outbox>> {
         self.subscribers.iter().find(|open| open.id == subscriber).map(|open| &open.outbox)
     }
 

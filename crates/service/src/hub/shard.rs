@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorbell_mailbox::{CloseReason, Effect, Entry, Input, LinkId, LinkSpec, Rules, Ticket};
+use doorbell_mailbox::{CloseReason, Effect, Entry, Input, RequestId, Rules, SubscriberId, SubscriberSpec};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Appended, Erased, Page, Pending, Store, StoreError};
@@ -16,8 +16,8 @@ use super::error::HubError;
 use super::message::{Message, Submission};
 use super::outbox::{Delivery, Outbox, SubscriberEvent};
 use super::receipts::Receipts;
+use super::requests::{Requests, Settling, Submitting};
 use super::resident::{OpenSubscriber, Residents, Transient};
-use super::tickets::{Settling, Submitting, Tickets};
 use crate::clock::Clock;
 
 /// Messages in one page of a mailbox that is being loaded.
@@ -32,13 +32,13 @@ const SUBSCRIBERS_MAX: usize = 100;
 enum Written {
     Appended {
         agent: AgentId,
-        ticket: Ticket,
+        request: RequestId,
         outcome: Result<Appended, StoreError>,
     },
     Erased {
         agent: AgentId,
         id: MessageId,
-        ticket: Option<Ticket>,
+        request: Option<RequestId>,
         outcome: Result<Erased, StoreError>,
     },
     /// The receipt of a message that the store never had.
@@ -62,7 +62,7 @@ pub(super) struct Shard {
     receipts: Arc<Receipts>,
     counters: Arc<Counters>,
     residents: Residents,
-    tickets: Tickets,
+    requests: Requests,
     /// In the order in which they were asked for, which is the order of their commits: a mailbox must not learn of a
     /// message that replaced another before it has learned of that one.
     writes: FuturesOrdered<BoxFuture<'static, Written>>,
@@ -90,7 +90,7 @@ impl Shard {
             receipts,
             counters,
             residents: Residents::new(rules),
-            tickets: Tickets::default(),
+            requests: Requests::default(),
             writes: FuturesOrdered::new(),
             reads: FuturesUnordered::new(),
             effects: Vec::new(),
@@ -115,7 +115,7 @@ impl Shard {
                 () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => self.on_alarm(),
             }
         }
-        debug_assert!(self.tickets.is_empty(), "every request waits for a write, and no write is left");
+        debug_assert!(self.requests.is_empty(), "every request waits for a write, and no write is left");
     }
 
     fn on_command(&mut self, command: Command) {
@@ -142,8 +142,8 @@ impl Shard {
         match command {
             AgentCommand::Submit { submission, reply, permit } => self.submit(agent, submission, reply, permit),
             AgentCommand::Settle { id, outcome, reply, permits } => {
-                let ticket = self.tickets.issue_settle(Settling { reply, permits });
-                self.settle(agent, Some(ticket), id, outcome);
+                let request = self.requests.issue_settle(Settling { reply, permits });
+                self.settle(agent, Some(request), id, outcome);
             }
             AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
             AgentCommand::Connect { subscriber, spec, only, outbox } => {
@@ -153,42 +153,42 @@ impl Shard {
                 // One that was superseded or has failed is out already, and its agent may be too.
                 if let Some(resident) = self.residents.get_mut(agent) {
                     resident.subscribers.retain(|open| open.id != subscriber);
-                    self.feed(agent, Input::Disconnect { link: subscriber });
+                    self.feed(agent, Input::Disconnect { subscriber });
                 }
             }
-            AgentCommand::Declined { subscriber, id } => self.feed(agent, Input::Declined { link: subscriber, id }),
-            AgentCommand::Gone { subscriber, id } => self.feed(agent, Input::Gone { link: subscriber, id }),
-            AgentCommand::Arrived { subscriber, id } => self.feed(agent, Input::Arrived { link: subscriber, id }),
+            AgentCommand::Declined { subscriber, id } => self.feed(agent, Input::Declined { subscriber, id }),
+            AgentCommand::Gone { subscriber, id } => self.feed(agent, Input::Gone { subscriber, id }),
+            AgentCommand::Arrived { subscriber, id } => self.feed(agent, Input::Arrived { subscriber, id }),
             AgentCommand::SetFloor { subscriber, floor } => {
-                self.feed(agent, Input::SetFloor { link: subscriber, floor });
+                self.feed(agent, Input::SetFloor { subscriber, floor });
             }
             AgentCommand::Unsubscribed { subscription } => self.feed(agent, Input::Unsubscribed { subscription }),
             AgentCommand::Removed => self.feed(agent, Input::AgentRemoved),
         }
     }
 
-    fn settle(&mut self, agent: AgentId, ticket: Option<Ticket>, id: MessageId, outcome: Outcome) {
+    fn settle(&mut self, agent: AgentId, request: Option<RequestId>, id: MessageId, outcome: Outcome) {
         if let Some(transient) = self.residents.get_mut(agent).and_then(|resident| resident.transient(id)) {
             transient.outcome = outcome;
         }
-        self.feed(agent, Input::Ack { ticket, id, outcome });
+        self.feed(agent, Input::Ack { request, id, outcome });
     }
 
-    fn connect(&mut self, agent: AgentId, spec: LinkSpec, subscriber: OpenSubscriber) {
+    fn connect(&mut self, agent: AgentId, spec: SubscriberSpec, open: OpenSubscriber) {
         if self.stopping {
-            subscriber.outbox.put(Delivery::Event(SubscriberEvent::Ended));
+            open.outbox.put(Delivery::Event(SubscriberEvent::Ended));
         }
-        if subscriber.only {
-            self.end_subscriber(agent, |open| open.only);
+        if open.only {
+            self.end_subscriber(agent, |older| older.only);
         }
         self.end_oldest_subscriber(agent);
-        let (now, link) = (self.clock.now(), subscriber.id);
+        let (now, subscriber) = (self.clock.now(), open.id);
         let resident = self.residents.enter(agent);
-        resident.add(subscriber);
+        resident.add(open);
         resident.touched = now;
         debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX, "the oldest has made room");
         drop(self.store.touch(agent, now));
-        self.feed(agent, Input::Connect { link, spec });
+        self.feed(agent, Input::Connect { subscriber, spec });
     }
 
     /// Makes room for one subscriber more. Those of an agent that lost its network stay open for a while, so it is the
@@ -206,7 +206,7 @@ impl Shard {
         let Some(place) = resident.subscribers.iter().position(which) else { return };
         let ended = resident.subscribers.remove(place);
         ended.outbox.end(SubscriberEvent::Superseded);
-        self.feed(agent, Input::Disconnect { link: ended.id });
+        self.feed(agent, Input::Disconnect { subscriber: ended.id });
     }
 
     fn submit(&mut self, agent: AgentId, submission: Submission, reply: SubmitReply, permit: OwnedSemaphorePermit) {
@@ -220,23 +220,23 @@ impl Shard {
             let transient = Transient { message, receipt: submission.receipt, outcome: Outcome::Dropped };
             self.residents.enter(agent).transients.push(transient);
         }
-        let ticket = self.tickets.issue_submit(Submitting { id, submission, taken_at, refused: None, reply, permit });
-        self.feed(agent, Input::Submit { ticket, entry, transient });
+        let request = self.requests.issue_submit(Submitting { id, submission, taken_at, refused: None, reply, permit });
+        self.feed(agent, Input::Submit { request, entry, transient });
     }
 
     fn on_written(&mut self, written: Written) {
         match written {
-            Written::Appended { agent, ticket, outcome: Ok(appended) } => {
+            Written::Appended { agent, request, outcome: Ok(appended) } => {
                 appended.receipts.iter().for_each(|id| self.receipts.wake(*id));
-                let submitting = self.tickets.submitting(ticket);
+                let submitting = self.requests.submitting(request);
                 let connected = self.residents.get_mut(agent).is_some_and(|resident| !resident.subscribers.is_empty());
                 let message = || Arc::new(submitting.submission.message(submitting.id, submitting.taken_at));
                 let fresh = connected.then(message);
-                self.feed_with(agent, Input::Stored { ticket, replaced: appended.replaced }, fresh.as_ref());
+                self.feed_with(agent, Input::Stored { request, replaced: appended.replaced }, fresh.as_ref());
             }
-            Written::Appended { agent, ticket, outcome: Err(error) } => {
-                self.tickets.submitting(ticket).refused = Some(error.into());
-                self.feed(agent, Input::NotStored { ticket });
+            Written::Appended { agent, request, outcome: Err(error) } => {
+                self.requests.submitting(request).refused = Some(error.into());
+                self.feed(agent, Input::NotStored { request });
             }
             Written::Receipt { receipts, outcome } => {
                 // A receipt subscription that is gone or full gets no more receipts.
@@ -244,13 +244,13 @@ impl Shard {
                     self.receipts.wake(receipts);
                 }
             }
-            Written::Erased { agent, id, ticket, outcome } => {
+            Written::Erased { agent, id, request, outcome } => {
                 if let Some(receipts) = outcome.ok().and_then(|erased| erased.receipt) {
                     self.receipts.wake(receipts);
                 }
-                if let Some(ticket) = ticket {
+                if let Some(request) = request {
                     let outcome = outcome.map(|erased| erased.existed).map_err(HubError::from);
-                    self.tickets.answer_settle(ticket, outcome);
+                    self.requests.answer_settle(request, outcome);
                 }
                 self.feed(agent, Input::Erased { id });
             }
@@ -277,7 +277,7 @@ impl Shard {
         // A mailbox that waits for a page is in memory.
         for open in std::mem::take(&mut self.residents.entered(agent).subscribers) {
             open.outbox.put(Delivery::Event(SubscriberEvent::Failed(error)));
-            self.feed(agent, Input::Disconnect { link: open.id });
+            self.feed(agent, Input::Disconnect { subscriber: open.id });
         }
     }
 
@@ -311,32 +311,32 @@ impl Shard {
 
     fn carry_out(&mut self, agent: AgentId, effect: Effect, fresh: Option<&Arc<Message>>) {
         match effect {
-            Effect::Persist { ticket } => self.persist(agent, ticket),
-            Effect::Accept { ticket } => self.tickets.accept(ticket),
-            Effect::Reject { ticket } => self.tickets.reject(ticket),
+            Effect::Persist { request } => self.persist(agent, request),
+            Effect::Accept { request } => self.requests.accept(request),
+            Effect::Reject { request } => self.requests.reject(request),
             Effect::Load { after } => {
                 let page = self.store.pending(agent, after, PAGE_MAX, self.clock.now());
                 self.reads.push(Box::pin(async move { Loaded { agent, page: page.await } }));
             }
-            Effect::Send { link, id } => self.send(agent, link, id, fresh),
-            Effect::Drained { link } => self.put(agent, link, Delivery::Event(SubscriberEvent::Drained)),
-            Effect::Close { link, why: CloseReason::SubscriptionGone | CloseReason::AgentGone } => {
-                self.put(agent, link, Delivery::Event(SubscriberEvent::Gone));
+            Effect::Send { subscriber, id } => self.send(agent, subscriber, id, fresh),
+            Effect::Drained { subscriber } => self.put(agent, subscriber, Delivery::Event(SubscriberEvent::Drained)),
+            Effect::Close { subscriber, why: CloseReason::SubscriptionGone | CloseReason::AgentGone } => {
+                self.put(agent, subscriber, Delivery::Event(SubscriberEvent::Gone));
             }
-            Effect::Erase { id, ticket, outcome } => self.erase(agent, id, ticket, outcome),
-            Effect::Acked { ticket } => self.tickets.answer_settle(ticket, Ok(true)),
+            Effect::Erase { id, request, outcome } => self.erase(agent, id, request, outcome),
+            Effect::Acked { request } => self.requests.answer_settle(request, Ok(true)),
             Effect::Release { id } => self.release(agent, id),
         }
     }
 
-    fn erase(&mut self, agent: AgentId, id: MessageId, ticket: Option<Ticket>, outcome: Outcome) {
+    fn erase(&mut self, agent: AgentId, id: MessageId, request: Option<RequestId>, outcome: Outcome) {
         let now = self.clock.now();
-        let erased = if ticket.is_some_and(|ticket| self.tickets.is_awaited(ticket)) {
+        let erased = if request.is_some_and(|request| self.requests.is_awaited(request)) {
             self.store.erase(id, agent, outcome, now)
         } else {
             self.store.erase_deferred(id, agent, outcome, now)
         };
-        let written = async move { Written::Erased { agent, id, ticket, outcome: erased.await } };
+        let written = async move { Written::Erased { agent, id, request, outcome: erased.await } };
         self.writes.push_back(Box::pin(written));
     }
 
@@ -353,23 +353,23 @@ impl Shard {
         }
     }
 
-    fn persist(&mut self, agent: AgentId, ticket: Ticket) {
-        let submitting = self.tickets.submitting(ticket);
+    fn persist(&mut self, agent: AgentId, request: RequestId) {
+        let submitting = self.requests.submitting(request);
         let message = submitting.submission.to_store(submitting.id, submitting.taken_at);
         let outcome = self.store.append(message);
-        let written = async move { Written::Appended { agent, ticket, outcome: outcome.await } };
+        let written = async move { Written::Appended { agent, request, outcome: outcome.await } };
         self.writes.push_back(Box::pin(written));
     }
 
-    fn send(&mut self, agent: AgentId, link: LinkId, id: MessageId, fresh: Option<&Arc<Message>>) {
+    fn send(&mut self, agent: AgentId, subscriber: SubscriberId, id: MessageId, fresh: Option<&Arc<Message>>) {
         let fresh = fresh.filter(|message| message.id == id).cloned();
         let in_memory =
             fresh.or_else(|| self.residents.entered(agent).transient(id).map(|transient| transient.message.clone()));
-        self.put(agent, link, in_memory.map_or(Delivery::Stored(id), Delivery::Message));
+        self.put(agent, subscriber, in_memory.map_or(Delivery::Stored(id), Delivery::Message));
     }
 
-    fn put(&mut self, agent: AgentId, link: LinkId, delivery: Delivery) {
-        let outbox: Option<&Arc<Outbox>> = self.residents.entered(agent).outbox(link);
+    fn put(&mut self, agent: AgentId, subscriber: SubscriberId, delivery: Delivery) {
+        let outbox: Option<&Arc<Outbox>> = self.residents.entered(agent).outbox(subscriber);
         // While an agent's subscribers fail, its mailbox still knows those that are next: what it sends them comes to
         // the next stream.
         if let Some(outbox) = outbox {

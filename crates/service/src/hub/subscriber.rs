@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
-use doorbell_mailbox::LinkId;
+use doorbell_mailbox::SubscriberId;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
@@ -23,7 +23,7 @@ const SETTLING_MAX: usize = 64;
 pub(crate) struct Subscriber {
     shards: Arc<Shards>,
     agent: AgentId,
-    id: LinkId,
+    id: SubscriberId,
     outbox: Arc<Outbox>,
     /// Made for the first settlement: most agents wait for long before there is one.
     settling: OnceLock<Arc<Semaphore>>,
@@ -31,7 +31,7 @@ pub(crate) struct Subscriber {
 
 impl Subscriber {
     /// The door's end of `outbox`, which the shard of `agent` knows by `id`.
-    pub(super) fn new(shards: Arc<Shards>, agent: AgentId, id: LinkId, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(shards: Arc<Shards>, agent: AgentId, id: SubscriberId, outbox: Arc<Outbox>) -> Self {
         Self { shards, agent, id, outbox, settling: OnceLock::new() }
     }
 

@@ -28,7 +28,7 @@ fn hub() -> (Hub, Store) {
 
 /// A subscriber without the look into the store that a door's has to pass.
 fn subscriber(hub: &Hub, agent: AgentId, mode: Mode) -> Subscriber {
-    let spec = LinkSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameLink };
+    let spec = SubscriberSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameSubscriber };
     hub.new_subscriber(agent, spec, false)
 }
 

@@ -1,6 +1,6 @@
 //! The door of Chromium, octet by octet, by a client that knows octets only.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod delivery;
 mod devices;

@@ -1,6 +1,6 @@
 //! The door of Firefox and its relatives, frame by frame, by clients that know frames and JSON only.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod delivery;
 mod dialogue;

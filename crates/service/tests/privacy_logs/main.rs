@@ -1,7 +1,7 @@
 //! What is logged: of URIs, keys and messages nothing, at any level, by any part of the process (RFC 8030 s8.5). A test
 //! binary of its own, because what it collects is the whole process's.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod malformed;
 mod sockets;

@@ -2,7 +2,7 @@
 //! server and a user agent that know the wire only. None of it is the product's own client.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the grammar")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 pub mod agent;
 pub mod chromium;

@@ -1,8 +1,8 @@
-//! What is true of messages and links, kept independently of the mailbox.
+//! What is true of messages and subscribers, kept independently of the mailbox.
 
 use std::collections::BTreeMap;
 
-use doorbell_mailbox::{Entry, LinkId, LinkSpec, Retry, Scope};
+use doorbell_mailbox::{Entry, Retry, Scope, SubscriberId, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
@@ -23,7 +23,7 @@ pub(crate) struct Fact {
     /// The mailbox has the input that the store has it.
     pub(crate) announced: bool,
     pub(crate) over: Option<Over>,
-    /// The mailbox must know of it now: it was announced or listed while a link was open.
+    /// The mailbox must know of it now: it was announced or listed while a subscriber was open.
     pub(crate) in_memory: bool,
     /// Its erasure failed, or its body was gone: it may be missing in memory until memory is filled anew.
     pub(crate) excused: bool,
@@ -31,12 +31,12 @@ pub(crate) struct Fact {
     pub(crate) entered: bool,
     /// A release is owed.
     pub(crate) owed: bool,
-    /// How often it was sent since a link that carried it closed: the bound that is never exceeded.
+    /// How often it was sent since a subscriber that carried it closed: the bound that is never exceeded.
     pub(crate) offers: u8,
-    /// The same since the link that it belonged to closed: as long as it is small the message must go again.
+    /// The same since the subscriber that it belonged to closed: as long as it is small the message must go again.
     pub(crate) turns: u8,
     /// Where it was sent last.
-    pub(crate) last: Option<LinkId>,
+    pub(crate) last: Option<SubscriberId>,
     /// What its next delivery will be counted as.
     pub(crate) again: Option<&'static str>,
 }
@@ -78,7 +78,7 @@ pub(crate) enum Offer {
     Open { at: u64 },
     /// Refused; to be offered again at this moment.
     Declined { until: u64 },
-    /// Arrived and not settled: its place is free, and it goes again when the link has closed.
+    /// Arrived and not settled: its place is free, and it goes again when the subscriber has closed.
     Arrived,
     /// Settled or gone: its place is free.
     Closed,
@@ -86,13 +86,13 @@ pub(crate) enum Offer {
 
 #[derive(Clone, Debug)]
 pub(crate) struct LinkFact {
-    pub(crate) spec: LinkSpec,
+    pub(crate) spec: SubscriberSpec,
     pub(crate) drained: bool,
     pub(crate) offers: BTreeMap<MessageId, Offer>,
 }
 
 impl LinkFact {
-    pub(crate) fn new(spec: LinkSpec) -> Self {
+    pub(crate) fn new(spec: SubscriberSpec) -> Self {
         Self { spec, drained: false, offers: BTreeMap::new() }
     }
 
@@ -118,8 +118,8 @@ impl LinkFact {
         !self.drained && self.unacked(elapsed) < usize::from(self.spec.window)
     }
 
-    /// Whether a message that was offered here, and is not held, waits until this link closes.
+    /// Whether a message that was offered here, and is not held, waits until this subscriber closes.
     pub(crate) fn keeps(&self, turns: u8) -> bool {
-        self.spec.retry == Retry::NextLink || turns >= RULES.offers_max
+        self.spec.retry == Retry::NextSubscriber || turns >= RULES.offers_max
     }
 }

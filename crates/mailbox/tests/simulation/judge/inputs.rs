@@ -1,6 +1,6 @@
 //! What each input makes true.
 
-use doorbell_mailbox::{Entry, Input, LinkId, LinkSpec, Retry, Scope, Ticket};
+use doorbell_mailbox::{Entry, Input, RequestId, Retry, Scope, SubscriberId, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::receipt::Outcome;
 
@@ -13,34 +13,34 @@ impl Judge {
         self.transient_now = None;
         self.acked_now = None;
         match input {
-            Input::Submit { ticket, entry, transient } => {
+            Input::Submit { request, entry, transient } => {
                 self.facts.insert(entry.id, Fact::new(*entry, *transient));
-                self.submitted.insert(*ticket, (entry.id, false));
+                self.submitted.insert(*request, (entry.id, false));
                 self.transient_now = transient.then_some(entry.id);
             }
-            Input::Stored { ticket, replaced } => self.takes_stored(*ticket, *replaced),
-            Input::NotStored { ticket } => {
-                self.refused.insert(*ticket);
+            Input::Stored { request, replaced } => self.takes_stored(*request, *replaced),
+            Input::NotStored { request } => {
+                self.refused.insert(*request);
                 self.counts.add("not stored");
             }
-            Input::Connect { link, spec } => self.takes_connect(*link, *spec),
-            Input::SetFloor { link, floor } => {
-                if let Some(link) = self.links.get_mut(link) {
-                    link.spec.floor = *floor;
+            Input::Connect { subscriber, spec } => self.takes_connect(*subscriber, *spec),
+            Input::SetFloor { subscriber, floor } => {
+                if let Some(subscriber) = self.subscribers.get_mut(subscriber) {
+                    subscriber.spec.floor = *floor;
                 }
             }
-            Input::Disconnect { link } => self.close(*link),
+            Input::Disconnect { subscriber } => self.close(*subscriber),
             Input::Loaded { entries, more } => self.takes_page(entries, *more),
-            Input::Ack { ticket, id, outcome } => self.takes_ack(*ticket, *id, *outcome),
+            Input::Ack { request, id, outcome } => self.takes_ack(*request, *id, *outcome),
             Input::Erased { id } => {
                 if let Some(open) = self.erasing.get_mut(id) {
                     *open -= 1;
                 }
                 self.erasing.retain(|_, open| *open > 0);
             }
-            Input::Declined { link, id } => self.end_offer(*link, *id, true),
-            Input::Arrived { link, id } => self.takes_arrival(*link, *id),
-            Input::Gone { link, id } => self.end_offer(*link, *id, false),
+            Input::Declined { subscriber, id } => self.end_offer(*subscriber, *id, true),
+            Input::Arrived { subscriber, id } => self.takes_arrival(*subscriber, *id),
+            Input::Gone { subscriber, id } => self.end_offer(*subscriber, *id, false),
             Input::Unsubscribed { subscription } => {
                 self.removed_subscriptions.insert(*subscription);
                 self.remove(|entry| entry.subscription == *subscription);
@@ -56,8 +56,8 @@ impl Judge {
         }
     }
 
-    fn takes_stored(&mut self, ticket: Ticket, replaced: Option<MessageId>) {
-        let Some(&(id, _)) = self.submitted.get(&ticket) else { return };
+    fn takes_stored(&mut self, request: RequestId, replaced: Option<MessageId>) {
+        let Some(&(id, _)) = self.submitted.get(&request) else { return };
         if let Some(older) = replaced {
             let held = self.is_held(older);
             if let Some(fact) = self.facts.get_mut(&older).filter(|fact| fact.over.is_none()) {
@@ -67,34 +67,34 @@ impl Judge {
         }
         let Some(fact) = self.facts.get_mut(&id) else { return };
         fact.announced = true;
-        fact.in_memory = !self.links.is_empty() && fact.is_live(self.now);
-        if self.links.is_empty() {
-            self.counts.add("stored without a link");
+        fact.in_memory = !self.subscribers.is_empty() && fact.is_live(self.now);
+        if self.subscribers.is_empty() {
+            self.counts.add("stored without a subscriber");
         } else if self.loading.is_some() {
             self.counts.add("accepted during a load");
         }
     }
 
-    fn takes_connect(&mut self, link: LinkId, spec: LinkSpec) {
+    fn takes_connect(&mut self, subscriber: SubscriberId, spec: SubscriberSpec) {
         if self.agent_removed {
-            self.to_close.insert(link);
+            self.to_close.insert(subscriber);
             self.counts.add("connect after the agent was removed");
         }
-        if self.links.is_empty() {
+        if self.subscribers.is_empty() {
             self.complete = false;
         }
-        self.links.insert(link, LinkFact::new(spec));
+        self.subscribers.insert(subscriber, LinkFact::new(spec));
     }
 
-    /// What the link carried is undelivered again; without a link memory is empty.
-    pub(super) fn close(&mut self, link: LinkId) {
-        let Some(gone) = self.links.remove(&link) else { return };
+    /// What the subscriber carried is undelivered again; without a subscriber memory is empty.
+    pub(super) fn close(&mut self, subscriber: SubscriberId) {
+        let Some(gone) = self.subscribers.remove(&subscriber) else { return };
         for (id, offer) in &gone.offers {
             let held = gone.holds(*id, self.elapsed);
             let Some(fact) = self.facts.get_mut(id) else { continue };
             fact.offers = 0;
             let waits = matches!(offer, Offer::Declined { until } if *until > self.elapsed);
-            if fact.last == Some(link) && (held || waits || gone.keeps(fact.turns)) {
+            if fact.last == Some(subscriber) && (held || waits || gone.keeps(fact.turns)) {
                 fact.turns = 0;
             }
             if held && fact.over.is_none() {
@@ -104,7 +104,7 @@ impl Judge {
                 }
             }
         }
-        if self.links.is_empty() {
+        if self.subscribers.is_empty() {
             for fact in self.facts.values_mut() {
                 fact.in_memory = false;
                 fact.excused = false;
@@ -144,18 +144,21 @@ impl Judge {
         }
     }
 
-    fn takes_ack(&mut self, ticket: Option<Ticket>, id: MessageId, outcome: Outcome) {
+    fn takes_ack(&mut self, request: Option<RequestId>, id: MessageId, outcome: Outcome) {
         self.acked_now = Some((id, outcome));
-        self.settling.extend(ticket.map(|ticket| (ticket, id)));
+        self.settling.extend(request.map(|request| (request, id)));
         let held = self.is_held(id);
         let storing = self.submitted.values().any(|(waiting, _)| *waiting == id);
-        for link in self.links.values_mut() {
-            if let Some(offer) = link.offers.get_mut(&id) {
+        for subscriber in self.subscribers.values_mut() {
+            if let Some(offer) = subscriber.offers.get_mut(&id) {
                 *offer = Offer::Closed;
             }
         }
         let Some(fact) = self.facts.get_mut(&id) else { return };
-        let parked = fact.last.and_then(|last| self.links.get(&last)).is_some_and(|link| link.keeps(fact.turns));
+        let parked = fact
+            .last
+            .and_then(|last| self.subscribers.get(&last))
+            .is_some_and(|subscriber| subscriber.keeps(fact.turns));
         match fact.over {
             Some(Over::Replaced) if held => self.counts.add("ack of a replaced push"),
             None if storing => self.counts.add("ack during the commit"),
@@ -167,19 +170,25 @@ impl Judge {
         fact.over = fact.over.or(Some(Over::Acked));
     }
 
-    fn takes_arrival(&mut self, link: LinkId, id: MessageId) {
+    fn takes_arrival(&mut self, subscriber: SubscriberId, id: MessageId) {
         let elapsed = self.elapsed;
         let transient = self.facts.get(&id).is_some_and(|fact| fact.transient);
-        let Some(carrier) = self.links.get_mut(&link).filter(|link| link.holds(id, elapsed)) else { return };
-        if carrier.spec.retry == Retry::NextLink && !transient {
+        let Some(carrier) = self.subscribers.get_mut(&subscriber).filter(|subscriber| subscriber.holds(id, elapsed))
+        else {
+            return;
+        };
+        if carrier.spec.retry == Retry::NextSubscriber && !transient {
             carrier.offers.insert(id, Offer::Arrived);
             self.counts.add("arrived");
         }
     }
 
-    fn end_offer(&mut self, link: LinkId, id: MessageId, declined: bool) {
+    fn end_offer(&mut self, subscriber: SubscriberId, id: MessageId, declined: bool) {
         let (elapsed, fact) = (self.elapsed, self.facts.get(&id));
-        let Some(carrier) = self.links.get_mut(&link).filter(|link| link.holds(id, elapsed)) else { return };
+        let Some(carrier) = self.subscribers.get_mut(&subscriber).filter(|subscriber| subscriber.holds(id, elapsed))
+        else {
+            return;
+        };
         let doublings = fact.map_or(0, |fact| fact.turns.saturating_sub(1));
         let wait_ms = (RULES.decline_backoff_ms << doublings).min(RULES.ack_timeout_ms);
         let until = elapsed + u64::from(wait_ms);
@@ -210,8 +219,8 @@ impl Judge {
     }
 
     fn expect_closed(&mut self, which: impl Fn(Scope) -> bool) {
-        let links = self.links.iter().filter(|(_, link)| which(link.spec.scope));
-        self.to_close.extend(links.map(|(id, _)| *id));
+        let subscribers = self.subscribers.iter().filter(|(_, subscriber)| which(subscriber.spec.scope));
+        self.to_close.extend(subscribers.map(|(id, _)| *id));
     }
 
     /// The store could not erase the message and has reported it: it may come again with a later page.

@@ -10,7 +10,7 @@ mod sees;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use doorbell_mailbox::{LinkId, Ticket};
+use doorbell_mailbox::{RequestId, SubscriberId};
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
@@ -38,18 +38,18 @@ pub(crate) struct Judge {
     /// The clock is set back in this schedule: when a wait ends is not exact, and what expired may be unexpired again.
     pub(crate) clock_steps_back: bool,
     pub(crate) facts: BTreeMap<MessageId, Fact>,
-    pub(crate) links: BTreeMap<LinkId, LinkFact>,
+    pub(crate) subscribers: BTreeMap<SubscriberId, LinkFact>,
     pub(crate) counts: Counts,
     /// Requests with a message that wait for an answer, and whether the store was asked.
-    submitted: BTreeMap<Ticket, (MessageId, bool)>,
-    refused: BTreeSet<Ticket>,
+    submitted: BTreeMap<RequestId, (MessageId, bool)>,
+    refused: BTreeSet<RequestId>,
     /// DELETE requests that wait to be handed to the store.
-    settling: BTreeMap<Ticket, MessageId>,
+    settling: BTreeMap<RequestId, MessageId>,
     /// Erasures that the store has not answered.
     erasing: BTreeMap<MessageId, u32>,
     /// A page is under way, and whether it is useful.
     loading: Option<bool>,
-    /// Every page has come since the first link opened.
+    /// Every page has come since the first subscriber opened.
     complete: bool,
     removed_subscriptions: BTreeSet<SubscriptionId>,
     agent_removed: bool,
@@ -57,8 +57,8 @@ pub(crate) struct Judge {
     transient_now: Option<MessageId>,
     /// The message that this very event acknowledges, and its outcome.
     acked_now: Option<(MessageId, Outcome)>,
-    /// Links that this event must close.
-    to_close: BTreeSet<LinkId>,
+    /// Subscribers that this event must close.
+    to_close: BTreeSet<SubscriberId>,
 }
 
 impl Judge {
@@ -68,7 +68,7 @@ impl Judge {
 
     /// The mailbox was dropped and made anew: it knows nothing.
     pub(crate) fn forgotten(&mut self) {
-        self.links.clear();
+        self.subscribers.clear();
         self.agent_removed = false;
         for fact in self.facts.values_mut() {
             fact.leave();
@@ -96,13 +96,13 @@ impl Judge {
     /// Whether the mailbox has nothing under way.
     fn nothing_under_way(&self) -> bool {
         let storing = self.submitted.values().any(|(_, asked)| *asked);
-        self.links.is_empty() && !storing && self.erasing.is_empty() && self.loading.is_none()
+        self.subscribers.is_empty() && !storing && self.erasing.is_empty() && self.loading.is_none()
     }
 
-    /// Memory has forgotten a message although links are open.
+    /// Memory has forgotten a message although subscribers are open.
     fn leave(&mut self, id: MessageId) {
-        for link in self.links.values_mut() {
-            link.offers.remove(&id);
+        for subscriber in self.subscribers.values_mut() {
+            subscriber.offers.remove(&id);
         }
         if let Some(fact) = self.facts.get_mut(&id) {
             fact.leave();
@@ -110,19 +110,19 @@ impl Judge {
     }
 
     fn is_held(&self, id: MessageId) -> bool {
-        self.links.values().any(|link| link.holds(id, self.elapsed))
+        self.subscribers.values().any(|subscriber| subscriber.holds(id, self.elapsed))
     }
 
-    /// Whether the mailbox has to offer the message to the next link with room that carries it.
+    /// Whether the mailbox has to offer the message to the next subscriber with room that carries it.
     fn is_ready(&self, id: MessageId, fact: &Fact) -> bool {
         if !fact.in_memory || !fact.is_live(self.now) || self.is_held(id) {
             return false;
         }
-        let Some(link) = fact.last.and_then(|last| self.links.get(&last)) else { return true };
-        match link.offers.get(&id) {
+        let Some(subscriber) = fact.last.and_then(|last| self.subscribers.get(&last)) else { return true };
+        match subscriber.offers.get(&id) {
             // Not held, so its time is over.
-            Some(Offer::Open { .. }) => !link.keeps(fact.turns),
-            Some(Offer::Declined { until }) => *until <= self.elapsed && !link.keeps(fact.turns),
+            Some(Offer::Open { .. }) => !subscriber.keeps(fact.turns),
+            Some(Offer::Declined { until }) => *until <= self.elapsed && !subscriber.keeps(fact.turns),
             Some(Offer::Arrived | Offer::Closed) => false,
             None => true,
         }

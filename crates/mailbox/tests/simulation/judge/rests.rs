@@ -13,11 +13,11 @@ impl Judge {
         if subject.is_idle() != self.nothing_under_way() {
             return broken("idle means nothing under way", (subject.is_idle(), &self.loading, &self.erasing));
         }
-        if let Some((ticket, _)) = self.settling.first_key_value() {
-            return broken("each DELETE is answered once", ticket);
+        if let Some((request, _)) = self.settling.first_key_value() {
+            return broken("each DELETE is answered once", request);
         }
-        if let Some(link) = self.to_close.first() {
-            return broken("a removed subscription ends its links", link);
+        if let Some(subscriber) = self.to_close.first() {
+            return broken("a removed subscription ends its subscribers", subscriber);
         }
         self.count_held_back();
         match self.stands_still() {
@@ -26,9 +26,10 @@ impl Judge {
         }
     }
 
-    /// A message that a link with room would carry.
+    /// A message that a subscriber with room would carry.
     fn stands_still(&self) -> Option<MessageId> {
-        let with_room: Vec<_> = self.links.values().filter(|link| link.has_room(self.elapsed)).collect();
+        let with_room: Vec<_> =
+            self.subscribers.values().filter(|subscriber| subscriber.has_room(self.elapsed)).collect();
         if with_room.is_empty() {
             return None;
         }
@@ -41,8 +42,9 @@ impl Judge {
 
     fn count_held_back(&mut self) {
         let below = |fact: &super::Fact| {
-            let floored = |link: &super::LinkFact| link.spec.floor.is_some_and(|floor| fact.entry.urgency < floor);
-            !self.links.is_empty() && self.links.values().all(floored)
+            let floored =
+                |subscriber: &super::LinkFact| subscriber.spec.floor.is_some_and(|floor| fact.entry.urgency < floor);
+            !self.subscribers.is_empty() && self.subscribers.values().all(floored)
         };
         let held_back: Vec<MessageId> = (self.facts.iter())
             .filter(|(id, fact)| fact.again.is_none() && self.is_ready(**id, fact) && below(fact))
@@ -56,7 +58,7 @@ impl Judge {
         }
     }
 
-    /// At the very end, without a link: every body that the driver may have cached has been released.
+    /// At the very end, without a subscriber: every body that the driver may have cached has been released.
     pub(crate) fn ends(&self) -> Result<(), Violation> {
         match self.facts.iter().find(|(_, fact)| fact.owed) {
             Some((id, _)) => broken("every message is released", id),

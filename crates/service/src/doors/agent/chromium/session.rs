@@ -26,7 +26,7 @@ use super::answer::{Closing, End, NoLogin};
 use crate::doors::Doors;
 use crate::doors::agent::drain;
 use crate::doors::agent::names::Names;
-use crate::hub::{HubError, LinkSpec, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent};
+use crate::hub::{HubError, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec};
 use crate::transport::mcs::Socket;
 
 /// Messages that are handed to the socket before it is made to send them.
@@ -189,7 +189,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     /// The device's one subscriber. It may have no subscription yet, and makes the first one on another connection.
     fn connect(&self, agent: AgentId) -> Subscriber {
-        let spec = LinkSpec {
+        let spec = SubscriberSpec {
             scope: Scope::Agent,
             floor: None,
             mode: Mode::Hold,
@@ -200,7 +200,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 .window
                 .min(u16::try_from(IN_FLIGHT_MAX).expect("a login's list fits into a frame")),
             // Chromium takes a message that comes twice on one connection for two.
-            retry: Retry::NextLink,
+            retry: Retry::NextSubscriber,
         };
         self.doors.hub.take_over_early(agent, spec)
     }

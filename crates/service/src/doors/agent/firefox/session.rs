@@ -27,7 +27,7 @@ use crate::doors::Doors;
 use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
 use crate::doors::agent::names::Names;
 use crate::hub::{
-    Agent, HubError, LinkSpec, Message, Mode, NewSubscription, Retry, Scope, Subscriber, SubscriberEvent,
+    Agent, HubError, Message, Mode, NewSubscription, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec,
 };
 use crate::transport::websocket::{Heard, Socket};
 
@@ -214,13 +214,13 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn connect(&mut self, agent: AgentId) -> Result<(), HubError> {
-        let spec = LinkSpec {
+        let spec = SubscriberSpec {
             scope: Scope::Agent,
             floor: self.floor,
             mode: Mode::Hold,
             window: self.doors.limits.window,
             // These clients know a message that comes twice on one connection for a mistake.
-            retry: Retry::NextLink,
+            retry: Retry::NextSubscriber,
         };
         self.subscriber = Some(self.doors.hub.take_over(agent, spec).await?);
         Ok(())

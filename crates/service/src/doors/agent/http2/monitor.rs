@@ -17,7 +17,7 @@ use crate::doors::agent::events;
 use crate::doors::agent::names::Names;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, link_to, sse, wire};
-use crate::hub::{HubError, LinkSpec, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent};
+use crate::hub::{HubError, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec};
 use crate::transport::{PushError, Pusher, Request, Response};
 
 /// One monitoring request in progress.
@@ -69,7 +69,7 @@ impl Doors {
         let wait_secs = Prefer::from_headers(&head.headers).wait_secs;
         let mode = if wait_secs == Some(0) { Mode::Drain } else { Mode::Hold };
         let window = self.limits.window;
-        let spec = LinkSpec { scope, floor, mode, window, retry: Retry::SameLink };
+        let spec = SubscriberSpec { scope, floor, mode, window, retry: Retry::SameSubscriber };
         if sse::is_wanted(&head.headers) {
             let subscriber = self.hub.connect(agent, spec).await?;
             return Ok(Opened::Events(events::answer(self.clone(), agent, subscriber)));
@@ -81,7 +81,7 @@ impl Doors {
         };
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Refusal::NoPush)?;
         let window = u16::try_from(pusher.pushes_max()).unwrap_or(u16::MAX).min(window);
-        let subscriber = self.hub.connect(agent, LinkSpec { window, ..spec }).await?;
+        let subscriber = self.hub.connect(agent, SubscriberSpec { window, ..spec }).await?;
         let names = Names::default();
         let monitor = Monitor { doors: self, pusher, promises, subscriber, agent, names, pushed: 0 };
         Ok(Opened::Pushes(Box::new(monitor), wait_secs))

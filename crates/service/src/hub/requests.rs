@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use doorbell_mailbox::Ticket;
+use doorbell_mailbox::RequestId;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::OwnedSemaphorePermit;
@@ -33,38 +33,38 @@ pub(super) struct Settling {
 
 /// All requests in progress in one shard.
 #[derive(Default)]
-pub(super) struct Tickets {
-    submitting: HashMap<Ticket, Box<Submitting>>,
-    settling: HashMap<Ticket, Settling>,
+pub(super) struct Requests {
+    submitting: HashMap<RequestId, Box<Submitting>>,
+    settling: HashMap<RequestId, Settling>,
     last: u64,
 }
 
-impl Tickets {
-    pub(super) fn issue_submit(&mut self, submitting: Submitting) -> Ticket {
-        let ticket = self.next();
-        self.submitting.insert(ticket, Box::new(submitting));
-        ticket
+impl Requests {
+    pub(super) fn issue_submit(&mut self, submitting: Submitting) -> RequestId {
+        let request = self.next();
+        self.submitting.insert(request, Box::new(submitting));
+        request
     }
 
-    pub(super) fn issue_settle(&mut self, settling: Settling) -> Ticket {
-        let ticket = self.next();
-        self.settling.insert(ticket, settling);
-        ticket
+    pub(super) fn issue_settle(&mut self, settling: Settling) -> RequestId {
+        let request = self.next();
+        self.settling.insert(request, settling);
+        request
     }
 
-    fn next(&mut self) -> Ticket {
+    fn next(&mut self) -> RequestId {
         self.last += 1;
-        Ticket(self.last)
+        RequestId(self.last)
     }
 
     /// A message that was not answered yet.
-    pub(super) fn submitting(&mut self, ticket: Ticket) -> &mut Submitting {
-        self.submitting.get_mut(&ticket).expect("the store answers for a message before its sender is answered")
+    pub(super) fn submitting(&mut self, request: RequestId) -> &mut Submitting {
+        self.submitting.get_mut(&request).expect("the store answers for a message before its sender is answered")
     }
 
     /// Answers an application server: its message is accepted.
-    pub(super) fn accept(&mut self, ticket: Ticket) {
-        let submitting = self.take_submitting(ticket);
+    pub(super) fn accept(&mut self, request: RequestId) {
+        let submitting = self.take_submitting(request);
         debug_assert_eq!(submitting.refused, None, "a mailbox accepts what the store kept, or never had");
         // The application server may have gone away, which changes nothing.
         let _ = submitting.reply.send(Ok(submitting.id));
@@ -72,26 +72,26 @@ impl Tickets {
     }
 
     /// Answers an application server: its message is not accepted, for the reason that the store had.
-    pub(super) fn reject(&mut self, ticket: Ticket) {
-        let submitting = self.take_submitting(ticket);
+    pub(super) fn reject(&mut self, request: RequestId) {
+        let submitting = self.take_submitting(request);
         let refused = submitting.refused.expect("a mailbox rejects only what the store refused");
         // As in `accept`.
         let _ = submitting.reply.send(Err(refused));
         drop(submitting.permit);
     }
 
-    fn take_submitting(&mut self, ticket: Ticket) -> Submitting {
-        *self.submitting.remove(&ticket).expect("a mailbox answers each submission once")
+    fn take_submitting(&mut self, request: RequestId) -> Submitting {
+        *self.submitting.remove(&request).expect("a mailbox answers each submission once")
     }
 
     /// Whether a client waits for the answer to a settlement.
-    pub(super) fn is_awaited(&self, ticket: Ticket) -> bool {
-        self.settling.get(&ticket).is_some_and(|settling| settling.reply.is_some())
+    pub(super) fn is_awaited(&self, request: RequestId) -> bool {
+        self.settling.get(&request).is_some_and(|settling| settling.reply.is_some())
     }
 
     /// Answers the client that settled a message.
-    pub(super) fn answer_settle(&mut self, ticket: Ticket, outcome: Result<bool, HubError>) {
-        let Settling { reply, permits } = self.settling.remove(&ticket).expect("each settlement is answered once");
+    pub(super) fn answer_settle(&mut self, request: RequestId, outcome: Result<bool, HubError>) {
+        let Settling { reply, permits } = self.settling.remove(&request).expect("each settlement is answered once");
         if let Some(reply) = reply {
             // As in `accept`.
             let _ = reply.send(outcome);

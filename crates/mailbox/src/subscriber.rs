@@ -3,21 +3,21 @@
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::SubscriptionId;
 
-use crate::input::{LinkId, LinkSpec, Mode, Scope};
+use crate::input::{Mode, Scope, SubscriberId, SubscriberSpec};
 
-/// A link and how much of its window is in use.
+/// A subscriber and how much of its window is in use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    pub(crate) id: LinkId,
-    pub(crate) spec: LinkSpec,
+pub(crate) struct Subscriber {
+    pub(crate) id: SubscriberId,
+    pub(crate) spec: SubscriberSpec,
     /// Messages that occupy a place of the window.
     pub(crate) unacked: u16,
     /// It was notified that nothing more comes.
     pub(crate) drained: bool,
 }
 
-impl Link {
-    pub(crate) fn new(id: LinkId, spec: LinkSpec) -> Self {
+impl Subscriber {
+    pub(crate) fn new(id: SubscriberId, spec: SubscriberSpec) -> Self {
         Self { id, spec, unacked: 0, drained: false }
     }
 
