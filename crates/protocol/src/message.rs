@@ -17,7 +17,7 @@ const CARRIED: [HeaderName; 4] = [header::CONTENT_TYPE, header::CONTENT_ENCODING
 
 /// Content-Type, Content-Encoding, Encryption and Crypto-Key of one message, packed for the store.
 ///
-/// Layout: for each header that is present, its place in [`CARRIED`] (1 byte), the length of its value
+/// Layout: for each header that is present, its place in that list (1 byte), the length of its value
 /// (2 bytes, big endian) and the value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContentHeaders(Vec<u8>);

@@ -66,8 +66,9 @@ impl Accepted {
         }
     }
 
-    /// A 202 without a Link confirms the receipt subscription that the request had named.
-    pub(crate) fn receipt_on(&mut self, status: StatusCode, wish: ReceiptWish<'_>) {
+    /// Fills in the receipt subscription that the request named: 202 without a Link confirms it (RFC 8030 s5.1).
+    /// [`Client`](crate::client::Client) does this by itself.
+    pub fn receipt_on(&mut self, status: StatusCode, wish: ReceiptWish<'_>) {
         if let (StatusCode::ACCEPTED, None, ReceiptWish::On(named)) = (status, &self.receipt, wish) {
             self.receipt = Some(named.to_owned());
         }
