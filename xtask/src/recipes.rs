@@ -88,11 +88,13 @@ fn format_and_lints(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The three libraries as packages: complete, and each builds from its package alone, in a target directory of its own. And
-/// the sender without its client, which the other steps never build.
+/// The libraries as packages, with private-file, which the agent depends on: each is complete and builds from its package
+/// alone, in a target directory of its own. Also the sender without its client, which no other step builds.
 fn packages(report: &mut Report) -> Result<()> {
     let mut publish = cargo(&["publish", "--dry-run", "--locked", "--allow-dirty"]);
-    publish.args(["-p", "doorbell-protocol", "-p", "doorbell-agent", "-p", "doorbell-sender"]);
+    for library in ["protocol", "private-file", "agent", "sender"] {
+        publish.args(["-p", &format!("doorbell-{library}")]);
+    }
     publish.arg("--target-dir").arg(tree::root().join("target").join("packages"));
     publish.env("CARGO_PROFILE_DEV_DEBUG", "0");
     report.step("packages", publish, Show::Failures)?;

@@ -4,7 +4,7 @@ use crate::Violation;
 use crate::files::File;
 
 /// Libraries that others can add to their programs; their pages are read without the repository.
-const PUBLISHED: &[&str] = &["protocol", "sender"];
+const PUBLISHED: &[&str] = &["protocol", "sender", "agent", "private-file"];
 
 /// Citations of documents and lists of this repository.
 const INTERNAL: &[&str] = &["invariant ", "ARCHITECTURE", "CONTRIBUTING", "docs/", "spec-map"];

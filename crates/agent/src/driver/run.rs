@@ -2,7 +2,7 @@
 //! acknowledged.
 //!
 //! A message is on the disk as handed over before its DELETE is sent: so after a crash it may come again (the
-//! service still has it), and is not handed over again (UA-8030-6.2-2).
+//! service still has it), and is not handed over again (RFC 8030 s6.2).
 
 use std::collections::BTreeSet;
 use std::future::Future;

@@ -51,7 +51,7 @@ pub(crate) async fn exchange(
     timeout(limit, exchange).await.map_err(|_| Error::Timeout("answer", limit))?
 }
 
-/// All of a body; `None` if it is longer than `max` bytes. An error if it is cut short (UA-8188-4.2-1).
+/// All of a body; `None` if it is longer than `max` bytes. An error if it is cut short (RFC 8188 s4.2).
 pub(crate) async fn read(mut stream: RecvStream, max: usize) -> Result<Option<Bytes>, Error> {
     let mut body = BytesMut::new();
     while let Some(chunk) = stream.data().await {

@@ -1,7 +1,7 @@
 //! Monitoring a resource: a held GET that is renewed, with back-off, whenever it or its connection ends.
 //!
 //! When the service announces that it leaves (GOAWAY), or the urgency changes, the replacement is opened first and the
-//! old connection may finish what it carries (UA-8030-7.1-2, UA-8030-5.3-1).
+//! old connection may finish what it carries (RFC 8030 s7.1, s5.3).
 
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ pub(crate) struct Granted {
     pub(crate) set: Option<Url>,
 }
 
-/// Subscribes at `service`, into `set` if there is one already (UA-8030-4.1-1), restricted to `vapid` if given.
+/// Subscribes at `service`, into `set` if there is one already (RFC 8030 s4.1), restricted to `vapid` if given.
 pub(crate) async fn subscribe(
     connector: &Connector,
     service: &Url,
