@@ -311,7 +311,8 @@ async fn a_subscription_that_cannot_be_written_down_is_removed_at_the_service() 
     let service = Service::start().await;
     let folder = tempfile::tempdir().unwrap();
     let agent = service.agent(Profile::open(folder.path()).unwrap(), quick());
-    std::fs::create_dir_all(folder.path().join("profile.json.new/in-the-way")).unwrap();
+    // A folder in the file's place stops even root from writing.
+    std::fs::create_dir(folder.path().join("profile.json")).unwrap();
     assert!(matches!(agent.subscribe(None).await, Err(Error::Profile(_))));
     assert!(agent.subscriptions().is_empty());
     service.until("the DELETE", |s| s.count(&Method::DELETE, "/s/1") == 1).await;

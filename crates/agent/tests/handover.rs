@@ -180,8 +180,10 @@ async fn a_profile_that_cannot_be_written_ends_it_before_anything_is_acknowledge
     let folder = tempfile::tempdir().unwrap();
     let agent = agent_in(folder.path(), &service);
     let subscription = agent.subscribe(None).await.unwrap();
-    // A folder in the draft's place stops even root from writing.
-    std::fs::create_dir_all(folder.path().join("profile.json.new/in-the-way")).unwrap();
+    // A folder in the file's place stops even root from writing.
+    let file = folder.path().join("profile.json");
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
     let message = service.send(&subscription, "not kept");
     let mut running = Running::start(agent, Manner::Takes);
     let (_, outcome) = running.end().await;
