@@ -7,6 +7,7 @@ mod expects;
 mod files;
 mod fuzzing;
 mod imports;
+mod layers;
 mod layout;
 mod published;
 mod sources;
@@ -32,6 +33,11 @@ fn over_the_tree(rule: impl Fn(&File) -> Vec<Violation>) {
 #[test]
 fn crates_import_each_other_in_one_direction_only() {
     over_the_tree(imports::direction);
+}
+
+#[test]
+fn the_folders_of_the_service_use_those_below_them() {
+    over_the_tree(layers::service);
 }
 
 #[test]
