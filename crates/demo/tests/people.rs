@@ -32,7 +32,7 @@ async fn another_device_gets_in_by_an_invitation_or_a_passphrase_and_no_other_do
 }
 
 #[tokio::test]
-async fn an_invitation_is_a_link_and_a_code_and_only_the_one_for_a_device_says_who_one_is() {
+async fn an_invitation_is_a_link_and_a_code_and_only_one_for_a_device_signs_in_as_the_person() {
     let (_push, Running { demo, .. }) = &setting().await;
     let alice = Browser::signed_in(demo, "Alice").await;
     let for_a_device = alice.post("invitation", json!({ "for": "device" })).await.done();

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_push_that_nobody_can_take_does_not_hold_up_the_others() {
+    fn a_push_that_no_subscriber_can_take_does_not_delay_the_others() {
         let mut desk = Desk::with_subscriber(window(1, hold()));
         desk.arrives(message(1));
         desk.arrives(message(2));

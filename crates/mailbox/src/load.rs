@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_nobody_waits_for_leaves_the_mailbox_idle() {
+    fn a_page_that_no_request_waits_for_leaves_the_mailbox_idle() {
         let mut desk = Desk::new();
         desk.connect(1, hold());
         desk.disconnect(1);

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_its_commit_is_answered_as_the_store_says_and_not_sent_ps_8030_7_3_4() {
+    fn a_message_in_its_commit_is_answered_as_the_store_reports_and_not_sent_ps_8030_7_3_4() {
         let mut desk = Desk::with_subscriber(hold());
         desk.submit(message(1));
         desk.submit(message(2));

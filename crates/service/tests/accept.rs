@@ -50,11 +50,11 @@ async fn an_accepted_message_is_201_with_its_uri_and_the_granted_ttl_ps_8030_5_1
 }
 
 #[tokio::test]
-async fn bodies_of_every_kind_up_to_4096_octets_come_back_as_they_were_ps_8030_5_3_and_7_2_5() {
+async fn bodies_of_every_kind_up_to_4096_bytes_are_returned_unchanged_ps_8030_5_3_and_7_2_5() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
-    let all_octets: Vec<u8> = (0..4096u32).map(|n| (n % 251) as u8).collect();
-    for body in [&b""[..], b"\0\0\0", b"\xff\xfe not UTF-8", &all_octets] {
+    let all_bytes: Vec<u8> = (0..4096u32).map(|n| (n % 251) as u8).collect();
+    for body in [&b""[..], b"\0\0\0", b"\xff\xfe not UTF-8", &all_bytes] {
         let message = service.send(&to, &[("content-encoding", "aes128gcm"), ("content-type", "a/b")], body).await;
         let answer = service.get(&message).await;
         assert_eq!(answer.body(), body);
@@ -88,7 +88,7 @@ async fn a_body_that_is_too_long_is_413_and_the_connection_goes_on_ps_8030_7_2_4
 }
 
 #[tokio::test]
-async fn a_client_that_expects_100_continue_is_told_before_it_sends_ps_8030_5_5() {
+async fn a_client_that_expects_100_continue_is_answered_before_it_sends_ps_8030_5_5() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let head = |length| {
@@ -99,8 +99,8 @@ async fn a_client_that_expects_100_continue_is_told_before_it_sends_ps_8030_5_5(
     assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}");
 
     let mut stream = tokio::net::TcpStream::connect(service.address).await.unwrap();
-    let told = raw::exchange(&mut stream, head(2).as_bytes()).await;
-    assert!(told.starts_with("HTTP/1.1 100 "), "{told}");
+    let interim = raw::exchange(&mut stream, head(2).as_bytes()).await;
+    assert!(interim.starts_with("HTTP/1.1 100 "), "{interim}");
     let answer = raw::exchange(&mut stream, b"hi").await;
     assert!(answer.starts_with("HTTP/1.1 201 "), "{answer}");
 }

@@ -1,5 +1,5 @@
 //! Rows of the store that were damaged while the service did not run: what cannot be read is refused or dropped, in the
-//! log and in receipts, and everything else goes on.
+//! log and in receipts, and the rest continues.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,10 +19,10 @@ use support::{Subscription, TestService, header, path, text};
 /// The header record of the oldest message becomes one of a header that does not exist.
 const DAMAGE_HEADERS: &str = "UPDATE message SET headers = x'FF00' WHERE id = (SELECT min(id) FROM message)";
 
-/// The urgency of the oldest message is none.
+/// The urgency of the oldest message becomes an invalid one.
 const DAMAGE_URGENCY: &str = "UPDATE message SET urgency = 99 WHERE id = (SELECT min(id) FROM message)";
 
-/// The oldest subscription is restricted to a key that is no point of the curve.
+/// The oldest subscription is restricted to a key that is not a point of the curve.
 const DAMAGE_KEY: &str =
     "UPDATE subscription SET vapid_key = zeroblob(65) WHERE id = (SELECT min(id) FROM subscription)";
 
@@ -135,7 +135,7 @@ async fn a_damaged_message_does_not_end_a_stream_that_is_held() {
 }
 
 #[tokio::test]
-async fn who_reads_a_damaged_message_is_answered_that_there_is_none() {
+async fn a_get_of_a_damaged_message_is_404() {
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
     let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
@@ -160,7 +160,7 @@ async fn a_damaged_message_is_dropped_at_the_door_of_firefox() {
     let message = socket.notified().await;
     assert_eq!(message.text, "second");
     socket.ack(&message, 100).await;
-    socket.is_heard().await;
+    socket.is_answered().await;
     is_dropped(&service, &damaged, &receipts).await;
 }
 
@@ -174,7 +174,7 @@ async fn a_damaged_message_is_dropped_at_the_door_of_chromium() {
     damage(&mut service, DAMAGE_HEADERS).await;
     let mut chromium = device.connect(&service).await;
     assert_eq!(chromium.message().await.body(), "second");
-    chromium.is_heard().await;
+    chromium.is_answered().await;
     is_dropped(&service, &damaged, &receipts).await;
 }
 

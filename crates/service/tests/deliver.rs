@@ -81,7 +81,7 @@ async fn one_get_on_the_set_carries_all_members_and_those_that_join_later_ps_803
     let mut stream = service.monitored(&mut agent, &one.set, &one).await;
     let two = service.join(&one).await;
     let other_agent = service.subscribe().await;
-    service.send(&other_agent, &[], b"for somebody else").await;
+    service.send(&other_agent, &[], b"for another agent").await;
     for to in [&one, &two] {
         service.send(to, &[], b"x").await;
         let push = stream.push().await;
@@ -93,7 +93,7 @@ async fn one_get_on_the_set_carries_all_members_and_those_that_join_later_ps_803
 async fn ttl_0_is_delivered_at_once_or_never_ps_8030_5_2_9() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
-    service.send(&to, &[("ttl", "0")], b"nobody is there").await;
+    service.send(&to, &[("ttl", "0")], b"no subscriber").await;
     let mut agent = service.agent().await;
     assert_eq!(agent.fetch(&to.subscription).await.1, StatusCode::NO_CONTENT);
 
@@ -171,7 +171,7 @@ async fn removing_what_is_monitored_ends_the_request_with_404_ps_8030_7_3_2_and_
 }
 
 #[tokio::test]
-async fn a_client_without_server_push_is_told_so_ps_8030_6_10() {
+async fn a_client_without_server_push_gets_a_clear_error_ps_8030_6_10() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let mut refusing = settings();
@@ -184,7 +184,7 @@ async fn a_client_without_server_push_is_told_so_ps_8030_6_10() {
 }
 
 #[tokio::test]
-async fn a_hundred_messages_get_through_a_window_of_one_stream_and_few_octets_ps_8030_6_11() {
+async fn a_hundred_messages_get_through_a_window_of_one_stream_and_few_bytes_ps_8030_6_11() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let mut expected = Vec::new();

@@ -31,7 +31,7 @@ async fn an_agent_without_server_push_gets_the_same_messages_as_events_ps_8030_6
 }
 
 #[tokio::test]
-async fn events_end_when_what_is_there_is_told_or_the_resource_is_removed_or_the_service_drains() {
+async fn events_end_when_all_are_sent_or_the_resource_is_removed_or_the_service_drains() {
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
     service.send(&to, &[("urgency", "low")], b"x").await;
@@ -52,7 +52,7 @@ async fn events_end_when_what_is_there_is_told_or_the_resource_is_removed_or_the
 }
 
 #[tokio::test]
-async fn a_quiet_stream_says_that_it_lives() {
+async fn a_quiet_stream_sends_comments() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let mut events = EventStream::open(service.address, &to.set, &[]).await;

@@ -1,4 +1,4 @@
-//! Bad input as octets: each gets a clear answer or a closed connection, and the service goes on serving.
+//! Bad input as bytes: each gets a clear answer or a closed connection, and the service continues to serve.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -23,14 +23,14 @@ const GOAWAY: u8 = 7;
 const CONTINUATION: u8 = 9;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// After the hostility: an ordinary client gets an ordinary answer.
+/// After bad input, the service still answers a normal client.
 async fn still_serves(service: &TestService, to: &Subscription) {
     service.send(to, &[], b"hello").await;
 }
 
-/// A JWT with any header and claims, signed by `key` over exactly these octets if the algorithm is ES256.
+/// A JWT with any header and claims, signed by `key` over exactly these bytes if the algorithm is ES256.
 fn jwt(key: &SigningKey, claims: &str) -> String {
-    // The signer makes claims of its own, so a foreign payload is spliced in where the signature does not matter.
+    // The signer makes claims of its own, so another payload is inserted where the signature does not matter.
     let honest = key.sign("https://elsewhere.example", START.plus(Duration::from_secs(60)), None).unwrap();
     let (head, rest) = honest.split_once('.').unwrap();
     let (_, signature) = rest.split_once('.').unwrap();
@@ -145,18 +145,18 @@ async fn one_key_for_signing_and_encrypting_is_400_ps_8292_3_2_2() {
 }
 
 #[tokio::test]
-async fn octets_that_are_no_http_get_an_error_or_a_closed_connection() {
+async fn bytes_that_are_not_http_get_an_error_or_a_closed_connection() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let many = format!("GET / HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(200));
     let long = format!("GET / HTTP/1.1\r\nHost: x\r\na: {}\r\n\r\n", "b".repeat(100_000));
     let uri = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "p/".repeat(50_000));
-    for octets in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", &many, &long, &uri] {
+    for bytes in ["\0\0\0\0\r\n\r\n", "GET\r\n\r\n", &many, &long, &uri] {
         let mut stream = TcpStream::connect(service.address).await.unwrap();
         // The service may close before it has read everything.
-        let _ = stream.write_all(octets.as_bytes()).await;
-        let said = raw::until_closed(&mut stream).await;
-        assert!(said.is_empty() || said.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&said));
+        let _ = stream.write_all(bytes.as_bytes()).await;
+        let received = raw::until_closed(&mut stream).await;
+        assert!(received.is_empty() || received.starts_with(b"HTTP/1.1 4"), "{}", String::from_utf8_lossy(&received));
     }
     let smuggled =
         "POST /subscribe HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
@@ -165,8 +165,8 @@ async fn octets_that_are_no_http_get_an_error_or_a_closed_connection() {
         .write_all(format!("{smuggled}GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
         .await
         .unwrap();
-    let said = String::from_utf8(raw::until_closed(&mut stream).await).unwrap();
-    assert!(said.matches("HTTP/1.1 201 ").count() <= 1, "{said}");
+    let received = String::from_utf8(raw::until_closed(&mut stream).await).unwrap();
+    assert!(received.matches("HTTP/1.1 201 ").count() <= 1, "{received}");
     still_serves(&service, &to).await;
 }
 
@@ -190,8 +190,8 @@ async fn old_versions_of_tls_are_refused_with_an_alert_ps_8030_3_2() {
         record.extend(handshake);
         let mut stream = TcpStream::connect(service.address()).await.unwrap();
         stream.write_all(&record).await.unwrap();
-        let said = raw::until_closed(&mut stream).await;
-        assert_eq!(said.first(), Some(&21), "an alert and not {said:?}");
+        let received = raw::until_closed(&mut stream).await;
+        assert_eq!(received.first(), Some(&21), "an alert and not {received:?}");
     }
     service.stop().await.unwrap();
 }
@@ -202,15 +202,15 @@ async fn a_rapid_reset_attack_ends_the_connection_and_not_the_service() {
     let to = service.subscribe().await;
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let block = header_block(&[(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")]);
-    let mut octets = http2_preface();
+    let mut bytes = http2_preface();
     for n in 0..5000 {
         let id = 2 * n + 1;
-        octets.extend(frame(HEADERS, END_STREAM | END_HEADERS, id, &block));
-        octets.extend(frame(RST_STREAM, 0, id, &8u32.to_be_bytes()));
+        bytes.extend(frame(HEADERS, END_STREAM | END_HEADERS, id, &block));
+        bytes.extend(frame(RST_STREAM, 0, id, &8u32.to_be_bytes()));
     }
-    let _ = stream.write_all(&octets).await;
-    let said = raw::until_closed(&mut stream).await;
-    assert!(ends_with_goaway(&said, ENHANCE_YOUR_CALM), "{:?}", frames(&said).last());
+    let _ = stream.write_all(&bytes).await;
+    let received = raw::until_closed(&mut stream).await;
+    assert!(ends_with_goaway(&received, ENHANCE_YOUR_CALM), "{:?}", frames(&received).last());
     still_serves(&service, &to).await;
 }
 
@@ -218,7 +218,7 @@ async fn a_rapid_reset_attack_ends_the_connection_and_not_the_service() {
 async fn a_continuation_flood_and_a_header_bomb_end_early() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
-    // A header list that never ends (CVE-2024-27316 and its kin).
+    // A header list that never ends (CVE-2024-27316 and similar ones).
     let mut flood = http2_preface();
     flood.extend(frame(HEADERS, END_STREAM, 1, &header_block(&[(":method", "GET")])));
     let field = header_block(&[("x", &"y".repeat(1000))]);
@@ -233,14 +233,15 @@ async fn a_continuation_flood_and_a_header_bomb_end_early() {
     bomb.extend([0x80 | 62; 10_000]);
     let mut bombed = http2_preface();
     bombed.extend(frame(HEADERS, END_STREAM | END_HEADERS, 1, &bomb));
-    for octets in [flood, bombed] {
+    for bytes in [flood, bombed] {
         let mut stream = TcpStream::connect(service.address).await.unwrap();
-        let _ = stream.write_all(&octets).await;
+        let _ = stream.write_all(&bytes).await;
         let _ = stream.shutdown().await;
-        let said = raw::until_closed(&mut stream).await;
-        let answered = frames(&said).iter().any(|(kind, _, id, _)| *kind == HEADERS && *id == 1 && said.len() > 5000);
+        let received = raw::until_closed(&mut stream).await;
+        let answered =
+            frames(&received).iter().any(|(kind, _, id, _)| *kind == HEADERS && *id == 1 && received.len() > 5000);
         assert!(!answered, "the request was taken");
-        assert!(said.len() < 5000);
+        assert!(received.len() < 5000);
     }
     still_serves(&service, &to).await;
 }
@@ -253,14 +254,14 @@ async fn connections_that_ask_nothing_or_too_slowly_are_closed_and_others_served
     for n in 0..1000 {
         let mut stream = TcpStream::connect(service.address).await.unwrap();
         // Nothing at all, half a head, or an HTTP/2 connection without a request.
-        let octets = [b"".to_vec(), b"GET / HT".to_vec(), http2_preface()][n % 3].clone();
-        stream.write_all(&octets).await.unwrap();
+        let bytes = [b"".to_vec(), b"GET / HT".to_vec(), http2_preface()][n % 3].clone();
+        stream.write_all(&bytes).await.unwrap();
         silent.push(stream);
     }
     still_serves(&service, &to).await;
     for mut stream in silent {
-        let said = raw::until_closed(&mut stream).await;
-        assert!(said.is_empty() || !said.starts_with(b"HTTP/1.1 200"), "{said:?}");
+        let received = raw::until_closed(&mut stream).await;
+        assert!(received.is_empty() || !received.starts_with(b"HTTP/1.1 200"), "{received:?}");
     }
 }
 
@@ -295,20 +296,22 @@ async fn a_frame_of_the_wrong_kind_is_a_protocol_error_and_not_a_panic() {
     still_serves(&service, &to).await;
 }
 
-fn ends_with_goaway(said: &[u8], code: u32) -> bool {
-    frames(said).iter().any(|(kind, _, _, payload)| *kind == GOAWAY && payload.get(4..8) == Some(&code.to_be_bytes()))
+fn ends_with_goaway(received: &[u8], code: u32) -> bool {
+    frames(received)
+        .iter()
+        .any(|(kind, _, _, payload)| *kind == GOAWAY && payload.get(4..8) == Some(&code.to_be_bytes()))
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_holds_up_nobody_else() {
+async fn a_client_that_never_reads_delays_no_other_client() {
     let service = TestService::start().await;
-    let (deaf, other) = (service.subscribe().await, service.subscribe().await);
+    let (stalled, other) = (service.subscribe().await, service.subscribe().await);
     for _ in 0..200 {
-        service.send(&deaf, &[], &[7; 4096]).await;
+        service.send(&stalled, &[], &[7; 4096]).await;
     }
     let mut stream = TcpStream::connect(service.address).await.unwrap();
     let get =
-        header_block(&[(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", &path(&deaf.set))]);
+        header_block(&[(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", &path(&stalled.set))]);
     stream.write_all(&[http2_preface(), frame(HEADERS, END_STREAM | END_HEADERS, 1, &get)].concat()).await.unwrap();
     let mut first = [0; 1];
     within(stream.read_exact(&mut first)).await.unwrap();
@@ -318,11 +321,11 @@ async fn a_client_that_never_reads_holds_up_nobody_else() {
     assert_eq!(&pushes.push().await.body[..], b"quick");
     drop(stream);
     let mut agent = service.agent().await;
-    let mut pushes = agent.monitor(&deaf.set, &[("prefer", "wait=0")]).await;
+    let mut pushes = agent.monitor(&stalled.set, &[("prefer", "wait=0")]).await;
     let mut delivered = 0;
     while let Some(push) = pushes.next().await {
         delivered += 1;
         assert_eq!(agent.delete(&push.uri).await, StatusCode::NO_CONTENT);
     }
-    assert_eq!(delivered, 200, "what the deaf client did not take is not lost");
+    assert_eq!(delivered, 200, "what the stalled client did not take is not lost");
 }

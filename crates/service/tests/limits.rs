@@ -1,4 +1,4 @@
-//! Rates, shares, idle expiry, redirection: what keeps a service standing (RFC 8030 s7, s8.4), by virtual time.
+//! Rates, shares, idle expiry, redirection: what protects a service from load (RFC 8030 s7, s8.4), in virtual time.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -79,7 +79,7 @@ async fn until_gone(service: &TestService, to: &Subscription) {
 }
 
 #[tokio::test]
-async fn what_nobody_uses_expires_and_leaves_nothing_behind_ps_8030_4_6_and_7_3_1_and_7_3_3() {
+async fn what_no_client_uses_expires_and_leaves_nothing_behind_ps_8030_4_6_and_7_3_1_and_7_3_3() {
     let service = TestService::with(Settings { idle_expiry_days: Some(30), ..Settings::default() }).await;
     let mut unused = Vec::new();
     for _ in 0..50 {
@@ -112,7 +112,7 @@ async fn an_agent_that_stays_connected_is_in_use_and_one_that_left_ends_with_404
 }
 
 #[tokio::test]
-async fn receipts_of_an_agent_that_expired_say_unsubscribed_ps_8030_6_3_3() {
+async fn receipts_of_an_agent_that_expired_report_unsubscribed_ps_8030_6_3_3() {
     let service = TestService::with(Settings { idle_expiry_days: Some(5), ..Settings::default() }).await;
     let to = service.subscribe().await;
     let answer = service.post(&to, &[("prefer", "respond-async"), ("ttl", "2592000")], b"x").await;
@@ -141,7 +141,7 @@ async fn subscribing_can_be_sent_elsewhere_and_answers_can_name_another_port_ps_
 }
 
 #[tokio::test]
-async fn errors_lead_to_their_explanation() {
+async fn errors_link_to_their_explanation() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let refused = service.post(&to, &[("ttl", "soon")], b"x").await;

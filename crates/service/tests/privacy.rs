@@ -1,5 +1,4 @@
-//! What a URI of the service tells: nothing of whose it is, nor whether there ever was such a resource (RFC 8030 s8.2,
-//! s8.3).
+//! A URI of the service shows neither whose it is nor whether such a resource ever existed (RFC 8030 s8.2, s8.3).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -101,7 +100,7 @@ async fn ten_thousand_uris_of_one_agent_are_like_those_of_as_many_agents_ps_8030
     of_one.extend([&to.set, &to.subscription, &to.push].map(|uri| path(uri)[3..].to_owned()));
     let of_many = [others.push, others.message].concat();
     for (what, tokens) in [("one agent", &of_one), ("many agents", &of_many)] {
-        assert_no_octets_are_shared(what, tokens);
+        assert_no_bytes_are_shared(what, tokens);
         assert_nothing_reads_as_an_id(what, tokens);
     }
 }
@@ -116,7 +115,7 @@ fn assert_characters_are_even(what: &str, tokens: &[String]) {
             assert_eq!(token.len(), length, "{what}");
             *counts.entry(token.as_bytes()[at]).or_default() += 1.0;
         }
-        // The last of 91 characters carries the last 4 bits of 68 octets.
+        // The last of 91 characters carries the last 4 bits of 68 bytes.
         let alphabet = if at + 1 == length { 16.0 } else { 64.0 };
         let expected = tokens.len() as f64 / alphabet;
         let unseen = alphabet - counts.len() as f64;
@@ -127,15 +126,15 @@ fn assert_characters_are_even(what: &str, tokens: &[String]) {
         let collisions = counts.values().map(|c| (c / tokens.len() as f64).powi(2)).sum::<f64>();
         bits -= collisions.log2();
     }
-    assert!(bits >= 120.0, "{what}: {bits} bits, if the positions tell nothing of each other");
+    assert!(bits >= 120.0, "{what}: {bits} bits, if the positions are independent of each other");
 }
 
-/// Each bit of the difference between one URI and the next one is a fair coin: a counter or a date would show.
+/// Each bit of the difference between one URI and the next one is random: a counter or a date would show.
 fn assert_neighbours_differ_in_every_bit(what: &str, tokens: &[String]) {
     let decoded: Vec<_> = tokens.iter().map(|t| base64url::decode(t).unwrap()).collect();
     let pairs = (tokens.len() - 1) as f64;
     for bit in 0..decoded[0].len() * 8 {
-        let value = |octets: &[u8]| octets[bit / 8] >> (bit % 8) & 1;
+        let value = |bytes: &[u8]| bytes[bit / 8] >> (bit % 8) & 1;
         let flips = decoded.windows(2).filter(|w| value(&w[0]) != value(&w[1])).count() as f64;
         let far = (flips - pairs / 2.0) / (pairs / 4.0).sqrt();
         assert!(far.abs() < DEVIATIONS_MAX, "{what}, bit {bit}: {far} standard deviations from even");
@@ -151,32 +150,32 @@ fn assert_no_long_prefix_is_shared(what: &str, tokens: &[String]) {
     assert!(longest < 8, "{what}: two URIs begin with the same {longest} characters");
 }
 
-/// No eight octets occur in two tokens, at whatever place: an id has eight.
-fn assert_no_octets_are_shared(what: &str, tokens: &[String]) {
+/// No eight bytes occur in two tokens, at whatever place: an id has eight.
+fn assert_no_bytes_are_shared(what: &str, tokens: &[String]) {
     let mut seen = HashSet::new();
     for token in tokens {
-        for octets in base64url::decode(token).unwrap().windows(8) {
-            assert!(seen.insert(<[u8; 8]>::try_from(octets).unwrap()), "{what}: {octets:?} occurs twice, in {token}");
+        for bytes in base64url::decode(token).unwrap().windows(8) {
+            assert!(seen.insert(<[u8; 8]>::try_from(bytes).unwrap()), "{what}: {bytes:?} occurs twice, in {token}");
         }
     }
 }
 
-/// Eight octets that are read as an id give the minute in which all these were made no more often than chance would.
+/// Eight bytes that are read as an id give the minute in which all these were made no more often than chance would.
 fn assert_nothing_reads_as_an_id(what: &str, tokens: &[String]) {
     let (mut looked_at, mut found) = (0.0, 0.0);
     for token in tokens {
-        for octets in base64url::decode(token).unwrap().windows(8) {
-            let octets = <[u8; 8]>::try_from(octets).unwrap();
-            for raw in [i64::from_be_bytes(octets), i64::from_le_bytes(octets)] {
+        for bytes in base64url::decode(token).unwrap().windows(8) {
+            let bytes = <[u8; 8]>::try_from(bytes).unwrap();
+            for raw in [i64::from_be_bytes(bytes), i64::from_le_bytes(bytes)] {
                 let minted_at = MessageId::from_raw(raw).minted_at().as_millis();
                 looked_at += 1.0;
                 found += if (minted_at - START.as_millis()).abs() < 60_000 { 1.0 } else { 0.0 };
             }
         }
     }
-    // 120,000 of the 2^42 milliseconds that an i64 can say: chance finds none in most runs.
+    // 120,000 of the 2^42 milliseconds that an i64 can hold: chance finds none in most runs.
     let expected: f64 = looked_at * 120_000.0 / 2f64.powi(42);
-    assert!(found < expected + 10.0, "{what}: {found} octet strings look like an id, and {expected} would by chance");
+    assert!(found < expected + 10.0, "{what}: {found} byte strings look like an id, and {expected} would by chance");
 }
 
 /// The URLs of one resource of each kind.
@@ -219,7 +218,7 @@ impl Urls {
     }
 }
 
-/// PS-8030-8.3-2: by what it answers, the service does not tell who asks whether a resource ever was.
+/// PS-8030-8.3-2: the answers do not show a client whether a resource ever existed.
 #[tokio::test]
 async fn unknown_forged_foreign_removed_and_expired_resources_answer_alike_ps_8030_8_3_2() {
     let service = TestService::with(Settings { idle_expiry_days: Some(1), ..Settings::default() }).await;

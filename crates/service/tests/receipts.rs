@@ -1,4 +1,4 @@
-//! Receipts: what application servers hear of their messages (RFC 8030 s5.1, s6.3), by server push and as events.
+//! Receipts: what application servers receive about their messages (RFC 8030 s5.1, s6.3), by server push and as events.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -36,15 +36,15 @@ fn receipt_uri(answer: &Answer) -> String {
 /// Everything that is there now: message path and outcome, by events.
 async fn fetch(service: &TestService, receipts: &str) -> Vec<(String, String)> {
     let mut events = EventStream::open(service.address, receipts, &[("prefer", "wait=0")]).await;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     while let Some(event) = events.next().await {
         assert_eq!(event.name, "receipt");
         let status = if event.data["outcome"] == "delivered" { 204 } else { 410 };
         assert_eq!(event.data["status"], status);
         let outcome = event.data["outcome"].as_str().unwrap().to_owned();
-        told.push((path(event.data["message"].as_str().unwrap()), outcome));
+        received.push((path(event.data["message"].as_str().unwrap()), outcome));
     }
-    told
+    received
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn receipts_wait_for_the_application_server_and_come_once_ps_8030_6_3_5_an
 }
 
 #[tokio::test]
-async fn every_end_of_a_message_has_its_word_ps_8030_6_2_2_and_6_3_3_and_6_3_4_and_7_2_r() {
+async fn every_end_of_a_message_has_its_outcome_ps_8030_6_2_2_and_6_3_3_and_6_3_4_and_7_2_r() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let gone = service.join(&to).await;
@@ -95,15 +95,15 @@ async fn every_end_of_a_message_has_its_word_ps_8030_6_2_2_and_6_3_3_and_6_3_4_a
     assert_eq!(service.delete(&delivered).await, StatusCode::NO_CONTENT);
     assert_eq!(service.delete(&gone.subscription).await, StatusCode::NO_CONTENT);
     let mut events = EventStream::open(service.address, &receipts, &[]).await;
-    let mut told = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..4 {
-        told.push(events.next().await.unwrap());
+        received.push(events.next().await.unwrap());
     }
     service.clock.advance(Duration::from_secs(6));
-    told.push(events.next().await.unwrap());
-    let mut told: Vec<_> =
-        told.iter().map(|e| (path(e.data["message"].as_str().unwrap()), &e.data["outcome"])).collect();
-    told.sort_by_key(|(message, _)| message.clone());
+    received.push(events.next().await.unwrap());
+    let mut received: Vec<_> =
+        received.iter().map(|e| (path(e.data["message"].as_str().unwrap()), &e.data["outcome"])).collect();
+    received.sort_by_key(|(message, _)| message.clone());
     let mut expected = [
         (path(&expired), "expired"),
         (path(&unsubscribed), "unsubscribed"),
@@ -112,7 +112,7 @@ async fn every_end_of_a_message_has_its_word_ps_8030_6_2_2_and_6_3_3_and_6_3_4_a
         (path(&delivered), "delivered"),
     ];
     expected.sort();
-    for ((message, outcome), (expected, word)) in told.iter().zip(&expected) {
+    for ((message, outcome), (expected, word)) in received.iter().zip(&expected) {
         assert_eq!((message, outcome.as_str()), (expected, Some(*word)));
     }
 }
@@ -181,7 +181,7 @@ async fn prefer_is_read_as_a_list_ps_8030_5_1_7_and_5_1_1() {
 }
 
 #[tokio::test]
-async fn an_application_server_that_comes_back_says_what_it_has_and_gets_the_rest_ps_8030_6_3_6_and_6_3_7() {
+async fn an_application_server_that_reconnects_with_its_last_event_id_gets_the_rest_ps_8030_6_3_6_and_6_3_7() {
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
     let (first, receipts) = send(&service, &to, &[]).await;
@@ -204,7 +204,7 @@ async fn an_application_server_that_comes_back_says_what_it_has_and_gets_the_res
 }
 
 #[tokio::test]
-async fn receipts_on_a_stream_that_lives_on_are_taken_after_a_while_ps_8030_6_3_6() {
+async fn receipts_on_a_stream_that_stays_open_are_removed_after_a_time_ps_8030_6_3_6() {
     let limits = Settings { receipts_per_subscription_max: Some(2), ..Settings::default() };
     let service = TestService::with(limits).await;
     let to = service.subscribe().await;
@@ -221,7 +221,7 @@ async fn receipts_on_a_stream_that_lives_on_are_taken_after_a_while_ps_8030_6_3_
     let mut events = EventStream::open(service.address, &receipts, &[]).await;
     events.next().await.unwrap();
     events.next().await.unwrap();
-    // A comment comes after each quiet while; by the fifth, the receipts have been taken.
+    // A comment comes after each quiet period; by the fifth, the receipts are removed.
     for _ in 0..5 {
         events.comment_in_time(&service.clock).await;
     }

@@ -1,4 +1,4 @@
-//! What slow, vanishing and greedy clients can do to others and to themselves: nothing.
+//! Slow, vanishing and greedy clients harm neither others nor themselves.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 
 const DATA: u8 = 0;
 
-/// More messages of 4096 octets than the 65,535 octets that an HTTP/2 client takes without reading.
+/// More messages of 4096 bytes than the 65,535 bytes that an HTTP/2 client takes without reading.
 const WINDOW_AND_MORE: usize = 20;
 
 async fn shut_window(service: &TestService, to: &support::Subscription) {
@@ -136,7 +136,7 @@ async fn the_oldest_of_too_many_streams_of_one_agent_ends() {
 }
 
 #[tokio::test]
-async fn a_removal_reaches_the_open_streams_although_whoever_asked_for_it_is_gone_ps_8030_7_3_1_2() {
+async fn a_removal_reaches_the_open_streams_although_the_client_that_asked_for_it_is_gone_ps_8030_7_3_1_2() {
     let service = TestService::start().await;
     for _ in 0..20 {
         let to = service.subscribe().await;
@@ -151,7 +151,7 @@ async fn a_removal_reaches_the_open_streams_although_whoever_asked_for_it_is_gon
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_takes_is_given_up() {
+async fn an_answer_that_no_client_reads_is_given_up() {
     let service = TestService::with(Settings { idle_timeout_secs: Some(1), ..Settings::default() }).await;
     let mut builder = settings();
     builder.initial_window_size(0);

@@ -1,4 +1,4 @@
-//! Receipts for readers that do not read as they should, and for those that read for ever.
+//! Receipts for readers that do not read as they should, and for those that read forever.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,5 +1,5 @@
-//! The examples of RFC 8030 and RFC 8292 on the wire: what their requests look like is written here as octets, and what
-//! the service says is compared octet for octet, but for the tokens and dates that every service makes for itself.
+//! The examples of RFC 8030 and RFC 8292 on the wire: their requests are written here as bytes, and the answers are
+//! compared byte by byte, except the tokens and dates, which are different for each service.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 /// The push service of the RFCs' examples. A proxy in front ends its TLS.
 const ORIGIN: &str = "https://push.example.net";
 
-/// The 36 octets of a body as RFC 8030's examples have it.
+/// The 36 bytes of a body as RFC 8030's examples have it.
 const BODY: &str = "iChYuI3jMzt3ir20P8r_jgRR-dSuN182x7iB";
 
 /// The token of RFC 8292 s2.4, and the key that made it.
@@ -178,7 +178,7 @@ async fn the_push_example_is_answered_201_with_the_message_and_the_ttl_ps_8030_5
 
 /// RFC 8030 s5.2; PS-8030-5.2-1, PS-8030-5.2-4, PS-8030-5.2-5.
 #[tokio::test]
-async fn a_push_without_ttl_is_400_and_one_that_is_too_long_is_shortened_and_told_ps_8030_5_2_1_and_5_2_5() {
+async fn a_push_without_ttl_is_400_and_a_ttl_that_is_too_long_is_shortened_in_the_answer_ps_8030_5_2_1_and_5_2_5() {
     let service = service().await;
     let to = subscribe(&service, "").await;
     let answer = post(&service, &to.push, "", BODY).await;
@@ -299,7 +299,7 @@ async fn with_wait_0_what_is_there_is_pushed_and_the_request_answered_ps_8030_6_
 
 /// RFC 8030 s6.1; PS-8030-6.1-1, PS-8030-6.1-2, PS-8030-6.1-3.
 #[tokio::test]
-async fn the_set_example_tells_by_the_promised_requests_link_which_subscription_it_is_ps_8030_6_1_1() {
+async fn the_set_example_names_the_subscription_in_the_link_of_the_promised_request_ps_8030_6_1_1() {
     let service = service().await;
     let one = subscribe(&service, "").await;
     let mut connection = http2(&service).await;
@@ -406,7 +406,7 @@ async fn the_restricted_subscribe_example_takes_the_keys_messages_only_ps_8292_4
     assert!(unsigned.contains("\r\nwww-authenticate: vapid\r\n"), "PS-8292-3-3: {unsigned}");
     let signed = signed_push(&service.0, &to, &format!("vapid t={TOKEN}, k={KEY}")).await;
     assert!(signed.starts_with("HTTP/1.1 201 Created\r\n"), "{signed}");
-    // One octet of the signature is another one.
+    // One byte of the signature is changed.
     let forged = TOKEN.replace(".i3CY", ".i3CZ");
     let forged = signed_push(&service.0, &to, &format!("vapid t={forged}, k={KEY}")).await;
     assert!(forged.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{forged}");

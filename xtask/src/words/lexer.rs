@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_are_told_from_strings_that_look_like_them() {
+    fn comments_are_distinguished_from_strings_that_look_like_them() {
         assert_eq!(rust("let a = 1; // why"), one("let a = 1; ", " why"));
         assert_eq!(rust("/// A doc."), one("", " A doc."));
         assert_eq!(rust("//! A file."), one("", " A file."));

@@ -1,4 +1,4 @@
-//! Messages: each goes out once on a connection, in order, addressed word for word, until it is acknowledged.
+//! Messages: each is sent once on a connection, in order, with exact addresses, until it is acknowledged.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn a_message_has_the_fields_that_chromium_needs_and_no_others() {
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let app_data = [pair("subtype", SUBTYPE), pair("content-encoding", "aes128gcm")];
     assert_eq!(message.app_data(), app_data, "PS-8030-5.3-4, PS-8030-5.4-6: nothing of urgency and topic");
-    assert_eq!(message.octets(21).unwrap(), b"\xff\x00");
+    assert_eq!(message.bytes(21).unwrap(), b"\xff\x00");
     assert_eq!((message.number(17), message.number(18)), (Some(3600), Some(START.as_secs() as u64)));
     assert_eq!((message.number(11), message.number(24)), (Some(1), Some(1)), "the login arrived; acknowledge at once");
     assert_eq!((message.text(2), message.persistent_id().len()), (Some(message.persistent_id()), 16));
@@ -36,11 +36,11 @@ async fn a_message_has_the_fields_that_chromium_needs_and_no_others() {
 
     service.send(&push, &[], b"").await;
     let empty = chromium.message().await;
-    assert_eq!((empty.octets(21), empty.app_data().len()), (None, 1));
+    assert_eq!((empty.bytes(21), empty.app_data().len()), (None, 1));
 }
 
 #[tokio::test]
-async fn an_acknowledgement_settles_all_before_it_and_their_senders_hear_it_ps_8030_6_3_2() {
+async fn an_acknowledgement_settles_all_before_it_and_their_senders_get_receipts_ps_8030_6_3_2() {
     let service = TestService::start().await;
     let device = Device::new(&service).await;
     let push = device.subscribe(&service).await;
@@ -56,7 +56,7 @@ async fn an_acknowledgement_settles_all_before_it_and_their_senders_hear_it_ps_8
     let event = EventStream::open(service.address, &receipts, &[]).await.next().await.unwrap();
     assert_eq!((&event.data["status"], &event.data["outcome"]), (&204.into(), &Outcome::Delivered.as_str().into()));
     let mut again = device.connect(&service).await;
-    again.is_heard().await;
+    again.is_answered().await;
 }
 
 #[tokio::test]
@@ -73,17 +73,17 @@ async fn what_a_login_lists_does_not_come_and_the_rest_comes_once_in_order() {
             had.push(message.persistent_id());
         }
     }
-    chromium.is_heard_without_acknowledging().await;
+    chromium.is_answered_without_acknowledging().await;
     drop(chromium);
     had.push("0:1700000000000000%e609af1cf9fd7ecd".to_owned());
     let mut again = device.connect_with(&service, &had).await;
     for n in [1, 3, 5, 7, 9] {
         assert_eq!(again.unacked().await.body(), n.to_string());
     }
-    again.is_heard().await;
+    again.is_answered().await;
     drop(again);
     let mut last = device.connect(&service).await;
-    last.is_heard().await;
+    last.is_answered().await;
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn three_hundred_come_in_order_whether_they_were_stored_or_come_at_once() 
         for n in 300..600 {
             assert_eq!(chromium.message().await.body(), n.to_string());
         }
-        chromium.is_heard().await;
+        chromium.is_answered().await;
     };
     tokio::join!(sending, receiving);
 }
@@ -118,7 +118,7 @@ async fn the_first_subscription_of_a_connected_device_is_delivered_at_once() {
     let service = TestService::start().await;
     let device = Device::new(&service).await;
     let mut chromium = device.connect(&service).await;
-    chromium.is_heard().await;
+    chromium.is_answered().await;
     let push = device.subscribe(&service).await;
     service.send(&push, &[], b"first").await;
     assert_eq!(chromium.message().await.body(), "first");
@@ -136,7 +136,7 @@ async fn ttl_0_comes_at_once_what_expired_never_and_of_a_topic_the_last_ps_8030_
     service.send(&push, &[("ttl", "0")], b"now").await;
     let now = chromium.message().await;
     assert_eq!((now.body(), now.number(17)), ("now".to_owned(), Some(0)));
-    chromium.is_heard().await;
+    chromium.is_answered().await;
     drop(chromium);
     service.send(&push, &[("ttl", "5")], b"expires").await;
     service.send(&push, &[("topic", "score")], b"1:0").await;
@@ -144,5 +144,5 @@ async fn ttl_0_comes_at_once_what_expired_never_and_of_a_topic_the_last_ps_8030_
     service.clock.advance(Duration::from_secs(5));
     let mut again = device.connect(&service).await;
     assert_eq!(again.message().await.body(), "2:0");
-    again.is_heard().await;
+    again.is_answered().await;
 }

@@ -38,25 +38,25 @@ async fn a_check_in_with_a_wrong_secret_is_401_by_which_chromium_begins_anew_and
 }
 
 #[tokio::test]
-async fn a_service_with_tls_tells_the_browser_where_it_is() {
+async fn a_service_with_tls_sends_the_browser_its_address() {
     let public_url = Some("https://push.example.org:8443".to_owned());
     let service = TestService::with(Settings { public_url, ..Settings::default() }).await;
     let answer = first_check_in(&service).await;
-    let said = String::from_utf8_lossy(answer.body()).into_owned();
+    let body = String::from_utf8_lossy(answer.body()).into_owned();
     for (name, value) in [
         ("checkin_url", "https://push.example.org:8443/checkin"),
         ("gcm_registration_url", "https://push.example.org:8443/c2dm/register3"),
         ("gcm_hostname", "push.example.org"),
         ("gcm_secure_port", "8443"),
     ] {
-        assert!(said.contains(&format!("{name}\u{12}{}{value}", char::from(value.len() as u8))), "{name}: {said:?}");
+        assert!(body.contains(&format!("{name}\u{12}{}{value}", char::from(value.len() as u8))), "{name}: {body:?}");
     }
     let plain = TestService::start().await;
     assert!(!String::from_utf8_lossy(first_check_in(&plain).await.body()).contains("gcm_hostname"));
 }
 
 #[tokio::test]
-async fn more_new_browsers_than_allowed_are_told_to_wait_and_known_ones_are_not() {
+async fn more_new_browsers_than_allowed_have_to_wait_and_known_ones_do_not() {
     let settings = Settings { chromium_enrolments_per_minute: Some(2), ..Settings::default() };
     let service = TestService::with(settings).await;
     let device = Device::new(&service).await;
@@ -121,7 +121,7 @@ async fn the_same_registration_gets_the_same_token_and_another_page_or_device_an
 }
 
 #[tokio::test]
-async fn a_device_that_subscribes_without_end_is_told_that_its_quota_is_used_up_and_others_are_not() {
+async fn a_device_that_subscribes_without_end_exceeds_its_quota_and_others_do_not() {
     let service = TestService::start().await;
     let (device, other) = (Device::new(&service).await, Device::new(&service).await);
     for n in 0..60 {
@@ -168,7 +168,7 @@ async fn chromiums_own_registration_gets_a_token_that_opens_nothing() {
 }
 
 #[tokio::test]
-async fn registrations_that_cannot_be_get_the_word_by_which_chromium_gives_up_or_tries_again() {
+async fn invalid_registrations_get_the_error_by_which_chromium_gives_up_or_tries_again() {
     let settings = Settings { subscriptions_per_agent_max: Some(1), ..Settings::default() };
     let service = TestService::with(settings).await;
     let (device, other) = (Device::new(&service).await, Device::new(&service).await);
@@ -180,15 +180,16 @@ async fn registrations_that_cannot_be_get_the_word_by_which_chromium_gives_up_or
         (device, "x".repeat(9 << 10), "Error=INVALID_PARAMETERS"),
         (device, device.form(SUBTYPE, "*"), "Error=INVALID_SENDER"),
     ] {
-        let said = who.post(&service, &form).await;
-        assert!(!said.status().is_success());
-        assert_eq!(text(&said), answer);
+        let received = who.post(&service, &form).await;
+        assert!(!received.status().is_success());
+        assert_eq!(text(&received), answer);
     }
     device.subscribe(&service).await;
     let full = device.post(&service, &device.form("wp:http://other/#1-V2", SENDER)).await;
     assert_eq!(text(&full), "Error=TOO_MANY_REGISTRATIONS");
-    let nobody = Request::post(service.origin() + "/c2dm/register3").body(device.form(SUBTYPE, SENDER).into()).unwrap();
-    assert_eq!(text(&service.ask(nobody).await), "Error=AUTHENTICATION_FAILED");
+    let anonymous =
+        Request::post(service.origin() + "/c2dm/register3").body(device.form(SUBTYPE, SENDER).into()).unwrap();
+    assert_eq!(text(&service.ask(anonymous).await), "Error=AUTHENTICATION_FAILED");
     for path in ["/checkin", "/c2dm/register3"] {
         let answer = service.get(&(service.origin() + path)).await;
         assert_eq!((answer.status(), header(&answer, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "POST"));

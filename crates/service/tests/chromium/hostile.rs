@@ -3,10 +3,10 @@
 use crate::support::TestService;
 use crate::support::chromium::{Chromium, Device, frame, login};
 
-/// A connection that is logged in and then says this.
-async fn after_login(service: &TestService, octets: &[u8]) -> Vec<u8> {
+/// The tags of the stanzas that the service sends after these bytes, on a connection that is logged in.
+async fn after_login(service: &TestService, bytes: &[u8]) -> Vec<u8> {
     let mut chromium = Device::new(service).await.connect(service).await;
-    chromium.octets(octets).await;
+    chromium.write(bytes).await;
     chromium.until_closed().await.iter().map(|stanza| stanza.tag).collect()
 }
 
@@ -14,9 +14,9 @@ async fn after_login(service: &TestService, octets: &[u8]) -> Vec<u8> {
 async fn what_breaks_the_framing_or_the_rules_ends_the_connection_and_not_the_service() {
     let service = TestService::start().await;
     let device = Device::new(&service).await;
-    // Chromium comes back after a Close; who broke the rules of the dialogue is no Chromium.
+    // Chromium reconnects after a Close; a client that broke the rules of the dialogue is not Chromium.
     let (close, nothing) = (&[4][..], &[][..]);
-    for (octets, said) in [
+    for (bytes, received) in [
         (&[8, 0xff, 0xff, 0x7f][..], close),
         (&[8, 0xff, 0xff, 0xff, 0xff], close),
         (&[8, 0x80, 0], close),
@@ -25,19 +25,19 @@ async fn what_breaks_the_framing_or_the_rules_ends_the_connection_and_not_the_se
         (&frame(0, &[0x10, 99]), nothing),
         (&frame(2, &login(device, &[])), nothing),
     ] {
-        assert_eq!(after_login(&service, octets).await, said, "{octets:02x?}");
+        assert_eq!(after_login(&service, bytes).await, received, "{bytes:02x?}");
     }
-    // Kinds that nobody knows are counted and passed over.
+    // Unknown kinds are counted and skipped.
     let mut chromium = device.connect(&service).await;
-    chromium.say(200, b"\xff\xff").await;
-    chromium.is_heard().await;
+    chromium.send(200, b"\xff\xff").await;
+    chromium.is_answered().await;
 }
 
 #[tokio::test]
-async fn who_is_not_logged_in_hears_nothing() {
+async fn a_client_that_is_not_logged_in_receives_nothing() {
     let service = TestService::start().await;
     let device = Device::new(&service).await;
-    for octets in [
+    for bytes in [
         &[b"garbage".as_slice(), &[0; 97]].concat()[..],
         &[0xff; 64],
         &frame(0, &[0x10, 1]),
@@ -49,10 +49,10 @@ async fn who_is_not_logged_in_hears_nothing() {
         &frame(2, &vec![0; (128 << 10) + 1]),
     ] {
         let mut chromium = Chromium::open(&service).await;
-        chromium.octets(octets).await;
-        assert_eq!(chromium.until_closed().await, [], "{:02x?}", &octets[..octets.len().min(8)]);
+        chromium.write(bytes).await;
+        assert_eq!(chromium.until_closed().await, [], "{:02x?}", &bytes[..bytes.len().min(8)]);
     }
-    device.connect(&service).await.is_heard().await;
+    device.connect(&service).await.is_answered().await;
 }
 
 #[tokio::test]
@@ -62,11 +62,11 @@ async fn a_connection_that_is_cut_inside_a_frame_leaves_nothing_behind() {
     let whole = frame(2, &login(device, &[]));
     for cut in [0, 1, 2, 3, whole.len() / 2, whole.len() - 1] {
         let mut chromium = Chromium::open(&service).await;
-        chromium.octets(&whole[..cut]).await;
+        chromium.write(&whole[..cut]).await;
     }
     let mut slow = Chromium::open(&service).await;
-    for octet in &whole {
-        slow.octets(&[*octet]).await;
+    for byte in &whole {
+        slow.write(&[*byte]).await;
     }
     assert_eq!(slow.next().await.tag, 3);
 }
@@ -83,6 +83,6 @@ async fn a_list_of_what_is_another_devices_changes_nothing_ps_8030_2_2() {
     drop(stream);
     let mut list = vec![message.clone(); 5000];
     list.truncate(4096);
-    mallory.connect_with(&service, &list).await.is_heard().await;
+    mallory.connect_with(&service, &list).await.is_answered().await;
     assert_eq!(alice.connect(&service).await.unacked().await.persistent_id(), message);
 }

@@ -1,4 +1,4 @@
-//! The door of Chromium, octet by octet, by a client that knows octets only.
+//! The door of Chromium, byte by byte, with a client that works on bytes only.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

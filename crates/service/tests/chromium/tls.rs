@@ -1,4 +1,4 @@
-//! The one port: what comes without ALPN is MCS or HTTP/1.1 by its first octet.
+//! The one port: without ALPN, the first byte decides between MCS and HTTP/1.1.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ async fn connect(service: &Service, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
 }
 
 #[tokio::test]
-async fn without_alpn_the_first_octet_decides_and_is_not_lost() {
+async fn without_alpn_the_first_byte_decides_and_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
         listen: Some("127.0.0.1:0".parse().unwrap()),
@@ -46,8 +46,8 @@ async fn without_alpn_the_first_octet_decides_and_is_not_lost() {
     }
     let device = first_check_in_on(connect(&service, &[]).await).await;
     let mut chromium = Chromium::over(connect(&service, &[]).await);
-    chromium.octets(&[0x29]).await;
+    chromium.write(&[0x29]).await;
     chromium.log_in(device, &[]).await;
-    chromium.is_heard().await;
+    chromium.is_answered().await;
     tokio::join!(chromium.closed(), async { service.stop().await.unwrap() });
 }

@@ -1,4 +1,4 @@
-//! Messages: each arrives, in order, until it is acknowledged, and none holds up another.
+//! Messages: each arrives in order, until it is acknowledged, and none delays another.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::socket::Socket;
 use crate::support::{Subscription, TestService, header, within};
 use crate::{CHANNEL, OTHER_CHANNEL, at, take};
 
-/// As many messages as anybody likes to send.
+/// No limit on how many messages are sent.
 fn unlimited() -> Settings {
     Settings { rate_per_subscription: Some(0), rate_per_key: Some(0), ..Settings::default() }
 }
@@ -39,7 +39,7 @@ async fn a_message_comes_to_its_channel_and_once_acknowledged_not_again_fx_5_and
     let message = socket.notified().await;
     assert_eq!((message.channel.as_str(), message.text.as_str()), (CHANNEL, "ding"));
     socket.ack(&message, 100).await;
-    socket.is_heard().await;
+    socket.is_answered().await;
     socket.cut();
     service.send(&other, &[], b"dong").await;
     let (mut again, _) = Socket::hello(service.address, Some(&uaid)).await;
@@ -93,13 +93,13 @@ async fn half_of_a_thousand_acknowledged_leaves_the_other_half_in_order_fx_6_ps_
             socket.ack(&message, 100).await;
         }
     }
-    socket.is_heard().await;
+    socket.is_answered().await;
     socket.cut();
 
     let (mut again, same) = Socket::hello(service.address, Some(&uaid)).await;
     assert_eq!(same, uaid);
     assert_eq!(take(&mut again, 500).await, texts((1..1000).step_by(2)));
-    again.is_heard().await;
+    again.is_answered().await;
 }
 
 #[tokio::test]
@@ -122,7 +122,7 @@ async fn ten_thousand_messages_come_in_order_and_the_uaid_stays_fx_2() {
         assert_eq!(n / 10, next[n % 10], "each channel in its order");
         next[n % 10] += 1;
     }
-    socket.is_heard().await;
+    socket.is_answered().await;
 }
 
 /// KDE's client acknowledges nothing. PS-8030-6.2-3
@@ -135,7 +135,7 @@ async fn a_client_that_never_acknowledges_gets_everything_once_on_a_connection_a
     for n in 0..300 {
         assert_eq!(socket.notified().await.text, n.to_string());
     }
-    socket.is_heard().await;
+    socket.is_answered().await;
     service.send(&push, &[], b"next").await;
     assert_eq!(socket.notified().await.text, "next", "nothing waits behind it");
     socket.cut();
@@ -147,25 +147,25 @@ async fn a_client_that_never_acknowledges_gets_everything_once_on_a_connection_a
 }
 
 #[tokio::test]
-async fn a_client_that_shows_in_no_way_that_it_reads_is_sent_a_window_and_no_more() {
+async fn a_client_that_does_not_show_that_it_reads_is_sent_one_window_only() {
     let service = TestService::with(unlimited()).await;
     let (mut socket, uaid) = Socket::hello(service.address, None).await;
     let push = at(&socket.register(CHANNEL).await);
     socket.cut();
     store(&service, &push, 0..150).await;
-    let mut deaf = RawSocket::open(service.address).await;
-    deaf.say(&json!({"messageType": "hello", "uaid": uaid}).to_string()).await;
-    assert!(deaf.text().await.contains("hello"));
+    let mut stalled = RawSocket::open(service.address).await;
+    stalled.send(&json!({"messageType": "hello", "uaid": uaid}).to_string()).await;
+    assert!(stalled.text().await.contains("hello"));
     for _ in 0..100 {
-        assert!(deaf.text().await.contains("notification"));
+        assert!(stalled.text().await.contains("notification"));
     }
-    deaf.say("{}").await;
-    assert_eq!(deaf.text().await, "{}", "the window is full");
-    assert_eq!(deaf.pings.len(), 1);
-    let ping = deaf.pings[0].clone();
-    deaf.pong(&ping).await;
+    stalled.send("{}").await;
+    assert_eq!(stalled.text().await, "{}", "the window is full");
+    assert_eq!(stalled.pings.len(), 1);
+    let ping = stalled.pings[0].clone();
+    stalled.pong(&ping).await;
     for _ in 0..50 {
-        assert!(deaf.text().await.contains("notification"), "the pong makes room");
+        assert!(stalled.text().await.contains("notification"), "the pong makes room");
     }
 }
 
@@ -183,7 +183,7 @@ async fn each_acknowledgement_has_its_receipt_fx_6_ps_8030_6_3_2_and_6_3_3() {
         let link = header(&answer, "link");
         receipts = Some(link[1..link.find('>').unwrap()].to_owned());
         let message = socket.notified().await;
-        socket.say(json!({"messageType": "nack", "version": message.version, "code": 302})).await;
+        socket.send(json!({"messageType": "nack", "version": message.version, "code": 302})).await;
         socket.ack(&message, code).await;
         socket.ack(&message, 100).await;
     }
@@ -209,7 +209,7 @@ async fn a_message_with_ttl_0_comes_at_once_or_never_and_one_that_expired_never_
     service.clock.advance(Duration::from_secs(5));
     let (mut again, _) = Socket::hello(service.address, Some(&uaid)).await;
     assert_eq!(again.notified().await.text, "stays");
-    again.is_heard().await;
+    again.is_answered().await;
 }
 
 #[tokio::test]
@@ -223,7 +223,7 @@ async fn a_topic_replaces_what_waits_ps_8030_5_4_2() {
     }
     let (mut again, _) = Socket::hello(service.address, Some(&uaid)).await;
     assert_eq!(again.notified().await.text, "2:1");
-    again.is_heard().await;
+    again.is_answered().await;
 }
 
 /// A Firefox is an agent with a mailbox like any other: its uaid is the token of its subscription set.
@@ -240,7 +240,7 @@ async fn one_agent_receives_at_whichever_door_it_comes_to() {
     assert_eq!(&pushes[0].body[..], b"ding");
     assert_eq!(service.delete(&pushes[0].uri).await, StatusCode::NO_CONTENT);
     let (mut again, _) = Socket::hello(service.address, Some(&uaid)).await;
-    again.is_heard().await;
+    again.is_answered().await;
 }
 
 #[tokio::test]
@@ -252,7 +252,7 @@ async fn a_subscription_that_was_made_at_another_door_is_received_there() {
     there.set = format!("{}/a/{uaid}", service.origin());
     let joined = service.join(&there).await;
     let message = service.send(&joined, &[], b"has no channelID").await;
-    socket.is_heard().await;
+    socket.is_answered().await;
     socket.cut();
     let (pushes, _) = service.agent().await.fetch(&joined.subscription).await;
     assert_eq!(pushes.iter().map(|push| &push.uri).collect::<Vec<_>>(), [&message]);

@@ -1,4 +1,4 @@
-//! What is said and answered, in both dialects: Firefox's and KDE's.
+//! Requests and answers in both dialects: Firefox's and KDE's.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::support::{START, TestService, text};
 use crate::{CHANNEL, OTHER_CHANNEL, at, is_below};
 
 #[tokio::test]
-async fn firefox_says_hello_and_registers_in_its_own_words_fx_1_and_3() {
+async fn firefox_sends_hello_and_registers_in_its_own_format_fx_1_and_3() {
     let service = TestService::start().await;
     let (mut socket, subprotocol) = Socket::open_like_firefox(service.address).await;
     assert_eq!(subprotocol.unwrap(), "push-notification");
     let broadcasts = json!({"remote-settings/monitor_changes": "\"0\""});
-    socket.say(json!({"messageType": "hello", "broadcasts": broadcasts, "use_webpush": true})).await;
+    socket.send(json!({"messageType": "hello", "broadcasts": broadcasts, "use_webpush": true})).await;
     let answer = socket.text().await;
     let uaid = serde_json::from_str::<Value>(&answer).unwrap()["uaid"].as_str().unwrap().to_owned();
     assert!((1..=128).contains(&uaid.len()), "longer ones make Firefox give up");
@@ -49,7 +49,7 @@ async fn kde_leaves_out_what_it_can_and_is_served_fx_1_and_3_and_4_and_6() {
     service.send(&at(&push), &[], b"ding").await;
     let message = socket.notified().await;
     let update = json!({"channelID": CHANNEL, "version": message.version});
-    socket.say(json!({"messageType": "ack", "updates": [update]})).await;
+    socket.send(json!({"messageType": "ack", "updates": [update]})).await;
     let answer = socket.ask(json!({"messageType": "unregister", "channelID": CHANNEL})).await;
     assert_eq!(answer, json!({"messageType": "unregister", "channelID": CHANNEL, "status": 200}));
     assert_eq!(service.post(&at(&push), &[], b"x").await.status(), StatusCode::NOT_FOUND);
@@ -117,18 +117,18 @@ async fn pings_are_answered_in_every_form_fx_7() {
     let service = TestService::start().await;
     let (mut socket, _) = Socket::hello(service.address, None).await;
     for _ in 0..3 {
-        socket.say(json!({})).await;
+        socket.send(json!({})).await;
         assert_eq!(socket.text().await, "{}");
         assert_eq!(socket.ask(json!({"messageType": "ping"})).await, json!({}));
     }
     socket.frame(Message::Ping("payload".into())).await;
-    socket.say(json!({})).await;
+    socket.send(json!({})).await;
     assert_eq!(socket.ponged().await, "payload");
     assert_eq!(socket.text().await, "{}");
 }
 
 #[tokio::test]
-async fn broadcasts_that_the_operator_set_are_told_to_who_has_others_and_nothing_is_said_else_fx_9() {
+async fn broadcasts_that_the_operator_set_are_sent_to_clients_with_other_versions_only_fx_9() {
     let set = vec!["remote-settings/monitor_changes=\"2\"".to_owned()];
     let service = TestService::with(Settings { firefox_broadcasts: Some(set), ..Settings::default() }).await;
     let mut socket = Socket::open(service.address).await;
@@ -139,8 +139,8 @@ async fn broadcasts_that_the_operator_set_are_told_to_who_has_others_and_nothing
     let broadcast = socket.ask(json!({"messageType": "broadcast_subscribe", "broadcasts": old})).await;
     assert_eq!(broadcast, json!({"messageType": "broadcast", "broadcasts": news}));
     for silent in [news, json!({"stranger": "1"}), json!({})] {
-        socket.say(json!({"messageType": "broadcast_subscribe", "broadcasts": silent})).await;
-        socket.is_heard().await;
+        socket.send(json!({"messageType": "broadcast_subscribe", "broadcasts": silent})).await;
+        socket.is_answered().await;
     }
 }
 
@@ -154,10 +154,10 @@ async fn an_urgency_holds_back_what_is_less_until_it_is_lowered_fx_11_ps_8030_5_
     service.send(&push, &[("urgency", "low")], b"low").await;
     service.send(&push, &[("urgency", "high")], b"high").await;
     assert_eq!(socket.notified().await.text, "high");
-    socket.is_heard().await;
+    socket.is_answered().await;
     let odd = socket.ask(json!({"messageType": "urgency", "min": "urgent"})).await;
     assert_eq!(odd["status"], 400);
-    socket.say(json!({"messageType": "urgency", "min": "very-low"})).await;
+    socket.send(json!({"messageType": "urgency", "min": "very-low"})).await;
     let (mut first, mut second) = (socket.next().await, socket.next().await);
     if first["messageType"] == "notification" {
         std::mem::swap(&mut first, &mut second);

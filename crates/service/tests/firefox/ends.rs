@@ -46,7 +46,7 @@ async fn a_restart_closes_with_a_code_on_which_clients_come_back_and_loses_nothi
     assert_eq!(again.register(CHANNEL).await, push.push, "it knows its channels");
 }
 
-/// Firefox forgets what it has acknowledged: if it came again, Firefox would say that it did not deliver it.
+/// Firefox forgets what it has acknowledged: if a message came again, Firefox would report that it did not deliver it.
 #[tokio::test]
 async fn what_is_acknowledged_while_the_service_stops_does_not_come_again_ps_8030_6_2_6() {
     let mut service = TestService::start().await;
@@ -58,7 +58,7 @@ async fn what_is_acknowledged_while_the_service_stops_does_not_come_again_ps_803
         let message = socket.notified().await;
         clients.push((socket, uaid, message));
     }
-    // The first to be dismissed shows that the service stops; those after it wait for their turn.
+    // The first that is closed shows that the service stops; those after it wait for their turn.
     let (first, ..) = clients.remove(0);
     let acknowledge = async {
         assert_eq!(first.closed().await, 1012);
@@ -84,15 +84,15 @@ async fn what_is_acknowledged_while_the_service_stops_does_not_come_again_ps_803
 async fn a_client_that_reads_nothing_does_not_hold_up_the_end_of_the_service() {
     let settings = Settings { drain_timeout_secs: Some(3600), ..Settings::default() };
     let mut service = TestService::with(settings).await;
-    let mut deaf = RawSocket::open(service.address).await;
-    deaf.say(&json!({"messageType": "hello"}).to_string()).await;
-    assert!(deaf.text().await.contains("hello"));
-    deaf.says_pings_until_nothing_is_taken().await;
+    let mut stalled = RawSocket::open(service.address).await;
+    stalled.send(&json!({"messageType": "hello"}).to_string()).await;
+    assert!(stalled.text().await.contains("hello"));
+    stalled.sends_pings_until_nothing_is_taken().await;
     within(service.service.take().unwrap().stop()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_restart_spreads_the_goodbyes_over_time() {
+async fn a_restart_spreads_the_closes_over_time() {
     let mut service = TestService::start().await;
     let mut sockets = Vec::new();
     for _ in 0..50 {
@@ -110,7 +110,7 @@ async fn a_restart_spreads_the_goodbyes_over_time() {
 
 /// The test's clock.
 mod clock {
-    /// The moment that it is.
+    /// The current moment.
     #[allow(clippy::disallowed_methods, reason = "the spread over real time is what is tested")]
     pub(super) fn now() -> std::time::Instant {
         std::time::Instant::now()
@@ -118,7 +118,7 @@ mod clock {
 }
 
 #[tokio::test]
-async fn a_client_whose_agent_is_removed_is_told_and_begins_anew_fx_2_ps_8030_7_3_1_2() {
+async fn a_client_whose_agent_is_removed_is_disconnected_and_gets_a_new_uaid_fx_2_ps_8030_7_3_1_2() {
     let service = TestService::start().await;
     let (mut socket, uaid) = Socket::hello(service.address, None).await;
     let push = at(&socket.register(CHANNEL).await);
@@ -130,7 +130,7 @@ async fn a_client_whose_agent_is_removed_is_told_and_begins_anew_fx_2_ps_8030_7_
 }
 
 #[tokio::test]
-async fn a_client_without_a_hello_is_sent_off_after_a_time() {
+async fn a_client_without_a_hello_is_disconnected_after_a_time() {
     let service = TestService::start().await;
     let silent = Socket::open(service.address).await;
     let (mut polite, _) = Socket::hello(service.address, None).await;
@@ -147,20 +147,20 @@ async fn a_client_without_a_hello_is_sent_off_after_a_time() {
     });
     assert_eq!(code.await, 1008);
     assert_eq!(noisy.closed().await, 1008);
-    polite.is_heard().await;
+    polite.is_answered().await;
 }
 
 #[tokio::test]
-async fn a_quiet_client_is_pinged_where_a_proxy_needs_it_and_sent_off_if_it_is_dead_fx_7() {
+async fn a_quiet_client_is_pinged_where_a_proxy_needs_it_and_disconnected_if_it_is_dead_fx_7() {
     let service = TestService::with(Settings { firefox_ping_secs: Some(50), ..Settings::default() }).await;
     let (mut socket, _) = Socket::hello(service.address, None).await;
     for _ in 0..3 {
-        socket.is_heard().await;
+        socket.is_answered().await;
         service.clock.advance(Duration::from_secs(50));
         socket.pinged().await;
     }
     let mut dead = RawSocket::open(service.address).await;
-    dead.say(&json!({"messageType": "hello"}).to_string()).await;
+    dead.send(&json!({"messageType": "hello"}).to_string()).await;
     assert!(dead.text().await.contains("hello"));
     service.clock.advance(Duration::from_secs(50));
     dead.pinged().await;
@@ -169,12 +169,12 @@ async fn a_quiet_client_is_pinged_where_a_proxy_needs_it_and_sent_off_if_it_is_d
 }
 
 #[tokio::test]
-async fn nobody_is_pinged_where_nobody_asked_for_it_fx_7() {
+async fn no_client_is_pinged_unless_the_operator_set_it_fx_7() {
     let service = TestService::start().await;
     let (mut socket, _) = Socket::hello(service.address, None).await;
     for _ in 0..10 {
         service.clock.advance(Duration::from_secs(24 * 3600));
-        socket.say(json!({})).await;
+        socket.send(json!({})).await;
         assert_eq!(socket.any_frame().await, Message::text("{}"), "and no ping before it");
     }
 }

@@ -13,8 +13,8 @@ use crate::support::raw::websocket::RawSocket;
 use crate::support::socket::Socket;
 use crate::support::{Answer, TestService, header, text};
 
-/// The code with which the service answers these frames, the hello being said before them.
-async fn sent_off_after(service: &TestService, frames: impl IntoIterator<Item = Message>) -> u16 {
+/// The code with which the service closes after these frames, which follow a hello.
+async fn close_code_after(service: &TestService, frames: impl IntoIterator<Item = Message>) -> u16 {
     let (mut socket, _) = Socket::hello(service.address, None).await;
     for frame in frames {
         socket.frame(frame).await;
@@ -37,31 +37,31 @@ async fn what_cannot_be_understood_ends_the_connection_with_the_code_for_it() {
         (hello(), 1008),
     ] {
         let what = format!("{frame:.60?}");
-        assert_eq!(sent_off_after(&service, [frame]).await, code, "{what}");
+        assert_eq!(close_code_after(&service, [frame]).await, code, "{what}");
     }
 }
 
 #[tokio::test]
-async fn before_its_hello_a_client_can_say_nothing_else_fx_1() {
+async fn before_its_hello_a_client_can_send_nothing_else_fx_1() {
     let service = TestService::start().await;
     for early in [json!({}), json!({"messageType": "register", "channelID": CHANNEL})] {
         let mut socket = Socket::open(service.address).await;
-        socket.say(early).await;
+        socket.send(early).await;
         assert_eq!(socket.closed().await, 1008);
     }
 }
 
 #[tokio::test]
-async fn who_sends_pings_and_reads_no_answers_is_not_answered_without_end() {
+async fn a_client_that_sends_pings_and_reads_no_answers_is_not_answered_without_end() {
     let service = TestService::start().await;
-    let mut deaf = RawSocket::open(service.address).await;
-    deaf.say(r#"{"messageType":"hello"}"#).await;
-    assert!(deaf.text().await.contains("hello"));
-    deaf.says_pings_until_nothing_is_taken().await;
+    let mut stalled = RawSocket::open(service.address).await;
+    stalled.send(r#"{"messageType":"hello"}"#).await;
+    assert!(stalled.text().await.contains("hello"));
+    stalled.sends_pings_until_nothing_is_taken().await;
 }
 
 #[tokio::test]
-async fn who_acknowledges_what_never_was_does_not_crowd_out_the_others() {
+async fn a_client_that_acknowledges_unknown_messages_does_not_delay_others() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let message = service.send(&to, &[], b"x").await;
@@ -71,12 +71,12 @@ async fn who_acknowledges_what_never_was_does_not_crowd_out_the_others() {
     for _ in 0..10 {
         let (mut socket, _) = Socket::hello(service.address, None).await;
         socket.register(CHANNEL).await;
-        socket.say(flood.clone()).await;
+        socket.send(flood.clone()).await;
         floods.push(socket);
     }
     assert_eq!(service.delete(&message).await, StatusCode::NO_CONTENT);
     for mut socket in floods {
-        socket.is_heard().await;
+        socket.is_answered().await;
     }
 }
 
@@ -88,7 +88,7 @@ async fn a_message_in_fragments_is_a_message_and_a_broken_sequence_is_not() {
     socket.frame(piece("{", Data::Text, false)).await;
     socket.frame(piece("}", Data::Continue, true)).await;
     assert_eq!(socket.next().await, json!({}));
-    assert_eq!(sent_off_after(&service, [piece("}", Data::Continue, true)]).await, 1002);
+    assert_eq!(close_code_after(&service, [piece("}", Data::Continue, true)]).await, 1002);
 }
 
 #[tokio::test]
@@ -104,7 +104,7 @@ async fn an_acknowledgement_of_what_is_not_its_own_changes_nothing_ps_8030_2_2()
     mallory.ack(&message, 100).await;
     for version in ["", "AAAAAAAAAAA", "gAAAAABo", &"A".repeat(1000)] {
         let update = json!({"channelID": CHANNEL, "version": version});
-        mallory.say(json!({"messageType": "ack", "updates": [update]})).await;
+        mallory.send(json!({"messageType": "ack", "updates": [update]})).await;
     }
     mallory.unregister(CHANNEL).await;
     let (mut again, _) = Socket::hello(service.address, Some(&uaid)).await;
@@ -120,7 +120,7 @@ async fn handshake(service: &TestService, headers: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_none_is_answered_as_http_and_says_what_is_missing() {
+async fn a_handshake_that_is_not_valid_is_answered_as_http_with_what_is_missing() {
     let service = TestService::start().await;
     let (upgrade, key) = (("connection", "upgrade"), ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="));
     for (headers, status) in [

@@ -1,4 +1,4 @@
-//! The door of Firefox and its relatives, frame by frame, by clients that know frames and JSON only.
+//! The door of Firefox and similar clients, frame by frame, with clients that work on frames and JSON only.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

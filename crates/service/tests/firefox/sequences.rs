@@ -1,4 +1,4 @@
-//! Sequences of whatever a client may do, by chance: never a panic, never a loss, nothing left behind.
+//! Random sequences of what a client may do: no panic, no loss, nothing left behind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,7 +27,7 @@ enum Step {
     WebSocketPing,
     Urgency(&'static str),
     Follow,
-    /// Text that ends the connection, as it is no message.
+    /// Text that ends the connection, because it is not a message.
     Garbage(String),
     Binary,
     HelloAgain,
@@ -63,7 +63,7 @@ fn name(channel: u8) -> String {
     format!("channel-{channel}")
 }
 
-/// The client, and what has to be true.
+/// The client, and the state that the service has to match.
 struct Client {
     service: TestService,
     socket: Option<Socket>,
@@ -92,17 +92,17 @@ impl Client {
         self.socket.as_mut().unwrap()
     }
 
-    /// Says something and waits for the answer that `is_answer` knows, collecting notifications meanwhile.
+    /// Sends a message and waits for the answer that `is_answer` accepts; it collects the notifications before it.
     async fn ask(&mut self, message: serde_json::Value, is_answer: impl Fn(&serde_json::Value) -> bool) {
         let socket = self.socket().await;
-        socket.say(message).await;
+        socket.send(message).await;
         let mut came = Vec::new();
         loop {
-            let said = socket.next().await;
-            if is_answer(&said) {
+            let received = socket.next().await;
+            if is_answer(&received) {
                 break;
             }
-            came.push(Notified::from(&said));
+            came.push(Notified::from(&received));
         }
         self.unacknowledged.extend(came);
     }
@@ -111,15 +111,15 @@ impl Client {
         match step {
             Step::Register(channel) => {
                 let socket = self.socket().await;
-                socket.say(json!({"messageType": "register", "channelID": name(channel)})).await;
+                socket.send(json!({"messageType": "register", "channelID": name(channel)})).await;
                 let mut came = Vec::new();
                 let push = loop {
-                    let said = socket.next().await;
-                    if said["messageType"] == "register" {
-                        assert_eq!((&said["status"], &said["channelID"]), (&200.into(), &name(channel).into()));
-                        break said["pushEndpoint"].as_str().unwrap().to_owned();
+                    let received = socket.next().await;
+                    if received["messageType"] == "register" {
+                        assert_eq!((&received["status"], &received["channelID"]), (&200.into(), &name(channel).into()));
+                        break received["pushEndpoint"].as_str().unwrap().to_owned();
                     }
-                    came.push(Notified::from(&said));
+                    came.push(Notified::from(&received));
                 };
                 self.unacknowledged.extend(came);
                 let known = self.pushes.insert(channel, push.clone());
@@ -127,7 +127,7 @@ impl Client {
             }
             Step::Unregister(channel) => {
                 let ask = json!({"messageType": "unregister", "channelID": name(channel)});
-                self.ask(ask, |said| said["messageType"] == "unregister" && said["status"] == 200).await;
+                self.ask(ask, |received| received["messageType"] == "unregister" && received["status"] == 200).await;
                 self.pushes.remove(&channel);
                 self.owed.retain(|(of, _)| *of != name(channel));
             }
@@ -143,29 +143,29 @@ impl Client {
                     let message = self.unacknowledged.swap_remove(place);
                     self.socket().await.ack(&message, code).await;
                     self.owed.remove(&(message.channel, message.text));
-                    self.is_heard().await;
+                    self.is_answered().await;
                 }
             }
             Step::AcknowledgeNonsense(version) => {
                 let update = json!({"channelID": "x", "version": version, "code": 100});
-                self.socket().await.say(json!({"messageType": "ack", "updates": [update]})).await;
+                self.socket().await.send(json!({"messageType": "ack", "updates": [update]})).await;
             }
             Step::Nack(place) => {
                 let version = self.unacknowledged.get(place).map_or("?", |message| &message.version).to_owned();
-                self.socket().await.say(json!({"messageType": "nack", "version": version, "code": 303})).await;
+                self.socket().await.send(json!({"messageType": "nack", "version": version, "code": 303})).await;
             }
-            Step::Ping => self.is_heard().await,
+            Step::Ping => self.is_answered().await,
             Step::WebSocketPing => self.socket().await.frame(Message::Ping("x".into())).await,
             Step::Urgency(word) => {
                 let ask = json!({"messageType": "urgency", "min": word});
-                self.ask(ask, |said| said["messageType"] == "urgency").await;
+                self.ask(ask, |received| received["messageType"] == "urgency").await;
             }
             Step::Follow => {
-                self.socket().await.say(json!({"messageType": "broadcast_subscribe", "broadcasts": {"a": "1"}})).await;
+                self.socket().await.send(json!({"messageType": "broadcast_subscribe", "broadcasts": {"a": "1"}})).await;
             }
-            Step::Garbage(text) => self.is_sent_off_after(Message::text(format!("!{text}"))).await,
-            Step::Binary => self.is_sent_off_after(Message::binary(&b"x"[..])).await,
-            Step::HelloAgain => self.is_sent_off_after(Message::text(r#"{"messageType":"hello"}"#)).await,
+            Step::Garbage(text) => self.is_disconnected_after(Message::text(format!("!{text}"))).await,
+            Step::Binary => self.is_disconnected_after(Message::binary(&b"x"[..])).await,
+            Step::HelloAgain => self.is_disconnected_after(Message::text(r#"{"messageType":"hello"}"#)).await,
             Step::Cut => self.socket = None,
             Step::TakeOver => {
                 let Some(old) = self.socket.take() else { return };
@@ -181,21 +181,21 @@ impl Client {
         }
     }
 
-    /// All that was said before is dealt with.
-    async fn is_heard(&mut self) {
-        self.ask(json!({}), |said| *said == json!({})).await;
+    /// The service has handled all that was sent before.
+    async fn is_answered(&mut self) {
+        self.ask(json!({}), |received| *received == json!({})).await;
     }
 
-    async fn is_sent_off_after(&mut self, frame: Message) {
+    async fn is_disconnected_after(&mut self, frame: Message) {
         self.socket().await.frame(frame).await;
         let socket = self.socket.take().unwrap();
         assert!([1003, 1007, 1008].contains(&socket.closed().await));
     }
 
-    /// Everything that is owed comes to a new connection, and nothing else.
-    async fn gets_its_due(&mut self) {
+    /// A new connection receives everything that is owed, and nothing else.
+    async fn receives_what_is_owed(&mut self) {
         self.socket = None;
-        self.is_heard().await;
+        self.is_answered().await;
         let mut due = self.owed.clone();
         while !due.is_empty() {
             for message in std::mem::take(&mut self.unacknowledged) {
@@ -206,11 +206,11 @@ impl Client {
                 self.unacknowledged.push(message);
             }
         }
-        self.is_heard().await;
+        self.is_answered().await;
         assert!(self.unacknowledged.is_empty(), "{:?} came twice", self.unacknowledged);
     }
 
-    /// A connection that is left behind would keep the service from stopping until the drain time-out.
+    /// A connection that is left open would keep the service from stopping until the drain time-out.
     async fn leaves_nothing(mut self) {
         self.socket = None;
         let stopped = tokio::time::timeout(Duration::from_secs(20), self.service.service.take().unwrap().stop()).await;
@@ -219,9 +219,9 @@ impl Client {
 }
 
 impl From<&serde_json::Value> for Notified {
-    fn from(said: &serde_json::Value) -> Self {
-        assert_eq!(said["messageType"], "notification", "{said}");
-        let member = |name: &str| said[name].as_str().unwrap().to_owned();
+    fn from(received: &serde_json::Value) -> Self {
+        assert_eq!(received["messageType"], "notification", "{received}");
+        let member = |name: &str| received[name].as_str().unwrap().to_owned();
         let text = String::from_utf8(doorbell_protocol::base64url::decode(&member("data")).unwrap()).unwrap();
         Self { channel: member("channelID"), version: member("version"), text }
     }
@@ -243,7 +243,7 @@ proptest! {
             for step in steps {
                 client.step(step).await;
             }
-            client.gets_its_due().await;
+            client.receives_what_is_owed().await;
             client.leaves_nothing().await;
         });
     }

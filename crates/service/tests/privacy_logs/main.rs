@@ -1,5 +1,5 @@
-//! What is logged: of URIs, keys and messages nothing, at any level, by any part of the process (RFC 8030 s8.5). A test
-//! binary of its own, because what it collects is the whole process's.
+//! The log contains no URI, key or message, at any level, from any part of the process (RFC 8030 s8.5). A test binary of
+//! its own, because it collects the log of the whole process.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -19,7 +19,7 @@ use doorbell_service::{Clock, Service};
 use malformed::{malformed_in_http1, malformed_in_http2};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use sockets::{on_a_socket, said_by_chromium};
+use sockets::{on_a_socket, sent_by_chromium};
 use support::path;
 use support::raw;
 use support::raw::http2::Connection;
@@ -29,20 +29,19 @@ use tokio_rustls::TlsConnector;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 
-/// Everything, as with `--log trace`, but for what the command keeps out of every log: h2 writes paths and fields that
-/// are not well-formed, and what a client says at its leave, into its own lines, and tungstenite whole messages. The
-/// HPACK decoder is this test's.
+/// Everything, as with `--log trace`, except what the command keeps out of every log: h2 logs malformed paths and fields
+/// and the text of a client's GOAWAY, and tungstenite logs whole messages. The HPACK decoder belongs to this test.
 const FILTER: &str = "trace,h2=info,h2::server=info,tungstenite=info,tokio_tungstenite=info,loona_hpack=off";
 
 const HTTP1: &str = "http/1.1";
 const HTTP2: &str = "h2";
-/// Which has no name: Chromium offers nothing.
+/// MCS has no name in ALPN: Chromium offers none.
 const MCS: &str = "";
 
 /// Messages sent on each transport.
 const MESSAGES: usize = 100;
 
-/// How many octets of a secret have to be seen to call it seen.
+/// How many bytes of a secret count as the secret.
 const PIECE: usize = 12;
 
 #[derive(Clone, Default)]
@@ -68,9 +67,9 @@ impl Log {
 }
 
 impl Write for Log {
-    fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(octets);
-        Ok(octets.len())
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
@@ -78,7 +77,7 @@ impl Write for Log {
     }
 }
 
-/// What must not be seen.
+/// What must not appear in the log.
 #[derive(Default)]
 struct Secrets(Vec<(&'static str, String)>);
 
@@ -152,18 +151,18 @@ impl Site {
     }
 
     /// One HTTP/1.1 exchange on a connection of its own.
-    async fn ask(&self, octets: &str) -> String {
-        raw::exchange(&mut self.connect(HTTP1).await, octets.as_bytes()).await
+    async fn ask(&self, bytes: &str) -> String {
+        raw::exchange(&mut self.connect(HTTP1).await, bytes.as_bytes()).await
     }
 
-    /// Says something that may not get an answer, and leaves.
-    async fn say(&self, protocol: &str, octets: &[u8]) {
+    /// Sends bytes that may not get an answer, and closes.
+    async fn send(&self, protocol: &str, bytes: &[u8]) {
         let mut stream = self.connect(protocol).await;
-        let _ = stream.write_all(octets).await;
+        let _ = stream.write_all(bytes).await;
         let _ = stream.shutdown().await;
-        let mut said = Vec::new();
-        let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut said);
-        // What it says, and whether it closes, is what other tests are about.
+        let mut received = Vec::new();
+        let read = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut received);
+        // Other tests check what the service answers, and whether it closes.
         let _ = tokio::time::timeout(Duration::from_millis(200), read).await;
     }
 }
@@ -191,7 +190,7 @@ async fn no_uri_key_topic_or_payload_is_in_any_line_of_the_log_ps_8030_8_5_1() {
         on_a_socket(&site, &known, &mut secrets).await;
         malformed_in_http1(&site, &known, &mut secrets).await;
         malformed_in_http2(&site, &known).await;
-        said_by_chromium(&site, &known, &mut secrets).await;
+        sent_by_chromium(&site, &known, &mut secrets).await;
         removed_and_drained(site, &known).await;
     }
     let text = log.text();
@@ -201,10 +200,10 @@ async fn no_uri_key_topic_or_payload_is_in_any_line_of_the_log_ps_8030_8_5_1() {
     secrets.assert_none_is_in(&text);
 }
 
-/// What a day brings: subscribing, sending, receiving, acknowledging, receipts.
+/// Normal use: subscribing, sending, receiving, acknowledging, receipts.
 async fn ordinary(site: &Site, secrets: &mut Secrets) -> Known {
     let key = SigningKey::generate().unwrap();
-    let (k, subject) = (key.public_key().to_base64url(), "mailto:somebody.private@example.org");
+    let (k, subject) = (key.public_key().to_base64url(), "mailto:a.person.private@example.org");
     let exp = Clock::system().now().plus(Duration::from_secs(3600));
     let token = key.sign(site.service.origin().as_str(), exp, Some(subject)).unwrap();
     let credentials = format!("vapid t={token}, k={k}");
@@ -242,11 +241,11 @@ async fn ordinary(site: &Site, secrets: &mut Secrets) -> Known {
     for n in 0..MESSAGES {
         let to = if n % 2 == 0 { &known.push } else { &known.restricted };
         let topic = format!("Tq{n:03}-topic-of-a-message-Tq");
-        let body = format!("Bq{n:03}-payload-of-a-message-that-nobody-else-may-read-Bq");
+        let body = format!("Bq{n:03}-payload-of-a-message-that-no-other-may-read-Bq");
         let post = format!(
             "POST {to} HTTP/1.1\r\nHost: x\r\nTTL: {}\r\nTopic: {topic}\r\nAuthorization: {}\r\n{receipts}\
              Prefer: respond-async\r\nContent-Length: {}\r\n\r\n{body}",
-            // Some go with TTL 0, but not the first one, which comes before the agent is known to listen.
+            // Some have TTL 0, but not the first one: it may come before the agent's request is open.
             (n + 1) % 3 * 60,
             known.credentials,
             body.len()
@@ -282,7 +281,7 @@ async fn ordinary(site: &Site, secrets: &mut Secrets) -> Known {
     known
 }
 
-/// Removes it all, one request being open, and stops the service with a connection open.
+/// Removes everything while one request is open, and stops the service while a connection is open.
 async fn removed_and_drained(site: Site, known: &Known) {
     let mut agent = site.http2().await;
     agent.ask(1, &request("GET", &known.subscription)).await;

@@ -1,4 +1,4 @@
-//! What goes wrong over HTTP, with a secret where it hurts.
+//! Malformed requests over HTTP, each with a secret in the part that is wrong.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use crate::support::raw::{frame, header_block, http2_preface};
 use crate::{HTTP1, HTTP2, Known, Secrets, Site, request};
 
-/// What goes wrong by mistake or by malice, with a secret where it hurts.
+/// What a client sends by mistake or on purpose, with a secret in the part that is wrong.
 pub(crate) async fn malformed_in_http1(site: &Site, known: &Known, secrets: &mut Secrets) {
     let Known { push, set, credentials, .. } = known;
     let uris = [push, &known.restricted, &known.subscription, set, &known.receipts, &known.message];
@@ -54,8 +54,8 @@ pub(crate) async fn malformed_in_http1(site: &Site, known: &Known, secrets: &mut
         let head = format!("POST {push} HTTP/1.1\r\nHost: x\r\nTTL: 5\r\nContent-Length: {length}\r\n\r\n");
         requests.push(head + &body);
     }
-    let said = requests.iter().map(|request| site.say(HTTP1, request.as_bytes()));
-    futures_util::future::join_all(said).await;
+    let sent = requests.iter().map(|request| site.send(HTTP1, request.as_bytes()));
+    futures_util::future::join_all(sent).await;
     // Without TLS where it is expected.
     let mut socket = TcpStream::connect(site.service.address()).await.unwrap();
     let _ = socket.write_all(format!("POST {push} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await;
@@ -94,7 +94,7 @@ pub(crate) async fn malformed_in_http2(site: &Site, known: &Known) {
         // A reference to nothing after the path, so that the list is not decoded whole (RFC 7541 s2.3.3).
         let broken = [header_block(&request("POST", uri)), vec![0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
         connections.push(frame(HEADERS, WHOLE, 1, &broken));
-        // GOAWAY with words of the client's own, a frame of no known kind, and DATA on a stream that is not open.
+        // GOAWAY with debug data, a frame of an unknown kind, and DATA on a stream that is not open.
         for code in [0, 1] {
             let goaway = [&[0; 7][..], &[code], uri.as_bytes()].concat();
             connections.push(frame(7, 0, 0, &goaway));
@@ -104,11 +104,11 @@ pub(crate) async fn malformed_in_http2(site: &Site, known: &Known) {
         // More and less of a body than announced.
         for length in ["1", "5000"] {
             let fields = [&request("POST", &known.push)[..], &[("ttl", "5"), ("content-length", length)]].concat();
-            let mut octets = frame(HEADERS, 4, 1, &header_block(&fields));
-            octets.extend(frame(0, 1, 1, uri.as_bytes()));
-            connections.push(octets);
+            let mut bytes = frame(HEADERS, 4, 1, &header_block(&fields));
+            bytes.extend(frame(0, 1, 1, uri.as_bytes()));
+            connections.push(bytes);
         }
     }
-    let said = connections.into_iter().map(async |octets| site.say(HTTP2, &[http2_preface(), octets].concat()).await);
-    futures_util::future::join_all(said).await;
+    let sent = connections.into_iter().map(async |bytes| site.send(HTTP2, &[http2_preface(), bytes].concat()).await);
+    futures_util::future::join_all(sent).await;
 }

@@ -1,4 +1,4 @@
-//! What clients with sockets know, said rightly and wrongly.
+//! What clients with sockets know, sent correctly and incorrectly.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::{HTTP1, Io, Known, MCS, Secrets, Site};
 pub(crate) async fn on_a_socket(site: &Site, known: &Known, secrets: &mut Secrets) {
     let origin = format!("ws://{}/", site.service.address());
     let open = async || tokio_tungstenite::client_async(&*origin, site.connect(HTTP1).await).await.unwrap().0;
-    let channel = "channel-that-says-which-app-somebody-uses";
+    let channel = "channel-that-shows-which-app-a-person-uses";
     secrets.keep("a channelID", channel);
-    let text = async |socket: &mut WebSocketStream<Box<dyn Io>>, say: String| {
-        socket.send(Message::text(say)).await.unwrap();
+    let text = async |socket: &mut WebSocketStream<Box<dyn Io>>, message: String| {
+        socket.send(Message::text(message)).await.unwrap();
         socket.next().await.unwrap().unwrap().into_text().unwrap().to_string()
     };
     let mut socket = open().await;
@@ -54,9 +54,9 @@ pub(crate) async fn on_a_socket(site: &Site, known: &Known, secrets: &mut Secret
     }
 }
 
-/// What a Chromium knows, said rightly and wrongly: its secret, the site that it subscribes for, its token, a message.
-pub(crate) async fn said_by_chromium(site: &Site, known: &Known, secrets: &mut Secrets) {
-    const SUBTYPE: &str = "wp:https://nobody-knows-that-i-read-this.example/#B14D0AE5-9201-4F94-ADCA-EDCA053CD-V2";
+/// What a Chromium knows, sent correctly and incorrectly: its secret, its site, its token, a message.
+pub(crate) async fn sent_by_chromium(site: &Site, known: &Known, secrets: &mut Secrets) {
+    const SUBTYPE: &str = "wp:https://it-is-private-that-i-read-this.example/#B14D0AE5-9201-4F94-ADCA-EDCA053CD-V2";
     let device = first_check_in_on(site.connect(HTTP1).await).await;
     let (id, secret) = (device.id.to_string(), device.secret.to_string());
     for (what, secret) in [("a site", SUBTYPE), ("a device", &id), ("a device's secret", &secret)] {
@@ -83,20 +83,20 @@ pub(crate) async fn said_by_chromium(site: &Site, known: &Known, secrets: &mut S
     }
     let token = answers[answers.len() - 1].rsplit("token=").next().unwrap();
     let mut stream = Chromium::over(site.connect(MCS).await);
-    stream.octets(&[0x29]).await;
+    stream.write(&[0x29]).await;
     stream.log_in(device, &[SUBTYPE.to_owned()]).await;
-    let body = "Bq---payload-for-a-chromium-that-nobody-else-may-read-Bq";
+    let body = "Bq---payload-for-a-chromium-that-no-other-may-read-Bq";
     secrets.keep("a payload", body);
     let length = body.len();
     let head = format!("POST /fcm/send/{token} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Length: {length}\r\n\r\n");
     secrets.keep_tokens_of(&site.ask(&(head + body)).await);
     assert_eq!(stream.message().await.body(), body);
-    stream.octets(&chromium::frame(0, &[0x10, 99])).await;
+    stream.write(&chromium::frame(0, &[0x10, 99])).await;
     stream.until_closed().await;
     let wrong = chromium::Device { secret: 1, ..device };
     for login in [&login(wrong, &[])[..], &login(device, &[])[..40], known.push.as_bytes(), SUBTYPE.as_bytes()] {
-        site.say(MCS, &[&[0x29], &chromium::frame(2, login)[..]].concat()).await;
-        site.say(MCS, &[&[0x29], login].concat()).await;
-        site.say(MCS, login).await;
+        site.send(MCS, &[&[0x29], &chromium::frame(2, login)[..]].concat()).await;
+        site.send(MCS, &[&[0x29], login].concat()).await;
+        site.send(MCS, login).await;
     }
 }

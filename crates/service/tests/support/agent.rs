@@ -19,8 +19,8 @@ pub struct Agent {
 pub struct Monitoring {
     response: ResponseFuture,
     pushes: h2::client::PushPromises,
-    /// The final answer, once it has come. The h2 client wakes nobody who waits for pushes when the answer ends the
-    /// stream, so both are waited for.
+    /// The final answer, once it has come. When the answer ends the stream, the h2 client does not wake a task that
+    /// waits for pushes, so a task waits for both.
     answer: Option<Response<RecvStream>>,
 }
 
@@ -75,7 +75,7 @@ impl Agent {
         (pushes, monitoring.finish().await)
     }
 
-    /// Posts a message of 1,024 octets; its URI, or `None` if it was refused with 429.
+    /// Posts a message of 1,024 bytes; its URI, or `None` if it was refused with 429.
     pub async fn post(&mut self, uri: &str) -> Option<String> {
         let mut ready = within(self.requests.clone().ready()).await.unwrap();
         let request = Request::post(uri).header("ttl", "60").body(()).unwrap();
@@ -137,7 +137,7 @@ impl Monitoring {
         }
     }
 
-    /// Reads the answer's body until it contains `end`, then leaves.
+    /// Reads the answer's body until it contains `end`, then closes.
     pub async fn body_until(self, end: &str) -> String {
         let mut body = within(self.response).await.unwrap().into_body();
         let mut seen = String::from("\n\n");

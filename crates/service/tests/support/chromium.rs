@@ -1,5 +1,5 @@
-//! A Chromium that knows octets only: it checks in, registers pages and keeps a stream, as the real one was seen to. What
-//! it reads it takes apart with the protobuf reader of the codec, and nothing else of it.
+//! A Chromium that works on bytes only: it checks in, registers pages and keeps a stream, as captured from a real one.
+//! It reads answers with the codec's protobuf reader, and uses nothing else of the codec.
 
 use std::io;
 
@@ -55,7 +55,7 @@ pub async fn first_check_in_on(mut io: impl AsyncRead + AsyncWrite + Unpin) -> D
     let mut answer = Vec::new();
     within(async {
         io.write_all(&[head.as_bytes(), &body].concat()).await.unwrap();
-        // Some peers close without a word of TLS.
+        // Some peers close without a close_notify of TLS.
         let _ = io.read_to_end(&mut answer).await;
     })
     .await;
@@ -108,17 +108,17 @@ impl Device {
         text(&answer).strip_prefix("token=").unwrap().to_owned()
     }
 
-    /// A page that anybody may send to: the application server's view.
+    /// A page that every sender may send to: the application server's view.
     pub async fn subscribe(self, service: &TestService) -> Subscription {
         at(service, "/fcm/send/", &self.register(service, SUBTYPE, OLD_SENDER).await)
     }
 
-    /// Logs in and expects to be let in.
+    /// Logs in and expects success.
     pub async fn connect(self, service: &TestService) -> Chromium<TcpStream> {
         self.connect_with(service, &[]).await
     }
 
-    /// The same with messages that it has.
+    /// The same, with a list of messages that it has received.
     pub async fn connect_with(self, service: &TestService, received: &[String]) -> Chromium<TcpStream> {
         let mut chromium = Chromium::open(service).await;
         chromium.log_in(self, received).await;
@@ -147,13 +147,13 @@ impl Stanza {
         })
     }
 
-    pub fn octets(&self, field: u32) -> Option<Vec<u8>> {
+    pub fn bytes(&self, field: u32) -> Option<Vec<u8>> {
         let found = Fields::new(&self.body).map(Result::unwrap).find(|found| found.number == field);
         found.map(|found| found.bytes().unwrap().to_vec())
     }
 
     pub fn text(&self, field: u32) -> Option<String> {
-        self.octets(field).map(|octets| String::from_utf8(octets).unwrap())
+        self.bytes(field).map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
     /// Names and values of a message's app data.
@@ -176,17 +176,17 @@ impl Stanza {
 /// One connection.
 pub struct Chromium<IO> {
     io: IO,
-    /// Whether the service's version octet has come.
+    /// Whether the service's version byte has come.
     versioned: bool,
-    /// How many stanzas have come: what an acknowledgement says.
+    /// How many stanzas have come: the number in an acknowledgement.
     pub arrived: u64,
 }
 
 impl Chromium<TcpStream> {
-    /// Connects and says its version.
+    /// Connects and sends its version.
     pub async fn open(service: &TestService) -> Self {
         let mut chromium = Self::over(TcpStream::connect(service.address).await.unwrap());
-        chromium.octets(&[0x29]).await;
+        chromium.write(&[0x29]).await;
         chromium
     }
 }
@@ -197,19 +197,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Chromium<IO> {
     }
 
     pub async fn log_in(&mut self, device: Device, received: &[String]) -> Stanza {
-        self.say(2, &login(device, received)).await;
+        self.send(2, &login(device, received)).await;
         let answer = self.next().await;
-        assert_eq!((answer.tag, answer.octets(3)), (3, None), "{answer:?}");
+        assert_eq!((answer.tag, answer.bytes(3)), (3, None), "{answer:?}");
         answer
     }
 
     /// Sends a frame.
-    pub async fn say(&mut self, tag: u8, body: &[u8]) {
-        self.octets(&frame(tag, body)).await;
+    pub async fn send(&mut self, tag: u8, body: &[u8]) {
+        self.write(&frame(tag, body)).await;
     }
 
-    pub async fn octets(&mut self, octets: &[u8]) {
-        within(self.io.write_all(octets)).await.unwrap();
+    pub async fn write(&mut self, bytes: &[u8]) {
+        within(self.io.write_all(bytes)).await.unwrap();
     }
 
     /// The next stanza.
@@ -231,50 +231,50 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Chromium<IO> {
         stanza
     }
 
-    /// Acknowledges all that has come, in the octets of Chromium 156.
+    /// Acknowledges all that has come, with the bytes that Chromium 156 sends.
     pub async fn ack(&mut self) {
         let stream_ack = Writer::new().varint(1, 13).bytes(2, "").finish();
         let iq = Writer::new().varint(2, 1).bytes(3, "").bytes(7, stream_ack).varint(10, self.arrived).finish();
-        self.say(7, &iq).await;
+        self.send(7, &iq).await;
     }
 
-    /// Whether everything that was said before has been dealt with, and nothing has come meanwhile.
-    pub async fn is_heard(&mut self) {
-        self.say(0, &Writer::new().varint(2, self.arrived).finish()).await;
+    /// The service has handled everything that was sent before, and has sent nothing but the answer to this.
+    pub async fn is_answered(&mut self) {
+        self.send(0, &Writer::new().varint(2, self.arrived).finish()).await;
         let answer = self.next().await;
         assert_eq!(answer.tag, 1, "{answer:?}");
     }
 
     /// The same, and nothing is acknowledged.
-    pub async fn is_heard_without_acknowledging(&mut self) {
-        self.say(0, &[]).await;
+    pub async fn is_answered_without_acknowledging(&mut self) {
+        self.send(0, &[]).await;
         assert_eq!(self.next().await.tag, 1);
     }
 
-    /// Whether the service takes what was said for HTTP.
+    /// Whether the service treats what was sent as HTTP.
     pub async fn is_taken_for_http(&mut self) -> bool {
-        let mut said = Vec::new();
-        // A reset is a way of closing too.
-        let _ = within(self.io.read_to_end(&mut said)).await;
-        said.is_empty() || said.starts_with(b"HTTP/1.1 400 ")
+        let mut received = Vec::new();
+        // A reset closes too.
+        let _ = within(self.io.read_to_end(&mut received)).await;
+        received.is_empty() || received.starts_with(b"HTTP/1.1 400 ")
     }
 
-    /// What the service says before it hangs up.
+    /// What the service sends before it closes.
     pub async fn until_closed(mut self) -> Vec<Stanza> {
         within(async {
-            let mut said = Vec::new();
+            let mut received = Vec::new();
             while let Ok(stanza) = self.read().await {
-                said.push(stanza);
+                received.push(stanza);
             }
-            said
+            received
         })
         .await
     }
 
-    /// The service says Close and hangs up.
+    /// The service sends Close and closes the connection.
     pub async fn closed(self) {
-        let said = self.until_closed().await;
-        assert_eq!(said.last(), Some(&Stanza { tag: 4, body: Vec::new() }), "{said:?}");
+        let received = self.until_closed().await;
+        assert_eq!(received.last(), Some(&Stanza { tag: 4, body: Vec::new() }), "{received:?}");
     }
 
     async fn read(&mut self) -> io::Result<Stanza> {
@@ -285,10 +285,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Chromium<IO> {
         let tag = self.io.read_u8().await?;
         let (mut length, mut shift) = (0, 0);
         loop {
-            let octet = self.io.read_u8().await?;
-            length |= usize::from(octet & 0x7f) << shift;
+            let byte = self.io.read_u8().await?;
+            length |= usize::from(byte & 0x7f) << shift;
             shift += 7;
-            if octet < 0x80 {
+            if byte < 0x80 {
                 break;
             }
         }
@@ -309,15 +309,15 @@ pub fn login(device: Device, received: &[String]) -> Vec<u8> {
     login.varint(12, 0).varint(14, 1).varint(16, 2).varint(17, 1).finish()
 }
 
-/// A frame's octets.
+/// A frame's bytes.
 pub fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
-    let mut octets = vec![tag];
+    let mut bytes = vec![tag];
     let mut length = body.len();
     while length >= 0x80 {
-        octets.push(length as u8 | 0x80);
+        bytes.push(length as u8 | 0x80);
         length >>= 7;
     }
-    octets.push(length as u8);
-    octets.extend(body);
-    octets
+    bytes.push(length as u8);
+    bytes.extend(body);
+    bytes
 }

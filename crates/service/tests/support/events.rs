@@ -1,4 +1,4 @@
-//! A reader of text/event-stream over HTTP/1.1 that knows no more than the format.
+//! A reader of text/event-stream over HTTP/1.1 that implements the format only.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,9 +12,9 @@ use super::{path, within};
 /// A stream of events in progress.
 pub struct EventStream {
     socket: TcpStream,
-    /// Unread octets of the body, with the chunks' sizes taken out.
+    /// Unread bytes of the body, with the chunks' sizes taken out.
     text: String,
-    /// Octets that are not a whole chunk yet.
+    /// Bytes that are not a whole chunk yet.
     raw: Vec<u8>,
     ended: bool,
 }
@@ -68,8 +68,8 @@ impl EventStream {
         assert_eq!(block, ":");
     }
 
-    /// Moves the clock until a comment comes. The service may still be about to look at the clock when a step is made,
-    /// so one step of the right length is not enough.
+    /// Moves the clock until a comment comes. The service may read the clock only after a step, so
+    /// one step of the right length is not enough.
     pub async fn comment_in_time(&mut self, clock: &Clock) {
         within(async {
             loop {
@@ -82,7 +82,7 @@ impl EventStream {
         .await;
     }
 
-    /// The next event, with the clock moved on by `step` again and again until it comes.
+    /// The next event; moves the clock by `step` until it comes.
     pub async fn next_in_time(&mut self, clock: &Clock, step: Duration) -> Option<Event> {
         within(async {
             loop {
@@ -115,7 +115,7 @@ impl EventStream {
         .await
     }
 
-    /// `<length in hex>\r\n<octets>\r\n`, the last of length zero (RFC 9112 s7.1).
+    /// `<length in hex>\r\n<bytes>\r\n`, the last of length zero (RFC 9112 s7.1).
     fn take_chunks(&mut self) {
         while let Some(line) = self.raw.windows(2).position(|w| w == b"\r\n") {
             let length = usize::from_str_radix(std::str::from_utf8(&self.raw[..line]).unwrap(), 16).unwrap();

@@ -1,5 +1,5 @@
 //! The grammar of the service's tests: a running service on a free port with a clock that stands still, an application
-//! server and a user agent that know the wire only. None of it is the product's own client.
+//! server and a user agent that work on the wire only. They use none of our own clients.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the grammar")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -20,7 +20,7 @@ use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
 use http::{Request, Response, StatusCode};
 
-/// How long anything may take before a test fails. Generous: nothing waits for it when all is well.
+/// How long anything may take before a test fails. Nothing waits that long unless the test fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// 2026-09-21, where every test's clock starts.
@@ -43,7 +43,7 @@ pub struct Subscription {
     pub set: String,
 }
 
-/// An answer, body and all.
+/// An answer with its whole body.
 pub type Answer = Response<Bytes>;
 
 impl TestService {
@@ -139,7 +139,7 @@ impl TestService {
         agent::Agent::connect(self.address, agent::settings()).await
     }
 
-    /// Opens a held GET on `uri` and knows that it is being served: a first message has come over it.
+    /// Opens a held GET on `uri` and waits until it is served: a first message has come over it.
     pub async fn monitored(&self, agent: &mut agent::Agent, uri: &str, to: &Subscription) -> agent::Monitoring {
         self.monitored_with(agent, uri, to, &[]).await
     }

@@ -1,4 +1,4 @@
-//! A client of Firefox's WebSocket protocol that knows frames and JSON only. Each dialect has its own words.
+//! A client of Firefox's WebSocket protocol that works on frames and JSON only. Each dialect has its own messages.
 
 use std::net::SocketAddr;
 
@@ -56,7 +56,7 @@ impl Socket {
         (Self { stream }, response)
     }
 
-    /// Opens a socket and says hello with this uaid: the socket and the uaid that it has from now on.
+    /// Opens a socket and sends a hello with this uaid: the socket, and the uaid that it has from now on.
     pub async fn hello(address: SocketAddr, uaid: Option<&str>) -> (Self, String) {
         let mut socket = Self::open(address).await;
         let mut hello = json!({"messageType": "hello", "use_webpush": true, "broadcasts": {}});
@@ -94,21 +94,21 @@ impl Socket {
     /// Acknowledges as Firefox does.
     pub async fn ack(&mut self, message: &Notified, code: u64) {
         let update = json!({"channelID": message.channel, "version": message.version, "code": code});
-        self.say(json!({"messageType": "ack", "updates": [update]})).await;
+        self.send(json!({"messageType": "ack", "updates": [update]})).await;
     }
 
-    /// Whether everything that was said before has been dealt with: `{}` is answered in its turn.
-    pub async fn is_heard(&mut self) {
+    /// The service has handled everything that was sent before: it answers `{}` in its turn.
+    pub async fn is_answered(&mut self) {
         assert_eq!(self.ask(json!({})).await, json!({}));
     }
 
-    /// Says something and returns the next message.
+    /// Sends a message and returns the next one that comes.
     pub async fn ask(&mut self, message: Value) -> Value {
-        self.say(message).await;
+        self.send(message).await;
         self.next().await
     }
 
-    pub async fn say(&mut self, message: Value) {
+    pub async fn send(&mut self, message: Value) {
         self.frame(Message::text(message.to_string())).await;
     }
 
@@ -163,7 +163,7 @@ impl Socket {
         }
     }
 
-    /// Leaves without a word.
+    /// Closes the connection without a close frame.
     pub fn cut(self) {
         drop(self);
     }

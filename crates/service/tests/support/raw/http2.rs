@@ -1,4 +1,4 @@
-//! An HTTP/2 connection held by frames: what is sent is written octet by octet, what comes is decoded here (RFC 9113,
+//! An HTTP/2 connection in frames: what is sent is written byte by byte, what comes is decoded here (RFC 9113,
 //! and RFC 7541 by a decoder that the service does not use).
 
 use std::collections::HashMap;
@@ -33,12 +33,12 @@ pub struct Connection<IO> {
     pub answers_pings: bool,
 }
 
-/// What the service said, of what the tests look at.
+/// What the service sent, as far as the tests check it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Said {
+pub enum Event {
     Headers { stream: u32, fields: Fields, end: bool },
     Promise { stream: u32, promised: u32, fields: Fields },
-    Data { stream: u32, octets: Vec<u8>, end: bool },
+    Data { stream: u32, bytes: Vec<u8>, end: bool },
 }
 
 /// An answer, pushed or asked for.
@@ -56,7 +56,7 @@ pub struct Pushed {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
-    /// Says the client's half of the start, with empty SETTINGS: pushes are allowed by default (RFC 9113 s6.5.2).
+    /// Sends the client's half of the start, with empty SETTINGS: pushes are allowed by default (RFC 9113 s6.5.2).
     pub async fn open(mut io: IO) -> Self {
         io.write_all(&http2_preface()).await.unwrap();
         Self { io, seen: Vec::new(), decoder: Decoder::new(), answers_pings: true }
@@ -64,15 +64,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     /// A request without a body: one HEADERS frame.
     pub async fn ask(&mut self, stream: u32, fields: &[(&str, &str)]) {
-        let octets = frame(HEADERS, END_STREAM | END_HEADERS, stream, &header_block(fields));
-        self.io.write_all(&octets).await.unwrap();
+        let bytes = frame(HEADERS, END_STREAM | END_HEADERS, stream, &header_block(fields));
+        self.io.write_all(&bytes).await.unwrap();
     }
 
     /// A request with a body: HEADERS and DATA.
     pub async fn ask_with(&mut self, stream: u32, fields: &[(&str, &str)], body: &[u8]) {
-        let mut octets = frame(HEADERS, END_HEADERS, stream, &header_block(fields));
-        octets.extend(frame(DATA, END_STREAM, stream, body));
-        self.io.write_all(&octets).await.unwrap();
+        let mut bytes = frame(HEADERS, END_HEADERS, stream, &header_block(fields));
+        bytes.extend(frame(DATA, END_STREAM, stream, body));
+        self.io.write_all(&bytes).await.unwrap();
     }
 
     /// The answer on a stream, when nothing else is to come before its end.
@@ -87,7 +87,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     pub async fn until_answered(&mut self, on: u32) -> (Vec<Pushed>, Received) {
         let mut streams = Streams::default();
         while !streams.all_ended(on) {
-            streams.hear(self.next().await, on);
+            streams.take(self.next().await, on);
         }
         let answer = streams.received.remove(&on).unwrap();
         (streams.pushes(), answer)
@@ -97,29 +97,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
     pub async fn push(&mut self, on: u32) -> Pushed {
         let mut streams = Streams::default();
         while streams.ended.is_empty() {
-            streams.hear(self.next().await, on);
+            streams.take(self.next().await, on);
         }
         assert_ne!(streams.ended, [on], "the request ended");
         streams.pushes().remove(0)
     }
 
-    /// The next frame that says something of a request. SETTINGS and PING are answered by the way.
-    pub async fn next(&mut self) -> Said {
+    /// The next frame that belongs to a request. SETTINGS and PING are answered on the way.
+    pub async fn next(&mut self) -> Event {
         loop {
             let (kind, flags, stream, payload) = self.frame().await;
             let end = flags & END_STREAM != 0;
             match kind {
-                DATA => return Said::Data { stream, octets: unpad(flags, payload), end },
+                DATA => return Event::Data { stream, bytes: unpad(flags, payload), end },
                 HEADERS => {
                     let block = unpad(flags, payload);
                     let block = if flags & PRIORITY == 0 { &block[..] } else { &block[5..] };
-                    return Said::Headers { stream, fields: self.decode(flags, block), end };
+                    return Event::Headers { stream, fields: self.decode(flags, block), end };
                 }
                 PUSH_PROMISE => {
                     let payload = unpad(flags, payload);
                     let (promised, block) = payload.split_first_chunk().unwrap();
                     let promised = u32::from_be_bytes(*promised);
-                    return Said::Promise { stream, promised, fields: self.decode(flags, block) };
+                    return Event::Promise { stream, promised, fields: self.decode(flags, block) };
                 }
                 SETTINGS | PING if flags & ACK == 0 && (kind == SETTINGS || self.answers_pings) => {
                     let payload = if kind == PING { &payload[..] } else { &[] };
@@ -132,7 +132,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Connection<IO> {
 
     fn decode(&mut self, flags: u8, block: &[u8]) -> Fields {
         assert_ne!(flags & END_HEADERS, 0, "no header list here is long enough for a CONTINUATION");
-        let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let fields = self.decoder.decode(block).unwrap();
         fields.into_iter().map(|(name, value)| (text(name.to_vec()), text(value.to_vec()))).collect()
     }
@@ -162,19 +162,19 @@ struct Streams {
 }
 
 impl Streams {
-    fn hear(&mut self, said: Said, on: u32) {
-        let (stream, end) = match said {
-            Said::Promise { stream, promised, fields } => {
+    fn take(&mut self, event: Event, on: u32) {
+        let (stream, end) = match event {
+            Event::Promise { stream, promised, fields } => {
                 assert_eq!(stream, on, "the push belongs to the request (RFC 9113 s8.4.1)");
                 assert_eq!(promised % 2, 0, "a server's streams are even (RFC 9113 s5.1.1)");
                 return self.promises.push((promised, fields));
             }
-            Said::Headers { stream, fields, end } => {
+            Event::Headers { stream, fields, end } => {
                 self.received.insert(stream, Received { fields, body: Vec::new() });
                 (stream, end)
             }
-            Said::Data { stream, octets, end } => {
-                self.received.get_mut(&stream).expect("HEADERS before DATA").body.extend(octets);
+            Event::Data { stream, bytes, end } => {
+                self.received.get_mut(&stream).expect("HEADERS before DATA").body.extend(bytes);
                 (stream, end)
             }
         };

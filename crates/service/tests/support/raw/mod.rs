@@ -1,4 +1,4 @@
-//! Octets on a socket, for what no client library would send.
+//! Bytes on a socket, for requests that no client library would send.
 
 pub mod http2;
 pub mod websocket;
@@ -27,9 +27,9 @@ pub async fn http1(address: SocketAddr, mut request: Request<Bytes>) -> Answer {
     Response::from_parts(head, body.collect().await.unwrap().to_bytes())
 }
 
-/// Sends octets and reads until the service has answered once: head and a body as long as Content-Length says.
-pub async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), octets: &[u8]) -> String {
-    stream.write_all(octets).await.unwrap();
+/// Sends bytes and reads one answer: the head, and a body of Content-Length bytes.
+pub async fn exchange(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), bytes: &[u8]) -> String {
+    stream.write_all(bytes).await.unwrap();
     read_answer(stream).await
 }
 
@@ -56,16 +56,16 @@ pub async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// Sends a whole HTTP/1.1 request on a connection of its own.
-pub async fn once(address: SocketAddr, octets: impl AsRef<[u8]>) -> String {
+pub async fn once(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    exchange(&mut stream, octets.as_ref()).await
+    exchange(&mut stream, bytes.as_ref()).await
 }
 
-/// Reads until the service closes; what it said last.
+/// Reads until the service closes; what it sent before.
 pub async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
     within(async {
         let mut seen = Vec::new();
-        // A reset is a way of closing too.
+        // A reset closes too.
         let _ = stream.read_to_end(&mut seen).await;
         seen
     })
@@ -74,18 +74,18 @@ pub async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
 
 /// The client's half of an HTTP/2 connection start, with empty SETTINGS (RFC 9113 s3.4).
 pub fn http2_preface() -> Vec<u8> {
-    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    octets.extend(frame(4, 0, 0, &[]));
-    octets
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    bytes
 }
 
 /// An HTTP/2 frame (RFC 9113 s4.1).
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut octets = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    octets.extend([kind, flags]);
-    octets.extend(stream.to_be_bytes());
-    octets.extend(payload);
-    octets
+    let mut bytes = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
 }
 
 /// A header block without compression (RFC 7541 s6.2.2): name and value as they are.
@@ -116,14 +116,14 @@ fn integer(block: &mut Vec<u8>, value: usize) {
 }
 
 /// Frames as they arrived: kind, flags, stream, payload.
-pub fn frames(mut octets: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
+pub fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
     let mut found = Vec::new();
-    while let Some((head, rest)) = octets.split_first_chunk::<9>() {
+    while let Some((head, rest)) = bytes.split_first_chunk::<9>() {
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
         let Some((payload, rest)) = rest.split_at_checked(length) else { break };
         let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
         found.push((head[3], head[4], stream, payload.to_vec()));
-        octets = rest;
+        bytes = rest;
     }
     found
 }

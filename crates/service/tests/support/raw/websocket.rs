@@ -1,4 +1,4 @@
-//! A WebSocket in octets (RFC 6455 s5.2), for a client that does not do what every library does by itself.
+//! A WebSocket in bytes (RFC 6455 s5.2), for a client that does not do what every library does automatically.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// A client that answers no ping by itself.
+/// A client that answers no ping automatically.
 pub struct RawSocket {
     stream: TcpStream,
     /// The payloads of the pings that came.
@@ -40,7 +40,7 @@ impl RawSocket {
         Self { stream, pings: Vec::new() }
     }
 
-    pub async fn say(&mut self, text: &str) {
+    pub async fn send(&mut self, text: &str) {
         self.frame(TEXT, text.as_bytes()).await;
     }
 
@@ -48,13 +48,13 @@ impl RawSocket {
         self.frame(PONG, payload).await;
     }
 
-    /// Sends pings and reads nothing, until the service takes no more: how many octets it took.
-    pub async fn says_pings_until_nothing_is_taken(&mut self) -> usize {
+    /// Sends pings and reads nothing, until the service takes no more: how many bytes it took.
+    pub async fn sends_pings_until_nothing_is_taken(&mut self) -> usize {
         let mut ping = vec![0x80 | PING, 0x80 | 125];
         ping.extend([0; 4 + 125]);
         let many = ping.repeat(100);
         let mut taken = 0;
-        // The kernel takes a few MiB by itself.
+        // The kernel buffers a few MiB.
         while taken < PINGS_MAX {
             // Goes on inside the frame at which the last write stopped.
             let rest = &many[taken % ping.len()..];
@@ -63,7 +63,7 @@ impl RawSocket {
                 Err(_) => return taken,
             }
         }
-        panic!("{taken} octets of pings were taken and nothing was read");
+        panic!("{taken} bytes of pings were taken and nothing was read");
     }
 
     /// The next text; pings are kept.
@@ -103,12 +103,12 @@ impl RawSocket {
         (kind, payload)
     }
 
-    /// Masked with zeros, which is a mask as good as any other for a test.
+    /// Masked with zeros, which is a valid mask.
     async fn frame(&mut self, kind: u8, payload: &[u8]) {
-        let mut octets = vec![0x80 | kind, 0x80 | 126];
-        octets.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        octets.extend([0; 4]);
-        octets.extend(payload);
-        self.stream.write_all(&octets).await.unwrap();
+        let mut bytes = vec![0x80 | kind, 0x80 | 126];
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+        bytes.extend([0; 4]);
+        bytes.extend(payload);
+        self.stream.write_all(&bytes).await.unwrap();
     }
 }
