@@ -55,7 +55,9 @@ impl fmt::Debug for Clock {
 /// The system's time of day: what the parts without IO take as `now`.
 #[expect(clippy::disallowed_methods, reason = "this is the clock file")]
 pub fn now() -> UnixMs {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A system clock before 1970 shows the epoch: every token is then too early, and the push service reports it.
-    UnixMs::default().plus(since_epoch.unwrap_or_default())
+    match std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH) {
+        Ok(since_epoch) => UnixMs::default().plus(since_epoch),
+        // A system clock before 1970 shows the epoch: every token is then too early, and the push service reports it.
+        Err(_) => UnixMs::default(),
+    }
 }

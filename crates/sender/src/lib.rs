@@ -18,6 +18,7 @@ pub mod explanation;
 #[cfg(feature = "client")]
 mod guard;
 pub mod keyring;
+mod lock;
 pub mod network;
 pub mod origins;
 pub mod receipts;

@@ -2,7 +2,7 @@
 //! expires (RFC 8292 s5 lets the push service cache it too).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use doorbell_protocol::key::PublicKey;
@@ -12,6 +12,7 @@ use doorbell_protocol::vapid::sign::{SigningError, SigningKey};
 use http::HeaderValue;
 
 use crate::endpoint::Endpoint;
+use crate::lock::lock;
 use crate::subject::Subject;
 
 /// How long a token is valid: half of what RFC 8292 s2 allows, so a clock that is hours wrong does no harm.
@@ -59,8 +60,7 @@ impl Signer {
     /// If the cryptographic library fails.
     pub fn authorization(&self, endpoint: &Endpoint, now: UnixMs) -> Result<HeaderValue, SigningError> {
         let origin = endpoint.origin();
-        // After a panic of another thread the map is still whole: each change is one call.
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tokens = lock(&self.tokens);
         if let Some(token) = tokens.get(&origin).filter(|token| token.is_fresh(now)) {
             return Ok(token.authorization.clone());
         }

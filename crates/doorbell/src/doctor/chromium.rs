@@ -40,10 +40,12 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
         );
     }
     let written = last_written(files.into_iter());
-    let subscriptions = std::fs::read_to_string(folder.join("Preferences")).ok().map_or(0, |text| subscriptions(&text));
-    Finding::ok(format!(
-        "it has connected to a push service; the GCM Store was last written {written}; pages have {subscriptions} subscriptions"
-    ))
+    let preferences = std::fs::read_to_string(folder.join("Preferences")).ok();
+    let pages = match preferences.and_then(|text| subscriptions(&text)) {
+        Some(number) => format!("pages have {number} subscriptions"),
+        None => "its Preferences cannot be read".to_owned(),
+    };
+    Finding::ok(format!("it has connected to a push service; the GCM Store was last written {written}; {pages}"))
     .with_note(format!(
         "no file shows which service that was, nor whether it is connected: chrome://gcm-internals does (Connection \
          State). It is this one if Chromium is always started with {switches}. If the profile used another service \
@@ -62,11 +64,11 @@ fn has_checked_in(file: &Path) -> bool {
     }
 }
 
-/// How many subscriptions pages have, by the Preferences.
-fn subscriptions(text: &str) -> usize {
-    // Preferences that cannot be read have no subscriptions that we know of.
-    let preferences: Value = serde_json::from_str(text).unwrap_or_default();
-    preferences["gcm"]["push_messaging_application_id_map"].as_object().map_or(0, serde_json::Map::len)
+/// How many subscriptions pages have, by the Preferences; `None` if those are not JSON.
+fn subscriptions(text: &str) -> Option<usize> {
+    let preferences: Value = serde_json::from_str(text).ok()?;
+    // A profile whose pages never subscribed has no such map.
+    Some(preferences["gcm"]["push_messaging_application_id_map"].as_object().map_or(0, serde_json::Map::len))
 }
 
 /// How long ago the newest of `files` was written, in words.
@@ -78,8 +80,9 @@ pub(super) fn last_written(files: impl Iterator<Item = PathBuf>) -> String {
 
 fn ago(then: SystemTime) -> String {
     let now = UNIX_EPOCH + Duration::from_millis(clock::now().as_millis().unsigned_abs());
-    // A time in the future is now: clocks differ.
-    match now.duration_since(then).unwrap_or_default().as_secs() {
+    // A time in the future counts as now: clocks differ.
+    let age = now.duration_since(then.min(now)).expect("the earlier of two times is not later");
+    match age.as_secs() {
         secs @ 0..120 => format!("{secs} s ago"),
         secs @ 120..7200 => format!("{} min ago", secs / 60),
         secs @ 7200..172_800 => format!("{} hours ago", secs / 3600),

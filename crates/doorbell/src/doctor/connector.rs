@@ -109,7 +109,6 @@ impl Connector {
 
 /// The result, or an error after [`STEP_MAX`].
 pub(super) async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(STEP_MAX, work).await.unwrap_or_else(|_| {
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", STEP_MAX.as_secs())))
-    })
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {} s", STEP_MAX.as_secs()));
+    timeout(STEP_MAX, work).await.map_err(late)?
 }

@@ -29,23 +29,23 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
         let why = format!("there is neither prefs.js nor user.js in {}", profile.display());
         return Finding::failed(why, "name the folder that about:profiles calls the root directory");
     }
-    // One of the two files may be missing: it then sets nothing.
     let policies = POLICIES.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect::<Vec<_>>();
-    let prefs = Prefs { policies, user: chosen.unwrap_or_default(), written: written.unwrap_or_default() };
+    let prefs = Prefs { policies, user: chosen, written };
     judge(&prefs, target, &last_written([profile.join("prefs.js")].into_iter()))
 }
 
-/// The sources of a preference, strongest first.
+/// The sources of a preference, strongest first. A file that does not exist sets nothing.
 struct Prefs {
     policies: Vec<String>,
-    user: String,
-    written: String,
+    user: Option<String>,
+    written: Option<String>,
 }
 
 impl Prefs {
     fn get(&self, name: &str) -> Option<Value> {
         let by_policy = self.policies.iter().find_map(|text| policy(text, name));
-        by_policy.or_else(|| pref(&self.user, name)).or_else(|| pref(&self.written, name))
+        let by_user = || pref(self.user.as_deref()?, name);
+        by_policy.or_else(by_user).or_else(|| pref(self.written.as_deref()?, name))
     }
 }
 
@@ -60,8 +60,10 @@ fn judge(prefs: &Prefs, target: &Target, written: &str) -> Finding {
         None => return Finding::failed(format!("{SERVER} is not set: it uses Mozilla's service"), fix),
         Some(other) if !here(other) => {
             // A URL may contain secrets of its owner; its host does not.
-            let other = Url::parse(other).ok().and_then(|url| Some(format!("at {}", url.host_str()?)));
-            let other = other.unwrap_or_else(|| "not a URL".to_owned());
+            let other = match Url::parse(other).as_ref().map(Url::host_str) {
+                Ok(Some(host)) => format!("at {host}"),
+                Ok(None) | Err(_) => "not a URL".to_owned(),
+            };
             return Finding::failed(format!("{SERVER} is {other}, not {wanted}"), fix);
         }
         Some(_) => {}
@@ -109,7 +111,11 @@ mod tests {
     use crate::doctor::report::Verdict;
 
     fn judged(policies: &str, user: &str, written: &str) -> Finding {
-        let prefs = Prefs { policies: vec![policies.to_owned()], user: user.to_owned(), written: written.to_owned() };
+        let prefs = Prefs {
+            policies: vec![policies.to_owned()],
+            user: Some(user.to_owned()),
+            written: Some(written.to_owned()),
+        };
         judge(&prefs, &Target::parse("https://push.corp").unwrap(), "2 min ago")
     }
 

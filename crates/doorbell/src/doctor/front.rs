@@ -67,11 +67,11 @@ impl Front {
 
     /// The step of the greeting.
     pub(super) fn greeting(&self, target: &Target) -> Finding {
-        // An answer without a status is not HTTP, and is reported as such.
-        let status = self.text.split(' ').nth(1).unwrap_or_default();
-        let status: String = status.chars().filter(char::is_ascii_digit).take(3).collect();
         if !self.text.contains(GREETING) {
-            let what = if status.is_empty() { "something that is not HTTP".to_owned() } else { format!("a {status}") };
+            let what = match self.status() {
+                Some(status) => format!("a {status}"),
+                None => "something that is not HTTP".to_owned(),
+            };
             return Finding::failed(
                 format!("GET / is answered with {what} that is not Doorbell's"),
                 "let the proxy pass every path of this host to `doorbell serve`: URLs begin at the root",
@@ -85,6 +85,12 @@ impl Front {
             ),
             _ => Finding::ok("a Doorbell, which knows its own address"),
         }
+    }
+
+    /// The status of the answer, or `None` if there is none in it.
+    fn status(&self) -> Option<String> {
+        let status: String = self.text.split(' ').nth(1)?.chars().filter(char::is_ascii_digit).take(3).collect();
+        (!status.is_empty()).then_some(status)
     }
 
     fn field(&self, name: &str) -> Option<&str> {

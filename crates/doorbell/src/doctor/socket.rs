@@ -84,12 +84,12 @@ impl Socket {
                 return Err(broken(&error));
             }
         };
-        // An answer without a status is not one of 200.
-        let status = registered["status"].as_u64().unwrap_or_default();
+        let Some(status) = registered["status"].as_u64().and_then(|status| u16::try_from(status).ok()) else {
+            return Err(Finding::failed("registering is answered without a status", UPGRADE_FIX));
+        };
         if status != 200 {
             // On a WebSocket only the service itself answers.
-            let number = Some(errno::UNAVAILABLE);
-            let (lack, fix) = rejection::lacking(u16::try_from(status).unwrap_or(/* no HTTP status */ 0), number);
+            let (lack, fix) = rejection::lacking(status, Some(errno::UNAVAILABLE));
             return Err(Finding::failed(format!("{lack} (registering is answered {status})"), fix));
         }
         if self.unregister().await.is_err() {

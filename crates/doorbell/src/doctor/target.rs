@@ -9,8 +9,6 @@ use url::{Host, Url};
 use super::STEP_MAX;
 use super::report::Finding;
 
-const HTTPS_PORT: u16 = 443;
-
 /// The origin of a push service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
@@ -24,10 +22,10 @@ impl Target {
     /// Reads an https URL; its path is ignored, since every resource begins at the root.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("{text:?} is not a URL ({error})"))?;
-        let (host, port) = match url.host() {
-            Some(Host::Domain(name)) => (name.to_owned(), url.port()),
-            Some(Host::Ipv4(address)) => (address.to_string(), url.port()),
-            Some(Host::Ipv6(address)) => (address.to_string(), url.port()),
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(Host::Ipv4(address)) => address.to_string(),
+            Some(Host::Ipv6(address)) => address.to_string(),
             None => return Err(format!("{text:?} names no host")),
         };
         if url.scheme() != "https" {
@@ -36,11 +34,12 @@ impl Target {
         if !url.username().is_empty() || url.password().is_some() {
             return Err("it has a user name or a password, which a push service does not have".to_owned());
         }
+        let port = url.port_or_known_default().expect("https has a default port");
         let mut origin = url;
         origin.set_path("/");
         origin.set_query(None);
         origin.set_fragment(None);
-        Ok(Self { url: origin, host, port: port.unwrap_or(HTTPS_PORT) })
+        Ok(Self { url: origin, host, port })
     }
 
     /// The step of the URL.

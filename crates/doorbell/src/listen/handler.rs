@@ -102,8 +102,13 @@ impl App for Handler {
     }
 }
 
+/// The data, which is empty in a message without a body.
+fn data(message: &Message) -> &[u8] {
+    message.data.as_deref().unwrap_or_default()
+}
+
 fn text_line(message: &Message, terminal: bool) -> Vec<u8> {
-    let data = message.data.as_deref().unwrap_or_default();
+    let data = data(message);
     let mut line = if terminal {
         // Foreign text must not move the cursor or rename the window.
         let harmless = |c: char| if c.is_control() && !matches!(c, '\n' | '\t') { '\u{fffd}' } else { c };
@@ -139,7 +144,7 @@ async fn execute(command: &str, limit: Duration, message: &Message) -> Result<()
     let run = async {
         if let Some(mut input) = input {
             // A command may exit without having read everything; its status decides whether that was right.
-            let _ = input.write_all(message.data.as_deref().unwrap_or_default()).await;
+            let _ = input.write_all(data(message)).await;
         }
         child.wait().await
     };

@@ -27,7 +27,8 @@ pub(super) fn subscription(source: &str, origins: &OriginMap) -> Result<(Subscri
 pub(super) fn payload(text: Option<&str>, file: Option<&Path>) -> Result<Vec<u8>> {
     match (text, file) {
         (Some(text), _) if text != STDIN => Ok(text.as_bytes().to_vec()),
-        (_, file) => read(file.unwrap_or(Path::new(STDIN)), PAYLOAD_MAX).context("cannot read the message"),
+        (_, Some(file)) => read(file, PAYLOAD_MAX).context("cannot read the message"),
+        (_, None) => read(Path::new(STDIN), PAYLOAD_MAX).context("cannot read the message"),
     }
 }
 

@@ -1,9 +1,10 @@
 //! The receipt subscription of each push service, so that one of them has the receipts of all messages (RFC 8030 s5.1).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use crate::endpoint::Endpoint;
+use crate::lock::lock;
 
 /// How many push services a book has a receipt subscription for. Endpoints come from strangers.
 pub const ORIGINS_MAX: usize = 1024;
@@ -46,9 +47,8 @@ impl ReceiptBook {
         }
     }
 
-    /// After a panic of another thread the map is still whole: each change is one call.
     fn entries(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.by_origin.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.by_origin)
     }
 }
 

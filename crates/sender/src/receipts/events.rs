@@ -85,7 +85,7 @@ impl Parser {
         let is_too_long = mem::take(&mut self.line_is_too_long);
         let text = String::from_utf8_lossy(&bytes);
         let is_first = !mem::replace(&mut self.past_first_line, true);
-        let line = text.strip_prefix('\u{feff}').filter(|_| is_first).unwrap_or(&text);
+        let line = if is_first { without(&text, '\u{feff}') } else { &text };
         if line.is_empty() {
             return self.dispatch();
         }
@@ -95,7 +95,7 @@ impl Parser {
             // A comment of any length.
             "" => {}
             _ if is_too_long => self.event_is_too_long = true,
-            _ => self.field(name, value.strip_prefix(' ').unwrap_or(value)),
+            _ => self.field(name, without(value, ' ')),
         }
         None
     }
@@ -126,6 +126,11 @@ impl Parser {
         debug_assert_eq!(line_feed, Some('\n'), "every line of data ends with a line feed");
         Some(Event { id: self.id.clone(), kind, data })
     }
+}
+
+/// The text without this character at its beginning, if it stands there.
+fn without(text: &str, first: char) -> &str {
+    text.strip_prefix(first).unwrap_or(text)
 }
 
 #[cfg(test)]
