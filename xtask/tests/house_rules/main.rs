@@ -3,6 +3,7 @@
 
 mod allows;
 mod commits;
+mod documents;
 mod expects;
 mod files;
 mod fuzzing;
@@ -112,6 +113,11 @@ fn commit_subjects_fit_in_a_list() {
         Some(commits) => assert_none(commits::short(&commits)),
         None => eprintln!("NOT CHECKED: this clone does not reach back to the commit in subjects_since.txt"),
     }
+}
+
+#[test]
+fn the_documents_name_paths_that_exist() {
+    assert_none(documents::paths(&tracked()));
 }
 
 #[test]
