@@ -114,6 +114,9 @@ mod tests {
             let note = found.advice.unwrap();
             assert!(note.contains("chrome://gcm-internals") && note.contains("GCM Store") && !note.contains("secret"));
         }
+        std::fs::write(profile.join("Preferences"), "{").unwrap();
+        let damaged = check(&profile, &target());
+        assert!(damaged.text.contains("cannot be read") && !damaged.text.contains("0 subscriptions"), "{damaged:?}");
     }
 
     #[test]
@@ -137,5 +140,6 @@ mod tests {
         for (secs, words) in [(7, "s ago"), (600, "10 min ago"), (7200, "2 hours ago"), (864_000, "10 days ago")] {
             assert!(ago(now - Duration::from_secs(secs)).contains(words), "{secs}");
         }
+        assert_eq!(ago(now + Duration::from_secs(3600)), "0 s ago", "another clock is ahead");
     }
 }

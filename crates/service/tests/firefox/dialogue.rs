@@ -184,5 +184,5 @@ async fn it_is_served_at_one_path_more_and_not_at_all_if_it_is_switched_off() {
         .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
     let answer = service.ask(upgrade.body(bytes::Bytes::new()).unwrap()).await;
     assert_eq!(answer.status(), StatusCode::OK);
-    assert!(text(&answer).starts_with("Doorbell"), "the greeting, as for everybody");
+    assert!(text(&answer).starts_with("Doorbell"), "the greeting, as for every client");
 }
