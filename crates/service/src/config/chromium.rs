@@ -10,19 +10,19 @@ use super::settings::Settings;
 pub struct ChromiumSettings {
     /// Whether it is open.
     pub enabled: bool,
-    /// How long a line may be quiet before Chromium shows that it is there.
+    /// How long a connection may be quiet before Chromium sends a heartbeat.
     pub heartbeat: Duration,
-    /// Devices that may come new in a minute; 0: as many as come. Bounds who can make ids without having any.
+    /// New devices per minute, 0 for no limit: a client needs no credentials to create one.
     pub enrolments_per_minute: u32,
 }
 
-/// Shorter heartbeats keep a mobile radio awake for nothing; longer ones outlast the half hour after which most NATs
-/// have forgotten a connection, and Chromium would not notice that it is deaf.
+/// Shorter heartbeats keep a mobile radio awake for nothing. With longer ones, most NATs forget the connection after
+/// half an hour, and Chromium does not notice that it receives nothing.
 const HEARTBEAT_SECS: std::ops::RangeInclusive<u64> = 30..=1740;
 
 impl ChromiumSettings {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
-        let heartbeat_secs = s.chromium_heartbeat_secs.unwrap_or(240);
+        let heartbeat_secs = s.chromium_heartbeat_secs();
         if !HEARTBEAT_SECS.contains(&heartbeat_secs) {
             let (least, most) = (HEARTBEAT_SECS.start(), HEARTBEAT_SECS.end());
             return Err(ConfigError::Unfit(format!(
@@ -31,9 +31,9 @@ impl ChromiumSettings {
             )));
         }
         Ok(Self {
-            enabled: s.chromium.unwrap_or(true),
+            enabled: s.chromium(),
             heartbeat: Duration::from_secs(heartbeat_secs),
-            enrolments_per_minute: s.chromium_enrolments_per_minute.unwrap_or(600),
+            enrolments_per_minute: s.chromium_enrolments_per_minute(),
         })
     }
 }

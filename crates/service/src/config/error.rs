@@ -12,7 +12,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A key that does not exist.
@@ -33,7 +33,7 @@ pub enum ConfigError {
         /// Line, column and reason.
         source: Box<toml::de::Error>,
     },
-    /// Settings that do not go together or are out of range.
+    /// Settings that contradict each other or are out of range.
     #[error("{0}")]
     Unfit(String),
 }

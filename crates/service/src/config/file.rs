@@ -21,7 +21,7 @@ fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     toml::from_str(text).map_err(toml)
 }
 
-/// `: did you mean ...?` for a word that is close to one of `known`, else nothing.
+/// `: did you mean ...?` for a word that is similar to one of `known`; otherwise empty.
 pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let closeness = |k: &str| strsim::jaro_winkler(&word.to_lowercase().replace('-', "_"), &k.to_lowercase());
     known

@@ -12,11 +12,11 @@ use super::settings::Settings;
 pub struct FirefoxSettings {
     /// Whether it is open.
     pub enabled: bool,
-    /// A path beside `/`.
+    /// A second path besides `/`.
     pub path: Option<String>,
-    /// A socket on which nothing happens is pinged this often; `None`: never.
+    /// An idle socket is pinged at this interval; `None`: never.
     pub ping_interval: Option<Duration>,
-    /// What clients are told of that follow broadcasts.
+    /// The broadcasts that clients can follow.
     pub broadcasts: Broadcasts,
 }
 
@@ -30,7 +30,7 @@ impl FirefoxSettings {
             if whole && !taken {
                 Ok(path.clone())
             } else {
-                Err(unfit(format!("firefox_path `{path}` is no free path")))
+                Err(unfit(format!("firefox_path `{path}` is not an absolute path, or is already in use")))
             }
         };
         let broadcast = |text: &String| {
@@ -38,9 +38,9 @@ impl FirefoxSettings {
             let owned = parts.map(|(id, version)| (id.to_owned(), version.to_owned()));
             owned.ok_or_else(|| unfit(format!("firefox_broadcasts: `{text}` is not ID=VERSION")))
         };
-        let ping_secs = s.firefox_ping_secs.unwrap_or(0);
+        let ping_secs = s.firefox_ping_secs();
         Ok(Self {
-            enabled: s.firefox.unwrap_or(true),
+            enabled: s.firefox(),
             path: s.firefox_path.as_ref().map(path).transpose()?,
             ping_interval: (ping_secs > 0).then(|| Duration::from_secs(ping_secs)),
             broadcasts: s.firefox_broadcasts.iter().flatten().map(broadcast).collect::<Result<_, _>>()?,

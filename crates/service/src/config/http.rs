@@ -1,4 +1,4 @@
-//! What HTTP clients are told beside their answers: where else to go.
+//! What answers to HTTP clients add: other places for the same resources.
 
 use http::HeaderValue;
 
@@ -8,7 +8,7 @@ use super::settings::Settings;
 /// Redirection and alternative services.
 #[derive(Clone, Debug, Default)]
 pub struct HttpSettings {
-    /// Where agents are sent that want to subscribe (307, RFC 8030 s7.1).
+    /// The target of a redirect for agents that subscribe (307, RFC 8030 s7.1).
     pub subscribe_redirect: Option<HeaderValue>,
     /// The Alt-Svc field of every answer (RFC 7838, RFC 8030 s3).
     pub alt_svc: Option<HeaderValue>,

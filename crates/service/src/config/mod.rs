@@ -1,4 +1,4 @@
-//! The configuration: flags over environment over TOML file over defaults, checked as a whole before anything starts.
+//! The configuration: flags, then environment, TOML file and defaults, checked as a whole before anything starts.
 
 mod chromium;
 mod error;
@@ -22,16 +22,16 @@ pub use origin::Origin;
 pub use place::{Place, TlsSource};
 pub use settings::Settings;
 
-/// A configuration that fits together.
+/// A configuration whose settings fit together.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the service listens, and how it is reached.
+    /// The address of the service, and its public URL.
     pub place: Place,
-    /// The directory of all that must survive a restart.
+    /// The directory of everything that must survive a restart.
     pub state_dir: PathBuf,
-    /// The bounds of everything.
+    /// The limits of everything.
     pub limits: Limits,
-    /// What HTTP clients are told beside their answers.
+    /// What answers to HTTP clients add.
     pub http: HttpSettings,
     /// How Firefox's protocol is served.
     pub firefox: FirefoxSettings,
@@ -42,8 +42,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Lays `given` (flags and environment) over the file, if there is one, and checks the whole.
+    /// Combines `given` (flags and environment) with the file, if there is one, and checks the result.
     pub fn load(given: Settings, file: Option<&Path>) -> Result<Self, ConfigError> {
+        // Without a file the layer below is empty.
         let below = file.map(file::read).transpose()?.unwrap_or_default();
         Self::from_settings(given.over(below))
     }
@@ -56,7 +57,7 @@ impl Config {
             http: HttpSettings::from_settings(&settings)?,
             firefox: FirefoxSettings::from_settings(&settings)?,
             chromium: ChromiumSettings::from_settings(&settings)?,
-            strict_audience: settings.strict_audience.unwrap_or(false),
+            strict_audience: settings.strict_audience(),
             state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
                 ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
             })?,

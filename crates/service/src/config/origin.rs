@@ -1,4 +1,4 @@
-//! The origin that capability URLs begin with, and that a VAPID token must be made out to (RFC 8292 s2).
+//! The origin of all capability URLs, and the required audience of VAPID tokens (RFC 8292 s2).
 
 use super::error::ConfigError;
 
@@ -7,7 +7,7 @@ use super::error::ConfigError;
 pub struct Origin(String);
 
 impl Origin {
-    /// Reads an origin that somebody configured.
+    /// Parses an origin from the configuration.
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         let wrong = |why: &str| {
             ConfigError::Unfit(format!("public_url `{url}` {why}; give something like https://push.example.org"))
@@ -69,7 +69,7 @@ impl Origin {
         self.host_and_port().0
     }
 
-    /// The port, which the text leaves out where it is the scheme's own.
+    /// The port; the text leaves out the scheme's default port.
     pub fn port(&self) -> u16 {
         self.host_and_port().1
     }
@@ -81,7 +81,7 @@ impl Origin {
 
     /// Scheme and authority.
     fn parts(&self) -> (&str, &str) {
-        self.0.split_once("://").expect("an origin is made of a scheme and an authority")
+        self.0.split_once("://").expect("an origin has a scheme and an authority")
     }
 
     fn host_and_port(&self) -> (&str, u16) {
@@ -89,7 +89,7 @@ impl Origin {
         match authority.rsplit_once(':') {
             // The last colon of an IPv6 address without a port is within its brackets.
             Some((host, port)) if !port.ends_with(']') => {
-                (host, port.parse().expect("the port of an origin was written from a number"))
+                (host, port.parse().expect("an origin's port comes from a number"))
             }
             _ => (authority, if scheme == "https" { 443 } else { 80 }),
         }

@@ -1,6 +1,6 @@
-//! Where the service listens and how it is reached: address, TLS, origin.
+//! The address of the service and its public URL: address, TLS, origin.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::error::ConfigError;
@@ -14,16 +14,16 @@ pub struct Place {
     pub listen: SocketAddr,
     /// Where TLS comes from.
     pub tls: TlsSource,
-    /// The origin that was configured, if it was.
+    /// The configured origin, if any.
     public_url: Option<Origin>,
 }
 
-/// Who ends TLS, and with what certificate.
+/// What ends TLS, and with which certificate.
 #[derive(Clone, Debug)]
 pub enum TlsSource {
-    /// A certificate for localhost, signed by a CA that the service makes for itself and keeps.
+    /// A certificate for localhost, signed by a CA that the service creates and keeps.
     SelfSigned,
-    /// Files that somebody gave.
+    /// Configured files.
     Files {
         /// The chain, PEM.
         cert: PathBuf,
@@ -37,9 +37,9 @@ pub enum TlsSource {
 impl Place {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
         let unfit = |text: &str| Err(ConfigError::Unfit(text.into()));
-        let listen = s.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)));
+        let listen = s.listen();
         let public_url = s.public_url.as_deref().map(Origin::parse).transpose()?;
-        let (plain, proxied) = (s.plain.unwrap_or(false), s.trust_proxy.unwrap_or(false));
+        let (plain, proxied) = (s.plain(), s.trust_proxy());
         let tls = match (&s.tls_cert, &s.tls_key) {
             (Some(_), Some(_)) if plain => return unfit("plain and tls_cert exclude each other"),
             (Some(cert), Some(key)) => TlsSource::Files { cert: cert.clone(), key: key.clone() },

@@ -1,16 +1,16 @@
-//! Every setting, once: the flag, the environment variable and the key of the TOML file have the same name.
+//! Every setting, once: the flag, the environment variable and the TOML key have the same name.
 //!
-//! Help shows them in groups, without the names of their environment variables: those follow from the flags.
+//! Help shows them in groups and hides the environment variables: their names follow from the flags.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-/// Declares the settings and how one layer (flags and environment) lies over another (the file).
+/// Declares the settings, their defaults, and how one layer (flags and environment) overrides another (the file).
 macro_rules! settings {
-    ($($(#[$meta:meta])* $name:ident: $type:ty,)*) => {
-        /// The settings of one layer; `None` is left to the layer below.
+    ($($(#[$meta:meta])* $name:ident: $type:ty $(= $default:expr)?,)*) => {
+        /// The settings of one layer; `None` leaves the value to the layer below.
         #[derive(Clone, Debug, Default, clap::Args, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         pub struct Settings {
@@ -18,14 +18,23 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// The names, as the TOML file spells them.
+            /// The names in the TOML file.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
-            /// These settings where they are given, else those of `below`.
+            /// These settings; where one is missing, the one of `below`.
             #[must_use]
             pub fn over(self, below: Self) -> Self {
                 Self { $($name: self.$name.or(below.$name),)* }
             }
+        }
+
+        /// The settings that have a default: the value, or the default if no layer sets it.
+        impl Settings {
+            $($(
+                pub(super) fn $name(&self) -> $type {
+                    self.$name.unwrap_or($default)
+                }
+            )?)*
         }
     };
 }
@@ -39,19 +48,19 @@ const FIREFOX: &str = "Firefox";
 const CHROMIUM: &str = "Chromium";
 
 settings! {
-    /// Where messages, keys and the throw-away CA are kept [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
+    /// The directory of messages, keys and the self-signed CA [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
     #[arg(long, env = "DOORBELL_STATE_DIR", hide_env = true, value_name = "DIR")]
     state_dir: PathBuf,
 
     /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
     #[arg(long, env = "DOORBELL_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR:PORT")]
-    listen: SocketAddr,
+    listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443),
 
     /// The origin that push URLs begin with, as clients outside reach it: `https://push.example.org` [default: from --listen]
     #[arg(long, env = "DOORBELL_PUBLIC_URL", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
     public_url: String,
 
-    /// Certificate chain (PEM); without it a throw-away CA in the state directory signs one for localhost
+    /// Certificate chain (PEM); without it a self-signed CA in the state directory signs one for localhost
     #[arg(long, env = "DOORBELL_TLS_CERT", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
     tls_cert: PathBuf,
 
@@ -64,14 +73,14 @@ settings! {
         long, env = "DOORBELL_PLAIN", hide_env = true, help_heading = ADDRESS,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
-    plain: bool,
+    plain: bool = false,
 
     /// A reverse proxy in front ends TLS; needs --public-url
     #[arg(
         long, env = "DOORBELL_TRUST_PROXY", hide_env = true, help_heading = ADDRESS,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
-    trust_proxy: bool,
+    trust_proxy: bool = false,
 
     /// Redirect agents that want to subscribe (307, RFC 8030 s7.1): the URL of another subscribe resource
     #[arg(long, env = "DOORBELL_SUBSCRIBE_REDIRECT", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
@@ -83,80 +92,80 @@ settings! {
 
     /// The longest time a message is kept, in seconds; longer TTLs are shortened [default: 2592000, 30 days]
     #[arg(long, env = "DOORBELL_TTL_MAX_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
-    ttl_max_secs: u32,
+    ttl_max_secs: u32 = 2_592_000,
 
     /// The largest message body, in bytes, at least 4096 (RFC 8030 s7.2) [default: 4096]
     #[arg(long, env = "DOORBELL_BODY_MAX", hide_env = true, help_heading = MESSAGES, value_name = "BYTES")]
-    body_max: usize,
+    body_max: usize = 4096,
 
     /// A message that was pushed and not acknowledged is offered again after this time [default: 30]
     #[arg(long, env = "DOORBELL_ACK_TIMEOUT_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
-    ack_timeout_secs: u64,
+    ack_timeout_secs: u64 = 30,
 
     /// Reject VAPID tokens whose `aud` is the service's origin without its port; otherwise they pass, with a log line [default: false]
     #[arg(
         long, env = "DOORBELL_STRICT_AUDIENCE", hide_env = true, help_heading = MESSAGES,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
-    strict_audience: bool,
+    strict_audience: bool = false,
 
     /// The answer to a push to a removed subscription: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404]
     #[arg(long, env = "DOORBELL_GONE_STATUS", hide_env = true, help_heading = MESSAGES, value_name = "STATUS")]
-    gone_status: u16,
+    gone_status: u16 = 404,
 
     /// Messages kept for one user agent, at most half of them for one subscription; above it senders get 429 [default: 20000]
     #[arg(long, env = "DOORBELL_MESSAGES_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
-    messages_per_agent_max: u32,
+    messages_per_agent_max: u32 = 20_000,
 
     /// Bytes of bodies kept for one user agent, at most half of them for one subscription [default: 33554432]
     #[arg(long, env = "DOORBELL_BYTES_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "BYTES")]
-    bytes_per_agent_max: u64,
+    bytes_per_agent_max: u64 = 32 << 20,
 
     /// Subscriptions of one user agent; above it subscribing gets 429 [default: 1000]
     #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
-    subscriptions_per_agent_max: u32,
+    subscriptions_per_agent_max: u32 = 1000,
 
     /// Messages to one subscription per minute, 0 for no limit; above it senders get 429 [default: 1200]
     #[arg(long, env = "DOORBELL_RATE_PER_SUBSCRIPTION", hide_env = true, help_heading = LIMITS, value_name = "N")]
-    rate_per_subscription: u32,
+    rate_per_subscription: u32 = 1200,
 
     /// Messages from one application server key per minute, 0 for no limit; above it the sender gets 429 [default: 120000]
     #[arg(long, env = "DOORBELL_RATE_PER_KEY", hide_env = true, help_heading = LIMITS, value_name = "N")]
-    rate_per_key: u32,
+    rate_per_key: u32 = 120_000,
 
     /// Connections open at once; more wait to be accepted [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
-    connections_max: usize,
+    connections_max: usize = 16_384,
 
     /// Agents and receipt subscriptions that were not used for this long are removed [default: 90]
     #[arg(long, env = "DOORBELL_IDLE_EXPIRY_DAYS", hide_env = true, help_heading = LIMITS, value_name = "DAYS")]
-    idle_expiry_days: u32,
+    idle_expiry_days: u32 = 90,
 
     /// An HTTP/2 connection without a request is closed after this time; one of HTTP/1.1 after 10 s [default: 120]
     #[arg(long, env = "DOORBELL_IDLE_TIMEOUT_SECS", hide_env = true, help_heading = LIMITS, value_name = "SECS")]
-    idle_timeout_secs: u64,
+    idle_timeout_secs: u64 = 120,
 
     /// How long stopping may take: requests in progress are finished, then the rest is cut [default: 10]
     #[arg(long, env = "DOORBELL_DRAIN_TIMEOUT_SECS", hide_env = true, help_heading = LIMITS, value_name = "SECS")]
-    drain_timeout_secs: u64,
+    drain_timeout_secs: u64 = 10,
 
     /// Receipts kept for an application server that does not fetch them; above it, asking for more gets 429 [default: 10000]
     #[arg(
         long, env = "DOORBELL_RECEIPTS_PER_SUBSCRIPTION_MAX", hide_env = true, help_heading = RECEIPTS,
         value_name = "N"
     )]
-    receipts_per_subscription_max: u32,
+    receipts_per_subscription_max: u32 = 10_000,
 
     /// A quiet event stream sends a comment this often, so that proxies keep it open [default: 30]
     #[arg(long, env = "DOORBELL_KEEPALIVE_SECS", hide_env = true, help_heading = RECEIPTS, value_name = "SECS")]
-    keepalive_secs: u64,
+    keepalive_secs: u64 = 30,
 
     /// Serve Firefox and others with its WebSocket protocol, at `/` [default: true]
     #[arg(
         long, env = "DOORBELL_FIREFOX", hide_env = true, help_heading = FIREFOX,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
-    firefox: bool,
+    firefox: bool = true,
 
     /// Another path at which Firefox's protocol is served, for a proxy that routes by path [default: none]
     #[arg(long, env = "DOORBELL_FIREFOX_PATH", hide_env = true, help_heading = FIREFOX, value_name = "PATH")]
@@ -164,7 +173,7 @@ settings! {
 
     /// Ping quiet WebSockets this often, where a proxy cuts idle connections; 0: never, since clients do [default: 0]
     #[arg(long, env = "DOORBELL_FIREFOX_PING_SECS", hide_env = true, help_heading = FIREFOX, value_name = "SECS")]
-    firefox_ping_secs: u64,
+    firefox_ping_secs: u64 = 0,
 
     /// Broadcasts that Firefox gets, such as 'remote-settings/monitor_changes="1689160823"' [default: none]
     #[arg(
@@ -178,19 +187,19 @@ settings! {
         long, env = "DOORBELL_CHROMIUM", hide_env = true, help_heading = CHROMIUM,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
-    chromium: bool,
+    chromium: bool = true,
 
     /// How long a connection may be quiet before Chromium sends a heartbeat, 30 to 1740 [default: 240]
     #[arg(
         long, env = "DOORBELL_CHROMIUM_HEARTBEAT_SECS", hide_env = true, help_heading = CHROMIUM,
         value_name = "SECS"
     )]
-    chromium_heartbeat_secs: u64,
+    chromium_heartbeat_secs: u64 = 240,
 
     /// New Chromium devices per minute, 0 for no limit; above it they get 429 [default: 600]
     #[arg(
         long, env = "DOORBELL_CHROMIUM_ENROLMENTS_PER_MINUTE", hide_env = true, help_heading = CHROMIUM,
         value_name = "N"
     )]
-    chromium_enrolments_per_minute: u32,
+    chromium_enrolments_per_minute: u32 = 600,
 }
