@@ -76,7 +76,7 @@ fn print_welcome(service: &Service) {
     println!("listening on {origin}");
     let ca = ca_flag(service);
     if let Some(file) = service.ca_file() {
-        println!("trust      {} (a throw-away CA, made for this state directory)", file.display());
+        println!("trust      {} (a self-signed CA, created for this state directory)", file.display());
     }
     println!("subscribe  POST {origin}/subscribe");
     println!();
@@ -90,7 +90,7 @@ fn print_welcome(service: &Service) {
     println!("  {doorbell} chromium {origin}{ca}");
 }
 
-/// ` --ca FILE` with the throw-away CA; nothing if the service has a certificate of its own.
+/// ` --ca FILE` with the self-signed CA; nothing if the service has a certificate of its own.
 pub(crate) fn ca_flag(service: &Service) -> String {
     match service.ca_file() {
         Some(file) => format!(" --ca {}", quoted(&file.display().to_string())),

@@ -1,4 +1,4 @@
-//! Where this machine's state is kept, for the verbs that read keys, profiles and the throw-away CA there.
+//! Where this machine's state is kept, for the verbs that read keys, profiles and the self-signed CA there.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ pub(crate) fn state_dir() -> Option<PathBuf> {
     std::env::var_os("DOORBELL_STATE_DIR").map(PathBuf::from).or_else(default_state_dir)
 }
 
-/// The throw-away CA that `doorbell serve` made, if `url` is a service on this machine and the CA is there.
+/// The self-signed CA that `doorbell serve` created, if `url` is a service on this machine and the CA is there.
 pub(crate) fn local_ca(url: &str) -> Option<PathBuf> {
     state_dir().map(|dir| dir.join("ca.pem")).filter(|file| is_loopback(url) && file.exists())
 }

@@ -1,4 +1,4 @@
-//! The real Chromium as user agent: prepared by `doorbell chromium`, with our throw-away CA, against `doorbell serve`.
+//! The real Chromium as user agent: prepared by `doorbell chromium`, with our self-signed CA, against `doorbell serve`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 

@@ -1,4 +1,4 @@
-//! The real Firefox as user agent: prepared by `doorbell firefox`, with our throw-away CA, against `doorbell serve`.
+//! The real Firefox as user agent: prepared by `doorbell firefox`, with our self-signed CA, against `doorbell serve`.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 

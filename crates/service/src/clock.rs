@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::watch;
 
-/// Tells the time and waits for a moment: by the system's clock, or by one that a test moves.
+/// Reads the time and waits for a moment, by the system's clock or by one that a test moves.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
 
@@ -32,6 +32,7 @@ impl Clock {
     pub fn now(&self) -> UnixMs {
         match &self.0 {
             Source::System => {
+                // A system clock before 1970 counts as 1970.
                 let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 UnixMs::from_millis(0).plus(since_epoch)
             }
@@ -39,7 +40,7 @@ impl Clock {
         }
     }
 
-    /// Moves a manual clock on by `by`; a system clock does not listen.
+    /// Moves a manual clock forward by `by`; has no effect on a system clock.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(time) = &self.0 {
             time.send_modify(|now| *now = now.plus(by));
@@ -51,7 +52,7 @@ impl Clock {
         match &self.0 {
             Source::System => tokio::time::sleep(moment.since(self.now())).await,
             Source::Manual(time) => {
-                // The sender lives in `self`, so the wait can only end by the time being reached.
+                // The sender lives in `self`, so the wait ends only when the clock reaches the moment.
                 let _ = time.subscribe().wait_for(|now| *now >= moment).await;
             }
         }

@@ -1,7 +1,8 @@
 //! Role 1 of Web Push: the push service (RFC 8030), as a library.
 //!
-//! [`Service`] puts the parts together: `accept` takes connections, `transport` is what travels on them, `doors`
-//! understand requests, the hub owns the mailboxes, the store remembers. `doorbell serve` is a thin command around it.
+//! [`Service`] connects the parts. `accept` takes connections, `transport` carries requests and pushes, `doors` handle
+//! requests, the hub owns the mailboxes, and the store keeps the messages. `doorbell serve` is a thin command around
+//! it.
 
 mod accept;
 pub mod capability;
@@ -9,6 +10,7 @@ mod clock;
 pub mod config;
 mod doors;
 mod hub;
+mod locked;
 mod service;
 mod transport;
 

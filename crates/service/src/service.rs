@@ -34,34 +34,34 @@ pub struct Service {
     housekeeper: JoinHandle<()>,
 }
 
-/// Why a service cannot go on.
+/// Why a service cannot continue.
 #[derive(Debug, Error)]
 pub enum Failed {
     /// The store has failed.
     #[error(transparent)]
     Store(Failure),
-    /// A part of it panicked; its messages are safe in the store.
-    #[error("a part of the service panicked: this is a fault in it, please report it")]
+    /// A part of it panicked; the store still has its messages.
+    #[error("a part of the service panicked: this is a bug, please report it")]
     Panicked,
 }
 
 /// Why a service did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The state directory cannot be made or written.
+    /// The state directory cannot be created or written.
     #[error("cannot use the state directory {}: {source}; give another one with --state-dir", path.display())]
     StateDir {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The port cannot be had.
+    /// The port is not available.
     #[error("cannot listen on {address}: {source}; give another address with --listen (port 0 takes a free one)")]
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// The store cannot be opened.
@@ -76,7 +76,7 @@ pub enum StartError {
 }
 
 impl Service {
-    /// Starts a service; it serves when this returns.
+    /// Starts a service; it serves requests when this returns.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
         let state_dir = &config.state_dir;
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
@@ -106,7 +106,7 @@ impl Service {
         Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper })
     }
 
-    /// Adds a key that seals the URLs of what comes into being from now on. The service must not be running.
+    /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
     pub fn rotate_capability_key(config: &Config, clock: &Clock) -> Result<(), StartError> {
         let path = config.state_dir.join(CAPABILITY_KEYS);
         make_private_dir(&config.state_dir)
@@ -121,7 +121,7 @@ impl Service {
         Ok(())
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -131,12 +131,12 @@ impl Service {
         &self.origin
     }
 
-    /// The certificate that clients have to trust, if TLS is by the throw-away CA.
+    /// The certificate that clients have to trust, if TLS uses the self-signed CA.
     pub fn ca_file(&self) -> Option<&Path> {
         self.ca_file.as_deref()
     }
 
-    /// Completes when the service cannot go on: the process must end then, because it can promise nothing any more.
+    /// Completes when the service cannot continue. The process must end then, because the service can keep no promise.
     pub async fn failed(&self) -> Failed {
         tokio::select! {
             failure = self.store.failed() => Failed::Store(failure),
@@ -144,14 +144,14 @@ impl Service {
         }
     }
 
-    /// Stops: accepts no more connections, tells those that are open (GOAWAY), finishes what was asked, closes the
-    /// store. Takes the drain time-out at most, and then a moment for the store.
+    /// Stops: accepts no more connections, notifies the open ones (GOAWAY), finishes the requests in progress and
+    /// closes the store. It takes the drain time-out at most, plus a moment for the store.
     pub async fn stop(self) -> Result<(), Failure> {
         self.housekeeper.abort();
         self.stop.send_replace(true);
         self.hub.stop();
         if let Err(error) = self.listener.await {
-            error!(%error, "the listener did not end well");
+            error!(%error, "the listener failed while stopping");
         }
         self.hub.counters().log();
         self.store.close().await
@@ -162,7 +162,7 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
     let limits = doorbell_store::Limits {
         messages_per_agent_max: limits.messages_per_agent_max,
         bytes_per_agent_max: limits.bytes_per_agent_max,
-        // Half of it for one subscription, so that a flooded one leaves room for the others (RFC 8030 s8.4).
+        // One subscription gets half of it, so that a flooded one leaves room for the others (RFC 8030 s8.4).
         messages_per_subscription_max: limits.messages_per_agent_max.div_ceil(2),
         bytes_per_subscription_max: limits.bytes_per_agent_max.div_ceil(2),
         subscriptions_per_agent_max: limits.subscriptions_per_agent_max,
@@ -170,7 +170,7 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
         ..doorbell_store::Limits::default()
     };
     let dir = state_dir.to_owned();
-    // Opening may migrate, which takes its time.
+    // Opening may migrate the database, which takes time.
     match tokio::task::spawn_blocking(move || Store::open_sqlite(&dir, limits)).await {
         Ok(opened) => Ok(opened?),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
