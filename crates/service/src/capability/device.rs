@@ -1,11 +1,11 @@
-//! The id and the secret of a Chromium device, which nothing has to be stored for.
+//! The id and the secret of a Chromium device. The store keeps nothing for them.
 //!
-//! A push service that loses its table of secrets locks every Chromium out until the browser is restarted, days later.
-//! So the secret is a keyed hash of the id, under the key that was current when the id was minted: it lives as long as
-//! the URLs of that time do, and comes back with them out of a backup.
+//! A push service that loses its table of secrets locks out every Chromium until the browser restarts, days later. So
+//! the secret is a keyed hash of the id, under the key that was current when the id was minted. It is valid as long as
+//! the URLs of that time, and a backup restores both together.
 //!
-//! The device's id is the agent's, in clear. Only the device itself gets it, and it reveals two things: when it was minted,
-//! which the device knows, and how many ids the service minted in that millisecond, as `firefox::Version` does.
+//! The device's id is the agent's id in clear text. Only the device itself gets it. It reveals when it was minted, and
+//! how many ids the service minted in that millisecond, like `firefox::Version`.
 
 use aws_lc_rs::hmac;
 use doorbell_protocol::id::AgentId;
@@ -14,21 +14,21 @@ use doorbell_protocol::mcs::device::{Device, DeviceId, DeviceSecret};
 use super::Capabilities;
 
 impl Capabilities {
-    /// The credentials of an agent that is a Chromium: the same ones each time. `None` for an id that cannot be one.
+    /// The credentials of a Chromium agent: the same ones each time. `None` for an id that cannot be a device's.
     pub fn device(&self, agent: AgentId) -> Option<Device> {
         let id = u64::try_from(agent.raw()).ok().and_then(DeviceId::new)?;
         let key = &self.generation_of(agent.minted_at()).devices;
         let hash = hmac::sign(key, &agent.raw().to_be_bytes());
         let secret = u64::from_be_bytes(*hash.as_ref().first_chunk().expect("HMAC-SHA256 returns 32 bytes"));
-        // 0 means to Chromium that it has none.
+        // Chromium reads 0 as "no secret".
         let secret = DeviceSecret::new(secret.max(1)).expect("any number but 0 is a secret");
         Some(Device { id, secret })
     }
 
-    /// The agent of a device, if the secret is the one that goes with the id.
+    /// The agent of a device, if the secret belongs to the id.
     pub fn agent_of(&self, device: Device) -> Option<AgentId> {
         let agent = AgentId::from_raw(i64::try_from(device.id.get()).ok()?);
-        // Secrets compare in the same time wherever they differ.
+        // The comparison takes the same time wherever the secrets differ.
         self.device(agent).filter(|known| *known == device).map(|_| agent)
     }
 }

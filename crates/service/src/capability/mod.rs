@@ -1,9 +1,9 @@
-//! Capability URLs: each resource's path is a sealed token that only this service can make and open (RFC 8030 s8.3).
+//! Capability URLs: each resource's path is a sealed token that only this service can create and open (RFC 8030 s8.3).
 //!
 //! A token is `base64url(nonce || AES-256-GCM-SIV(key, nonce, record))`, 91 characters for every kind of resource. The
-//! nonce is a keyed hash of the record and not drawn at random, because one resource must have one URI: the Location
-//! that an application server got is the path that the user agent sees promised. Without the key the nonce looks random,
-//! so two tokens of one agent cannot be linked (s8.2), and no row has to be looked up to open one.
+//! nonce is a keyed hash of the record instead of a random value, because one resource must have one URI: the Location
+//! for the application server equals the promised path for the user agent. Without the key the nonce looks random, so
+//! two tokens of one agent cannot be linked (s8.2). Opening a token needs no database lookup.
 
 mod device;
 mod ring;
@@ -24,10 +24,10 @@ const SEALED_LEN: usize = NONCE_LEN + RECORD_LEN + TAG_LEN;
 /// Base64url without padding.
 const TOKEN_LEN: usize = (SEALED_LEN * 4).div_ceil(3);
 
-/// The first 16 bytes of the SHA-256 of a VAPID public key: whom a subscription is restricted to (RFC 8292 s4).
+/// The first 16 bytes of the SHA-256 of a VAPID public key: the key that a subscription is restricted to (RFC 8292 s4).
 pub type KeyFingerprint = [u8; 16];
 
-/// What a capability URL gives access to; knowing one kind gives nothing of the others (PS-8030-2-2).
+/// The resource behind a capability URL; one kind gives no access to the others (PS-8030-2-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     /// `/p/`: an application server posts messages here (RFC 8030 s5).
@@ -36,7 +36,7 @@ pub enum Resource {
         agent: AgentId,
         /// The subscription that they belong to.
         subscription: SubscriptionId,
-        /// The only key that may sign them, if there is one.
+        /// The only key that may sign them, if the subscription is restricted.
         restricted_to: Option<KeyFingerprint>,
     },
     /// `/m/`: one message, to read, acknowledge or withdraw (RFC 8030 s6.2).
@@ -58,7 +58,7 @@ pub enum Resource {
         /// The agent.
         agent: AgentId,
     },
-    /// `/r/`: an application server receives here what became of its messages (RFC 8030 s5.1, s6.3).
+    /// `/r/`: an application server receives the outcomes of its messages here (RFC 8030 s5.1, s6.3).
     Receipts {
         /// The receipt subscription.
         id: ReceiptSubscriptionId,
@@ -88,16 +88,16 @@ impl Capabilities {
         Self { generations }
     }
 
-    /// The path of a resource: the same one each time it is asked for.
+    /// The path of a resource: the same one each time.
     ///
-    /// The key is the one that was current when the resource came into being, so that rotation changes no URI that a
-    /// client holds.
+    /// The key is the one that was current when the resource was created, so that rotation changes no URI that a client
+    /// has.
     pub fn path(&self, resource: Resource) -> String {
         let (kind, record) = resource.to_record();
-        let prefix = ["/", kind.word(), "/"];
+        let prefix = ["/", kind.segment(), "/"];
         let mut path = String::with_capacity(prefix.iter().map(|part| part.len()).sum::<usize>() + TOKEN_LEN);
         path.extend(prefix);
-        self.append_token(kind, &record, resource.born(), &mut path);
+        self.append_token(kind, &record, resource.created_at(), &mut path);
         debug_assert_eq!(self.open(&path), Some(resource), "a path opens to the resource that it was made for");
         path
     }
@@ -106,15 +106,15 @@ impl Capabilities {
     pub fn token(&self, resource: Resource) -> String {
         let (kind, record) = resource.to_record();
         let mut token = String::with_capacity(TOKEN_LEN);
-        self.append_token(kind, &record, resource.born(), &mut token);
+        self.append_token(kind, &record, resource.created_at(), &mut token);
         token
     }
 
-    fn append_token(&self, kind: Kind, record: &[u8; RECORD_LEN], born: UnixMs, to: &mut String) {
-        URL_SAFE_NO_PAD.encode_string(self.generation_of(born).seal(kind, record), to);
+    fn append_token(&self, kind: Kind, record: &[u8; RECORD_LEN], created_at: UnixMs, to: &mut String) {
+        URL_SAFE_NO_PAD.encode_string(self.generation_of(created_at).seal(kind, record), to);
     }
 
-    /// The key that was current at a moment; the oldest one for what is older than all.
+    /// The key that was current at a moment; the oldest key for earlier moments.
     fn generation_of(&self, moment: UnixMs) -> &Generation {
         let current = self.generations.iter().rev().find(|g| g.since <= moment).or(self.generations.first());
         current.expect("a key ring has at least one key")
@@ -123,8 +123,8 @@ impl Capabilities {
     /// The resource that a path names, if this service sealed it.
     pub fn open(&self, path: &str) -> Option<Resource> {
         let (kind, token) = path.strip_prefix('/')?.split_once('/')?;
-        let kind = Kind::from_word(kind)?;
-        // Anything but the exact length is refused, before anything is decoded.
+        let kind = Kind::from_segment(kind)?;
+        // A token of another length is rejected before it is decoded.
         let token = (token.len() == TOKEN_LEN).then_some(token)?;
         let sealed: [u8; SEALED_LEN] = URL_SAFE_NO_PAD.decode(token).ok()?.try_into().ok()?;
         let record = self.generations.iter().rev().find_map(|g| g.open(kind, sealed))?;
@@ -145,12 +145,12 @@ impl Generation {
 
     fn seal(&self, kind: Kind, record: &[u8; RECORD_LEN]) -> Vec<u8> {
         let mut context = hmac::Context::with_key(&self.nonces);
-        context.update(kind.word().as_bytes());
+        context.update(kind.segment().as_bytes());
         context.update(record);
         let hash = context.sign();
         let nonce: [u8; NONCE_LEN] = *hash.as_ref().first_chunk().expect("HMAC-SHA256 returns 32 bytes");
         let mut sealed = record.to_vec();
-        let aad = Aad::from(kind.word().as_bytes());
+        let aad = Aad::from(kind.segment().as_bytes());
         let sealing = self.sealing.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed);
         sealing.expect("AES-256-GCM-SIV seals a record of 40 bytes");
         sealed.splice(0..0, nonce);
@@ -161,7 +161,7 @@ impl Generation {
     /// The record of a token that this key sealed; `None` for any other.
     fn open(&self, kind: Kind, mut sealed: [u8; SEALED_LEN]) -> Option<[u8; RECORD_LEN]> {
         let (nonce, rest) = sealed.split_first_chunk_mut::<NONCE_LEN>().expect("a token begins with its nonce");
-        let aad = Aad::from(kind.word().as_bytes());
+        let aad = Aad::from(kind.segment().as_bytes());
         let record = self.sealing.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, rest).ok()?;
         Some(*record.first_chunk().expect("a token without nonce and tag is a record"))
     }
@@ -179,7 +179,7 @@ enum Kind {
 impl Kind {
     const ALL: [Self; 5] = [Self::Push, Self::Message, Self::Subscription, Self::Set, Self::Receipts];
 
-    const fn word(self) -> &'static str {
+    const fn segment(self) -> &'static str {
         match self {
             Self::Push => "p",
             Self::Message => "m",
@@ -189,13 +189,13 @@ impl Kind {
         }
     }
 
-    fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|k| k.word() == word)
+    fn from_segment(segment: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.segment() == segment)
     }
 }
 
 impl Resource {
-    fn born(&self) -> UnixMs {
+    fn created_at(&self) -> UnixMs {
         match self {
             Self::Push { subscription, .. } | Self::Subscription { subscription, .. } => subscription.minted_at(),
             Self::Message { id, .. } => id.minted_at(),
@@ -204,7 +204,8 @@ impl Resource {
         }
     }
 
-    /// Agent, second id and key fingerprint, each at its place; all kinds have one length, so that the length reveals nothing.
+    /// Agent, second id and key fingerprint, each at a fixed place. All kinds have the same length, so that the length
+    /// reveals nothing.
     fn to_record(self) -> (Kind, [u8; RECORD_LEN]) {
         let mut record = [0; RECORD_LEN];
         let (kind, first, second) = match self {
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn rotation_keeps_every_uri_that_somebody_holds() {
+    fn rotation_keeps_every_uri_that_a_client_has() {
         let mut ring = KeyRing::generate(NOON);
         let old = every_kind(&Mint::new(0, 0), NOON);
         let before: Vec<_> = old.iter().map(|r| Capabilities::new(&ring).path(*r)).collect();

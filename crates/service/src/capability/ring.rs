@@ -1,4 +1,4 @@
-//! The secrets behind capability URLs: a file of keys, each with the moment from which it seals.
+//! The secrets behind capability URLs: a file of keys, each with the moment when it starts to seal.
 
 use std::path::Path;
 
@@ -10,11 +10,10 @@ use doorbell_protocol::time::UnixMs;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// More keys than this are a mistake: each junk token is tried against all of them.
+/// More keys are a mistake: each junk token is tried against all of them.
 const KEYS_MAX: usize = 64;
 
-/// The keys, oldest first; the newest seals what comes into being from now on, all of them open.
-/// It is never empty.
+/// The keys, oldest first. The newest one seals new resources; all of them open. It is never empty.
 pub struct KeyRing(Vec<(UnixMs, Zeroizing<[u8; 32]>)>);
 
 /// Why the key ring cannot be used.
@@ -28,7 +27,8 @@ pub enum KeyRingError {
         /// The error of the system.
         source: std::io::Error,
     },
-    /// A line is not a time and a key. Nothing is guessed: a lost key makes every URL that it sealed a 404.
+    /// A line is not a time and a key. The parser does not guess: with a lost key, every URL that it sealed becomes a
+    /// 404.
     #[error(
         "line {line} of {path} is not `<milliseconds since 1970> <base64url of 32 bytes>`; restore the file from a \
          backup (without it, every subscription made so far is lost)"
@@ -39,7 +39,7 @@ pub enum KeyRingError {
         /// Counted from 1.
         line: usize,
     },
-    /// No key, or too many, with the one that rotation would add.
+    /// The file has no key, or too many, including the one that rotation would add.
     #[error("{path} must hold 1 to {KEYS_MAX} keys; remove the oldest lines to retire the URLs that they sealed")]
     Count {
         /// The file.
@@ -55,19 +55,19 @@ impl KeyRing {
         ring
     }
 
-    /// Whether it can take one key more.
+    /// Whether the ring has room for one more key.
     pub fn has_room(&self) -> bool {
         self.0.len() < KEYS_MAX
     }
 
-    /// Adds a new key that seals what comes into being from `now` on.
+    /// Adds a new key that seals all resources created from `now` on.
     pub fn rotate(&mut self, now: UnixMs) {
         let mut key = Zeroizing::new([0; 32]);
         rand::fill(key.as_mut()).expect("a system without randomness cannot run a push service");
         self.0.push((now, key));
     }
 
-    /// Reads the ring, or makes the file (mode 0600) with one new key.
+    /// Reads the ring, or creates the file (mode 0600) with one new key.
     pub fn load_or_create(path: &Path, now: UnixMs) -> Result<Self, KeyRingError> {
         let io = |source| KeyRingError::Io { path: path.display().to_string(), source };
         match std::fs::read_to_string(path) {
@@ -90,7 +90,7 @@ impl KeyRing {
         private_file::replace(path, text.as_bytes())
     }
 
-    /// Each key with the moment from which it seals, oldest first.
+    /// Each key with the moment when it starts to seal, oldest first.
     pub fn keys(&self) -> impl Iterator<Item = (UnixMs, &[u8; 32])> {
         self.0.iter().map(|(since, key)| (*since, &**key))
     }
