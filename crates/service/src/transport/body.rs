@@ -1,4 +1,4 @@
-//! Request bodies of either HTTP version, read whole within a bound of bytes and time.
+//! Request bodies of either HTTP version, read whole with a limit on bytes and time.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) enum Body {
     Http2(h2::RecvStream),
 }
 
-/// Why a body was not taken.
+/// Why a body was not accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum BodyError {
     /// It is longer than the bound; answered with 413.
@@ -23,21 +23,22 @@ pub(crate) enum BodyError {
     #[error("the body did not arrive in time")]
     TimedOut,
     /// The client reset the stream, or its framing is broken.
-    #[error("the body broke off")]
+    #[error("the body ended too early")]
     Broken,
 }
 
-/// What is read and thrown away of a body that is too long, so that the connection can go on (PS-8030-7.2-4).
+/// How many bytes of a body that is too long are read and discarded, so that the connection stays usable
+/// (PS-8030-7.2-4).
 const DISCARDED_MAX: usize = 2 << 20;
 
 impl Body {
-    /// Reads it all; more than `max` bytes are an error.
+    /// Reads the whole body; more than `max` bytes are an error.
     pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
-        timeout(within, self.collect(max)).await.unwrap_or(Err(BodyError::TimedOut))
+        timeout(within, self.collect(max)).await.map_err(|_| BodyError::TimedOut)?
     }
 
     async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
-        // Copied, because a piece of what was read would keep the whole of it in memory for as long as the message lives.
+        // Copied, because a slice would keep the whole read buffer in memory for the message's lifetime.
         let mut whole = Vec::new();
         let mut seen = 0;
         while let Some(data) = self.next().await? {
@@ -68,7 +69,7 @@ impl Body {
                 None => Ok(None),
                 Some(Err(_)) => Err(BodyError::Broken),
                 Some(Ok(data)) => {
-                    // Bodies are bounded, so the window may open again at once.
+                    // Bodies are bounded, so the window opens again immediately.
                     stream.flow_control().release_capacity(data.len()).map_err(|_| BodyError::Broken)?;
                     Ok(Some(data))
                 }

@@ -1,4 +1,4 @@
-//! Moments as HTTP writes them (RFC 9110 s5.6.7).
+//! Dates in the format of HTTP (RFC 9110 s5.6.7).
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -6,14 +6,14 @@ use doorbell_protocol::time::UnixMs;
 use http::header::DATE;
 use http::{HeaderMap, HeaderValue};
 
-/// A moment as the value of a header field. One before 1970 is 1970: the format has no other years before it.
+/// A moment as the value of a header field. Moments before 1970 become 1970: the format allows no other.
 pub(crate) fn value(moment: UnixMs) -> HeaderValue {
     let since_epoch = Duration::from_secs(moment.as_secs().max(0).unsigned_abs());
     let text = httpdate::fmt_http_date(UNIX_EPOCH + since_epoch);
     HeaderValue::try_from(text).expect("an HTTP date is ASCII text")
 }
 
-/// Adds the Date that HTTP/2 answers and pushes need from us (RFC 9110 s6.6.1), unless there is one.
+/// Adds the Date that HTTP/2 answers and pushes need from us (RFC 9110 s6.6.1), unless the answer has one.
 pub(crate) fn add(headers: &mut HeaderMap, now: UnixMs) {
     headers.entry(DATE).or_insert_with(|| value(now));
 }

@@ -1,5 +1,5 @@
-//! MCS behind a seam: frames both ways over a connection that begins with the byte of its version. What the frames mean
-//! is the door's business.
+//! MCS frames in both directions, over a connection that begins with the version byte. The door knows the meaning of
+//! the frames.
 
 use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
@@ -13,45 +13,52 @@ use tokio::time::timeout;
 
 use super::read::poll_read;
 
-/// The first byte of a connection that speaks it. No HTTP begins with it.
+/// The first byte of an MCS connection. No HTTP request begins with it.
 pub(crate) use doorbell_protocol::mcs::frame::VERSION;
 
-/// Frames that follow each other are written together up to about this much.
+/// Consecutive frames are written together up to about this size.
 const WRITE_BUFFER: usize = 16 << 10;
-/// How long a client may take to close the connection after our last frame. If we closed it at once, the client might not
-/// read that frame.
+/// How long a client may take to close the connection after our last frame. If we closed it immediately, the client
+/// might not read that frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why nothing more is received.
+/// Why the socket receives nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Ended {
-    /// The client closed, or the network did; or the client read nothing for too long.
+    /// The client or the network closed the connection, or the client read nothing for too long.
     #[error("the client has left")]
     Left,
-    /// It broke the framing's rules.
+    /// The client broke the framing rules.
     #[error(transparent)]
     Framing(#[from] FrameError),
 }
 
-/// A connection that speaks MCS.
+/// An MCS connection.
 pub(crate) struct Socket<IO> {
     io: IO,
     decoder: Decoder,
     encoder: Encoder,
-    /// What waits to be sent.
+    /// Bytes that wait to be sent.
     unsent: Vec<u8>,
-    /// How long the client may leave what is sent to it unread.
+    /// How long the client may leave our bytes unread.
     write_timeout: Duration,
-    /// Its place among the connections.
-    _place: OwnedSemaphorePermit,
+    /// Counts the connection.
+    _permit: OwnedSemaphorePermit,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    pub(crate) fn new(io: IO, write_timeout: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout, _place: place }
+    pub(crate) fn new(io: IO, write_timeout: Duration, permit: OwnedSemaphorePermit) -> Self {
+        Self {
+            io,
+            decoder: Decoder::new(),
+            encoder: Encoder::new(),
+            unsent: Vec::new(),
+            write_timeout,
+            _permit: permit,
+        }
     }
 
-    /// Waits for the next frame. Nothing is lost when the future is dropped.
+    /// Waits for the next frame. Dropping the future loses nothing.
     pub(crate) async fn next(&mut self) -> Result<Frame, Ended> {
         poll_fn(|cx| self.poll_next(cx)).await
     }
@@ -66,18 +73,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         }
     }
 
-    /// Queues a frame, which goes out with the next [`flush`](Self::flush) at the latest.
-    pub(crate) async fn say(&mut self, frame: &Frame) -> Result<(), Ended> {
+    /// Queues a frame; the next [`flush`](Self::flush) sends it at the latest.
+    pub(crate) async fn send(&mut self, frame: &Frame) -> Result<(), Ended> {
         self.encoder.write(frame, &mut self.unsent);
         if self.unsent.len() < WRITE_BUFFER { Ok(()) } else { self.flush().await }
     }
 
-    /// Sends what is queued.
+    /// Sends the queued frames.
     pub(crate) async fn flush(&mut self) -> Result<(), Ended> {
         if self.unsent.is_empty() {
             return Ok(());
         }
-        // An idle connection holds no memory for this.
+        // Taken out, so that an idle connection holds no memory for it.
         let bytes = std::mem::take(&mut self.unsent);
         let sending = async {
             self.io.write_all(&bytes).await?;
@@ -89,17 +96,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
         }
     }
 
-    /// Sends what is queued, then ends the connection, and gives the client a moment to read it.
+    /// Sends the queued frames, ends the connection, and gives the client a moment to read.
     pub(crate) async fn close(mut self) {
-        let goodbye = async {
+        let closing = async {
             self.flush().await?;
             self.io.shutdown().await.map_err(|_| Ended::Left)?;
-            // What it sends now is not kept.
+            // Later bytes of the client are discarded.
             while poll_fn(|cx| poll_read(&mut self.io, cx, |_| {})).await.is_ok() {}
             Ok::<_, Ended>(())
         };
         // An error ends the connection too.
-        drop(timeout(CLOSE_TIMEOUT, goodbye).await);
+        drop(timeout(CLOSE_TIMEOUT, closing).await);
     }
 }
 
@@ -142,8 +149,8 @@ mod tests {
     async fn what_is_queued_goes_out_together() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut socket = socket(ours, Duration::from_secs(30));
-        socket.say(&ping(1)).await.unwrap();
-        socket.say(&ping(2)).await.unwrap();
+        socket.send(&ping(1)).await.unwrap();
+        socket.send(&ping(2)).await.unwrap();
         let closing = tokio::spawn(socket.close());
         let mut sent = Vec::new();
         theirs.read_to_end(&mut sent).await.unwrap();
@@ -156,7 +163,7 @@ mod tests {
     async fn a_client_that_reads_nothing_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(1);
         let mut socket = socket(ours, Duration::from_millis(1));
-        socket.say(&ping(1)).await.unwrap();
+        socket.send(&ping(1)).await.unwrap();
         assert_eq!(socket.flush().await, Err(Ended::Left));
     }
 }

@@ -1,7 +1,8 @@
-//! What travels on a connection: requests and answers of either HTTP version, pushes, WebSocket and MCS sockets, and TLS.
+//! Everything a connection carries: requests and answers of either HTTP version, pushes, WebSocket and MCS sockets, and
+//! TLS.
 //!
-//! It is the layer below the doors. It knows no resource, and it imports neither `accept` nor `doors` nor `hub`. What
-//! arrives here is hostile: every wait has a time-out and every buffer a bound.
+//! It is the layer below the doors. It does not know resources, and it imports neither `accept` nor `doors` nor `hub`.
+//! All input is hostile: every wait has a time-out and every buffer a limit.
 
 mod body;
 pub(crate) mod date;
@@ -24,10 +25,10 @@ pub(crate) type Request = http::Request<Incoming>;
 /// An answer of either HTTP version.
 pub(crate) type Response = http::Response<Payload>;
 
-/// What comes with a request beside its head.
+/// The body of a request, and the way to push to its client.
 pub(crate) struct Incoming {
     /// The body, not yet read.
     pub(crate) body: Body,
-    /// The way to push responses to the client, where it takes any (HTTP/2 with SETTINGS_ENABLE_PUSH).
+    /// Pushes responses to the client, if it accepts pushes (HTTP/2 with SETTINGS_ENABLE_PUSH).
     pub(crate) pusher: Option<Pusher>,
 }

@@ -1,4 +1,4 @@
-//! What an answer carries: a body that is known in full, or one that goes on.
+//! The body of an answer: known in full, or a stream.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -11,14 +11,14 @@ use http_body::{Body, Frame, SizeHint};
 
 /// The body of an answer.
 pub(crate) enum Payload {
-    /// All of it.
+    /// The whole body.
     Whole(Bytes),
-    /// Piece by piece, for as long as the client reads. It is dropped when the client has left.
+    /// Pieces, for as long as the client reads. The stream is dropped when the client leaves.
     Stream(BoxStream<'static, Bytes>),
 }
 
 impl Payload {
-    /// Whether it is certain that nothing comes.
+    /// Whether the body is certainly empty.
     pub(crate) fn is_empty(&self) -> bool {
         matches!(self, Self::Whole(bytes) if bytes.is_empty())
     }

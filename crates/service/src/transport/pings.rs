@@ -1,46 +1,46 @@
-//! HTTP/2 PING as proof: once the client has answered one, it has everything that was sent before (RFC 9113 s6.7).
+//! HTTP/2 PING as proof: a client that answers one has received everything sent before it (RFC 9113 s6.7).
 
 use h2::{Ping, PingPong};
 use tokio::sync::{mpsc, oneshot};
 
-/// Askers that wait while one PING is on its way share the next one.
-const ASKERS_MAX: usize = 32;
+/// Tasks that wait while one PING is on its way share the next one.
+const WAITERS_MAX: usize = 32;
 
-/// Asks a connection whether its client is up to date.
+/// Checks whether the client of a connection is up to date.
 #[derive(Clone, Debug)]
 pub(crate) struct Pings(mpsc::Sender<oneshot::Sender<()>>);
 
 impl Pings {
-    /// Answers with the pings of one connection, until it ends. The connection itself is driven elsewhere.
+    /// Uses the pings of one connection until it ends. Another task drives the connection itself.
     pub(crate) fn start(pings: PingPong) -> Self {
-        let (asking, asked) = mpsc::channel(ASKERS_MAX);
-        tokio::spawn(answer(pings, asked));
-        Self(asking)
+        let (sender, receiver) = mpsc::channel(WAITERS_MAX);
+        tokio::spawn(answer(pings, receiver));
+        Self(sender)
     }
 
-    /// Waits until the client has everything that was sent so far; `false` if it never will.
+    /// Waits until the client has received everything sent so far; `false` if it never will.
     pub(crate) async fn confirm(&self) -> bool {
         let (confirmed, answer) = oneshot::channel();
         self.0.send(confirmed).await.is_ok() && answer.await.is_ok()
     }
 }
 
-async fn answer(mut pings: PingPong, mut asked: mpsc::Receiver<oneshot::Sender<()>>) {
-    while let Some(first) = asked.recv().await {
-        let mut askers = vec![first];
-        while let Ok(another) = asked.try_recv() {
-            askers.push(another);
+async fn answer(mut pings: PingPong, mut receiver: mpsc::Receiver<oneshot::Sender<()>>) {
+    while let Some(first) = receiver.recv().await {
+        let mut waiters = vec![first];
+        while let Ok(another) = receiver.try_recv() {
+            waiters.push(another);
         }
-        // The h2 crate lets a PING overtake frames that are queued. The second one is sent when the first is back, and
-        // by then those frames have left.
+        // The h2 crate lets a PING overtake queued frames. The second PING is sent when the first is back: by then
+        // those frames have left.
         for _ in 0..2 {
             if pings.ping(Ping::opaque()).await.is_err() {
                 return;
             }
         }
-        for asker in askers {
-            // An asker that has left needs no answer.
-            let _ = asker.send(());
+        for waiter in waiters {
+            // A task that has stopped waiting needs no answer.
+            let _ = waiter.send(());
         }
     }
 }

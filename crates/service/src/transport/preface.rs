@@ -1,5 +1,5 @@
-//! The settings that an HTTP/2 client sends first. The h2 crate does not report SETTINGS_ENABLE_PUSH before a push fails,
-//! but a client that cannot receive pushes must get an error when it asks, and not wait (PS-8030-6-10).
+//! The first settings of an HTTP/2 client. The h2 crate reports SETTINGS_ENABLE_PUSH only when a push fails. A client
+//! that cannot receive pushes must get an error to its request instead of waiting (PS-8030-6-10).
 
 use std::io;
 use std::pin::Pin;
@@ -15,10 +15,10 @@ const FRAME_HEADER_LEN: usize = 9;
 const SETTINGS: u8 = 4;
 const SETTING_LEN: usize = 6;
 const ENABLE_PUSH: u16 = 2;
-/// RFC 9113 defines six settings; a client that sends more than forty in its first frame is not looked at.
+/// RFC 9113 defines six settings; a first frame with more than forty is not parsed.
 const WATCHED_MAX: usize = PREFACE_LEN + FRAME_HEADER_LEN + 40 * SETTING_LEN;
 
-/// What is known of the client at the other end of a connection.
+/// The settings of a connection's client.
 #[derive(Debug)]
 pub(crate) struct Peer {
     refuses_pushes: AtomicBool,
@@ -32,7 +32,7 @@ impl Default for Peer {
 }
 
 impl Peer {
-    pub(crate) fn takes_pushes(&self) -> bool {
+    pub(crate) fn accepts_pushes(&self) -> bool {
         !self.refuses_pushes.load(Ordering::Relaxed)
     }
 
@@ -45,10 +45,10 @@ impl Peer {
     }
 }
 
-/// A stream whose first bytes are looked at as they pass.
+/// A stream that copies its first bytes while they pass.
 pub(crate) struct Sniffed<IO> {
     io: IO,
-    /// What has passed so far; empty when the watch is over.
+    /// The bytes that passed so far; empty after the settings were read.
     seen: Vec<u8>,
     watching: bool,
     peer: Arc<Peer>,
@@ -70,12 +70,12 @@ impl<IO> Sniffed<IO> {
     }
 }
 
-/// Whether the first SETTINGS frame turns pushes off; `None` while it is incomplete.
+/// Whether the first SETTINGS frame disables pushes; `None` while it is incomplete.
 fn refuses_pushes(seen: &[u8]) -> Option<bool> {
     let (header, rest) = seen.get(PREFACE_LEN..)?.split_first_chunk::<FRAME_HEADER_LEN>()?;
     let [a, b, c, kind, ..] = *header;
     if kind != SETTINGS {
-        // A protocol error, which the h2 crate will find.
+        // A protocol error; the h2 crate reports it.
         return Some(false);
     }
     let payload = rest.get(..u32::from_be_bytes([0, a, b, c]) as usize)?;

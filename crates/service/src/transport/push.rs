@@ -1,7 +1,7 @@
-//! HTTP/2 server push: one exchange whose client waits while promised responses flow (RFC 9113 s8.4).
+//! HTTP/2 server push: one exchange whose client waits while promised responses arrive (RFC 9113 s8.4).
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,25 +14,26 @@ use tokio::time::timeout;
 
 use super::pings::Pings;
 use super::preface::Peer;
+use crate::locked::Locked;
 
-/// One request in progress: it can be answered once, and pushed to until then.
+/// One request in progress: it can be answered once, and receives pushes until then.
 pub(crate) struct Exchange {
-    respond: Arc<Mutex<SendResponse<Bytes>>>,
+    respond: Arc<Locked<SendResponse<Bytes>>>,
     peer: Arc<Peer>,
     pings: Option<Pings>,
 }
 
 /// Pushes responses to a client that waits for an answer.
 pub(crate) struct Pusher {
-    respond: Arc<Mutex<SendResponse<Bytes>>>,
+    respond: Arc<Locked<SendResponse<Bytes>>>,
     peer: Arc<Peer>,
     pings: Option<Pings>,
 }
 
-/// Why a push did not go out.
+/// Why a push failed.
 #[derive(Debug, Error)]
 pub(crate) enum PushError {
-    /// The client refused or reset this push; others may go on.
+    /// The client refused or reset this push; other pushes may succeed.
     #[error("the client refused the push")]
     Refused,
     /// The exchange or its connection is over.
@@ -42,43 +43,42 @@ pub(crate) enum PushError {
 
 impl Exchange {
     pub(crate) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
-        Self { respond: Arc::new(Mutex::new(respond)), peer, pings }
+        Self { respond: Arc::new(Locked::new(respond)), peer, pings }
     }
 
-    /// The way to push, unless the client's settings forbid it.
+    /// The way to push, unless the client's settings disable it.
     pub(crate) fn pusher(&self) -> Option<Pusher> {
         let pusher = || Pusher { respond: self.respond.clone(), peer: self.peer.clone(), pings: self.pings.clone() };
-        self.peer.takes_pushes().then(pusher)
+        self.peer.accepts_pushes().then(pusher)
     }
 
     pub(crate) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
-        lock(&self.respond).send_response(head, ends)
+        self.respond.lock().send_response(head, ends)
     }
 }
 
 impl Pusher {
-    /// How many pushes the client lets be open at once (its SETTINGS_MAX_CONCURRENT_STREAMS).
+    /// How many pushes the client allows at the same time (its SETTINGS_MAX_CONCURRENT_STREAMS).
     pub(crate) fn pushes_max(&self) -> usize {
         self.peer.pushes_max()
     }
 
-    /// Promises `request` and sends its response; `Ok` when all of it is handed to the transport, which is no proof
-    /// that the client has it. When the future is dropped, the push is reset.
+    /// Promises `request` and sends its response. `Ok` means that the transport has all of it, not that the client has.
+    /// Dropping the future resets the push.
     pub(crate) async fn push(
         &self,
         request: http::Request<()>,
         response: http::Response<()>,
         body: Bytes,
     ) -> Result<(), PushError> {
-        let promised = lock(&self.respond).push_request(request);
+        let promised = self.respond.lock().push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
         // If the whole connection ended, `closed` reports it.
         send_body(stream, body).await.map_err(|_| PushError::Refused)
     }
 
-    /// Waits until the client has shown that it has every push without a body that was made so far; `false` if it
-    /// never will.
+    /// Waits until the client has proved that it has received every bodiless push so far; `false` if it never will.
     pub(crate) async fn confirm(&self) -> bool {
         match &self.pings {
             Some(pings) => pings.confirm().await,
@@ -88,8 +88,8 @@ impl Pusher {
 
     /// Waits until the client cancels the exchange or its connection ends.
     pub(crate) async fn closed(&self) {
-        // Either a reset or an error: after both, no client waits.
-        let _ = poll_fn(|cx| lock(&self.respond).poll_reset(cx)).await;
+        // A reset or an error: after both, no client waits.
+        let _ = poll_fn(|cx| self.respond.lock().poll_reset(cx)).await;
     }
 }
 
@@ -98,7 +98,8 @@ pub(crate) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Res
     send_piece(&mut stream, body, true).await
 }
 
-/// Sends a body piece by piece, until it ends or the client leaves. A client that does not take a piece in time has.
+/// Sends a body in pieces, until it ends or the client leaves. A client that does not take a piece in time counts as
+/// gone.
 pub(crate) async fn send_stream(
     mut stream: SendStream<Bytes>,
     mut pieces: BoxStream<'static, Bytes>,
@@ -111,7 +112,7 @@ pub(crate) async fn send_stream(
         };
         match piece {
             Some(piece) => {
-                timeout(within, send_piece(&mut stream, piece, false)).await.unwrap_or(Err(Reason::CANCEL.into()))?
+                timeout(within, send_piece(&mut stream, piece, false)).await.map_err(|_| Reason::CANCEL)??;
             }
             None => return stream.send_data(Bytes::new(), true),
         }
@@ -122,13 +123,9 @@ async fn send_piece(stream: &mut SendStream<Bytes>, mut piece: Bytes, ends: bool
     while !piece.is_empty() {
         stream.reserve_capacity(piece.len());
         let room = poll_fn(|cx| stream.poll_capacity(cx)).await;
-        let room = room.unwrap_or(Err(Reason::CANCEL.into()))?.min(piece.len());
+        let room = room.ok_or(Reason::CANCEL)??.min(piece.len());
         let chunk = piece.split_to(room);
         stream.send_data(chunk, ends && piece.is_empty())?;
     }
     Ok(())
-}
-
-fn lock(respond: &Mutex<SendResponse<Bytes>>) -> MutexGuard<'_, SendResponse<Bytes>> {
-    respond.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! Reading without a buffer of its own: a connection that waits for bytes holds no memory for them.
+//! Reading without an own buffer: a connection that waits for bytes holds no memory for them.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
 
-/// Read at a time: nearly all that agents send fits.
+/// The size of one read: nearly all input of agents fits.
 const READ: usize = 4 << 10;
 
-/// Reads once. The bytes are read onto the stack and passed to `take` there. Nothing is lost when the future is dropped.
+/// Reads once, onto the stack, and passes the bytes to `take`. Dropping the future loses nothing.
 ///
 /// # Errors
 /// Those of the network; `UnexpectedEof` at the end.

@@ -1,4 +1,4 @@
-//! Bytes that wait to be sent: no memory while there are none.
+//! Bytes that wait to be sent; without any, it holds no memory.
 
 use std::io;
 use std::pin::Pin;
@@ -14,7 +14,7 @@ pub(super) struct Unsent {
 }
 
 impl Unsent {
-    /// How many bytes there are, with those that are sent already.
+    /// How many bytes it holds, including those already sent.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
@@ -24,13 +24,13 @@ impl Unsent {
         self.bytes.capacity()
     }
 
-    /// Adds what `write` appends.
+    /// Adds the bytes that `write` appends.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
     }
 
-    /// Adds what `write` puts into a buffer of `room` bytes, or of as many as it asks for by its error.
-    /// An error without a number ends the connection.
+    /// Adds the bytes that `write` puts into a buffer of `room` bytes. If `write` fails with a larger size, it gets a
+    /// buffer of that size. An error without a size ends the connection.
     pub(super) fn grow(
         &mut self,
         mut room: usize,
@@ -41,7 +41,7 @@ impl Unsent {
             self.bytes.resize(start + room, 0);
             match write(&mut self.bytes[start..]) {
                 Ok(written) => {
-                    debug_assert!(written <= room, "a writer reports no more than it was given room for");
+                    debug_assert!(written <= room, "a writer returns no more than its room");
                     self.bytes.truncate(start + written);
                     return Ok(());
                 }
@@ -54,7 +54,7 @@ impl Unsent {
         }
     }
 
-    /// Sends all of it. What is sent when the future is dropped is not sent again.
+    /// Sends everything. Bytes that were sent before the future is dropped are not sent again.
     pub(super) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,8 +1,8 @@
-//! Plaintext that has arrived and has not been read yet: none while a connection is idle.
+//! Plaintext that has arrived and is not read yet; an idle connection has none.
 
 use tokio::io::ReadBuf;
 
-/// As much as is read at a time, at most.
+/// At most the plaintext of one read.
 #[derive(Default)]
 pub(super) struct Plaintext {
     bytes: Vec<u8>,
@@ -23,7 +23,7 @@ impl Plaintext {
         self.bytes.get(self.taken).copied()
     }
 
-    /// Adds `payload`; straight into `buf` where nothing is before it and there is room.
+    /// Adds `payload`: directly into `buf` while it has room and no older plaintext waits.
     pub(super) fn put(&mut self, payload: &[u8], buf: &mut ReadBuf<'_>) {
         let room = if self.is_empty() { buf.remaining().min(payload.len()) } else { 0 };
         let (now, later) = payload.split_at(room);
@@ -31,10 +31,10 @@ impl Plaintext {
         self.bytes.extend_from_slice(later);
     }
 
-    /// Moves as much as `buf` has room for.
+    /// Moves plaintext into `buf` until that is full.
     pub(super) fn take_into(&mut self, buf: &mut ReadBuf<'_>) {
         let rest = &self.bytes[self.taken..];
-        let now = rest.get(..buf.remaining()).unwrap_or(rest);
+        let now = &rest[..rest.len().min(buf.remaining())];
         buf.put_slice(now);
         self.taken += now.len();
         if self.taken == self.bytes.len() {

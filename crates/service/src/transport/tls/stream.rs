@@ -1,8 +1,8 @@
-//! TLS over rustls' unbuffered interface: a connection on which nothing moves holds no buffer at all.
+//! TLS over rustls' unbuffered interface: an idle connection holds no buffer at all.
 //!
-//! An idle agent then costs what its keys cost; with the buffered interface of tokio-rustls it costs twice that
-//! (docs/performance.md has the figures). Ciphertext is read onto the stack and decrypted there. Only what is left over,
-//! half a record or plaintext that the caller has no room for, is kept until the next call.
+//! An idle agent then costs only its keys; the buffered interface of tokio-rustls costs twice that (docs/performance.md
+//! has the figures). Ciphertext is read onto the stack and decrypted there. Leftovers stay until the next call: half a
+//! record, or plaintext that does not fit into the caller's buffer.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -19,44 +19,44 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::plaintext::Plaintext;
 use crate::transport::unsent::Unsent;
 
-/// Room for what is read at a time, with what was left over the last time. A record has 18,437 bytes at most (RFC 8446
-/// s5.2, and its header); a ClientHello that does not fit is refused.
+/// Room for one read and the leftovers of the last one. A record has 18,437 bytes at most (RFC 8446 s5.2, and its
+/// header); a ClientHello that does not fit is rejected.
 const SPACE: usize = 20 << 10;
-/// The plaintext of one record at most (RFC 8446 s5.1).
+/// The maximum plaintext of one record (RFC 8446 s5.1).
 const RECORD_MAX: usize = 16 << 10;
-/// What a record adds to its plaintext: 22 bytes in TLS 1.3, 29 in TLS 1.2, and more where a KeyUpdate goes before it.
+/// What a record adds to its plaintext: 22 bytes in TLS 1.3, 29 in TLS 1.2, and more after a KeyUpdate.
 const OVERHEAD: usize = 32;
 
-/// A TLS connection, at its server.
+/// The server's end of a TLS connection.
 pub(crate) struct TlsStream<IO> {
     io: IO,
     tls: UnbufferedServerConnection,
     /// None while a connection is idle.
     buffers: Option<Box<Buffers>>,
-    /// The client has sent its close_notify: nothing more comes from it.
+    /// The client has sent its close_notify: it sends nothing more.
     ended: bool,
     /// We have sent ours.
     closed: bool,
 }
 
-/// What is left over until the next call.
+/// Leftovers until the next call.
 #[derive(Default)]
 struct Buffers {
-    /// The beginning of a record, or of a handshake message, whose end has not arrived yet.
+    /// The beginning of a record or handshake message whose end has not arrived yet.
     ciphertext: Vec<u8>,
     plaintext: Plaintext,
     unsent: Unsent,
 }
 
-/// What to encrypt when rustls has done the rest.
+/// What to encrypt after rustls has done its own work.
 #[derive(Clone, Copy)]
-enum Wish<'a> {
+enum Outgoing<'a> {
     Nothing,
     Send(&'a [u8]),
     CloseNotify,
 }
 
-/// How far a connection is.
+/// The phase of a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Handshake,
@@ -64,7 +64,7 @@ enum Phase {
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
-    /// Goes through the handshake.
+    /// Performs the handshake.
     ///
     /// # Errors
     /// Those of the network; `InvalidData` with rustls' reason, which the client has received as an alert.
@@ -72,8 +72,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         let tls = UnbufferedServerConnection::new(config).map_err(io::Error::other)?;
         let mut stream = Self { io, tls, buffers: None, ended: false, closed: false };
         loop {
-            let phase = poll_fn(|cx| stream.poll_work(cx, &mut ReadBuf::new(&mut []))).await;
-            // Also the alert of a handshake that has failed.
+            let phase = poll_fn(|cx| stream.poll_process(cx, &mut ReadBuf::new(&mut []))).await;
+            // This also sends the alert of a failed handshake.
             stream.flush().await?;
             if phase? == Phase::Traffic {
                 return Ok(stream);
@@ -86,7 +86,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         self.tls.alpn_protocol()
     }
 
-    /// The first byte that the client sends, which stays to be read; `None` if the client ends without sending.
+    /// The first byte from the client, which stays to be read; `None` if the client ends without sending.
     pub(crate) async fn first_byte(&mut self) -> io::Result<Option<u8>> {
         poll_fn(|cx| {
             loop {
@@ -94,20 +94,20 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                 if first.is_some() || self.ended {
                     return Poll::Ready(Ok(first));
                 }
-                ready!(self.poll_work(cx, &mut ReadBuf::new(&mut [])))?;
+                ready!(self.poll_process(cx, &mut ReadBuf::new(&mut [])))?;
             }
         })
         .await
     }
 
-    /// The bytes of buffers that it holds.
+    /// The bytes of its buffers.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.buffers.as_ref().map_or(0, |buffers| size_of_val(&**buffers) + buffers.held())
     }
 
-    /// Reads once and passes the bytes to rustls. Plaintext goes into `taken` as far as there is room.
-    fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<io::Result<Phase>> {
+    /// Reads once and passes the bytes to rustls. Plaintext goes into `taken` while that has room.
+    fn poll_process(&mut self, cx: &mut Context<'_>, taken: &mut ReadBuf<'_>) -> Poll<io::Result<Phase>> {
         let mut space = [MaybeUninit::uninit(); SPACE];
         let mut ciphertext = ReadBuf::uninit(&mut space);
         let before = self.buffers.as_ref().map_or(&[][..], |buffers| &buffers.ciphertext);
@@ -120,21 +120,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         if ciphertext.filled().len() == before_len {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
-        let (used, phase) = self.work(ciphertext.filled_mut(), taken, Wish::Nothing);
-        let left = ciphertext.filled().get(used..).expect("rustls discards no more than it was given");
+        let (used, phase) = self.process(ciphertext.filled_mut(), taken, Outgoing::Nothing);
+        let left = ciphertext.filled().get(used..).expect("rustls discards no more than it received");
         self.buffers.get_or_insert_default().ciphertext = left.to_vec();
-        self.rest();
+        self.free_if_empty();
         Poll::Ready(phase)
     }
 
-    /// Passes `ciphertext` to rustls, then encrypts `wish`. Returns how much of `ciphertext` is used up, and how far the
-    /// connection is.
-    fn work(&mut self, ciphertext: &mut [u8], taken: &mut ReadBuf<'_>, wish: Wish<'_>) -> (usize, io::Result<Phase>) {
+    /// Passes `ciphertext` to rustls, then encrypts `outgoing`. Returns how much of `ciphertext` rustls used, and the
+    /// phase of the connection.
+    fn process(
+        &mut self,
+        ciphertext: &mut [u8],
+        taken: &mut ReadBuf<'_>,
+        outgoing: Outgoing<'_>,
+    ) -> (usize, io::Result<Phase>) {
         let Self { tls, buffers, ended, .. } = self;
         let Buffers { plaintext, unsent, .. } = &mut **buffers.get_or_insert_default();
         let mut used = 0;
         loop {
-            let rest = ciphertext.get_mut(used..).expect("rustls discards no more than it was given");
+            let rest = ciphertext.get_mut(used..).expect("rustls discards no more than it received");
             let UnbufferedStatus { mut discard, state } = tls.process_tls_records(rest);
             let done = match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
@@ -158,7 +163,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                     unsent.grow(0, encode).err().map(Err)
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
-                    // It is in `unsent` already.
+                    // The data is in `unsent` already.
                     data.done();
                     None
                 }
@@ -168,19 +173,19 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
                 }
                 Ok(ConnectionState::BlockedHandshake) => Some(Ok(Phase::Handshake)),
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let encrypted = match wish {
-                        Wish::Nothing => Ok(()),
-                        Wish::Send(bytes) => unsent
+                    let encrypted = match outgoing {
+                        Outgoing::Nothing => Ok(()),
+                        Outgoing::Send(bytes) => unsent
                             .grow(bytes.len() + OVERHEAD, |room| traffic.encrypt(bytes, room).map_err(encrypt_error)),
-                        Wish::CloseNotify => {
+                        Outgoing::CloseNotify => {
                             unsent.grow(OVERHEAD, |room| traffic.queue_close_notify(room).map_err(encrypt_error))
                         }
                     };
                     Some(encrypted.map(|()| Phase::Traffic))
                 }
-                Ok(ConnectionState::Closed) => match wish {
-                    Wish::Nothing => Some(Ok(Phase::Traffic)),
-                    Wish::Send(_) | Wish::CloseNotify => Some(Err(io::ErrorKind::BrokenPipe.into())),
+                Ok(ConnectionState::Closed) => match outgoing {
+                    Outgoing::Nothing => Some(Ok(Phase::Traffic)),
+                    Outgoing::Send(_) | Outgoing::CloseNotify => Some(Err(io::ErrorKind::BrokenPipe.into())),
                 },
                 Ok(_) => Some(Err(invalid("TLS early data, which was not offered"))),
                 Err(error) => Some(Err(refuse(tls, unsent, error))),
@@ -192,38 +197,38 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> TlsStream<IO> {
         }
     }
 
-    /// Sends what is unsent.
+    /// Sends the unsent bytes.
     fn poll_unsent(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(buffers) = &mut self.buffers {
             ready!(buffers.unsent.poll_send(cx, &mut self.io))?;
-            self.rest();
+            self.free_if_empty();
         }
         Poll::Ready(Ok(()))
     }
 
     /// Frees the buffers when they are empty.
-    fn rest(&mut self) {
+    fn free_if_empty(&mut self) {
         self.buffers.take_if(|buffers| buffers.are_empty());
     }
 
-    /// Encrypts `wish`, behind what is unsent.
-    fn encrypt(&mut self, wish: Wish<'_>) -> io::Result<()> {
+    /// Encrypts `outgoing` after the unsent bytes.
+    fn encrypt(&mut self, outgoing: Outgoing<'_>) -> io::Result<()> {
         let mut ciphertext = take(&mut self.buffers.get_or_insert_default().ciphertext);
-        let (used, phase) = self.work(&mut ciphertext, &mut ReadBuf::new(&mut []), wish);
+        let (used, phase) = self.process(&mut ciphertext, &mut ReadBuf::new(&mut []), outgoing);
         ciphertext.drain(..used);
         self.buffers.get_or_insert_default().ciphertext = ciphertext;
         phase.map(|_| ())
     }
 
-    /// Sends one record of `plaintext` at most, and returns how much that is. What the socket does not take at once goes out
-    /// before the next record, or with a flush.
+    /// Sends at most one record of `plaintext`, and returns its length. Bytes that the socket does not take immediately
+    /// leave before the next record, or with a flush.
     fn poll_send(&mut self, cx: &mut Context<'_>, plaintext: &[u8]) -> Poll<io::Result<usize>> {
         ready!(self.poll_unsent(cx))?;
         if plaintext.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        let part = plaintext.get(..RECORD_MAX).unwrap_or(plaintext);
-        self.encrypt(Wish::Send(part))?;
+        let part = &plaintext[..plaintext.len().min(RECORD_MAX)];
+        self.encrypt(Outgoing::Send(part))?;
         if let Poll::Ready(sent) = self.poll_unsent(cx) {
             sent?;
         }
@@ -236,10 +241,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<IO> {
         let before = buf.remaining();
         if let Some(buffers) = &mut self.buffers {
             buffers.plaintext.take_into(buf);
-            self.rest();
+            self.free_if_empty();
         }
         while buf.remaining() == before && before > 0 && !self.ended {
-            ready!(self.poll_work(cx, buf))?;
+            ready!(self.poll_process(cx, buf))?;
         }
         Poll::Ready(Ok(()))
     }
@@ -250,7 +255,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         self.poll_send(cx, buf)
     }
 
-    /// Pieces go into one record together.
+    /// Several pieces go into one record.
     fn poll_write_vectored(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -265,7 +270,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         let mut together = Vec::with_capacity(size.min(RECORD_MAX));
         for piece in pieces {
             let room = RECORD_MAX - together.len();
-            together.extend_from_slice(piece.get(..room).unwrap_or(piece));
+            together.extend_from_slice(&piece[..piece.len().min(room)]);
         }
         self.poll_send(cx, &together)
     }
@@ -284,7 +289,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<IO> {
         let this = &mut *self;
         if !this.closed {
             this.closed = true;
-            this.encrypt(Wish::CloseNotify)?;
+            this.encrypt(Outgoing::CloseNotify)?;
         }
         ready!(this.poll_unsent(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
@@ -302,8 +307,8 @@ impl Buffers {
     }
 }
 
-/// Why the connection fails; the alert for the client is added to what is unsent. rustls must not see the received bytes
-/// again; it does not look at them until the caller has taken the alert.
+/// Returns why the connection fails, and adds the client's alert to the unsent bytes. rustls must not see the received
+/// bytes again; it does not read them until the caller has taken the alert.
 fn refuse(tls: &mut UnbufferedServerConnection, unsent: &mut Unsent, error: rustls::Error) -> io::Error {
     while tls.wants_write() {
         let Ok(ConnectionState::EncodeTlsData(mut data)) = tls.process_tls_records(&mut []).state else {
@@ -316,7 +321,7 @@ fn refuse(tls: &mut UnbufferedServerConnection, unsent: &mut Unsent, error: rust
     io::Error::new(io::ErrorKind::InvalidData, error)
 }
 
-/// How much room it needs, or `None` if more room would not help.
+/// How much room it needs, or `None` if more room does not help.
 fn encode_error(error: EncodeError) -> Option<usize> {
     match error {
         EncodeError::InsufficientSize(size) => Some(size.required_size),

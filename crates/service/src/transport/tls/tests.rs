@@ -1,4 +1,4 @@
-//! The stream against rustls' own client, by way of tokio-rustls.
+//! The stream against rustls' own client, through tokio-rustls.
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_rustls::client;
 
 use super::TlsStream;
 
-/// Longer than a record.
+/// Longer than one record.
 const LONG: usize = 100_000;
 
 /// A server's configuration as the listeners have it, and the certificate to trust.
@@ -41,7 +41,7 @@ fn client(trusted: CertificateDer<'static>, version: &'static SupportedProtocolV
     TlsConnector::from(Arc::new(config))
 }
 
-/// Both ends after the handshake, over a pipe that holds so many bytes at a time.
+/// Both ends after the handshake, over a pipe that holds this many bytes.
 async fn connected(
     version: &'static SupportedProtocolVersion,
     pipe: usize,
@@ -144,7 +144,7 @@ async fn a_connection_that_is_cut_is_no_end_and_one_that_is_closed_is() {
 }
 
 #[tokio::test]
-async fn a_client_with_which_nothing_can_be_agreed_is_told_by_an_alert() {
+async fn a_client_that_shares_no_protocol_receives_an_alert() {
     let ((config, trusted), (near, far)) = (server(), duplex(1 << 20));
     let connector = client(trusted, &TLS13, &["spdy/3"]);
     let name = ServerName::try_from("localhost").unwrap();
@@ -153,7 +153,7 @@ async fn a_client_with_which_nothing_can_be_agreed_is_told_by_an_alert() {
     assert!(client.unwrap_err().to_string().contains("NoApplicationProtocol"));
 }
 
-/// Bytes that are not TLS, and a ClientHello without end, are refused within bounds.
+/// Bytes that are not TLS, and a ClientHello without end, are rejected within limits.
 #[tokio::test]
 async fn what_is_no_handshake_ends_and_is_not_kept() {
     let (config, _) = server();
