@@ -9,11 +9,11 @@ use crate::config::Limits;
 
 /// What every connection needs to know.
 pub(crate) struct Context<H> {
-    /// What answers.
+    /// The handler of the listener's requests.
     pub(crate) handler: Arc<H>,
-    /// Of these, the listener keeps the number of connections and the time-outs; another listener may have others.
+    /// The listener uses the number of connections and the time-outs; another listener may have its own.
     pub(crate) limits: Limits,
-    /// For the Date of answers.
+    /// The clock of the Date field in answers.
     pub(crate) clock: Clock,
     /// Turns true when the service drains.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -22,7 +22,7 @@ pub(crate) struct Context<H> {
 impl<H> Context<H> {
     /// Waits until the service drains.
     pub(super) async fn stopping(&self) {
-        // An error means that the service is gone, which is the end of draining too.
+        // An error means that the service is gone: draining ends too.
         let _ = self.stopping.clone().wait_for(|stop| *stop).await;
     }
 }

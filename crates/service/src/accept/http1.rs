@@ -1,4 +1,4 @@
-//! HTTP/1.1, served by hyper: most application servers speak it, and a WebSocket begins with it.
+//! HTTP/1.1, served by hyper: most application servers use it, and a WebSocket begins with it.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -23,7 +23,7 @@ use crate::transport::{Body, Incoming};
 const HEAD_MAX: usize = 16 << 10;
 
 /// Answers requests until the connection ends, or becomes a WebSocket.
-pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, place: OwnedSemaphorePermit) -> Option<Socket<IO>>
+pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, permit: OwnedSemaphorePermit) -> Option<Socket<IO>>
 where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -43,20 +43,20 @@ where
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        // Also bounds the silence between two requests.
+        // This also limits the silence between two requests.
         .header_read_timeout(context.limits.request_timeout)
         .max_buf_size(HEAD_MAX)
         .max_headers(64);
     let mut connection = builder.serve_connection(TokioIo::new(io), service);
     let ended = {
         let mut stopping = pin!(context.stopping());
-        let mut leaving = false;
+        let mut shutting_down = false;
         poll_fn(|cx| {
-            if !leaving && stopping.as_mut().poll(cx).is_ready() {
-                leaving = true;
+            if !shutting_down && stopping.as_mut().poll(cx).is_ready() {
+                shutting_down = true;
                 Pin::new(&mut connection).graceful_shutdown();
             }
-            // After a 101 it is ready without having shut the connection down.
+            // After a 101 this is ready, and the connection is not shut down.
             Pin::new(&mut connection).poll(cx)
         })
         .await
@@ -67,6 +67,6 @@ where
     }
     upgraded.load(Ordering::Relaxed).then(|| {
         let (parts, limits) = (connection.into_parts(), &context.limits);
-        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout, place)
+        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout, permit)
     })
 }

@@ -40,7 +40,8 @@ where
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_concurrent_reset_streams(RESETS_MAX)
         .max_send_buffer_size(64 << 10);
-    // On the heap, like the connection after it: a stream that is held for hours does not need the handshake's memory.
+    // On the heap, like the connection after it: a stream that stays open for hours does not need the handshake's
+    // memory.
     let handshake = Box::pin(async { builder.handshake(Sniffed::new(io, peer.clone())).await.map(Box::new) });
     match timeout(context.limits.request_timeout, handshake).await {
         Ok(Ok(connection)) => requests(connection, peer, context).await,
@@ -56,7 +57,7 @@ where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
     let mut stopping = std::pin::pin!(context.stopping());
-    let mut leaving = false;
+    let mut shutting_down = false;
     let pings = connection.ping_pong().map(Pings::start);
     loop {
         let idle_timeout = context.limits.idle_timeout;
@@ -70,18 +71,18 @@ where
                 Some(Err(error)) => return debug!(error = reason(&error), "HTTP/2 connection ended"),
                 None => return,
             },
-            () = &mut stopping, if !leaving => {
-                leaving = true;
+            () = &mut stopping, if !shutting_down => {
+                shutting_down = true;
                 connection.graceful_shutdown();
             }
             () = sleep(idle_timeout), if !connection.has_streams() => {
-                if leaving {
+                if shutting_down {
                     return;
                 }
-                leaving = true;
+                shutting_down = true;
                 connection.graceful_shutdown();
             }
-            // While streams are open there is nothing to time; look again when they may have ended.
+            // While streams are open no idle time runs; check again later.
             () = sleep(idle_timeout.max(Duration::from_secs(1))), if connection.has_streams() => {}
         }
     }
@@ -92,7 +93,7 @@ async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchan
     let for_head = request.method() == http::Method::HEAD;
     let answer = context.handler.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
     let (mut head, body) = answer.into_parts();
-    // An answer to HEAD has no content (RFC 9110 s9.3.2); hyper sees to that in HTTP/1.1.
+    // An answer to HEAD has no content (RFC 9110 s9.3.2); in HTTP/1.1 hyper removes it.
     let body = if for_head { Payload::default() } else { body };
     if let Payload::Whole(body) = &body
         && !body.is_empty()
@@ -101,23 +102,25 @@ async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchan
     }
     date::add(&mut head.headers, context.clock.now());
     let response = http::Response::from_parts(head, ());
-    // An error here means that the client has left: there is no one to report it to.
+    // An error means that the client has left: no client receives a report.
     let Ok(stream) = exchange.respond(response, body.is_empty()) else { return };
-    // A connection with an open stream is not idle, so a client that never opens its window would keep it open forever.
+    // A connection with an open stream is not idle: without a limit, a client that never opens its window keeps it
+    // forever.
     let within = context.limits.idle_timeout;
     let sent = match body {
-        // On the heap: while an agent's request waits in `answer`, above, it needs no memory for this.
+        // On the heap: while an agent's request waits in `answer` above, it needs no memory for this.
         Payload::Whole(body) => {
-            Box::pin(timeout(within, send_body(stream, body))).await.unwrap_or(Err(Reason::CANCEL.into()))
+            let sent = Box::pin(timeout(within, send_body(stream, body))).await;
+            sent.map_err(|_| Reason::CANCEL.into()).flatten()
         }
         Payload::Stream(pieces) => Box::pin(send_stream(stream, pieces, within)).await,
     };
     if let Err(error) = sent {
-        debug!(error = reason(&error), "the client did not take the answer");
+        debug!(error = reason(&error), "the client did not receive the answer");
     }
 }
 
-/// Why HTTP/2 failed, without the debug data that a client may add when it leaves: it could be one of our URIs
+/// Why HTTP/2 failed, without the debug data that a client may add when it leaves: those bytes could be one of our URIs
 /// (invariant 8).
 fn reason(error: &h2::Error) -> String {
     error.reason().map_or_else(|| error.to_string(), |reason| reason.to_string())

@@ -1,4 +1,4 @@
-//! The accept loop of one port: TLS, and the protocol on top of it, which ALPN or the first bytes choose.
+//! The accept loop of one port: TLS, then the protocol that ALPN or the first bytes choose.
 
 use std::io;
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::transport::tls::TlsStream;
 /// What runs on top of TCP.
 #[derive(Clone)]
 pub(crate) enum Security {
-    /// TLS. ALPN chooses the HTTP version; Chromium offers no protocol when it wants MCS, as old HTTP clients do.
+    /// TLS. ALPN chooses the HTTP version; Chromium offers no protocol for MCS, and old HTTP clients offer none either.
     Tls(Arc<ServerConfig>),
     /// Plain HTTP/1.1, HTTP/2 with prior knowledge (RFC 9113 s3.3), or MCS.
     Plain,
 }
 
-/// A bound port and what answers on it.
+/// A bound port and its handler.
 pub(crate) struct Listener<H> {
     pub(crate) socket: TcpListener,
     pub(crate) security: Security,
@@ -37,35 +37,35 @@ pub(crate) struct Listener<H> {
 /// How long sent bytes may stay unacknowledged before TCP ends the connection.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 
-/// The first bytes of every HTTP/2 connection (RFC 9113 s3.4).
+/// The first bytes of each HTTP/2 connection (RFC 9113 s3.4).
 const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 
 impl<H: Handler> Listener<H> {
     /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
     pub(crate) async fn run(self) {
         let most = self.context.limits.connections_max;
-        let places = Arc::new(Semaphore::new(most));
+        let permits = Arc::new(Semaphore::new(most));
         tokio::select! {
-            () = self.accept_all(&places) => {}
+            () = self.accept_all(&permits) => {}
             () = self.context.stopping() => {}
         }
         drop(self.socket);
         self.context.handler.shut_down();
-        let all = u32::try_from(most).expect("the configuration bounds connections_max by 2^24");
-        if timeout(self.context.limits.drain_timeout, places.acquire_many(all)).await.is_err() {
-            warn!("drain time-out: connections that are still open are closed");
+        let all = u32::try_from(most).expect("the configuration limits connections_max to 2^24");
+        if timeout(self.context.limits.drain_timeout, permits.acquire_many(all)).await.is_err() {
+            warn!("drain time-out: closing the connections that are still open");
         }
     }
 
-    async fn accept_all(&self, places: &Arc<Semaphore>) {
+    async fn accept_all(&self, permits: &Arc<Semaphore>) {
         loop {
-            let place = places.clone().acquire_owned().await.expect("this semaphore is never closed");
+            let permit = permits.clone().acquire_owned().await.expect("this semaphore is never closed");
             match self.socket.accept().await {
                 Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, self.security.clone(), self.context.clone(), place));
+                    tokio::spawn(connection(stream, self.security.clone(), self.context.clone(), permit));
                 }
                 Err(error) => {
-                    // Mostly out of file descriptors: connections that end free some.
+                    // The usual cause is too few file descriptors: connections that end free some.
                     warn!(%error, "cannot accept a connection");
                     sleep(Duration::from_millis(50)).await;
                 }
@@ -74,26 +74,26 @@ impl<H: Handler> Listener<H> {
     }
 }
 
-/// Each phase of a connection is a future of its own on the heap, because the longest one, an idle agent's, is the
+/// Each phase of a connection is a separate future on the heap, because the longest phase, an idle agent's, is the
 /// smallest.
 async fn connection<H: Handler>(
     stream: TcpStream,
     security: Security,
     context: Arc<Context<H>>,
-    place: OwnedSemaphorePermit,
+    permit: OwnedSemaphorePermit,
 ) {
     if let Err(error) = prepare(&stream) {
         debug!(%error, "cannot set the socket's options");
     }
     let opening = Box::pin(timeout(context.limits.request_timeout, open(stream, security)));
-    // A connection that is not open when the service drains has sent no request yet.
+    // A connection that is not yet open when the service drains has sent no request.
     let opened = tokio::select! {
         opened = opening => opened,
         () = context.stopping() => return,
     };
     match opened {
-        Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, place).await,
-        Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, place).await,
+        Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, permit).await,
+        Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, permit).await,
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
     }
@@ -114,7 +114,7 @@ async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
     }
 }
 
-/// A connection and the protocol that it speaks. TLS is boxed: each future that it passes through would reserve its size.
+/// A connection and its protocol. TLS is boxed: otherwise each future on the way reserves its size.
 enum Opened {
     Tls(Box<TlsStream<TcpStream>>, Protocol),
     Plain(TcpStream, Protocol),
@@ -133,7 +133,7 @@ impl Protocol {
         if byte == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
     }
 
-    async fn serve<H, IO>(self, io: IO, context: Arc<Context<H>>, place: OwnedSemaphorePermit)
+    async fn serve<H, IO>(self, io: IO, context: Arc<Context<H>>, permit: OwnedSemaphorePermit)
     where
         H: Handler,
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -141,12 +141,12 @@ impl Protocol {
         match self {
             Self::Http2 => Box::pin(http2::serve(io, context)).await,
             Self::Mcs if context.handler.has_mcs() => {
-                let socket = mcs::Socket::new(io, context.limits.idle_timeout, place);
+                let socket = mcs::Socket::new(io, context.limits.idle_timeout, permit);
                 tokio::spawn(context.handler.clone().serve_mcs(socket));
             }
-            // It answers 400 to MCS, which is not HTTP.
+            // The HTTP/1.1 server answers 400 to MCS.
             Self::Http1 | Self::Mcs => {
-                if let Some(socket) = Box::pin(http1::serve(io, context.clone(), place)).await {
+                if let Some(socket) = Box::pin(http1::serve(io, context.clone(), permit)).await {
                     tokio::spawn(context.handler.clone().serve_websocket(socket));
                 }
             }
@@ -154,12 +154,12 @@ impl Protocol {
     }
 }
 
-/// Sends small frames at once, and detects peers that vanished: an idle agent may be silent for hours.
+/// Sends small frames immediately, and detects vanished peers: an idle agent may be silent for hours.
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let keepalive = TcpKeepalive::new().with_time(Duration::from_secs(600)).with_interval(Duration::from_secs(60));
     let socket = SockRef::from(stream);
-    // Bytes that stay unacknowledged end the connection: on one that is still open, the peer has what was sent before.
+    // Unacknowledged bytes end the connection: on an open connection the peer has received all older bytes.
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
     socket.set_tcp_keepalive(&keepalive)
 }
@@ -175,7 +175,7 @@ async fn protocol_of(stream: &TcpStream) -> io::Result<Protocol> {
         if seen == start.len() {
             return Ok(Protocol::Http2);
         }
-        // Part of a preface: the rest is on its way, and the caller's time-out bounds the wait.
+        // Part of a preface has arrived: the rest is on its way, and the caller's time-out limits the wait.
         sleep(Duration::from_millis(5)).await;
     }
 }

@@ -1,9 +1,9 @@
-//! Accepting connections: ports, TLS, HTTP/1.1, HTTP/2, and the choice of the protocol that a connection speaks.
+//! Accepting connections: ports, TLS, HTTP/1.1, HTTP/2, and the choice of a connection's protocol.
 //!
-//! It is generic over what answers, a [`Handler`]: the doors are the public listener's. A listener of another kind
-//! (for operators, for other nodes) implements the trait again and runs a [`Listener`] of its own; this folder knows
-//! none of them. What arrives here is hostile: every wait has a time-out and every buffer a bound, before a handler
-//! sees anything.
+//! The folder is generic over the [`Handler`]: the doors are the public listener's. Another kind of listener (for
+//! operators, for other nodes) implements the trait again and runs a [`Listener`] of its own; this folder does not
+//! depend on any of them. All input is hostile: before a handler sees it, every wait has a time-out and every buffer a
+//! limit.
 
 mod context;
 mod handler;

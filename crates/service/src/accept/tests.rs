@@ -1,4 +1,4 @@
-//! A listener whose handler is not the doors: as one for operators would be, it serves HTTP and nothing else.
+//! A listener whose handler is not the doors: like one for operators, it serves HTTP only.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -79,7 +79,7 @@ impl Running {
     }
 }
 
-/// What comes back on a connection until it ends, as text.
+/// Everything that a connection receives until it ends, as text.
 async fn exchange(mut io: impl AsyncRead + AsyncWrite + Unpin, request: &[u8]) -> String {
     io.write_all(request).await.unwrap();
     let mut answer = Vec::new();

@@ -1,4 +1,4 @@
-//! A certificate chain with its private key: who a listener is.
+//! A certificate chain with its private key: the identity of a listener.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::TlsError;
 
-/// A chain, the listener's own certificate first, and the private key of that certificate. Whether they match is checked
-/// where they are put to use ([`CertificateResolver`](super::CertificateResolver)).
+/// A chain, beginning with the listener's own certificate, and the private key of that certificate.
+/// [`CertificateResolver`](super::CertificateResolver) checks whether they match.
 pub(crate) struct Identity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: PrivateKeyDer<'static>,

@@ -17,7 +17,7 @@ pub(crate) use resolver::CertificateResolver;
 /// Why TLS cannot be set up.
 #[derive(Debug, Error)]
 pub enum TlsError {
-    /// A file could not be read, or holds no PEM of the kind.
+    /// A file could not be read, or holds no PEM of this kind.
     #[error("cannot read {what} from {path}: {source}")]
     Pem {
         /// Certificate chain or private key.
@@ -31,11 +31,11 @@ pub enum TlsError {
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
     /// The service could not make its own certificate, or could not keep the CA that signs it.
-    #[error("cannot make the throw-away certificate: {0}")]
+    #[error("cannot make the self-signed certificate: {0}")]
     SelfSigned(String),
 }
 
-/// The only cryptography of the service.
+/// The only cryptography provider of the service.
 fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
@@ -49,7 +49,7 @@ pub(crate) fn server_config(certificates: Arc<CertificateResolver>) -> Result<Ar
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
-    // A client that comes back needs one, and gets the next one then.
+    // A client that returns uses one ticket and gets the next one.
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }

@@ -1,18 +1,20 @@
-//! The certificate of a listener, which can be replaced while connections go on.
+//! The certificate of a listener. It can be replaced while connections stay open.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::{Identity, TlsError, provider};
+use crate::locked::Locked;
 
-/// Presents one certificate to every client. Each handshake takes the one that is current when it begins, and an open
-/// connection never looks here again.
+/// Presents one certificate to every client. Each handshake uses the current certificate at its start, and an open
+/// connection never reads it again.
 #[derive(Debug)]
 pub(crate) struct CertificateResolver {
-    /// Empty only within [`CertificateResolver::new`], so that the first certificate is checked as each later one is.
-    current: RwLock<Option<Arc<CertifiedKey>>>,
+    /// Empty only within [`CertificateResolver::new`], so that the first certificate passes the same check as each
+    /// later one.
+    current: Locked<Option<Arc<CertifiedKey>>>,
 }
 
 impl CertificateResolver {
@@ -21,7 +23,7 @@ impl CertificateResolver {
     /// # Errors
     /// Those of [`replace`](Self::replace).
     pub(crate) fn new(identity: Identity) -> Result<Self, TlsError> {
-        let resolver = Self { current: RwLock::default() };
+        let resolver = Self { current: Locked::default() };
         resolver.replace(identity)?;
         Ok(resolver)
     }
@@ -34,18 +36,18 @@ impl CertificateResolver {
     pub(crate) fn replace(&self, identity: Identity) -> Result<(), TlsError> {
         let key = provider().key_provider.load_private_key(identity.key)?;
         let certified = CertifiedKey::new(identity.chain, key);
-        // Stricter than rustls' own constructors, which accept a pair that cannot be compared (`InconsistentKeys::Unknown`):
-        // each key of this provider can be compared, and a pair that does not match fails every handshake.
+        // This is stricter than rustls' own constructors, which accept a pair that cannot be compared
+        // (`InconsistentKeys::Unknown`). Each key of this provider can be compared, and a pair that does not match
+        // fails every handshake.
         certified.keys_match()?;
-        // Nothing panics while it holds the lock, and what the lock protects is replaced whole.
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(certified));
+        *self.current.lock() = Some(Arc::new(certified));
         Ok(())
     }
 }
 
 impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let current = self.current.lock().clone();
         debug_assert!(current.is_some(), "the constructor installs a certificate");
         current
     }
@@ -63,7 +65,7 @@ mod tests {
     use crate::accept::tls::server_config;
     use crate::transport::tls::TlsStream;
 
-    /// A certificate for localhost with its key, and the certificate once more.
+    /// A certificate for localhost with its key, and a copy of the certificate.
     fn identity() -> (Identity, CertificateDer<'static>) {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();

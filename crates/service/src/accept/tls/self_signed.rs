@@ -1,4 +1,4 @@
-//! The throw-away CA: made at the first start and kept in the state directory. No client trusts it by itself.
+//! The self-signed CA: created at the first start and kept in the state directory. No client trusts it by default.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ use super::{Identity, TlsError};
 
 /// How long the CA is valid.
 const CA_DAYS: i64 = 3650;
-/// How long the certificate is valid. Each start makes a new one, and browsers refuse longer ones.
+/// How long the certificate is valid. Each start creates a new one, and browsers reject longer ones.
 const LEAF_DAYS: i64 = 397;
 
-/// Where the CA's certificate is, for clients to trust.
+/// The file of the CA's certificate, for clients to trust.
 pub(crate) fn ca_file(state_dir: &Path) -> PathBuf {
     state_dir.join("ca.pem")
 }
@@ -35,7 +35,7 @@ pub(crate) fn identity(state_dir: &Path, host: &str, now: UnixMs) -> Result<Iden
 
 /// The CA's key from an earlier start, or a new one with its certificate.
 ///
-/// A key whose certificate is lost is kept: clients that trust the old certificate accept what the key signs.
+/// A key whose certificate is lost is kept: clients that trust the old certificate accept the key's signatures.
 fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
     let failed = |e: rcgen::Error| TlsError::SelfSigned(e.to_string());
     let io = |path: &Path, e: std::io::Error| TlsError::SelfSigned(format!("{}: {e}", path.display()));
@@ -45,7 +45,7 @@ fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             let key = KeyPair::generate().map_err(failed)?;
             private_file::replace(&key_file, key.serialize_pem().as_bytes()).map_err(|e| io(&key_file, e))?;
-            // One that is left over would belong to another key.
+            // An old certificate belongs to another key.
             match std::fs::remove_file(&cert_file) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&cert_file, e)),
                 _ => key,
@@ -60,7 +60,7 @@ fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
     Ok(key)
 }
 
-/// The CA's name and constraints: the issuer of each leaf is built from them again, so they must not vary.
+/// The CA's name and constraints. They must not vary: the issuer of each leaf is built from them again.
 fn ca_params(now: OffsetDateTime) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "Doorbell throw-away CA");
