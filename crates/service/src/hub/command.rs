@@ -1,4 +1,4 @@
-//! What the hub and the subscribers ask a shard to do.
+//! The commands of the hub and the subscribers to a shard.
 
 use std::sync::Arc;
 
@@ -13,23 +13,23 @@ use super::error::HubError;
 use super::message::Submission;
 use super::outbox::Outbox;
 
-/// Answers an application server: the id of its accepted message, or why there is none.
+/// The reply to an application server: the id of its accepted message, or an error.
 pub(super) type SubmitReply = oneshot::Sender<Result<MessageId, HubError>>;
 
-/// Answers a client that settled a message: whether there was such a message.
+/// The reply to a client that settled a message: whether the message existed.
 pub(super) type SettleReply = oneshot::Sender<Result<bool, HubError>>;
 
-/// Something to do for one agent or for the whole shard.
+/// A command for one agent or for the whole shard.
 pub(super) enum Command {
-    /// For the mailbox of this agent, which the shard owns.
+    /// For this agent's mailbox, which the shard owns.
     Agent(AgentId, AgentCommand),
-    /// Note in the store that connected agents are in use, where it was last noted before `before`.
+    /// Note in the store that connected agents are in use, if the last note is from before `before`.
     TouchConnected { before: UnixMs, done: oneshot::Sender<()> },
-    /// End every subscriber, now and from now on.
+    /// End every subscriber, the present and all later ones.
     Stop,
 }
 
-/// Something that happened to one agent.
+/// An event of one agent.
 pub(super) enum AgentCommand {
     /// An application server's message, parsed and admitted.
     Submit {
@@ -41,19 +41,19 @@ pub(super) enum AgentCommand {
     Settle {
         id: MessageId,
         outcome: Outcome,
-        /// `None`: an acknowledgement on a socket has no answer.
+        /// `None`: an acknowledgement on a socket gets no answer.
         reply: Option<SettleReply>,
         permits: SettlePermits,
     },
-    /// A message cannot be delivered, because what is stored about it is damaged. It is dropped.
+    /// A message cannot be delivered, because its stored record is damaged. It is dropped.
     Undeliverable {
         id: MessageId,
     },
     Connect {
         subscriber: SubscriberId,
         spec: SubscriberSpec,
-        /// It takes the place of the agent's other subscriber of this kind.
-        only: bool,
+        /// It replaces the agent's other subscriber of this kind.
+        exclusive: bool,
         outbox: Arc<Outbox>,
     },
     Disconnect {
@@ -81,10 +81,10 @@ pub(super) enum AgentCommand {
     Removed,
 }
 
-/// What a settlement occupies until it is answered.
+/// The permits that a settlement holds until it is answered.
 pub(super) struct SettlePermits {
-    /// Its place among those of its shard.
+    /// One of its shard's permits.
     pub(super) _of_shard: OwnedSemaphorePermit,
-    /// Its place among those of its socket, if it came over one.
+    /// One of its socket's permits, if it came over a socket.
     pub(super) _of_subscriber: Option<OwnedSemaphorePermit>,
 }

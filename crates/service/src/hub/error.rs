@@ -1,33 +1,33 @@
-//! Why the hub did not do what a door asked for. Each door turns these into answers of its protocol.
+//! Why the hub did not fulfil a request. Each door turns these errors into answers of its protocol.
 
 use doorbell_store::StoreError;
 use thiserror::Error;
 
-/// Why the hub did not do what it was asked.
+/// Why the hub did not fulfil a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(crate) enum HubError {
-    /// The subscription, set or message does not exist (any more).
+    /// The subscription, set or message does not exist, or no longer exists.
     #[error("there is no such resource")]
     Gone,
-    /// The agent has as many messages, bytes or subscriptions as it may have.
-    #[error("the agent's share is used up")]
+    /// The agent has the maximum of messages, bytes or subscriptions.
+    #[error("the agent has reached its limit")]
     Full,
-    /// The agent has another subscription of that name.
+    /// The agent has another subscription with this name.
     #[error("the name is taken")]
     Taken,
-    /// The receipt subscription that was named does not exist (any more).
+    /// The named receipt subscription does not exist, or no longer exists.
     #[error("there is no such receipt subscription")]
     NoReceipts,
-    /// The receipt subscription has as many receipts as it may have.
-    #[error("the receipt subscription's share is used up")]
+    /// The receipt subscription has the maximum of receipts.
+    #[error("the receipt subscription has reached its limit")]
     ReceiptsFull,
-    /// Too much is under way.
-    #[error("the service has too much to do")]
+    /// Too many requests are in progress.
+    #[error("the service is overloaded")]
     Overloaded,
-    /// The store failed, and may have kept the message; or the service stops.
+    /// The store failed, and may have kept the message; or the service is stopping.
     #[error("the service is not available")]
     Unavailable,
-    /// The store has a record of it that cannot be read; trying again does not help.
+    /// The stored record cannot be read; retrying does not help.
     #[error("a stored record is damaged")]
     Damaged,
 }

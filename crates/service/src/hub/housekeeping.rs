@@ -1,4 +1,4 @@
-//! What happens without a request: expired messages are removed, and agents that were not used for long.
+//! Work without a request: removes expired messages, and agents that were not used for a long time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,17 +12,17 @@ use super::shards::Shards;
 use crate::clock::Clock;
 use crate::config::Limits;
 
-/// How often agents are looked through. They are removed after days; an hour is soon enough.
+/// How often idle agents are searched. They are removed after days; an hour is precise enough.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
-/// How exactly the store knows when an agent was last in use.
+/// How precisely the store knows when an agent was last in use.
 const SEEN_PRECISION: Duration = Duration::from_secs(24 * 3600);
-/// Messages swept in one commit: with a thousand, new ones wait for some 40 ms while a large backlog expires
+/// Messages removed in one commit: with a thousand, new messages wait about 40 ms while a large backlog expires
 /// (docs/performance.md).
 const SWEPT_MAX: u32 = 100;
 /// Agents removed in one commit.
 const REMOVED_MAX: u32 = 32;
 
-/// Sweeps and expires.
+/// The task that removes expired and idle records.
 pub(crate) struct Housekeeper {
     pub(super) shards: Arc<Shards>,
     pub(super) store: Store,
@@ -32,26 +32,26 @@ pub(crate) struct Housekeeper {
 }
 
 impl Housekeeper {
-    /// Works until it is aborted.
+    /// Runs until it is aborted.
     pub(crate) async fn run(self) {
         let mut next_idle_check = self.clock.now().plus(IDLE_CHECK_INTERVAL);
         loop {
             let now = self.clock.now();
             self.clock.sleep_until(now.plus(self.limits.sweep_interval)).await;
             if let Err(error) = self.sweep().await {
-                debug!(%error, "the sweep goes on later");
+                debug!(%error, "the sweep of expired messages continues later");
             }
             if self.clock.now() >= next_idle_check {
                 next_idle_check = self.clock.now().plus(IDLE_CHECK_INTERVAL);
                 if let Err(error) = self.expire_idle().await {
-                    debug!(%error, "idle agents are looked for later");
+                    debug!(%error, "the search for idle agents continues later");
                 }
             }
         }
     }
 
-    /// Frees the room of expired messages and wakes the streams that wait for their receipts. They are no longer
-    /// delivered, swept or not.
+    /// Frees the space of expired messages and wakes the streams that wait for their receipts. Expired messages are
+    /// never delivered, removed or not.
     async fn sweep(&self) -> Result<(), StoreError> {
         loop {
             let swept = self.store.sweep(self.clock.now(), SWEPT_MAX).await?;
@@ -62,14 +62,14 @@ impl Housekeeper {
         }
     }
 
-    /// Removes what was not used for long (RFC 8030 s7.3).
+    /// Removes agents and receipt subscriptions that were not used for a long time (RFC 8030 s7.3).
     async fn expire_idle(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let agents_before = now.minus(self.limits.idle_expiry.max(2 * SEEN_PRECISION));
-        // No message that names a receipt subscription waits for longer, and its receipt has a day to be fetched.
+        // No message that names a receipt subscription waits longer, and its receipt has a day to be fetched.
         let message_life = Duration::from_secs(self.limits.ttl_max_secs.into());
         let receipt_subscriptions_before = now.minus(self.limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
-        // An agent that has been connected all the time is in use, though it never came again.
+        // An agent that stays connected is in use, even without new requests.
         self.shards.touch_connected(now.minus(SEEN_PRECISION)).await;
         loop {
             let bounds =

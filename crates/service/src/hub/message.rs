@@ -1,4 +1,4 @@
-//! A message on its way through the hub.
+//! A message in the hub.
 
 use bytes::Bytes;
 use doorbell_mailbox::Entry;
@@ -23,18 +23,18 @@ pub(crate) struct Submission {
     pub(crate) body: Bytes,
 }
 
-/// A message as an agent gets it.
+/// A message for an agent.
 pub(crate) struct Message {
     pub(crate) id: MessageId,
     pub(crate) subscription: SubscriptionId,
     pub(crate) headers: ContentHeaders,
     pub(crate) body: Bytes,
-    /// Not to be sent from this moment on; `None` for a transient message, whose moment is now.
+    /// From this moment on it must not be sent; `None` for a transient message, which expires immediately.
     pub(crate) expires_at: Option<UnixMs>,
 }
 
 impl Submission {
-    /// TTL 0: delivered at once or not at all, and never stored (PS-8030-5.2-9).
+    /// TTL 0: delivered immediately or never, and not stored (PS-8030-5.2-9).
     pub(crate) fn is_transient(&self) -> bool {
         self.ttl == Ttl::ZERO
     }
@@ -43,12 +43,12 @@ impl Submission {
         now.plus(std::time::Duration::from_secs(self.ttl.as_secs().into()))
     }
 
-    /// What the mailbox has to know of it.
+    /// The mailbox's entry for it.
     pub(super) fn entry(&self, id: MessageId, now: UnixMs) -> Entry {
         Entry { id, subscription: self.subscription, urgency: self.urgency, expires_at: self.expires_at(now) }
     }
 
-    /// What the agent would get.
+    /// The message for the agent.
     pub(super) fn message(&self, id: MessageId, now: UnixMs) -> Message {
         Message {
             id,
@@ -59,7 +59,7 @@ impl Submission {
         }
     }
 
-    /// What the store keeps.
+    /// The record for the store.
     pub(super) fn to_store(&self, id: MessageId, now: UnixMs) -> NewMessage {
         NewMessage {
             id,
@@ -77,11 +77,11 @@ impl Submission {
 }
 
 impl Message {
-    /// A message as the store has it.
+    /// A message from the store.
     ///
     /// # Errors
     /// The header record is damaged. Without it an agent cannot decrypt the body, so the message must not be sent. A
-    /// later version that packs headers otherwise has another store format, which this version refuses to open.
+    /// later version with another format of headers has another store format, which this version refuses to open.
     pub(super) fn from_store(stored: StoredMessage) -> Result<Self, ContentHeadersError> {
         Ok(Self {
             id: stored.id,
@@ -92,7 +92,7 @@ impl Message {
         })
     }
 
-    /// Whether it has TTL 0, and is in no store.
+    /// Whether it has TTL 0: it is not in the store.
     pub(super) fn is_transient(&self) -> bool {
         self.expires_at.is_none()
     }

@@ -1,9 +1,10 @@
-//! The middle: doors hand in messages and subscribe here, shards own the mailboxes, and the store remembers.
+//! The middle layer: doors submit messages and subscribe here, shards own the mailboxes, and the store keeps the
+//! records.
 //!
-//! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is answered as accepted
-//! only when its shard has learned from the store that it is durable (invariant 1). Files here import what stands below
-//! them in this list, and never this one: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `requests`,
-//! `command`, `outbox`, `receipts`, `message`, `subscription`, `detached`, `counters`, `error`.
+//! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is accepted only after the
+//! store has reported to its shard that it is durable (invariant 1). Files here import only files that come later in
+//! this list: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `requests`, `command`, `outbox`, `receipts`,
+//! `message`, `subscription`, `detached`, `counters`, `error`.
 
 mod command;
 mod counters;
@@ -51,7 +52,7 @@ use shard::Shard;
 use shards::Shards;
 use subscription::Restriction;
 
-/// What a door may ask for.
+/// The interface for the doors.
 pub(crate) struct Hub {
     shards: Arc<Shards>,
     store: Store,
@@ -68,7 +69,7 @@ impl Hub {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
         let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone()));
         let counters = Arc::new(Counters::default());
-        // A longer wait saturates at 49 days: no stream stays open for so long.
+        // A longer time-out is 49 days: no stream stays open that long.
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
         let new_shard = |inbox| {
@@ -81,12 +82,12 @@ impl Hub {
         Self { shards, store, mint, clock, next_subscriber, receipts, counters }
     }
 
-    /// An agent that is new: its first subscription makes it one.
+    /// A new agent: its first subscription creates it.
     pub(crate) fn new_agent(&self) -> Agent {
         Agent::New(AgentId::from_raw(self.mint.next(self.clock.now())))
     }
 
-    /// Makes a subscription, and its agent if that is new.
+    /// Creates a subscription, and its agent if that is new.
     pub(crate) async fn subscribe(&self, new: NewSubscription) -> Result<SubscriptionId, HubError> {
         let now = self.clock.now();
         let agent = new.agent.id();
@@ -100,7 +101,7 @@ impl Hub {
         let new_subscription = self.store.create_subscription(subscription);
         if let Some(answer) = new_agent {
             match answer.await {
-                // It has come into being meanwhile, on another connection or by an attempt that failed half-way.
+                // Another connection, or an attempt that failed half-way, has created it.
                 Err(StoreError::IdTaken) => {}
                 made => made?,
             }
@@ -109,7 +110,7 @@ impl Hub {
         Ok(id)
     }
 
-    /// The subscription that the agent calls `channel`, and the key that it is restricted to: an error for itself,
+    /// The agent's subscription with this channel, and the key that it is restricted to. The key is a separate result,
     /// because a subscription with a damaged key can still be removed.
     pub(crate) async fn subscription_of_channel(
         &self,
@@ -120,18 +121,18 @@ impl Hub {
         Ok(found.map(|found| (found.id, subscription::restriction(&found, &self.counters))))
     }
 
-    /// All subscriptions of an agent that it has given names, oldest first.
+    /// All subscriptions that the agent has named, oldest first.
     pub(crate) async fn channels(&self, agent: AgentId) -> Result<Vec<(SubscriptionId, String)>, HubError> {
         let all = self.store.subscriptions_of(agent).await?;
         Ok(all.into_iter().filter_map(|subscription| Some((subscription.id, subscription.channel?))).collect())
     }
 
-    /// What the agent of a subscription calls it; `None` if there is no such subscription, or it has no name.
+    /// The agent's name for a subscription; `None` if the subscription does not exist or has no name.
     pub(crate) async fn channel(&self, id: SubscriptionId) -> Result<Option<String>, HubError> {
         Ok(self.store.subscription(id).await?.and_then(|subscription| subscription.channel))
     }
 
-    /// The key that a subscription is restricted to, if to any; `None` if there is no such subscription.
+    /// The key that a subscription is restricted to, if any; `None` if the subscription does not exist.
     ///
     /// # Errors
     /// [`HubError::Damaged`] if the stored key cannot be read.
@@ -140,7 +141,7 @@ impl Hub {
         found.map(|found| subscription::restriction(&found, &self.counters)).transpose()
     }
 
-    /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
+    /// Accepts a message; `Ok` when it is durable, or when a message with TTL 0 was delivered or dropped.
     pub(crate) async fn submit(&self, submission: Submission) -> Result<MessageId, HubError> {
         if submission.is_transient() {
             self.check(&submission).await?;
@@ -148,7 +149,7 @@ impl Hub {
         self.shards.submit(submission).await
     }
 
-    /// What the store checks of a message that it stores; one with TTL 0 it never sees.
+    /// Checks a message with TTL 0 as the store checks the others: the store never sees it.
     async fn check(&self, submission: &Submission) -> Result<(), HubError> {
         if self.store.subscription(submission.subscription).await?.is_none() {
             return Err(HubError::Gone);
@@ -159,38 +160,38 @@ impl Hub {
         }
     }
 
-    /// Opens a delivery stream to the agent; those that are open stay.
+    /// Opens a delivery stream to the agent; other streams stay open.
     pub(crate) async fn connect(&self, agent: AgentId, spec: SubscriberSpec) -> Result<Subscriber, HubError> {
         self.open(agent, spec, false).await
     }
 
-    /// Opens the agent's one socket: an older one, which may be dead without a sign of it, receives
-    /// [`SubscriberEvent::Superseded`], and what was unacknowledged on it comes on this one.
+    /// Opens the agent's one socket. An older one, which may be dead without a sign, receives
+    /// [`SubscriberEvent::Superseded`], and its unacknowledged messages go to the new one.
     pub(crate) async fn take_over(&self, agent: AgentId, spec: SubscriberSpec) -> Result<Subscriber, HubError> {
         self.open(agent, spec, true).await
     }
 
-    /// The same for an agent that may not have come into being yet, whose first subscription is made on another
-    /// connection: the subscriber is there when it is.
+    /// The same for an agent that may not exist yet, because another connection creates its first subscription: the
+    /// subscriber is ready before the agent.
     pub(crate) fn take_over_early(&self, agent: AgentId, spec: SubscriberSpec) -> Subscriber {
         self.new_subscriber(agent, spec, true)
     }
 
-    fn new_subscriber(&self, agent: AgentId, spec: SubscriberSpec, only: bool) -> Subscriber {
+    fn new_subscriber(&self, agent: AgentId, spec: SubscriberSpec, exclusive: bool) -> Subscriber {
         let id = SubscriberId(self.next_subscriber.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
-        self.shards.send(agent, AgentCommand::Connect { subscriber: id, spec, only, outbox: outbox.clone() });
+        self.shards.send(agent, AgentCommand::Connect { subscriber: id, spec, exclusive, outbox: outbox.clone() });
         Subscriber::new(self.shards.clone(), agent, id, outbox)
     }
 
-    async fn open(&self, agent: AgentId, spec: SubscriberSpec, only: bool) -> Result<Subscriber, HubError> {
-        let subscriber = self.new_subscriber(agent, spec, only);
-        // Looked up after connecting: a removal in between is then seen here, or comes to the subscriber.
+    async fn open(&self, agent: AgentId, spec: SubscriberSpec, exclusive: bool) -> Result<Subscriber, HubError> {
+        let subscriber = self.new_subscriber(agent, spec, exclusive);
+        // Checked after connecting: a removal in between is then visible here, or reaches the subscriber.
         self.check_scope(agent, spec.scope).await?;
         Ok(subscriber)
     }
 
-    /// `Gone` when what a stream would be about does not exist.
+    /// `Gone` if the scope of a stream does not exist.
     pub(crate) async fn check_scope(&self, agent: AgentId, scope: Scope) -> Result<(), HubError> {
         let exists = match scope {
             Scope::Agent => self.store.agent_exists(agent).await?,
@@ -199,18 +200,18 @@ impl Hub {
         if exists { Ok(()) } else { Err(HubError::Gone) }
     }
 
-    /// Removes a message for good, with what became of it; whether it was there.
+    /// Settles a message durably with its outcome; returns whether it existed.
     pub(crate) async fn settle(&self, agent: AgentId, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
         self.shards.settle(agent, id, outcome).await
     }
 
-    /// An outstanding message of the agent. One that is damaged is dropped, and counts as gone from then on.
+    /// An outstanding message of the agent. A damaged one is dropped, and counts as gone from then on.
     pub(crate) async fn message(&self, agent: AgentId, id: MessageId) -> Result<Option<Message>, HubError> {
         let found = self.shards.messages(agent, vec![id]).await?;
         Ok(found.into_iter().next().flatten())
     }
 
-    /// Removes a subscription or a whole agent, with what was stored for it.
+    /// Removes a subscription or a whole agent, with its stored records.
     pub(crate) async fn remove(&self, agent: AgentId, what: Scope) -> Result<(), HubError> {
         let now = self.clock.now();
         let (removal, command) = match what {
@@ -221,7 +222,7 @@ impl Hub {
             }
         };
         let (shards, receipts) = (self.shards.clone(), self.receipts.clone());
-        // The client may go away meanwhile, and the subscribers still have to end.
+        // The client may leave meanwhile, and the subscribers still have to end.
         detached(async move {
             let removed = removal.await?;
             if !removed.existed {
@@ -239,23 +240,23 @@ impl Hub {
         &self.receipts
     }
 
-    /// What removes expired messages and idle agents, for a task of its own.
+    /// The task that removes expired messages and idle agents.
     pub(crate) fn housekeeper(&self, limits: Limits) -> Housekeeper {
         let (shards, receipts) = (self.shards.clone(), self.receipts.clone());
         Housekeeper { shards, store: self.store.clone(), clock: self.clock.clone(), receipts, limits }
     }
 
-    /// What was counted since the start.
+    /// The counts since the start.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Completes when a shard has panicked, and never otherwise.
+    /// Completes when a shard has panicked.
     pub(crate) async fn broken(&self) {
         self.shards.broken().await;
     }
 
-    /// Ends every subscriber and every stream of receipts, now and from now on: the service drains.
+    /// Ends every subscriber and every receipt stream, the present and all later ones: the service drains.
     pub(crate) fn stop(&self) {
         self.receipts.stop();
         self.shards.stop_subscribers();

@@ -1,15 +1,16 @@
-//! The shard's end of a subscriber: what is on its way to the door.
+//! The shard's end of a subscriber: the queue to the door.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use doorbell_protocol::id::MessageId;
 
 use super::error::HubError;
 use super::message::Message;
+use crate::locked::Locked;
 
-/// Bodies in one outbox, apart from those of transient messages: those further behind stay in the store until their
+/// The maximum of bodies in one outbox, without those of transient messages: later ones stay in the store until their
 /// turn.
 const BODIES_MAX: usize = 32;
 
@@ -17,19 +18,19 @@ const BODIES_MAX: usize = 32;
 pub(crate) enum SubscriberEvent {
     /// Send this.
     Message(Arc<Message>),
-    /// Everything there was has been offered (`Prefer: wait=0`).
+    /// All messages were offered (`Prefer: wait=0`).
     Drained,
     /// The subscription or the agent has been removed.
     Gone,
-    /// The stream has to end before its time, and the agent should come again: the service drains.
+    /// The stream ends early, and the agent should reconnect: the service drains.
     Ended,
-    /// The agent has another stream in its place, or has opened too many.
+    /// Another stream of the agent replaced this one, or the agent has opened too many.
     Superseded,
-    /// What is stored cannot be read at the moment.
+    /// The store cannot be read at the moment.
     Failed(HubError),
 }
 
-/// What a shard puts into an outbox.
+/// An entry of an outbox.
 pub(super) enum Delivery {
     /// Send this message, which is in memory.
     Message(Arc<Message>),
@@ -39,29 +40,29 @@ pub(super) enum Delivery {
     Event(SubscriberEvent),
 }
 
-/// The queue between a shard and a door. Smaller than a channel, and empty while idle.
+/// The queue between a shard and a door. It is smaller than a channel, and empty while idle.
 #[derive(Default)]
-pub(super) struct Outbox(Mutex<Waiting>);
+pub(super) struct Outbox(Locked<Waiting>);
 
 #[derive(Default)]
 struct Waiting {
-    /// Each message once, and none that is over: no client, however slow, makes it longer than its mailbox.
+    /// Each message once, without finished ones: even for a slow client it is not longer than the mailbox.
     deliveries: VecDeque<Delivery>,
     waker: Option<Waker>,
 }
 
-/// What comes next out of an outbox.
+/// The next entry of an outbox.
 pub(super) enum Next {
     Event(SubscriberEvent),
-    /// These messages, which are in the store; one at least. They keep their places.
+    /// These messages are in the store; there is at least one. They keep their places.
     Stored(Vec<MessageId>),
 }
 
 impl Outbox {
-    /// Adds to the queue. A message that is in it, because the client has been slow for longer than the mailbox waits
-    /// for an acknowledgement, keeps its place.
+    /// Adds to the queue. A message that is already in it keeps its place: its client was slower than the
+    /// acknowledgement time-out of the mailbox.
     pub(super) fn put(&self, delivery: Delivery) {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         if delivery.message().is_some_and(|id| waiting.place(id).is_some()) {
             return;
         }
@@ -77,33 +78,33 @@ impl Outbox {
         }
     }
 
-    /// Leaves nothing in it but its end.
+    /// Removes all entries and adds the end.
     pub(super) fn end(&self, why: SubscriberEvent) {
-        self.lock().deliveries.clear();
+        self.0.lock().deliveries.clear();
         self.put(Delivery::Event(why));
     }
 
-    /// Takes out a message that is over: settled, replaced, expired or removed.
+    /// Removes a finished message: settled, replaced, expired or removed.
     pub(super) fn recall(&self, id: MessageId) {
-        self.lock().remove(id);
+        self.0.lock().remove(id);
     }
 
-    /// What comes next, if there is something.
+    /// The next entry, if there is one.
     pub(super) fn next(&self) -> Option<Next> {
-        self.lock().next()
+        self.0.lock().next()
     }
 
-    /// Puts a message that was read from the store in the place of its id, if it has not been recalled meanwhile.
+    /// Replaces an id with the message from the store, unless it was recalled meanwhile.
     pub(super) fn fill(&self, message: Message) {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         if let Some(place) = waiting.place(message.id) {
             waiting.deliveries[place] = Delivery::Message(Arc::new(message));
         }
     }
 
-    /// Whether something is in it; if not, the task is woken when there is.
+    /// Ready if there is an entry; otherwise the task is woken by the next one.
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.lock();
         if !waiting.deliveries.is_empty() {
             return Poll::Ready(());
         }
@@ -111,15 +112,9 @@ impl Outbox {
         Poll::Pending
     }
 
-    /// Forgets the task that waits: a waker left behind would keep the connection's task in memory.
+    /// Drops the waker of a waiting task: it would keep the connection's task in memory.
     pub(super) fn forget_waker(&self) {
-        self.lock().waker = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // A panic leaves the queue whole, because each change is one call of it. The end of a subscriber comes here
-        // too, and must not panic while a panic of its task unwinds.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().waker = None;
     }
 }
 
@@ -173,21 +168,21 @@ mod tests {
     }
 
     fn bodies(outbox: &Outbox) -> usize {
-        outbox.lock().deliveries.iter().filter(|d| matches!(d, Delivery::Message(_))).count()
+        outbox.0.lock().deliveries.iter().filter(|d| matches!(d, Delivery::Message(_))).count()
     }
 
     #[test]
-    fn an_outbox_that_nobody_empties_holds_each_message_once_and_few_bodies() {
+    fn an_outbox_that_no_door_empties_holds_each_message_once_and_few_bodies() {
         let outbox = Outbox::default();
         for _ in 0..5 {
             for n in 0..1000 {
                 outbox.put(message(n, Some(UnixMs::from_secs(60))));
             }
         }
-        assert_eq!(outbox.lock().deliveries.len(), 1000);
+        assert_eq!(outbox.0.lock().deliveries.len(), 1000);
         assert_eq!(bodies(&outbox), BODIES_MAX);
         (0..1000).for_each(|n| outbox.recall(MessageId::from_raw(n)));
-        assert!(outbox.lock().deliveries.is_empty());
+        assert!(outbox.0.lock().deliveries.is_empty());
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Receipts: reports to application servers of what became of their messages (RFC 8030 s5.1, s6.3).
+//! Receipts: reports to application servers about the outcomes of their messages (RFC 8030 s5.1, s6.3).
 //!
-//! A receipt is written by the commit that settles its message and stays in the store until the application server
-//! took it; what happens here is only waking the streams that wait for one.
+//! The commit that settles a message writes its receipt, which stays in the store until the application server has
+//! taken it. This file only wakes the streams that wait for one.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use doorbell_protocol::id::{Mint, ReceiptSubscriptionId};
 use doorbell_store::{Receipt, Store};
@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use super::detached::detached;
 use super::error::HubError;
 use crate::clock::Clock;
+use crate::locked::Locked;
 
 /// Receipts read from the store at a time.
 const PAGE_MAX: u32 = 100;
 
-/// All receipt subscriptions: what a door may ask for, and the streams that wait.
+/// All receipt subscriptions: the interface for the doors, and the waiting streams.
 pub(crate) struct Receipts {
     store: Store,
     mint: Arc<Mint>,
@@ -29,26 +30,26 @@ pub(crate) struct Receipts {
 
 /// The streams that wait for receipts.
 #[derive(Default)]
-struct Waiters(Mutex<HashMap<ReceiptSubscriptionId, watch::Sender<()>>>);
+struct Waiters(Locked<HashMap<ReceiptSubscriptionId, watch::Sender<()>>>);
 
-/// What a stream of receipts returns.
+/// An event of a receipt stream.
 pub(crate) enum ReceiptEvent {
     /// A receipt that was not taken yet.
     Receipt(Receipt),
     /// The receipt subscription has been removed.
     Gone,
-    /// The service drains, or its store cannot be read: come again.
+    /// The service drains, or its store cannot be read: the client should reconnect.
     Stopping,
 }
 
-/// One stream of the receipts of a receipt subscription, oldest first.
+/// One stream of a subscription's receipts, oldest first.
 pub(crate) struct ReceiptStream {
     receipts: Arc<Receipts>,
     id: ReceiptSubscriptionId,
-    /// The last one that was read from the store.
+    /// The last receipt that was read from the store.
     after: Option<i64>,
     page: VecDeque<Receipt>,
-    news: watch::Receiver<()>,
+    changes: watch::Receiver<()>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -57,19 +58,19 @@ impl Receipts {
         Self { store, mint, clock, waiters: Waiters::default(), stopping: watch::Sender::new(false) }
     }
 
-    /// Opens a stream of receipts, of those after `after` if that is given.
+    /// Opens a stream of receipts; with `after`, of the later ones only.
     pub(crate) async fn open(
         self: &Arc<Self>,
         id: ReceiptSubscriptionId,
         after: Option<i64>,
     ) -> Result<ReceiptStream, HubError> {
-        let (news, stopping) = (self.waiters.listen(id), self.stopping.subscribe());
-        let stream = ReceiptStream { receipts: self.clone(), id, after, page: VecDeque::new(), news, stopping };
-        // Looked up after listening: a removal in between is then seen here, or wakes the stream.
+        let (changes, stopping) = (self.waiters.listen(id), self.stopping.subscribe());
+        let stream = ReceiptStream { receipts: self.clone(), id, after, page: VecDeque::new(), changes, stopping };
+        // Checked after subscribing: a removal in between is then visible here, or wakes the stream.
         if self.store.receipt_subscription_exists(id).await? { Ok(stream) } else { Err(HubError::Gone) }
     }
 
-    /// Makes a receipt subscription.
+    /// Creates a receipt subscription.
     pub(crate) async fn subscribe(&self) -> Result<ReceiptSubscriptionId, HubError> {
         let now = self.clock.now();
         let id = ReceiptSubscriptionId::from_raw(self.mint.next(now));
@@ -83,10 +84,10 @@ impl Receipts {
         Ok(())
     }
 
-    /// Removes a receipt subscription, with what was kept for it.
+    /// Removes a receipt subscription, with its receipts.
     pub(crate) async fn remove(self: &Arc<Self>, id: ReceiptSubscriptionId) -> Result<(), HubError> {
         let (removal, receipts) = (self.store.delete_receipt_subscription(id), self.clone());
-        // The client may go away meanwhile, and the streams still have to end.
+        // The client may leave meanwhile, and the streams still have to end.
         detached(async move {
             let removed = removal.await?;
             receipts.wake(id);
@@ -100,7 +101,7 @@ impl Receipts {
         self.waiters.wake(id);
     }
 
-    /// Ends every stream, now and from now on: the service drains.
+    /// Ends every stream, the present and all later ones: the service drains.
     pub(super) fn stop(&self) {
         self.stopping.send_replace(true);
     }
@@ -108,36 +109,30 @@ impl Receipts {
 
 impl Waiters {
     fn wake(&self, id: ReceiptSubscriptionId) {
-        let mut waiters = self.lock();
-        if let Some(news) = waiters.get(&id)
-            && news.send(()).is_err()
+        let mut waiters = self.0.lock();
+        if let Some(changes) = waiters.get(&id)
+            && changes.send(()).is_err()
         {
-            // No stream listens any more.
+            // No stream waits any more.
             waiters.remove(&id);
         }
     }
 
     fn listen(&self, id: ReceiptSubscriptionId) -> watch::Receiver<()> {
-        self.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe()
+        self.0.lock().entry(id).or_insert_with(|| watch::Sender::new(())).subscribe()
     }
 
     fn leave(&self, id: ReceiptSubscriptionId) {
-        let mut waiters = self.lock();
-        // The one that leaves is still counted.
-        if waiters.get(&id).is_some_and(|news| news.receiver_count() <= 1) {
+        let mut waiters = self.0.lock();
+        // The leaving stream is still counted.
+        if waiters.get(&id).is_some_and(|changes| changes.receiver_count() <= 1) {
             waiters.remove(&id);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ReceiptSubscriptionId, watch::Sender<()>>> {
-        // A panic leaves the table whole, because each change is one call of it. The end of a stream comes here too,
-        // and must not panic while a panic of its task unwinds.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ReceiptStream {
-    /// Waits for the next receipt. Nothing is lost when the wait is given up.
+    /// Waits for the next receipt. Giving up the wait loses nothing.
     pub(crate) async fn next(&mut self) -> ReceiptEvent {
         loop {
             match self.try_next().await {
@@ -147,8 +142,8 @@ impl ReceiptStream {
                 Err(_) => return ReceiptEvent::Stopping,
             }
             tokio::select! {
-                // The sender stays for as long as this stream listens.
-                _ = self.news.changed() => {}
+                // The sender exists for as long as this stream waits.
+                _ = self.changes.changed() => {}
                 _ = self.stopping.wait_for(|stop| *stop) => return ReceiptEvent::Stopping,
             }
         }
@@ -157,14 +152,14 @@ impl ReceiptStream {
     /// The next receipt, if there is one now.
     pub(crate) async fn try_next(&mut self) -> Result<Option<Receipt>, HubError> {
         if self.page.is_empty() {
-            // What comes while the store is being read is news again.
-            self.news.mark_unchanged();
+            // Receipts that arrive during the read count as new changes.
+            self.changes.mark_unchanged();
             let page = self.receipts.store.receipts(self.id, self.after, PAGE_MAX).await?;
             if page.receipts.is_empty() && !self.receipts.store.receipt_subscription_exists(self.id).await? {
                 return Err(HubError::Gone);
             }
-            let are_news = page.receipts.iter().all(|receipt| Some(receipt.seq) > self.after);
-            debug_assert!(are_news, "the store was asked for receipts after this one");
+            let are_new = page.receipts.iter().all(|receipt| Some(receipt.seq) > self.after);
+            debug_assert!(are_new, "the store was asked for receipts after this one");
             self.after = page.receipts.last().map(|receipt| receipt.seq).or(self.after);
             self.page = page.receipts.into();
         }

@@ -15,12 +15,12 @@ use super::message::Submission;
 pub(super) struct Submitting {
     pub(super) id: MessageId,
     pub(super) submission: Submission,
-    /// When it was taken in: its TTL counts from here.
+    /// When the hub received it: its TTL starts here.
     pub(super) taken_at: UnixMs,
-    /// Why the store refused it, once it has.
+    /// Why the store rejected it, if it did.
     pub(super) refused: Option<HubError>,
     pub(super) reply: SubmitReply,
-    /// Its place among the submissions under way, returned when it is answered.
+    /// Counts the submission until it is answered.
     pub(super) permit: OwnedSemaphorePermit,
 }
 
@@ -57,7 +57,7 @@ impl Requests {
         RequestId(self.last)
     }
 
-    /// A message that was not answered yet.
+    /// A message that is not answered yet.
     pub(super) fn submitting(&mut self, request: RequestId) -> &mut Submitting {
         self.submitting.get_mut(&request).expect("the store answers for a message before its sender is answered")
     }
@@ -65,16 +65,16 @@ impl Requests {
     /// Answers an application server: its message is accepted.
     pub(super) fn accept(&mut self, request: RequestId) {
         let submitting = self.take_submitting(request);
-        debug_assert_eq!(submitting.refused, None, "a mailbox accepts what the store kept, or never had");
-        // The application server may have gone away, which changes nothing.
+        debug_assert_eq!(submitting.refused, None, "a mailbox accepts only stored or transient messages");
+        // The application server may have left, which changes nothing.
         let _ = submitting.reply.send(Ok(submitting.id));
         drop(submitting.permit);
     }
 
-    /// Answers an application server: its message is not accepted, for the reason that the store had.
+    /// Answers an application server: its message is rejected, with the store's reason.
     pub(super) fn reject(&mut self, request: RequestId) {
         let submitting = self.take_submitting(request);
-        let refused = submitting.refused.expect("a mailbox rejects only what the store refused");
+        let refused = submitting.refused.expect("a mailbox rejects only what the store rejected");
         // As in `accept`.
         let _ = submitting.reply.send(Err(refused));
         drop(submitting.permit);

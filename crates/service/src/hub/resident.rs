@@ -1,4 +1,4 @@
-//! The mailboxes that are in memory: those of agents that are connected or have something under way.
+//! The mailboxes in memory: those of agents that are connected or have requests in progress.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use super::outbox::Outbox;
 /// One agent in memory.
 pub(super) struct Resident {
     pub(super) mailbox: Mailbox,
-    /// Almost always one: a set's GET, a WebSocket.
+    /// Almost always one: a set's GET, or a WebSocket.
     pub(super) subscribers: Vec<OpenSubscriber>,
-    /// Messages that are nowhere else: those with TTL 0, until the mailbox releases them.
+    /// Messages that exist only here: those with TTL 0, until the mailbox releases them.
     pub(super) transients: Vec<Transient>,
-    /// When it was last noted in the store that the agent is in use.
+    /// When the store last noted that the agent is in use.
     pub(super) touched: UnixMs,
     alarm: Option<UnixMs>,
 }
@@ -27,23 +27,23 @@ pub(super) struct Resident {
 pub(super) struct OpenSubscriber {
     pub(super) id: SubscriberId,
     pub(super) outbox: Arc<Outbox>,
-    /// Of its kind an agent has one: the next takes its place.
-    pub(super) only: bool,
+    /// An agent has one of this kind: the next replaces it.
+    pub(super) exclusive: bool,
 }
 
-/// A message that no store knows.
+/// A message that is not in the store.
 pub(super) struct Transient {
     pub(super) message: Arc<Message>,
     /// Where its outcome is reported, if its sender wants a receipt.
     pub(super) receipt: Option<ReceiptSubscriptionId>,
-    /// What became of it, should it end now.
+    /// Its outcome, if it ended now.
     pub(super) outcome: Outcome,
 }
 
-/// All agents of one shard that are in memory, and when each wants to be woken.
+/// All agents of one shard in memory, and when each wants to be woken.
 pub(super) struct Residents {
     rules: Rules,
-    /// Boxed, because a table has places to spare.
+    /// Boxed, because a hash table has empty places.
     agents: HashMap<AgentId, Box<Resident>>,
     alarms: BTreeSet<(UnixMs, AgentId)>,
 }
@@ -70,7 +70,7 @@ impl Residents {
         Self { rules, agents: HashMap::new(), alarms: BTreeSet::new() }
     }
 
-    /// The agent's mailbox, made if it is not in memory.
+    /// The agent's mailbox; created if it is not in memory.
     pub(super) fn enter(&mut self, agent: AgentId) -> &mut Resident {
         let rules = self.rules;
         let fresh = || {
@@ -89,20 +89,20 @@ impl Residents {
         self.agents.get_mut(&agent).map(Box::as_mut)
     }
 
-    /// The agent's mailbox, of which the caller knows that it is in memory.
+    /// The agent's mailbox; the caller knows that it is in memory.
     pub(super) fn entered(&mut self, agent: AgentId) -> &mut Resident {
-        self.get_mut(agent).expect("a shard carries out effects of residents only")
+        self.get_mut(agent).expect("a shard performs effects of residents only")
     }
 
-    /// Notes when the mailbox wants to be woken, or forgets it when the store knows all that it knows.
+    /// Notes when the mailbox wants to be woken. If the store has everything that it has, drops the mailbox.
     pub(super) fn leave(&mut self, agent: AgentId) {
-        let resident = self.agents.get_mut(&agent).expect("the shard has just fed this mailbox");
+        let resident = self.agents.get_mut(&agent).expect("the shard has just passed an input to this mailbox");
         let keep = !resident.mailbox.is_idle() || !resident.subscribers.is_empty();
         let alarm = resident.mailbox.next_deadline().filter(|_| keep);
         if alarm != resident.alarm {
             if let Some(at) = alarm {
                 let is_new = self.alarms.insert((at, agent));
-                debug_assert!(is_new, "an agent has one alarm, and this is another moment");
+                debug_assert!(is_new, "an agent has one alarm, and this one is new");
             }
             if let Some(at) = std::mem::replace(&mut resident.alarm, alarm) {
                 let was_there = self.alarms.remove(&(at, agent));
@@ -121,12 +121,12 @@ impl Residents {
         self.alarms.first().map(|(at, _)| *at)
     }
 
-    /// An agent whose moment has come.
+    /// An agent whose alarm is due.
     pub(super) fn due(&self, now: UnixMs) -> Option<AgentId> {
         self.alarms.first().filter(|(at, _)| *at <= now).map(|(_, agent)| *agent)
     }
 
-    /// Agents that are connected and were last noted as in use before `moment`, `max` at most.
+    /// Connected agents whose last note is from before `moment`, `max` at most.
     pub(super) fn connected_since(
         &mut self,
         moment: UnixMs,

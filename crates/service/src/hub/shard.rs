@@ -1,4 +1,4 @@
-//! A shard: the task that owns some of the mailboxes, feeds them, and carries out their effects.
+//! A shard: the task that owns some of the mailboxes, passes inputs to them, and performs their effects.
 
 use std::sync::Arc;
 
@@ -22,13 +22,13 @@ use crate::clock::Clock;
 
 /// Messages in one page of a mailbox that is being loaded.
 const PAGE_MAX: u32 = 1000;
-/// Agents that are noted as in use at a time: they must not crowd out messages.
+/// Agents that are noted as in use at a time: the notes must leave room for messages.
 const TOUCHED_MAX: usize = 4096;
 
-/// Subscribers of one agent: every event looks at each of them. As many as one HTTP/2 connection holds.
+/// Subscribers of one agent: every event visits each of them. One HTTP/2 connection holds as many.
 const SUBSCRIBERS_MAX: usize = 100;
 
-/// What the store has done.
+/// A result of the store.
 enum Written {
     Appended {
         agent: AgentId,
@@ -41,7 +41,7 @@ enum Written {
         request: Option<RequestId>,
         outcome: Result<Erased, StoreError>,
     },
-    /// The receipt of a message that the store never had.
+    /// The receipt of a message that was never in the store.
     Receipt {
         receipts: ReceiptSubscriptionId,
         outcome: Result<(), StoreError>,
@@ -63,11 +63,11 @@ pub(super) struct Shard {
     counters: Arc<Counters>,
     residents: Residents,
     requests: Requests,
-    /// In the order in which they were asked for, which is the order of their commits: a mailbox must not learn of a
-    /// message that replaced another before it has learned of that one.
+    /// In the order of the requests, which is the order of the commits: a mailbox must learn of a replaced message
+    /// before it learns of its replacement.
     writes: FuturesOrdered<BoxFuture<'static, Written>>,
     reads: FuturesUnordered<BoxFuture<'static, Loaded>>,
-    /// Empty between events; it keeps its room.
+    /// Empty between events; kept for its capacity.
     effects: Vec<Effect>,
     stopping: bool,
 }
@@ -98,7 +98,7 @@ impl Shard {
         }
     }
 
-    /// Works until the hub is gone and everything under way is answered.
+    /// Runs until the hub is gone and all requests are answered.
     pub(super) async fn run(mut self) {
         let mut open = true;
         while open || !self.writes.is_empty() {
@@ -111,7 +111,7 @@ impl Shard {
                 },
                 Some(written) = self.writes.next() => self.on_written(written),
                 Some(loaded) = self.reads.next() => self.on_loaded(loaded),
-                // Without an alarm this is made and not polled.
+                // Without an alarm `select!` creates this future and does not poll it.
                 () = clock.sleep_until(alarm.unwrap_or_default()), if alarm.is_some() => self.on_alarm(),
             }
         }
@@ -127,7 +127,7 @@ impl Shard {
                     resident.touched = now;
                     drop(self.store.touch(agent, now));
                 }
-                // The housekeeper may have been stopped.
+                // The housekeeper may be gone.
                 let _ = done.send(());
             }
             Command::Stop => {
@@ -146,11 +146,11 @@ impl Shard {
                 self.settle(agent, Some(request), id, outcome);
             }
             AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
-            AgentCommand::Connect { subscriber, spec, only, outbox } => {
-                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, only });
+            AgentCommand::Connect { subscriber, spec, exclusive, outbox } => {
+                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive });
             }
             AgentCommand::Disconnect { subscriber } => {
-                // One that was superseded or has failed is out already, and its agent may be too.
+                // A superseded or failed subscriber is removed already, and perhaps its agent too.
                 if let Some(resident) = self.residents.get_mut(agent) {
                     resident.subscribers.retain(|open| open.id != subscriber);
                     self.feed(agent, Input::Disconnect { subscriber });
@@ -178,29 +178,28 @@ impl Shard {
         if self.stopping {
             open.outbox.put(Delivery::Event(SubscriberEvent::Ended));
         }
-        if open.only {
-            self.end_subscriber(agent, |older| older.only);
+        if open.exclusive {
+            self.end_subscriber(agent, |older| older.exclusive);
         }
         self.end_oldest_subscriber(agent);
         let (now, subscriber) = (self.clock.now(), open.id);
         let resident = self.residents.enter(agent);
         resident.add(open);
         resident.touched = now;
-        debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX, "the oldest has made room");
+        debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX, "the oldest subscriber has ended");
         drop(self.store.touch(agent, now));
         self.feed(agent, Input::Connect { subscriber, spec });
     }
 
-    /// Makes room for one subscriber more. Those of an agent that lost its network stay open for a while, so it is the
-    /// oldest that has to go, and not the new one.
+    /// Makes room for one more subscriber. Subscribers of an agent that lost its network stay open for a while, so the
+    /// oldest one ends.
     fn end_oldest_subscriber(&mut self, agent: AgentId) {
         if self.residents.get_mut(agent).is_some_and(|resident| resident.subscribers.len() >= SUBSCRIBERS_MAX) {
             self.end_subscriber(agent, |_| true);
         }
     }
 
-    /// Ends the agent's oldest subscriber of those that `which` names, if there is one. What was on its way to it goes
-    /// to another.
+    /// Ends the oldest of the agent's subscribers that `which` selects, if there is one. Its messages go to another.
     fn end_subscriber(&mut self, agent: AgentId, which: impl Fn(&OpenSubscriber) -> bool) {
         let Some(resident) = self.residents.get_mut(agent) else { return };
         let Some(place) = resident.subscribers.iter().position(which) else { return };
@@ -210,7 +209,7 @@ impl Shard {
     }
 
     fn submit(&mut self, agent: AgentId, submission: Submission, reply: SubmitReply, permit: OwnedSemaphorePermit) {
-        debug_assert_eq!(submission.agent, agent, "a submission comes to the mailbox of its agent");
+        debug_assert_eq!(submission.agent, agent, "a submission goes to the mailbox of its agent");
         let taken_at = self.clock.now();
         let id = MessageId::from_raw(self.mint.next(taken_at));
         let entry = submission.entry(id, taken_at);
@@ -259,7 +258,8 @@ impl Shard {
 
     fn on_loaded(&mut self, Loaded { agent, page }: Loaded) {
         let page = page.unwrap_or_else(|error| {
-            // The mailbox still waits for an answer: without subscribers an empty page does not pass for all there is.
+            // The mailbox still waits for an answer. Without subscribers, an empty page does not count as an empty
+            // mailbox.
             self.fail_subscribers(agent, error.into());
             Page::default()
         });
@@ -272,7 +272,7 @@ impl Shard {
         self.feed(agent, Input::Loaded { entries: page.entries.into_iter().map(entry).collect(), more: page.more });
     }
 
-    /// The store cannot be read: nothing may pass for all that there is, so the streams end and the agent comes again.
+    /// The store cannot be read. That must not look like an empty mailbox, so the streams end and the agent reconnects.
     fn fail_subscribers(&mut self, agent: AgentId, error: HubError) {
         // A mailbox that waits for a page is in memory.
         for open in std::mem::take(&mut self.residents.entered(agent).subscribers) {
@@ -286,7 +286,7 @@ impl Shard {
         while let Some(agent) = self.residents.due(now) {
             self.feed(agent, Input::Tick);
             if self.residents.due(now) == Some(agent) {
-                // A mailbox that asks to be woken for a moment that is past gets its turn after the others.
+                // A mailbox whose next alarm is in the past gets its turn after the others.
                 break;
             }
         }
@@ -296,11 +296,11 @@ impl Shard {
         self.feed_with(agent, input, None);
     }
 
-    /// Hands an input to the agent's mailbox and carries out the effects. `fresh` is the message of the input, if it is
-    /// in memory: a subscriber gets it without a read of the store.
+    /// Passes an input to the agent's mailbox and performs the effects. `fresh` is the message of the input, if it is
+    /// in memory: its subscriber gets it without a read of the store.
     fn feed_with(&mut self, agent: AgentId, input: Input, fresh: Option<&Arc<Message>>) {
         let mut effects = std::mem::take(&mut self.effects);
-        debug_assert!(effects.is_empty(), "no effect is carried out after its event");
+        debug_assert!(effects.is_empty(), "all effects of an event are performed");
         self.residents.enter(agent).mailbox.handle(input, self.clock.now(), &mut effects);
         for effect in effects.drain(..) {
             self.carry_out(agent, effect, fresh);
@@ -340,11 +340,11 @@ impl Shard {
         self.writes.push_back(Box::pin(written));
     }
 
-    /// Lets go of a message; if no store has it, its receipt is due now.
+    /// Releases a message. If it is not in the store, its receipt is due now.
     fn release(&mut self, agent: AgentId, id: MessageId) {
         let resident = self.residents.entered(agent);
         resident.subscribers.iter().for_each(|open| open.outbox.recall(id));
-        // Nearly every message is in the store, and its receipt is due when it is erased there.
+        // Nearly every message is in the store: erasing it there writes its receipt.
         let Some(place) = resident.transients.iter().position(|transient| transient.message.id == id) else { return };
         let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
         if let Some(receipts) = receipt {
@@ -370,8 +370,8 @@ impl Shard {
 
     fn put(&mut self, agent: AgentId, subscriber: SubscriberId, delivery: Delivery) {
         let outbox: Option<&Arc<Outbox>> = self.residents.entered(agent).outbox(subscriber);
-        // While an agent's subscribers fail, its mailbox still knows those that are next: what it sends them comes to
-        // the next stream.
+        // While an agent's subscribers fail, its mailbox still knows the remaining ones: messages for those go to the
+        // next stream.
         if let Some(outbox) = outbox {
             outbox.put(delivery);
         }

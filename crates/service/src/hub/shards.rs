@@ -1,7 +1,7 @@
-//! The table of shards: which one owns an agent's mailbox, and the way to it.
+//! The table of shards: which one owns an agent's mailbox, and how to reach it.
 //!
-//! Every command to a mailbox, and every read of an agent's messages, goes through here: where an agent is served is
-//! decided in [`Shards::owner`] and nowhere else.
+//! Every command to a mailbox, and every read of an agent's messages, passes here: only [`Shards::owner`] decides where
+//! an agent is served.
 
 use std::sync::Arc;
 
@@ -25,23 +25,23 @@ pub(super) struct Shards {
     store: Store,
     clock: Clock,
     counters: Arc<Counters>,
-    /// Turns true when a shard has panicked, with which its mailboxes are gone.
+    /// Turns true when a shard has panicked: its mailboxes are lost.
     broken: Arc<watch::Sender<bool>>,
 }
 
-/// The way to one shard.
+/// The connection to one shard.
 struct ShardHandle {
     commands: mpsc::UnboundedSender<Command>,
-    /// Bounds what application servers have under way here.
+    /// Limits the submissions in progress.
     submissions: Arc<Semaphore>,
-    /// The same for acknowledgements, apart from the submissions, which they make room for. An agent's streams do not
-    /// bound them: it can reset each as soon as it has asked.
+    /// Limits the acknowledgements in progress. They are counted separately, because they make room for submissions. An
+    /// agent's streams are no limit: it can reset each one right after its request.
     settlements: Arc<Semaphore>,
 }
 
 impl Shards {
-    /// Starts `count` shards on the current runtime, one at least. Each takes `permits_max` submissions and as many
-    /// settlements at a time; `new_shard` makes one that reads its commands from the given channel.
+    /// Starts `count` shards on the current runtime, at least one. Each accepts `permits_max` submissions and as many
+    /// settlements at a time; `new_shard` creates one that reads its commands from the given channel.
     pub(super) fn start(
         count: usize,
         permits_max: usize,
@@ -53,7 +53,7 @@ impl Shards {
         let broken = Arc::new(watch::Sender::new(false));
         let start_shard = |_| {
             let (commands, inbox) = mpsc::unbounded_channel();
-            tokio::spawn(watch_over(tokio::spawn(new_shard(inbox).run()), broken.clone()));
+            tokio::spawn(report_panic(tokio::spawn(new_shard(inbox).run()), broken.clone()));
             let permits = || Arc::new(Semaphore::new(permits_max));
             ShardHandle { commands, submissions: permits(), settlements: permits() }
         };
@@ -66,7 +66,7 @@ impl Shards {
         self.owner(agent).send(Command::Agent(agent, command));
     }
 
-    /// Takes a message; `Ok` when it is durable, or was delivered or dropped with TTL 0.
+    /// Accepts a message; `Ok` when it is durable, or when a message with TTL 0 was delivered or dropped.
     pub(super) async fn submit(&self, submission: Submission) -> Result<MessageId, HubError> {
         let agent = submission.agent;
         let submissions = self.owner(agent).submissions.clone();
@@ -76,7 +76,7 @@ impl Shards {
         answered(answer).await
     }
 
-    /// Settles a message; `Ok` when that is durable: whether there was such a message.
+    /// Settles a message; `Ok` when that is durable. Returns whether the message existed.
     pub(super) async fn settle(&self, agent: AgentId, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
         let settlements = self.owner(agent).settlements.clone();
         let permit = settlements.try_acquire_owned().map_err(|_| HubError::Overloaded)?;
@@ -86,7 +86,7 @@ impl Shards {
         answered(answer).await
     }
 
-    /// Settles a message for a socket. Waits for a permit of the shard, and not for the settlement.
+    /// Settles a message for a socket. Waits for a permit of the shard, but not for the settlement.
     pub(super) async fn begin_to_settle(
         &self,
         agent: AgentId,
@@ -102,7 +102,7 @@ impl Shards {
 
     /// Reads messages of an agent from the store, in the order of `ids`.
     ///
-    /// `None`: the message is settled or has expired; or it is damaged, then its mailbox drops it.
+    /// `None`: the message is settled or expired, or it is damaged and its mailbox drops it.
     pub(super) async fn messages(&self, agent: AgentId, ids: Vec<MessageId>) -> Result<Vec<Option<Message>>, HubError> {
         let found = self.store.messages(ids.clone(), self.clock.now()).await?;
         assert_eq!(found.len(), ids.len(), "a store answers for each message");
@@ -120,18 +120,18 @@ impl Shards {
         Ok(ids.into_iter().zip(found).map(message).collect())
     }
 
-    /// Completes when a shard has panicked, and never otherwise.
+    /// Completes when a shard has panicked.
     pub(super) async fn broken(&self) {
         let waited = self.broken.subscribe().wait_for(|broken| *broken).await.map(drop);
         waited.expect("the sender lives in `self`");
     }
 
-    /// Ends every subscriber, now and from now on.
+    /// Ends every subscriber, the present and all later ones.
     pub(super) fn stop_subscribers(&self) {
         self.handles.iter().for_each(|shard| shard.send(Command::Stop));
     }
 
-    /// Notes in the store that connected agents are in use, where it was last noted before `before`.
+    /// Notes in the store that connected agents are in use, if the last note is from before `before`.
     pub(super) async fn touch_connected(&self, before: UnixMs) {
         for shard in &self.handles {
             let (done, touched) = oneshot::channel();
@@ -141,7 +141,7 @@ impl Shards {
         }
     }
 
-    /// The present, by the clock of the shards.
+    /// The time now, by the clock of the shards.
     pub(super) fn now(&self) -> UnixMs {
         self.clock.now()
     }
@@ -153,17 +153,17 @@ impl Shards {
 
     /// The shard that owns the agent's mailbox.
     fn owner(&self, agent: AgentId) -> &ShardHandle {
-        // The low bits count within a millisecond, the high ones are the time: mix them all.
+        // The low bits count within a millisecond, the high bits are the time: the hash mixes them all.
         let mixed = agent.raw().unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let place = usize::try_from(mixed).expect("32 bits are no more than a usize has") % self.handles.len();
+        let place = usize::try_from(mixed).expect("32 bits fit into a usize") % self.handles.len();
         &self.handles[place]
     }
 }
 
 impl ShardHandle {
     fn send(&self, command: Command) {
-        // A shard ends only with this handle, or by a panic, which `broken` reports. A request that is under way then
-        // learns of it by its dropped reply.
+        // A shard ends only with this handle, or by a panic, which `broken` reports. A request in progress then sees
+        // its reply dropped.
         let _ = self.commands.send(command);
     }
 }
@@ -173,13 +173,13 @@ pub(super) async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit 
     semaphore.clone().acquire_owned().await.expect("the hub closes no semaphore")
 }
 
-/// What the shard replies; `Unavailable` when it has panicked.
+/// The shard's reply; `Unavailable` when it has panicked.
 pub(super) async fn answered<T>(answer: oneshot::Receiver<Result<T, HubError>>) -> Result<T, HubError> {
-    answer.await.unwrap_or(Err(HubError::Unavailable))
+    answer.await.map_err(|_| HubError::Unavailable)?
 }
 
 /// Reports when a shard panics.
-async fn watch_over(shard: JoinHandle<()>, broken: Arc<watch::Sender<bool>>) {
+async fn report_panic(shard: JoinHandle<()>, broken: Arc<watch::Sender<bool>>) {
     if shard.await.is_err_and(|error| error.is_panic()) {
         broken.send_replace(true);
     }

@@ -16,30 +16,30 @@ use super::message::Message;
 use super::outbox::{Next, Outbox, SubscriberEvent};
 use super::shards::{Shards, acquire, answered};
 
-/// Settlements of one socket that are under way: enough to share commits, and few enough to leave room for others.
+/// Settlements of one socket in progress: enough to share commits, and few enough to leave room for others.
 const SETTLING_MAX: usize = 64;
 
-/// A door's end of a delivery stream. Dropping it disconnects: what was not acknowledged is undelivered again.
+/// A door's end of a delivery stream. Dropping it disconnects: unacknowledged messages count as undelivered again.
 pub(crate) struct Subscriber {
     shards: Arc<Shards>,
     agent: AgentId,
     id: SubscriberId,
     outbox: Arc<Outbox>,
-    /// Made for the first settlement: most agents wait for long before there is one.
+    /// Created for the first settlement, which for most agents comes late.
     settling: OnceLock<Arc<Semaphore>>,
 }
 
 impl Subscriber {
-    /// The door's end of `outbox`, which the shard of `agent` knows by `id`.
+    /// The door's end of `outbox`; the shard of `agent` knows it by `id`.
     pub(super) fn new(shards: Arc<Shards>, agent: AgentId, id: SubscriberId, outbox: Arc<Outbox>) -> Self {
         Self { shards, agent, id, outbox, settling: OnceLock::new() }
     }
 
-    /// Waits for the next event. Nothing is lost when the wait is given up.
+    /// Waits for the next event. Giving up the wait loses nothing.
     pub(crate) async fn next(&mut self) -> SubscriberEvent {
         loop {
             poll_fn(|cx| self.poll_ready(cx)).await;
-            // On the heap: a wait for the next event has no use for its room.
+            // On the heap: a subscriber that waits does not need this memory.
             if let Some(event) = Box::pin(self.try_next()).await {
                 return event;
             }
@@ -51,8 +51,8 @@ impl Subscriber {
         self.outbox.poll_ready(cx)
     }
 
-    /// The next event, if there is one: it may have to be read from the store, but is not waited for. Nothing is lost
-    /// when this is given up.
+    /// The next event, if there is one. It may be read from the store, but the call does not wait for a new one. Giving
+    /// up loses nothing.
     pub(crate) async fn try_next(&mut self) -> Option<SubscriberEvent> {
         loop {
             match self.outbox.next()? {
@@ -80,13 +80,13 @@ impl Subscriber {
         self.send(AgentCommand::Declined { subscriber: self.id, id });
     }
 
-    /// The client acknowledged the message. Waits while too many settlements are under way, and not for this one.
+    /// The client acknowledged the message. Waits while too many settlements are in progress, but not for this one.
     pub(crate) async fn settle(&self, id: MessageId, outcome: Outcome) {
         self.begin_to_settle(id, outcome, None).await;
     }
 
-    /// The client reported that it has the message. Waits until it cannot come again, not even after a crash; whether
-    /// there was such a message.
+    /// The client reported that it has the message. Waits until the settlement is durable: after it the message cannot
+    /// arrive again, even after a crash. Returns whether the message existed.
     pub(crate) async fn settle_for_good(&self, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
         let (reply, answer) = oneshot::channel();
         self.begin_to_settle(id, outcome, Some(reply)).await;
@@ -99,7 +99,7 @@ impl Subscriber {
         self.shards.begin_to_settle(self.agent, id, outcome, reply, of_subscriber).await;
     }
 
-    /// The client has the message and has not acknowledged it: nothing waits for that any longer.
+    /// The client has the message and has not acknowledged it: the window does not wait for it any longer.
     pub(crate) fn arrived(&self, id: MessageId) {
         self.send(AgentCommand::Arrived { subscriber: self.id, id });
     }
@@ -114,7 +114,7 @@ impl Subscriber {
         self.send(AgentCommand::Gone { subscriber: self.id, id });
     }
 
-    /// The message cannot be sent, because what is stored about it is damaged ([`HubError::Damaged`]): it is dropped.
+    /// The message cannot be sent, because its stored record is damaged ([`HubError::Damaged`]): it is dropped.
     pub(crate) fn undeliverable(&self, id: MessageId) {
         self.send(AgentCommand::Undeliverable { id });
     }
@@ -123,12 +123,12 @@ impl Subscriber {
         self.shards.send(self.agent, command);
     }
 
-    /// Whether it expired while the client's window was shut (PS-8030-5.2-7).
+    /// Whether it expired while the client's window was closed (PS-8030-5.2-7).
     fn is_late(&self, message: &Message) -> bool {
         message.expires_at.is_some_and(|at| at <= self.shards.now())
     }
 
-    /// Reads the messages that come next, together.
+    /// Reads the next messages together.
     async fn fetch(&self, ids: Vec<MessageId>) -> Result<(), HubError> {
         let found = self.shards.messages(self.agent, ids.clone()).await?;
         for (id, message) in ids.into_iter().zip(found) {

@@ -1,4 +1,4 @@
-//! A subscription as the doors and the hub see it.
+//! A subscription, for the doors and the hub.
 
 use doorbell_protocol::id::AgentId;
 use doorbell_protocol::key::PublicKey;
@@ -8,25 +8,25 @@ use super::counters::Counters;
 use super::error::HubError;
 use crate::capability::KeyFingerprint;
 
-/// A subscription that a client asks for.
+/// A new subscription that a client requests.
 pub(crate) struct NewSubscription {
-    /// Whose it is.
+    /// Its agent.
     pub(crate) agent: Agent,
-    /// The only key that may sign its messages, if there is one.
+    /// The only key that may sign its messages, if it is restricted.
     pub(crate) restricted_to: Option<PublicKey>,
-    /// What the agent calls it, where it names its subscriptions itself.
+    /// The agent's name for it, if the agent names its subscriptions.
     pub(crate) channel: Option<String>,
 }
 
-/// The key that a subscription is restricted to, if to any and if it can be read.
+/// The key that a subscription is restricted to, if any, or an error if it is damaged.
 pub(crate) type Restriction = Result<Option<KeyFingerprint>, HubError>;
 
 /// A user agent, and whether the store has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Agent {
-    /// Comes into being with its first subscription, if it is not there yet.
+    /// Its first subscription creates it, if it does not exist yet.
     New(AgentId),
-    /// Is there.
+    /// It exists.
     Known(AgentId),
 }
 
@@ -41,7 +41,7 @@ impl Agent {
 /// The key that a stored subscription is restricted to; `None`: any sender may use it.
 ///
 /// # Errors
-/// [`HubError::Damaged`] if the stored key is none: it must not pass for no restriction.
+/// [`HubError::Damaged`] if the stored key is invalid: it must not count as no restriction.
 pub(super) fn restriction(subscription: &Subscription, counters: &Counters) -> Restriction {
     let key = subscription.vapid_key.map(|key| PublicKey::from_bytes(&key)).transpose();
     key.map(|key| key.map(|key| key.fingerprint())).map_err(|_| {

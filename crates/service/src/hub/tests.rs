@@ -1,4 +1,4 @@
-//! The hub on a store in memory: what no door shows.
+//! The hub on a store in memory: behaviour that no door shows.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn hub() -> (Hub, Store) {
     (Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1), store)
 }
 
-/// A subscriber without the look into the store that a door's has to pass.
+/// A subscriber without the check in the store that a door's subscriber passes.
 fn subscriber(hub: &Hub, agent: AgentId, mode: Mode) -> Subscriber {
     let spec = SubscriberSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameSubscriber };
     hub.new_subscriber(agent, spec, false)
@@ -39,7 +39,7 @@ async fn a_store_that_cannot_be_read_is_never_taken_for_an_empty_one_ps_8030_6_7
     let agent = AgentId::from_raw(1);
     let mut first = subscriber(&hub, agent, Mode::Hold);
     assert!(matches!(first.next().await, SubscriberEvent::Failed(HubError::Unavailable)));
-    // The first one is still there: its client takes its time.
+    // The first one still exists: its client is slow.
     let mut second = subscriber(&hub, agent, Mode::Drain);
     assert!(matches!(second.next().await, SubscriberEvent::Failed(HubError::Unavailable)));
 }
@@ -65,7 +65,7 @@ const AGENT: AgentId = AgentId::from_raw(1);
 const SUBSCRIPTION: SubscriptionId = SubscriptionId::from_raw(2);
 const CHANNEL: &str = "channel";
 
-/// An agent with a subscription, which the store has with this key.
+/// An agent with a subscription, which has this key in the store.
 async fn with_subscription(vapid_key: Option<[u8; 65]>) -> (Hub, Store) {
     let (hub, store) = hub();
     store.create_agent(AGENT, NOW).await.unwrap();
@@ -75,7 +75,7 @@ async fn with_subscription(vapid_key: Option<[u8; 65]>) -> (Hub, Store) {
     (hub, store)
 }
 
-/// A message as the store has it, with this header record.
+/// A message in the store, with this header record.
 fn stored(n: i64, receipt: Option<ReceiptSubscriptionId>, headers: &[u8]) -> NewMessage {
     NewMessage {
         id: MessageId::from_raw(n),
@@ -126,7 +126,7 @@ async fn a_message_that_is_found_damaged_by_reading_it_is_dropped_too() {
     let damaged = MessageId::from_raw(11);
     store.append(stored(11, None, &[0xff, 0])).await.unwrap();
     for _ in 0..2 {
-        // Both come before the erasure: the second one changes nothing.
+        // Both happen before the erasure: the second one changes nothing.
         assert!(hub.message(AGENT, damaged).await.unwrap().is_none());
     }
     assert_eq!(hub.settle(AGENT, damaged, Outcome::Delivered).await, Ok(false));
