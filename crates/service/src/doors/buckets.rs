@@ -1,67 +1,69 @@
-//! Token buckets: how often somebody may do something in a minute, for each who does it.
+//! Token buckets: how often one subscription, key or device may act per minute.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use doorbell_protocol::time::UnixMs;
 use thiserror::Error;
 
-/// Buckets that are not full, in one table. Above it those that have filled up again are dropped; a table of buckets
-/// that are all in use cannot grow faster than messages are accepted.
+use crate::locked::Locked;
+
+/// The number of buckets that starts a sweep: full buckets are dropped. The buckets in use cannot grow faster than
+/// messages are accepted.
 const BUCKETS_SWEPT_AT: usize = 1 << 16;
 
 const MINUTE_US: i64 = 60_000_000;
 
-/// Somebody was too fast: 429 with Retry-After.
+/// The sender exceeds its rate: 429 with Retry-After.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{whose} sends more than {per_minute} messages a minute")]
+#[error("{limited} exceeds {per_minute} messages per minute")]
 pub(super) struct TooFast {
-    /// What the limit is on.
-    whose: &'static str,
+    /// What the limit applies to.
+    limited: &'static str,
     /// The limit.
     per_minute: u32,
-    /// When the next message would be taken, in whole seconds, at least one.
+    /// When the next message is accepted, in whole seconds, at least one.
     pub(super) retry_after_secs: u32,
 }
 
 /// Buckets of one kind. A bucket that is not in the table is full.
 pub(super) struct Table<K> {
-    whose: &'static str,
+    limited: &'static str,
     per_minute: u32,
-    buckets: Mutex<Buckets<K>>,
+    buckets: Locked<Buckets<K>>,
 }
 
 struct Buckets<K> {
-    /// When each bucket will be full again, in microseconds: one number says all, and a bucket whose moment has passed
-    /// is full.
+    /// When each bucket is full again, in microseconds. A bucket whose moment has passed is full.
     full_at_us: HashMap<K, i64>,
     sweep_at: usize,
 }
 
 impl<K: Hash + Eq> Table<K> {
-    /// `0` lifts the limit.
-    pub(super) fn new(whose: &'static str, per_minute: u32) -> Self {
+    /// `0` removes the limit.
+    pub(super) fn new(limited: &'static str, per_minute: u32) -> Self {
         let buckets = Buckets { full_at_us: HashMap::new(), sweep_at: BUCKETS_SWEPT_AT };
-        Self { whose, per_minute, buckets: Mutex::new(buckets) }
+        Self { limited, per_minute, buckets: Locked::new(buckets) }
     }
 
-    /// A bucket holds a minute's worth and fills at the same rate.
-    pub(super) fn take(&self, who: K, now: UnixMs) -> Result<(), TooFast> {
+    /// Takes one message's worth. A bucket holds a minute's worth and fills at the same rate.
+    pub(super) fn take(&self, key: K, now: UnixMs) -> Result<(), TooFast> {
         if self.per_minute == 0 {
             return Ok(());
         }
         let now_us = now.as_millis().saturating_mul(1000);
-        let mut buckets = self.lock();
-        let full_at_us = buckets.full_at_us.get(&who).copied().unwrap_or(now_us);
-        // No bucket is ever emptier than empty: were the clock set back, it would be.
+        let mut buckets = self.buckets.lock();
+        // A bucket that is not in the table is full.
+        let full_at_us = buckets.full_at_us.get(&key).copied().unwrap_or(now_us);
+        // The clamp keeps a bucket from going below empty when the clock is set back.
         let missing_us = full_at_us.saturating_sub(now_us).clamp(0, MINUTE_US) + self.each_us();
         if missing_us > MINUTE_US {
             let wait_us = missing_us - MINUTE_US;
-            let retry_after_secs = u32::try_from((wait_us + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1);
-            return Err(TooFast { whose: self.whose, per_minute: self.per_minute, retry_after_secs });
+            let wait_secs = u32::try_from((wait_us + 999_999) / 1_000_000).expect("a bucket fills within a minute");
+            let retry_after_secs = wait_secs.max(1);
+            return Err(TooFast { limited: self.limited, per_minute: self.per_minute, retry_after_secs });
         }
-        buckets.full_at_us.insert(who, now_us.saturating_add(missing_us));
+        buckets.full_at_us.insert(key, now_us.saturating_add(missing_us));
         if buckets.full_at_us.len() > buckets.sweep_at {
             buckets.full_at_us.retain(|_, full_at_us| *full_at_us > now_us);
             buckets.sweep_at = (2 * buckets.full_at_us.len()).max(BUCKETS_SWEPT_AT);
@@ -69,20 +71,16 @@ impl<K: Hash + Eq> Table<K> {
         Ok(())
     }
 
-    /// Undoes a `take`.
-    pub(super) fn give_back(&self, who: &K) {
-        if let Some(full_at_us) = self.lock().full_at_us.get_mut(who) {
+    /// Reverts a `take`.
+    pub(super) fn give_back(&self, key: &K) {
+        if let Some(full_at_us) = self.buckets.lock().full_at_us.get_mut(key) {
             *full_at_us -= self.each_us();
         }
     }
 
-    /// How long one message's worth takes to fill; not asked where there is no limit.
+    /// How long one message's worth takes to fill; without a limit the value is unused.
     fn each_us(&self) -> i64 {
         (MINUTE_US / i64::from(self.per_minute.max(1))).max(1)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Buckets<K>> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -101,6 +99,6 @@ mod tests {
             let now = NOW.plus(Duration::from_millis(n.unsigned_abs()));
             table.take(n, now).unwrap();
         }
-        assert!(table.buckets.lock().unwrap().full_at_us.len() <= 2 * BUCKETS_SWEPT_AT);
+        assert!(table.buckets.lock().full_at_us.len() <= 2 * BUCKETS_SWEPT_AT);
     }
 }

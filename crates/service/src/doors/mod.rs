@@ -1,16 +1,16 @@
-//! The doors: every resource of the service and who knocks at it. This file is the index (RFC 8030 s2).
+//! The doors: every resource of the service and its clients. This file is the index (RFC 8030 s2).
 //!
-//! | resource | who | GET | POST | DELETE |
+//! | resource | client | GET | POST | DELETE |
 //! |---|---|---|---|---|
 //! | `/` | Firefox | WebSocket: subscribe, receive, acknowledge, remove | | |
 //! | `/checkin` | Chromium | | become a device | |
 //! | `/c2dm/register3` | Chromium | | subscribe, remove | |
-//! | (a connection that begins with the octet 41) | Chromium | MCS: receive, acknowledge | | |
+//! | (a connection that begins with the byte 41) | Chromium | MCS: receive, acknowledge | | |
 //! | `/subscribe` | agent | | new subscription | |
 //! | `/s/…` subscription, `/a/…` set | agent | receive | | remove |
 //! | `/p/…` push resource, also `/fcm/send/…`, `/wp/…`, `/preprod/wp/…` | application server | | send | |
-//! | `/m/…` message | whoever holds it | read | | acknowledge, withdraw |
-//! | `/r/…` receipt subscription | application server | hear what became of messages | | remove |
+//! | `/m/…` message | any client that has the URL | read | | acknowledge, withdraw |
+//! | `/r/…` receipt subscription | application server | receive the outcomes of messages | | remove |
 
 mod agent;
 mod app;
@@ -37,10 +37,10 @@ use crate::hub::{Hub, Scope};
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 
-/// Where the paths of push resources begin.
+/// The prefix of push resources' paths.
 const PUSH: &str = "/p/";
 
-/// What the doors need: they talk to the hub and to nothing else (invariant 5).
+/// What the doors need: they call the hub and no layer below it (invariant 5).
 pub(crate) struct Doors {
     hub: Arc<Hub>,
     capabilities: Capabilities,
@@ -50,9 +50,9 @@ pub(crate) struct Doors {
     settings: HttpSettings,
     firefox: FirefoxSettings,
     chromium: Chromium,
-    vapid: app::vapid::Gate,
+    vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
-    drains: agent::Drains,
+    shutdown: agent::ShutdownRegistry,
 }
 
 impl Doors {
@@ -72,48 +72,55 @@ impl Doors {
             settings: config.http.clone(),
             firefox: config.firefox.clone(),
             chromium: Chromium::new(config.chromium),
-            vapid: app::vapid::Gate::new(origin.clone(), config.strict_audience),
+            vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
-            drains: agent::Drains::new(limits.drain_timeout),
+            shutdown: agent::ShutdownRegistry::new(limits.drain_timeout),
             origin,
         }
     }
 
-    /// The answer that a request is for. Each is on the heap by itself, and none of them is made by an async function that
-    /// the request passes through: an agent's request to receive is held for hours, and would leave room behind in each.
-    fn answering(self: &Arc<Self>, request: Request) -> BoxFuture<'_, Response> {
+    /// Creates the answer to a request. Each future is boxed on its own, and no async function around it awaits the
+    /// request: an agent's request to receive stays open for hours, and each such function would reserve its size.
+    fn route(self: &Arc<Self>, request: Request) -> BoxFuture<'_, Response> {
         let method = request.method().clone();
         match (&method, request.uri().path()) {
-            (&Method::GET, path) if self.firefox.serves(path) && websocket::is_wanted(request.headers()) => {
-                now(agent::firefox::begin(&request))
+            (&Method::GET, path) if self.firefox.serves(path) && websocket::is_requested(request.headers()) => {
+                immediate(agent::firefox::accept(&request))
             }
-            (&Method::GET, "/") => now(wire::greeting(&self.origin)),
-            (&Method::GET, ERRORS_PATH) => now(wire::errors()),
+            (&Method::GET, "/") => immediate(wire::greeting(&self.origin)),
+            (&Method::GET, ERRORS_PATH) => immediate(wire::errors()),
             (&Method::POST, "/subscribe") => Box::pin(self.subscribe(request)),
-            (_, "/subscribe") => now(wire::method_not_allowed("POST")),
+            (_, "/subscribe") => immediate(wire::method_not_allowed("POST")),
             (&Method::POST, CHECKIN_PATH) if self.chromium.is_open() => Box::pin(self.check_in(request)),
             (&Method::POST, REGISTRATION_PATH) if self.chromium.is_open() => Box::pin(self.register(request)),
-            (_, CHECKIN_PATH | REGISTRATION_PATH) if self.chromium.is_open() => now(wire::method_not_allowed("POST")),
+            (_, CHECKIN_PATH | REGISTRATION_PATH) if self.chromium.is_open() => {
+                immediate(wire::method_not_allowed("POST"))
+            }
             (_, path) => match self.open(path) {
-                Some(resource) => self.on_resource(&method, resource, request),
-                None if self.chromium.push_token(path).is_some() => now(no_resource(&method, PUSH)),
-                None => now(no_resource(&method, path)),
+                Some(resource) => self.route_resource(&method, resource, request),
+                None if self.chromium.push_token(path).is_some() => immediate(no_resource(&method, PUSH)),
+                None => immediate(no_resource(&method, path)),
             },
         }
     }
 
-    fn on_resource(self: &Arc<Self>, method: &Method, resource: Resource, request: Request) -> BoxFuture<'_, Response> {
+    fn route_resource(
+        self: &Arc<Self>,
+        method: &Method,
+        resource: Resource,
+        request: Request,
+    ) -> BoxFuture<'_, Response> {
         match (resource, method) {
             (Resource::Push { agent, subscription, restricted_to }, &Method::POST) => {
                 Box::pin(self.push(agent, subscription, restricted_to, request))
             }
-            (Resource::Push { .. }, _) => now(wire::method_not_allowed("POST")),
+            (Resource::Push { .. }, _) => immediate(wire::method_not_allowed("POST")),
 
             (Resource::Message { agent, id }, &Method::GET) => Box::pin(self.read_message(agent, id)),
             (Resource::Message { agent, id }, &Method::DELETE) => {
                 Box::pin(async move { self.settle_message(agent, id, request.headers()).await })
             }
-            (Resource::Message { .. }, _) => now(wire::method_not_allowed("GET, DELETE")),
+            (Resource::Message { .. }, _) => immediate(wire::method_not_allowed("GET, DELETE")),
 
             (Resource::Subscription { agent, subscription }, &Method::GET) => {
                 Box::pin(self.monitor(agent, Scope::Subscription(subscription), request))
@@ -126,12 +133,12 @@ impl Doors {
             (Resource::Receipts { id }, &Method::GET) => Box::pin(self.receipts(id, request)),
             (Resource::Receipts { id }, &Method::DELETE) => Box::pin(self.remove_receipts(id)),
             (Resource::Subscription { .. } | Resource::Set { .. } | Resource::Receipts { .. }, _) => {
-                now(wire::method_not_allowed("GET, DELETE"))
+                immediate(wire::method_not_allowed("GET, DELETE"))
             }
         }
     }
 
-    /// The resource that a path names, in our way or, for a push resource, in Chromium's.
+    /// The resource of a path, in our form or, for a push resource, in Chromium's.
     fn open(&self, path: &str) -> Option<Resource> {
         match self.chromium.push_token(path) {
             Some(token) => self.capabilities.open(&format!("{PUSH}{token}")),
@@ -139,7 +146,7 @@ impl Doors {
         }
     }
 
-    /// The resource that a link names, by an absolute URI of this service or by a path.
+    /// The resource of a link, by an absolute URI of this service or by a path.
     fn resource(&self, target: &str) -> Option<Resource> {
         self.capabilities.open(target.strip_prefix(self.origin.as_str()).unwrap_or(target))
     }
@@ -149,7 +156,7 @@ impl Doors {
         format!("{}{}", self.origin, self.capabilities.path(resource))
     }
 
-    /// The absolute URI of a resource, as a header field has it.
+    /// The absolute URI of a resource, as a header value.
     fn location(&self, resource: Resource) -> HeaderValue {
         HeaderValue::try_from(self.uri(resource)).expect("an origin and a capability path are visible ASCII")
     }
@@ -168,9 +175,9 @@ impl Doors {
 /// What the public listener serves: HTTP, Firefox's WebSocket and Chromium's MCS.
 impl Handler for Doors {
     fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
-        let answering = self.answering(request);
+        let answer = self.route(request);
         async move {
-            let mut response = answering.await;
+            let mut response = answer.await;
             if let Some(alt_svc) = &self.settings.alt_svc {
                 response.headers_mut().insert(ALT_SVC, alt_svc.clone());
             }
@@ -196,24 +203,24 @@ impl Handler for Doors {
         self.serve_chromium(socket)
     }
 
-    /// Sockets are closed one after the other.
+    /// The sockets close one after the other.
     fn shut_down(&self) {
-        self.drains.begin();
+        self.shutdown.begin();
     }
 }
 
 /// A Link field that names one of our URIs.
 fn link_to(uri: &str, rel: &str) -> HeaderValue {
-    Link::new(uri, rel).to_value().expect("our URIs and the relations have no character that a Link field forbids")
+    Link::new(uri, rel).to_value().expect("URIs and relations have only characters that a Link field allows")
 }
 
-/// An answer that needs no waiting.
-fn now(answer: Response) -> BoxFuture<'static, Response> {
+/// An answer that does not wait.
+fn immediate(answer: Response) -> BoxFuture<'static, Response> {
     Box::pin(ready(answer))
 }
 
-/// What a URL gets that names nothing. A removed resource does not have other methods than it had, so one that never
-/// was does not have them either: by no method can anybody tell which it was (PS-8030-8.3-2).
+/// The answer to a URL that names nothing. A removed resource and one that never existed reject the same methods, so
+/// that no client can distinguish the two (PS-8030-8.3-2).
 fn no_resource(method: &Method, path: &str) -> Response {
     match (path.get(..3), method) {
         (Some(PUSH), &Method::POST) => wire::not_found(StatusCode::NOT_FOUND),

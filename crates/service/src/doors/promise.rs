@@ -8,7 +8,7 @@ use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use super::Doors;
 use crate::capability::Resource;
 
-/// Makes promises in the name under which the client knows the service.
+/// Creates promises under the name by which the client addresses the service.
 pub(super) struct Promises {
     doors: Arc<Doors>,
     scheme: Scheme,
@@ -16,10 +16,10 @@ pub(super) struct Promises {
 }
 
 impl Promises {
-    /// For a request to `uri`; `None` if it does not say where it was sent to, which only HTTP/1.1 requests omit.
+    /// For a request to `uri`; `None` if the URI has no scheme or authority, as in some HTTP/1.1 requests.
     pub(super) fn for_request(doors: Arc<Doors>, uri: Uri) -> Option<Self> {
         let parts = uri.into_parts();
-        // The promises repeat both, so that the client takes the service as authoritative for them.
+        // The promises repeat both, so that the client accepts the service as authoritative for them.
         Some(Self { doors, scheme: parts.scheme?, authority: parts.authority? })
     }
 
@@ -31,7 +31,7 @@ impl Promises {
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(PathAndQuery::try_from(path).expect("a capability path is base64url"));
         let mut request = http::Request::new(());
-        *request.uri_mut() = Uri::from_parts(parts).expect("a URI of scheme, authority and path is whole");
+        *request.uri_mut() = Uri::from_parts(parts).expect("a URI of scheme, authority and path is complete");
         request
     }
 }

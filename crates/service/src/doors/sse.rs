@@ -11,39 +11,41 @@ use crate::transport::{Payload, Response};
 /// The media type.
 const EVENT_STREAM: &str = "text/event-stream";
 
-/// Where a client that comes back says what it has.
+/// The last event that a returning client has.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Whether the client asks for an event stream.
-pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
+pub(super) fn is_requested(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter().filter_map(|v| v.to_str().ok());
-    let mut types = values.flat_map(|v| v.split(',')).map(|t| t.split(';').next().unwrap_or_default().trim());
+    let mut types = values
+        .flat_map(|v| v.split(','))
+        .map(|t| t.split(';').next().expect("`split` returns at least one part").trim());
     types.any(|t| t.eq_ignore_ascii_case(EVENT_STREAM))
 }
 
-/// The id of the last event that the client has, if it says so in a form that we gave out.
+/// The id of the last event that the client has, if it sends one in our format.
 pub(super) fn last_event_id(headers: &HeaderMap) -> Option<i64> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The answer that goes on.
+/// The answer whose body is a stream.
 pub(super) fn answer(events: BoxStream<'static, Bytes>) -> Response {
     let mut response = Response::new(Payload::Stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // Proxies that gather an answer before they pass it on would defeat it.
+    // A proxy that buffers an answer would delay every event.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
 }
 
 /// One event. JSON has no line breaks of its own, so the data is one line.
 pub(super) fn event(name: &str, id: &str, data: &impl Serialize) -> Bytes {
-    let data = serde_json::to_string(data).expect("events are structs of text and numbers");
+    let data = serde_json::to_string(data).expect("an event has only text and numbers");
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
 
-/// A line that says nothing, so that proxies and clients know the stream for alive.
+/// An empty comment: proxies and clients see that the stream is alive.
 pub(super) fn comment() -> Bytes {
     Bytes::from_static(b":\n\n")
 }
@@ -58,7 +60,7 @@ mod tests {
             [("text/event-stream", true), ("text/html, Text/Event-Stream;q=0.5", true), ("*/*", false), ("", false)]
         {
             let headers: HeaderMap = [(ACCEPT, HeaderValue::from_static(accept))].into_iter().collect();
-            assert_eq!(is_wanted(&headers), wanted, "{accept}");
+            assert_eq!(is_requested(&headers), wanted, "{accept}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Answers that the HTTP doors share, and how a problem looks on the wire.
+//! Answers that the HTTP doors share, and the format of a problem.
 
 use doorbell_protocol::problem::{self, Problem, errno};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER};
@@ -15,14 +15,14 @@ pub(super) fn empty(status: StatusCode) -> Response {
     response
 }
 
-/// 307: the same request, elsewhere (RFC 8030 s7.1).
+/// 307: the same request at another place (RFC 8030 s7.1).
 pub(super) fn redirect(to: HeaderValue) -> Response {
     let mut response = empty(StatusCode::TEMPORARY_REDIRECT);
     response.headers_mut().insert(LOCATION, to);
     response
 }
 
-/// A problem as JSON, with Retry-After where it has one.
+/// A problem as JSON, with Retry-After if it has one.
 pub(super) fn problem(problem: &Problem) -> Response {
     let mut response = Response::new(problem.to_json().into());
     *response.status_mut() = problem.status;
@@ -34,27 +34,26 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// What every unknown, removed or expired URL gets, so that nobody can tell which it was (PS-8030-8.3-2).
+/// The same answer for every unknown, removed or expired URL: a client cannot distinguish them (PS-8030-8.3-2).
 pub(super) fn not_found(status: StatusCode) -> Response {
     let number = if status == StatusCode::GONE { errno::GONE } else { errno::UNKNOWN_URL };
-    let text = "There is no such resource, or there is none any more.";
-    problem(
-        &Problem::new(status, number, text)
-            .with_hint("A subscription that answers so is over: forget it, and let the web app subscribe again."),
-    )
+    let text = "This resource does not exist, or no longer exists.";
+    problem(&Problem::new(status, number, text).with_hint(
+        "If this is the answer of a subscription, delete the subscription; the web app can subscribe again.",
+    ))
 }
 
 /// 405 with the methods that the resource has.
 pub(super) fn method_not_allowed(allowed: &'static str) -> Response {
-    let text = "This resource does not have that method.";
+    let text = "This resource does not support that method.";
     let mut response = problem(
-        &Problem::new(StatusCode::METHOD_NOT_ALLOWED, errno::METHOD, text).with_hint(format!("It has {allowed}.")),
+        &Problem::new(StatusCode::METHOD_NOT_ALLOWED, errno::METHOD, text).with_hint(format!("It supports {allowed}.")),
     );
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
 
-/// What a person sees who opens the service in a browser.
+/// The page for a person who opens the service in a browser.
 pub(super) fn greeting(origin: &Origin) -> Response {
     let text =
         format!("Doorbell, a Web Push service (RFC 8030).\nUser agents subscribe with POST {origin}/subscribe\n");
@@ -63,50 +62,50 @@ pub(super) fn greeting(origin: &Origin) -> Response {
     response
 }
 
-/// What every errno means.
+/// The meaning of every errno.
 pub(super) fn errors() -> Response {
     let mut response = Response::new(include_str!("../../../../docs/errors.md").into());
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/markdown; charset=utf-8"));
     response
 }
 
-/// The problem of a body that was not taken.
+/// The problem of a rejected body.
 pub(super) fn body_problem(error: BodyError) -> Problem {
     let text = error.to_string();
     match error {
         BodyError::TooLarge { max } => Problem::new(StatusCode::PAYLOAD_TOO_LARGE, errno::TOO_LARGE, text)
-            .with_hint(format!("Send at most {max} octets; put more behind a URL and send that.")),
+            .with_hint(format!("Send at most {max} bytes; put the rest behind a URL.")),
         BodyError::TimedOut => Problem::new(StatusCode::REQUEST_TIMEOUT, errno::TIMEOUT, text),
         BodyError::Broken => Problem::new(StatusCode::BAD_REQUEST, errno::BAD_REQUEST, text),
     }
 }
 
-/// The problem of a request that the hub did not carry out, other than by there being no such resource.
+/// The problem of a request that the hub rejected, except for a missing resource.
 pub(super) fn hub_problem(error: HubError) -> Problem {
     let (status, number, text, secs) = match error {
-        HubError::Gone => (StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "There is no such resource.", None),
+        HubError::Gone => (StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "This resource does not exist.", None),
         HubError::NoReceipts => {
-            (StatusCode::BAD_REQUEST, errno::RECEIPTS, "The receipt subscription is not known.", None)
+            (StatusCode::BAD_REQUEST, errno::RECEIPTS, "The receipt subscription is unknown.", None)
         }
         HubError::Taken => (StatusCode::CONFLICT, errno::BAD_REQUEST, "The subscription's name is taken.", None),
         HubError::ReceiptsFull => {
-            let text = "The receipt subscription has too many receipts that nobody took.";
+            let text = "The receipt subscription has reached its limit of waiting receipts.";
             (StatusCode::TOO_MANY_REQUESTS, errno::RECEIPTS_FULL, text, Some(10))
         }
         HubError::Full => {
-            let text = "The user agent has as much stored as it may have.";
+            let text = "The user agent has reached its limit of stored messages, bytes or subscriptions.";
             (StatusCode::TOO_MANY_REQUESTS, errno::QUOTA, text, Some(60))
         }
         HubError::Overloaded => {
-            let text = "The service has more to do than it can at the moment.";
+            let text = "The service is overloaded.";
             (StatusCode::TOO_MANY_REQUESTS, errno::UNAVAILABLE, text, Some(2))
         }
         HubError::Unavailable => {
-            let text = "The service cannot do this now; a message may or may not have been kept.";
+            let text = "The store is not available; the message may or may not be stored.";
             (StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE, text, Some(10))
         }
         HubError::Damaged => {
-            let text = "What the service stored about this resource is damaged.";
+            let text = "The stored record of this resource is damaged.";
             (StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE, text, None)
         }
     };
@@ -117,8 +116,8 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
     }
 }
 
-/// The header fields of a message on its way to the agent: what describes the body, and when it was sent.
-/// Urgency, Topic and credentials are not among them (PS-8030-5.3-4, PS-8030-5.4-6, PS-8292-4.2-4).
+/// The header fields of a message for the agent: the description of the body and the sending time. Urgency, Topic and
+/// credentials are not included (PS-8030-5.3-4, PS-8030-5.4-6, PS-8292-4.2-4).
 pub(super) fn message_headers(message: &Message) -> HeaderMap {
     let mut headers: HeaderMap = message.headers.iter().collect();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));

@@ -1,4 +1,4 @@
-//! What the application server's door answers: the one place where its errors become statuses.
+//! Answers of the application server's door: the only place where its errors become statuses.
 
 use doorbell_protocol::headers::topic::TopicError;
 use doorbell_protocol::headers::ttl::{TTL, Ttl, TtlError};
@@ -9,7 +9,7 @@ use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use thiserror::Error;
 
-use super::vapid::VapidRefusal;
+use super::vapid::VapidRejection;
 use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
@@ -17,17 +17,17 @@ use crate::transport::{BodyError, Response};
 
 /// Why a message was not accepted.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     #[error("the subscription is gone")]
     Gone,
-    #[error("the key that signs and the key that encrypts are the same")]
+    #[error("the signing key and the encryption key are the same")]
     KeyReuse,
-    #[error("the receipt subscription is not known")]
+    #[error("the receipt subscription is unknown")]
     Receipts,
     #[error("this connection cannot receive server pushes")]
     NoPush,
     #[error(transparent)]
-    Vapid(#[from] VapidRefusal),
+    Vapid(#[from] VapidRejection),
     #[error(transparent)]
     TooFast(#[from] TooFast),
     #[error(transparent)]
@@ -44,13 +44,13 @@ pub(super) enum Refusal {
     Hub(HubError),
 }
 
-impl From<HubError> for Refusal {
+impl From<HubError> for Rejection {
     fn from(error: HubError) -> Self {
         if error == HubError::Gone { Self::Gone } else { Self::Hub(error) }
     }
 }
 
-impl Refusal {
+impl Rejection {
     /// The answer on the wire.
     pub(super) fn answer(self, gone: StatusCode) -> Response {
         let text = self.to_string();
@@ -58,26 +58,24 @@ impl Refusal {
             |number, hint: &'static str| Problem::new(StatusCode::BAD_REQUEST, number, text.clone()).with_hint(hint);
         let problem = match self {
             Self::Gone => return wire::not_found(gone),
-            Self::Vapid(refusal) => return unauthorized(&refusal, text),
+            Self::Vapid(rejection) => return unauthorized(&rejection, text),
             Self::Hub(error) => wire::hub_problem(error),
             Self::Body(error) => wire::body_problem(error),
             Self::TooFast(TooFast { retry_after_secs, .. }) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
                     .with_retry_after(retry_after_secs)
-                    .with_hint("Wait as long as Retry-After says; send less often, or one message with a Topic.")
+                    .with_hint("Wait for the time in Retry-After; send less often, or one message with a Topic.")
             }
-            Self::Receipts => {
-                bad(errno::RECEIPTS, "Leave the Link out to get a new receipt subscription (RFC 8030 s5.1).")
-            }
+            Self::Receipts => bad(errno::RECEIPTS, "Omit the Link to get a new receipt subscription (RFC 8030 s5.1)."),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text)
                 .with_hint("Ask with `Accept: text/event-stream`, or over HTTP/2 with server push (RFC 8030 s6.3)."),
-            Self::KeyReuse => bad(errno::KEY_REUSE, "Make a fresh ECDH key for each message (RFC 8292 s3.2)."),
+            Self::KeyReuse => bad(errno::KEY_REUSE, "Create a new ECDH key for each message (RFC 8292 s3.2)."),
             Self::Ttl(TtlError::Missing) => bad(
                 errno::TTL_MISSING,
-                "Add `TTL: <seconds>`: how long the message is worth delivering (RFC 8030 s5.2).",
+                "Add `TTL: <seconds>`: how long the service may keep the message (RFC 8030 s5.2).",
             ),
             Self::Ttl(_) => bad(errno::TTL_INVALID, "TTL is one whole number of seconds, such as `TTL: 3600`."),
-            Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
+            Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or omit it."),
             Self::Topic(_) => bad(errno::TOPIC, "Send one topic of 1 to 32 characters out of A-Z a-z 0-9 - _."),
             Self::Content(_) => bad(errno::ENCRYPTION_HEADERS, "Send each content header once and in its usual form."),
         };
@@ -85,10 +83,10 @@ impl Refusal {
     }
 }
 
-/// 401 with a bare challenge where credentials are missing, 403 where they are wrong (RFC 8292 s4.2).
-fn unauthorized(refusal: &VapidRefusal, text: String) -> Response {
-    if matches!(refusal, VapidRefusal::Missing) {
-        let hint = "Sign with the key that the web app gave as applicationServerKey (RFC 8292).";
+/// 401 with a bare challenge for missing credentials, 403 for wrong ones (RFC 8292 s4.2).
+fn unauthorized(rejection: &VapidRejection, text: String) -> Response {
+    if matches!(rejection, VapidRejection::Missing) {
+        let hint = "Sign with the key that the web app passed as applicationServerKey (RFC 8292).";
         let problem = Problem::new(StatusCode::UNAUTHORIZED, errno::AUTHENTICATION, text).with_hint(hint);
         let mut response = wire::problem(&problem);
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("vapid"));
@@ -99,7 +97,7 @@ fn unauthorized(refusal: &VapidRefusal, text: String) -> Response {
     wire::problem(&Problem::new(StatusCode::FORBIDDEN, errno::AUTHENTICATION, text).with_hint(hint))
 }
 
-/// The answer to an accepted message, with the TTL that was granted (PS-8030-5.2-5).
+/// The answer to an accepted message, with the granted TTL (PS-8030-5.2-5).
 pub(super) fn accepted(status: StatusCode, granted: Ttl) -> Response {
     let mut response = wire::empty(status);
     response.headers_mut().insert(HeaderName::from_static(TTL), granted.to_value());

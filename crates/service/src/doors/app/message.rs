@@ -1,15 +1,15 @@
-//! A message resource: its holder reads it, acknowledges it or withdraws it (RFC 8030 s6.2, s8.3).
+//! A message resource: a client that has its URL reads, acknowledges or withdraws it (RFC 8030 s6.2, s8.3).
 
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::{OUTCOME, Outcome};
 use http::{HeaderMap, StatusCode};
 
-use super::answer::Refusal;
+use super::answer::Rejection;
 use crate::doors::{Doors, wire};
 use crate::transport::Response;
 
 impl Doors {
-    /// GET: the message while it is outstanding (PS-8030-5-6). One that is damaged counts as gone, and is dropped.
+    /// GET: the message while it is outstanding (PS-8030-5-6). A damaged message counts as gone, and is dropped.
     pub(in crate::doors) async fn read_message(&self, agent: AgentId, id: MessageId) -> Response {
         match self.hub.message(agent, id).await {
             Ok(Some(message)) => {
@@ -18,13 +18,13 @@ impl Doors {
                 response
             }
             Ok(None) => wire::not_found(StatusCode::NOT_FOUND),
-            Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
         }
     }
 
     /// DELETE: 204 the first time, 404 after that (PS-8030-6.2-6).
     ///
-    /// An agent that could not decrypt it may say so with `Doorbell-Outcome: undecryptable`.
+    /// An agent that cannot decrypt the message may report it with `Doorbell-Outcome: undecryptable`.
     pub(in crate::doors) async fn settle_message(
         &self,
         agent: AgentId,
@@ -36,7 +36,7 @@ impl Doors {
         match self.hub.settle(agent, id, outcome).await {
             Ok(true) => wire::empty(StatusCode::NO_CONTENT),
             Ok(false) => wire::not_found(StatusCode::NOT_FOUND),
-            Err(error) => Refusal::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! POST to a push resource: the whole story of accepting a message (RFC 8030 s5, RFC 8292 s4.2).
+//! POST to a push resource: all steps of accepting a message (RFC 8030 s5, RFC 8292 s4.2).
 
 use doorbell_protocol::headers::coding;
 use doorbell_protocol::headers::link::{self, REL_PUSH_RECEIPT};
@@ -11,7 +11,7 @@ use doorbell_protocol::message::ContentHeaders;
 use http::header::{CONTENT_LENGTH, LINK, LOCATION};
 use http::{HeaderMap, StatusCode};
 
-use super::answer::{Refusal, accepted};
+use super::answer::{Rejection, accepted};
 use crate::capability::{KeyFingerprint, Resource};
 use crate::doors::Doors;
 use crate::hub::{HubError, Submission};
@@ -26,7 +26,7 @@ impl Doors {
         request: Request,
     ) -> Response {
         let accepting = self.try_push(agent, subscription, restricted_to, request);
-        accepting.await.unwrap_or_else(|refusal| refusal.answer(self.limits.gone_status))
+        accepting.await.unwrap_or_else(|rejection| rejection.answer(self.limits.gone_status))
     }
 
     async fn try_push(
@@ -35,21 +35,22 @@ impl Doors {
         subscription: SubscriptionId,
         restricted_to: Option<KeyFingerprint>,
         request: Request,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, Rejection> {
         let (head, incoming) = request.into_parts();
         self.refuse_announced(&head.headers)?;
-        // The body is taken before anything can be wrong, or a client that is still sending it might not hear what is.
+        // The body is read before the first check: a client that is still sending it might not receive a rejection.
         let body = incoming.body.read(self.limits.body_max, self.limits.request_timeout).await?;
 
         let signer = self.vapid.check(&head.headers, restricted_to, self.clock.now())?;
         let ttl = Ttl::from_headers(&head.headers)?.clamp(self.limits.ttl_max_secs);
+        // A request without the field has the default urgency (RFC 8030 s5.3).
         let urgency = Urgency::from_headers(&head.headers)?.unwrap_or_default();
         let topic = Topic::from_headers(&head.headers)?;
         let headers = ContentHeaders::from_headers(&head.headers)?;
         if let Some(signer) = signer
             && coding::sender_key(&headers, &body).is_some_and(|key| key == *signer.as_bytes())
         {
-            return Err(Refusal::KeyReuse);
+            return Err(Rejection::KeyReuse);
         }
         self.rates.admit(subscription, signer.map(|key| key.fingerprint()), self.clock.now())?;
         let (receipt, is_new) = self.wanted_receipt(&head.headers).await?;
@@ -57,9 +58,9 @@ impl Doors {
         let id = match self.hub.submit(submission).await {
             Ok(id) => id,
             Err(error) => {
-                // Nobody hears of a receipt subscription made for a message that was refused.
+                // The message was rejected: no client knows the new receipt subscription.
                 if let Some(id) = receipt.filter(|_| is_new && error != HubError::Unavailable) {
-                    // What fails here is found again when it has been idle for long.
+                    // If the removal fails, the idle expiry removes it later.
                     let _ = self.hub.receipts().remove(id).await;
                 }
                 return Err(error.into());
@@ -68,7 +69,7 @@ impl Doors {
 
         let status = if receipt.is_some() { StatusCode::ACCEPTED } else { StatusCode::CREATED };
         let mut response = accepted(status, ttl);
-        // From here on nothing can fail: the message is durable, and any other answer would be wrong.
+        // Nothing can fail from here on: the message is durable, and any other answer would be wrong.
         response.headers_mut().insert(LOCATION, self.location(Resource::Message { agent, id }));
         if let Some(id) = receipt {
             response.headers_mut().insert(LINK, self.link(Resource::Receipts { id }, REL_PUSH_RECEIPT));
@@ -76,10 +77,9 @@ impl Doors {
         Ok(response)
     }
 
-    /// Where the application server wants to hear what becomes of the message: on the receipt subscription that it
-    /// names, or on a new one (RFC 8030 s5.1); and whether it is new. That the named one exists is checked where the
-    /// message is stored.
-    async fn wanted_receipt(&self, headers: &HeaderMap) -> Result<(Option<ReceiptSubscriptionId>, bool), Refusal> {
+    /// The receipt subscription for the outcome of the message: the one in the request's Link, or a new one (RFC 8030
+    /// s5.1); and whether it is new. The store checks that the named one exists.
+    async fn wanted_receipt(&self, headers: &HeaderMap) -> Result<(Option<ReceiptSubscriptionId>, bool), Rejection> {
         if !Prefer::from_headers(headers).respond_async {
             return Ok((None, false));
         }
@@ -88,12 +88,12 @@ impl Doors {
         };
         match self.resource(&target) {
             Some(Resource::Receipts { id }) => Ok((Some(id), false)),
-            _ => Err(Refusal::Receipts),
+            _ => Err(Rejection::Receipts),
         }
     }
 
-    /// Refuses a body that announces itself as too long, before a client that asks first (`Expect`) sends it.
-    fn refuse_announced(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// Rejects a body by its Content-Length, before a client that waits for permission (`Expect`) sends it.
+    fn refuse_announced(&self, headers: &HeaderMap) -> Result<(), Rejection> {
         let max = self.limits.body_max;
         let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
         let expects = headers.contains_key(http::header::EXPECT);

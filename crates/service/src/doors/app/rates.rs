@@ -1,5 +1,5 @@
-//! How much one subscription and one signing key may send: token buckets, charged to them and never to the address
-//! that a request comes from (RFC 8030 s8.4).
+//! How much one subscription and one signing key may send. The token buckets belong to them, never to the address of a
+//! request (RFC 8030 s8.4).
 
 use doorbell_protocol::id::SubscriptionId;
 use doorbell_protocol::time::UnixMs;
@@ -14,7 +14,7 @@ pub(in crate::doors) struct Rates {
 }
 
 impl Rates {
-    /// `0` lifts a limit.
+    /// `0` removes a limit.
     pub(in crate::doors) fn new(per_subscription_per_minute: u32, per_key_per_minute: u32) -> Self {
         Self {
             subscriptions: Table::new("this subscription", per_subscription_per_minute),
@@ -22,7 +22,7 @@ impl Rates {
         }
     }
 
-    /// Takes one message's worth from the subscription and, if the message is signed, from its key.
+    /// Takes one message's worth from the subscription and, for a signed message, from its key.
     pub(in crate::doors) fn admit(
         &self,
         subscription: SubscriptionId,
@@ -30,7 +30,7 @@ impl Rates {
         now: UnixMs,
     ) -> Result<(), TooFast> {
         self.subscriptions.take(subscription, now)?;
-        // Who is too fast with one key has not sent anything to the subscription.
+        // A message that its key's limit rejects costs the subscription nothing.
         key.map_or(Ok(()), |key| self.keys.take(key, now)).inspect_err(|_| self.subscriptions.give_back(&subscription))
     }
 }
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_stops_nobody_for_longer_than_a_minute() {
+    fn a_clock_that_is_set_back_stops_no_sender_for_longer_than_a_minute() {
         let rates = Rates::new(60, 0);
         assert!(rates.admit(A, None, NOW.plus(Duration::from_secs(3600))).is_ok());
         assert_eq!(rates.admit(A, None, NOW).unwrap_err().retry_after_secs, 1);

@@ -1,7 +1,6 @@
-//! Who may send: VAPID credentials (RFC 8292), verified once and remembered until they expire.
+//! Which clients may send: VAPID credentials (RFC 8292), verified once and cached until they expire.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use doorbell_protocol::headers::coding::CRYPTO_KEY;
@@ -16,64 +15,66 @@ use tracing::warn;
 
 use crate::capability::KeyFingerprint;
 use crate::config::Origin;
+use crate::locked::Locked;
 
-/// Tokens in one half of the cache. Senders use one token per origin and key for hours: 64 thousand of them are few
-/// megabytes, and a flood of fresh tokens pushes out at most the older half.
-const REMEMBERED_MAX: usize = 1 << 15;
+/// Tokens in one half of the cache. Senders use one token per origin and key for hours: 64 thousand tokens take few
+/// megabytes, and a flood of new tokens displaces at most the older half.
+const CACHED_MAX: usize = 1 << 15;
 
-/// Why a request may not send here.
+/// Why a client may not send to a subscription.
 #[derive(Debug, Error)]
-pub(crate) enum VapidRefusal {
+pub(crate) enum VapidRejection {
     /// The subscription is restricted and the request is not signed: 401 with a challenge (RFC 8292 s4.2).
-    #[error("this subscription takes signed messages only")]
+    #[error("this subscription accepts only signed messages")]
     Missing,
     /// The credentials cannot be read.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
-    /// The token is not good.
+    /// The token is invalid.
     #[error(transparent)]
     Token(#[from] VapidError),
-    /// The token is good, but the subscription is restricted to another key.
-    #[error("the subscription was made for another application server key")]
+    /// The token is valid, but the subscription is restricted to another key.
+    #[error("the subscription is restricted to another application server key")]
     OtherKey,
 }
 
-/// Checks credentials, and remembers good ones by the exact octets of their headers: ES256 costs more than all else of a
-/// message, and even to read the key, which must be a point of the curve, costs a good part of the rest.
-pub(crate) struct Gate {
+/// Verifies credentials, and caches valid ones by the exact bytes of their headers. ES256 costs more than the rest of a
+/// message, and parsing the key, which must be a point of the curve, costs much of that rest.
+pub(crate) struct VapidVerifier {
     origin: Origin,
-    /// The origin without its port, which senders may also name; `None` if it has none or if the audience is strict.
+    /// The origin without its port, which senders may also name; `None` if it has none or the audience is strict.
     without_port: Option<String>,
-    verified: Mutex<Verified>,
-    lenient: Mutex<HashSet<KeyFingerprint>>,
+    tokens: Locked<TokenCache>,
+    lenient: Locked<HashSet<KeyFingerprint>>,
 }
 
-/// How many keys are remembered that sign for the origin without its port: each is logged once, and strangers make keys.
+/// The maximum of remembered keys that sign for the origin without its port. Each is logged once, and any client can
+/// create keys.
 const LENIENT_KEYS_MAX: usize = 256;
 
-/// Two halves: when the newer one is full it becomes the older one, and what was in the older one is forgotten.
+/// Two halves: when the newer one is full it becomes the older one, and the tokens of the older one are dropped.
 #[derive(Default)]
-struct Verified {
-    newer: HashMap<Name, Good>,
-    older: HashMap<Name, Good>,
+struct TokenCache {
+    newer: HashMap<HeadersHash, VerifiedToken>,
+    older: HashMap<HeadersHash, VerifiedToken>,
 }
 
-/// The hash of the headers that have the credentials.
-type Name = [u8; 32];
+/// The hash of the headers that hold credentials.
+type HeadersHash = [u8; 32];
 
-/// Whose credentials they are, and until when.
+/// The key of verified credentials, and their expiry.
 #[derive(Clone, Copy)]
-struct Good {
+struct VerifiedToken {
     key: PublicKey,
     until: UnixMs,
 }
 
-impl Gate {
-    /// `strict_audience`: whether a token must name the origin with its port, as RFC 8292 s2 has it. Several libraries leave
-    /// the port out; the name is then still that of this host.
+impl VapidVerifier {
+    /// `strict_audience`: whether a token must name the origin with its port, as RFC 8292 s2 requires. Several
+    /// libraries omit the port; the rest is still the name of this host.
     pub(crate) fn new(origin: Origin, strict_audience: bool) -> Self {
         let without_port = origin.without_port().filter(|_| !strict_audience);
-        Self { origin, without_port, verified: Mutex::default(), lenient: Mutex::default() }
+        Self { origin, without_port, tokens: Locked::default(), lenient: Locked::default() }
     }
 
     /// The key that signed the request, if it is signed and may send to a subscription with this restriction.
@@ -82,20 +83,20 @@ impl Gate {
         headers: &HeaderMap,
         restricted_to: Option<KeyFingerprint>,
         now: UnixMs,
-    ) -> Result<Option<PublicKey>, VapidRefusal> {
+    ) -> Result<Option<PublicKey>, VapidRejection> {
         let key = self.signer(headers, now)?;
         match (restricted_to, key) {
-            (Some(_), None) => Err(VapidRefusal::Missing),
-            (Some(only), Some(key)) if only != key.fingerprint() => Err(VapidRefusal::OtherKey),
+            (Some(_), None) => Err(VapidRejection::Missing),
+            (Some(only), Some(key)) if only != key.fingerprint() => Err(VapidRejection::OtherKey),
             _ => Ok(key),
         }
     }
 
-    fn signer(&self, headers: &HeaderMap, now: UnixMs) -> Result<Option<PublicKey>, VapidRefusal> {
-        let name = name(headers);
-        let known = self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(&name);
-        if let Some(good) = known.filter(|good| now < good.until) {
-            return Ok(Some(good.key));
+    fn signer(&self, headers: &HeaderMap, now: UnixMs) -> Result<Option<PublicKey>, VapidRejection> {
+        let hash = hash_of(headers);
+        let known = self.tokens.lock().get(&hash);
+        if let Some(token) = known.filter(|token| now < token.until) {
+            return Ok(Some(token.key));
         }
         let Some(credentials) = Credentials::parse(headers)? else { return Ok(None) };
         let origin = self.origin.as_str();
@@ -106,14 +107,15 @@ impl Gate {
         if !claims.aud.iter().any(|aud| aud == origin) {
             self.note_lenient(&credentials.key);
         }
-        let good = Good { key: credentials.key, until: claims.exp };
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remember(name, good);
-        Ok(Some(good.key))
+        let token = VerifiedToken { key: credentials.key, until: claims.exp };
+        self.tokens.lock().insert(hash, token);
+        Ok(Some(token.key))
     }
 
-    /// Logs once per key that it signs for the origin without its port, without the key; and nothing once the set is full.
+    /// Logs once per key, without the key, that it signs for the origin without its port. When the set is full it logs
+    /// nothing.
     fn note_lenient(&self, key: &PublicKey) {
-        let mut keys = self.lenient.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.lenient.lock();
         if keys.len() < LENIENT_KEYS_MAX && keys.insert(key.fingerprint()) {
             let keys = keys.len();
             warn!(keys, "a sender signs for this service's origin without the port; strict_audience would reject it");
@@ -121,21 +123,21 @@ impl Gate {
     }
 }
 
-impl Verified {
-    fn get(&self, name: &Name) -> Option<Good> {
-        self.newer.get(name).or_else(|| self.older.get(name)).copied()
+impl TokenCache {
+    fn get(&self, hash: &HeadersHash) -> Option<VerifiedToken> {
+        self.newer.get(hash).or_else(|| self.older.get(hash)).copied()
     }
 
-    fn remember(&mut self, name: Name, good: Good) {
-        if self.newer.len() >= REMEMBERED_MAX {
+    fn insert(&mut self, hash: HeadersHash, token: VerifiedToken) {
+        if self.newer.len() >= CACHED_MAX {
             self.older = std::mem::take(&mut self.newer);
         }
-        self.newer.insert(name, good);
+        self.newer.insert(hash, token);
     }
 }
 
-/// All values of the headers that credentials may be in, each with its length, so that no two requests share a name.
-fn name(headers: &HeaderMap) -> Name {
+/// Hashes all values of the headers that may hold credentials, each with its length, so that no two requests collide.
+fn hash_of(headers: &HeaderMap) -> HeadersHash {
     let mut context = Context::new(&SHA256);
     for header in [&AUTHORIZATION, &CRYPTO_KEY] {
         for value in headers.get_all(header) {
@@ -160,8 +162,8 @@ mod tests {
     const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
     const ORIGIN: &str = "https://push.example.org";
 
-    fn gate() -> Gate {
-        Gate::new(Origin::parse(ORIGIN).unwrap(), false)
+    fn verifier() -> VapidVerifier {
+        VapidVerifier::new(Origin::parse(ORIGIN).unwrap(), false)
     }
 
     fn signed(key: &SigningKey, aud: &str, exp: UnixMs) -> HeaderMap {
@@ -175,31 +177,31 @@ mod tests {
         let (own, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let only = Some(own.public_key().fingerprint());
         let exp = NOW.plus(Duration::from_secs(3600));
-        assert!(gate().check(&signed(&own, ORIGIN, exp), only, NOW).is_ok());
-        assert!(matches!(gate().check(&signed(&other, ORIGIN, exp), only, NOW), Err(VapidRefusal::OtherKey)));
-        assert!(matches!(gate().check(&HeaderMap::new(), only, NOW), Err(VapidRefusal::Missing)));
-        assert!(matches!(gate().check(&HeaderMap::new(), None, NOW), Ok(None)));
+        assert!(verifier().check(&signed(&own, ORIGIN, exp), only, NOW).is_ok());
+        assert!(matches!(verifier().check(&signed(&other, ORIGIN, exp), only, NOW), Err(VapidRejection::OtherKey)));
+        assert!(matches!(verifier().check(&HeaderMap::new(), only, NOW), Err(VapidRejection::Missing)));
+        assert!(matches!(verifier().check(&HeaderMap::new(), None, NOW), Ok(None)));
     }
 
     #[test]
-    fn a_remembered_token_expires_all_the_same_ps_8292_5_1() {
-        let (key, gate) = (SigningKey::generate().unwrap(), gate());
+    fn a_cached_token_still_expires_ps_8292_5_1() {
+        let (key, verifier) = (SigningKey::generate().unwrap(), verifier());
         let headers = signed(&key, ORIGIN, NOW.plus(Duration::from_secs(10)));
-        assert!(gate.check(&headers, None, NOW).is_ok());
-        assert_eq!(gate.verified.lock().unwrap().newer.len(), 1);
-        assert!(gate.check(&headers, None, NOW.plus(Duration::from_secs(9))).is_ok());
-        assert!(gate.check(&headers, None, NOW.plus(Duration::from_secs(11))).is_err());
+        assert!(verifier.check(&headers, None, NOW).is_ok());
+        assert_eq!(verifier.tokens.lock().newer.len(), 1);
+        assert!(verifier.check(&headers, None, NOW.plus(Duration::from_secs(9))).is_ok());
+        assert!(verifier.check(&headers, None, NOW.plus(Duration::from_secs(11))).is_err());
     }
 
     #[test]
     fn our_origin_without_its_port_is_an_audience_unless_it_is_strict_ps_8292_2_4() {
         let key = SigningKey::generate().unwrap();
         let judged = |origin: &str, strict: bool, aud: &str| {
-            let gate = Gate::new(Origin::parse(origin).unwrap(), strict);
+            let verifier = VapidVerifier::new(Origin::parse(origin).unwrap(), strict);
             let headers = signed(&key, aud, NOW.plus(Duration::from_secs(3600)));
-            // Twice: the second time from memory.
-            let accepted = gate.check(&headers, None, NOW).is_ok();
-            assert_eq!(gate.check(&headers, None, NOW).is_ok(), accepted);
+            // Twice: the second time from the cache.
+            let accepted = verifier.check(&headers, None, NOW).is_ok();
+            assert_eq!(verifier.check(&headers, None, NOW).is_ok(), accepted);
             accepted
         };
         let on_port = "https://push.example.org:8443";
@@ -216,32 +218,32 @@ mod tests {
 
     #[test]
     fn keys_that_leave_the_port_out_are_remembered_once_and_bounded() {
-        let gate = Gate::new(Origin::parse("https://push.example.org:8443").unwrap(), false);
+        let verifier = VapidVerifier::new(Origin::parse("https://push.example.org:8443").unwrap(), false);
         let exp = NOW.plus(Duration::from_secs(3600));
         let key = SigningKey::generate().unwrap();
         for secs in 0..3 {
             let headers = signed(&key, ORIGIN, exp.plus(Duration::from_secs(secs)));
-            assert!(gate.check(&headers, None, NOW).is_ok());
+            assert!(verifier.check(&headers, None, NOW).is_ok());
         }
-        assert_eq!(gate.lenient.lock().unwrap().len(), 1);
+        assert_eq!(verifier.lenient.lock().len(), 1);
         for _ in 0..LENIENT_KEYS_MAX + 2 {
-            gate.note_lenient(SigningKey::generate().unwrap().public_key());
+            verifier.note_lenient(SigningKey::generate().unwrap().public_key());
         }
-        assert_eq!(gate.lenient.lock().unwrap().len(), LENIENT_KEYS_MAX);
+        assert_eq!(verifier.lenient.lock().len(), LENIENT_KEYS_MAX);
     }
 
     #[test]
-    fn a_refused_token_is_not_remembered_and_the_cache_is_bounded() {
-        let (key, gate) = (SigningKey::generate().unwrap(), gate());
+    fn a_rejected_token_is_not_cached_and_the_cache_is_bounded() {
+        let (key, verifier) = (SigningKey::generate().unwrap(), verifier());
         let headers = signed(&key, "https://elsewhere.example", NOW.plus(Duration::from_secs(10)));
-        assert!(gate.check(&headers, None, NOW).is_err());
-        let mut verified = gate.verified.lock().unwrap();
-        assert!(verified.newer.is_empty());
-        for n in 0..4 * REMEMBERED_MAX as u64 {
-            let mut name = [0; 32];
-            name[..8].copy_from_slice(&n.to_be_bytes());
-            verified.remember(name, Good { key: *key.public_key(), until: NOW });
+        assert!(verifier.check(&headers, None, NOW).is_err());
+        let mut tokens = verifier.tokens.lock();
+        assert!(tokens.newer.is_empty());
+        for n in 0..4 * CACHED_MAX as u64 {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&n.to_be_bytes());
+            tokens.insert(hash, VerifiedToken { key: *key.public_key(), until: NOW });
         }
-        assert!(verified.newer.len() + verified.older.len() <= 2 * REMEMBERED_MAX);
+        assert!(tokens.newer.len() + tokens.older.len() <= 2 * CACHED_MAX);
     }
 }
