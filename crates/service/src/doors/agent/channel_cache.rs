@@ -1,5 +1,5 @@
-//! Which subscription a message is for, in the words that the agent knows: the URI of its push resource, or the name that
-//! the agent gave it itself.
+//! The subscription of a message under the name that the agent knows: the URI of its push resource, or the agent's own
+//! name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::capability::Resource;
 use crate::doors::Doors;
 use crate::hub::HubError;
 
-/// The names of one stream's subscriptions. Begun anew at as many as an agent may have: the subscriptions of one that
-/// keeps making and removing them have no end.
+/// The cached names of one stream's subscriptions. When it has as many names as an agent may have subscriptions, it is
+/// emptied: an agent that keeps creating and removing subscriptions would fill it without end.
 #[derive(Default)]
-#[allow(clippy::box_collection, reason = "most streams wait for long before they need the first one: 8 octets, not 48")]
-pub(super) struct Names(Option<Box<HashMap<SubscriptionId, Arc<str>>>>);
+#[allow(clippy::box_collection, reason = "most streams need it late or never: 8 bytes instead of 48")]
+pub(super) struct ChannelCache(Option<Box<HashMap<SubscriptionId, Arc<str>>>>);
 
-impl Names {
-    /// The push URI of a subscription; `None` when it has just been removed.
+impl ChannelCache {
+    /// The push URI of a subscription; `None` if it was just removed.
     pub(super) async fn push_uri(
         &mut self,
         doors: &Doors,
@@ -32,7 +32,7 @@ impl Names {
         Ok(Some(self.keep(doors, subscription, uri.into())))
     }
 
-    /// What the agent calls a subscription; `None` when it has just been removed, or has no such name.
+    /// The agent's name for a subscription; `None` if it was just removed, or has no such name.
     pub(super) async fn channel(
         &mut self,
         doors: &Doors,

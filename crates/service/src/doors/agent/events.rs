@@ -1,5 +1,5 @@
-//! A subscription or a set as server-sent events, for agents that cannot take server pushes. The same messages, the
-//! same acknowledgement by DELETE; the body is base64url.
+//! A subscription or a set as server-sent events, for agents that cannot receive server pushes. The messages and the
+//! acknowledgement by DELETE are the same; the body is base64url.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::names::Names;
+use super::channel_cache::ChannelCache;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
 use crate::hub::{HubError, Message, Subscriber, SubscriberEvent};
@@ -30,21 +30,21 @@ struct Events {
     doors: Arc<Doors>,
     agent: AgentId,
     subscriber: Subscriber,
-    names: Names,
-    begun: bool,
+    channels: ChannelCache,
+    started: bool,
 }
 
-/// The answer that carries what comes to `subscriber`.
+/// The answer that carries the messages of `subscriber`.
 pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, subscriber: Subscriber) -> Response {
-    let events = Events { doors, agent, subscriber, names: Names::default(), begun: false };
+    let events = Events { doors, agent, subscriber, channels: ChannelCache::default(), started: false };
     sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
 }
 
 impl Events {
-    /// The next octets; `None` ends the stream.
+    /// The next bytes; `None` ends the stream.
     async fn next(&mut self) -> Option<Bytes> {
-        if !std::mem::replace(&mut self.begun, true) {
-            // The client knows at once that it is listening.
+        if !std::mem::replace(&mut self.started, true) {
+            // An immediate comment shows the client that the stream is open.
             return Some(sse::comment());
         }
         loop {
@@ -55,11 +55,11 @@ impl Events {
             };
             match event {
                 SubscriberEvent::Message(message) => {
-                    match self.names.push_uri(&self.doors, self.agent, message.subscription).await {
+                    match self.channels.push_uri(&self.doors, self.agent, message.subscription).await {
                         Ok(Some(push)) => return Some(self.event(&message, &push)),
                         Ok(None) => self.subscriber.gone(message.id),
                         Err(HubError::Damaged) => self.subscriber.undeliverable(message.id),
-                        // The stream has no other way to report an error: the message stays, and comes on the next one.
+                        // The stream cannot report an error. The message stays, and arrives on the next stream.
                         Err(_) => return None,
                     }
                 }
@@ -74,7 +74,7 @@ impl Events {
 
     fn event(&self, message: &Message, push: &str) -> Bytes {
         let resource = Resource::Message { agent: self.agent, id: message.id };
-        // JSON has no form for bytes that are not UTF-8. No client sends any: the encryption's fields are ASCII.
+        // JSON cannot hold bytes that are not UTF-8. No client sends any: the encryption's fields are ASCII.
         let text = |value: &http::HeaderValue| Value::from(String::from_utf8_lossy(value.as_bytes()).into_owned());
         let headers = message.headers.iter().map(|(name, value)| (name.to_string(), text(&value))).collect();
         let message_uri = self.doors.uri(resource);

@@ -1,10 +1,10 @@
-//! The user agents' doors, one folder each: how an agent subscribes, receives and acknowledges.
+//! The user agents' doors, one folder each: an agent subscribes, receives and acknowledges here.
 
+mod channel_cache;
 pub(super) mod chromium;
-mod drain;
 mod events;
 pub(super) mod firefox;
 mod http2;
-mod names;
+mod shutdown;
 
-pub(super) use drain::Drains;
+pub(super) use shutdown::ShutdownRegistry;

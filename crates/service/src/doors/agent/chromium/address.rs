@@ -1,19 +1,20 @@
-//! What a delivery has to repeat of the registration, word for word: with anything else Chromium drops the message in
-//! silence. It is kept as the subscription's channel.
+//! The part of a registration that each delivery repeats word for word: otherwise Chromium silently drops the message.
+//! It is stored as the subscription's channel.
 
 use doorbell_protocol::key::{KeyError, PublicKey};
 
-/// Between the three in a channel. None of them has a control character, which the parser of the form sees to.
+/// Separates the three parts of a channel. The parser of the form rejects control characters in them.
 const SEPARATOR: char = '\n';
 
-/// Where in a browser a message has to go. The subtype holds the page's origin, so this has no `Debug` (invariant 8).
+/// The destination of a message inside a browser. The subtype contains the page's origin, so this has no `Debug`
+/// (invariant 8).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Address<'a> {
     /// The browser's own name.
     pub(super) app: &'a str,
-    /// The subscription's name, which holds the page's origin.
+    /// The subscription's name, which contains the page's origin.
     pub(super) subtype: &'a str,
-    /// The page's application server key, or what it gave instead.
+    /// The page's application server key, or what it sent instead.
     pub(super) sender: &'a str,
 }
 
@@ -23,14 +24,14 @@ impl<'a> Address<'a> {
         [self.app, self.subtype, self.sender].join(&SEPARATOR.to_string())
     }
 
-    /// The address that a channel holds; `None` for one that was made at another door.
+    /// The address in a channel; `None` for a channel from another door.
     pub(super) fn from_channel(channel: &'a str) -> Option<Self> {
         let mut parts = channel.split(SEPARATOR);
         let address = Self { app: parts.next()?, subtype: parts.next()?, sender: parts.next()? };
         parts.next().is_none().then_some(address)
     }
 
-    /// The only key that may send here. Pages may also give a number, as they did before VAPID; then anybody may.
+    /// The only key that may send here. Pages may also send a number, as before VAPID; then any client may send.
     pub(super) fn restriction(self) -> Result<Option<PublicKey>, KeyError> {
         match PublicKey::from_base64url(self.sender) {
             Ok(key) => Ok(Some(key)),

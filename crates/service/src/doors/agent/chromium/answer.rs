@@ -1,5 +1,5 @@
-//! What the door says when something is not done: the one place where errors become statuses of check-in, words of
-//! registration and ends of a stream.
+//! Answers to failures: the only place where errors become statuses of check-in, words of registration and ends of a
+//! stream.
 
 use doorbell_protocol::mcs::registration::RegistrationError;
 use doorbell_protocol::mcs::registration::answer::{ErrorWord, RegistrationAnswer};
@@ -16,13 +16,13 @@ use crate::hub::HubError;
 use crate::transport::mcs::Ended;
 use crate::transport::{BodyError, Response};
 
-/// Why a browser did not check in. On 400 and 401 Chromium gives up, and on 401 it also forgets who it is, with all its
-/// subscriptions; on anything else it tries again later.
+/// Why a check-in failed. On 400 and 401 Chromium gives up; on 401 it also forgets its identity with all its
+/// subscriptions. On anything else it retries later.
 #[derive(Debug, Error)]
-pub(super) enum CheckinRefusal {
+pub(super) enum CheckinRejection {
     #[error("the id and the secret do not belong together")]
     Device,
-    #[error("more browsers are new than the service takes in a minute")]
+    #[error("the service has reached its limit of new browsers per minute")]
     TooFast(#[from] TooFast),
     #[error(transparent)]
     Malformed(#[from] WireError),
@@ -30,21 +30,20 @@ pub(super) enum CheckinRefusal {
     Body(#[from] BodyError),
 }
 
-impl CheckinRefusal {
+impl CheckinRejection {
     /// The answer on the wire.
     pub(super) fn answer(self) -> Response {
         let text = self.to_string();
         wire::problem(&match self {
-            Self::Device => Problem::new(StatusCode::UNAUTHORIZED, errno::AUTHENTICATION, text).with_hint(
-                "The browser begins anew. If it was moved here from another service, that is as it must be.",
-            ),
+            Self::Device => Problem::new(StatusCode::UNAUTHORIZED, errno::AUTHENTICATION, text)
+                .with_hint("The browser begins anew. After a move from another service this is expected."),
             Self::TooFast(TooFast { retry_after_secs, .. }) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
                     .with_retry_after(retry_after_secs)
-                    .with_hint("Wait as long as Retry-After says, or raise chromium_enrolments_per_minute.")
+                    .with_hint("Wait for the time in Retry-After, or raise chromium_enrolments_per_minute.")
             }
             Self::Malformed(_) => Problem::new(StatusCode::BAD_REQUEST, errno::BAD_REQUEST, text)
-                .with_hint("This is where a Chromium checks in; its --gcm-checkin-url must name it."),
+                .with_hint("Only Chromium checks in here: its --gcm-checkin-url names this URL."),
             Self::Body(error) => wire::body_problem(error),
         })
     }
@@ -52,12 +51,12 @@ impl CheckinRefusal {
 
 /// Why a page was not subscribed or unsubscribed.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     #[error("the id and the secret do not belong together")]
     Device,
-    #[error("the sender is not one that can sign")]
+    #[error("the sender is not a valid key")]
     Sender,
-    #[error("the device subscribes more often than it may in a minute")]
+    #[error("the device has reached its limit of registrations per minute")]
     TooFast(#[from] TooFast),
     #[error(transparent)]
     Form(#[from] RegistrationError),
@@ -67,8 +66,8 @@ pub(super) enum Refusal {
     Hub(#[from] HubError),
 }
 
-impl Refusal {
-    /// The word decides whether the page waits while Chromium tries again; the status is for those who read along.
+impl Rejection {
+    /// The word decides whether the page waits while Chromium retries; the status is for people who read the traffic.
     fn word(&self) -> (StatusCode, ErrorWord) {
         match self {
             Self::Device | Self::Form(RegistrationError::Credentials) => {
@@ -80,7 +79,7 @@ impl Refusal {
             Self::Body(BodyError::TooLarge { .. }) => (StatusCode::PAYLOAD_TOO_LARGE, ErrorWord::InvalidParameters),
             Self::Body(BodyError::TimedOut) => (StatusCode::REQUEST_TIMEOUT, ErrorWord::Internal),
             Self::Body(BodyError::Broken) => (StatusCode::BAD_REQUEST, ErrorWord::Internal),
-            // It must not wait for room that only unsubscribing makes.
+            // Only unsubscribing makes room, so the page must not wait.
             Self::Hub(HubError::Full) => (StatusCode::TOO_MANY_REQUESTS, ErrorWord::TooManyRegistrations),
             Self::Hub(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorWord::Internal),
         }
@@ -88,11 +87,11 @@ impl Refusal {
 }
 
 /// The answer to a registration.
-pub(super) fn registered(outcome: Result<String, Refusal>) -> Response {
+pub(super) fn registered(outcome: Result<String, Rejection>) -> Response {
     let (status, body) = match &outcome {
         Ok(token) => (StatusCode::OK, RegistrationAnswer::Token(token).body()),
-        Err(refusal) => {
-            let (status, word) = refusal.word();
+        Err(rejection) => {
+            let (status, word) = rejection.word();
             (status, RegistrationAnswer::Error(word).body())
         }
     };
@@ -102,11 +101,11 @@ pub(super) fn registered(outcome: Result<String, Refusal>) -> Response {
     response
 }
 
-/// Why the service ends a stream. To a client that is logged in it says Close, after which Chromium comes back in a
-/// moment if its login is older than ten seconds, and else after half a minute: so two copies of a profile, which push
-/// each other out, do so twice in half a minute and not all the time.
+/// Why the service ends a stream. A client that is logged in receives Close. Then Chromium reconnects quickly if its
+/// login is older than ten seconds, and otherwise after half a minute. So two copies of a profile, which replace each
+/// other's connection, do so twice in half a minute and not all the time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum Closing {
+pub(super) enum CloseReason {
     #[error("no login in time")]
     NoLogin,
     #[error(transparent)]
@@ -115,11 +114,11 @@ pub(super) enum Closing {
     Malformed(#[from] WireError),
     #[error(transparent)]
     Rules(#[from] StreamError),
-    #[error("nothing was heard in time")]
+    #[error("no heartbeat in time")]
     Silent,
     #[error("the device's agent was removed")]
     Gone,
-    #[error("another connection took over")]
+    #[error("another connection replaced this one")]
     Superseded,
     #[error("the service restarts")]
     Restarting,
@@ -127,7 +126,7 @@ pub(super) enum Closing {
     Unavailable,
 }
 
-impl From<HubError> for Closing {
+impl From<HubError> for CloseReason {
     fn from(error: HubError) -> Self {
         if error == HubError::Gone { Self::Gone } else { Self::Unavailable }
     }
@@ -138,37 +137,37 @@ impl From<HubError> for Closing {
 pub(super) enum End {
     /// The client has left, or cannot be reached.
     Left,
-    /// All that was to be said was said.
-    Said,
+    /// The service has sent everything.
+    Finished,
     /// The service ends it.
-    Close(Closing),
+    Close(CloseReason),
 }
 
 impl From<Ended> for End {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Left => Self::Left,
-            Ended::Framing(_) => Self::Close(Closing::Framing(ended)),
+            Ended::Framing(_) => Self::Close(CloseReason::Framing(ended)),
         }
     }
 }
 
-impl<T: Into<Closing>> From<T> for End {
-    fn from(closing: T) -> Self {
-        Self::Close(closing.into())
+impl<T: Into<CloseReason>> From<T> for End {
+    fn from(reason: T) -> Self {
+        Self::Close(reason.into())
     }
 }
 
-/// Why a login is refused: a code of HTTP's kind and a text for Chromium's log (chrome://gcm-internals).
+/// Why a login is rejected: a code like HTTP's and a text for Chromium's log (chrome://gcm-internals).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoLogin {
+pub(super) enum LoginRejection {
     /// The id and the secret do not belong together.
     Device,
-    /// What the login lists cannot be settled now.
+    /// The messages in the login's list cannot be settled now.
     Unavailable,
 }
 
-impl NoLogin {
+impl LoginRejection {
     /// The code and the text.
     pub(super) fn error(self) -> (u32, &'static str) {
         match self {

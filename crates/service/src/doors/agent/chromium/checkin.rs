@@ -1,34 +1,35 @@
-//! POST to the check-in resource: a browser becomes a device, or shows that it is one.
+//! POST to the check-in resource: a browser becomes a device, or proves that it is one.
 
 use doorbell_protocol::mcs::checkin::{CONTENT_TYPE, CheckinRequest, CheckinResponse, REQUEST_MAX, Settings};
 use doorbell_protocol::mcs::device::Device;
 use http::header::{self, HeaderValue};
 
-use super::answer::CheckinRefusal;
+use super::answer::CheckinRejection;
 use super::{CHECKIN_PATH, REGISTRATION_PATH};
 use crate::doors::Doors;
 use crate::transport::{Request, Response};
 
-/// How often devices check in, in seconds: as often as Chromium is ready to. Only a check-in makes a browser notice that
-/// the service does not know its secret any more.
+/// How often devices check in, in seconds: as often as Chromium accepts. Only a check-in shows a browser that the
+/// service no longer knows its secret.
 const INTERVAL_S: u32 = 12 * 3600;
 
 impl Doors {
     pub(in crate::doors) async fn check_in(&self, request: Request) -> Response {
-        self.try_check_in(request).await.unwrap_or_else(CheckinRefusal::answer)
+        self.try_check_in(request).await.unwrap_or_else(CheckinRejection::answer)
     }
 
-    async fn try_check_in(&self, request: Request) -> Result<Response, CheckinRefusal> {
+    async fn try_check_in(&self, request: Request) -> Result<Response, CheckinRejection> {
         let body = request.into_body().body.read(REQUEST_MAX, self.limits.request_timeout).await?;
         let device = match CheckinRequest::parse(&body)?.device {
-            Some(device) if self.capabilities.agent_of(device).is_none() => return Err(CheckinRefusal::Device),
+            Some(device) if self.capabilities.agent_of(device).is_none() => return Err(CheckinRejection::Device),
             Some(device) => device,
             None => self.enrol()?,
         };
         let base = self.origin.as_str();
         let (checkin_url, registration_url) = (format!("{base}{CHECKIN_PATH}"), format!("{base}{REGISTRATION_PATH}"));
-        // Chromium keeps these in the profile, so that it finds us at its next start even if a switch is missing; it would
-        // go to Google then, with our secret. Without TLS there is no address of a stream to tell: a browser speaks MCS over TLS only.
+        // Chromium keeps these in the profile, so that it finds us at its next start even without a switch. Without
+        // them it would go to Google, with our secret. Without TLS the settings have no address for a stream: a browser
+        // uses MCS over TLS only.
         let settings = (self.origin.scheme() == "https").then(|| Settings {
             checkin_url: &checkin_url,
             registration_url: &registration_url,
@@ -41,10 +42,10 @@ impl Doors {
         Ok(response)
     }
 
-    /// An id that nobody had, with its secret. The agent comes into being with its first subscription.
-    fn enrol(&self) -> Result<Device, CheckinRefusal> {
+    /// A new id with its secret. The agent is created with its first subscription.
+    fn enrol(&self) -> Result<Device, CheckinRejection> {
         self.chromium.enrolments.take((), self.clock.now())?;
         let agent = self.hub.new_agent().id();
-        Ok(self.capabilities.device(agent).expect("the ids that are minted are positive numbers"))
+        Ok(self.capabilities.device(agent).expect("minted ids are positive numbers"))
     }
 }

@@ -1,12 +1,12 @@
 //! The door of unmodified Chromium: check-in and registration over HTTP, then MCS, on the same port as everything else.
 //!
-//! `checkin` makes a browser a device, `registration` makes a page's subscription, and `session` delivers. `address` is
-//! what a delivery has to repeat of a registration, and `answer` has everything that is said when something is not done.
-//! A device is an agent like any other; its id and secret come out of the capability keys, so that nothing is stored
-//! before the first subscription.
+//! `checkin` makes a browser a device, `registration` creates a page's subscription, and `session` delivers. `address`
+//! is the part of a registration that a delivery repeats, and `answer` has all rejections. A device is an agent like
+//! any other. Its id and secret derive from the capability keys, so that nothing is stored before the first
+//! subscription.
 //!
-//! The endpoint that a page gets has a host of Google's, which is compiled in: whoever sends puts our origin in its place
-//! and keeps the path, so that the push resource answers at Chromium's paths too.
+//! The endpoint that a page gets has one of Google's hosts, which is compiled in. The sender replaces the host with our
+//! origin and keeps the path, so the push resource also answers at Chromium's paths.
 
 mod address;
 mod answer;
@@ -19,26 +19,26 @@ use doorbell_protocol::id::AgentId;
 use crate::config::ChromiumSettings;
 use crate::doors::buckets::Table;
 
-/// Where Chromium checks in, by what `--gcm-checkin-url` has to say.
+/// The path for `--gcm-checkin-url`.
 pub(in crate::doors) const CHECKIN_PATH: &str = "/checkin";
 
-/// Where Chromium registers, by what `--gcm-registration-url` has to say.
+/// The path for `--gcm-registration-url`.
 pub(in crate::doors) const REGISTRATION_PATH: &str = "/c2dm/register3";
 
-/// The paths of endpoints, by the channel and the age of the browser.
+/// The paths of endpoints: they depend on the browser's channel and version.
 const ENDPOINTS: [&str; 3] = ["/fcm/send/", "/wp/", "/preprod/wp/"];
 
-/// What the door knows beside what all doors know.
+/// The state of this door, in addition to the state of all doors.
 pub(in crate::doors) struct Chromium {
     settings: ChromiumSettings,
-    /// One bucket for the whole service: who is new has no name yet. Whoever empties it keeps other new devices out, which
-    /// is what the setting weighs against ids without end.
+    /// One bucket for the whole service: a new device has no name yet. A client that empties it keeps other new devices
+    /// out; the setting weighs this against unlimited ids.
     enrolments: Table<()>,
-    /// Registrations are what is stored.
+    /// Limited, because each registration is stored.
     registrations: Table<AgentId>,
 }
 
-/// Registrations that one device may make in a minute: more than a person's clicks do.
+/// The maximum of one device's registrations per minute: more than a person's clicks cause.
 const REGISTRATIONS_PER_MINUTE: u32 = 60;
 
 impl Chromium {
@@ -52,7 +52,7 @@ impl Chromium {
         self.settings.enabled
     }
 
-    /// The token of a push resource that `path` names in Chromium's way.
+    /// The token of a push resource, if `path` is one of Chromium's forms.
     pub(in crate::doors) fn push_token<'a>(&self, path: &'a str) -> Option<&'a str> {
         ENDPOINTS.iter().filter(|_| self.is_open()).find_map(|endpoint| path.strip_prefix(endpoint))
     }

@@ -5,17 +5,17 @@ use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::mcs::registration::{FORM_MAX, Registration, credentials};
 
 use super::address::Address;
-use super::answer::{Refusal, registered};
+use super::answer::{Rejection, registered};
 use crate::capability::Resource;
 use crate::doors::Doors;
 use crate::hub::{Agent, HubError, NewSubscription, Scope};
 use crate::transport::{Request, Response};
 
-/// What is answered where a token is wanted and there is none to give: to Chromium's registration with Google's own
-/// services, which always comes and would come again if it were refused, and when a subscription was removed.
+/// The answer if there is no token to return: to Chromium's registration with Google's own services, which always comes
+/// and would be repeated after a rejection, and after a removal.
 const NO_TOKEN: &str = "none";
 
-/// The sender of an unsubscription that means all senders.
+/// The sender of an unsubscription that applies to all senders.
 const EVERY_SENDER: &str = "*";
 
 impl Doors {
@@ -23,13 +23,13 @@ impl Doors {
         registered(self.try_register(request).await)
     }
 
-    /// The token to answer.
-    async fn try_register(&self, request: Request) -> Result<String, Refusal> {
+    /// The token for the answer.
+    async fn try_register(&self, request: Request) -> Result<String, Rejection> {
         let (head, incoming) = request.into_parts();
         let body = incoming.body.read(FORM_MAX, self.limits.request_timeout).await?;
         let device = credentials(&head.headers)?;
         let form = Registration::parse(&body)?;
-        let agent = self.capabilities.agent_of(device).filter(|_| form.device == device.id).ok_or(Refusal::Device)?;
+        let agent = self.capabilities.agent_of(device).filter(|_| form.device == device.id).ok_or(Rejection::Device)?;
         let subtype = form.subtype.as_deref().filter(|_| form.is_of_a_page());
         let Some(subtype) = subtype else { return Ok(NO_TOKEN.to_owned()) };
         let address = Address { app: &form.app, subtype, sender: &form.sender };
@@ -38,16 +38,16 @@ impl Doors {
             return Ok(NO_TOKEN.to_owned());
         }
         if form.sender == EVERY_SENDER {
-            return Err(Refusal::Sender);
+            return Err(Rejection::Sender);
         }
         self.chromium.registrations.take(agent, self.clock.now())?;
-        let restricted_to = address.restriction().map_err(|_| Refusal::Sender)?;
+        let restricted_to = address.restriction().map_err(|_| Rejection::Sender)?;
         let fingerprint = restricted_to.as_ref().map(|key| key.fingerprint());
         let subscription = self.subscribe_once(agent, address.to_channel(), restricted_to).await?;
         Ok(self.capabilities.token(Resource::Push { agent, subscription, restricted_to: fingerprint }))
     }
 
-    /// The subscription that the device has under this name, or a new one: it may not have heard our answer.
+    /// The device's subscription with this name, or a new one: the device may not have received our first answer.
     async fn subscribe_once(
         &self,
         agent: AgentId,
@@ -57,9 +57,9 @@ impl Doors {
         if let Some((known, _)) = self.hub.subscription_of_channel(agent, &channel).await? {
             return Ok(known);
         }
-        let (whose, name) = (Agent::New(agent), Some(channel.clone()));
-        match self.hub.subscribe(NewSubscription { agent: whose, restricted_to, channel: name }).await {
-            // It was asked for twice at the same time.
+        let (owner, name) = (Agent::New(agent), Some(channel.clone()));
+        match self.hub.subscribe(NewSubscription { agent: owner, restricted_to, channel: name }).await {
+            // Two requests asked for it at the same time.
             Err(HubError::Taken) => {
                 let known = self.hub.subscription_of_channel(agent, &channel).await?;
                 known.map(|(known, _)| known).ok_or(HubError::Unavailable)
@@ -68,14 +68,14 @@ impl Doors {
         }
     }
 
-    /// Removes what the device has at this address. That there is nothing is as good.
+    /// Removes the device's subscriptions at this address. Having none is a success too.
     async fn unregister(&self, agent: AgentId, gone: Address<'_>) -> Result<(), HubError> {
         for (subscription, channel) in self.hub.channels(agent).await? {
-            let is_meant = Address::from_channel(&channel).is_some_and(|address| {
+            let is_match = Address::from_channel(&channel).is_some_and(|address| {
                 let sender = if gone.sender == EVERY_SENDER { address.sender } else { gone.sender };
                 address == Address { sender, ..gone }
             });
-            if is_meant {
+            if is_match {
                 match self.hub.remove(agent, Scope::Subscription(subscription)).await {
                     Ok(()) | Err(HubError::Gone) => {}
                     Err(error) => return Err(error),

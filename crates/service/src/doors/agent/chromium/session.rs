@@ -1,4 +1,4 @@
-//! One connection of a device: its login is checked, what comes for it is sent, what it acknowledges is settled.
+//! One connection of a device: checks its login, sends its messages, and settles its acknowledgements.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -22,20 +22,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::address::Address;
-use super::answer::{Closing, End, NoLogin};
+use super::answer::{CloseReason, End, LoginRejection};
 use crate::doors::Doors;
-use crate::doors::agent::drain;
-use crate::doors::agent::names::Names;
+use crate::doors::agent::channel_cache::ChannelCache;
+use crate::doors::agent::shutdown;
 use crate::hub::{HubError, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec};
 use crate::transport::mcs::Socket;
 
-/// Messages that are handed to the socket before it is made to send them.
-const TOGETHER_MAX: usize = 32;
+/// The maximum of messages that are queued before the socket sends them.
+const BATCH_MAX: usize = 32;
 
 /// Messages of a login's list that are settled at the same time: they share commits, and leave room for other devices.
-const SETTLED_TOGETHER_MAX: usize = 64;
+const SETTLED_BATCH_MAX: usize = 64;
 
-/// What the browser has to know of a message to decrypt it.
+/// The fields of a message that the browser needs to decrypt it.
 const APP_DATA: [HeaderName; 3] = [CONTENT_ENCODING, ENCRYPTION, CRYPTO_KEY];
 
 /// A connection in progress.
@@ -43,19 +43,19 @@ struct Session<IO> {
     doors: Arc<Doors>,
     socket: Socket<IO>,
     stream: Stream<MessageId>,
-    /// Open from the login on.
+    /// Open after the login.
     subscriber: Option<Subscriber>,
-    names: Names,
-    /// When it is pinged, or given up if nothing was heard since the ping; before the login, when it is given up.
+    channels: ChannelCache,
+    /// When to ping, or to close if nothing has arrived since the ping; before the login, when to close.
     alarm: UnixMs,
     logged_in: bool,
     pinged: bool,
-    /// It has to end: nothing new is sent on it, and its turn to say Close comes.
+    /// The session has to end: it sends nothing new, and waits for its turn to send Close.
     ended: bool,
 }
 
 impl Doors {
-    /// Serves a connection that speaks MCS, until one side ends it or the service stops.
+    /// Serves an MCS connection, until one side ends it or the service stops.
     pub(in crate::doors) fn serve_chromium<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
@@ -64,7 +64,7 @@ impl Doors {
         let mut session = Session::new(self, socket);
         async move {
             let Err(end) = session.run().await;
-            // Disconnects first: what was unacknowledged may go elsewhere while goodbyes are said.
+            // Disconnect first: unacknowledged messages may go to another connection while this one closes.
             session.subscriber = None;
             Box::pin(session.finish(end)).await;
         }
@@ -79,7 +79,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             socket,
             stream: Stream::new(),
             subscriber: None,
-            names: Names::default(),
+            channels: ChannelCache::default(),
             alarm,
             logged_in: false,
             pinged: false,
@@ -89,29 +89,29 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn run(&mut self) -> Result<Infallible, End> {
         let doors = self.doors.clone();
-        let mut dismissal = pin!(doors.drains.dismissal());
+        let mut shutdown_signal = pin!(doors.shutdown.signal());
         loop {
-            let event = tokio::select! {
-                frame = self.socket.next() => Event::Heard(frame?),
-                event = Subscriber::next_of(&mut self.subscriber), if !self.ended => Event::Subscriber(event),
-                () = Box::pin(doors.clock.sleep_until(self.alarm)) => Event::Alarm,
-                () = dismissal.as_mut() => return Err(Closing::Restarting.into()),
+            let wakeup = tokio::select! {
+                frame = self.socket.next() => Wakeup::Received(frame?),
+                event = Subscriber::next_of(&mut self.subscriber), if !self.ended => Wakeup::Subscriber(event),
+                () = Box::pin(doors.clock.sleep_until(self.alarm)) => Wakeup::Alarm,
+                () = shutdown_signal.as_mut() => return Err(CloseReason::Restarting.into()),
             };
-            // On the heap, because a session that waits has no use for the room that work takes.
-            let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
-            // Work that is cut off waited for a client that does not read.
-            done.unwrap_or(Err(End::Left))?;
-            if dismissed {
-                return Err(Closing::Restarting.into());
+            // On the heap: a session that waits does not need the memory of this work.
+            let (done, is_stopping) = Box::pin(shutdown::run(self.on_wakeup(wakeup), shutdown_signal.as_mut())).await;
+            // Work that was cut off waited for a client that does not read.
+            done.ok_or(End::Left)??;
+            if is_stopping {
+                return Err(CloseReason::Restarting.into());
             }
         }
     }
 
-    async fn on_event(&mut self, event: Event) -> Result<(), End> {
-        match event {
-            Event::Heard(frame) => self.on_frame(&frame).await?,
-            Event::Subscriber(event) => self.on_subscriber(event).await?,
-            Event::Alarm => self.on_alarm().await?,
+    async fn on_wakeup(&mut self, wakeup: Wakeup) -> Result<(), End> {
+        match wakeup {
+            Wakeup::Received(frame) => self.on_frame(&frame).await?,
+            Wakeup::Subscriber(event) => self.on_subscriber(event).await?,
+            Wakeup::Alarm => self.on_alarm().await?,
         }
         Ok(self.socket.flush().await?)
     }
@@ -119,12 +119,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     async fn finish(mut self, end: End) {
         match end {
             End::Left => return,
-            End::Said => {}
-            End::Close(closing) => {
-                debug!(%closing, "a stream is closed");
+            End::Finished => {}
+            End::Close(reason) => {
+                debug!(%reason, "a stream is closed");
                 if let Some(frame) = self.stream.close() {
-                    // Whoever cannot be reached any more has left.
-                    let _ = self.socket.say(&frame).await;
+                    // If the client cannot be reached, it has left.
+                    let _ = self.socket.send(&frame).await;
                 }
             }
         }
@@ -134,26 +134,26 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     async fn on_frame(&mut self, frame: &Frame) -> Result<(), End> {
         let mut effects = Vec::new();
         let stanza = ClientStanza::parse(frame)?;
-        let heard = self.stream.receive(stanza, &mut effects);
+        let received = self.stream.receive(stanza, &mut effects);
         self.settle(&effects).await?;
         for effect in effects {
             match effect {
                 Effect::LogIn(login) => self.log_in(login).await?,
                 Effect::Confirmed(_) => {}
-                Effect::Write(frame) => self.socket.say(&frame).await?,
-                Effect::End => return Err(End::Said),
+                Effect::Write(frame) => self.socket.send(&frame).await?,
+                Effect::End => return Err(End::Finished),
             }
         }
-        heard?;
+        received?;
         if self.logged_in {
-            self.rest();
+            self.reset_alarm();
         }
         Ok(())
     }
 
-    /// What was acknowledged is gone for good before anything is sent that counts this stanza: with that number the device
-    /// forgets the message, and what then came out of the store would come twice. If it cannot be done, the stream ends
-    /// before such a number is sent, and the next login lists the message.
+    /// Settles acknowledged messages durably, before the session sends anything that counts this stanza: after that
+    /// count the device forgets the message, and a second delivery would be shown twice. If settling fails, the stream
+    /// ends before the count is sent, and the next login lists the message.
     async fn settle(&mut self, effects: &[Effect<MessageId>]) -> Result<(), End> {
         let Some(subscriber) = &self.subscriber else { return Ok(()) };
         let confirmed =
@@ -166,76 +166,79 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn log_in(&mut self, login: LoginRequest) -> Result<(), End> {
         let Some(agent) = self.doors.capabilities.agent_of(login.device) else {
-            return self.refuse(NoLogin::Device).await;
+            return self.refuse(LoginRejection::Device).await;
         };
-        let there: Vec<_> = login.received.iter().filter_map(|id| persistent_id::from_text(id)).collect();
+        let listed: Vec<_> = login.received.iter().filter_map(|id| persistent_id::from_text(id)).collect();
         let subscriber = self.connect(agent);
-        // With our answer the device forgets its list, and what then came out of the store would come twice.
+        // After our answer the device forgets its list: messages that are still in the store would arrive twice.
         let mut known = Vec::new();
-        for some in there.chunks(SETTLED_TOGETHER_MAX) {
-            let settled = some.iter().map(|id| subscriber.settle_for_good(*id, Outcome::Delivered));
-            let Ok(existed) = try_join_all(settled).await else { return self.refuse(NoLogin::Unavailable).await };
-            // The others were never ours, or are over for long: whatever a device lists, no more is kept of it.
-            known.extend(some.iter().zip(existed).filter_map(|(id, existed)| existed.then_some(*id)));
+        for chunk in listed.chunks(SETTLED_BATCH_MAX) {
+            let settled = chunk.iter().map(|id| subscriber.settle_for_good(*id, Outcome::Delivered));
+            let Ok(existed) = try_join_all(settled).await else {
+                return self.refuse(LoginRejection::Unavailable).await;
+            };
+            // The other ids were never ours, or ended long ago: nothing is kept of them, whatever a device lists.
+            known.extend(chunk.iter().zip(existed).filter_map(|(id, existed)| existed.then_some(*id)));
         }
         self.subscriber = Some(subscriber);
         self.logged_in = true;
         let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
-        let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration bounds the heartbeat by half an hour");
+        let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration limits the heartbeat to half an hour");
         let mut effects = Vec::new();
         self.stream.accept(known, heartbeat_ms, self.doors.clock.now(), &mut effects);
         self.write(effects).await
     }
 
-    /// The device's one subscriber. It may have no subscription yet, and makes the first one on another connection.
+    /// The device's one subscriber. A device may have no subscription yet; it creates the first one on another
+    /// connection.
     fn connect(&self, agent: AgentId) -> Subscriber {
         let spec = SubscriberSpec {
             scope: Scope::Agent,
             floor: None,
             mode: Mode::Hold,
-            // What is unacknowledged stands in the next login, which has to fit into a frame.
+            // The next login lists the unacknowledged messages, and must fit into a frame.
             window: self
                 .doors
                 .limits
                 .window
                 .min(u16::try_from(IN_FLIGHT_MAX).expect("a login's list fits into a frame")),
-            // Chromium takes a message that comes twice on one connection for two.
+            // Chromium shows a message twice if it arrives twice on one connection.
             retry: Retry::NextSubscriber,
         };
         self.doors.hub.take_over_early(agent, spec)
     }
 
-    async fn refuse(&mut self, why: NoLogin) -> Result<(), End> {
+    async fn refuse(&mut self, why: LoginRejection) -> Result<(), End> {
         let (code, text) = why.error();
-        debug!(code, text, "a login is refused");
+        debug!(code, text, "a login is rejected");
         let mut effects = Vec::new();
         self.stream.refuse(code, text, &mut effects);
         self.write(effects).await?;
-        Err(End::Said)
+        Err(End::Finished)
     }
 
-    /// Writes what the answer to a login consists of. What it confirms was settled before.
+    /// Writes the answer to a login. The confirmed messages are settled already.
     async fn write(&mut self, effects: Vec<Effect<MessageId>>) -> Result<(), End> {
         for effect in effects {
             if let Effect::Write(frame) = effect {
-                self.socket.say(&frame).await?;
+                self.socket.send(&frame).await?;
             }
         }
         Ok(())
     }
 
-    /// What is ready is handed to the socket together.
+    /// Queues all ready messages, so that the socket sends them together.
     async fn on_subscriber(&mut self, first: SubscriberEvent) -> Result<(), End> {
         let mut event = Some(first);
-        for more in (0..TOGETHER_MAX).rev() {
+        for more in (0..BATCH_MAX).rev() {
             let Some(now) = event.take() else { break };
             match now {
                 SubscriberEvent::Message(message) => self.deliver(&message).await?,
-                // It stays, for what is acknowledged from now on: a message that is not settled would come again.
+                // The session stays, for further acknowledgements: an unsettled message would arrive again.
                 SubscriberEvent::Ended => self.ended = true,
                 SubscriberEvent::Drained => {}
-                SubscriberEvent::Gone => return Err(Closing::Gone.into()),
-                SubscriberEvent::Superseded => return Err(Closing::Superseded.into()),
+                SubscriberEvent::Gone => return Err(CloseReason::Gone.into()),
+                SubscriberEvent::Superseded => return Err(CloseReason::Superseded.into()),
                 SubscriberEvent::Failed(error) => return Err(error.into()),
             }
             event =
@@ -245,7 +248,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
-        let channel = match self.names.channel(&self.doors, message.subscription).await {
+        let channel = match self.channels.channel(&self.doors, message.subscription).await {
             Err(HubError::Damaged) => {
                 self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));
                 return Ok(());
@@ -253,7 +256,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             known => known?,
         };
         let Some(address) = channel.as_deref().and_then(Address::from_channel) else {
-            // Just removed, or a subscription that was made at another door and has to be received there.
+            // The subscription was just removed, or another door created it and delivers its messages.
             self.decline(message.id);
             return Ok(());
         };
@@ -270,15 +273,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             body: Some(&message.body[..]).filter(|body| !body.is_empty()),
             ttl_s: message.expires_at.map_or(0, |at| whole_seconds(at.since(sent))),
             sent,
-            // Each is settled as soon as it is there, and a login has little to list.
+            // The device acknowledges each one immediately, so a login has little to list.
             immediate_ack: true,
         };
         match self.stream.send(message.id, stanza) {
-            Ok(frame) => self.socket.say(&frame).await?,
-            // Settled at the login, of which the shard had not learned when it put this one into the outbox.
+            Ok(frame) => self.socket.send(&frame).await?,
+            // The login settled it, but the shard had put it into the outbox before.
             Err(NotSent::AlreadyThere) => {}
             Err(NotSent::Full) => self.decline(message.id),
-            Err(NotSent::NotOpen) => return Err(End::Said),
+            Err(NotSent::NotOpen) => return Err(End::Finished),
         }
         Ok(())
     }
@@ -289,37 +292,38 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    /// The login has not come in time, or nothing was heard for so long that Chromium must have said something.
+    /// The login did not arrive in time, or nothing arrived for longer than Chromium's heartbeat.
     async fn on_alarm(&mut self) -> Result<(), End> {
         if !self.logged_in {
-            return Err(Closing::NoLogin.into());
+            return Err(CloseReason::NoLogin.into());
         }
         if self.pinged {
-            return Err(Closing::Silent.into());
+            return Err(CloseReason::Silent.into());
         }
         self.pinged = true;
         self.alarm = self.doors.clock.now().plus(self.doors.chromium.settings.heartbeat);
         match self.stream.ping() {
-            Some(frame) => Ok(self.socket.say(&frame).await?),
-            None => Err(End::Said),
+            Some(frame) => Ok(self.socket.send(&frame).await?),
+            None => Err(End::Finished),
         }
     }
 
-    /// Something was heard: Chromium speaks by itself once a heartbeat, so that nobody is asked before two.
-    fn rest(&mut self) {
+    /// The client sent something. Chromium sends a heartbeat by itself, so the service pings after two intervals only.
+    fn reset_alarm(&mut self) {
         self.pinged = false;
         self.alarm = self.doors.clock.now().plus(2 * self.doors.chromium.settings.heartbeat);
     }
 }
 
-/// Rounded, because an id may be minted some milliseconds after its message was taken.
+/// Rounded, because an id may be minted some milliseconds after its message was received. A TTL is at most 2^31
+/// seconds.
 fn whole_seconds(span: Duration) -> u32 {
     u32::try_from((span.as_millis() + 500) / 1000).unwrap_or(u32::MAX)
 }
 
 /// What a session waits for.
-enum Event {
-    Heard(Frame),
+enum Wakeup {
+    Received(Frame),
     Subscriber(SubscriberEvent),
     Alarm,
 }

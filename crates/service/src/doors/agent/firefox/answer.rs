@@ -1,5 +1,4 @@
-//! What the door says when something is not done: the one place where errors become codes of the WebSocket and statuses
-//! of its messages.
+//! Answers to failures: the only place where errors become codes of the WebSocket and statuses of its messages.
 
 use doorbell_protocol::firefox::Malformed;
 use doorbell_protocol::key::KeyError;
@@ -13,14 +12,15 @@ use crate::hub::HubError;
 use crate::transport::Response;
 use crate::transport::websocket::Ended;
 
-/// Why the service ends a connection. Firefox comes back after five seconds whatever the code is, but for one.
+/// Why the service ends a connection. Firefox reconnects after five seconds, whatever the code; the one exception is
+/// below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closing {
-    /// No hello in time.
+pub(super) enum CloseReason {
+    /// The hello did not arrive in time.
     NoHello,
-    /// The client said something else before its hello.
+    /// The client sent something else before its hello.
     HelloFirst,
-    /// It said hello again.
+    /// It sent a second hello.
     HelloTwice,
     Malformed(Malformed),
     Binary,
@@ -28,18 +28,18 @@ pub(super) enum Closing {
     Framing,
     /// It did not answer a ping in time.
     Silent,
-    /// What it is about was removed: with its next hello it begins anew.
+    /// The agent was removed: with its next hello the client begins anew.
     Gone,
-    /// The same client has another connection, which is newer.
+    /// The same client has a newer connection.
     Superseded,
     /// The service restarts.
     Restarting,
-    /// The service cannot do what it has to do.
+    /// The service cannot do its work.
     Unavailable,
 }
 
-impl Closing {
-    /// Code (RFC 6455 s7.4) and reason.
+impl CloseReason {
+    /// The code (RFC 6455 s7.4) and the reason.
     pub(super) fn frame(self) -> (u16, &'static str) {
         match self {
             Self::NoHello => (1008, "no hello in time"),
@@ -52,16 +52,16 @@ impl Closing {
             Self::Framing => (1002, "the framing is wrong"),
             Self::Silent => (1008, "no pong in time"),
             Self::Gone => (1000, "the uaid is gone"),
-            // The code on which Firefox does not come back by itself. Any other would let two copies of a profile push
-            // each other out for ever; the older one comes back when it has something to ask, or a new network.
-            Self::Superseded => (4774, "another connection took over"),
+            // On this code Firefox does not reconnect by itself. With any other, two copies of a profile would replace
+            // each other's connection forever. The older one reconnects when it has a request or a new network.
+            Self::Superseded => (4774, "another connection replaced this one"),
             Self::Restarting => (1012, "the service restarts"),
             Self::Unavailable => (1013, "try again later"),
         }
     }
 }
 
-impl From<HubError> for Closing {
+impl From<HubError> for CloseReason {
     fn from(error: HubError) -> Self {
         if error == HubError::Gone { Self::Gone } else { Self::Unavailable }
     }
@@ -72,31 +72,31 @@ impl From<HubError> for Closing {
 pub(super) enum End {
     /// The client has left, or cannot be reached.
     Left,
-    /// The service says goodbye.
-    Close(Closing),
+    /// The service closes it.
+    Close(CloseReason),
 }
 
 impl From<Ended> for End {
     fn from(ended: Ended) -> Self {
         match ended {
             Ended::Left => Self::Left,
-            Ended::Binary => Self::Close(Closing::Binary),
-            Ended::NotText => Self::Close(Closing::Malformed(Malformed::Json)),
-            Ended::TooLarge => Self::Close(Closing::TooLarge),
-            Ended::Protocol => Self::Close(Closing::Framing),
+            Ended::Binary => Self::Close(CloseReason::Binary),
+            Ended::NotText => Self::Close(CloseReason::Malformed(Malformed::Json)),
+            Ended::TooLarge => Self::Close(CloseReason::TooLarge),
+            Ended::Protocol => Self::Close(CloseReason::Framing),
         }
     }
 }
 
-impl<T: Into<Closing>> From<T> for End {
-    fn from(closing: T) -> Self {
-        Self::Close(closing.into())
+impl<T: Into<CloseReason>> From<T> for End {
+    fn from(reason: T) -> Self {
+        Self::Close(reason.into())
     }
 }
 
-/// Why a subscription was not made.
+/// Why no subscription was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub(super) enum Refusal {
+pub(super) enum Rejection {
     #[error("{0}")]
     Key(#[from] KeyError),
     #[error("the channelID has a subscription with another key")]
@@ -105,7 +105,7 @@ pub(super) enum Refusal {
     Hub(#[from] HubError),
 }
 
-impl Refusal {
+impl Rejection {
     /// The status of the answer to `register`.
     pub(super) fn status(self) -> u16 {
         match self {
@@ -117,9 +117,9 @@ impl Refusal {
     }
 }
 
-/// The answer to a handshake that is none.
+/// The answer to a request that is not a WebSocket handshake.
 pub(super) fn no_websocket(status: StatusCode) -> Response {
-    let problem = Problem::new(status, errno::BAD_REQUEST, "This is no WebSocket handshake.")
+    let problem = Problem::new(status, errno::BAD_REQUEST, "This is not a WebSocket handshake.")
         .with_hint("Send Connection: Upgrade, Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key (RFC 6455 s4.1).");
     let mut response = wire::problem(&problem);
     if status == StatusCode::UPGRADE_REQUIRED {

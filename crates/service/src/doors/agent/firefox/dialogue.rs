@@ -1,38 +1,38 @@
-//! What a client may say when. No IO.
+//! Which messages a client may send in which order. No IO.
 
 use doorbell_protocol::firefox::{Broadcasts, ClientMessage};
 
-use super::answer::Closing;
+use super::answer::CloseReason;
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Dialogue {
-    greeted: bool,
+    hello_received: bool,
 }
 
 impl Dialogue {
-    /// Whether the hello has come.
-    pub(super) fn is_greeted(&self) -> bool {
-        self.greeted
+    /// Whether the hello has arrived.
+    pub(super) fn is_hello_received(&self) -> bool {
+        self.hello_received
     }
 
-    /// Takes in one text.
-    pub(super) fn hear(&mut self, text: &str) -> Result<ClientMessage, Closing> {
-        let message = ClientMessage::parse(text).map_err(Closing::Malformed)?;
+    /// Receives one text.
+    pub(super) fn receive(&mut self, text: &str) -> Result<ClientMessage, CloseReason> {
+        let message = ClientMessage::parse(text).map_err(CloseReason::Malformed)?;
         let is_hello = matches!(message, ClientMessage::Hello { .. });
-        match (self.greeted, is_hello) {
-            (false, false) => return Err(Closing::HelloFirst),
-            (true, true) => return Err(Closing::HelloTwice),
-            _ => self.greeted = true,
+        match (self.hello_received, is_hello) {
+            (false, false) => return Err(CloseReason::HelloFirst),
+            (true, true) => return Err(CloseReason::HelloTwice),
+            _ => self.hello_received = true,
         }
         Ok(message)
     }
 }
 
-/// Those of the broadcasts that the client follows of which the service has another version.
-pub(super) fn news(ours: &Broadcasts, followed: &Broadcasts) -> Broadcasts {
-    let is_news = |(id, version): &(&String, &String)| followed.get(*id).is_some_and(|known| known != *version);
-    ours.iter().filter(is_news).map(|(id, version)| (id.clone(), version.clone())).collect()
+/// The broadcasts that the client follows and whose version differs from the service's.
+pub(super) fn changed(ours: &Broadcasts, followed: &Broadcasts) -> Broadcasts {
+    let is_changed = |(id, version): &(&String, &String)| followed.get(*id).is_some_and(|known| known != *version);
+    ours.iter().filter(is_changed).map(|(id, version)| (id.clone(), version.clone())).collect()
 }
 
 #[cfg(test)]
@@ -41,29 +41,29 @@ mod tests {
 
     const HELLO: &str = r#"{"messageType":"hello"}"#;
 
-    fn greeted() -> Dialogue {
+    fn after_hello() -> Dialogue {
         let mut dialogue = Dialogue::default();
-        dialogue.hear(HELLO).unwrap();
+        dialogue.receive(HELLO).unwrap();
         dialogue
     }
 
     #[test]
     fn hello_comes_first_and_once_fx_1() {
         for early in ["{}", r#"{"messageType":"ack","updates":[]}"#, r#"{"messageType":"later dialect"}"#] {
-            assert_eq!(Dialogue::default().hear(early), Err(Closing::HelloFirst), "{early}");
+            assert_eq!(Dialogue::default().receive(early), Err(CloseReason::HelloFirst), "{early}");
         }
-        assert_eq!(greeted().hear(HELLO), Err(Closing::HelloTwice));
-        assert!(matches!(Dialogue::default().hear("hello"), Err(Closing::Malformed(_))));
+        assert_eq!(after_hello().receive(HELLO), Err(CloseReason::HelloTwice));
+        assert!(matches!(Dialogue::default().receive("hello"), Err(CloseReason::Malformed(_))));
     }
 
     #[test]
     fn after_the_hello_anything_else_may_come_in_any_order_fx_6() {
-        let mut dialogue = greeted();
+        let mut dialogue = after_hello();
         for _ in 0..2 {
-            let nack = dialogue.hear(r#"{"messageType":"nack","version":"x","code":302}"#);
+            let nack = dialogue.receive(r#"{"messageType":"nack","version":"x","code":302}"#);
             assert_eq!(nack, Ok(ClientMessage::Nack));
-            assert_eq!(dialogue.hear(r#"{"messageType":"later dialect"}"#), Ok(ClientMessage::Unknown));
-            assert_eq!(dialogue.hear("{}"), Ok(ClientMessage::Ping));
+            assert_eq!(dialogue.receive(r#"{"messageType":"later dialect"}"#), Ok(ClientMessage::Unknown));
+            assert_eq!(dialogue.receive("{}"), Ok(ClientMessage::Ping));
         }
     }
 
@@ -71,7 +71,7 @@ mod tests {
     fn only_other_versions_of_what_is_followed_are_news_fx_9() {
         let set = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         let ours: Broadcasts = set(&[("a", "2"), ("b", "1"), ("c", "1")]);
-        assert_eq!(news(&ours, &set(&[("a", "1"), ("b", "1"), ("x", "1")])), set(&[("a", "2")]));
-        assert_eq!(news(&Broadcasts::new(), &set(&[("a", "1")])), Broadcasts::new());
+        assert_eq!(changed(&ours, &set(&[("a", "1"), ("b", "1"), ("x", "1")])), set(&[("a", "2")]));
+        assert_eq!(changed(&Broadcasts::new(), &set(&[("a", "1")])), Broadcasts::new());
     }
 }

@@ -1,18 +1,17 @@
-//! Which messages are on their way on one socket, and when to ask by a ping whether they have arrived. No IO.
+//! The messages in flight on one socket, and when to check by a ping whether they have arrived. No IO.
 //!
-//! Some clients never acknowledge, and none of them may hold up the others' messages or its own. A WebSocket ping is
-//! answered by every client, and only after all that was sent before it has been read: what came before an answered ping
-//! needs no place in the window any more.
+//! Some clients never acknowledge, and they must not delay messages. Every client answers a WebSocket ping, and only
+//! after it has read everything before it: messages before an answered ping need no place in the window.
 
 use std::collections::VecDeque;
 
 use doorbell_protocol::id::MessageId;
 
-/// The messages of one socket that were sent and neither acknowledged nor shown to have arrived.
+/// The messages that one socket has sent, without those that were acknowledged or have arrived.
 #[derive(Debug)]
 pub(super) struct InFlight {
     window: u16,
-    /// None while there are none: an idle socket holds no memory for this.
+    /// `None` while it is empty: an idle socket holds no memory for this.
     flight: Option<Box<Flight>>,
 }
 
@@ -20,14 +19,14 @@ pub(super) struct InFlight {
 struct Flight {
     sent: VecDeque<MessageId>,
     /// The ping that is not answered yet.
-    asked: Option<Asked>,
+    ping: Option<PingInFlight>,
     pings: u64,
 }
 
 #[derive(Debug)]
-struct Asked {
+struct PingInFlight {
     payload: [u8; 8],
-    /// How many of `sent` went out before it.
+    /// How many of `sent` were sent before it.
     covers: usize,
 }
 
@@ -36,24 +35,24 @@ impl InFlight {
         Self { window, flight: None }
     }
 
-    /// A message went out; the payload of the ping that has to follow it, if one has to.
+    /// A message was sent. Returns the payload of the ping that must follow, if one must.
     pub(super) fn sent(&mut self, id: MessageId) -> Option<[u8; 8]> {
-        // Half of the window, so that it never has to be shut.
+        // Half of the window, so that it never closes.
         let ask_at = usize::from(self.window / 2).max(1);
-        // A client that neither acknowledges nor answers pings is waited for by time alone, and what ended otherwise is
-        // not told here: of more than this many the oldest is forgotten.
+        // A client may neither acknowledge nor answer pings; then only time-outs end its messages, and this type does
+        // not see them. So it drops the oldest message above this number.
         let most = 2 * usize::from(self.window.max(1));
         let flight = self.flight.get_or_insert_default();
         flight.sent.push_back(id);
         if flight.sent.len() > most {
             flight.remove(0);
         }
-        if flight.sent.len() < ask_at || flight.asked.is_some() {
+        if flight.sent.len() < ask_at || flight.ping.is_some() {
             return None;
         }
         flight.pings += 1;
         let payload = flight.pings.to_be_bytes();
-        flight.asked = Some(Asked { payload, covers: flight.sent.len() });
+        flight.ping = Some(PingInFlight { payload, covers: flight.sent.len() });
         Some(payload)
     }
 
@@ -65,29 +64,29 @@ impl InFlight {
         if flight.sent.is_empty() {
             flight.sent = VecDeque::new();
         }
-        self.rest();
+        self.free_if_empty();
     }
 
-    /// A pong came: the messages that have arrived by it. One that answers no ping of ours says nothing.
+    /// A pong arrived: returns the messages that it confirms. An unknown payload confirms nothing.
     pub(super) fn ponged(&mut self, payload: &[u8]) -> Vec<MessageId> {
         let Some(flight) = &mut self.flight else { return Vec::new() };
-        let Some(asked) = flight.asked.take_if(|asked| asked.payload == payload) else { return Vec::new() };
-        let arrived = flight.sent.drain(..asked.covers.min(flight.sent.len())).collect();
-        self.rest();
+        let Some(ping) = flight.ping.take_if(|ping| ping.payload == payload) else { return Vec::new() };
+        let arrived = flight.sent.drain(..ping.covers.min(flight.sent.len())).collect();
+        self.free_if_empty();
         arrived
     }
 
-    /// Gives memory back; the numbers of pings begin anew, and none of them is on its way.
-    fn rest(&mut self) {
-        self.flight.take_if(|flight| flight.sent.is_empty() && flight.asked.is_none());
+    /// Frees the memory. The ping numbers start again: no ping is in flight.
+    fn free_if_empty(&mut self) {
+        self.flight.take_if(|flight| flight.sent.is_empty() && flight.ping.is_none());
     }
 }
 
 impl Flight {
     fn remove(&mut self, place: usize) {
         self.sent.remove(place);
-        if let Some(asked) = self.asked.as_mut().filter(|asked| place < asked.covers) {
-            asked.covers -= 1;
+        if let Some(ping) = self.ping.as_mut().filter(|ping| place < ping.covers) {
+            ping.covers -= 1;
         }
     }
 }
@@ -100,7 +99,7 @@ mod tests {
         MessageId::from_raw(n)
     }
 
-    /// Sends `count` messages from `first` on; the pings that follow.
+    /// Sends `count` messages, beginning with `first`; returns the pings that follow.
     fn send(flight: &mut InFlight, first: i64, count: i64) -> Vec<[u8; 8]> {
         (first..first + count).filter_map(|n| flight.sent(id(n))).collect()
     }

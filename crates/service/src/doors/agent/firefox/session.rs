@@ -1,4 +1,4 @@
-//! One connection of a client: what it asks is done, what comes for it is sent.
+//! One connection of a client: serves its requests and sends its messages.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -19,22 +19,22 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::answer::{Closing, End, Refusal};
-use super::dialogue::{Dialogue, news};
+use super::answer::{CloseReason, End, Rejection};
+use super::dialogue::{Dialogue, changed};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
 use crate::doors::Doors;
-use crate::doors::agent::drain::{self, GOODBYE_TIMEOUT};
-use crate::doors::agent::names::Names;
+use crate::doors::agent::channel_cache::ChannelCache;
+use crate::doors::agent::shutdown::{self, CLOSE_TIMEOUT};
 use crate::hub::{
     Agent, HubError, Message, Mode, NewSubscription, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec,
 };
-use crate::transport::websocket::{Heard, Socket};
+use crate::transport::websocket::{Event, Socket};
 
-/// Messages that are handed to the socket before it is made to send them.
-const TOGETHER_MAX: usize = 32;
+/// The maximum of messages that are queued before the socket sends them.
+const BATCH_MAX: usize = 32;
 
-/// The path of a subscription set without its token, which is what a uaid is.
+/// The path of a subscription set before its token; the token is the uaid.
 const SET: &str = "/a/";
 
 /// A connection in progress.
@@ -42,21 +42,21 @@ struct Session<IO> {
     doors: Arc<Doors>,
     socket: Socket<IO>,
     dialogue: Dialogue,
-    /// Who the client is, once it has said hello.
+    /// The client's agent, after its hello.
     agent: Option<Agent>,
-    /// What it has asked to be spared.
+    /// The least urgency that the client wants.
     floor: Option<Urgency>,
-    /// Open from the moment on at which the client has an agent.
+    /// Open as soon as the client has an agent.
     subscriber: Option<Subscriber>,
-    names: Names,
+    channels: ChannelCache,
     in_flight: InFlight,
-    /// When it is pinged, or given up if a ping is not answered.
+    /// When to ping, or to close if the ping is not answered.
     alarm: Option<UnixMs>,
     pinged: bool,
 }
 
 impl Doors {
-    /// Serves a connection that has become a WebSocket, until one side ends it or the service stops.
+    /// Serves a connection that became a WebSocket, until one side ends it or the service stops.
     pub(in crate::doors) fn serve_firefox<IO>(self: Arc<Self>, socket: Socket<IO>) -> impl Future<Output = ()> + Send
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send,
@@ -65,8 +65,8 @@ impl Doors {
         let mut session = Session::new(self, socket);
         async move {
             let Err(end) = session.run().await;
-            if let End::Close(closing) = end {
-                Box::pin(session.say_goodbye(closing)).await;
+            if let End::Close(reason) = end {
+                Box::pin(session.close(reason)).await;
             }
         }
     }
@@ -83,7 +83,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             agent: None,
             floor: None,
             subscriber: None,
-            names: Names::default(),
+            channels: ChannelCache::default(),
             in_flight,
             alarm,
             pinged: false,
@@ -92,112 +92,117 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn run(&mut self) -> Result<Infallible, End> {
         let doors = self.doors.clone();
-        let mut dismissal = pin!(doors.drains.dismissal());
+        let mut shutdown_signal = pin!(doors.shutdown.signal());
         loop {
             // On the heap: most sessions have no alarm.
             let mut alarm = self.alarm.map(|at| Box::pin(doors.clock.sleep_until(at)));
-            // One wait for everything, because each that is a future of its own takes room in every session. What is to be
-            // sent comes first: it ends when the window is shut, and what is heard may have no end.
-            let event = poll_fn(|cx| {
-                if dismissal.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(Closing::Restarting.into()));
+            // One wait for everything, because each separate future takes memory in every session. Sending comes before
+            // receiving: it ends when the window is full, while a client may send without end.
+            let wakeup = poll_fn(|cx| {
+                if shutdown_signal.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(CloseReason::Restarting.into()));
                 }
                 if alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
-                    // Of a client that was pinged, whatever has come says that it is there.
+                    // After a ping, any event shows that the client is alive.
                     if self.pinged
-                        && let Poll::Ready(heard) = self.socket.poll_next(cx)
+                        && let Poll::Ready(received) = self.socket.poll_next(cx)
                     {
-                        return Poll::Ready(Ok(Event::Heard(heard?)));
+                        return Poll::Ready(Ok(Wakeup::Received(received?)));
                     }
-                    return Poll::Ready(Ok(Event::Alarm));
+                    return Poll::Ready(Ok(Wakeup::Alarm));
                 }
                 if self.subscriber.as_ref().is_some_and(|subscriber| subscriber.poll_ready(cx).is_ready()) {
-                    return Poll::Ready(Ok(Event::Subscriber));
+                    return Poll::Ready(Ok(Wakeup::Subscriber));
                 }
-                self.socket.poll_next(cx).map(|heard| Ok::<_, End>(Event::Heard(heard?)))
+                self.socket.poll_next(cx).map(|received| Ok::<_, End>(Wakeup::Received(received?)))
             })
             .await?;
-            // On the heap, because a session that waits has no use for the room that work takes.
-            let (done, dismissed) = Box::pin(drain::work(self.on_event(event), dismissal.as_mut())).await;
-            // Work that is cut off waited for a client that does not read.
-            done.unwrap_or(Err(End::Left))?;
-            if dismissed {
-                return Err(Closing::Restarting.into());
+            // On the heap: a session that waits does not need the memory of this work.
+            let (done, is_stopping) = Box::pin(shutdown::run(self.on_wakeup(wakeup), shutdown_signal.as_mut())).await;
+            // Work that was cut off waited for a client that does not read.
+            done.ok_or(End::Left)??;
+            if is_stopping {
+                return Err(CloseReason::Restarting.into());
             }
         }
     }
 
-    async fn on_event(&mut self, event: Event) -> Result<(), End> {
-        match event {
-            Event::Heard(Some(heard)) => self.on_heard(heard).await?,
-            Event::Heard(None) => {
+    async fn on_wakeup(&mut self, wakeup: Wakeup) -> Result<(), End> {
+        match wakeup {
+            Wakeup::Received(Some(event)) => self.on_event(event).await?,
+            Wakeup::Received(None) => {
                 self.socket.flush().await?;
                 return Err(End::Left);
             }
-            Event::Subscriber => self.on_subscriber().await?,
-            Event::Alarm => self.on_alarm().await?,
+            Wakeup::Subscriber => self.on_subscriber().await?,
+            Wakeup::Alarm => self.on_alarm().await?,
         }
         Ok(self.socket.flush().await?)
     }
 
-    /// Says why the connection ends, and listens until the client has heard it. What it acknowledged before counts; else
-    /// it would come again.
-    async fn say_goodbye(&mut self, closing: Closing) {
-        let (code, reason) = closing.frame();
-        debug!(code, reason, "a WebSocket is closed");
-        if closing != Closing::Restarting {
-            // What was unacknowledged may go elsewhere meanwhile.
+    /// Sends the reason for closing, and receives until the client answers. Its last acknowledgements count: otherwise
+    /// the messages would arrive again.
+    async fn close(&mut self, why: CloseReason) {
+        let (code, text) = why.frame();
+        debug!(code, reason = text, "a WebSocket is closed");
+        if why != CloseReason::Restarting {
+            // Unacknowledged messages may go to another connection meanwhile.
             self.subscriber = None;
         }
-        let goodbye = async {
-            self.socket.close(code, reason).await?;
+        let closing = async {
+            self.socket.close(code, text).await?;
             loop {
-                if let Heard::Text(text) = self.socket.next().await?
-                    && let Ok(ClientMessage::Ack { updates }) = self.dialogue.hear(&text)
+                if let Event::Text(text) = self.socket.next().await?
+                    && let Ok(ClientMessage::Ack { updates }) = self.dialogue.receive(&text)
                 {
                     self.settle(updates).await?;
                 }
             }
         };
-        // It ends with the client's answer, or with its patience at an end.
-        let _: Result<Result<Infallible, End>, _> = timeout(GOODBYE_TIMEOUT, goodbye).await;
+        // It ends with the client's answer, or with the time-out.
+        let _: Result<Result<Infallible, End>, _> = timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    async fn on_heard(&mut self, heard: Heard) -> Result<(), End> {
-        let text = match heard {
-            Heard::Text(text) => text,
-            Heard::Ping => {
-                self.rest();
+    async fn on_event(&mut self, event: Event) -> Result<(), End> {
+        let text = match event {
+            Event::Text(text) => text,
+            Event::Ping => {
+                self.reset_alarm();
                 return Ok(());
             }
-            Heard::Pong(payload) => {
+            Event::Pong(payload) => {
                 let arrived = self.in_flight.ponged(&payload);
                 if let Some(subscriber) = &self.subscriber {
                     arrived.into_iter().for_each(|id| subscriber.arrived(id));
                 }
-                self.rest();
+                self.reset_alarm();
                 return Ok(());
             }
         };
-        let message = self.dialogue.hear(&text)?;
-        self.rest();
+        let message = self.dialogue.receive(&text)?;
+        self.reset_alarm();
         match message {
             ClientMessage::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
             ClientMessage::Register { channel, key } => self.register(&channel, key).await,
             ClientMessage::Unregister { channel } => self.unregister(&channel).await,
             ClientMessage::Ack { updates } => self.settle(updates).await,
             ClientMessage::BroadcastSubscribe { broadcasts } => {
-                let news = news(&self.doors.firefox.broadcasts, &broadcasts);
-                if news.is_empty() { Ok(()) } else { self.say(&ServerMessage::Broadcast { broadcasts: &news }).await }
+                let changes = changed(&self.doors.firefox.broadcasts, &broadcasts);
+                if changes.is_empty() {
+                    Ok(())
+                } else {
+                    self.send(&ServerMessage::Broadcast { broadcasts: &changes }).await
+                }
             }
             ClientMessage::Urgency { min } => self.set_floor(min).await,
-            ClientMessage::Ping => Ok(self.socket.say(|out| out.extend(ServerMessage::PONG.as_bytes())).await?),
-            // A nack is about the web app's own code: the message has been acknowledged.
+            ClientMessage::Ping => Ok(self.socket.send(|out| out.extend(ServerMessage::PONG.as_bytes())).await?),
+            // A nack concerns the web app's own code: the client has acknowledged the message.
             ClientMessage::Nack | ClientMessage::Unknown => Ok(()),
         }
     }
 
-    /// The client's agent, if it has one and we know it; else it begins anew, and sees by the other uaid that it must.
+    /// Uses the client's agent, if the service knows it. Otherwise the client gets a new uaid, and sees from it that it
+    /// must begin anew.
     async fn hello(&mut self, uaid: Option<String>, followed: &Broadcasts) -> Result<(), End> {
         let known = uaid.and_then(|uaid| self.doors.capabilities.open(&format!("{SET}{uaid}")));
         if let Some(Resource::Set { agent }) = known {
@@ -209,8 +214,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         let agent = *self.agent.get_or_insert_with(|| self.doors.hub.new_agent());
         let uaid = self.doors.capabilities.token(Resource::Set { agent: agent.id() });
-        let news = news(&self.doors.firefox.broadcasts, followed);
-        self.say(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
+        let changes = changed(&self.doors.firefox.broadcasts, followed);
+        self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &changes }).await
     }
 
     async fn connect(&mut self, agent: AgentId) -> Result<(), HubError> {
@@ -219,7 +224,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             floor: self.floor,
             mode: Mode::Hold,
             window: self.doors.limits.window,
-            // These clients know a message that comes twice on one connection for a mistake.
+            // These clients treat a message that arrives twice on one connection as an error.
             retry: Retry::NextSubscriber,
         };
         self.subscriber = Some(self.doors.hub.take_over(agent, spec).await?);
@@ -227,35 +232,35 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn register(&mut self, channel: &ChannelId, key: Option<String>) -> Result<(), End> {
-        let made = self.subscribe(channel, key).await;
-        match made {
-            Ok(endpoint) => self.say(&ServerMessage::Register { channel, status: 200, endpoint: &endpoint }).await,
-            // It has another agent with its next hello.
-            Err(Refusal::Hub(HubError::Gone)) => Err(Closing::Gone.into()),
-            Err(refusal) => {
-                let (status, endpoint) = (refusal.status(), refusal.to_string());
-                self.say(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
+        let subscribed = self.subscribe(channel, key).await;
+        match subscribed {
+            Ok(endpoint) => self.send(&ServerMessage::Register { channel, status: 200, endpoint: &endpoint }).await,
+            // With its next hello the client gets another agent.
+            Err(Rejection::Hub(HubError::Gone)) => Err(CloseReason::Gone.into()),
+            Err(rejection) => {
+                let (status, endpoint) = (rejection.status(), rejection.to_string());
+                self.send(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
             }
         }
     }
 
-    /// The URL of the push resource: of a new subscription, or of the one that the client has under this name, because
-    /// it may not have heard our answer.
-    async fn subscribe(&mut self, channel: &ChannelId, key: Option<String>) -> Result<String, Refusal> {
+    /// The URL of a push resource: of a new subscription, or of the client's subscription with this name, because the
+    /// client may not have received our first answer.
+    async fn subscribe(&mut self, channel: &ChannelId, key: Option<String>) -> Result<String, Rejection> {
         let restricted_to = key.map(|key| PublicKey::from_base64url(&key)).transpose()?;
         let fingerprint = restricted_to.as_ref().map(PublicKey::fingerprint);
-        let whose = self.agent.ok_or(HubError::Gone)?;
-        let agent = whose.id();
-        let known = match whose {
+        let owner = self.agent.ok_or(HubError::Gone)?;
+        let agent = owner.id();
+        let known = match owner {
             Agent::Known(_) => self.doors.hub.subscription_of_channel(agent, channel.as_str()).await?,
             Agent::New(_) => None,
         };
         let subscription = match known {
             Some((subscription, restriction)) if restriction? == fingerprint => subscription,
-            Some(_) => return Err(Refusal::Conflict),
+            Some(_) => return Err(Rejection::Conflict),
             None => {
                 let channel = Some(channel.as_str().to_owned());
-                self.doors.hub.subscribe(NewSubscription { agent: whose, restricted_to, channel }).await?
+                self.doors.hub.subscribe(NewSubscription { agent: owner, restricted_to, channel }).await?
             }
         };
         self.agent = Some(Agent::Known(agent));
@@ -267,11 +272,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn unregister(&mut self, channel: &ChannelId) -> Result<(), End> {
         let status = match self.unsubscribe(channel).await {
-            // One that is not there is as good as one that was removed.
+            // Removing a subscription that does not exist is a success too.
             Ok(()) | Err(HubError::Gone) => 200,
-            Err(error) => Refusal::from(error).status(),
+            Err(error) => Rejection::from(error).status(),
         };
-        self.say(&ServerMessage::Unregister { channel, status }).await
+        self.send(&ServerMessage::Unregister { channel, status }).await
     }
 
     async fn unsubscribe(&mut self, channel: &ChannelId) -> Result<(), HubError> {
@@ -298,23 +303,23 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 subscriber.set_floor(floor);
             }
         }
-        self.say(&ServerMessage::Urgency { status }).await
+        self.send(&ServerMessage::Urgency { status }).await
     }
 
-    /// What is ready is handed to the socket together.
+    /// Queues all ready messages, so that the socket sends them together.
     async fn on_subscriber(&mut self) -> Result<(), End> {
-        for n in 0..TOGETHER_MAX {
+        for n in 0..BATCH_MAX {
             let Some(subscriber) = &mut self.subscriber else { break };
-            // Only the first may have to be read: what was handed over does not wait for more.
+            // Only the first event may wait for the store: the queued ones do not wait for more.
             let event =
                 if n == 0 { subscriber.try_next().await } else { subscriber.try_next().now_or_never().flatten() };
             let Some(event) = event else { break };
             match event {
                 SubscriberEvent::Message(message) => self.deliver(&message).await?,
-                // It stays, for what is acknowledged until it is this socket's turn to end.
+                // The session stays, for acknowledgements until its turn to close.
                 SubscriberEvent::Ended | SubscriberEvent::Drained => {}
-                SubscriberEvent::Gone => return Err(Closing::Gone.into()),
-                SubscriberEvent::Superseded => return Err(Closing::Superseded.into()),
+                SubscriberEvent::Gone => return Err(CloseReason::Gone.into()),
+                SubscriberEvent::Superseded => return Err(CloseReason::Superseded.into()),
                 SubscriberEvent::Failed(error) => return Err(error.into()),
             }
         }
@@ -322,7 +327,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
-        let known = match self.names.channel(&self.doors, message.subscription).await {
+        let known = match self.channels.channel(&self.doors, message.subscription).await {
             Err(HubError::Damaged) => {
                 self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));
                 return Ok(());
@@ -331,26 +336,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         };
         let Some(channel) = known else {
             if let Some(subscriber) = &self.subscriber {
-                // Just removed, or a subscription that was made at another door: it is received there, without this socket.
+                // The subscription was just removed, or another door created it and delivers its messages, without this
+                // socket.
                 subscriber.declined(message.id);
             }
             return Ok(());
         };
         let notification = Notification::new(&channel, Version(message.id), &message.headers, &message.body);
-        self.socket.say(|out| notification.write(out)).await?;
+        self.socket.send(|out| notification.write(out)).await?;
         if let Some(ping) = self.in_flight.sent(message.id) {
             self.socket.ping(&ping);
         }
         Ok(())
     }
 
-    /// The hello has not come in time, or the socket has been quiet for as long as a proxy may bear.
+    /// The hello did not arrive in time, or the socket was idle for the ping interval.
     async fn on_alarm(&mut self) -> Result<(), End> {
-        if !self.dialogue.is_greeted() {
-            return Err(Closing::NoHello.into());
+        if !self.dialogue.is_hello_received() {
+            return Err(CloseReason::NoHello.into());
         }
         if self.pinged {
-            return Err(Closing::Silent.into());
+            return Err(CloseReason::Silent.into());
         }
         self.set_alarm();
         self.pinged = true;
@@ -358,9 +364,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         Ok(())
     }
 
-    /// Something was heard: the next ping has time. The hello has not, whatever else was heard.
-    fn rest(&mut self) {
-        if self.dialogue.is_greeted() {
+    /// The client sent something, so the next ping has time. Before the hello nothing extends the time.
+    fn reset_alarm(&mut self) {
+        if self.dialogue.is_hello_received() {
             self.pinged = false;
             self.set_alarm();
         }
@@ -371,15 +377,15 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         self.alarm = self.doors.firefox.ping_interval.map(after);
     }
 
-    async fn say(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
-        Ok(self.socket.say(|out| message.write(out)).await?)
+    async fn send(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
+        Ok(self.socket.send(|out| message.write(out)).await?)
     }
 }
 
 /// What a session waits for.
-enum Event {
-    /// None: the client has left.
-    Heard(Option<Heard>),
+enum Wakeup {
+    /// `None`: the client has left.
+    Received(Option<Event>),
     Subscriber,
     Alarm,
 }

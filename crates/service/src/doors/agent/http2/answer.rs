@@ -1,4 +1,4 @@
-//! What the agents' HTTP/2 door answers: the one place where its errors become statuses.
+//! Answers of the agents' HTTP/2 door: the only place where its errors become statuses.
 
 use doorbell_protocol::headers::urgency::UrgencyError;
 use doorbell_protocol::key::KeyError;
@@ -10,10 +10,10 @@ use crate::doors::wire;
 use crate::hub::HubError;
 use crate::transport::{BodyError, Response};
 
-/// Why an agent did not get what it asked for.
+/// Why an agent's request was rejected.
 #[derive(Debug, Error)]
-pub(super) enum Refusal {
-    #[error("the subscription set is not known")]
+pub(super) enum Rejection {
+    #[error("the subscription set is unknown")]
     Set,
     #[error("the options are not JSON with a member `vapid`")]
     Options,
@@ -29,7 +29,7 @@ pub(super) enum Refusal {
     Hub(#[from] HubError),
 }
 
-impl Refusal {
+impl Rejection {
     /// The answer on the wire.
     pub(super) fn answer(self) -> Response {
         let text = self.to_string();
@@ -39,12 +39,12 @@ impl Refusal {
             Self::Hub(HubError::Gone) => return wire::not_found(StatusCode::NOT_FOUND),
             Self::Hub(error) => wire::hub_problem(error),
             Self::Body(error) => wire::body_problem(error),
-            Self::Set => bad(errno::SUBSCRIBE_OPTIONS, "Leave the Link out to start a new set."),
+            Self::Set => bad(errno::SUBSCRIBE_OPTIONS, "Omit the Link to start a new set."),
             Self::Options | Self::Key(_) => bad(
                 errno::SUBSCRIBE_OPTIONS,
-                "Send {\"vapid\": \"<base64url of the 65-octet P-256 key>\"} (RFC 8292 s4.1).",
+                "Send {\"vapid\": \"<base64url of the 65-byte P-256 key>\"} (RFC 8292 s4.1).",
             ),
-            Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or leave it out."),
+            Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or omit it."),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text).with_hint(
                 "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6), or with \
                  `Accept: text/event-stream`.",

@@ -3,7 +3,7 @@
 use doorbell_protocol::id::AgentId;
 use http::StatusCode;
 
-use super::answer::Refusal;
+use super::answer::Rejection;
 use crate::doors::{Doors, wire};
 use crate::hub::Scope;
 use crate::transport::Response;
@@ -12,7 +12,7 @@ impl Doors {
     pub(in crate::doors) async fn remove(&self, agent: AgentId, what: Scope) -> Response {
         match self.hub.remove(agent, what).await {
             Ok(()) => wire::empty(StatusCode::NO_CONTENT),
-            Err(error) => Refusal::Hub(error).answer(),
+            Err(error) => Rejection::Hub(error).answer(),
         }
     }
 }
