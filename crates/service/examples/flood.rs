@@ -1,4 +1,4 @@
-//! What a flood at one subscription does to another of the same agent: the time from POST to push, with and without.
+//! How a flood at one subscription affects another of the same agent: the time from POST to push, with and without.
 //!
 //! `cargo run --release -p doorbell-service --example flood`
 
@@ -18,7 +18,7 @@ use support::{Subscription, TestService};
 
 /// Messages that are timed in each half.
 const TIMED: usize = 500;
-/// Application servers that flood, each as fast as it is answered.
+/// Application servers that flood, each as fast as it gets answers.
 const FLOODERS: usize = 16;
 
 #[tokio::main]
@@ -78,7 +78,7 @@ fn print(what: &str, times: &mut [Duration]) {
     println!("{what:>9}: p50 {:6.2}  p90 {:6.2}  p99 {:6.2}  max {:6.2}", at(50), at(90), at(99), at(100));
 }
 
-/// Senders that do not care about answers.
+/// Senders that ignore the answers.
 struct Flood {
     on: Arc<AtomicBool>,
     senders: Vec<tokio::task::JoinHandle<()>>,

@@ -1,4 +1,4 @@
-//! What is done with each request of an application server: its URL is opened, its token is read, a URL is made.
+//! The work for each request of an application server: opens its URL, parses its token, creates a URL.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -21,16 +21,16 @@ pub(crate) fn open() -> Step {
     Box::new(move || assert!(black_box(&capabilities).open(black_box(&path)).is_some()))
 }
 
-/// Makes the path of a message, for its Location.
+/// Creates the path of a message, for its Location.
 pub(crate) fn path() -> Step {
     let capabilities = capabilities();
     let message = Resource::Message { agent: AGENT, id: MessageId::from_raw(3) };
     Box::new(move || drop(black_box(black_box(&capabilities).path(black_box(message)))))
 }
 
-/// Reads VAPID credentials. Verifying them is left out: the service does that once for each token.
+/// Parses VAPID credentials. It does not verify them: the service does that once per token.
 pub(crate) fn vapid() -> Step {
-    let part = |octets: usize| "A".repeat(octets);
+    let part = |bytes: usize| "A".repeat(bytes);
     let token = format!("{}.{}.{}", part(36), part(150), part(86));
     // The base point of P-256 (SEC 2 s2.4.2).
     let key = "BGsX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU";
@@ -39,7 +39,7 @@ pub(crate) fn vapid() -> Step {
     Box::new(move || assert!(black_box(Credentials::parse(black_box(&headers))).is_ok_and(|some| some.is_some())))
 }
 
-/// Those of a fixed key, which is found in no file.
+/// The capabilities of a fixed key, which is in no file.
 fn capabilities() -> Capabilities {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("capability.keys");

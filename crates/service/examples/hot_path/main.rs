@@ -1,7 +1,7 @@
-//! What a message goes through, step by step: carries out one step N times, so that its instructions can be counted.
+//! The steps of a message: performs one step N times, so that its instructions can be counted.
 //!
 //! `cargo xtask instructions` runs it under valgrind and compares with `instructions.toml`. Without arguments it lists
-//! its steps. Everything in it is the same in each run: one thread, fixed ids, no clock.
+//! its steps. Every run is the same: one thread, fixed ids, no clock.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on has failed")]
 
@@ -11,9 +11,9 @@ mod wire;
 
 use std::process::ExitCode;
 
-/// One carrying out of a step.
+/// One execution of a step.
 type Step = Box<dyn FnMut()>;
-/// Makes what a step needs, once.
+/// Prepares a step, once.
 type Make = fn() -> Step;
 
 /// The steps, in the order in which a message takes them.
@@ -28,7 +28,7 @@ const STEPS: &[(&str, Make)] = &[
     ("websocket-decode-ack", wire::acknowledgement),
 ];
 
-/// The octets of a message's body.
+/// The length of a message's body in bytes.
 const BODY: usize = 1024;
 
 fn main() -> ExitCode {

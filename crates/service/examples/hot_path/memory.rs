@@ -1,4 +1,4 @@
-//! What is remembered of a message: in its agent's mailbox, and in the store.
+//! Where a message is kept: in its agent's mailbox, and in the store.
 
 use std::hint::black_box;
 
@@ -43,7 +43,7 @@ pub(crate) fn mailbox() -> Step {
     })
 }
 
-/// A message is kept in SQLite by one commit, and erased by the next.
+/// One commit keeps a message in SQLite, and the next erases it.
 pub(crate) fn store() -> Step {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = SqliteEngine::open(dir.path(), Limits::default()).unwrap();
@@ -53,7 +53,7 @@ pub(crate) fn store() -> Step {
     let body = Bytes::from(vec![7; BODY]);
     let mut messages = FIRST_MESSAGE..;
     Box::new(move || {
-        // The files are there as long as the step is.
+        // The files exist as long as the step.
         let _ = &dir;
         let id = MessageId::from_raw(messages.next().unwrap());
         commit(&mut engine, &[Write::Append(message(id, body.clone()))]);

@@ -1,4 +1,4 @@
-//! What goes to a user agent and what comes back, as octets.
+//! The bytes that go to a user agent and come back.
 
 use std::hint::black_box;
 
@@ -19,7 +19,7 @@ const VERSION: Version = Version(MessageId::from_raw(7));
 pub(crate) fn notification() -> Step {
     let channel = ChannelId::try_from(CHANNEL.to_owned()).unwrap();
     let headers = ContentHeaders::from_packed(b"\x01\x00\x09aes128gcm").unwrap();
-    let (body, mut out) = (octets(), Vec::new());
+    let (body, mut out) = (body_bytes(), Vec::new());
     Box::new(move || {
         out.clear();
         let notification = Notification::new(channel.as_str(), VERSION, black_box(&headers), black_box(&body));
@@ -30,7 +30,7 @@ pub(crate) fn notification() -> Step {
 
 /// A message becomes the MCS frame that Chromium gets.
 pub(crate) fn mcs() -> Step {
-    let (body, mut out, mut encoder) = (octets(), Vec::new(), Encoder::new());
+    let (body, mut out, mut encoder) = (body_bytes(), Vec::new(), Encoder::new());
     Box::new(move || {
         out.clear();
         let message = DataMessage {
@@ -49,7 +49,7 @@ pub(crate) fn mcs() -> Step {
     })
 }
 
-/// The frame with which Firefox acknowledges a message is read.
+/// The frame with which Firefox acknowledges a message is decoded.
 pub(crate) fn acknowledgement() -> Step {
     let version = VERSION.to_text();
     let text =
@@ -69,6 +69,6 @@ pub(crate) fn acknowledgement() -> Step {
 }
 
 /// A body that looks encrypted.
-fn octets() -> Vec<u8> {
+fn body_bytes() -> Vec<u8> {
     (0..BODY).map(|n| (n * 151 % 251) as u8).collect()
 }
