@@ -78,7 +78,7 @@ impl Pusher {
         send_body(stream, body).await.map_err(|_| PushError::Refused)
     }
 
-    /// Waits until the client has proved that it has received every bodiless push so far; `false` if it never will.
+    /// Waits until the client has proved that it has received every push without a body; `false` if it never will.
     pub(crate) async fn confirm(&self) -> bool {
         match &self.pings {
             Some(pings) => pings.confirm().await,

@@ -36,7 +36,7 @@ impl CheckinRejection {
         let text = self.to_string();
         wire::problem(&match self {
             Self::Device => Problem::new(StatusCode::UNAUTHORIZED, errno::AUTHENTICATION, text)
-                .with_hint("The browser begins anew. After a move from another service this is expected."),
+                .with_hint("The browser starts over. After a move from another service this is expected."),
             Self::TooFast(TooFast { retry_after_secs, .. }) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
                     .with_retry_after(retry_after_secs)

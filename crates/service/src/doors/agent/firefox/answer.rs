@@ -28,7 +28,7 @@ pub(super) enum CloseReason {
     Framing,
     /// It did not answer a ping in time.
     Silent,
-    /// The agent was removed: with its next hello the client begins anew.
+    /// The agent was removed: with its next hello the client starts over.
     Gone,
     /// The same client has a newer connection.
     Superseded,

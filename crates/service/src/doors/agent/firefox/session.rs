@@ -202,7 +202,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     /// Uses the client's agent, if the service knows it. Otherwise the client gets a new uaid, and sees from it that it
-    /// must begin anew.
+    /// must start over.
     async fn hello(&mut self, uaid: Option<String>, followed: &Broadcasts) -> Result<(), End> {
         let known = uaid.and_then(|uaid| self.doors.capabilities.open(&format!("{SET}{uaid}")));
         if let Some(Resource::Set { agent }) = known {
