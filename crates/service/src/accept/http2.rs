@@ -109,10 +109,10 @@ async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchan
     let within = context.limits.idle_timeout;
     let sent = match body {
         // On the heap: while an agent's request waits in `answer` above, it needs no memory for this.
-        Payload::Whole(body) => {
-            let sent = Box::pin(timeout(within, send_body(stream, body))).await;
-            sent.map_err(|_| Reason::CANCEL.into()).flatten()
-        }
+        Payload::Whole(body) => match Box::pin(timeout(within, send_body(stream, body))).await {
+            Ok(sent) => sent,
+            Err(_elapsed) => Err(Reason::CANCEL.into()),
+        },
         Payload::Stream(pieces) => Box::pin(send_stream(stream, pieces, within)).await,
     };
     if let Err(error) = sent {
