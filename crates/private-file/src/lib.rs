@@ -1,9 +1,13 @@
 //! Files that hold secrets: private to their owner, and written as a whole or not at all, also across a power cut.
 //!
-//! Each function writes a temporary file with a random name beside the file, syncs it, moves it to its place and syncs
-//! the folder. When it returns `Ok`, the contents are on the disk under their name. After an error or a crash the file
-//! is what it was before. After an error no temporary file is left; after a crash one may be, under a name that begins
-//! with a dot.
+//! Each function that writes a file creates a temporary file with a random name next to it, syncs that, moves it to its
+//! place and syncs the folder. When it returns `Ok`, the contents are on the disk under their name. After an error the
+//! file is what it was before, with one exception: if the last step failed, the sync of the folder, then the file has
+//! the new contents, and a power cut may bring back what was there before. After a crash the file has the old contents
+//! or the new ones, never a mixture.
+//!
+//! After an error no temporary file is left. After a crash one may be, with the secret in it, under the name
+//! `.NAME.XXXXXX`: [`remove_leftovers`] removes those.
 //!
 //! ```
 //! # fn main() -> std::io::Result<()> {
@@ -19,9 +23,10 @@
 //!
 //! For POSIX systems: the permissions are the mode of the file, less what the process's umask takes away.
 
-use std::ffi::OsString;
-use std::fs::{DirBuilder, File, Permissions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
@@ -33,6 +38,8 @@ const PRIVATE: u32 = 0o600;
 const PUBLIC: u32 = 0o644;
 /// A folder that its owner alone can enter.
 const PRIVATE_FOLDER: u32 = 0o700;
+/// The characters at the end of a temporary file's name, ASCII letters and digits.
+const RANDOM_CHARACTERS: usize = 6;
 
 /// Writes `contents` to `path` with mode 0600, in place of a file with this name.
 pub fn replace(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -54,6 +61,29 @@ pub fn create_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     put(path, contents, PRIVATE, Existing::Kept)
 }
 
+/// Removes the temporary files that crashes left behind while they wrote `path`: those with the name of `path` between
+/// a dot and the end that the functions of this crate choose. `path` itself stays as it is.
+///
+/// The caller must hold a lock that every process holds while it writes `path`. Otherwise this can remove the temporary
+/// file of a write in progress, which then fails.
+///
+/// # Errors
+/// If the folder cannot be read, or a file in it not removed; the remaining ones are then not looked at.
+pub fn remove_leftovers(path: &Path) -> io::Result<()> {
+    let prefix = prefix(path)?;
+    for entry in folder_of(path).read_dir()? {
+        let entry = entry?;
+        if !is_temporary(&entry.file_name(), &prefix) || !entry.file_type()?.is_file() {
+            continue;
+        }
+        match fs::remove_file(entry.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Creates `folder` and the missing folders above it with mode 0700. A folder that exists stays as it is.
 pub fn create_folder(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_FOLDER).create(folder)
@@ -67,20 +97,39 @@ enum Existing {
 }
 
 fn put(path: &Path, contents: &[u8], mode: u32, existing: Existing) -> io::Result<()> {
-    let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
-    // A path of one component has an empty parent, which no system call takes.
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut prefix = OsString::from(".");
-    prefix.push(name);
-    prefix.push(".");
-    let permissions = Permissions::from_mode(mode);
+    let folder = folder_of(path);
     // Dropped before it is moved to its place, it removes itself.
-    let mut temporary = Builder::new().prefix(&prefix).permissions(permissions).tempfile_in(folder)?;
+    let mut temporary = temporary_file(path, mode)?;
     temporary.write_all(contents)?;
     temporary.as_file().sync_all()?;
     move_to(temporary, path, existing)?;
     // The new name must survive a power cut too.
     File::open(folder)?.sync_all()
+}
+
+fn temporary_file(path: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    let (prefix, permissions) = (prefix(path)?, Permissions::from_mode(mode));
+    Builder::new().prefix(&prefix).rand_bytes(RANDOM_CHARACTERS).permissions(permissions).tempfile_in(folder_of(path))
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    // A path of one component has an empty parent, which no system call takes.
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// What the names of a file's temporary files begin with.
+fn prefix(path: &Path) -> io::Result<OsString> {
+    let name = path.file_name().ok_or(ErrorKind::InvalidFilename)?;
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    Ok(prefix)
+}
+
+fn is_temporary(name: &OsStr, prefix: &OsStr) -> bool {
+    let random = name.as_bytes().strip_prefix(prefix.as_bytes());
+    random.is_some_and(|random| random.len() == RANDOM_CHARACTERS && random.iter().all(u8::is_ascii_alphanumeric))
 }
 
 fn move_to(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Result<()> {
@@ -94,7 +143,6 @@ fn move_to(temporary: NamedTempFile, path: &Path, existing: Existing) -> io::Res
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
     use std::sync::Barrier;
     use std::thread;
 
@@ -175,6 +223,37 @@ mod tests {
         assert_eq!(names(&folder), ["taken"]);
         assert_eq!(replace(&folder.path().join("missing/file"), b"").unwrap_err().kind(), ErrorKind::NotFound);
         assert_eq!(replace(Path::new("/"), b"").unwrap_err().kind(), ErrorKind::InvalidFilename);
+    }
+
+    #[test]
+    fn leftovers_of_crashes_are_removed_and_no_other_file() {
+        let folder = folder();
+        let path = folder.path().join("key");
+        replace(&path, b"secret").unwrap();
+        let write = |temporary: &Path| fs::write(temporary, b"secret").unwrap();
+        let mut kept = ["key", ".key", ".key.", ".key.old", ".key.Abc12", ".key.Abc1234", ".key.Abc-12", "key.Abc123"]
+            .map(OsString::from)
+            .to_vec();
+        kept.extend([".keys.Abc123", ".a.key.Abc123", ".other.Abc123"].map(OsString::from));
+        kept.iter().skip(1).for_each(|name| write(&folder.path().join(name)));
+        fs::create_dir(folder.path().join(".key.folder")).unwrap();
+        kept.push(".key.folder".into());
+        // As a crash leaves it: the file is not moved, and not removed.
+        temporary_file(&path, PRIVATE).unwrap().keep().unwrap();
+        write(&folder.path().join(".key.Zz0a9Y"));
+        assert_eq!(names(&folder).len(), kept.len() + 2);
+        remove_leftovers(&path).unwrap();
+        let mut left = names(&folder);
+        left.sort();
+        kept.sort();
+        assert_eq!(left, kept);
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+    }
+
+    #[test]
+    fn without_a_folder_or_a_name_there_are_no_leftovers_to_look_for() {
+        assert_eq!(remove_leftovers(&folder().path().join("missing/key")).unwrap_err().kind(), ErrorKind::NotFound);
+        assert_eq!(remove_leftovers(Path::new("/")).unwrap_err().kind(), ErrorKind::InvalidFilename);
     }
 
     #[test]
