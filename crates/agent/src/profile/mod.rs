@@ -64,6 +64,8 @@ impl Profile {
         let lock = file::lock(&lock_file).map_err(failed("lock", &lock_file))?;
         let lock = lock.ok_or_else(|| ProfileError::InUse(folder.to_path_buf()))?;
         let file = folder.join("profile.json");
+        // Only a holder of the lock writes the file: no write is in progress.
+        private_file::remove_leftovers(&file).map_err(failed("remove what a crash left of", &file))?;
         let contents = match std::fs::read(&file) {
             Ok(bytes) => format::read(&bytes, &file)?,
             Err(e) if e.kind() == io::ErrorKind::NotFound => Contents::default(),
@@ -195,6 +197,19 @@ mod tests {
         assert!(matches!(Profile::open(folder.path()), Err(ProfileError::InUse(_))));
         drop(first);
         assert!(Profile::open(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn what_crashes_left_of_the_file_is_removed_by_the_next_process_that_holds_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let leftovers = [".profile.json.Abc123", ".profile.json.00zzZZ"].map(|name| folder.path().join(name));
+        let held = Profile::open(folder.path()).unwrap();
+        leftovers.iter().for_each(|file| std::fs::write(file, "private_key").unwrap());
+        assert!(Profile::open(folder.path()).is_err());
+        assert!(leftovers.iter().all(|file| file.exists()), "another process may be writing it");
+        drop(held);
+        Profile::open(folder.path()).unwrap();
+        assert!(!leftovers.iter().any(|file| file.exists()));
     }
 
     #[tokio::test]
