@@ -171,6 +171,26 @@ async fn the_urgency_is_sent_and_a_change_while_receiving_reaches_the_service_at
 }
 
 #[tokio::test]
+async fn many_changes_of_the_urgency_soon_after_connecting_reach_the_service_at_once_ua_8030_5_3_1() {
+    let service = Service::start().await;
+    let Limits { reconnect, steady_after, .. } = Limits::default();
+    let agent = service.agent(Profile::in_memory(), Limits { reconnect, steady_after, ..quick() });
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    // With the waits between failures, the last ones alone would take minutes.
+    for n in 1..=12 {
+        running.agent().set_urgency(Some(if n % 2 == 0 { Urgency::Low } else { Urgency::High }));
+        service.until("another GET", |s| s.count(&Method::GET, "/a/") == n + 1).await;
+    }
+    service.send(&subscription, "still there");
+    assert_eq!(running.text().await, "still there");
+    // The changes did not count as failures: the wait after the first failure is that of the first.
+    service.cut();
+    assert!(running.event(disconnected).await.1 <= reconnect.first);
+}
+
+#[tokio::test]
 async fn fetching_what_is_stored_fails_when_the_service_does() {
     let service = Service::start().await;
     let agent = service.agent(Profile::in_memory(), quick());

@@ -22,6 +22,9 @@ use crate::task::joined;
 /// How long a GET may take to notice that its connection has ended. It takes longer only if the inbox is full, because
 /// it waits for room then.
 const NOTICE_MAX: Duration = Duration::from_secs(1);
+/// Old connections that may finish what they carry; over it they are all closed, and what they carried comes again.
+/// Only a program that changes the urgency over and over has so many.
+const LEAVING_MAX: usize = 4;
 
 /// The monitor of one resource.
 pub(crate) struct Monitor {
@@ -63,6 +66,8 @@ pub(crate) enum State {
 enum Session {
     /// The replacement is due; the old connection finishes by itself.
     Left,
+    /// The same, because the program wants another urgency: no failure, so that the replacement is due at once.
+    UrgencyChanged,
     Failed(Error),
     /// There is nothing more to do, or the run that reads the reports has ended.
     Done,
@@ -78,9 +83,14 @@ impl Monitor {
             let start = clock.now();
             let session = self.session(&mut leaving).await;
             let steady = clock.now() - start >= self.connector.limits.steady_after;
-            failures = if steady { 0 } else { failures + 1 };
+            failures = match session {
+                _ if steady => 0,
+                Session::UrgencyChanged => failures,
+                _ => failures + 1,
+            };
             let wait = match session {
                 Session::Done => return,
+                Session::UrgencyChanged => Duration::ZERO,
                 // A service that sends every agent away at once must not be called again in a tight loop.
                 Session::Left if steady => Duration::ZERO,
                 Session::Left => self.wait(failures),
@@ -112,20 +122,26 @@ impl Monitor {
                 Err(why) => return Session::Failed(why),
             };
             let end = tokio::select! {
-                end = held.join_next() => end.and_then(joined),
-                () = connection.leaving() => None,
+                end = held.join_next() => end.and_then(joined).ok_or(Session::Left),
+                () = connection.leaving() => Err(Session::Left),
                 // The inbox is emptied over the next connection; what was not read comes again there.
-                () = long_closed(&connection) => Some(End::Failed(Error::Lost("the service is gone".to_owned()))),
+                () = long_closed(&connection) => Ok(End::Failed(Error::Lost("the service is gone".to_owned()))),
                 // Without a handle the urgency stays as it is.
-                Ok(()) = self.urgency.changed() => None,
+                Ok(()) = self.urgency.changed() => Err(Session::UrgencyChanged),
             };
-            let Some(end) = end else {
-                let grace = self.connector.limits.leaving_grace;
-                leaving.spawn(async move {
-                    let _ = timeout(grace, held.join_next()).await;
-                    drop(connection);
-                });
-                return Session::Left;
+            let end = match end {
+                Ok(end) => end,
+                Err(session) => {
+                    let grace = self.connector.limits.leaving_grace;
+                    if leaving.len() >= LEAVING_MAX {
+                        leaving.abort_all();
+                    }
+                    leaving.spawn(async move {
+                        let _ = timeout(grace, held.join_next()).await;
+                        drop(connection);
+                    });
+                    return session;
+                }
             };
             match end {
                 End::Finished { pushes } if self.drain => {
