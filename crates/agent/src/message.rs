@@ -26,7 +26,7 @@ pub struct Message {
     pub content_type: Option<String>,
 }
 
-/// A complete pushed response, as it was received.
+/// A pushed response, as it was received.
 pub(crate) struct Pushed {
     /// The message resource (RFC 8030 s6).
     pub(crate) uri: Url,
@@ -34,7 +34,19 @@ pub(crate) struct Pushed {
     pub(crate) promise: HeaderMap,
     /// Header fields of the response.
     pub(crate) headers: HeaderMap,
+    /// Empty if it is longer than the agent reads.
     pub(crate) body: Bytes,
+}
+
+impl Pushed {
+    /// The subscriptions that it is for, by their push resources (RFC 8030 s6.1); none if it names none.
+    pub(crate) fn endpoints(&self) -> Vec<Url> {
+        link::links(&self.promise)
+            .chain(link::links(&self.headers))
+            .filter(|link| link.is(REL_PUSH))
+            .filter_map(|link| self.uri.join(&link.target).ok())
+            .collect()
+    }
 }
 
 /// Why a message never reaches the app. It is acknowledged nevertheless: another attempt would end the same way.
@@ -76,11 +88,7 @@ pub(crate) fn open(pushed: &Pushed, subscriptions: &[Arc<Subscription>]) -> Resu
 
 /// The subscriptions whose keys are worth trying: the one that is named (RFC 8030 s6.1), or all if none is named.
 fn candidates<'a>(pushed: &Pushed, subscriptions: &'a [Arc<Subscription>]) -> impl Iterator<Item = &'a Subscription> {
-    let named: Vec<Url> = link::links(&pushed.promise)
-        .chain(link::links(&pushed.headers))
-        .filter(|link| link.is(REL_PUSH))
-        .filter_map(|link| pushed.uri.join(&link.target).ok())
-        .collect();
+    let named = pushed.endpoints();
     let fits = move |s: &&Subscription| named.is_empty() || named.contains(&s.endpoint);
     subscriptions.iter().map(Arc::as_ref).filter(fits)
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use doorbell_agent::{App, Backoff, Error, Event, Limits, Message, Outcome, Profile, Urgency, Url, app_fn};
 use http::Method;
 use support::app::{Idle, Manner, Running};
-use support::service::{Seen, Service, status};
+use support::service::{Push, Seen, Service, status};
 use support::{quick, soon};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -136,6 +136,27 @@ async fn an_unsubscribe_that_fails_at_the_service_is_repeated_by_the_driver_that
     service.until("the second DELETE", |s| s.count(&Method::DELETE, "/s/1") == 2).await;
     service.send(&kept, "kept");
     assert_eq!(running.text().await, "kept");
+}
+
+#[tokio::test]
+async fn a_message_for_a_subscription_that_was_just_left_is_neither_handed_over_nor_acknowledged() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), quick());
+    let (left, kept) = (agent.subscribe(None).await.unwrap(), agent.subscribe(None).await.unwrap());
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    service.answer_once(Method::DELETE, "/s/1", status(503));
+    assert!(running.agent().unsubscribe(&left.endpoint).await.unwrap());
+    let too_long = Push::raw(vec![0; Limits::default().body_bytes_max + 1]);
+    let repeated = Push::of(&left, "a header twice").with("content-encoding", "aes128gcm");
+    let late = [service.send(&left, "late"), service.accept(&left, too_long), service.accept(&left, repeated)];
+    let message = service.send(&kept, "kept");
+    assert_eq!(running.text().await, "kept");
+    service.until_deleted(&message).await;
+    assert!(running.is_without(|event| matches!(event, Event::Discarded(_))));
+    for message in late {
+        assert!(service.seen(Method::DELETE, &message).is_empty());
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@
 //! A message is on the disk as handed over before its DELETE is sent: so after a crash it may come again (the
 //! service still has it), and is not handed over again (RFC 8030 s6.2).
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
@@ -42,8 +41,6 @@ pub(super) struct Run<'a, A> {
     drain: bool,
     clock: Clock,
     inbox: Inbox<Message>,
-    /// The subscriptions of the last look into the profile, by their endpoints.
-    held: BTreeSet<Url>,
     monitors: Monitors,
     report: mpsc::Sender<(u64, Report)>,
     reports: mpsc::Receiver<(u64, Report)>,
@@ -72,7 +69,6 @@ impl<'a, A: App> Run<'a, A> {
             drain,
             clock: Clock::start(),
             inbox: Inbox::new(shared.connector.limits, []),
-            held: BTreeSet::new(),
             monitors: Monitors::default(),
             report,
             reports,
@@ -134,12 +130,6 @@ impl<'a, A: App> Run<'a, A> {
     fn follow_profile(&mut self) {
         self.changes.mark_unchanged();
         let subscriptions = self.shared.subscriptions();
-        let held: BTreeSet<Url> = subscriptions.iter().map(|s| s.endpoint.clone()).collect();
-        let was_held = std::mem::replace(&mut self.held, held);
-        let is_left =
-            |message: &Message| was_held.contains(&message.endpoint) && !self.held.contains(&message.endpoint);
-        self.inbox.forget(is_left);
-
         let wanted = subscriptions.iter().map(|s| s.monitored().clone()).collect();
         self.monitors.set(wanted, |number, resource| Monitor {
             number,
@@ -152,6 +142,7 @@ impl<'a, A: App> Run<'a, A> {
         });
 
         let contents = self.shared.profile.contents();
+        self.inbox.forget(|message| contents.is_left(&message.endpoint));
         for uri in contents.owed_by_driver() {
             if self.monitors.resources().any(|resource| resource.origin() == uri.origin()) {
                 self.inbox.owe(uri.clone());
@@ -215,9 +206,9 @@ impl<'a, A: App> Run<'a, A> {
                 let resource = monitored.resource.clone();
                 self.on_push(&resource, *pushed);
             }
-            Report::Push(Push::TooLong(uri)) => {
-                if !self.inbox.knows(&uri, self.clock.now()) {
-                    self.discard(uri, Discarded::TooLong(self.shared.connector.limits.body_bytes_max));
+            Report::Push(Push::TooLong(pushed)) => {
+                if !self.inbox.knows(&pushed.uri, self.clock.now()) && !self.is_for_left(&pushed) {
+                    self.discard(pushed.uri, Discarded::TooLong(self.shared.connector.limits.body_bytes_max));
                 }
             }
             Report::Push(Push::Unusable(why)) => self.app.event(Event::Refused(why)),
@@ -228,9 +219,6 @@ impl<'a, A: App> Run<'a, A> {
     async fn on_gone(&mut self, resource: &Url) -> Result<Option<Outcome>, Error> {
         let ended = self.shared.profile.contents().end(resource);
         // What came before the end is still handed over: only what the program left is forgotten.
-        for endpoint in &ended {
-            self.held.remove(endpoint);
-        }
         self.follow_profile();
         // The program may have left all of them at the same moment.
         if ended.is_empty() {
@@ -246,10 +234,21 @@ impl<'a, A: App> Run<'a, A> {
         }
         let mut subscriptions = self.shared.subscriptions();
         subscriptions.retain(|subscription| subscription.monitored() == resource);
+        if self.is_for_left(&pushed) {
+            return;
+        }
         match message::open(&pushed, &subscriptions) {
             Ok(message) => self.inbox.take(pushed.uri, message),
             Err(why) => self.discard(pushed.uri, why),
         }
+    }
+
+    /// Whether a push names only subscriptions that were left. It is dropped, and nothing is owed for it: the DELETE of
+    /// the subscription settles it, and a sender that waits for a receipt gets the right one.
+    fn is_for_left(&self, pushed: &Pushed) -> bool {
+        let endpoints = pushed.endpoints();
+        let contents = self.shared.profile.contents();
+        !endpoints.is_empty() && endpoints.iter().all(|endpoint| contents.is_left(endpoint))
     }
 
     /// Acknowledges what cannot be opened: it would come again forever.

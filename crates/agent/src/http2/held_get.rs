@@ -34,8 +34,8 @@ pub(crate) struct HeldGet {
 pub(crate) enum Push {
     /// A message.
     Complete(Box<Pushed>),
-    /// A message that is longer than the agent reads.
-    TooLong(Url),
+    /// A message that is longer than the agent reads, without its body.
+    TooLong(Box<Pushed>),
     /// No message: it was refused, or it is broken. If there is a message behind it, the service pushes it again.
     Unusable(&'static str),
 }
@@ -137,10 +137,11 @@ impl HeldGet {
             Err(_) => Push::Unusable("a push that did not end in time"),
             Ok(Err(_)) => Push::Unusable("a push that was cut off"),
             Ok(Ok((head, _))) if head.status != StatusCode::OK => Push::Unusable("a push that is no message"),
-            Ok(Ok((_, None))) => Push::TooLong(uri),
-            Ok(Ok((head, Some(body)))) => {
+            Ok(Ok((head, body))) => {
                 let promise = promised.into_parts().0.headers;
-                Push::Complete(Box::new(Pushed { uri, promise, headers: head.headers, body }))
+                let kind = if body.is_some() { Push::Complete } else { Push::TooLong };
+                let body = body.unwrap_or_default();
+                kind(Box::new(Pushed { uri, promise, headers: head.headers, body }))
             }
         }
     }

@@ -1,10 +1,15 @@
 //! The contents of a profile and how they change, as rules without IO.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use url::Url;
 
 use crate::profile::Subscription;
+
+/// Endpoints of left subscriptions that are kept in mind. A service pushes for one until it has removed it, which
+/// seldom takes longer than the DELETE of the call.
+const LEFT_MAX: usize = 1024;
 
 /// What a profile holds.
 #[derive(Default)]
@@ -15,12 +20,14 @@ pub(crate) struct Contents {
     owed: Vec<Url>,
     /// Those of `owed` that a call of the handle deletes at this moment; not written down.
     in_call: Vec<Url>,
+    /// The endpoints of the subscriptions that were left last, oldest first; not written down.
+    left: VecDeque<Url>,
 }
 
 impl Contents {
     pub(super) fn new(subscriptions: Vec<Subscription>, owed: Vec<Url>) -> Self {
         let subscriptions = subscriptions.into_iter().map(Arc::new).collect();
-        Self { subscriptions, owed, in_call: Vec::new() }
+        Self { subscriptions, owed, ..Self::default() }
     }
 
     /// Every subscription, oldest first.
@@ -34,6 +41,7 @@ impl Contents {
         if self.subscriptions.iter().any(same) {
             return None;
         }
+        self.left.retain(|left| *left != subscription.endpoint);
         let subscription = Arc::new(subscription);
         self.subscriptions.push(Arc::clone(&subscription));
         Some(subscription)
@@ -43,11 +51,21 @@ impl Contents {
     /// caller sends the DELETE itself, and [`Contents::end_call`] must follow.
     pub(crate) fn leave(&mut self, endpoint: &str) -> Option<Url> {
         let place = self.subscriptions.iter().position(|s| s.endpoint.as_str() == endpoint)?;
-        let resource = self.subscriptions.remove(place).resource.clone();
+        let subscription = self.subscriptions.remove(place);
+        if self.left.len() >= LEFT_MAX {
+            self.left.pop_front();
+        }
+        self.left.push_back(subscription.endpoint.clone());
+        let resource = subscription.resource.clone();
         self.owe(resource.clone());
         self.in_call.push(resource.clone());
         self.check();
         Some(resource)
+    }
+
+    /// Whether the subscription with this endpoint was left since the profile was opened, and not ended by the service.
+    pub(crate) fn is_left(&self, endpoint: &Url) -> bool {
+        self.left.contains(endpoint)
     }
 
     /// The call that deletes `resource` is over. If it failed, the deletion is the driver's.
@@ -93,6 +111,7 @@ impl Contents {
 
     fn check(&self) {
         debug_assert!(self.in_call.iter().all(|called| self.owed.contains(called)), "a call deletes what is not owed");
+        debug_assert!(self.subscriptions.iter().all(|s| !self.left.contains(&s.endpoint)), "what is held is not left");
     }
 }
 
@@ -138,6 +157,22 @@ mod tests {
         assert_eq!(contents.owed_by_driver().count(), 2);
         contents.settle(&url("/s/1"));
         assert_eq!(contents.owed(), [url("/m/1")]);
+    }
+
+    #[test]
+    fn what_was_left_is_remembered_until_it_is_added_again_and_so_is_a_bounded_number() {
+        let mut contents = Contents::default();
+        let leave = |contents: &mut Contents, n: usize| {
+            contents.add(subscription(u32::try_from(n).unwrap(), None)).unwrap();
+            let resource = contents.leave(url(&format!("/p/{n}")).as_str()).unwrap();
+            contents.settle(&resource);
+        };
+        leave(&mut contents, 0);
+        assert!(contents.is_left(&url("/p/0")) && !contents.is_left(&url("/p/1")));
+        contents.add(subscription(0, None)).unwrap();
+        assert!(!contents.is_left(&url("/p/0")));
+        (1..=LEFT_MAX + 1).for_each(|n| leave(&mut contents, n));
+        assert!(!contents.is_left(&url("/p/1")) && contents.is_left(&url("/p/2")));
     }
 
     #[test]

@@ -157,6 +157,11 @@ impl Running {
         soon("an event", search).await
     }
 
+    /// Whether no event so far, of those that the test has not taken, is `unwanted`.
+    pub(crate) fn is_without(&mut self, unwanted: impl Fn(&Event) -> bool) -> bool {
+        std::iter::from_fn(|| self.events.try_recv().ok()).all(|event| !unwanted(&event))
+    }
+
     /// The next endpoints that the service ended.
     pub(crate) async fn ended(&mut self) -> Vec<Url> {
         soon("an end", self.ended.recv()).await.expect("the agent has ended")
