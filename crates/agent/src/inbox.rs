@@ -121,6 +121,11 @@ impl<M> Inbox<M> {
         self.waiting.retain(|waiting| !is_unwanted(&waiting.message));
     }
 
+    /// Drops what is owed and `is_unreachable`, except what is in flight.
+    pub(crate) fn release(&mut self, is_unreachable: impl Fn(&Url) -> bool) {
+        self.owed.retain(|uri, owed| owed.in_flight || !is_unreachable(uri));
+    }
+
     /// A resource whose DELETE is due, and the outcome to report with it; [`Inbox::answered`] must follow.
     pub(crate) fn next_acknowledgement(&mut self, now: Duration) -> Option<(Url, Outcome)> {
         if self.acknowledging >= self.limits.acknowledging_max {
@@ -425,6 +430,15 @@ mod tests {
         assert_eq!(inbox.next_message(at(0)).unwrap().message, "kept");
         assert!(inbox.next_message(at(0)).is_none() && inbox.next_acknowledgement(at(0)).is_none());
         assert!(!inbox.knows(&uri(1), at(0)));
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_owed_no_longer_once_it_is_not_in_flight() {
+        let mut inbox = Inbox::<&str>::new(limits(), [uri(1), uri(2)]);
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
+        inbox.release(|_| true);
+        inbox.answered(&uri(1), true, at(0), 0);
+        assert!(inbox.is_empty());
     }
 
     /// Numbers that look random, the same ones in each run.

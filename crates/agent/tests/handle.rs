@@ -159,6 +159,67 @@ async fn a_message_for_a_subscription_that_was_just_left_is_neither_handed_over_
     }
 }
 
+/// Drains an agent whose app leaves its only subscription when it has a message; returns the message's path.
+async fn drain_and_leave(service: &Service) -> String {
+    let Idle { agent, mut driver } = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let message = service.send(&subscription, "the last one");
+    let app = app_fn(move |message: Message| {
+        let agent = agent.clone();
+        async move { agent.unsubscribe(message.endpoint.as_str()).await.map(drop) }
+    });
+    assert_eq!(soon("the end", driver.drain(app, std::future::pending())).await.unwrap(), Outcome::Drained);
+    message
+}
+
+#[tokio::test]
+async fn an_app_that_leaves_its_last_subscription_while_it_fetches_what_is_stored_comes_to_an_end() {
+    let service = Service::start().await;
+    let message = drain_and_leave(&service).await;
+    assert_eq!(service.seen(Method::DELETE, &message).len(), 1);
+    assert_eq!(service.seen(Method::DELETE, "/s/1").len(), 1);
+}
+
+#[tokio::test]
+async fn it_comes_to_an_end_also_if_the_service_does_not_delete_what_is_owed() {
+    let service = Service::start().await;
+    service.answer_once(Method::DELETE, "/m/", status(503));
+    service.answer_once(Method::DELETE, "/s/1", status(503));
+    drain_and_leave(&service).await;
+}
+
+#[tokio::test]
+async fn the_last_subscription_that_is_left_while_the_service_fails_is_removed_by_the_driver_that_runs() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    for _ in 0..3 {
+        service.answer_once(Method::DELETE, "/s/1", status(503));
+    }
+    assert!(running.agent().unsubscribe(&subscription.endpoint).await.unwrap());
+    service.until("the fourth DELETE", |s| s.count(&Method::DELETE, "/s/1") == 4).await;
+}
+
+#[tokio::test]
+async fn the_last_subscription_that_was_left_is_removed_by_the_next_process_once() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let agent = service.agent(Profile::open(folder.path()).unwrap(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.answer_once(Method::DELETE, "/s/1", status(503));
+    assert!(agent.unsubscribe(&subscription.endpoint).await.unwrap());
+    drop(agent);
+    for expected in [2, 2] {
+        let Idle { agent, driver } = service.agent(Profile::open(folder.path()).unwrap(), quick());
+        drop(agent);
+        let mut running = Running::start_without_handle(driver, Manner::Takes);
+        assert!(matches!(running.outcome().await, Err(Error::NotSubscribed)));
+        assert_eq!(service.seen(Method::DELETE, "/s/1").len(), expected);
+    }
+}
+
 #[tokio::test]
 async fn the_urgency_counts_for_subscriptions_that_are_added_later_too() {
     let service = Service::start().await;

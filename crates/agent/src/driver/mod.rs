@@ -1,6 +1,7 @@
 //! The driver: the half of an agent that receives.
 
 mod monitors;
+mod removals;
 mod run;
 
 use std::fmt;
@@ -52,8 +53,9 @@ impl Driver {
     /// Receives messages and gives them to `app` until something of [`Outcome`] happens. Subscriptions that are added
     /// during the run are received too; connections that fail are made again, with growing waits.
     ///
-    /// While there is no subscription it waits for one. If no handle is left that could add one, that is
-    /// [`Error::NotSubscribed`]. A profile that cannot be written ends it too.
+    /// While there is no subscription it waits for one, and deletes at the service what is still owed there. If no
+    /// handle is left that could add one, that is [`Error::NotSubscribed`], after one attempt to delete. A profile that
+    /// cannot be written ends it too.
     ///
     /// Dropped before it returns, it stops as a crash would: nothing is lost, and a message that the application was
     /// handling comes again.
@@ -62,7 +64,8 @@ impl Driver {
     }
 
     /// Receives what is stored at the service, then returns (RFC 8030 s6, `Prefer: wait=0`). If the service cannot be
-    /// reached it fails, and so it does if there is no subscription.
+    /// reached it fails, and so it does if there is no subscription. If the last one is left meanwhile, what is still
+    /// owed for it is tried once, and otherwise left to a later run.
     pub async fn drain<A: App>(&mut self, app: A, stop: impl Future<Output = ()> + Send) -> Result<Outcome, Error> {
         if self.shared.subscriptions().is_empty() {
             return Err(Error::NotSubscribed);

@@ -70,6 +70,11 @@ impl Monitors {
         self.monitored.values().map(|monitored| &monitored.resource)
     }
 
+    /// Whether one of them monitors something at the origin of `uri`.
+    pub(super) fn cover(&self, uri: &Url) -> bool {
+        self.resources().any(|resource| resource.origin() == uri.origin())
+    }
+
     /// Whether any of them has a connection.
     pub(super) fn are_connected(&self) -> bool {
         self.monitored.values().any(|monitored| monitored.requests.is_some())

@@ -4,6 +4,7 @@
 //! A message is on the disk as handed over before its DELETE is sent: so after a crash it may come again (the
 //! service still has it), and is not handed over again (RFC 8030 s6.2).
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::{Pin, pin};
@@ -12,13 +13,14 @@ use std::time::Duration;
 use doorbell_protocol::headers::urgency::Urgency;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use url::Url;
+use url::{Origin, Url};
 
 use crate::agent::Shared;
 use crate::app::{App, Event};
 use crate::clock::Clock;
 use crate::driver::Outcome;
 use crate::driver::monitors::{Drained, Monitors};
+use crate::driver::removals::Removals;
 use crate::error::Error;
 use crate::http2::acknowledge::{Deleted, acknowledge};
 use crate::http2::held_get::Push;
@@ -42,6 +44,7 @@ pub(super) struct Run<'a, A> {
     clock: Clock,
     inbox: Inbox<Message>,
     monitors: Monitors,
+    removals: Removals,
     report: mpsc::Sender<(u64, Report)>,
     reports: mpsc::Receiver<(u64, Report)>,
     state: mpsc::Sender<(u64, State)>,
@@ -70,6 +73,7 @@ impl<'a, A: App> Run<'a, A> {
             clock: Clock::start(),
             inbox: Inbox::new(shared.connector.limits, []),
             monitors: Monitors::default(),
+            removals: Removals::new(shared.connector.clone(), !drain),
             report,
             reports,
             state,
@@ -99,6 +103,7 @@ impl<'a, A: App> Run<'a, A> {
         }
         // One reading for all: what becomes due between two of them would be neither due nor waited for.
         let now = self.clock.now();
+        self.remove_what_is_due(now);
         self.acknowledge_what_is_due(now);
         if let Some(waiting) = self.inbox.next_message(now) {
             return self.hand_over(waiting, stop).await;
@@ -106,7 +111,8 @@ impl<'a, A: App> Run<'a, A> {
         if self.is_drained() {
             return Ok(Some(Outcome::Drained));
         }
-        let is_idle = self.monitors.is_empty() && !self.inbox.has_messages();
+        let is_idle = self.monitors.is_empty() && !self.inbox.has_messages() && !self.removals.is_running();
+        let deadline = self.inbox.deadline(now).into_iter().chain(self.removals.deadline()).min();
         tokio::select! {
             () = stop.as_mut() => Ok(Some(Outcome::Stopped)),
             Some((number, report)) = self.reports.recv(), if self.inbox.has_room() => self.on_report(number, report).await,
@@ -115,13 +121,19 @@ impl<'a, A: App> Run<'a, A> {
                 self.on_acknowledged(joined(task));
                 Ok(None)
             }
+            removed = self.removals.ended() => {
+                for uri in self.removals.on_ended(removed, self.clock.now()) {
+                    self.shared.profile.contents().settle(&uri);
+                }
+                Ok(None)
+            }
             () = self.monitors.ended() => Ok(None),
             _ = self.changes.changed() => {
                 self.follow_profile();
                 Ok(None)
             }
             () = no_handle_left(&mut self.urgency), if is_idle => Err(Error::NotSubscribed),
-            () = self.clock.reaches(self.inbox.deadline(now)) => Ok(None),
+            () = self.clock.reaches(deadline) => Ok(None),
         }
     }
 
@@ -141,13 +153,39 @@ impl<'a, A: App> Run<'a, A> {
             states: self.state.clone(),
         });
 
-        let contents = self.shared.profile.contents();
-        self.inbox.forget(|message| contents.is_left(&message.endpoint));
-        for uri in contents.owed_by_driver() {
-            if self.monitors.resources().any(|resource| resource.origin() == uri.origin()) {
+        {
+            let contents = self.shared.profile.contents();
+            self.inbox.forget(|message| contents.is_left(&message.endpoint));
+            for uri in contents.owed_by_driver().filter(|uri| self.monitors.cover(uri)) {
                 self.inbox.owe(uri.clone());
             }
         }
+        self.release_unmonitored();
+    }
+
+    /// Leaves to the removals what is owed at origins without a monitor, whose connection would carry it.
+    fn release_unmonitored(&mut self) {
+        let monitored: HashSet<Origin> = self.monitors.resources().map(Url::origin).collect();
+        self.inbox.release(|uri| !monitored.contains(&uri.origin()));
+        self.removals.want();
+    }
+
+    /// Deletes what the profile owes at origins without a monitor. An origin where another service's subscriptions are
+    /// is left to the agent of that service: it may be unreachable from here.
+    fn remove_what_is_due(&mut self, now: Duration) {
+        if !self.removals.is_due(now) {
+            return;
+        }
+        let contents = self.shared.profile.contents();
+        let of_others: HashSet<Origin> = contents
+            .subscriptions()
+            .iter()
+            .filter(|subscription| subscription.service != self.shared.service)
+            .map(|subscription| subscription.resource.origin())
+            .collect();
+        let is_ours = |uri: &&Url| !self.monitors.cover(uri) && !of_others.contains(&uri.origin());
+        let owed = contents.owed_by_driver().filter(is_ours).cloned().collect();
+        self.removals.start(owed);
     }
 
     async fn hand_over(
@@ -160,19 +198,25 @@ impl<'a, A: App> Run<'a, A> {
             handled = self.app.message(&waiting.message) => handled,
             () = stop.as_mut() => return Ok(Some(Outcome::Stopped)),
         };
-        match handled {
+        let uri = waiting.uri.clone();
+        let end = match handled {
             Ok(flow) => {
                 self.shared.profile.contents().owe(waiting.uri.clone());
                 self.shared.profile.save().await?;
                 self.inbox.handed_over(&waiting.uri);
-                Ok(matches!(flow, ControlFlow::Break(())).then_some(Outcome::Enough))
+                matches!(flow, ControlFlow::Break(())).then_some(Outcome::Enough)
             }
             Err(why) => {
                 let verdict = self.inbox.failed(waiting, self.clock.now(), random::bits());
                 self.app.event(Event::Failed { why: why.to_string(), given_up: verdict == Verdict::GivenUp });
-                Ok(None)
+                None
             }
+        };
+        // The subscription may have ended before the app had the message.
+        if !self.monitors.cover(&uri) {
+            self.release_unmonitored();
         }
+        Ok(end)
     }
 
     fn on_state(&mut self, number: u64, state: State) -> Result<Option<Outcome>, Error> {
@@ -289,12 +333,16 @@ impl<'a, A: App> Run<'a, A> {
             self.shared.profile.contents().settle(&uri);
         }
         self.inbox.answered(&uri, settled, self.clock.now(), random::bits());
+        if !settled && !self.monitors.cover(&uri) {
+            self.release_unmonitored();
+        }
     }
 
     /// Whether every monitor has received what was stored, and all of it is handled. A round that brought something
-    /// is followed by another: a service may answer before it has pushed everything.
+    /// is followed by another: a service may answer before it has pushed everything. What is owed at an origin without
+    /// a monitor is tried; if that fails it is left to the next run.
     fn is_drained(&mut self) -> bool {
-        if !self.drain || !self.inbox.is_empty() {
+        if !self.drain || !self.inbox.is_empty() || self.removals.is_running() {
             return false;
         }
         let Some(rounds) = self.monitors.take_drained() else { return false };
