@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use doorbell_private_file as private_file;
 use doorbell_store::{Failure, OpenError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -81,6 +82,7 @@ impl Service {
         let state_dir = &config.state_dir;
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
+        remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let ring = KeyRing::load_or_create(&state_dir.join(CAPABILITY_KEYS), clock.now())?;
 
         let bind = |source| StartError::Bind { address: config.place.listen, source };
@@ -175,6 +177,13 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
         Ok(opened) => Ok(opened?),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// Removes what crashes left of the files with secrets. The caller holds the store's lock, so that no other service
+/// writes them.
+fn remove_leftovers(state_dir: &Path) -> std::io::Result<()> {
+    let files = [state_dir.join(CAPABILITY_KEYS), self_signed::key_file(state_dir), self_signed::ca_file(state_dir)];
+    files.iter().try_for_each(|file| private_file::remove_leftovers(file))
 }
 
 /// TLS with the certificate of `identity`.

@@ -1,5 +1,5 @@
 //! Rows of the store that were damaged while the service did not run: what cannot be read is refused or dropped, in the
-//! log and in receipts, and the rest continues.
+//! log and in receipts, and the rest continues. And what a crash left of the files with secrets.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -106,6 +106,16 @@ async fn a_damaged_message_is_dropped_and_the_others_are_pushed() {
     service.restart().await;
     let (pushes, status) = service.agent().await.fetch(&to.set).await;
     assert_eq!((pushes.len(), status), (0, StatusCode::NO_CONTENT));
+}
+
+#[tokio::test]
+async fn what_crashes_left_of_the_files_with_secrets_is_removed_at_the_next_start() {
+    let mut service = TestService::start().await;
+    let names = [".capability.keys.Abc123", ".capability.keys.000zzz", ".ca.key.Abc123", ".ca.pem.Abc123"];
+    service.restart_after(|dir| names.iter().for_each(|name| std::fs::write(dir.join(name), "secret").unwrap())).await;
+    let left: Vec<_> = names.iter().filter(|name| service.dir.path().join(name).exists()).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(service.dir.path().join("capability.keys").exists());
 }
 
 #[tokio::test]

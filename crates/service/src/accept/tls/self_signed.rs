@@ -16,6 +16,11 @@ const CA_DAYS: i64 = 3650;
 /// How long the certificate is valid. Each start creates a new one, and browsers reject longer ones.
 const LEAF_DAYS: i64 = 397;
 
+/// The file of the CA's key.
+pub(crate) fn key_file(state_dir: &Path) -> PathBuf {
+    state_dir.join("ca.key")
+}
+
 /// The file of the CA's certificate, for clients to trust.
 pub(crate) fn ca_file(state_dir: &Path) -> PathBuf {
     state_dir.join("ca.pem")
@@ -39,7 +44,7 @@ pub(crate) fn identity(state_dir: &Path, host: &str, now: UnixMs) -> Result<Iden
 fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
     let failed = |e: rcgen::Error| TlsError::SelfSigned(e.to_string());
     let io = |path: &Path, e: std::io::Error| TlsError::SelfSigned(format!("{}: {e}", path.display()));
-    let (key_file, cert_file) = (state_dir.join("ca.key"), ca_file(state_dir));
+    let (key_file, cert_file) = (key_file(state_dir), ca_file(state_dir));
     let key = match std::fs::read_to_string(&key_file) {
         Ok(pem) => KeyPair::from_pem(&pem).map_err(failed)?,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
