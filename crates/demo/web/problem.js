@@ -1,16 +1,17 @@
 // The page's one error: what is wrong, what to do, and a code by which the page decides.
 
-/** `message` is what is wrong, `hint` what to do, both for people; `code` is for the page. */
+/** `message` is what is wrong, `hint` what to do, both for people; `code` and the server's `status` are for the page. */
 export class Problem extends Error {
-  constructor(code, message, hint = '') {
+  constructor(code, message, hint = '', status = undefined) {
     super(message);
     this.code = code;
     this.hint = hint;
+    this.status = status;
   }
 
   /** What the server answered; without the JSON that it sends with an error, its status is all that is known. */
   static ofAnswer(status, { code = 'unknown', message = `the server answers ${status}`, hint = '' } = {}) {
-    return new Problem(code, sentence(message), hint);
+    return new Problem(code, sentence(message), hint, status);
   }
 
   /** The browser refused the microphone, or has none; `instead` is what to do without one. */
@@ -30,9 +31,9 @@ export class Problem extends Error {
     return this.code === 'no-push';
   }
 
-  /** The other person takes no call now, but a voice mail. */
+  /** The other person takes no call now, but a voice mail: every conflict of a call, and none of a name. */
   get isUnanswered() {
-    return this.code === 'away' || this.code === 'busy';
+    return this.status === 409 && this.code !== 'name-taken';
   }
 }
 

@@ -4,12 +4,13 @@
 //! cargo run --example fan_out -- subscriptions.jsonl 'It is raining' [CA.pem]
 //! ```
 //!
-//! The file has one subscription in JSON on each line. At the end it has those that still exist. With a CA the push service
-//! may be on this machine.
+//! The file has one subscription in JSON on each line. At the end it has those that still exist, and the lines that are no
+//! subscription. With a CA the push service may be on this machine.
 
 use std::error::Error;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
 use std::sync::Arc;
 
 use doorbell_sender::{
@@ -99,19 +100,58 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let signer = Arc::new(Signer::new(key, Some(Subject::parse("mailto:ops@example.com")?)));
 
-    let lines = BufReader::new(File::open(&file)?).lines().map_while(Result::ok);
-    // A line that cannot be read is reported, and is not in the new file.
-    let read =
-        |line: String| Subscription::from_json(&line).inspect_err(|error| eprintln!("a line is skipped: {error}"));
-    let subscriptions = lines.filter_map(|line| read(line).ok());
-    let Summary { accepted, failed, alive } = fan_out(&client, &signer, &text, subscriptions).await;
-
+    let Summary { accepted, failed, alive } = fan_out_file(&client, &signer, &text, Path::new(&file)).await?;
     println!("{accepted} accepted, {failed} failed, {} subscriptions left", alive.len());
-    let mut written = File::create(format!("{file}.new"))?;
-    for subscription in &alive {
-        writeln!(written, "{}", subscription.to_json())?;
+    Ok(())
+}
+
+/// Sends `text` to each subscription in `file`, and removes those that are gone from it.
+///
+/// # Errors
+/// If the file cannot be read as a whole, nothing is sent. If it cannot be written, it stays as it is.
+pub async fn fan_out_file(
+    client: &Client,
+    signer: &Arc<Signer>,
+    text: &str,
+    file: &Path,
+) -> Result<Summary, Box<dyn Error>> {
+    // As a whole: a line that is not UTF-8, or a read that fails, must not end the file early.
+    let content = fs::read_to_string(file)?;
+    let (mut subscriptions, mut foreign) = (Vec::new(), Vec::new());
+    for (line, number) in content.lines().zip(1..) {
+        match Subscription::from_json(line) {
+            Ok(subscription) => subscriptions.push(subscription),
+            // The line itself is not shown: the URL in it is a secret.
+            Err(error) => {
+                eprintln!("line {number} is no subscription and stays in the file: {error}");
+                foreign.push(line);
+            }
+        }
+    }
+    let summary = fan_out(client, signer, text, subscriptions.into_iter()).await;
+    let kept = summary.alive.iter().map(Subscription::to_json);
+    replace(file, kept.chain(foreign.into_iter().map(str::to_owned)))?;
+    Ok(summary)
+}
+
+/// Replaces `file`, as a whole or not at all; its permissions stay.
+fn replace(file: &Path, lines: impl Iterator<Item = String>) -> io::Result<()> {
+    let mut new = file.as_os_str().to_owned();
+    new.push(".new");
+    let mut written = create_private(new.as_ref())?;
+    written.set_permissions(fs::metadata(file)?.permissions())?;
+    for line in lines {
+        writeln!(written, "{line}")?;
     }
     written.sync_all()?;
-    fs::rename(format!("{file}.new"), file)?;
-    Ok(())
+    fs::rename(new, file)
+}
+
+/// Creates a file that only its owner can read: the URL of a subscription is a permission to send to it.
+fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }

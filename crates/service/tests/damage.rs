@@ -22,9 +22,13 @@ const DAMAGE_HEADERS: &str = "UPDATE message SET headers = x'FF00' WHERE id = (S
 /// The urgency of the oldest message becomes an invalid one.
 const DAMAGE_URGENCY: &str = "UPDATE message SET urgency = 99 WHERE id = (SELECT min(id) FROM message)";
 
+/// Lengths of damaged keys: that of a point of the curve, and others.
+const DAMAGED_KEYS: [usize; 4] = [65, 64, 66, 0];
+
 /// The oldest subscription is restricted to a key that is not a point of the curve.
-const DAMAGE_KEY: &str =
-    "UPDATE subscription SET vapid_key = zeroblob(65) WHERE id = (SELECT min(id) FROM subscription)";
+fn damage_key(length: usize) -> String {
+    format!("UPDATE subscription SET vapid_key = zeroblob({length}) WHERE id = (SELECT min(id) FROM subscription)")
+}
 
 const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
 
@@ -190,12 +194,18 @@ async fn a_damaged_message_is_dropped_at_the_door_of_chromium() {
 
 #[tokio::test]
 async fn no_push_names_an_open_push_resource_because_the_key_is_damaged() {
+    for length in DAMAGED_KEYS {
+        no_push_names_an_open_push_resource(length).await;
+    }
+}
+
+async fn no_push_names_an_open_push_resource(length: usize) {
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
     let other = service.join(&to).await;
     let (dropped, receipts) = send_with_receipt(&service, &to, b"its push resource cannot be named").await;
     let next = service.send(&other, &[], b"next").await;
-    damage(&mut service, DAMAGE_KEY).await;
+    damage(&mut service, &damage_key(length)).await;
     let (pushes, status) = service.agent().await.fetch(&to.set).await;
     let uris: Vec<_> = pushes.iter().map(|push| push.uri.as_str()).collect();
     assert_eq!((uris, status), (vec![next.as_str()], StatusCode::OK));
@@ -214,16 +224,42 @@ async fn no_push_names_an_open_push_resource_because_the_key_is_damaged() {
 
 #[tokio::test]
 async fn a_channel_with_a_damaged_key_is_not_opened_to_every_sender_and_can_be_removed() {
+    for length in DAMAGED_KEYS {
+        a_channel_with_a_damaged_key(length).await;
+    }
+}
+
+async fn a_channel_with_a_damaged_key(length: usize) {
     let mut service = TestService::start().await;
     let (mut socket, uaid) = Socket::hello(service.address, None).await;
     let to = at(&socket.register(CHANNEL).await);
     socket.cut();
-    damage(&mut service, DAMAGE_KEY).await;
+    damage(&mut service, &damage_key(length)).await;
     let (mut socket, _) = Socket::hello(service.address, Some(&uaid)).await;
     let refused = socket.ask(json!({"messageType": "register", "channelID": CHANNEL})).await;
     assert_eq!(refused["status"], 503, "{refused}");
     service.send(&to, &[], b"a notification does not name the key").await;
-    assert_eq!(socket.notified().await.text, "a notification does not name the key");
+    let message = socket.notified().await;
+    assert_eq!(message.text, "a notification does not name the key");
+    socket.ack(&message, 100).await;
+    service.send(&to, &[("ttl", "0")], b"with TTL 0 too").await;
+    assert_eq!(socket.notified().await.text, "with TTL 0 too");
     socket.unregister(CHANNEL).await;
     assert_ne!(socket.register(CHANNEL).await, to.push);
+}
+
+#[tokio::test]
+async fn a_page_of_chromium_with_a_damaged_key_receives_and_registers_again() {
+    for length in DAMAGED_KEYS {
+        let mut service = TestService::start().await;
+        let device = Device::new(&service).await;
+        let to = device.subscribe(&service).await;
+        service.send(&to, &[], b"sent before").await;
+        damage(&mut service, &damage_key(length)).await;
+        let mut chromium = device.connect(&service).await;
+        assert_eq!(chromium.message().await.body(), "sent before");
+        let again = device.subscribe(&service).await;
+        service.send(&again, &[("ttl", "0")], b"sent after").await;
+        assert_eq!(chromium.message().await.body(), "sent after");
+    }
 }

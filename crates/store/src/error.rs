@@ -134,7 +134,7 @@ pub enum ReadError {
 pub struct Damage {
     /// The table.
     pub table: &'static str,
-    /// The column whose value is out of its range, or has the wrong type or length.
+    /// The column whose value is out of its range or has the wrong type.
     pub column: String,
 }
 

@@ -14,8 +14,9 @@ pub struct Subscription {
     pub id: SubscriptionId,
     /// The agent that it delivers to.
     pub agent: AgentId,
-    /// The only key that may sign its messages (RFC 8292 s4), as an uncompressed point.
-    pub vapid_key: Option<[u8; 65]>,
+    /// The only key that may sign its messages (RFC 8292 s4): the 65 bytes of an uncompressed point. The store returns
+    /// what the row holds, of any length, and checks nothing: `Some` is a restriction, also when the bytes are no key.
+    pub vapid_key: Option<Vec<u8>>,
     /// The agent's own name for it, if agents of its kind have such names (Firefox: channelID). Unique within an agent.
     pub channel: Option<String>,
     /// When it was created.

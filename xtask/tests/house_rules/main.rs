@@ -15,6 +15,8 @@ mod sources;
 mod spec_map;
 mod words;
 
+use std::process::Command;
+
 use files::{File, tracked};
 
 /// A broken rule: where, and why the rule exists.
@@ -99,6 +101,12 @@ fn every_expect_states_its_reason() {
 #[test]
 fn no_attribute_allows_what_no_lint_forbids() {
     over_the_tree(allows::dead);
+}
+
+#[test]
+fn words_and_assertions_keep_their_budgets() {
+    let xtask = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["words", "--check"]).output().expect("xtask runs");
+    assert!(xtask.status.success(), "{}", String::from_utf8_lossy(&xtask.stderr));
 }
 
 #[test]

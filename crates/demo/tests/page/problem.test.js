@@ -18,6 +18,13 @@ test('a name that is taken offers no voice mail, although its status is that of 
   assert.ok(Problem.ofAnswer(409, { code: 'away', message: 'x', hint: '' }).isUnanswered);
 });
 
+test('every conflict of a call offers a voice mail, whatever its code', () => {
+  assert.ok(Problem.ofAnswer(409).isUnanswered);
+  assert.ok(Problem.ofAnswer(409, { code: 'call-over', message: 'x' }).isUnanswered);
+  assert.ok(!Problem.ofAnswer(410, { code: 'call-over', message: 'x' }).isUnanswered);
+  assert.ok(!new Problem('call-over', 'The call is over.').isUnanswered);
+});
+
 test('an answer that is not the server’s has its status', () => {
   assert.equal(Problem.ofAnswer(502).message, 'The server answers 502.');
   assert.ok(!Problem.ofAnswer(401).isSignedOut, 'a proxy may answer so');

@@ -92,7 +92,7 @@ impl Hub {
         let now = self.clock.now();
         let agent = new.agent.id();
         let id = SubscriptionId::from_raw(self.mint.next(now));
-        let vapid_key = new.restricted_to.map(|key| *key.as_bytes());
+        let vapid_key = new.restricted_to.map(|key| key.as_bytes().to_vec());
         // Both are queued before either is awaited, so that they share a commit.
         let may_be_new = matches!(new.agent, Agent::New(_));
         let new_agent = may_be_new.then(|| self.store.create_agent(agent, now));

@@ -41,9 +41,9 @@ impl Agent {
 /// The key that a stored subscription is restricted to; `None`: any sender may use it.
 ///
 /// # Errors
-/// [`HubError::Damaged`] if the stored key is invalid: it must not count as no restriction.
+/// [`HubError::Damaged`] if the stored key is invalid, in its length too: it must not count as no restriction.
 pub(super) fn restriction(subscription: &Subscription, counters: &Counters) -> Restriction {
-    let key = subscription.vapid_key.map(|key| PublicKey::from_bytes(&key)).transpose();
+    let key = subscription.vapid_key.as_deref().map(PublicKey::from_bytes).transpose();
     key.map(|key| key.map(|key| key.fingerprint())).map_err(|_| {
         counters.damaged_key();
         HubError::Damaged

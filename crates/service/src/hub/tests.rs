@@ -66,7 +66,7 @@ const SUBSCRIPTION: SubscriptionId = SubscriptionId::from_raw(2);
 const CHANNEL: &str = "channel";
 
 /// An agent with a subscription, which has this key in the store.
-async fn with_subscription(vapid_key: Option<[u8; 65]>) -> (Hub, Store) {
+async fn with_subscription(vapid_key: Option<Vec<u8>>) -> (Hub, Store) {
     let (hub, store) = hub();
     store.create_agent(AGENT, NOW).await.unwrap();
     let channel = Some(CHANNEL.to_owned());
@@ -136,11 +136,15 @@ async fn a_message_that_is_found_damaged_by_reading_it_is_dropped_too() {
 
 #[tokio::test]
 async fn a_damaged_key_is_an_error_and_not_a_subscription_that_is_open_to_every_sender() {
-    let (hub, _store) = with_subscription(Some([0; 65])).await;
-    assert_eq!(hub.restriction(SUBSCRIPTION).await, Err(HubError::Damaged));
-    let found = hub.subscription_of_channel(AGENT, CHANNEL).await;
-    assert_eq!(found, Ok(Some((SUBSCRIPTION, Err(HubError::Damaged)))));
-    assert_eq!(hub.counters().damaged_keys(), 2);
+    for length in [0, 1, 64, 65, 66] {
+        let (hub, _store) = with_subscription(Some(vec![0; length])).await;
+        assert_eq!(hub.restriction(SUBSCRIPTION).await, Err(HubError::Damaged), "{length} bytes");
+        let found = hub.subscription_of_channel(AGENT, CHANNEL).await;
+        assert_eq!(found, Ok(Some((SUBSCRIPTION, Err(HubError::Damaged)))), "{length} bytes");
+        assert_eq!(hub.counters().damaged_keys(), 2, "{length} bytes");
+        assert_eq!(hub.channels(AGENT).await, Ok(vec![(SUBSCRIPTION, CHANNEL.to_owned())]));
+        assert_eq!(hub.channel(SUBSCRIPTION).await, Ok(Some(CHANNEL.to_owned())));
+    }
     let (hub, _store) = with_subscription(None).await;
     assert_eq!(hub.restriction(SUBSCRIPTION).await, Ok(Some(None)));
 }

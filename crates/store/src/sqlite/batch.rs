@@ -134,7 +134,7 @@ impl<'a> Batch<'a> {
         {
             return Err(StoreError::ChannelTaken.into());
         }
-        let key = new.vapid_key.as_ref().map(<[u8; 65]>::as_slice);
+        let key = new.vapid_key.as_deref();
         let created = new.created.as_millis();
         self.run(sql::INSERT_SUBSCRIPTION, params![new.id.raw(), new.agent.raw(), key, new.channel, created])?;
         self.note_id(new.id.raw());

@@ -74,7 +74,7 @@ fn messages() -> impl Strategy<Value = NewMessage> {
 }
 
 fn writes() -> impl Strategy<Value = Write> {
-    let key = proptest::option::of(Just([4; 65]));
+    let key = proptest::option::of(Just(vec![4; 65]));
     let channel = proptest::option::of((0..3).prop_map(|n| format!("channel-{n}")));
     prop_oneof![
         3 => (agents(), moments()).prop_map(|(id, now)| Write::CreateAgent { id, now }),

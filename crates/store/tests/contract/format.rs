@@ -31,7 +31,7 @@ fn open_copy(file: &str) -> (tempfile::TempDir, Store) {
 /// 1 can hold.
 async fn write_sample_of_format_1(store: &Store) {
     populate(store).await;
-    let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(SAMPLE, BOB) };
+    let restricted = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(SAMPLE, BOB) };
     store.create_subscription(restricted).await.unwrap();
     store.append(NewMessage { topic: topic("score"), urgency: Urgency::High, ..news(101) }).await.unwrap();
     store.append(NewMessage { headers: vec![0, 0, 1, b'x'], body: vec![9; 4096].into(), ..to_bob(102) }).await.unwrap();
@@ -69,7 +69,7 @@ const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
 async fn holds_the_sample_of_format_1(store: &Store) {
     assert_eq!(waiting(store, BOB, NOON).await, [102]);
     let restricted = store.subscription(SAMPLE).await.unwrap().unwrap();
-    assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some([4; 65]), NOON));
+    assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some(vec![4; 65]), NOON));
     let read = store.messages(vec![id(101), id(102)], NOON).await.unwrap();
     assert_eq!(stored(&read[0]).map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
     assert_eq!(stored(&read[1]).map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));

@@ -10,7 +10,7 @@ use crate::bed::*;
 async fn what_was_created_can_be_read() {
     let Bed { store, .. } = open(Limits::default()).populate().await;
     let id = SubscriptionId::from_raw(13);
-    let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(id, ALICE) };
+    let restricted = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(id, ALICE) };
     store.create_subscription(restricted.clone()).await.unwrap();
 
     assert_eq!(store.agent_exists(ALICE).await, Ok(true));
@@ -61,7 +61,7 @@ async fn what_was_not_created_does_not_exist() {
 async fn an_id_is_used_once() {
     let Bed { store, .. } = open(Limits::default()).populate().await;
     assert_eq!(store.create_agent(ALICE, NOON).await, Err(StoreError::IdTaken));
-    let again = Subscription { vapid_key: Some([4; 65]), ..subscription(ALICE_NEWS, BOB) };
+    let again = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_NEWS, BOB) };
     assert_eq!(store.create_subscription(again).await, Err(StoreError::IdTaken));
     assert_eq!(store.subscription(ALICE_NEWS).await, Ok(Some(subscription(ALICE_NEWS, ALICE))));
 }

@@ -91,15 +91,35 @@ async fn a_damaged_size_counts_for_nothing_and_stops_no_write() {
 
 #[tokio::test]
 async fn a_damaged_subscription_is_an_error_alone_and_is_left_out_of_a_list() {
-    for damaged in ["vapid_key = x'04'", "channel = CAST(x'ff' AS TEXT)"] {
+    for damaged in ["channel = CAST(x'ff' AS TEXT)", "vapid_key = x'04', channel = CAST(x'ff' AS TEXT)"] {
         let (dir, store) = populated(Limits::default()).await;
-        let restricted = Subscription { vapid_key: Some([4; 65]), ..subscription(ALICE_THIRD, ALICE) };
+        let restricted = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_THIRD, ALICE) };
         store.create_subscription(restricted).await.unwrap();
         let store = damage(&dir, store, &format!("UPDATE subscription SET {damaged} WHERE id = 13")).await;
         assert_eq!(store.subscription(ALICE_THIRD).await, Err(StoreError::Damaged), "{damaged}");
         let others = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE)];
         assert_eq!(store.subscriptions_of(ALICE).await, Ok(others), "{damaged}");
         assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON).await.unwrap().existed, "{damaged}");
+    }
+}
+
+/// The caller reads the key, so that the rest of the subscription stays usable; it never reads "unrestricted".
+#[tokio::test]
+async fn a_key_of_another_length_is_returned_as_it_is_stored() {
+    for length in [0, 1, 64, 66] {
+        let (dir, store) = populated(Limits::default()).await;
+        let channel = || "d9b74644-4f97-46aa-b8fa-9393985cd6cd".to_owned();
+        let named = Subscription { channel: Some(channel()), ..subscription(ALICE_THIRD, ALICE) };
+        let restricted = Subscription { vapid_key: Some(vec![4; 65]), ..named.clone() };
+        store.create_subscription(restricted).await.unwrap();
+        let sql = format!("UPDATE subscription SET vapid_key = zeroblob({length}) WHERE id = 13");
+        let store = damage(&dir, store, &sql).await;
+        let damaged = Subscription { vapid_key: Some(vec![0; length]), ..named };
+        assert_eq!(store.subscription(ALICE_THIRD).await, Ok(Some(damaged.clone())));
+        assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(Some(damaged.clone())));
+        let all = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE), damaged];
+        assert_eq!(store.subscriptions_of(ALICE).await, Ok(all));
+        assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON).await.unwrap().existed);
     }
 }
 
@@ -137,7 +157,8 @@ fn the_log_names_the_column_and_neither_the_row_nor_what_it_holds_ps_8030_8_5_1(
         Write::Append(NewMessage { agent: subscribed.agent, subscription: subscribed.id, ..news(secret) }),
     ];
     assert!(engine.commit(&made).unwrap().iter().all(Result::is_ok));
-    let rows = "UPDATE subscription SET vapid_key = x'700001'; UPDATE message SET urgency = 700001;";
+    let rows = "UPDATE subscription SET channel = channel || '700001' || CAST(x'ff' AS TEXT); \
+        UPDATE message SET urgency = 700001;";
     Connection::open(dir.path().join("doorbell.db")).unwrap().execute_batch(rows).unwrap();
 
     let (log, mut reader) = (Log::default(), engine.reader().unwrap());
@@ -150,14 +171,10 @@ fn the_log_names_the_column_and_neither_the_row_nor_what_it_holds_ps_8030_8_5_1(
         reader.subscription(subscribed.id).unwrap_err()
     });
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    for column in ["column=\"urgency\"", "column=\"vapid_key\""] {
+    for column in ["column=\"urgency\"", "column=\"channel\""] {
         assert!(text.contains(column), "{text}");
     }
-    assert_eq!(
-        error.to_string(),
-        "a row of the table subscription holds no valid vapid_key",
-        "the front logs this text"
-    );
+    assert_eq!(error.to_string(), "a row of the table subscription holds no valid channel", "the front logs this text");
     for secret in ["700001", channel] {
         assert!(!text.contains(secret) && !error.to_string().contains(secret), "{text}");
     }
