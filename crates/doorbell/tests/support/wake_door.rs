@@ -1,9 +1,10 @@
-//! A wake door that is not the service's: TLS and HTTP/2 by the `h2` crate alone. It sends what the test wants.
+//! A wake door that is not the service's: TLS and HTTP/2 by the `h2` crate alone. It sends what the test wants. It refuses
+//! a credential that ends with a status, such as `x-401`, with this status.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use h2::SendStream;
@@ -13,6 +14,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::clock::Deadline;
@@ -22,6 +24,7 @@ pub struct WakeDoor {
     address: SocketAddr,
     folder: TempDir,
     streams: Receiver<WakeStream>,
+    connections: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 /// A `GET /wake` that is answered and stays open.
@@ -50,12 +53,15 @@ impl WakeDoor {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port for the door");
         let address = listener.local_addr().expect("its address");
         let (opened, streams) = channel();
+        let connections = Arc::new(Mutex::new(Vec::new()));
+        let accepted = Arc::clone(&connections);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(acceptor.clone(), socket, opened.clone()));
+                let connection = tokio::spawn(serve(acceptor.clone(), socket, opened.clone()));
+                accepted.lock().expect("no test panics with it").push(connection.abort_handle());
             }
         });
-        Self { address, folder, streams }
+        Self { address, folder, streams, connections }
     }
 
     /// Its origin.
@@ -66,6 +72,13 @@ impl WakeDoor {
     /// The certificate by which it proves itself.
     pub fn ca(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
+    }
+
+    /// Cuts its connections.
+    pub fn is_cut_off(&self) {
+        let connections = std::mem::take(&mut *self.connections.lock().expect("no test panics with it"));
+        assert!(!connections.is_empty(), "there is no connection");
+        connections.iter().for_each(AbortHandle::abort);
     }
 
     /// Waits for the next stream.
@@ -99,14 +112,15 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, opened: Sender<WakeStre
         let target = request.uri().path_and_query().expect("a target").to_string();
         let accepted = request.headers().get("accept").is_some_and(|value| value == "text/event-stream");
         let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
-        let (true, Some(authorization)) = (accepted, authorization) else {
-            let refused = Response::builder().status(StatusCode::BAD_REQUEST).body(()).expect("an answer");
-            answer.send_response(refused, true).ok();
+        let authorization = authorization.unwrap_or("none-401").to_owned();
+        let refusal = authorization.rsplit_once('-').and_then(|(_, status)| status.parse().ok());
+        if let Some(status) = refusal.or((!accepted).then_some(StatusCode::NOT_ACCEPTABLE)) {
+            answer.send_response(Response::builder().status(status).body(()).expect("an answer"), true).ok();
             continue;
-        };
+        }
         let head = Response::builder().header("content-type", "text/event-stream").body(()).expect("an answer");
         let events = answer.send_response(head, false).expect("the stream is open");
         // The test may be over.
-        opened.send(WakeStream { authorization: authorization.to_owned(), target, events }).ok();
+        opened.send(WakeStream { authorization, target, events }).ok();
     }
 }
