@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use doorbell_browsers::firefox::{FOLDER, policies, process_of, server_url, user_js};
 use doorbell_browsers::{Firefox, Preparation, PushService, replace_this_process, start};
-use doorbell_desktop::firefox::{StartLock, takes_pages};
+use doorbell_desktop::firefox::{StartLock, is_woken, takes_pages};
 
 use crate::browser::{check, explain, notify, profile_folder, status};
 use crate::state::local_ca;
@@ -111,12 +111,13 @@ fn start_lock(folder: &Path) -> Result<Option<StartLock>> {
         if let Some(lock) = StartLock::try_take(folder)? {
             return Ok(Some(lock));
         }
-        if process_of(folder).is_some_and(|process| takes_pages(folder, process)) {
+        // A Firefox that a user has started keeps the lock until it ends.
+        if process_of(folder).is_some_and(|process| !is_woken(process) || takes_pages(folder, process)) {
             return Ok(None);
         }
         std::thread::sleep(LOCK_CHECK_INTERVAL);
     }
-    // `prepare` names the Firefox that runs with the profile, if it is one that hangs or has a driver.
+    // `prepare` names the Firefox that runs with the profile, if it is one that hangs.
     Ok(None)
 }
 

@@ -204,4 +204,7 @@ async fn a_wake_and_a_start_by_hand_at_the_same_moment_end_in_one_firefox() {
     // The page does not report itself: getSubscription() hangs in a page that Firefox opens before its push client runs.
     let runs = part.prints("messages wait, and Firefox runs");
     assert!(runs.contains(&format!("(process {})", second.id())), "{runs}");
+    let mut third = Running::start(&mut started_by_hand(&firefox, &service, &site));
+    assert!(!third.exit(|_| {}).success());
+    third.prints("close it first");
 }

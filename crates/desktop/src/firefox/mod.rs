@@ -29,6 +29,13 @@ pub fn takes_pages(folder: &Path, process: u32) -> bool {
     fs::read_to_string(folder.join(WOKEN)).is_ok_and(|text| text.trim() == process.to_string())
 }
 
+/// Whether `process` is a Firefox that was started without a window by a desktop part, ready or not.
+pub fn is_woken(process: u32) -> bool {
+    // The process may have ended meanwhile.
+    let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
+    environment.split(|&byte| byte == 0).any(|variable| variable.strip_prefix(WOKEN_VARIABLE.as_bytes()) == Some(b"=1"))
+}
+
 /// Removes what an earlier process wrote: the next one may have the same number.
 pub(crate) fn forget_woken(folder: &Path) -> Result<(), DesktopError> {
     let file = folder.join(WOKEN);
@@ -40,7 +47,27 @@ pub(crate) fn forget_woken(folder: &Path) -> Result<(), DesktopError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
     use super::*;
+
+    #[test]
+    fn a_woken_process_is_known_by_its_environment() {
+        for (value, woken) in [("1", true), ("", false)] {
+            let mut command = Command::new("cat");
+            command.env(WOKEN_VARIABLE, value).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+            // Linux shows the environment once the program runs.
+            input.write_all(b"!").unwrap();
+            output.read_exact(&mut [0]).unwrap();
+            assert_eq!(is_woken(child.id()), woken);
+            drop(input);
+            child.wait().unwrap();
+        }
+        assert!(!is_woken(0));
+    }
 
     #[test]
     fn pages_are_handed_to_the_process_that_named_itself_only() {
