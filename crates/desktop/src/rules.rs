@@ -136,7 +136,7 @@ impl Rules {
         self.browser_runs = true;
     }
 
-    /// A browser runs that was started by someone else, so that none is woken.
+    /// A browser runs that another program has started, so that none is woken.
     pub fn browser_runs(&mut self) {
         self.browser_runs = true;
     }

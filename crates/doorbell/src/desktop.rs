@@ -57,10 +57,10 @@ struct RunArgs {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell desktop run --firefox doorbell        the profile of `doorbell firefox`
+  doorbell desktop run --firefox doorbell    the profile of `doorbell firefox`
   doorbell desktop run --firefox work --firefox ./trial
   doorbell desktop run https://push.example.org --firefox doorbell \\
-      --urgency high                             only what is urgent wakes it
+      --urgency high                         only what is urgent wakes it
 
 A Firefox ESR that is closed is started without a window when a message waits for it. Its notification appears, a click \
 opens a window, and Firefox ends by itself 15 s after the last window and notification are gone. At most 12 times an \
