@@ -78,7 +78,7 @@ impl Profile {
         if !is_empty(folder)? && !(kind.is_ours)(folder) {
             return Err(BrowserError::ForeignProfile(folder.to_owned()));
         }
-        if let Some(process) = user(&folder.join(kind.lock)) {
+        if let Some(process) = process_of(&folder.join(kind.lock)) {
             return Err(BrowserError::ProfileInUse { browser: kind.browser, process, folder: folder.to_owned() });
         }
         if fresh && folder.exists() {
@@ -111,7 +111,7 @@ impl Profile {
 }
 
 /// The process in a lock, if it still lives. A browser that was killed leaves its lock behind.
-fn user(lock: &Path) -> Option<u32> {
+pub(crate) fn process_of(lock: &Path) -> Option<u32> {
     let lock = fs::read_link(lock).ok()?;
     let process: u32 = lock.to_str()?.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
     Path::new("/proc").join(process.to_string()).exists().then_some(process)

@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
+use std::time::Duration;
 
 use anyhow::Result;
-use doorbell_browsers::firefox::{FOLDER, policies, server_url, user_js};
+use doorbell_browsers::firefox::{FOLDER, policies, process_of, server_url, user_js};
 use doorbell_browsers::{Firefox, Preparation, PushService, replace_this_process, start};
+use doorbell_desktop::firefox::{StartLock, is_woken, takes_pages};
 
 use crate::browser::{check, explain, notify, profile_folder, status};
 use crate::state::local_ca;
@@ -63,6 +65,11 @@ Examples:
 Messages arrive while this Firefox runs, whichever pages are open; the service keeps them until then. The settings \
 that doorbell writes into the profile are in its user.js, each with its reason. Your other profiles are not touched.";
 
+/// How often it is checked whether another process has started its Firefox, and the pause between two checks: ten
+/// seconds in all.
+const LOCK_CHECKS_MAX: u32 = 200;
+const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(&args.url)?;
     let ca = args.ca.clone().or_else(|| local_ca(&args.url)).filter(|_| !service.is_plain());
@@ -77,6 +84,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
     check(&service, ca.as_deref())?;
     let folder = profile_folder(&args.profile, FOLDER)?;
+    let lock = start_lock(&folder)?;
+    if let Some(process) = process_of(&folder).filter(|&process| !args.fresh && takes_pages(&folder, process)) {
+        status(&format!("a woken Firefox (process {process}) works with the profile: it opens the window"));
+        let mut command = firefox.command_for(&folder);
+        command.args(&args.rest);
+        return Err(explain(replace_this_process(command)));
+    }
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
     if args.prepare {
@@ -86,7 +100,25 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     status(&format!("{} receives from {}", profile.folder().display(), server_url(&service)));
     let mut command = firefox.command(&profile);
     command.args(&args.rest);
+    // Held until Firefox ends: while it starts, `doorbell desktop` does not wake another one.
+    let _lock = lock.map(StartLock::hand_on).transpose()?;
     Err(explain(replace_this_process(command)))
+}
+
+/// Waits until no other process starts a Firefox with this profile. `None` if one runs that has the lock.
+fn start_lock(folder: &Path) -> Result<Option<StartLock>> {
+    for _ in 0..LOCK_CHECKS_MAX {
+        if let Some(lock) = StartLock::try_take(folder)? {
+            return Ok(Some(lock));
+        }
+        // A Firefox that a user has started keeps the lock until it ends.
+        if process_of(folder).is_some_and(|process| !is_woken(process) || takes_pages(folder, process)) {
+            return Ok(None);
+        }
+        std::thread::sleep(LOCK_CHECK_INTERVAL);
+    }
+    // `prepare` names the Firefox that runs with the profile, if it is one that hangs.
+    Ok(None)
 }
 
 /// Starts one next to this process, with the profile `named`, at `page`.

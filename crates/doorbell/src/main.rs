@@ -3,6 +3,7 @@
 mod browser;
 mod chromium;
 mod demo;
+mod desktop;
 mod doctor;
 mod environment;
 mod firefox;
@@ -55,6 +56,8 @@ enum Verb {
     Firefox(Box<firefox::Args>),
     /// Start Chromium with this push service as its own
     Chromium(Box<chromium::Args>),
+    /// Wake closed browsers when a message waits for them
+    Desktop(Box<desktop::Args>),
     /// Run the push service and an application that uses it: people who call each other
     Demo(Box<demo::Args>),
     /// Examine a push service from the outside, and name the fix for what is wrong
@@ -89,6 +92,7 @@ async fn main() -> ExitCode {
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
         Verb::Chromium(args) => chromium::run(&args),
+        Verb::Desktop(args) => desktop::run(*args).await,
         Verb::Demo(args) => match environment::check(&Cli::command()) {
             Ok(()) => demo::run(*args).await,
             Err(error) => Err(error),

@@ -15,8 +15,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("sender", &["protocol"]),
     ("demo", &["protocol", "private-file", "sender"]),
     ("browsers", &["private-file"]),
+    ("desktop", &["protocol", "private-file", "browsers"]),
     ("load", &["protocol"]),
-    ("doorbell", &["protocol", "private-file", "service", "agent", "sender", "demo", "browsers", "load"]),
+    ("doorbell", &["protocol", "private-file", "service", "agent", "sender", "demo", "browsers", "desktop", "load"]),
 ];
 
 const DIRECTION: &str = "imports run one way: protocol and private-file are for everyone, the three roles (service, agent, sender) \

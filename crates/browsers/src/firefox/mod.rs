@@ -17,6 +17,7 @@ use crate::push_service::PushService;
 
 pub use marionette::Marionette;
 pub use policies::policies;
+pub use profile::{is_profile, process_of};
 
 /// The folder of its profiles in a state directory.
 pub const FOLDER: &str = "firefox";
@@ -44,6 +45,11 @@ impl Firefox {
         program::named(file).map(|program| Self { program })
     }
 
+    /// Its program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Writes the settings into a profile and makes it trust the authority, for which Firefox itself runs for a few
     /// seconds. Blocks meanwhile. `notice` is called before that. A service without TLS needs no authority.
     pub fn prepare(&self, p: &Preparation<'_>, mut notice: impl FnMut(Notice)) -> Result<Profile, BrowserError> {
@@ -64,8 +70,13 @@ impl Firefox {
 
     /// Starts it with this profile. Add the pages to open, or its own flags.
     pub fn command(&self, profile: &Profile) -> Command {
+        self.command_for(profile.folder())
+    }
+
+    /// The same for a profile that a Firefox works with already: that one opens the pages.
+    pub fn command_for(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg("--profile").arg(profile.folder());
+        command.arg("--profile").arg(folder);
         command
     }
 }

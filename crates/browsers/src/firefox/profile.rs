@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::prefs;
 use crate::error::BrowserError;
-use crate::profile::{Kind, Profile};
+use crate::profile::{self, Kind, Profile};
 
 /// Firefox reads it at each start, and it wins over the settings that Firefox remembers.
 pub(super) const USER_JS: &str = "user.js";
@@ -23,6 +23,16 @@ const KIND: Kind = Kind {
 /// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
 pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
     Profile::open(folder, &KIND, fresh)
+}
+
+/// Whether `folder` holds a profile of ours.
+pub fn is_profile(folder: &Path) -> bool {
+    (KIND.is_ours)(folder)
+}
+
+/// The process of the Firefox that works with the profile in `folder`, by the profile's lock; `None` if none does.
+pub fn process_of(folder: &Path) -> Option<u32> {
+    profile::process_of(&folder.join(KIND.lock))
 }
 
 /// Whether Firefox trusts the CA in `pem` in this profile.

@@ -22,3 +22,20 @@ impl Deadline {
         self.0.saturating_duration_since(Instant::now())
     }
 }
+
+/// How long something takes, for the reader of a test's output.
+#[derive(Clone, Copy)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the tests' clock file")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Milliseconds since the start.
+    pub fn millis(self) -> u128 {
+        self.0.elapsed().as_millis()
+    }
+}

@@ -29,6 +29,7 @@ pub mod process;
 pub mod rust_senders;
 pub mod service;
 pub mod star;
+pub mod wake_door;
 
 pub use app_server::AppServer;
 pub use browser::Browser;
@@ -45,3 +46,4 @@ pub use person::Person;
 pub use rust_senders::RustSender;
 pub use service::Service;
 pub use star::Star;
+pub use wake_door::{WakeDoor, WakeStream};

@@ -10,7 +10,7 @@ use std::process::Command;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use doorbell_browsers::firefox::Marionette;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -220,6 +220,46 @@ impl Firefox {
         self.process = Some(Running::start(self.command().arg("about:blank")));
     }
 
+    /// The folder of its profile.
+    pub fn profile(&self) -> &Path {
+        &self.profile
+    }
+
+    /// What another program needs in its environment that starts it for a test.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let home = ("HOME", self.folder.path().display().to_string());
+        let fixed = prefs::VARIABLES.map(|(name, value)| (name, value.to_owned()));
+        self.desktop_variables.iter().cloned().chain([home]).chain(fixed).collect()
+    }
+
+    /// The name that its push service gave it, as its settings on the disk have it.
+    pub fn uaid(&self) -> String {
+        let prefs = std::fs::read_to_string(self.profile.join("prefs.js")).expect("settings");
+        let start = "user_pref(\"dom.push.userAgentID\", \"";
+        let uaid = prefs.lines().find_map(|line| line.strip_prefix(start)?.strip_suffix("\");"));
+        uaid.expect("it has connected to its push service").to_owned()
+    }
+
+    /// The processes, of whichever program, whose command line names the profile.
+    pub fn processes(&self) -> Vec<u32> {
+        let profile = self.profile.to_str().expect("a path").as_bytes();
+        let is_its = |id: &u32| {
+            // The process may have ended since its folder was listed.
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|&byte| byte == 0);
+            let is_doorbell = words.next().is_some_and(|program| program.ends_with(b"/doorbell"));
+            !is_doorbell && words.any(|word| word == profile)
+        };
+        let entries = std::fs::read_dir("/proc").expect("the list of processes").flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its).collect()
+    }
+
+    /// One that another program has started is asked to end, as at a logout.
+    pub fn is_asked_to_end(&self, process: u32) {
+        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).expect("a process");
+        kill_process(pid, Signal::TERM).expect("it runs");
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(program().expect("a Firefox"));
         command.args(["--no-remote", "--new-instance", "--profile"]).arg(&self.profile);
@@ -310,6 +350,10 @@ impl Browser for Firefox {
 impl Drop for Firefox {
     fn drop(&mut self) {
         self.is_killed();
+        // Those that another program has started, in a test that failed.
+        for pid in self.processes().into_iter().filter_map(|id| Pid::from_raw(id.try_into().ok()?)) {
+            kill_process(pid, Signal::KILL).ok();
+        }
     }
 }
 

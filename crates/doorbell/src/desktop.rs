@@ -1,0 +1,104 @@
+//! `doorbell desktop`: wakes closed browsers when a message waits for them.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use doorbell_browsers::Firefox;
+use doorbell_browsers::firefox::FOLDER;
+use doorbell_desktop::rules::Bounds;
+use doorbell_desktop::{Config, DesktopError, Trust};
+use doorbell_protocol::headers::urgency::Urgency;
+use url::Url;
+
+use crate::browser::{explain, profile_folder, status};
+use crate::signals::Signals;
+use crate::state::{local_ca, state_dir};
+
+/// Where the folder of links to Firefox is, in the state directory.
+const APPLICATION: &str = "desktop/firefox";
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Wait for messages and wake closed browsers, in this terminal
+    Run(Box<RunArgs>),
+}
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
+struct RunArgs {
+    /// The push service: its address
+    #[arg(env = "DOORBELL_URL", default_value = "https://127.0.0.1:8443")]
+    url: Url,
+
+    /// A profile of `doorbell firefox` that is woken: its name, or its folder (with a slash); may be repeated
+    #[arg(long, value_name = "NAME|DIR", required = true)]
+    firefox: Vec<PathBuf>,
+
+    /// The Firefox ESR to wake [default: firefox-esr or firefox, whichever is on the PATH]
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
+
+    /// Leave messages below this urgency at the service until the browser runs: very-low, low, normal or high
+    #[arg(long, value_name = "LEVEL", default_value = "normal")]
+    urgency: Urgency,
+
+    /// Trust the certificate authorities in this file too (PEM) [default: the one that `doorbell serve` made, for a service on this machine]
+    #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
+    ca: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  doorbell desktop run --firefox doorbell    the profile of `doorbell firefox`
+  doorbell desktop run --firefox work --firefox ./trial
+  doorbell desktop run https://push.example.org --firefox doorbell \\
+      --urgency high                         only what is urgent wakes it
+
+A Firefox ESR that is closed is started without a window when a message waits for it. Its notification appears, a click \
+opens a window, and Firefox ends by itself 15 s after the last window and notification are gone. At most 12 times an \
+hour, and less often when a start changes nothing.
+
+SIGINT and SIGTERM stop it; a woken Firefox goes on until it is done.";
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let Verb::Run(args) = args.verb;
+    let mut signals = Signals::new()?;
+    let config = config(*args)?;
+    tokio::select! {
+        done = doorbell_desktop::run(config, |report| status(&report.to_string())) => {
+            done.map_err(|error| match error {
+                DesktopError::Browser(error) => explain(error),
+                other => other.into(),
+            })?;
+            Ok(ExitCode::SUCCESS)
+        }
+        signal = signals.next() => {
+            status(&format!("{signal}: stopping; closed browsers stay closed from now on"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn config(args: RunArgs) -> Result<Config> {
+    let ca = args.ca.or_else(|| local_ca(args.url.as_str()));
+    let state =
+        state_dir().context("neither HOME nor XDG_STATE_HOME is set: there is no place for the links to Firefox")?;
+    let profiles: Result<Vec<_>> = args.firefox.iter().map(|named| profile_folder(named, FOLDER)).collect();
+    Ok(Config {
+        url: args.url,
+        trust: Trust::with(ca.as_deref())?,
+        floor: args.urgency,
+        firefox: args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?,
+        profiles: profiles?,
+        application: state.join(APPLICATION),
+        bounds: Bounds::default(),
+    })
+}

@@ -1,0 +1,210 @@
+//! `doorbell desktop` with the real Firefox ESR: a message waits, no Firefox runs, and its notification appears.
+//!
+//! The wake door is the test's own; the message, the push service and the browser are real.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::clock::Stopwatch;
+use support::process::Running;
+use support::service::doorbell;
+use support::{AppServer, Browser, Desktop, Firefox, Service, Site, WakeDoor};
+
+/// Prints a notice when something is missing; in CI that is a failure.
+fn all_is_here() -> bool {
+    Firefox::is_here() && Desktop::is_here() && AppServer::is_here()
+}
+
+/// The desktop part for the profile of `firefox`.
+fn desktop_part(firefox: &Firefox, door: &WakeDoor) -> Running {
+    let mut command: Command = doorbell("desktop");
+    command.arg("run").arg(door.origin()).arg("--ca").arg(door.ca()).arg("--firefox").arg(firefox.profile());
+    Running::start(command.envs(firefox.variables()).env_remove("XDG_STATE_HOME"))
+}
+
+/// `doorbell firefox` with the same profile, at the page of the site.
+fn started_by_hand(firefox: &Firefox, service: &Service, site: &Site) -> Command {
+    let mut command = doorbell("firefox");
+    command.arg(service.origin()).arg("--ca").arg(service.ca()).arg("--profile").arg(firefox.profile());
+    command.arg("--").arg(site.url()).envs(firefox.variables());
+    command
+}
+
+/// A folder like that of an installed Firefox ESR, with a launcher that notes its start in `started` and ends: its launcher.
+fn lazy_firefox(folder: &Path) -> PathBuf {
+    let installed = folder.join("esr");
+    fs::create_dir_all(installed.join("defaults/pref")).unwrap();
+    let launcher = format!("#!/bin/sh\necho \"$@\" >> {}\n", folder.join("started").display());
+    for (name, text) in [
+        ("firefox-esr", launcher.as_str()),
+        ("libxul.so", ""),
+        ("application.ini", "SourceRepository=https://example.org/mozilla-esr153\n"),
+    ] {
+        fs::write(installed.join(name), text).unwrap();
+    }
+    installed.join("firefox-esr")
+}
+
+/// A folder that is a profile of `doorbell firefox`, and whose Firefox has this uaid.
+fn profile(folder: &Path, name: &str, uaid: &str) -> PathBuf {
+    let profile = folder.join(name);
+    fs::create_dir(&profile).unwrap();
+    fs::write(profile.join("user.js"), "// Written by `doorbell firefox`, anew at each start.\n").unwrap();
+    fs::write(profile.join("prefs.js"), format!("user_pref(\"dom.push.userAgentID\", \"{uaid}\");\n")).unwrap();
+    profile
+}
+
+/// Needs no browser, and no screen either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_connection_is_opened_again_and_a_browser_that_does_nothing_is_not_started_again_and_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = WakeDoor::open().await;
+    let mut command = doorbell("desktop");
+    command.arg("run").arg(door.origin()).arg("--ca").arg(door.ca()).arg("--binary").arg(lazy_firefox(folder.path()));
+    for (name, uaid) in [("alice", "alice"), ("unknown", "x-401"), ("gone", "x-410"), ("doorless", "x-404")] {
+        command.arg("--firefox").arg(profile(folder.path(), name, uaid));
+    }
+    command.args(["--urgency", "high"]).env("HOME", folder.path()).env("DISPLAY", ":none").env_remove("XDG_STATE_HOME");
+    let mut part = Running::start(&mut command);
+
+    let stream = door.next_stream();
+    assert_eq!((stream.authorization.as_str(), stream.target.as_str()), ("Bearer alice", "/wake?urgency=high"));
+    for (name, why) in [("unknown", "(401 Unauthorized)"), ("gone", "(410 Gone)"), ("doorless", "no wake door (404)")] {
+        let line = part.prints(why);
+        assert!(line.contains(&format!("/{name}: ")), "{line}");
+    }
+    door.is_cut_off();
+    part.prints("trying again in");
+    let mut stream = door.next_stream();
+    assert_eq!(stream.authorization, "Bearer alice");
+
+    stream.reports_waiting(3, 1);
+    part.prints("/alice: 3 waiting, waking Firefox");
+    part.prints("/alice: Firefox has ended (exit status: 0)");
+    // The same message waits: the next start is a minute away. A new connection does not change that.
+    door.is_cut_off();
+    let mut stream = door.next_stream();
+    stream.reports_waiting(3, 1);
+    part.terminate();
+    assert!(part.exit(|_| {}).success(), "{}", part.output());
+    let started = fs::read_to_string(folder.path().join("started")).unwrap();
+    assert_eq!(started, format!("--profile {} --silent\n", folder.path().join("alice").display()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let mut firefox = Firefox::prepared_for(&service, &desktop);
+    firefox.opens(&mut site);
+    let subscription = firefox.subscribes(&shop.key());
+    firefox.quits();
+    assert_eq!(firefox.processes(), Vec::<u32>::new(), "Firefox is closed");
+
+    let door = WakeDoor::open().await;
+    let part = desktop_part(&firefox, &door);
+    let mut stream = door.next_stream();
+    assert_eq!(stream.authorization, format!("Bearer {}", firefox.uaid()));
+    assert_eq!(stream.target, "/wake");
+
+    let sent = shop.sends("mom calls", &subscription, &service);
+    let watch = Stopwatch::start();
+    stream.reports_waiting(1, 1);
+    desktop.shows("mom calls");
+    println!("desktop: the notification is on the bus {} ms after the service's event", watch.millis());
+    stream.reports_quiet();
+    assert_eq!(site.waits_for_push("mom calls"), 0, "no page is open");
+    shop.learns_of_delivery(&sent, &service).await;
+    println!("{}", part.prints("Firefox is awake"));
+    assert!(!firefox.processes().is_empty(), "a woken Firefox stays while its notification shows");
+    desktop.pictures("desktop-woken", None);
+
+    // It is only dismissed: no window opens, and Firefox has nothing to do any more.
+    desktop.clears();
+    let watch = Stopwatch::start();
+    println!("{} {} ms after the notification", part.prints("Firefox has ended (exit status: 0)"), watch.millis());
+    assert_eq!(firefox.processes(), Vec::<u32>::new(), "it has ended by itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_click_and_a_start_by_hand_open_a_window_in_the_woken_firefox() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let mut firefox = Firefox::prepared_for(&service, &desktop);
+    firefox.opens(&mut site);
+    let subscription = firefox.subscribes(&shop.key());
+    firefox.quits();
+    let door = WakeDoor::open().await;
+    let part = desktop_part(&firefox, &door);
+    let mut stream = door.next_stream();
+    shop.sends(r#"{"title":"Mom","body":"Answer"}"#, &subscription, &service);
+    stream.reports_waiting(1, 1);
+    desktop.shows("Answer");
+    stream.reports_quiet();
+    let woken = firefox.processes();
+
+    let watch = Stopwatch::start();
+    desktop.clicks();
+    assert!(site.waits_for_click("Mom"), "no page was open, so that the click opens one");
+    site.waits_for_page();
+    println!("desktop: the page is there {} ms after the click", watch.millis());
+
+    // The user starts Firefox with the same profile: the page opens in the one that runs.
+    let mut second = Running::start(&mut started_by_hand(&firefox, &service, &site));
+    site.waits_for_page();
+    assert!(second.exit(|_| {}).success(), "{}", second.output());
+    assert!(part.output().contains(&format!("(process {})", woken[0])), "{}", part.output());
+    assert!(firefox.processes().contains(&woken[0]), "it is the same Firefox");
+    firefox.is_asked_to_end(woken[0]);
+    part.prints("Firefox has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wake_and_a_start_by_hand_at_the_same_moment_end_in_one_firefox() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let mut firefox = Firefox::prepared_for(&service, &desktop);
+    firefox.opens(&mut site);
+    let subscription = firefox.subscribes(&shop.key());
+    firefox.quits();
+    let door = WakeDoor::open().await;
+    let part = desktop_part(&firefox, &door);
+    let mut stream = door.next_stream();
+    let sent = shop.sends("who is first?", &subscription, &service);
+    stream.reports_waiting(1, 1);
+    // The woken Firefox is a fraction of a second old.
+    part.prints("waking Firefox");
+    let mut second = Running::start(&mut started_by_hand(&firefox, &service, &site));
+    site.waits_for_page();
+    site.waits_for_push("who is first?");
+    desktop.shows("who is first?");
+    shop.learns_of_delivery(&sent, &service).await;
+    assert!(second.exit(|_| {}).success(), "{}", second.output());
+    assert!(second.output().contains("it opens the window"), "{}", second.output());
+
+    // The other way round: the user is first.
+    stream.reports_quiet();
+    let woken = firefox.processes();
+    firefox.is_asked_to_end(woken[0]);
+    part.prints("Firefox has ended");
+    let second = Running::start(&mut started_by_hand(&firefox, &service, &site));
+    desktop.waits_until("Firefox starts", || !firefox.processes().is_empty());
+    stream.reports_waiting(1, 2);
+    // The page does not report itself: getSubscription() hangs in a page that Firefox opens before its push client runs.
+    let runs = part.prints("messages wait, and Firefox runs");
+    assert!(runs.contains(&format!("(process {})", second.id())), "{runs}");
+    let mut third = Running::start(&mut started_by_hand(&firefox, &service, &site));
+    assert!(!third.exit(|_| {}).success());
+    third.prints("close it first");
+}
