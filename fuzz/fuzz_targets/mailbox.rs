@@ -114,7 +114,9 @@ impl Driver {
         let (subscriber, window) = (SubscriberId(self.subscribers % 8), u16::from(b % 4));
         self.subscribers += 1;
         self.open.insert(subscriber);
-        self.feed(Input::Connect { subscriber, spec: SubscriberSpec { scope, floor: floor(a / 8), mode, window, retry } });
+        let spec = SubscriberSpec { scope, floor: floor(a / 8), mode, window, retry };
+        let watches = a >= 224;
+        self.feed(Input::Connect { subscriber, spec: if watches { SubscriberSpec::watch(floor(a / 8)) } else { spec } });
     }
 
     /// Some of the entries after the one that was asked for; the store may be behind, and may have failed to erase.
@@ -134,7 +136,10 @@ impl Driver {
                 Effect::Persist { request } => self.persists.push_back(request),
                 Effect::Erase { id, .. } => self.erasures.push_back(id),
                 Effect::Load { after } => assert!(self.load.replace(after).is_none(), "one load at a time"),
-                Effect::Send { subscriber, .. } | Effect::Drained { subscriber } => assert!(self.open.contains(&subscriber)),
+                Effect::Send { subscriber, .. }
+                | Effect::Drained { subscriber }
+                | Effect::Waiting { subscriber, .. }
+                | Effect::Quiet { subscriber } => assert!(self.open.contains(&subscriber)),
                 Effect::Close { subscriber, .. } => {
                     self.open.remove(&subscriber);
                 }

@@ -5,7 +5,7 @@ use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
 use crate::effect::{CloseReason, Effect};
-use crate::input::{SubscriberId, SubscriberSpec};
+use crate::input::{Mode, SubscriberId, SubscriberSpec};
 use crate::mailbox::Mailbox;
 use crate::message::Place;
 use crate::subscriber::Subscriber;
@@ -23,7 +23,12 @@ impl Mailbox {
             return;
         }
         self.disconnect(subscriber, now, effects);
-        self.queue.add_subscriber(Subscriber::new(subscriber, spec));
+        if spec.mode == Mode::Watch {
+            self.add_watcher(subscriber);
+            self.queue.add_subscriber(Subscriber::new(subscriber, SubscriberSpec { window: 0, ..spec }));
+        } else {
+            self.queue.add_subscriber(Subscriber::new(subscriber, spec));
+        }
         self.begin_load(effects);
     }
 
@@ -37,6 +42,9 @@ impl Mailbox {
     pub(crate) fn disconnect(&mut self, subscriber: SubscriberId, now: UnixMs, effects: &mut Vec<Effect>) {
         if self.queue.remove_subscriber(subscriber).is_none() {
             return;
+        }
+        if self.watch.is_some() {
+            self.remove_watcher(subscriber);
         }
         for id in self.queue.bound_to(subscriber) {
             self.unbind(id, now, effects);

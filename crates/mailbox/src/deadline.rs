@@ -73,6 +73,9 @@ impl Mailbox {
             return;
         }
         let moved = |until: UnixMs| UnixMs::from_millis(until.as_millis().saturating_sub(back_ms));
+        if let Some(watch) = &mut self.watch {
+            watch.move_clock(moved);
+        }
         for id in self.queue.ids(|message| message.place.until().is_some()) {
             self.queue.change(id, |message| message.place = message.place.moved(moved));
         }

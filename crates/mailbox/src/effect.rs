@@ -1,7 +1,9 @@
 //! What a mailbox asks of its driver.
 
+use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 
 use crate::input::{RequestId, SubscriberId};
 
@@ -43,6 +45,27 @@ pub enum Effect {
     /// [`Input::Disconnect`](crate::Input::Disconnect).
     Drained {
         /// The subscriber.
+        subscriber: SubscriberId,
+    },
+    /// Report to this [`Mode::Watch`](crate::Mode::Watch) subscriber that messages wait at or above its floor, and the
+    /// agent does not take them: for a grace of a second it has no other subscriber, or for five seconds it has shown
+    /// no life on one that was sent a message. Again when a more urgent message comes, and when a subscriber has closed
+    /// and left messages behind.
+    Waiting {
+        /// The watcher.
+        subscriber: SubscriberId,
+        /// How many wait.
+        messages: u32,
+        /// The urgency of the most urgent one.
+        urgency: Urgency,
+        /// When the oldest one was accepted.
+        since: UnixMs,
+        /// When the last one of them expires.
+        expires: UnixMs,
+    },
+    /// Report to this watcher that the last [`Effect::Waiting`] no longer holds: nothing waits, or the agent is back.
+    Quiet {
+        /// The watcher.
         subscriber: SubscriberId,
     },
     /// End the subscriber: the mailbox has forgotten it.

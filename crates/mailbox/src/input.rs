@@ -42,6 +42,9 @@ pub enum Mode {
     Drain,
     /// What there is and what comes, until it disconnects.
     Hold,
+    /// None: it watches, and learns by [`Effect::Waiting`](crate::Effect::Waiting) and
+    /// [`Effect::Quiet`](crate::Effect::Quiet) whether messages wait that no other subscriber takes.
+    Watch,
 }
 
 /// Where a message may go again when it was not acknowledged in time or was refused.
@@ -66,6 +69,13 @@ pub struct SubscriberSpec {
     pub window: u16,
     /// Where an unacknowledged message goes again.
     pub retry: Retry,
+}
+
+impl SubscriberSpec {
+    /// A watcher of the whole agent: it is offered nothing.
+    pub fn watch(floor: Option<Urgency>) -> Self {
+        Self { scope: Scope::Agent, floor, mode: Mode::Watch, window: 0, retry: Retry::NextSubscriber }
+    }
 }
 
 /// Something that happened. What names a request, subscriber or id that the mailbox does not know is late, and ignored.

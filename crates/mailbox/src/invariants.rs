@@ -20,6 +20,7 @@ impl Mailbox {
         self.assert_delivered();
         self.assert_times(now);
         self.assert_settled();
+        self.assert_watch();
         self.assert_messages();
     }
 

@@ -3,7 +3,7 @@
 //! A [`Mailbox`] decides which message goes to which open stream of the agent, when it goes again, and when it is over.
 //! It reads no clock and does no IO: a driver feeds each [`Input`] with the time and carries out the [`Effect`]s in
 //! order. One file per family of events: `submit`, `connect`, `load`, `settle`, `refuse`, `unsubscribe`, `deadline`;
-//! after each of them `deliver` offers what has become ready.
+//! after each of them `deliver` offers what has become ready, and `watch` notifies the watchers.
 //!
 //! What a driver has to keep to:
 //! - persists and erases reach the store in the order in which they were asked for, and their answers come back in
@@ -65,6 +65,7 @@ mod settle;
 mod submit;
 mod subscriber;
 mod unsubscribe;
+mod watch;
 
 pub use effect::{CloseReason, Effect};
 pub use input::{Entry, Input, Mode, RequestId, Retry, Scope, SubscriberId, SubscriberSpec};

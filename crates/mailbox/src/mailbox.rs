@@ -11,6 +11,7 @@ use crate::load::Load;
 use crate::queue::Queue;
 use crate::rules::Rules;
 use crate::settle::Settled;
+use crate::watch::Watch;
 
 /// The delivery rules of one user agent.
 ///
@@ -25,6 +26,8 @@ pub struct Mailbox {
     pub(crate) storing: BTreeMap<RequestId, MessageId>,
     /// Messages that are over, as long as the store may still list them.
     pub(crate) settled: Settled,
+    /// The watchers, if there are any: most agents have none.
+    pub(crate) watch: Option<Box<Watch>>,
     /// The agent is removed: no subscriber opens any more.
     pub(crate) removed: bool,
     /// Where the clock stood, from which waits are counted: it does not follow a clock that trembles.
@@ -40,6 +43,7 @@ impl Mailbox {
             load: Load::Unread,
             storing: BTreeMap::new(),
             settled: Settled::default(),
+            watch: None,
             removed: false,
             latest: UnixMs::default(),
         }
@@ -50,6 +54,7 @@ impl Mailbox {
         self.follow_clock(now);
         // Before the event: whatever it sends, nothing that has expired is among it.
         self.ring(now, effects);
+        let shows_life = self.watch.is_some() && input.shows_life();
         match input {
             Input::Submit { request, entry, transient: false } => self.submit(request, &entry, effects),
             Input::Submit { request, entry, transient: true } => self.submit_transient(request, &entry, effects),
@@ -70,13 +75,17 @@ impl Mailbox {
         }
         self.deliver(effects);
         self.rest();
+        if self.watch.is_some() {
+            self.notify_watchers(shows_life, now, effects);
+        }
         #[cfg(debug_assertions)]
         self.assert_invariants(now);
     }
 
     /// When to feed [`Input::Tick`] if nothing else happens before.
     pub fn next_deadline(&self) -> Option<UnixMs> {
-        self.queue.next_alarm().map(|(at, _)| at)
+        let alarm = self.queue.next_alarm().map(|(at, _)| at);
+        if self.watch.is_some() { alarm.into_iter().chain(self.next_watch()).min() } else { alarm }
     }
 
     /// Whether the driver may drop this mailbox and make a new one later: no subscriber is open, and nothing is under way
@@ -113,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_small_because_there_is_one_for_each_connected_agent() {
-        assert!(size_of::<Mailbox>() <= 104, "{} octets", size_of::<Mailbox>());
+        assert!(size_of::<Mailbox>() <= 96, "{} bytes", size_of::<Mailbox>());
     }
 
     #[test]

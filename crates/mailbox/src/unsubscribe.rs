@@ -27,6 +27,7 @@ impl Mailbox {
             effects.push(Effect::Close { subscriber, why: CloseReason::AgentGone });
             self.queue.remove_subscriber(subscriber);
         }
+        self.watch = None;
         for id in self.queue.ids(|_| true) {
             self.forget(id, effects);
         }

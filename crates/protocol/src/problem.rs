@@ -49,6 +49,8 @@ pub mod errno {
     pub const RECEIPTS: u16 = 1010;
     /// 429: the receipt subscription has as many receipts as it may have.
     pub const RECEIPTS_FULL: u16 = 1011;
+    /// 401 or 410: the credential of a wake stream is missing, wrong or outdated.
+    pub const WAKE_CREDENTIAL: u16 = 1012;
 }
 
 /// One error answer.

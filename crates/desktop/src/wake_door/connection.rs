@@ -76,10 +76,10 @@ impl Connector {
     }
 
     /// The address of a resource at the top of the service, such as `wake`.
-    pub(super) fn resource(&self, name: &str, query: Option<&str>) -> Url {
+    pub(super) fn resource(&self, name: &str) -> Url {
         let mut url = self.url.clone();
         url.set_path(&format!("{}/{name}", self.url.path().trim_end_matches('/')));
-        url.set_query(query);
+        url.set_query(None);
         url
     }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
 use h2::RecvStream;
 use h2::client::SendRequest;
 use http::header::{ACCEPT, AUTHORIZATION};
@@ -29,6 +29,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(3600);
 pub(super) struct Stream {
     url: String,
     requests: SendRequest<Bytes>,
+    /// Messages below it are not reported.
+    floor: Urgency,
 }
 
 /// Why a stream has ended.
@@ -46,9 +48,7 @@ enum End {
 impl Stream {
     /// On the connection of `requests`.
     pub(super) fn new(connector: &Connector, requests: SendRequest<Bytes>, floor: Urgency) -> Self {
-        let query = format!("urgency={}", floor.as_str());
-        let query = (floor != Urgency::default()).then_some(query.as_str());
-        Self { url: connector.resource("wake", query).to_string(), requests }
+        Self { url: connector.resource("wake").to_string(), requests, floor }
     }
 
     /// Follows the door for the profile in this folder, until the connection takes no more requests.
@@ -95,6 +95,7 @@ impl Stream {
         let mut credential = HeaderValue::try_from(format!("Bearer {uaid}")).expect("a uaid is letters and digits");
         credential.set_sensitive(true);
         let request = Request::get(&self.url).header(AUTHORIZATION, credential).header(ACCEPT, "text/event-stream");
+        let request = request.header(URGENCY, self.floor.as_str());
         let request = request.body(()).expect("the URL of a service is a valid target");
         let Ok(mut requests) = self.requests.clone().ready().await else { return End::Connection };
         let Ok((answer, _)) = requests.send_request(request, true) else { return End::Connection };

@@ -31,8 +31,8 @@ pub struct WakeDoor {
 pub struct WakeStream {
     /// What it proves itself by.
     pub authorization: String,
-    /// The path with its query.
-    pub target: String,
+    /// The path, and the least urgency that is to be reported.
+    pub target: (String, String),
     events: SendStream<Bytes>,
 }
 
@@ -109,7 +109,9 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, opened: Sender<WakeStre
     let stream = acceptor.accept(socket).await.expect("a client that trusts the door");
     let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
     while let Some(Ok((request, mut answer))) = connection.accept().await {
-        let target = request.uri().path_and_query().expect("a target").to_string();
+        let path = request.uri().path_and_query().expect("a target").to_string();
+        let floor = request.headers().get("urgency").map(|value| value.to_str().expect("text").to_owned());
+        let target = (path, floor.unwrap_or_default());
         let accepted = request.headers().get("accept").is_some_and(|value| value == "text/event-stream");
         let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         let authorization = authorization.unwrap_or("none-401").to_owned();

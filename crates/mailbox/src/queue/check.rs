@@ -1,7 +1,5 @@
 //! The indexes agree with the messages' places; only debug builds check it.
 
-use doorbell_protocol::id::MessageId;
-
 use super::{Held, Queue};
 use crate::input::Mode;
 use crate::message::{Message, Place};
@@ -13,10 +11,6 @@ const MESSAGES_MAX: usize = 128;
 impl Queue {
     pub(crate) fn len(&self) -> usize {
         self.held.as_ref().map_or(0, |held| held.messages.len())
-    }
-
-    pub(crate) fn messages(&self) -> impl Iterator<Item = (&MessageId, &Message)> {
-        self.held.iter().flat_map(|held| &held.messages)
     }
 
     /// Panics unless the ready queue, the windows, the bound messages and the alarms follow from the messages' places.

@@ -65,6 +65,16 @@ impl Queue {
         all.filter(|(_, message)| which(message)).map(|(id, _)| *id).collect()
     }
 
+    /// Whether there is no message in memory.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.held.as_ref().is_none_or(|held| held.messages.is_empty())
+    }
+
+    /// All messages, oldest first: for rare events.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = (&MessageId, &Message)> {
+        self.held.iter().flat_map(|held| &held.messages)
+    }
+
     /// The messages that a subscriber's closing moves.
     pub(crate) fn bound_to(&self, subscriber: SubscriberId) -> Vec<MessageId> {
         let first = (subscriber, MessageId::from_raw(i64::MIN));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use doorbell_mailbox::{Input, Mode, Retry, Scope, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
 
+use crate::judge::watch::{GRACE_MS, REPORTED};
 use crate::judge::{Violation, broken};
 use crate::subject::RULES;
 use crate::world::World;
@@ -20,6 +21,7 @@ impl World {
         self.store.faulty = false;
         self.late_acks.clear();
         self.close_all()?;
+        self.watch_what_waits()?;
         if self.random.percent(50) {
             self.hold_until_empty()?
         } else {
@@ -36,6 +38,26 @@ impl World {
         let subscribers: Vec<_> = self.subscribers.keys().copied().collect();
         subscribers.into_iter().try_for_each(|subscriber| self.close(subscriber))?;
         self.settle_store()
+    }
+
+    /// A watcher learns what waits while the agent is away.
+    fn watch_what_waits(&mut self) -> Result<(), Violation> {
+        let watcher = self.open(SubscriberSpec::watch(None))?;
+        self.settle_store()?;
+        // A clock that trembles back by less than a second delays the report by as much.
+        let jitter_ms = if self.judge.clock_steps_back { 1_000 } else { 0 };
+        let end = self.judge.elapsed + GRACE_MS + jitter_ms;
+        while !self.undelivered().is_empty() && !self.judge.knows_of_messages(watcher) {
+            let wait = self.subject.next_deadline().map(|at| at.since(self.now).as_millis() as u64);
+            match wait {
+                Some(ms) if self.judge.elapsed + ms <= end => {
+                    self.pass_ms(ms);
+                    self.feed(Input::Tick)?;
+                }
+                _ => return broken(REPORTED, (wait, self.undelivered())),
+            }
+        }
+        self.close_all()
     }
 
     /// The agent keeps one subscriber open.

@@ -86,6 +86,10 @@ impl World {
         if self.subscribers.len() >= SUBSCRIBERS_MAX {
             return Ok(());
         }
+        if self.random.percent(25) {
+            let floor = if self.random.percent(50) { self.random.pick(&Urgency::ALL) } else { None };
+            return self.open(SubscriberSpec::watch(floor)).map(|_| ());
+        }
         let of_one = SubscriptionId::from_raw(self.random.between(1, 3) as i64);
         let gone = !self.store.subscriptions.contains(&of_one);
         let scope = if gone || self.random.percent(60) { Scope::Agent } else { Scope::Subscription(of_one) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that has to happen in the default run.
-pub(crate) const EVENTS: [&str; 41] = [
+pub(crate) const EVENTS: [&str; 45] = [
     "accepted during a load",
     "ack during the commit",
     "ack of a message that waits",
@@ -34,11 +34,15 @@ pub(crate) const EVENTS: [&str; 41] = [
     "load: stale page",
     "not stored",
     "parked",
+    "quiet",
     "redelivered after a disconnect",
     "redelivered after a refusal",
     "redelivered after a time-out",
     "replaced on its way",
     "replaced while waiting",
+    "reported: away",
+    "reported: more urgent",
+    "reported: no life",
     "stored without a subscriber",
     "transient dropped",
     "transient lost",

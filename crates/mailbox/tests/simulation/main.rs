@@ -14,6 +14,7 @@ mod world;
 
 use counts::Counts;
 use judge::Violation;
+use judge::watch::{QUIET, REPORTED, TRUE};
 use subject::Bug;
 use world::{Moment, World};
 
@@ -88,7 +89,7 @@ fn a_mailbox_that_accepts_before_durable_is_found_ps_8030_5_2() {
 
 #[test]
 fn a_mailbox_without_expiry_is_found_ps_8030_5_2_7() {
-    finds(Bug::NoExpiry, &["nothing expired is sent"]);
+    finds(Bug::NoExpiry, &["nothing expired is sent", TRUE]);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn a_mailbox_that_never_retries_after_a_time_out_is_found_ps_8030_6_2_4() {
 
 #[test]
 fn a_mailbox_that_forgets_its_deadlines_is_found_only_by_what_does_not_arrive_ps_8030_6_2_4() {
-    finds(Bug::NoDeadline, &["everything that should arrive arrives"]);
+    finds(Bug::NoDeadline, &["everything that should arrive arrives", REPORTED]);
 }
 
 #[test]
@@ -108,7 +109,7 @@ fn a_mailbox_that_leaks_replaced_topics_is_found_ps_8030_5_4_2() {
 
 #[test]
 fn a_mailbox_that_ignores_a_floor_is_found_ps_8030_5_3_5() {
-    finds(Bug::FloorIgnored, &["floor and scope are kept"]);
+    finds(Bug::FloorIgnored, &["floor and scope are kept", TRUE]);
 }
 
 #[test]
@@ -135,4 +136,19 @@ fn a_mailbox_that_ignores_unsubscribing_is_found_ps_8030_7_3_2() {
 #[test]
 fn a_broken_assertion_of_the_mailbox_is_found_like_a_broken_rule() {
     finds(Bug::IdMintedTwice, &[subject::ASSERTIONS]);
+}
+
+#[test]
+fn a_mailbox_that_sends_to_a_watcher_is_found() {
+    finds(Bug::WatcherServed, &["a watcher is sent nothing", REPORTED]);
+}
+
+#[test]
+fn a_mailbox_that_reports_nothing_to_a_watcher_is_found() {
+    finds(Bug::WaitingLost, &[REPORTED]);
+}
+
+#[test]
+fn a_mailbox_whose_watchers_never_become_quiet_is_found() {
+    finds(Bug::QuietLost, &[QUIET]);
 }

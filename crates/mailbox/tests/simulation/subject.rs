@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use doorbell_mailbox::{Effect, Input, Mailbox, Rules, SubscriberSpec};
+use doorbell_mailbox::{Effect, Input, Mailbox, Mode, Rules, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
@@ -27,6 +27,9 @@ pub(crate) enum Bug {
     AckLost,
     UnsubscribeLost,
     IdMintedTwice,
+    WatcherServed,
+    WaitingLost,
+    QuietLost,
 }
 
 pub(crate) struct Subject {
@@ -79,6 +82,9 @@ impl Subject {
             (Some(Bug::WindowIgnored), Input::Connect { spec, .. }) => {
                 *spec = SubscriberSpec { window: spec.window + 1, ..*spec };
             }
+            (Some(Bug::WatcherServed), Input::Connect { spec, .. }) if spec.mode == Mode::Watch => {
+                *spec = SubscriberSpec { mode: Mode::Hold, window: 1, ..*spec };
+            }
             (Some(Bug::AckLost), input @ Input::Ack { request: None, .. }) => *input = Input::Tick,
             (Some(Bug::UnsubscribeLost), input @ Input::Unsubscribed { .. }) => *input = Input::Tick,
             (Some(Bug::IdMintedTwice), Input::Submit { entry, .. }) => entry.id = before.unwrap_or(entry.id),
@@ -96,6 +102,8 @@ impl Subject {
                 let early: Vec<Effect> = persisted.collect();
                 effects.extend(early);
             }
+            Some(Bug::WaitingLost) => effects.retain(|effect| !matches!(effect, Effect::Waiting { .. })),
+            Some(Bug::QuietLost) => effects.retain(|effect| !matches!(effect, Effect::Quiet { .. })),
             Some(Bug::DrainWithoutEnd) => effects.retain(|effect| !matches!(effect, Effect::Drained { .. })),
             _ => {}
         }

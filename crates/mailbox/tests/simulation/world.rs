@@ -109,7 +109,12 @@ impl World {
             Effect::Close { subscriber, .. } => {
                 self.subscribers.remove(&subscriber);
             }
-            Effect::Accept { .. } | Effect::Reject { .. } | Effect::Acked { .. } | Effect::Release { .. } => {}
+            Effect::Accept { .. }
+            | Effect::Reject { .. }
+            | Effect::Acked { .. }
+            | Effect::Release { .. }
+            | Effect::Waiting { .. }
+            | Effect::Quiet { .. } => {}
         }
     }
 

@@ -53,6 +53,9 @@ pub struct Limits {
     pub idle_expiry: Duration,
     /// An idle event stream sends a comment at this interval: otherwise proxies close it.
     pub keepalive: Duration,
+    /// Reports of waiting messages for one agent in an hour, over all its wake streams: each may start a browser, and a
+    /// site that sends every minute must not start it every minute.
+    pub wakes_per_hour: usize,
     /// How often expired messages are removed from disk (they are never delivered, removed or not).
     pub sweep_interval: Duration,
     /// The answer for a removed subscription: 404, or 410 like Mozilla's service.
@@ -102,6 +105,7 @@ impl Limits {
             receipts_per_subscription_max: s.receipts_per_subscription_max().max(1),
             idle_expiry: Duration::from_secs(u64::from(s.idle_expiry_days().max(1)) * 24 * 3600),
             keepalive: Duration::from_secs(s.keepalive_secs().max(1)),
+            wakes_per_hour: 12,
             // Often, because an expired message may owe a receipt; a sweep that finds nothing costs nothing.
             sweep_interval: Duration::from_secs(1),
             gone_status,

@@ -8,6 +8,7 @@
 //! | (a connection that begins with the byte 41) | Chromium | MCS: receive, acknowledge | | |
 //! | `/subscribe` | agent | | new subscription | |
 //! | `/s/…` subscription, `/a/…` set | agent | receive | | remove |
+//! | `/wake` | desktop process | learn when messages wait for a browser that does not run | | |
 //! | `/p/…` push resource, also `/fcm/send/…`, `/wp/…`, `/preprod/wp/…` | application server | | send | |
 //! | `/m/…` message | any client that has the URL | read | | acknowledge, withdraw |
 //! | `/r/…` receipt subscription | application server | receive the outcomes of messages | | remove |
@@ -36,6 +37,7 @@ use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
+use agent::wake::{WAKE_PATH, WakeBudget};
 
 /// The prefix of push resources' paths.
 const PUSH: &str = "/p/";
@@ -52,6 +54,7 @@ pub(crate) struct Doors {
     chromium: Chromium,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
+    wakes: WakeBudget,
     shutdown: agent::ShutdownRegistry,
 }
 
@@ -74,6 +77,7 @@ impl Doors {
             chromium: Chromium::new(config.chromium),
             vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
+            wakes: WakeBudget::new(limits.wakes_per_hour),
             shutdown: agent::ShutdownRegistry::new(limits.drain_timeout),
             origin,
         }
@@ -89,6 +93,8 @@ impl Doors {
             }
             (&Method::GET, "/") => immediate(wire::greeting(&self.origin)),
             (&Method::GET, ERRORS_PATH) => immediate(wire::errors()),
+            (&Method::GET, WAKE_PATH) => Box::pin(self.wake(request)),
+            (_, WAKE_PATH) => immediate(wire::method_not_allowed("GET")),
             (&Method::POST, "/subscribe") => Box::pin(self.subscribe(request)),
             (_, "/subscribe") => immediate(wire::method_not_allowed("POST")),
             (&Method::POST, CHECKIN_PATH) if self.chromium.is_open() => Box::pin(self.check_in(request)),

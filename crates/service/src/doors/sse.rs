@@ -45,6 +45,12 @@ pub(super) fn event(name: &str, id: &str, data: &impl Serialize) -> Bytes {
     format!("id: {id}\nevent: {name}\ndata: {data}\n\n").into()
 }
 
+/// One event without an id, for a stream that a returning client cannot continue.
+pub(super) fn event_without_id(name: &str, data: &impl Serialize) -> Bytes {
+    let data = serde_json::to_string(data).expect("an event has only text and numbers");
+    format!("event: {name}\ndata: {data}\n\n").into()
+}
+
 /// An empty comment: proxies and clients see that the stream is alive.
 pub(super) fn comment() -> Bytes {
     Bytes::from_static(b":\n\n")

@@ -36,7 +36,7 @@ pub(crate) use doorbell_store::Receipt;
 pub(crate) use error::HubError;
 pub(crate) use housekeeping::Housekeeper;
 pub(crate) use message::{Message, Submission};
-pub(crate) use outbox::SubscriberEvent;
+pub(crate) use outbox::{SubscriberEvent, Waiting};
 pub(crate) use receipts::{ReceiptEvent, ReceiptStream, Receipts};
 pub(crate) use subscriber::Subscriber;
 pub(crate) use subscription::{Agent, NewSubscription};

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::MessageId;
+use doorbell_protocol::time::UnixMs;
 
 use super::error::HubError;
 use super::message::Message;
@@ -20,6 +22,10 @@ pub(crate) enum SubscriberEvent {
     Message(Arc<Message>),
     /// All messages were offered (`Prefer: wait=0`).
     Drained,
+    /// For a watcher: messages wait, and the agent does not take them.
+    Waiting(Waiting),
+    /// For a watcher: the last [`SubscriberEvent::Waiting`] no longer holds.
+    Quiet,
     /// The subscription or the agent has been removed.
     Gone,
     /// The stream ends early, and the agent should reconnect: the service drains.
@@ -28,6 +34,19 @@ pub(crate) enum SubscriberEvent {
     Superseded,
     /// The store cannot be read at the moment.
     Failed(HubError),
+}
+
+/// What a watcher learns of the messages that wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    /// How many.
+    pub(crate) messages: u32,
+    /// The urgency of the most urgent one.
+    pub(crate) urgency: Urgency,
+    /// When the oldest one was accepted.
+    pub(crate) since: UnixMs,
+    /// When the last one of them expires.
+    pub(crate) expires: UnixMs,
 }
 
 /// An entry of an outbox.
@@ -42,10 +61,10 @@ pub(super) enum Delivery {
 
 /// The queue between a shard and a door. It is smaller than a channel, and empty while idle.
 #[derive(Default)]
-pub(super) struct Outbox(Locked<Waiting>);
+pub(super) struct Outbox(Locked<Queued>);
 
 #[derive(Default)]
-struct Waiting {
+struct Queued {
     /// Each message once, without finished ones: even for a slow client it is not longer than the mailbox.
     deliveries: VecDeque<Delivery>,
     waker: Option<Waker>,
@@ -76,6 +95,15 @@ impl Outbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Adds what a watcher learns. It replaces what the watcher has not read: only the latest counts.
+    pub(super) fn put_latest(&self, event: SubscriberEvent) {
+        let is_older = |delivery: &Delivery| {
+            matches!(delivery, Delivery::Event(SubscriberEvent::Waiting(_) | SubscriberEvent::Quiet))
+        };
+        self.0.lock().deliveries.retain(|delivery| !is_older(delivery));
+        self.put(Delivery::Event(event));
     }
 
     /// Removes all entries and adds the end.
@@ -118,7 +146,7 @@ impl Outbox {
     }
 }
 
-impl Waiting {
+impl Queued {
     fn place(&self, id: MessageId) -> Option<usize> {
         self.deliveries.iter().position(|delivery| delivery.message() == Some(id))
     }
@@ -190,6 +218,22 @@ mod tests {
         let outbox = Outbox::default();
         (0..100).for_each(|n| outbox.put(message(n, None)));
         assert_eq!(bodies(&outbox), 100);
+    }
+
+    #[test]
+    fn a_watcher_that_reads_nothing_keeps_the_latest_only() {
+        let outbox = Outbox::default();
+        let at = UnixMs::from_secs(60);
+        for messages in 1..1000 {
+            outbox.put_latest(SubscriberEvent::Quiet);
+            let waiting = Waiting { messages, urgency: Urgency::Normal, since: at, expires: at };
+            outbox.put_latest(SubscriberEvent::Waiting(waiting));
+        }
+        outbox.put(Delivery::Event(SubscriberEvent::Gone));
+        let next = outbox.next();
+        assert!(matches!(next, Some(Next::Event(SubscriberEvent::Waiting(waiting))) if waiting.messages == 999));
+        assert!(matches!(outbox.next(), Some(Next::Event(SubscriberEvent::Gone))));
+        assert!(outbox.next().is_none());
     }
 
     #[test]

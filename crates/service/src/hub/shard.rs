@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorbell_mailbox::{CloseReason, Effect, Entry, Input, RequestId, Rules, SubscriberId, SubscriberSpec};
+use doorbell_mailbox::{CloseReason, Effect, Entry, Input, Mode, RequestId, Rules, SubscriberId, SubscriberSpec};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Appended, Erased, Page, Pending, Store, StoreError};
@@ -14,10 +14,10 @@ use super::command::{AgentCommand, Command, SubmitReply};
 use super::counters::Counters;
 use super::error::HubError;
 use super::message::{Message, Submission};
-use super::outbox::{Delivery, Outbox, SubscriberEvent};
+use super::outbox::{Delivery, Outbox, SubscriberEvent, Waiting};
 use super::receipts::Receipts;
 use super::requests::{Requests, Settling, Submitting};
-use super::resident::{OpenSubscriber, Residents, Transient};
+use super::resident::{OpenSubscriber, Resident, Residents, Transient};
 use crate::clock::Clock;
 
 /// Messages in one page of a mailbox that is being loaded.
@@ -27,6 +27,9 @@ const TOUCHED_MAX: usize = 4096;
 
 /// Subscribers of one agent: every event visits each of them. One HTTP/2 connection holds as many.
 const SUBSCRIBERS_MAX: usize = 100;
+
+/// Watchers of one agent: the machine's, and those of connections that it has lost and that are still open.
+const WATCHERS_MAX: usize = 4;
 
 /// A result of the store.
 enum Written {
@@ -147,7 +150,8 @@ impl Shard {
             }
             AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
             AgentCommand::Connect { subscriber, spec, exclusive, outbox } => {
-                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive });
+                let watches = spec.mode == Mode::Watch;
+                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive, watches });
             }
             AgentCommand::Disconnect { subscriber } => {
                 // A superseded or failed subscriber is removed already, and perhaps its agent too.
@@ -181,21 +185,24 @@ impl Shard {
         if open.exclusive {
             self.end_subscriber(agent, |older| older.exclusive);
         }
-        self.end_oldest_subscriber(agent);
+        self.end_oldest_subscriber(agent, open.watches);
         let (now, subscriber) = (self.clock.now(), open.id);
         let resident = self.residents.enter(agent);
         resident.add(open);
         resident.touched = now;
-        debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX, "the oldest subscriber has ended");
+        debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX + WATCHERS_MAX, "the oldest subscriber has ended");
         drop(self.store.touch(agent, now));
         self.feed(agent, Input::Connect { subscriber, spec });
     }
 
     /// Makes room for one more subscriber. Subscribers of an agent that lost its network stay open for a while, so the
-    /// oldest one ends.
-    fn end_oldest_subscriber(&mut self, agent: AgentId) {
-        if self.residents.get_mut(agent).is_some_and(|resident| resident.subscribers.len() >= SUBSCRIBERS_MAX) {
-            self.end_subscriber(agent, |_| true);
+    /// oldest one ends. Watchers are counted on their own: they end no subscriber that carries messages.
+    fn end_oldest_subscriber(&mut self, agent: AgentId, watches: bool) {
+        let max = if watches { WATCHERS_MAX } else { SUBSCRIBERS_MAX };
+        let is_same_kind = |open: &&OpenSubscriber| open.watches == watches;
+        let count = |resident: &mut Resident| resident.subscribers.iter().filter(is_same_kind).count();
+        if self.residents.get_mut(agent).is_some_and(|resident| count(resident) >= max) {
+            self.end_subscriber(agent, |older| older.watches == watches);
         }
     }
 
@@ -228,7 +235,7 @@ impl Shard {
             Written::Appended { agent, request, outcome: Ok(appended) } => {
                 appended.receipts.iter().for_each(|id| self.receipts.wake(*id));
                 let submitting = self.requests.submitting(request);
-                let connected = self.residents.get_mut(agent).is_some_and(|resident| !resident.subscribers.is_empty());
+                let connected = self.residents.get_mut(agent).is_some_and(|resident| resident.is_connected());
                 let message = || Arc::new(submitting.submission.message(submitting.id, submitting.taken_at));
                 let fresh = connected.then(message);
                 self.feed_with(agent, Input::Stored { request, replaced: appended.replaced }, fresh.as_ref());
@@ -320,6 +327,11 @@ impl Shard {
             }
             Effect::Send { subscriber, id } => self.send(agent, subscriber, id, fresh),
             Effect::Drained { subscriber } => self.put(agent, subscriber, Delivery::Event(SubscriberEvent::Drained)),
+            Effect::Waiting { subscriber, messages, urgency, since, expires } => {
+                let waiting = Waiting { messages, urgency, since, expires };
+                self.notify(agent, subscriber, SubscriberEvent::Waiting(waiting));
+            }
+            Effect::Quiet { subscriber } => self.notify(agent, subscriber, SubscriberEvent::Quiet),
             Effect::Close { subscriber, why: CloseReason::SubscriptionGone | CloseReason::AgentGone } => {
                 self.put(agent, subscriber, Delivery::Event(SubscriberEvent::Gone));
             }
@@ -366,6 +378,14 @@ impl Shard {
         let in_memory =
             fresh.or_else(|| self.residents.entered(agent).transient(id).map(|transient| transient.message.clone()));
         self.put(agent, subscriber, in_memory.map_or(Delivery::Stored(id), Delivery::Message));
+    }
+
+    /// Notifies a watcher.
+    fn notify(&mut self, agent: AgentId, watcher: SubscriberId, event: SubscriberEvent) {
+        // While an agent's subscribers fail, its mailbox still knows the remaining ones.
+        if let Some(outbox) = self.residents.entered(agent).outbox(watcher) {
+            outbox.put_latest(event);
+        }
     }
 
     fn put(&mut self, agent: AgentId, subscriber: SubscriberId, delivery: Delivery) {

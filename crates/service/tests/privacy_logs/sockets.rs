@@ -38,6 +38,12 @@ pub(crate) async fn on_a_socket(site: &Site, known: &Known, secrets: &mut Secret
     secrets.keep("a body", notification.split('"').nth(15).unwrap());
 
     let secret = &known.set;
+    let uaid = &secret[3..];
+    for credential in [uaid, secret, &uaid[1..], &known.push[3..], &format!("{uaid}!"), &format!("{uaid}, {uaid}")] {
+        let watch = format!("Accept: text/event-stream\r\nAuthorization: Bearer {credential}\r\n");
+        site.ask(&format!("GET /wake HTTP/1.1\r\nHost: x\r\n{watch}\r\n")).await;
+        site.ask(&format!("GET /wake?{credential} HTTP/1.1\r\nHost: x\r\n{watch}Urgency: {credential}\r\n\r\n")).await;
+    }
     for frame in [
         Message::text(format!(r#"{{"messageType":"register","channelID":"{channel}","key":"{secret}"}}"#)),
         Message::text(format!(r#"{{"messageType":"{secret}"}}"#)),

@@ -129,6 +129,11 @@ impl Monitoring {
         within(self.promise()).await.expect("a push, before the request ends").into_parts().1
     }
 
+    /// The head of the answer, and its body as it comes.
+    pub async fn answer(self) -> Response<RecvStream> {
+        within(self.response).await.unwrap()
+    }
+
     /// The final status. Pushes that come before it are dropped.
     pub async fn finish(mut self) -> StatusCode {
         match self.answer {

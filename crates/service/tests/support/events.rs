@@ -22,6 +22,7 @@ pub struct EventStream {
 /// One event.
 #[derive(Debug)]
 pub struct Event {
+    /// Empty if it has none.
     pub id: String,
     pub name: String,
     pub data: serde_json::Value,
@@ -57,7 +58,7 @@ impl EventStream {
             let field = |name: &str| block.lines().find_map(|l| l.strip_prefix(name).map(str::to_owned));
             if let Some(data) = field("data: ") {
                 let data = serde_json::from_str(&data).unwrap();
-                return Some(Event { id: field("id: ").unwrap(), name: field("event: ").unwrap(), data });
+                return Some(Event { id: field("id: ").unwrap_or_default(), name: field("event: ").unwrap(), data });
             }
         }
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use doorbell_mailbox::{Entry, Retry, Scope, SubscriberId, SubscriberSpec};
+use doorbell_mailbox::{Entry, Mode, Retry, Scope, SubscriberId, SubscriberSpec};
+use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 
@@ -88,12 +89,20 @@ pub(crate) enum Offer {
 pub(crate) struct LinkFact {
     pub(crate) spec: SubscriberSpec,
     pub(crate) drained: bool,
+    /// What a watcher was last notified of, while that holds.
+    pub(crate) reported: Option<Urgency>,
+    /// Another subscriber has closed since.
+    pub(crate) stale: bool,
     pub(crate) offers: BTreeMap<MessageId, Offer>,
 }
 
 impl LinkFact {
     pub(crate) fn new(spec: SubscriberSpec) -> Self {
-        Self { spec, drained: false, offers: BTreeMap::new() }
+        Self { spec, drained: false, reported: None, stale: false, offers: BTreeMap::new() }
+    }
+
+    pub(crate) fn watches(&self) -> bool {
+        self.spec.mode == Mode::Watch
     }
 
     pub(crate) fn carries(&self, entry: &Entry) -> bool {
@@ -108,6 +117,14 @@ impl LinkFact {
     pub(crate) fn holds(&self, id: MessageId, elapsed: u64) -> bool {
         let offer = self.offers.get(&id);
         matches!(offer, Some(Offer::Open { at }) if elapsed - at < u64::from(RULES.ack_timeout_ms))
+    }
+
+    /// When the message was sent on it, while it is unsettled.
+    pub(crate) fn sent_at(&self, id: MessageId) -> Option<u64> {
+        match self.offers.get(&id) {
+            Some(Offer::Open { at }) => Some(*at),
+            _ => None,
+        }
     }
 
     pub(crate) fn unacked(&self, elapsed: u64) -> usize {

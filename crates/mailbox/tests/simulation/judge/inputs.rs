@@ -12,6 +12,7 @@ impl Judge {
     pub(crate) fn takes(&mut self, input: &Input) {
         self.transient_now = None;
         self.acked_now = None;
+        self.follow_life(input);
         match input {
             Input::Submit { request, entry, transient } => {
                 self.facts.insert(entry.id, Fact::new(*entry, *transient));
@@ -83,12 +84,17 @@ impl Judge {
         if self.subscribers.is_empty() {
             self.complete = false;
         }
+        if !self.subscribers.values().any(|other| other.watches()) {
+            self.away_since = self.elapsed;
+            self.watched_since = self.elapsed;
+        }
         self.subscribers.insert(subscriber, LinkFact::new(spec));
     }
 
     /// What the subscriber carried is undelivered again; without a subscriber memory is empty.
     pub(super) fn close(&mut self, subscriber: SubscriberId) {
         let Some(gone) = self.subscribers.remove(&subscriber) else { return };
+        self.follow_closing(&gone);
         for (id, offer) in &gone.offers {
             let held = gone.holds(*id, self.elapsed);
             let Some(fact) = self.facts.get_mut(id) else { continue };

@@ -7,6 +7,7 @@ pub(crate) mod facts;
 mod inputs;
 mod rests;
 mod sees;
+pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,6 +48,12 @@ pub(crate) struct Judge {
     settling: BTreeMap<RequestId, MessageId>,
     /// Erasures that the store has not answered.
     erasing: BTreeMap<MessageId, u32>,
+    /// Since when no subscriber but watchers is open, while none is.
+    away_since: u64,
+    /// Since when a watcher is open: before, no life is looked for.
+    watched_since: u64,
+    /// When the agent last showed life.
+    life_at: u64,
     /// A page is under way, and whether it is useful.
     loading: Option<bool>,
     /// Every page has come since the first subscriber opened.

@@ -20,6 +20,7 @@ impl Judge {
             return broken("a removed subscription ends its subscribers", subscriber);
         }
         self.count_held_back();
+        self.watchers_know()?;
         match self.stands_still() {
             Some(id) if !self.clock_steps_back => broken("what can go goes", id),
             _ => Ok(()),

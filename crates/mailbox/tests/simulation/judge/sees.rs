@@ -27,6 +27,8 @@ impl Judge {
                 Ok(())
             }
             Effect::Send { subscriber, id } => self.sees_send(subscriber, id),
+            Effect::Waiting { .. } => self.sees_waiting(effect),
+            Effect::Quiet { subscriber } => self.sees_quiet(subscriber),
             Effect::Drained { subscriber } => self.sees_drained(subscriber, store),
             Effect::Close { subscriber, why } => self.sees_close(subscriber, why),
             Effect::Erase { id, outcome, .. } if self.acked_now != Some((id, outcome)) => {
@@ -141,6 +143,9 @@ impl Judge {
     }
 
     fn may_go_on(&self, subscriber_id: SubscriberId, id: MessageId) -> Result<(), Violation> {
+        if self.subscribers.get(&subscriber_id).is_some_and(|subscriber| subscriber.watches()) {
+            return broken("a watcher is sent nothing", (subscriber_id, id));
+        }
         let (Some(subscriber), Some(fact)) = (self.subscribers.get(&subscriber_id), self.facts.get(&id)) else {
             return broken("only open subscribers carry", subscriber_id);
         };

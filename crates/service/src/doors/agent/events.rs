@@ -64,6 +64,8 @@ impl Events {
                     }
                 }
                 SubscriberEvent::Drained
+                | SubscriberEvent::Waiting(_)
+                | SubscriberEvent::Quiet
                 | SubscriberEvent::Gone
                 | SubscriberEvent::Ended
                 | SubscriberEvent::Superseded

@@ -6,5 +6,6 @@ mod events;
 pub(super) mod firefox;
 mod http2;
 mod shutdown;
+pub(super) mod wake;
 
 pub(super) use shutdown::ShutdownRegistry;

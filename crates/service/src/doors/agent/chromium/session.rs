@@ -237,6 +237,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 // The session stays, for further acknowledgements: an unsettled message would arrive again.
                 SubscriberEvent::Ended => self.ended = true,
                 SubscriberEvent::Drained => {}
+                // Only watchers receive these.
+                SubscriberEvent::Waiting(_) | SubscriberEvent::Quiet => {}
                 SubscriberEvent::Gone => return Err(CloseReason::Gone.into()),
                 SubscriberEvent::Superseded => return Err(CloseReason::Superseded.into()),
                 SubscriberEvent::Failed(error) => return Err(error.into()),

@@ -318,6 +318,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 SubscriberEvent::Message(message) => self.deliver(&message).await?,
                 // The session stays, for acknowledgements until its turn to close.
                 SubscriberEvent::Ended | SubscriberEvent::Drained => {}
+                // Only watchers receive these.
+                SubscriberEvent::Waiting(_) | SubscriberEvent::Quiet => {}
                 SubscriberEvent::Gone => return Err(CloseReason::Gone.into()),
                 SubscriberEvent::Superseded => return Err(CloseReason::Superseded.into()),
                 SubscriberEvent::Failed(error) => return Err(error.into()),

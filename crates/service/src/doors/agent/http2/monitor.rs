@@ -119,6 +119,8 @@ impl Monitor<'_> {
                 SubscriberEvent::Drained | SubscriberEvent::Ended | SubscriberEvent::Superseded => {
                     return Ok(self.finish());
                 }
+                // Only watchers receive these.
+                SubscriberEvent::Waiting(_) | SubscriberEvent::Quiet => {}
                 SubscriberEvent::Gone => return Err(HubError::Gone.into()),
                 SubscriberEvent::Failed(error) => return Err(error.into()),
             }

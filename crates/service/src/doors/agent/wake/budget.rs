@@ -1,0 +1,95 @@
+//! How often the waiting messages of one agent are reported in an hour.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use doorbell_protocol::id::AgentId;
+use doorbell_protocol::time::UnixMs;
+
+use crate::locked::Locked;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The number of agents that starts a sweep: those without a report in the last hour are dropped.
+const AGENTS_SWEPT_AT: usize = 1 << 12;
+
+/// The reports of the last hour. They outlive a stream, because a client may reconnect.
+pub(in crate::doors) struct WakeBudget {
+    per_hour: usize,
+    reports: Locked<Reports>,
+}
+
+struct Reports {
+    /// When each agent's messages were reported, oldest first.
+    of_agents: HashMap<AgentId, VecDeque<UnixMs>>,
+    sweep_at: usize,
+}
+
+impl WakeBudget {
+    /// At most `per_hour` reports of one agent, at least one.
+    pub(in crate::doors) fn new(per_hour: usize) -> Self {
+        let reports = Reports { of_agents: HashMap::new(), sweep_at: AGENTS_SWEPT_AT };
+        Self { per_hour: per_hour.max(1), reports: Locked::new(reports) }
+    }
+
+    /// Takes one report's worth.
+    ///
+    /// # Errors
+    /// The moment at which the next report is allowed.
+    pub(super) fn take(&self, agent: AgentId, now: UnixMs) -> Result<(), UnixMs> {
+        let mut reports = self.reports.lock();
+        if reports.of_agents.len() >= reports.sweep_at {
+            reports.of_agents.retain(|_, times| times.iter().any(|at| counts(*at, now)));
+            reports.sweep_at = (2 * reports.of_agents.len()).max(AGENTS_SWEPT_AT);
+        }
+        let times = reports.of_agents.entry(agent).or_default();
+        times.retain(|at| counts(*at, now));
+        if times.len() < self.per_hour {
+            times.push_back(now);
+            return Ok(());
+        }
+        let oldest = times.front().expect("the budget is at least one");
+        Err(oldest.plus(HOUR))
+    }
+}
+
+/// Whether a report of this moment counts. One from the future does not: the clock was set back.
+fn counts(at: UnixMs, now: UnixMs) -> bool {
+    at <= now && at.plus(HOUR) > now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+    const A: AgentId = AgentId::from_raw(1);
+    const B: AgentId = AgentId::from_raw(2);
+
+    #[test]
+    fn an_hour_has_no_more_reports_than_allowed_wherever_it_begins() {
+        let budget = WakeBudget::new(3);
+        let minutes = |n: u64| NOW.plus(Duration::from_secs(60 * n));
+        let taken: Vec<u64> = (0..240).filter(|n| budget.take(A, minutes(*n)).is_ok()).collect();
+        assert_eq!(taken, [0, 1, 2, 60, 61, 62, 120, 121, 122, 180, 181, 182]);
+        assert_eq!(budget.take(A, minutes(183)), Err(minutes(240)), "the moment that is named is the right one");
+        assert_eq!(budget.take(B, minutes(183)), Ok(()), "another agent has its own budget");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_stops_no_report() {
+        let budget = WakeBudget::new(1);
+        assert_eq!(budget.take(A, NOW.plus(HOUR)), Ok(()));
+        assert_eq!(budget.take(A, NOW), Ok(()));
+    }
+
+    #[test]
+    fn agents_without_a_report_in_the_last_hour_are_forgotten() {
+        let budget = WakeBudget::new(12);
+        for n in 0..20 * AGENTS_SWEPT_AT as i64 {
+            let now = NOW.plus(Duration::from_secs(n.unsigned_abs()));
+            assert_eq!(budget.take(AgentId::from_raw(n), now), Ok(()));
+        }
+        assert!(budget.reports.lock().of_agents.len() <= 2 * AGENTS_SWEPT_AT);
+    }
+}

@@ -1,0 +1,149 @@
+//! The wake door: a process on the client's machine learns when messages wait for a browser that does not run
+//! (docs/wake.md). It learns no content, and takes no message.
+
+mod answer;
+mod budget;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::AgentId;
+use doorbell_protocol::time::UnixMs;
+use futures_util::stream;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde::Serialize;
+
+use crate::capability::Resource;
+use crate::doors::{Doors, sse};
+use crate::hub::{Subscriber, SubscriberEvent, SubscriberSpec, Waiting};
+use crate::transport::{Request, Response};
+use answer::Rejection;
+pub(in crate::doors) use budget::WakeBudget;
+
+/// The path of the door.
+pub(in crate::doors) const WAKE_PATH: &str = "/wake";
+
+/// The path of a subscription set before its token; the token is the uaid.
+const SET: &str = "/a/";
+
+/// The authentication scheme of the credential (RFC 6750 s2.1).
+const BEARER: &str = "bearer";
+
+/// Messages wait, as an event.
+#[derive(Serialize)]
+struct WaitingJson {
+    messages: u32,
+    urgency: &'static str,
+    since: i64,
+    expires: i64,
+}
+
+/// The data of an event that has none.
+#[derive(Serialize)]
+struct NoData {}
+
+/// A wake stream in progress.
+struct WakeStream {
+    doors: Arc<Doors>,
+    agent: AgentId,
+    subscriber: Subscriber,
+    /// To be sent as soon as the budget allows it.
+    pending: Option<Waiting>,
+    /// The client was sent `waiting`, and no `quiet` since.
+    is_awake: bool,
+}
+
+/// What the stream has to send.
+enum Pending {
+    Nothing,
+    /// This event, now.
+    Due(Bytes),
+    /// An event that the budget allows at this moment.
+    At(UnixMs),
+}
+
+impl Doors {
+    pub(in crate::doors) async fn wake(self: &Arc<Self>, request: Request) -> Response {
+        self.try_wake(request.headers()).await.unwrap_or_else(Rejection::answer)
+    }
+
+    async fn try_wake(self: &Arc<Self>, headers: &HeaderMap) -> Result<Response, Rejection> {
+        let agent = self.watched_agent(headers).ok_or(Rejection::Credential)?;
+        let floor = Urgency::from_headers(headers)?.or(Some(Urgency::Normal));
+        if !sse::is_requested(headers) {
+            return Err(Rejection::NoEvents);
+        }
+        let subscriber = self.hub.connect(agent, SubscriberSpec::watch(floor)).await?;
+        let stream = WakeStream { doors: self.clone(), agent, subscriber, pending: None, is_awake: false };
+        let events = stream::unfold(stream, async |mut stream| Some((stream.next().await?, stream)));
+        Ok(sse::answer(Box::pin(events)))
+    }
+
+    /// The agent whose uaid the client has. No URL that a web app or a sender gets is accepted: they could watch when
+    /// the device is online.
+    fn watched_agent(&self, headers: &HeaderMap) -> Option<AgentId> {
+        let mut values = headers.get_all(AUTHORIZATION).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let (scheme, uaid) = value.to_str().ok()?.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case(BEARER) {
+            return None;
+        }
+        match self.capabilities.open(&format!("{SET}{}", uaid.trim())) {
+            Some(Resource::Set { agent }) => Some(agent),
+            _ => None,
+        }
+    }
+}
+
+impl WakeStream {
+    /// The next bytes; `None` ends the stream, and the client reconnects.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let event = match self.take_pending() {
+                Pending::Nothing => self.subscriber.next().await,
+                Pending::Due(waiting) => return Some(waiting),
+                Pending::At(moment) => tokio::select! {
+                    event = self.subscriber.next() => event,
+                    () = self.doors.clock.sleep_until(moment) => continue,
+                },
+            };
+            match event {
+                SubscriberEvent::Waiting(waiting) => self.pending = Some(waiting),
+                SubscriberEvent::Quiet => {
+                    self.pending = None;
+                    if std::mem::take(&mut self.is_awake) {
+                        return Some(sse::event_without_id("quiet", &NoData {}));
+                    }
+                }
+                // A watcher is offered no message.
+                SubscriberEvent::Message(_) | SubscriberEvent::Drained => {
+                    debug_assert!(false, "the hub sends no message to a watcher");
+                    return None;
+                }
+                SubscriberEvent::Gone
+                | SubscriberEvent::Ended
+                | SubscriberEvent::Superseded
+                | SubscriberEvent::Failed(_) => return None,
+            }
+        }
+    }
+
+    /// What is pending, if the agent's budget allows one more.
+    fn take_pending(&mut self) -> Pending {
+        let Some(waiting) = self.pending else { return Pending::Nothing };
+        if let Err(moment) = self.doors.wakes.take(self.agent, self.doors.clock.now()) {
+            return Pending::At(moment);
+        }
+        self.pending = None;
+        self.is_awake = true;
+        let data = WaitingJson {
+            messages: waiting.messages,
+            urgency: waiting.urgency.as_str(),
+            since: waiting.since.as_millis(),
+            expires: waiting.expires.as_millis(),
+        };
+        Pending::Due(sse::event_without_id("waiting", &data))
+    }
+}
