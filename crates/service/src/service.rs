@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use doorbell_private_file as private_file;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Failure, OpenError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
@@ -83,7 +84,7 @@ impl Service {
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
-        let ring = KeyRing::load_or_create(&state_dir.join(CAPABILITY_KEYS), clock.now())?;
+        let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
         let bind = |source| StartError::Bind { address: config.place.listen, source };
         let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
@@ -113,7 +114,7 @@ impl Service {
         let path = config.state_dir.join(CAPABILITY_KEYS);
         make_private_dir(&config.state_dir)
             .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
-        let mut ring = KeyRing::load_or_create(&path, clock.now())?;
+        let mut ring = key_ring(&config.state_dir, Store::exists(&config.state_dir), clock.now())?;
         let shown = path.display().to_string();
         if !ring.has_room() {
             return Err(KeyRingError::Count { path: shown }.into());
@@ -158,6 +159,15 @@ impl Service {
         self.hub.counters().log();
         self.store.close().await
     }
+}
+
+/// The keys of the URLs. They are created for a store that is new, and for no other.
+fn key_ring(state_dir: &Path, in_use: bool, now: UnixMs) -> Result<KeyRing, KeyRingError> {
+    let path = state_dir.join(CAPABILITY_KEYS);
+    if in_use && matches!(path.try_exists(), Ok(false)) {
+        return Err(KeyRingError::Missing { path: path.display().to_string() });
+    }
+    KeyRing::load_or_create(&path, now)
 }
 
 async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartError> {

@@ -8,6 +8,7 @@ mod support;
 use std::io::Write;
 use std::sync::{Mutex, Once};
 
+use doorbell_service::Service;
 use http::StatusCode;
 use rusqlite::Connection;
 use serde_json::json;
@@ -120,6 +121,23 @@ async fn what_crashes_left_of_the_files_with_secrets_is_removed_at_the_next_star
     let left: Vec<_> = names.iter().filter(|name| service.dir.path().join(name).exists()).collect();
     assert!(left.is_empty(), "{left:?}");
     assert!(service.dir.path().join("capability.keys").exists());
+}
+
+#[tokio::test]
+async fn lost_keys_of_the_urls_stop_the_start_instead_of_making_every_url_a_404() {
+    let mut service = TestService::start().await;
+    let to = service.subscribe().await;
+    let keys = service.dir.path().join("capability.keys");
+    let backup = std::fs::read(&keys).unwrap();
+    service.service.take().unwrap().stop().await.unwrap();
+    std::fs::remove_file(&keys).unwrap();
+    let error = service.try_start().await.err().expect("the start is refused");
+    assert!(error.to_string().contains("restore the file from a backup"), "{error}");
+    assert!(Service::rotate_capability_key(&service.config(), &service.clock).is_err());
+    assert!(!keys.exists(), "a new key would hide the loss");
+    std::fs::write(&keys, backup).unwrap();
+    service.service = Some(service.try_start().await.unwrap());
+    service.send(&to, &[], b"the URL is valid again").await;
 }
 
 #[tokio::test]

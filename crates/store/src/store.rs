@@ -71,6 +71,11 @@ impl Store {
         Self::start(SqliteEngine::open(dir, limits)?, limits)
     }
 
+    /// Whether the directory `dir` holds a store.
+    pub fn exists(dir: &Path) -> bool {
+        SqliteEngine::exists(dir)
+    }
+
     /// A store on `engine`.
     ///
     /// # Errors

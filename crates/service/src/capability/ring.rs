@@ -27,6 +27,15 @@ pub enum KeyRingError {
         /// The error of the system.
         source: std::io::Error,
     },
+    /// There is no file, although the store was in use. A new key would make a 404 of every URL that clients have.
+    #[error(
+        "{path} is missing, and the store was in use: restore the file from a backup (without it, every subscription \
+         made so far is lost), or start with an empty state directory"
+    )]
+    Missing {
+        /// The file.
+        path: String,
+    },
     /// A line is not a time and a key. The parser does not guess: with a lost key, every URL that it sealed becomes a
     /// 404.
     #[error(

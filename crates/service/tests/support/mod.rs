@@ -17,7 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use doorbell_protocol::time::UnixMs;
 use doorbell_service::config::{Config, Settings};
-use doorbell_service::{Clock, Service};
+use doorbell_service::{Clock, Service, StartError};
 use http::{Request, Response, StatusCode};
 
 /// How long anything may take before a test fails. Nothing waits that long unless the test fails.
@@ -74,9 +74,18 @@ impl TestService {
     pub async fn restart_after(&mut self, change: impl FnOnce(&Path)) {
         self.service.take().unwrap().stop().await.unwrap();
         change(self.dir.path());
+        self.service = Some(self.try_start().await.unwrap());
+    }
+
+    /// A service on the same state and port.
+    pub async fn try_start(&self) -> Result<Service, StartError> {
+        Service::start(self.config(), self.clock.clone()).await
+    }
+
+    /// The configuration, with the port that the first start got.
+    pub fn config(&self) -> Config {
         let settings = Settings { listen: Some(self.address), ..self.settings.clone() };
-        let config = Config::from_settings(settings).unwrap();
-        self.service = Some(Service::start(config, self.clock.clone()).await.unwrap());
+        Config::from_settings(settings).unwrap()
     }
 
     /// The same with other settings.

@@ -62,6 +62,11 @@ struct Counts {
 }
 
 impl SqliteEngine {
+    /// Whether `dir` holds a store.
+    pub(crate) fn exists(dir: &Path) -> bool {
+        open::exists(dir)
+    }
+
     /// Opens the store in `dir`, which is created if it is missing, and brings its format up to date.
     ///
     /// # Errors

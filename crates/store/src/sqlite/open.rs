@@ -45,6 +45,11 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     create().map_err(|source| OpenError::Io { path: dir.into(), source })
 }
 
+/// Whether `dir` holds a database.
+pub(super) fn exists(dir: &Path) -> bool {
+    dir.join(DATABASE).exists()
+}
+
 /// The writing connection of the store in `dir`, the database's path, and its file, which must not be closed while a
 /// connection is open.
 pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf, File), OpenError> {

@@ -8,6 +8,7 @@ use doorbell_protocol::time::UnixMs;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
 use rustls::pki_types::PrivateKeyDer;
 use time::{Duration, OffsetDateTime};
+use tracing::warn;
 
 use super::{Identity, TlsError};
 
@@ -52,9 +53,11 @@ fn ca_key(state_dir: &Path, now: OffsetDateTime) -> Result<KeyPair, TlsError> {
             private_file::replace(&key_file, key.serialize_pem().as_bytes()).map_err(|e| io(&key_file, e))?;
             // An old certificate belongs to another key.
             match std::fs::remove_file(&cert_file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(&cert_file, e)),
-                _ => key,
+                Ok(()) => warn!("the key of the self-signed CA was missing: clients must trust the new ca.pem"),
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(io(&cert_file, e)),
             }
+            key
         }
         Err(e) => return Err(io(&key_file, e)),
     };
