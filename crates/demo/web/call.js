@@ -41,11 +41,16 @@ export function setUpCalls(settings, shows) {
 export async function ring(name, media) {
   if (call) return;
   show({ name, media, state: 'Waiting for your microphone…' });
+  const mine = call;
   try {
-    call.stream = await capture(media);
+    mine.stream = await capture(media);
     const known = await api('POST', 'calls', { to: name, media, page });
-    if (!call) return;
-    call.known = known;
+    if (call !== mine) {
+      // The user hung up before the server answered: it must not go on ringing.
+      endAtServer(known);
+      return;
+    }
+    mine.known = known;
     showState(`Ringing ${name}’s devices…`);
     dialog.classList.add('ringing');
   } catch (error) {
@@ -222,8 +227,12 @@ async function capture(media) {
 function hangUp() {
   const known = call?.known;
   end();
+  if (known) endAtServer(known);
+}
+
+function endAtServer(known) {
   // It may be over by itself meanwhile.
-  if (known) api('POST', `calls/${known.id}/end`).catch(() => {});
+  api('POST', `calls/${known.id}/end`).catch(() => {});
 }
 
 function end() {

@@ -205,6 +205,20 @@ fn a_browser_that_comes_too_late_does_not_ring_and_shows_a_missed_call<B: Browse
     mom.sees("#messages", "seen");
 }
 
+#[test]
+fn a_call_that_ends_before_the_server_has_answered_does_not_go_on_ringing() {
+    if !firefox_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let [mut alice, mut mom] = Person::<Firefox>::all(["Alice", "Mom"], &star, &desktop);
+    alice.signs_in();
+    alice.becomes_reachable();
+    mom.signs_in();
+    mom.asks_for_and_hangs_up_at_once("audio", "Alice");
+    mom.sees("#steps", "the call is over: withdrawn");
+}
+
 /// The page repairs by itself what it can; it explains what only a user can do.
 #[test]
 fn a_lost_subscription_is_replaced_and_blocked_notifications_are_shown_with_what_to_do() {

@@ -46,6 +46,18 @@ const steps = [...document.querySelectorAll(".story:first-child li")];
 const step = steps.find((step) => step.innerText.includes(arguments[0]));
 return step.querySelector("time").innerText.match(/\d+/)[0];"#;
 
+/// Hangs up as soon as the page has asked the server for a call.
+const HUNG_UP_AT_ONCE: &str = "
+const real = window.fetch;
+window.fetch = (resource, init) => {
+  const answer = real(resource, init);
+  if (resource === '/api/calls') {
+    window.fetch = real;
+    document.querySelector('#hang-up').click();
+  }
+  return answer;
+};";
+
 const LOST: &str = r#"
 return navigator.serviceWorker.ready
   .then(({ pushManager }) => pushManager.getSubscription())
@@ -122,6 +134,12 @@ impl<B: Browser> Person<B> {
     /// Clicks a button next to a name: `audio`, `video` or `voice`.
     pub fn asks_for(&mut self, what: &str, other: &str) {
         self.clicks(&format!(".person[data-name='{other}'] button[data-act={what}]"));
+    }
+
+    /// Calls a person, and hangs up before the server has answered.
+    pub fn asks_for_and_hangs_up_at_once(&mut self, what: &str, other: &str) {
+        self.browser.does(HUNG_UP_AT_ONCE, json!([]));
+        self.asks_for(what, other);
     }
 
     /// Opens the conversation with a person, and writes.
