@@ -8,7 +8,9 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use doorbell_mailbox::{Effect, Entry, Input, SubscriberId, SubscriberSpec, Mailbox, Mode, Retry, Rules, Scope, RequestId};
+use doorbell_mailbox::{
+    Effect, Entry, Input, Mailbox, Mode, RequestId, Retry, Rules, Scope, SubscriberId, SubscriberSpec,
+};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -116,7 +118,10 @@ impl Driver {
         self.open.insert(subscriber);
         let spec = SubscriberSpec { scope, floor: floor(a / 8), mode, window, retry };
         let watches = a >= 224;
-        self.feed(Input::Connect { subscriber, spec: if watches { SubscriberSpec::watch(floor(a / 8)) } else { spec } });
+        self.feed(Input::Connect {
+            subscriber,
+            spec: if watches { SubscriberSpec::watch(floor(a / 8)) } else { spec },
+        });
     }
 
     /// Some of the entries after the one that was asked for; the store may be behind, and may have failed to erase.

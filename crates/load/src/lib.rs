@@ -1,7 +1,7 @@
 //! Measures a push service: memory, throughput, latency, and whether a message is lost. `doorbell load` is a thin
 //! command around it.
 //!
-//! The coordinator ([`measure`]) runs a [`Scenario`] in worker processes ([`work`]), which this crate starts again from
+//! The coordinator ([`measure()`]) runs a [`Scenario`] in worker processes ([`work`]), which this crate starts again from
 //! the program that calls it: that program must run [`work`] when it is called with [`WORKER_ARGS`], and a push service
 //! when it is called with `serve` (unless a [`Target`] is given).
 

@@ -36,7 +36,7 @@ const STAY: Duration = Duration::from_secs(10);
 /// Files that are open in addition to the connections of agents and senders.
 const OTHER_FILES: u64 = 32;
 
-/// Runs a worker of another process's [`measure`](crate::measure): reads orders from standard input until there are no
+/// Runs a worker of another process's [`measure`](crate::measure()): reads orders from standard input until there are no
 /// more. `open_files_max` is how many files this process may have open. A failure is sent to the coordinator, which
 /// returns it to its caller: here it is only the exit code.
 pub async fn work(open_files_max: u64) -> Result<ExitCode, LoadError> {
