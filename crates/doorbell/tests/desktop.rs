@@ -11,6 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
 use support::clock::Stopwatch;
 use support::process::Running;
 use support::service::doorbell;
@@ -22,6 +23,15 @@ const FOLLOWED: &str = "messages wake its Firefox";
 /// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Firefox::is_here() && Desktop::is_here() && AppServer::is_here()
+}
+
+/// A Firefox that has subscribed at the page of `site` for `shop`, and is closed; with its subscription.
+fn closed_firefox(service: &Service, desktop: &Desktop, site: &mut Site, shop: &AppServer) -> (Firefox, Value) {
+    let mut firefox = Firefox::prepared_for(service, desktop);
+    firefox.opens(site);
+    let subscription = firefox.subscribes(&shop.key());
+    firefox.quits();
+    (firefox, subscription)
 }
 
 /// The desktop part for the profile of `firefox`.
@@ -107,10 +117,7 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
         return;
     }
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
-    let mut firefox = Firefox::prepared_for(&service, &desktop);
-    firefox.opens(&mut site);
-    let subscription = firefox.subscribes(&shop.key());
-    firefox.quits();
+    let (firefox, subscription) = closed_firefox(&service, &desktop, &mut site, &shop);
     assert_eq!(firefox.processes(), Vec::<u32>::new(), "Firefox is closed");
 
     let part = desktop_part(&firefox, &service.origin(), &service.ca());
@@ -139,10 +146,7 @@ async fn a_click_and_a_start_by_hand_open_a_window_in_the_woken_firefox() {
         return;
     }
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
-    let mut firefox = Firefox::prepared_for(&service, &desktop);
-    firefox.opens(&mut site);
-    let subscription = firefox.subscribes(&shop.key());
-    firefox.quits();
+    let (firefox, subscription) = closed_firefox(&service, &desktop, &mut site, &shop);
     let part = desktop_part(&firefox, &service.origin(), &service.ca());
     part.prints(FOLLOWED);
     shop.sends(r#"{"title":"Mom","body":"Answer"}"#, &subscription, &service);
@@ -171,10 +175,7 @@ async fn a_wake_and_a_start_by_hand_at_the_same_moment_end_in_one_firefox() {
         return;
     }
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
-    let mut firefox = Firefox::prepared_for(&service, &desktop);
-    firefox.opens(&mut site);
-    let subscription = firefox.subscribes(&shop.key());
-    firefox.quits();
+    let (firefox, subscription) = closed_firefox(&service, &desktop, &mut site, &shop);
     let door = WakeDoor::open().await;
     let part = desktop_part(&firefox, &door.origin(), &door.ca());
     let mut stream = door.next_stream();
