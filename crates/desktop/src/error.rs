@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use doorbell_browsers::BrowserError;
 use thiserror::Error;
 
+use crate::browser::Browser;
+
 /// Why nothing is woken, or not now.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -18,9 +20,17 @@ pub enum DesktopError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The caller named a folder that is not a profile of `doorbell firefox`.
-    #[error("{} is not a profile of doorbell's: prepare it with `doorbell firefox --prepare`", .0.display())]
-    NotAProfile(PathBuf),
+    /// The caller named a folder that is not a profile of Doorbell's.
+    #[error("{} is no {browser} profile of doorbell's: prepare it with `doorbell {} --prepare`", folder.display(), browser.verb())]
+    NotAProfile {
+        /// The browser that it was named for.
+        browser: Browser,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// More profiles than one desktop part follows.
+    #[error("{0} profiles are the most that one desktop part follows")]
+    TooManyProfiles(usize),
     /// A file of certificate authorities cannot be used.
     #[error("the CA file {} cannot be used: {reason}", file.display())]
     CaFile {

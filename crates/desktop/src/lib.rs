@@ -7,10 +7,14 @@
 //!
 //! Firefox ESR is woken; see [`firefox`]. [`rules`] decides when, without IO.
 
+mod browser;
 mod clock;
 mod error;
+mod launcher;
+mod process;
 mod profile;
 mod report;
+mod start_lock;
 mod wake_door;
 
 pub mod firefox;
@@ -18,25 +22,26 @@ pub mod rules;
 
 use std::path::PathBuf;
 
-use doorbell_browsers::Firefox;
-use doorbell_browsers::firefox::is_profile;
 use doorbell_protocol::headers::urgency::Urgency;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use url::Url;
 
-use clock::Clock;
-use firefox::Application;
+use launcher::Launcher;
 use profile::Profile;
-use rules::{Bounds, Rules};
-use wake_door::{Follower, WakeDoor};
+use rules::Bounds;
+use wake_door::{DoorCommand, Follower, WakeDoor};
 
+pub use browser::{Browser, Mode, ProfileConfig, ProfileName};
 pub use error::DesktopError;
-pub use report::Report;
+pub use report::{ProfileEvent, Report};
+pub use start_lock::StartLock;
 pub use wake_door::Trust;
 
-/// Reports that the caller has not taken yet; the desktop part waits while there are this many.
-const REPORTS_MAX: usize = 64;
+/// Reports and commands that the other end has not taken yet; more wait.
+const QUEUE_MAX: usize = 64;
+/// The service allows a hundred streams on a connection.
+const PROFILES_MAX: usize = 64;
 
 /// What the desktop part is started with.
 #[derive(Debug)]
@@ -47,44 +52,114 @@ pub struct Config {
     pub trust: Trust,
     /// Messages below this urgency wake no browser.
     pub floor: Urgency,
-    /// The Firefox that is woken.
-    pub firefox: Firefox,
-    /// The folders of its profiles, prepared by `doorbell firefox`.
-    pub profiles: Vec<PathBuf>,
-    /// Where the folder of links is kept.
-    pub application: PathBuf,
+    /// The profiles that are kept reachable.
+    pub profiles: Vec<ProfileConfig>,
+    /// Where the desktop part keeps its files.
+    pub state: PathBuf,
     /// How often a profile may be woken.
     pub bounds: Bounds,
+}
+
+/// What the desktop part is asked for while it runs.
+#[derive(Debug)]
+pub enum Command {
+    /// Keep one more profile reachable.
+    Add {
+        /// The profile.
+        profile: ProfileConfig,
+        /// Whether that is possible.
+        answer: oneshot::Sender<Result<(), DesktopError>>,
+    },
 }
 
 /// Checks and prepares everything, then wakes browsers until the future is dropped. Each step is given to `report`.
 ///
 /// # Errors
-/// [`DesktopError`] before anything is connected: a folder that is not a profile, a Firefox that cannot be woken, an
+/// [`DesktopError`] before anything is connected: a folder that is not a profile, a browser that cannot be woken, an
 /// address without a wake door. Later errors are reported, and what failed is tried again.
-pub async fn run(config: Config, mut report: impl FnMut(Report)) -> Result<(), DesktopError> {
+pub async fn run(
+    config: Config,
+    mut commands: mpsc::Receiver<Command>,
+    mut report: impl FnMut(Report),
+) -> Result<(), DesktopError> {
     if ["DISPLAY", "WAYLAND_DISPLAY"].iter().all(|name| std::env::var_os(name).is_none()) {
         return Err(DesktopError::NoDisplay);
     }
-    if let Some(other) = config.profiles.iter().find(|folder| !is_profile(folder)) {
-        return Err(DesktopError::NotAProfile(other.clone()));
-    }
-    let application = Application::prepare(&config.firefox, &config.application)?;
-    let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
+    let (reports, mut reported) = mpsc::channel(QUEUE_MAX);
+    let (door_commands, for_door) = mpsc::channel(QUEUE_MAX);
     let door = WakeDoor::new(config.url, config.trust, config.floor, reports.clone())?;
-    let mut tasks = JoinSet::new();
-    let mut followers = Vec::new();
-    for folder in config.profiles {
-        let (follower, events) = Follower::of(folder.clone());
-        followers.push(follower);
-        let (rules, clock) = (Rules::new(config.bounds), Clock::start());
-        let profile = Profile { folder, application: application.clone(), rules, clock, reports: reports.clone() };
-        tasks.spawn(profile.keep(events));
+    let mut desktop = Desktop {
+        state: config.state,
+        bounds: config.bounds,
+        door: door_commands,
+        reports,
+        tasks: JoinSet::new(),
+        names: Vec::new(),
+    };
+    // All are checked before anything is connected.
+    let prepared: Result<Vec<_>, _> = config.profiles.iter().map(|profile| desktop.prepare(profile)).collect();
+    for (profile, launcher) in config.profiles.into_iter().zip(prepared?) {
+        if desktop.add(&profile, launcher).await {
+            report(Report::Added(profile));
+        }
     }
-    tasks.spawn(door.follow(followers));
-    drop(reports);
-    while let Some(next) = reported.recv().await {
-        report(next);
+    desktop.tasks.spawn(door.follow(for_door));
+    loop {
+        tokio::select! {
+            Some(next) = reported.recv() => report(next),
+            Some(Command::Add { profile, answer }) = commands.recv() => {
+                let prepared = desktop.prepare(&profile);
+                let added = match prepared {
+                    Ok(launcher) => {
+                        if desktop.add(&profile, launcher).await {
+                            report(Report::Added(profile));
+                        }
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                };
+                // The client of the command may be gone.
+                answer.send(added).ok();
+            }
+            else => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// The profiles, each with its task.
+struct Desktop {
+    state: PathBuf,
+    bounds: Bounds,
+    door: mpsc::Sender<DoorCommand>,
+    reports: mpsc::Sender<Report>,
+    tasks: JoinSet<()>,
+    names: Vec<ProfileName>,
+}
+
+impl Desktop {
+    /// Checks that the browser of `profile` can be woken.
+    fn prepare(&self, profile: &ProfileConfig) -> Result<Launcher, DesktopError> {
+        if !profile.browser.is_profile(&profile.folder) {
+            return Err(DesktopError::NotAProfile { browser: profile.browser, folder: profile.folder.clone() });
+        }
+        if self.names.len() >= PROFILES_MAX {
+            return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
+        }
+        Launcher::prepare(profile, &self.state)
+    }
+
+    /// Keeps one more profile reachable: `false` if that is done already.
+    async fn add(&mut self, config: &ProfileConfig, launcher: Launcher) -> bool {
+        let name = config.name();
+        if self.names.contains(&name) {
+            return false;
+        }
+        let (follower, events) = Follower::of(name.clone());
+        let profile = Profile::new(config, launcher, self.bounds, self.reports.clone());
+        self.tasks.spawn(profile.keep(events));
+        self.names.push(name);
+        // It has room for all profiles, and its receiver lives as long as the program.
+        self.door.send(DoorCommand::Follow(follower)).await.ok();
+        true
+    }
 }

@@ -1,37 +1,53 @@
 //! One profile: the rules of [`crate::rules`], and the IO around them.
 
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::future::pending;
 use std::time::Duration;
 
-use doorbell_browsers::firefox::process_of;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
+use crate::browser::{Mode, ProfileConfig, ProfileName};
 use crate::clock::Clock;
 use crate::error::DesktopError;
-use crate::firefox::{Application, Process, StartLock, forget_woken, takes_pages};
-use crate::report::Report;
-use crate::rules::Rules;
+use crate::launcher::Launcher;
+use crate::process::Process;
+use crate::report::{ProfileEvent, Report};
+use crate::rules::{Bounds, Rules, Waiting};
+use crate::start_lock::StartLock;
 use crate::wake_door::DoorEvent;
 
-/// How often it is checked whether a Firefox that starts is ready, and for how long: until then the start lock is held.
+/// How often it is checked whether a browser that starts is ready, and for how long: until then the start lock is held.
 const READY_CHECK: Duration = Duration::from_millis(25);
 const READY_MAX: Duration = Duration::from_secs(60);
 
 /// A profile whose browser is woken.
 pub(crate) struct Profile {
-    pub(crate) folder: PathBuf,
-    pub(crate) application: Application,
-    pub(crate) rules: Rules,
-    pub(crate) clock: Clock,
-    pub(crate) reports: mpsc::Sender<Report>,
+    name: ProfileName,
+    mode: Mode,
+    launcher: Launcher,
+    rules: Rules,
+    clock: Clock,
+    reports: mpsc::Sender<Report>,
 }
 
 impl Profile {
+    /// The profile of `config`, whose browser is started by `launcher`.
+    pub(crate) fn new(
+        config: &ProfileConfig,
+        launcher: Launcher,
+        bounds: Bounds,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
+        let (rules, clock) = (Rules::new(bounds), Clock::start());
+        Self { name: config.name(), mode: config.mode, launcher, rules, clock, reports }
+    }
+
     /// Wakes the browser whenever it is due, until the door is gone.
     pub(crate) async fn keep(mut self, mut events: mpsc::Receiver<DoorEvent>) {
-        let mut browser: Option<Process> = None;
+        let mut browser = match self.mode {
+            Mode::Woken => None,
+            Mode::Resident => self.start(None).await,
+        };
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -40,33 +56,35 @@ impl Profile {
                     Some(DoorEvent::Lost) => self.rules.disconnected(),
                     None => return,
                 },
-                () = self.clock.reaches(self.rules.due()) => browser = self.start().await,
+                () = self.clock.reaches(self.rules.due()) => browser = self.start(self.rules.waiting()).await,
                 status = ended(&mut browser) => {
                     browser = None;
                     self.rules.browser_ended(self.clock.now());
-                    self.report(Report::Ended { profile: self.folder.clone(), status }).await;
+                    self.report(ProfileEvent::Ended(status)).await;
                 }
             }
         }
     }
 
     /// Starts the browser, unless one runs or starts already.
-    async fn start(&mut self) -> Option<Process> {
-        match self.try_start().await {
+    async fn start(&mut self, waiting: Option<Waiting>) -> Option<Process> {
+        match self.try_start(waiting).await {
             Ok(process) => process,
             Err(error) => {
-                // It counts as a wake that took nothing, so that it is not tried again at once.
-                self.rules.wake(self.clock.now());
-                self.rules.browser_ended(self.clock.now());
-                self.report(Report::NotWoken { profile: self.folder.clone(), why: error.to_string() }).await;
+                if waiting.is_some() {
+                    // It counts as a wake that took nothing, so that it is not tried again at once.
+                    self.rules.wake(self.clock.now());
+                    self.rules.browser_ended(self.clock.now());
+                }
+                self.report(ProfileEvent::NotWoken(error.to_string())).await;
                 None
             }
         }
     }
 
-    async fn try_start(&mut self) -> Result<Option<Process>, DesktopError> {
-        let lock = StartLock::try_take(&self.folder)?;
-        if let Some(process) = process_of(&self.folder) {
+    async fn try_start(&mut self, waiting: Option<Waiting>) -> Result<Option<Process>, DesktopError> {
+        let lock = StartLock::try_take(&self.name.folder)?;
+        if let Some(process) = self.name.browser.process_of(&self.name.folder) {
             drop(lock);
             return Ok(self.watch(process).await);
         }
@@ -75,16 +93,12 @@ impl Profile {
             self.rules.busy(self.clock.now());
             return Ok(None);
         };
-        self.application.refresh()?;
-        forget_woken(&self.folder)?;
-        let mut command = self.application.command(&self.folder);
-        // Ctrl-C in the terminal of this process is not meant for the browser.
-        command.process_group(0);
-        let process = Process::of(doorbell_browsers::start(command)?);
-        let mut process = process.map_err(DesktopError::io("watch", &self.folder))?;
-        let waiting = self.rules.waiting();
-        self.rules.wake(self.clock.now());
-        self.report(Report::Waking { profile: self.folder.clone(), process: process.id(), waiting }).await;
+        let mut process = self.launcher.start(&self.name.folder, self.mode)?;
+        match waiting {
+            Some(_) => self.rules.wake(self.clock.now()),
+            None => self.rules.browser_runs(),
+        }
+        self.report(ProfileEvent::Waking { process: process.id(), waiting }).await;
         self.wait_until_ready(&mut process).await;
         drop(lock);
         Ok(Some(process))
@@ -95,7 +109,7 @@ impl Profile {
         match Process::with_id(id) {
             Ok(process) => {
                 self.rules.browser_runs();
-                self.report(Report::BrowserRuns { profile: self.folder.clone(), process: id }).await;
+                self.report(ProfileEvent::BrowserRuns(id)).await;
                 Some(process)
             }
             // It has ended in this moment.
@@ -109,21 +123,21 @@ impl Profile {
     async fn wait_until_ready(&self, process: &mut Process) {
         let begun = self.clock.now();
         while self.clock.now() < begun + READY_MAX {
-            if takes_pages(&self.folder, process.id()) {
-                let after = self.clock.now() - begun;
-                return self.report(Report::Awake { profile: self.folder.clone(), after }).await;
+            if self.launcher.is_ready(&self.name.folder, process.id()) {
+                return self.report(ProfileEvent::Awake(self.clock.now() - begun)).await;
             }
             if process.has_ended() {
                 return;
             }
             sleep(READY_CHECK).await;
         }
-        tracing::warn!("a woken Firefox does not become ready");
+        let why = format!("it runs (process {}), but is not ready after {} s", process.id(), READY_MAX.as_secs());
+        self.report(ProfileEvent::NotWoken(why)).await;
     }
 
-    async fn report(&self, report: Report) {
+    async fn report(&self, event: ProfileEvent) {
         // The other end is gone when the program ends.
-        self.reports.send(report).await.ok();
+        self.reports.send(event.of(&self.name)).await.ok();
     }
 }
 
@@ -131,6 +145,6 @@ impl Profile {
 async fn ended(browser: &mut Option<Process>) -> Option<String> {
     match browser {
         Some(process) => process.ended().await,
-        None => std::future::pending().await,
+        None => pending().await,
     }
 }

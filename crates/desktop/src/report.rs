@@ -1,9 +1,9 @@
 //! What the desktop part does, for a user to read.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::browser::{ProfileConfig, ProfileName};
 use crate::rules::Waiting;
 
 /// An event that a user may want to know of. Its `Display` is a sentence.
@@ -22,55 +22,47 @@ pub enum Report {
         /// When the next attempt follows.
         retry: Duration,
     },
+    /// A profile is kept reachable from now on.
+    Added(ProfileConfig),
+    /// Something happened to a profile.
+    Profile {
+        /// The profile.
+        name: ProfileName,
+        /// What happened.
+        event: ProfileEvent,
+    },
+}
+
+/// What happened to a profile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProfileEvent {
     /// The service reports what waits for this profile from now on.
-    Followed {
-        /// The folder of the profile.
-        profile: PathBuf,
-    },
-    /// The service does not report what waits for this profile.
-    NotFollowed {
-        /// The folder of the profile.
-        profile: PathBuf,
-        /// Why, and what to do.
-        why: String,
-    },
+    Followed,
+    /// The service does not report what waits for this profile: why, and what to do.
+    NotFollowed(String),
     /// A browser was started without a window.
     Waking {
-        /// The folder of the profile.
-        profile: PathBuf,
         /// Its process.
         process: u32,
-        /// What waits.
+        /// What waits; `None` for a resident browser that was started with the session.
         waiting: Option<Waiting>,
     },
-    /// The woken browser is ready for messages, and for pages.
-    Awake {
-        /// The folder of the profile.
-        profile: PathBuf,
-        /// How long after its start.
-        after: Duration,
-    },
-    /// Messages wait, but a browser runs that does not take them.
-    BrowserRuns {
-        /// The folder of the profile.
-        profile: PathBuf,
-        /// Its process.
-        process: u32,
-    },
-    /// A browser has ended.
-    Ended {
-        /// The folder of the profile.
-        profile: PathBuf,
-        /// How, if it is known.
-        status: Option<String>,
-    },
-    /// A message waits, and the browser was not started.
-    NotWoken {
-        /// The folder of the profile.
-        profile: PathBuf,
-        /// Why.
-        why: String,
-    },
+    /// The woken browser is ready for messages, and for pages: how long after its start.
+    Awake(Duration),
+    /// Messages wait, but this process, a browser, works with the profile and does not take them.
+    BrowserRuns(u32),
+    /// A browser has ended: how, if it is known.
+    Ended(Option<String>),
+    /// A message waits, and the browser was not started: why.
+    NotWoken(String),
+}
+
+impl ProfileEvent {
+    /// The same with the profile that it happened to.
+    pub(crate) fn of(self, name: &ProfileName) -> Report {
+        Report::Profile { name: name.clone(), event: self }
+    }
 }
 
 impl fmt::Display for Report {
@@ -78,24 +70,29 @@ impl fmt::Display for Report {
         match self {
             Self::Connected { host } => write!(f, "connected to {host}"),
             Self::Disconnected { why, retry } => write!(f, "{why}; trying again in {} s", retry.as_secs()),
-            Self::Followed { profile } => write!(f, "{}: messages wake its Firefox", profile.display()),
-            Self::NotFollowed { profile, why } => write!(f, "{}: {why}", profile.display()),
-            Self::Waking { profile, process, waiting } => {
-                let count = waiting.map_or(0, |waiting| waiting.messages);
-                write!(f, "{}: {count} waiting, waking Firefox (process {process})", profile.display())
-            }
-            Self::Awake { profile, after } => {
-                write!(f, "{}: Firefox is awake after {} ms", profile.display(), after.as_millis())
-            }
-            Self::BrowserRuns { profile, process } => {
-                write!(f, "{}: messages wait, and Firefox runs (process {process})", profile.display())
-            }
-            Self::Ended { profile, status: Some(status) } => {
-                write!(f, "{}: Firefox has ended ({status})", profile.display())
-            }
-            Self::Ended { profile, status: None } => write!(f, "{}: Firefox has ended", profile.display()),
-            Self::NotWoken { profile, why } => {
-                write!(f, "{}: a message waits, and Firefox could not be started: {why}", profile.display())
+            Self::Added(profile) => write!(f, "{}: {} is kept reachable", profile.folder.display(), profile.browser),
+            Self::Profile { name, event } => {
+                write!(f, "{}: ", name.folder.display())?;
+                let browser = name.browser;
+                match event {
+                    ProfileEvent::Followed => write!(f, "messages wake its {browser}"),
+                    ProfileEvent::NotFollowed(why) => f.write_str(why),
+                    ProfileEvent::Waking { process, waiting: Some(waiting) } => {
+                        write!(f, "{} waiting, waking {browser} (process {process})", waiting.messages)
+                    }
+                    ProfileEvent::Waking { process, waiting: None } => {
+                        write!(f, "starting {browser}, which stays (process {process})")
+                    }
+                    ProfileEvent::Awake(after) => write!(f, "{browser} is awake after {} ms", after.as_millis()),
+                    ProfileEvent::BrowserRuns(process) => {
+                        write!(f, "messages wait, and {browser} runs (process {process})")
+                    }
+                    ProfileEvent::Ended(Some(status)) => write!(f, "{browser} has ended ({status})"),
+                    ProfileEvent::Ended(None) => write!(f, "{browser} has ended"),
+                    ProfileEvent::NotWoken(why) => {
+                        write!(f, "a message waits, and {browser} could not be started: {why}")
+                    }
+                }
             }
         }
     }

@@ -7,16 +7,17 @@ use anyhow::{Context, Result};
 use doorbell_browsers::Firefox;
 use doorbell_browsers::firefox::FOLDER;
 use doorbell_desktop::rules::Bounds;
-use doorbell_desktop::{Config, DesktopError, Trust};
+use doorbell_desktop::{Browser, Config, DesktopError, Mode, ProfileConfig, Trust};
 use doorbell_protocol::headers::urgency::Urgency;
+use tokio::sync::mpsc;
 use url::Url;
 
 use crate::browser::{explain, profile_folder, status};
 use crate::signals::Signals;
 use crate::state::{local_ca, state_dir};
 
-/// Where the folder of links to Firefox is, in the state directory.
-const APPLICATION: &str = "desktop/firefox";
+/// Where the desktop part keeps its files, in the state directory.
+const FOLDER_NAME: &str = "desktop";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -72,8 +73,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let Verb::Run(args) = args.verb;
     let mut signals = Signals::new()?;
     let config = config(*args)?;
+    // Nothing asks it for more.
+    let (_commands, commanded) = mpsc::channel(1);
     tokio::select! {
-        done = doorbell_desktop::run(config, |report| status(&report.to_string())) => {
+        done = doorbell_desktop::run(config, commanded, |report| status(&report.to_string())) => {
             done.map_err(|error| match error {
                 DesktopError::Browser(error) => explain(error),
                 other => other.into(),
@@ -89,16 +92,20 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 
 fn config(args: RunArgs) -> Result<Config> {
     let ca = args.ca.or_else(|| local_ca(args.url.as_str()));
-    let state =
-        state_dir().context("neither HOME nor XDG_STATE_HOME is set: there is no place for the links to Firefox")?;
-    let profiles: Result<Vec<_>> = args.firefox.iter().map(|named| profile_folder(named, FOLDER)).collect();
+    let state = state_dir()
+        .context("neither HOME nor XDG_STATE_HOME is set: there is no place for the files of the desktop part")?;
+    let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
+    let firefoxes = args.firefox.iter().map(|named| {
+        let (folder, program) = (profile_folder(named, FOLDER)?, firefox.program().to_owned());
+        Ok(ProfileConfig { browser: Browser::Firefox, folder, program, mode: Mode::Woken })
+    });
+    let profiles: Result<Vec<_>> = firefoxes.collect();
     Ok(Config {
         url: args.url,
         trust: Trust::with(ca.as_deref())?,
         floor: args.urgency,
-        firefox: args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?,
         profiles: profiles?,
-        application: state.join(APPLICATION),
+        state: state.join(FOLDER_NAME),
         bounds: Bounds::default(),
     })
 }

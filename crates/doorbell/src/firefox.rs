@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::Result;
 use doorbell_browsers::firefox::{FOLDER, policies, process_of, server_url, user_js};
 use doorbell_browsers::{Firefox, Preparation, PushService, replace_this_process, start};
-use doorbell_desktop::firefox::{StartLock, is_woken, takes_pages};
+use doorbell_desktop::StartLock;
+use doorbell_desktop::firefox::{is_woken, takes_pages};
 
 use crate::browser::{check, explain, notify, profile_folder, status};
 use crate::state::local_ca;

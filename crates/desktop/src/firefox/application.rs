@@ -7,14 +7,17 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use doorbell_browsers::Firefox;
 use doorbell_private_file as private_file;
 
-use super::WOKEN_VARIABLE;
+use super::{WOKEN_VARIABLE, forget_woken, woken_value};
+use crate::browser::Mode;
 use crate::error::DesktopError;
+use crate::process::Process;
 
 const SCRIPT: &str = include_str!("doorbell.cfg");
 const SCRIPT_NAME: &str = "doorbell.cfg";
@@ -54,15 +57,24 @@ impl Application {
         Ok(application)
     }
 
-    /// Starts it with the profile in `folder`, without a window. Call [`Application::refresh`] before.
-    pub(crate) fn command(&self, profile: &Path) -> Command {
+    /// Starts it with the profile in `folder`, without a window.
+    pub(crate) fn start(&self, profile: &Path, mode: Mode) -> Result<Process, DesktopError> {
+        self.refresh()?;
+        forget_woken(profile)?;
+        let mut command = self.command(profile, mode);
+        // Ctrl-C in the terminal of this process is not meant for the browser.
+        command.process_group(0);
+        Process::of(doorbell_browsers::start(command)?).map_err(DesktopError::io("watch", profile))
+    }
+
+    fn command(&self, profile: &Path, mode: Mode) -> Command {
         let mut command = Command::new(self.folder.join(self.launcher()));
-        command.arg("--profile").arg(profile).arg("--silent").env(WOKEN_VARIABLE, "1");
+        command.arg("--profile").arg(profile).arg("--silent").env(WOKEN_VARIABLE, woken_value(mode));
         command
     }
 
     /// Brings the folder up to date. A Firefox that runs from it keeps the files that it has open.
-    pub(crate) fn refresh(&self) -> Result<(), DesktopError> {
+    fn refresh(&self) -> Result<(), DesktopError> {
         let source = self.installed_folder();
         let own = [self.launcher(), OsStr::new("defaults"), OsStr::new(SCRIPT_NAME)];
         mirror(source, &self.folder, &own)?;
@@ -184,7 +196,7 @@ mod tests {
         assert_eq!(fs::read_to_string(ours.join("doorbell.cfg")).unwrap(), SCRIPT);
         let launcher = fs::symlink_metadata(ours.join("firefox-esr")).unwrap();
         assert!(launcher.is_file() && launcher.permissions().mode() & 0o100 != 0);
-        assert_eq!(application.command(Path::new("/p")).get_program(), ours.join("firefox-esr"));
+        assert_eq!(application.command(Path::new("/p"), Mode::Woken).get_program(), ours.join("firefox-esr"));
     }
 
     #[test]

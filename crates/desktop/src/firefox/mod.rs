@@ -2,26 +2,29 @@
 //! client and ends it when nothing is left to do.
 
 mod application;
-mod process;
-mod start_lock;
 mod uaid;
 
-pub use start_lock::StartLock;
-
 pub(crate) use application::Application;
-pub(crate) use process::Process;
 pub(crate) use uaid::uaid;
 
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use crate::browser::Mode;
 use crate::error::DesktopError;
 
 /// The file in the profile in which the script writes the number of its process once a second start opens a window in it.
 const WOKEN: &str = "doorbell-woken";
-/// The variable by which the script knows that it is wanted.
+/// The variable by which the script knows that it is wanted, and whether the browser stays.
 const WOKEN_VARIABLE: &str = "DOORBELL_WOKEN";
+
+fn woken_value(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Woken => "1",
+        Mode::Resident => "stay",
+    }
+}
 
 /// Whether `process`, which works with the profile in `folder`, was started without a window by a desktop part, and is
 /// ready: then a second start with the same profile opens its page there.
@@ -33,11 +36,14 @@ pub fn takes_pages(folder: &Path, process: u32) -> bool {
 pub fn is_woken(process: u32) -> bool {
     // The process may have ended meanwhile.
     let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
-    environment.split(|&byte| byte == 0).any(|variable| variable.strip_prefix(WOKEN_VARIABLE.as_bytes()) == Some(b"=1"))
+    let value = environment
+        .split(|&byte| byte == 0)
+        .find_map(|variable| variable.strip_prefix(WOKEN_VARIABLE.as_bytes())?.strip_prefix(b"="));
+    value.is_some_and(|value| !value.is_empty())
 }
 
 /// Removes what an earlier process wrote: the next one may have the same number.
-pub(crate) fn forget_woken(folder: &Path) -> Result<(), DesktopError> {
+fn forget_woken(folder: &Path) -> Result<(), DesktopError> {
     let file = folder.join(WOKEN);
     match fs::remove_file(&file) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(DesktopError::io("delete", &file)(error)),
@@ -54,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_woken_process_is_known_by_its_environment() {
-        for (value, woken) in [("1", true), ("", false)] {
+        for (value, woken) in [("1", true), ("stay", true), ("", false)] {
             let mut command = Command::new("cat");
             command.env(WOKEN_VARIABLE, value).stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut child = command.spawn().unwrap();

@@ -11,7 +11,6 @@ use h2::{Ping, PingPong};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -89,6 +88,11 @@ impl Connector {
         opened.unwrap_or_else(|_| Err("it does not answer".to_owned())).map_err(|why| self.error(why))
     }
 
+    /// The error of a connection on which no more requests can be sent.
+    pub(super) fn takes_no_more(&self) -> DesktopError {
+        self.error("the service takes no more requests on this connection".to_owned())
+    }
+
     fn error(&self, why: String) -> DesktopError {
         DesktopError::Connection { host: self.host(), why }
     }
@@ -120,9 +124,8 @@ impl Connection {
         self.requests.clone()
     }
 
-    /// Moves frames until the connection breaks or a task of `streams` ends, which they do when they can send no more
-    /// requests on it: why.
-    pub(super) async fn broken(self, streams: &mut JoinSet<()>) -> DesktopError {
+    /// Moves frames until the connection breaks: why.
+    pub(super) async fn broken(self) -> DesktopError {
         let Self { requests: _requests, driver, pings, host } = self;
         let why = tokio::select! {
             ended = driver => match ended {
@@ -130,7 +133,6 @@ impl Connection {
                 Err(error) => error.to_string(),
             },
             () = peer_is_silent(pings) => "the service does not answer".to_owned(),
-            _ = streams.join_next() => "the service takes no more requests on this connection".to_owned(),
         };
         DesktopError::Connection { host, why }
     }

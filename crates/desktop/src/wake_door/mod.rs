@@ -5,14 +5,18 @@ mod events;
 mod stream;
 mod trust;
 
-use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
+use h2::client::SendRequest;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use url::Url;
 
+use crate::browser::ProfileName;
+use crate::clock::Clock;
 use crate::error::DesktopError;
 use crate::report::Report;
 use crate::rules::Waiting;
@@ -41,15 +45,27 @@ pub(crate) enum DoorEvent {
     Lost,
 }
 
+/// What the connection is asked for while it is held.
+#[derive(Debug)]
+pub(crate) enum DoorCommand {
+    /// One more profile.
+    Follow(Follower),
+    /// The network has changed: the connection may be dead without showing it.
+    Reconnect,
+    /// Messages below this urgency wake no browser from now on.
+    Floor(Urgency),
+}
+
 /// Where events of one profile come from and go to.
+#[derive(Clone, Debug)]
 pub(crate) struct Follower {
-    profile: PathBuf,
+    profile: ProfileName,
     events: mpsc::Sender<DoorEvent>,
 }
 
 impl Follower {
-    /// For the profile in this folder, and the other end.
-    pub(crate) fn of(profile: PathBuf) -> (Self, mpsc::Receiver<DoorEvent>) {
+    /// For this profile, and the other end.
+    pub(crate) fn of(profile: ProfileName) -> (Self, mpsc::Receiver<DoorEvent>) {
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
         (Self { profile, events }, receiver)
     }
@@ -59,7 +75,18 @@ impl Follower {
 pub(crate) struct WakeDoor {
     connector: Connector,
     floor: Urgency,
+    followers: Vec<Follower>,
     reports: mpsc::Sender<Report>,
+}
+
+/// Why a connection is no longer held.
+enum End {
+    /// It broke, or was not opened.
+    Broken(DesktopError),
+    /// Another one shall take its place at once.
+    Renewed,
+    /// The program ends.
+    Closed,
 }
 
 impl WakeDoor {
@@ -70,36 +97,90 @@ impl WakeDoor {
         floor: Urgency,
         reports: mpsc::Sender<Report>,
     ) -> Result<Self, DesktopError> {
-        Ok(Self { connector: Connector::new(url, trust)?, floor, reports })
+        Ok(Self { connector: Connector::new(url, trust)?, floor, followers: Vec::new(), reports })
     }
 
-    /// Holds the streams of all `followers`, and connects again as often as the connection breaks.
-    pub(crate) async fn follow(self, followers: Vec<Follower>) {
+    /// Holds the streams of all profiles, and connects again as often as the connection breaks, until `commands` ends.
+    pub(crate) async fn follow(mut self, mut commands: mpsc::Receiver<DoorCommand>) {
         let mut retry = Retry::default();
-        loop {
-            let clock = crate::clock::Clock::start();
-            let error = match self.connector.connect().await {
-                Ok(connection) => {
-                    self.report(Report::Connected { host: self.connector.host() }).await;
-                    let mut streams = JoinSet::new();
-                    for follower in &followers {
-                        let stream = Stream::new(&self.connector, connection.requests(), self.floor);
-                        let profile = follower.profile.clone();
-                        streams.spawn(stream.hold(profile, follower.events.clone(), self.reports.clone()));
-                    }
-                    // Dropped, the set ends the streams.
-                    connection.broken(&mut streams).await
-                }
-                Err(error) => error,
-            };
-            for follower in &followers {
+        let mut wait = Duration::ZERO;
+        while self.rest(wait, &mut commands).await {
+            let clock = Clock::start();
+            let end = self.connection(&mut commands).await;
+            for follower in &self.followers {
                 // The other end may be gone when the program ends.
                 follower.events.send(DoorEvent::Lost).await.ok();
             }
-            let wait = retry.after(clock.now());
-            self.report(Report::Disconnected { why: error.to_string(), retry: wait }).await;
-            tokio::time::sleep(wait).await;
+            wait = match end {
+                End::Broken(error) => {
+                    let wait = retry.after(clock.now());
+                    self.report(Report::Disconnected { why: error.to_string(), retry: wait }).await;
+                    wait
+                }
+                End::Renewed => Duration::ZERO,
+                End::Closed => return,
+            };
         }
+    }
+
+    /// Waits before the next attempt, and until there is a profile: without one there is nothing to connect for. `false`
+    /// if `commands` has ended.
+    async fn rest(&mut self, wait: Duration, commands: &mut mpsc::Receiver<DoorCommand>) -> bool {
+        let clock = Clock::start();
+        let mut renewed = false;
+        while self.followers.is_empty() || (clock.now() < wait && !renewed) {
+            let moment = (!self.followers.is_empty()).then_some(wait);
+            tokio::select! {
+                () = clock.reaches(moment) => {}
+                command = commands.recv() => match command {
+                    Some(DoorCommand::Follow(follower)) => self.followers.push(follower),
+                    Some(DoorCommand::Floor(floor)) => self.floor = floor,
+                    Some(DoorCommand::Reconnect) => renewed = true,
+                    None => return false,
+                },
+            }
+        }
+        true
+    }
+
+    /// One connection: opened, and held until it breaks.
+    async fn connection(&mut self, commands: &mut mpsc::Receiver<DoorCommand>) -> End {
+        let connection = match self.connector.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return End::Broken(error),
+        };
+        self.report(Report::Connected { host: self.connector.host() }).await;
+        let requests = connection.requests();
+        let mut broken = pin!(connection.broken());
+        // Dropped, the set ends the streams.
+        let mut streams = self.streams(&requests);
+        loop {
+            tokio::select! {
+                error = &mut broken => return End::Broken(error),
+                Some(_) = streams.join_next() => return End::Broken(self.connector.takes_no_more()),
+                command = commands.recv() => match command {
+                    Some(DoorCommand::Follow(follower)) => {
+                        streams.spawn(self.stream(&requests, &follower));
+                        self.followers.push(follower);
+                    }
+                    Some(DoorCommand::Floor(floor)) if floor == self.floor => {}
+                    Some(DoorCommand::Floor(floor)) => {
+                        self.floor = floor;
+                        streams = self.streams(&requests);
+                    }
+                    Some(DoorCommand::Reconnect) => return End::Renewed,
+                    None => return End::Closed,
+                },
+            }
+        }
+    }
+
+    fn streams(&self, requests: &SendRequest<Bytes>) -> JoinSet<()> {
+        self.followers.iter().map(|follower| self.stream(requests, follower)).collect()
+    }
+
+    fn stream(&self, requests: &SendRequest<Bytes>, follower: &Follower) -> impl Future<Output = ()> + use<> {
+        Stream::new(&self.connector, requests.clone(), self.floor).hold(follower.clone(), self.reports.clone())
     }
 
     async fn report(&self, report: Report) {

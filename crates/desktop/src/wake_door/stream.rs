@@ -1,6 +1,5 @@
 //! One stream of the wake door: `GET /wake` with the credential of one profile, held open and opened again.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,10 +13,10 @@ use tokio::time::sleep;
 
 use super::connection::Connector;
 use super::events::Parser;
-use super::{DoorEvent, Retry};
+use super::{DoorEvent, Follower, Retry};
+use crate::browser::ProfileName;
 use crate::clock::Clock;
-use crate::firefox::uaid;
-use crate::report::Report;
+use crate::report::{ProfileEvent, Report};
 
 /// When a profile is read again whose Firefox has no credential, or one that the service does not accept: Firefox gets
 /// a new one when it connects to its push service the next time.
@@ -51,8 +50,11 @@ impl Stream {
         Self { url: connector.resource("wake").to_string(), requests, floor }
     }
 
-    /// Follows the door for the profile in this folder, until the connection takes no more requests.
-    pub(super) async fn hold(self, profile: PathBuf, events: mpsc::Sender<DoorEvent>, reports: mpsc::Sender<Report>) {
+    /// Follows the door for a profile, until the connection takes no more requests.
+    pub(super) async fn hold(self, follower: Follower, reports: mpsc::Sender<Report>) {
+        let Follower { profile, events } = follower;
+        // What an earlier stream reported may have been below the floor of this one.
+        events.send(DoorEvent::Lost).await.ok();
         let mut retry = Retry::default();
         let mut last = None;
         loop {
@@ -64,9 +66,10 @@ impl Stream {
                 End::Connection => return,
                 End::Stream => (retry.after(clock.now()), None),
                 End::NoCredential => (READ_AGAIN, Some("it has not connected to its push service yet".to_owned())),
-                End::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::GONE)) => {
-                    (READ_AGAIN, Some(format!("the service does not know it ({status}); start its Firefox once")))
-                }
+                End::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::GONE)) => (
+                    READ_AGAIN,
+                    Some(format!("the service does not know it ({status}); start its {} once", profile.browser)),
+                ),
                 End::Status(StatusCode::NOT_FOUND) => {
                     (ASK_AGAIN, Some("the service has no wake door (404)".to_owned()))
                 }
@@ -75,24 +78,30 @@ impl Stream {
                 }
             };
             if let Some(why) = problem.clone().filter(|_| problem != last) {
-                reports.send(Report::NotFollowed { profile: profile.clone(), why }).await.ok();
+                reports.send(ProfileEvent::NotFollowed(why).of(&profile)).await.ok();
             }
             last = problem;
             sleep(wait).await;
         }
     }
 
-    async fn follow(&self, profile: &Path, events: &mpsc::Sender<DoorEvent>, reports: &mpsc::Sender<Report>) -> End {
-        // Read anew each time: a Firefox may get another one.
-        let uaid = match uaid(profile) {
-            Ok(Some(uaid)) => uaid,
+    async fn follow(
+        &self,
+        profile: &ProfileName,
+        events: &mpsc::Sender<DoorEvent>,
+        reports: &mpsc::Sender<Report>,
+    ) -> End {
+        // Read anew each time: a browser may get another one.
+        let credential = match profile.browser.credential(&profile.folder) {
+            Ok(Some(credential)) => credential,
             Ok(None) => return End::NoCredential,
             Err(error) => {
                 tracing::warn!(%error, "the settings of a profile cannot be read");
                 return End::NoCredential;
             }
         };
-        let mut credential = HeaderValue::try_from(format!("Bearer {uaid}")).expect("a uaid is letters and digits");
+        let mut credential =
+            HeaderValue::try_from(format!("Bearer {credential}")).expect("a credential is letters and digits");
         credential.set_sensitive(true);
         let request = Request::get(&self.url).header(AUTHORIZATION, credential).header(ACCEPT, "text/event-stream");
         let request = request.header(URGENCY, self.floor.as_str());
@@ -103,7 +112,7 @@ impl Stream {
         if answer.status() != StatusCode::OK {
             return End::Status(answer.status());
         }
-        reports.send(Report::Followed { profile: profile.to_owned() }).await.ok();
+        reports.send(ProfileEvent::Followed.of(profile)).await.ok();
         pass_on(answer.into_body(), events).await;
         End::Stream
     }

@@ -1,4 +1,4 @@
-//! The start lock of a profile: while one process starts its Firefox, no other does.
+//! The start lock of a profile: while one process starts its browser, no other does.
 //!
 //! A Firefox that is started while another one with the same profile is still starting shows "already running, but is
 //! not responding". The lock is a file beside the profile, locked by `flock`.

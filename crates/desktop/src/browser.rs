@@ -1,0 +1,97 @@
+//! What the desktop part knows of a browser's profile, whichever browser it is.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use doorbell_browsers::firefox::{is_profile, process_of};
+use serde::{Deserialize, Serialize};
+
+use crate::firefox::uaid;
+
+/// A browser that can be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Browser {
+    /// Firefox ESR.
+    Firefox,
+}
+
+impl Browser {
+    /// The verb of `doorbell` that starts it.
+    pub(crate) fn verb(self) -> &'static str {
+        match self {
+            Self::Firefox => "firefox",
+        }
+    }
+
+    /// Whether `folder` holds a profile of this browser that Doorbell has prepared.
+    pub(crate) fn is_profile(self, folder: &Path) -> bool {
+        match self {
+            Self::Firefox => is_profile(folder),
+        }
+    }
+
+    /// The credential of the profile in `folder` for the wake door; `None` if it has none yet.
+    pub(crate) fn credential(self, folder: &Path) -> io::Result<Option<String>> {
+        match self {
+            Self::Firefox => uaid(folder),
+        }
+    }
+
+    /// The process that works with the profile in `folder`.
+    pub(crate) fn process_of(self, folder: &Path) -> Option<u32> {
+        match self {
+            Self::Firefox => process_of(folder),
+        }
+    }
+}
+
+impl fmt::Display for Browser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Firefox => "Firefox",
+        })
+    }
+}
+
+/// Whether a browser runs while nothing waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// It is started when a message waits, and ends when nothing is left to do.
+    Woken,
+    /// It is started with the session, without a window, and stays. One that has ended is woken like the others.
+    Resident,
+}
+
+/// A profile that the desktop part keeps reachable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProfileConfig {
+    /// Its browser.
+    pub browser: Browser,
+    /// Its folder: an absolute path.
+    pub folder: PathBuf,
+    /// The browser's program.
+    pub program: PathBuf,
+    /// Whether it stays.
+    pub mode: Mode,
+}
+
+/// The name of a profile in reports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct ProfileName {
+    /// Its browser.
+    pub browser: Browser,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl ProfileConfig {
+    /// Its name.
+    pub fn name(&self) -> ProfileName {
+        ProfileName { browser: self.browser, folder: self.folder.clone() }
+    }
+}
