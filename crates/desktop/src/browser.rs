@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use doorbell_browsers::firefox::{is_profile, process_of};
 use serde::{Deserialize, Serialize};
 
-use crate::firefox::uaid;
+use crate::firefox::{PREFS, uaid};
 
 /// A browser that can be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +37,13 @@ impl Browser {
     pub(crate) fn credential(self, folder: &Path) -> io::Result<Option<String>> {
         match self {
             Self::Firefox => uaid(folder),
+        }
+    }
+
+    /// The file in the profile in `folder` from which the credential is read.
+    pub(crate) fn credential_file(self, folder: &Path) -> PathBuf {
+        match self {
+            Self::Firefox => folder.join(PREFS),
         }
     }
 

@@ -5,7 +5,7 @@ mod application;
 mod uaid;
 
 pub(crate) use application::Application;
-pub(crate) use uaid::uaid;
+pub(crate) use uaid::{PREFS, uaid};
 
 use std::fs;
 use std::io::ErrorKind;

@@ -2,6 +2,7 @@
 
 mod connection;
 mod events;
+mod file_watch;
 mod stream;
 mod trust;
 
