@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use doorbell_browsers::Firefox;
 use doorbell_browsers::firefox::FOLDER;
 use doorbell_desktop::rules::Bounds;
@@ -17,7 +17,7 @@ use crate::signals::Signals;
 use crate::state::{local_ca, state_dir};
 
 /// Where the desktop part keeps its files, in the state directory.
-const FOLDER_NAME: &str = "desktop";
+pub(crate) const FOLDER_NAME: &str = "desktop";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -77,16 +77,21 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let (_commands, commanded) = mpsc::channel(1);
     tokio::select! {
         done = doorbell_desktop::run(config, commanded, |report| status(&report.to_string())) => {
-            done.map_err(|error| match error {
-                DesktopError::Browser(error) => explain(error),
-                other => other.into(),
-            })?;
+            done.map_err(explain_desktop)?;
             Ok(ExitCode::SUCCESS)
         }
         signal = signals.next() => {
             status(&format!("{signal}: stopping; closed browsers stay closed from now on"));
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// Adds what a user tries next.
+pub(crate) fn explain_desktop(error: DesktopError) -> Error {
+    match error {
+        DesktopError::Browser(error) => explain(error),
+        other => other.into(),
     }
 }
 

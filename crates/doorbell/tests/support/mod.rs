@@ -32,7 +32,7 @@ pub mod star;
 pub mod wake_door;
 
 pub use app_server::AppServer;
-pub use browser::Browser;
+pub use browser::{Browser, Woken};
 pub use chromium::Chromium;
 pub use desktop::Desktop;
 pub use events::{Event, Events};

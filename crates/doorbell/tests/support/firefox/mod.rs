@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::browser::Browser;
+use super::browser::{Browser, Woken};
 use super::clock::Deadline;
 use super::desktop::Desktop;
 use super::foreign::{here, runs, tree};
@@ -344,6 +344,18 @@ impl Browser for Firefox {
             None => process.terminate(),
         }
         process.exit(|_| {});
+    }
+}
+
+impl Woken for Firefox {
+    fn desktop_part(&self, push_service: &str, ca: &Path) -> Running {
+        let mut command = doorbell("desktop");
+        command.arg("run").arg(push_service).arg("--ca").arg(ca).arg("--firefox").arg(&self.profile);
+        Running::start(command.envs(self.variables()).env_remove("XDG_STATE_HOME"))
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.processes()
     }
 }
 
