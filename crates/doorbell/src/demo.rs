@@ -110,7 +110,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let service = Service::start(config, Clock::system()).await?;
     let demo = Demo::start(settings(&args, &service, state_dir.clone())?).await?;
     info!(address = %demo.address(), "the demo serves");
-    print_welcome(&service, &demo);
+    print_welcome(&service, &demo, !(args.firefox.is_empty() && args.chromium.is_empty()));
     let mut reachable = Vec::new();
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
@@ -183,7 +183,7 @@ fn addresses(origin: &str) -> AddressPolicy {
     }
 }
 
-fn print_welcome(service: &Service, demo: &Demo) {
+fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
     let (origin, site, doorbell) = (service.origin(), demo.site(), own_name());
     let ca = ca_flag(service);
     println!("push service  {origin}");
@@ -202,7 +202,8 @@ fn print_welcome(service: &Service, demo: &Demo) {
     println!("With Chromium, for which the demo must be started with --own-chromiums:");
     println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
     println!();
-    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, call her, and start it again.");
+    let end = if opens_browsers { "and call her" } else { "call her, and start it again" };
+    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, {end}.");
 }
 
 /// Starts a browser with the push service and its authority, with a profile, at a page.

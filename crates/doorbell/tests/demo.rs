@@ -82,6 +82,7 @@ fn mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_ans
     assert_eq!(alice.browser.processes(), Vec::<u32>::new(), "Alice's browser is closed");
     let part = alice.browser.desktop_part(star.push_service(), &star.ca());
     part.prints("messages wake its");
+    desktop.has_a_background();
 
     mom.signs_in();
     mom.sees(".person[data-name=Alice]", "reachable by push");
@@ -89,8 +90,9 @@ fn mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_ans
     let watch = Stopwatch::start();
     desktop.announces("Mom is calling");
     println!("demo: Alice's closed browser rings {} ms after mom's click", watch.millis());
-    desktop.pictures("closed", None);
     mom.sees("#steps", "shows the notification");
+    desktop.displays(1);
+    desktop.pictures(&format!("closed-{}", B::NAME), Some("800x360+480+0"));
     desktop.chooses("Answer");
     mom.sees("#call-state", "Connected");
     // Picture and sound come from Alice's page, which no driver has opened.

@@ -30,6 +30,8 @@ pub trait Browser {
 
 /// A browser that `doorbell desktop` can wake.
 pub trait Woken: Browser {
+    /// For the names of pictures.
+    const NAME: &str;
     /// The desktop part for its profile, at a push service.
     fn desktop_part(&self, push_service: &str, ca: &Path) -> Running;
     /// Its processes, of whichever program.

@@ -348,6 +348,8 @@ impl Browser for Firefox {
 }
 
 impl Woken for Firefox {
+    const NAME: &str = "firefox";
+
     fn desktop_part(&self, push_service: &str, ca: &Path) -> Running {
         let mut command = doorbell("desktop");
         command.arg("run").arg(push_service).arg("--ca").arg(ca).arg("--firefox").arg(&self.profile);
