@@ -11,6 +11,8 @@ mod clock;
 mod error;
 mod profile;
 mod report;
+#[allow(dead_code, reason = "`run` does not use it yet")]
+mod scope;
 #[allow(dead_code, unused_imports, reason = "`run` does not use it yet")]
 mod session;
 mod wake_door;
