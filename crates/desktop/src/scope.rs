@@ -72,7 +72,6 @@ fn name(unit: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     use std::process::Stdio;
 
@@ -94,8 +93,12 @@ exec "$@"
         std::fs::create_dir(folder.path().join("systemd")).unwrap();
         std::fs::write(folder.path().join("systemd/private"), "").unwrap();
         let program = folder.path().join(SYSTEMD_RUN);
-        std::fs::write(&program, STAND_IN).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+        let text = folder.path().join("text");
+        std::fs::write(&text, STAND_IN).unwrap();
+        // Written by another process: one of a test that runs beside this one would inherit a file that is still open
+        // for writing, and what is open for writing cannot be executed.
+        let installed = Command::new("install").args(["-m", "700"]).args([&text, &program]).status().unwrap();
+        assert!(installed.success());
         let path = std::env::join_paths([Path::new("/nowhere"), folder.path()]).unwrap();
         let here = Surroundings {
             invocation: Some("0123".into()),
