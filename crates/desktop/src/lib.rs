@@ -14,6 +14,7 @@ mod launcher;
 mod process;
 mod profile;
 mod report;
+mod scope;
 mod session;
 mod start_lock;
 mod wake_door;
