@@ -61,13 +61,13 @@ function worker(pages = []) {
   };
 }
 
-test('a call that ends at once is changed on the screen, and closed three seconds after it came', async () => {
+test('a call that ends at once is changed on the screen, and closed four seconds after it came', async () => {
   const sw = worker();
   await sw.receives(RING);
   await sw.passes(500);
   await sw.posts({ type: 'silence', call: 'c1', how: 'withdrawn' });
   assert.deepEqual(sw.is(), ['Mom called: Mom hung up.']);
-  await sw.passes(2_499);
+  await sw.passes(3_499);
   assert.deepEqual(sw.is(), ['Mom called: Mom hung up.']);
   await sw.passes(1);
   assert.deepEqual(sw.is(), []);
@@ -77,7 +77,7 @@ test('a call that ends at once is changed on the screen, and closed three second
 test('a call that ends later is closed at once', async () => {
   const sw = worker();
   await sw.receives(RING);
-  await sw.passes(3_000);
+  await sw.passes(4_000);
   await sw.posts({ type: 'silence', call: 'c1', how: 'answered' });
   assert.deepEqual(sw.is(), []);
 });
@@ -87,18 +87,18 @@ test('a missed call that comes meanwhile stays', async () => {
   await sw.receives(RING);
   await sw.posts({ type: 'silence', call: 'c1', how: 'withdrawn' });
   await sw.receives(MISSED);
-  await sw.passes(3_000);
+  await sw.passes(4_000);
   await sw.posts({ type: 'silence', call: 'c1', how: 'withdrawn' });
   assert.deepEqual(sw.is(), ['Missed call from Mom']);
 });
 
-test('a call that is declined at once leaves a notification for three seconds, and opens no page', async () => {
+test('a call that is declined at once leaves a notification for four seconds, and opens no page', async () => {
   const sw = worker();
   await sw.receives(RING);
   await sw.clicks('decline');
   assert.deepEqual(sw.is(), ['Mom called: You declined.']);
   assert.ok(sw.requests.includes('/api/calls/c1/end'));
-  await sw.passes(3_000);
+  await sw.passes(4_000);
   assert.deepEqual(sw.is(), []);
   assert.deepEqual(sw.opened, []);
 });
