@@ -160,24 +160,6 @@ fn the_reason_why_a_device_is_not_reachable_is_shown_in_plain_words() {
     alice.sees("#reachable-words", "You can be called here until it is closed");
 }
 
-/// The page is on the command line: Firefox opens it before its push client has started, and never answers what it asks.
-#[test]
-fn a_page_that_firefox_opens_at_its_start_is_reachable_after_all() {
-    if !all_is_here() {
-        return;
-    }
-    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
-    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
-    alice.signs_in();
-    alice.becomes_reachable();
-    alice.browser.quits();
-
-    alice.browser.starts_driven_with(star.site());
-    alice.is_led_to_the_page();
-    alice.clicks("#trial");
-    desktop.announces("It works");
-}
-
 /// With Firefox's own session restore: its user was looking at a call when it was killed.
 #[test]
 fn a_page_that_firefox_restores_after_a_kill_neither_rings_nor_answers_and_shows_the_call_on_request() {

@@ -262,19 +262,6 @@ impl Firefox {
         self.process = Some(Running::start(self.command().arg("about:blank")));
     }
 
-    /// Starts it with a page on its command line, and a driver.
-    pub fn starts_driven_with(&mut self, page: &str) {
-        assert!(self.process.is_none(), "it runs already");
-        let mut command = self.command();
-        command.args(["--marionette", "--remote-allow-system-access", page]);
-        let process = self.process.insert(Running::start(&mut command));
-        let port =
-            process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
-        self.driver = Some(Marionette::connect(port).expect("a driver"));
-        // Scripts that wait have a deadline of their own, and report what they saw instead.
-        self.drive("WebDriver:SetTimeouts", json!({ "script": 90_000 }));
-    }
-
     /// The folder of its profile.
     pub fn profile(&self) -> &Path {
         &self.profile
@@ -351,7 +338,15 @@ impl Browser for Firefox {
     }
 
     fn starts_driven(&mut self) {
-        self.starts_driven_with("about:blank");
+        assert!(self.process.is_none(), "it runs already");
+        let mut command = self.command();
+        command.args(["--marionette", "--remote-allow-system-access", "about:blank"]);
+        let process = self.process.insert(Running::start(&mut command));
+        let port =
+            process.wait_for("Marionette port", |line| line.split_once("Listening on port ")?.1.trim().parse().ok());
+        self.driver = Some(Marionette::connect(port).expect("a driver"));
+        // Scripts that wait have a deadline of their own, and report what they saw instead.
+        self.drive("WebDriver:SetTimeouts", json!({ "script": 90_000 }));
     }
 
     fn visits(&mut self, url: &str) {
