@@ -5,8 +5,6 @@
 mod support;
 
 use serde_json::json;
-use support::process::Running;
-use support::service::doorbell;
 use support::{Browser, Desktop, Firefox, Person, Star};
 
 /// Prints a notice when something is missing; in CI that is a failure.
@@ -218,30 +216,4 @@ fn a_firefox_whose_user_declines_at_once_stays_subscribed() {
     mom.clicks("#toasts button:last-child");
     mom.asks_for("audio", "Alice");
     desktop.announces("Mom is calling");
-}
-
-/// No Firefox runs: the desktop part starts it without a window, and the answer opens one.
-#[test]
-fn alice_answers_from_the_notification_of_a_firefox_that_was_woken_without_a_window() {
-    if !all_is_here() {
-        return;
-    }
-    let (star, desktop) = (Star::ringing_for(120), Desktop::start());
-    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
-    let mut mom = alice.beside("Mom");
-    alice.signs_in();
-    alice.becomes_reachable();
-    alice.browser.quits();
-    let mut command = doorbell("desktop");
-    command.arg("run").arg(star.push_service()).arg("--ca").arg(star.ca());
-    command.arg("--firefox").arg(alice.browser.profile()).envs(alice.browser.variables()).env_remove("XDG_STATE_HOME");
-    let desktop_part = Running::start(&mut command);
-    desktop_part.prints("messages wake its Firefox");
-
-    mom.signs_in();
-    mom.asks_for("audio", "Alice");
-    desktop.announces("Mom is calling");
-    desktop.chooses("Answer");
-    mom.sees("#call-state", "Connected");
-    mom.sees("#call-facts", "sound arrives");
 }
