@@ -13,13 +13,16 @@ use http::{Request, StatusCode};
 use super::http2::{Driver, subscribe};
 use crate::context::{Context, Receiver};
 use crate::error::{Blame, LoadError, Result};
-use crate::net::Alpn;
+use crate::net::{Alpn, Stream};
 use crate::tickets::Tickets;
 
-/// The first profile of a machine, as the service knows it.
+/// How many browser profiles a machine has.
+pub(crate) const PROFILES: usize = 10;
+
+/// The profiles of a machine, as the service knows them.
 #[derive(Clone)]
 pub(crate) struct Identity {
-    uaid: String,
+    uaids: Vec<String>,
     pub(crate) endpoint: String,
 }
 
@@ -27,29 +30,44 @@ pub(crate) struct Identity {
 pub(crate) struct Connection {
     requests: SendRequest<Bytes>,
     streams: Vec<RecvStream>,
-    /// For the subscriptions of further profiles.
-    key: String,
+    uaids: Vec<String>,
     driver: Driver,
 }
 
-/// Connects, subscribes unless it is `known`, and opens the stream of the first profile.
+/// Connects, after all profiles have subscribed unless they are `known`, and opens the stream of the first one.
 pub(crate) async fn connect(
     context: &Context,
     key: &str,
     known: &mut Option<Identity>,
     tickets: &Arc<Tickets>,
 ) -> io::Result<Connection> {
-    let stream = context.net.agent(Alpn::Http2, tickets).await?;
-    let mut builder = h2::client::Builder::new();
-    let (requests, connection) = builder.enable_push(false).handshake(stream).await.map_err(io::Error::other)?;
-    let (streams, driver) = (Vec::new(), Driver::start(connection));
-    let mut connection = Connection { requests, streams, key: key.to_owned(), driver };
     let identity = match known {
         Some(known) => known,
-        None => known.insert(connection.subscribe(context).await.map_err(io::Error::other)?),
+        None => known.insert(subscribe_all(context, key).await?),
     };
-    connection.open(context, &identity.uaid).await.map_err(io::Error::other)?;
+    let (requests, driver) = handshake(context.net.agent(Alpn::Http2, tickets).await?).await?;
+    let mut connection = Connection { requests, streams: Vec::new(), uaids: identity.uaids.clone(), driver };
+    connection.open(context).await.map_err(io::Error::other)?;
     Ok(connection)
+}
+
+/// Subscribes as browsers do: on another connection. The one of the streams would keep what it has sent there.
+async fn subscribe_all(context: &Context, key: &str) -> io::Result<Identity> {
+    let (requests, _driver) = handshake(context.net.sender(Alpn::Http2).await?).await?;
+    let (mut uaids, mut endpoint) = (Vec::new(), String::new());
+    for _ in 0..PROFILES {
+        let subscribed = subscribe(&requests, &context.job.target.origin, key).await;
+        let (identity, set) = subscribed.map_err(io::Error::other)?;
+        uaids.extend(set.rsplit('/').next().map(str::to_owned));
+        endpoint = identity.endpoint;
+    }
+    Ok(Identity { uaids, endpoint })
+}
+
+async fn handshake(stream: Box<dyn Stream>) -> io::Result<(SendRequest<Bytes>, Driver)> {
+    let mut builder = h2::client::Builder::new();
+    let (requests, connection) = builder.enable_push(false).handshake(stream).await.map_err(io::Error::other)?;
+    Ok((requests, Driver::start(connection)))
 }
 
 impl Connection {
@@ -59,8 +77,7 @@ impl Connection {
         let mut wanted = context.profiles.subscribe();
         loop {
             while self.streams.len() < *wanted.borrow_and_update() {
-                let identity = self.subscribe(context).await.map_err(io::Error::other)?;
-                self.open(context, &identity.uaid).await.map_err(io::Error::other)?;
+                self.open(context).await.map_err(io::Error::other)?;
                 context.stream_opened();
             }
             tokio::select! {
@@ -70,13 +87,9 @@ impl Connection {
         }
     }
 
-    async fn subscribe(&self, context: &Context) -> Result<Identity> {
-        let (identity, set) = subscribe(&self.requests, &context.job.target.origin, &self.key).await?;
-        let uaid = set.rsplit('/').next().blame_service("a subscription set has no path")?.to_owned();
-        Ok(Identity { uaid, endpoint: identity.endpoint })
-    }
-
-    async fn open(&mut self, context: &Context, uaid: &str) -> Result<()> {
+    /// Opens the stream of the next profile.
+    async fn open(&mut self, context: &Context) -> Result<()> {
+        let uaid = self.uaids.get(self.streams.len()).blame_generator("a machine has no more profiles")?;
         let request = Request::get(format!("{}/wake", context.job.target.origin))
             .header(ACCEPT, "text/event-stream")
             .header(AUTHORIZATION, format!("Bearer {uaid}"));

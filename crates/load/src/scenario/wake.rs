@@ -1,12 +1,10 @@
 //! Machines whose browsers do not run: what the wake streams of one cost in memory, and each further profile.
 
 use super::idle::{WARM_UP_MAX, growth, hold};
+use crate::door::wake::PROFILES;
 use crate::error::Result;
 use crate::job::Order;
 use crate::run::Run;
-
-/// Wake streams of a machine in the end: enough that what a connection needs does not show in what one more needs.
-const PROFILES: usize = 10;
 
 /// So many that memory which does not belong to a machine no longer shows.
 const MACHINES_MIN: usize = 1000;

@@ -107,14 +107,20 @@ async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchan
     // A connection with an open stream is not idle: without a limit, a client that never opens its window keeps it
     // forever.
     let within = context.limits.idle_timeout;
-    let sent = match body {
+    match body {
         // On the heap: while an agent's request waits in `answer` above, it needs no memory for this.
         Payload::Whole(body) => match Box::pin(timeout(within, send_body(stream, body))).await {
-            Ok(sent) => sent,
-            Err(_elapsed) => Err(Reason::CANCEL.into()),
+            Ok(sent) => log_unsent(sent),
+            Err(_elapsed) => log_unsent(Err(Reason::CANCEL.into())),
         },
-        Payload::Stream(pieces) => Box::pin(send_stream(stream, pieces, within)).await,
-    };
+        // In a task of its own: it may last for hours, and the task of the request is three times as large.
+        Payload::Stream(pieces) => drop(tokio::spawn(async move {
+            log_unsent(send_stream(stream, pieces, within).await);
+        })),
+    }
+}
+
+fn log_unsent(sent: Result<(), h2::Error>) {
     if let Err(error) = sent {
         debug!(error = reason(&error), "the client did not receive the answer");
     }

@@ -67,6 +67,17 @@ impl Subscriber {
         }
     }
 
+    /// The next event of a watcher, if there is one: none of them is in the store.
+    pub(crate) fn try_event(&self) -> Option<SubscriberEvent> {
+        match self.outbox.next()? {
+            Next::Event(event) => Some(event),
+            Next::Stored(ids) => {
+                debug_assert!(false, "a watcher is sent no message, and not {ids:?}");
+                None
+            }
+        }
+    }
+
     /// The next event of the subscriber, if there is one; otherwise it waits forever.
     pub(crate) async fn next_of(subscriber: &mut Option<Self>) -> SubscriberEvent {
         match subscriber {

@@ -112,7 +112,9 @@ pub(crate) async fn send_stream(
         };
         match piece {
             Some(piece) => {
-                timeout(within, send_piece(&mut stream, piece, false)).await.map_err(|_| Reason::CANCEL)??;
+                // On the heap: while it waits for a piece, a stream needs no memory for this.
+                let sent = Box::pin(timeout(within, send_piece(&mut stream, piece, false)));
+                sent.await.map_err(|_| Reason::CANCEL)??;
             }
             None => return stream.send_data(Bytes::new(), true),
         }

@@ -4,13 +4,16 @@
 mod answer;
 mod budget;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
 use doorbell_protocol::time::UnixMs;
-use futures_util::stream;
+use futures_util::Stream;
+use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Serialize;
@@ -53,6 +56,8 @@ struct WakeStream {
     pending: Option<Waiting>,
     /// When its last report counted.
     reported: Option<UnixMs>,
+    /// Until the budget allows what is pending.
+    timer: Option<BoxFuture<'static, ()>>,
     /// The client was sent `waiting`, and no `quiet` since.
     is_awake: bool,
 }
@@ -84,10 +89,10 @@ impl Doors {
             Resource::Wake { agent } => (agent, self.hub.connect_early(agent, spec)),
             _ => return Err(Rejection::Credential),
         };
-        let stream =
-            WakeStream { doors: self.clone(), agent, subscriber, pending: None, reported: None, is_awake: false };
-        let events = stream::unfold(stream, async |mut stream| Some((stream.next().await?, stream)));
-        Ok(sse::answer(Box::pin(events)))
+        let doors = self.clone();
+        let (pending, reported, timer) = (None, None, None);
+        let stream = WakeStream { doors, agent, subscriber, pending, reported, timer, is_awake: false };
+        Ok(sse::answer(Box::pin(stream)))
     }
 
     /// The client's credential. No URL that a web app or a sender gets is accepted: they could watch when the device is
@@ -104,37 +109,66 @@ impl Doors {
     }
 }
 
-impl WakeStream {
+/// Polled by hand: a stream that waits for hours is not larger than its fields.
+impl Stream for WakeStream {
+    type Item = Bytes;
+
     /// The next bytes; `None` ends the stream, and the client reconnects.
-    async fn next(&mut self) -> Option<Bytes> {
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let stream = self.get_mut();
         loop {
-            let event = match self.take_pending() {
-                Pending::Nothing => self.subscriber.next().await,
-                Pending::Due(waiting) => return Some(waiting),
-                Pending::At(moment) => tokio::select! {
-                    event = self.subscriber.next() => event,
-                    () = self.doors.clock.sleep_until(moment) => continue,
-                },
-            };
-            match event {
-                SubscriberEvent::Waiting(waiting) => self.pending = Some(waiting),
-                SubscriberEvent::Quiet => {
-                    self.pending = None;
-                    if std::mem::take(&mut self.is_awake) {
-                        return Some(sse::event_without_id("quiet", &NoData {}));
-                    }
+            match stream.take_pending() {
+                Pending::Nothing => stream.timer = None,
+                Pending::Due(waiting) => return Poll::Ready(Some(waiting)),
+                Pending::At(moment) => stream.wait_until(moment),
+            }
+            if stream.subscriber.poll_ready(cx).is_ready() {
+                if let Some(event) = stream.subscriber.try_event()
+                    && let Some(next) = stream.on_event(event)
+                {
+                    return Poll::Ready(next);
                 }
-                // A watcher is offered no message.
-                SubscriberEvent::Message(_) | SubscriberEvent::Drained => {
-                    debug_assert!(false, "the hub sends no message to a watcher");
-                    return None;
-                }
-                SubscriberEvent::Gone
-                | SubscriberEvent::Ended
-                | SubscriberEvent::Superseded
-                | SubscriberEvent::Failed(_) => return None,
+            } else if let Some(timer) = &mut stream.timer {
+                ready!(timer.as_mut().poll(cx));
+                stream.timer = None;
+            } else {
+                return Poll::Pending;
             }
         }
+    }
+}
+
+impl WakeStream {
+    /// What to send for an event, if anything.
+    fn on_event(&mut self, event: SubscriberEvent) -> Option<Option<Bytes>> {
+        match event {
+            SubscriberEvent::Waiting(waiting) => {
+                self.pending = Some(waiting);
+                None
+            }
+            SubscriberEvent::Quiet => {
+                self.pending = None;
+                let was_awake = std::mem::take(&mut self.is_awake);
+                was_awake.then(|| Some(sse::event_without_id("quiet", &NoData {})))
+            }
+            // A watcher is offered no message.
+            SubscriberEvent::Message(_) | SubscriberEvent::Drained => {
+                debug_assert!(false, "the hub sends no message to a watcher");
+                Some(None)
+            }
+            SubscriberEvent::Gone
+            | SubscriberEvent::Ended
+            | SubscriberEvent::Superseded
+            | SubscriberEvent::Failed(_) => Some(None),
+        }
+    }
+
+    fn wait_until(&mut self, moment: UnixMs) {
+        let clock = &self.doors.clock;
+        self.timer.get_or_insert_with(|| {
+            let clock = clock.clone();
+            Box::pin(async move { clock.sleep_until(moment).await })
+        });
     }
 
     /// What is pending, if the agent's budget allows one more.
