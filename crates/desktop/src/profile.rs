@@ -86,7 +86,7 @@ impl Profile {
         let lock = StartLock::try_take(&self.name.folder)?;
         if let Some(process) = self.name.browser.process_of(&self.name.folder) {
             drop(lock);
-            return Ok(self.watch(process).await);
+            return Ok(self.watch(process, waiting).await);
         }
         let Some(lock) = lock else {
             // Another process is starting a browser with this profile.
@@ -105,11 +105,13 @@ impl Profile {
     }
 
     /// Watches a browser that another program has started.
-    async fn watch(&mut self, id: u32) -> Option<Process> {
+    async fn watch(&mut self, id: u32, waiting: Option<Waiting>) -> Option<Process> {
         match Process::with_id(id) {
             Ok(process) => {
                 self.rules.browser_runs();
-                self.report(ProfileEvent::BrowserRuns(id)).await;
+                if waiting.is_some() {
+                    self.report(ProfileEvent::BrowserRuns(id)).await;
+                }
                 Some(process)
             }
             // It has ended in this moment.

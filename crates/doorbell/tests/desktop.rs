@@ -19,7 +19,7 @@ use support::{AppServer, Desktop, DesktopPart, Figures, Firefox, Service, Site, 
 
 /// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
-    Firefox::is_here() && Desktop::is_here() && AppServer::is_here()
+    Firefox::is_here() && Desktop::is_here() && Desktop::shows_windows() && AppServer::is_here()
 }
 
 /// `doorbell firefox` with the same profile, at the page of the site.
@@ -107,8 +107,7 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
         // A new one each time: after the end of a browser it waits a moment before it starts the next.
         let part = DesktopPart::of(&[&firefox], &service, &[]);
         let text = format!("mom calls {run}");
-        let sent = shop.sends(&text, &subscription, &service);
-        let watch = Stopwatch::start();
+        let (sent, watch) = shop.posts(&text, &subscription, &service).await;
         desktop.shows(&text);
         shown.add(watch);
         assert_eq!(site.waits_for_push(&text), 0, "no page is open");

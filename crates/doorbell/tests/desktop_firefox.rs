@@ -12,7 +12,7 @@ use support::{Weston, runs};
 
 /// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
-    Firefox::is_here() && Desktop::is_here() && AppServer::is_here()
+    Firefox::is_here() && Desktop::is_here() && Desktop::shows_windows() && AppServer::is_here()
 }
 
 /// The messages that wait are sent before the wake, and those of the series from before the click until the page is there:
@@ -87,8 +87,7 @@ async fn a_firefox_that_stays_has_no_window_outlives_its_last_one_and_is_woken_w
     let mut times = Figures::of("Firefox resident: 201 → notification", "0.05 s, n 10");
     for run in 1..=runs() {
         let text = format!("resident {run}");
-        shop.sends(&text, &subscription, &service);
-        let watch = Stopwatch::start();
+        let (_, watch) = shop.posts(&text, &subscription, &service).await;
         desktop.shows(&text);
         times.add(watch);
         assert_eq!(site.waits_for_push(&text), 0, "no page is open");
@@ -200,8 +199,7 @@ async fn a_woken_firefox_needs_no_x() {
     firefox.moves_to_wayland(&weston, &desktop);
     let part = DesktopPart::of(&[&firefox], &service, &[]);
     let mut times = Figures::of("Firefox woken under weston: 201 → notification", "works, n 1");
-    shop.sends(r#"{"title":"Mom","body":"on Wayland"}"#, &subscription, &service);
-    let watch = Stopwatch::start();
+    let (_, watch) = shop.posts(r#"{"title":"Mom","body":"on Wayland"}"#, &subscription, &service).await;
     desktop.shows("on Wayland");
     times.add(watch);
     desktop.clicks();

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex};
 use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::receipt::Outcome;
 use doorbell_sender::answer::{Accepted, Answer};
-use doorbell_sender::client::{Client, ClientConfig};
+use doorbell_sender::client::Client;
 use doorbell_sender::endpoint::Endpoint;
-use doorbell_sender::network::AddressPolicy;
 use doorbell_sender::receipts::book::ReceiptBook;
 use doorbell_sender::receipts::follower::{Follower, ReceiptEvent};
 use doorbell_sender::request::{Message, Options, ReceiptWish};
@@ -19,7 +18,7 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio::time::{Duration, interval};
 
-use super::app_server::AppServer;
+use super::app_server::{AppServer, client};
 use super::clock::Deadline;
 use super::service::Service;
 
@@ -47,10 +46,7 @@ impl Series {
     /// Begins one of `shop`: `NAME 1`, `NAME 2` and so on.
     pub fn begin(name: &'static str, shop: &AppServer, subscription: &Value, service: &Service) -> Self {
         let subscription = Subscription::from_json(&subscription.to_string()).expect("a subscription");
-        let extra_ca_pem = std::fs::read(service.ca()).expect("the service's CA");
-        let addresses = AddressPolicy::public().allow_loopback();
-        let config = ClientConfig { addresses, extra_ca_pem, ..ClientConfig::default() };
-        let client = Client::new(config).expect("a client");
+        let client = client(service);
         let state = Arc::new(State::default());
         let sending = tokio::spawn(send(name, client, shop.signer(), subscription, Arc::clone(&state)));
         Self { state, sending }
