@@ -101,6 +101,7 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
     let (firefox, subscription) = closed_firefox(&service, &desktop, &mut site, &shop);
     let mut shown = Figures::of("Firefox woken: 201 → notification", "1.1 s, 0.8–4.7, n 6");
+    let mut started = Figures::of("Firefox woken: its start → notification", "1.1 s, 0.8–4.7, n 6");
     let mut opened = Figures::of("Firefox woken: click → page", "0.4–2 s");
     for run in 1..=runs() {
         assert_eq!(firefox.processes(), Vec::<u32>::new(), "Firefox is closed");
@@ -108,8 +109,11 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
         let part = DesktopPart::of(&[&firefox], &service, &[]);
         let text = format!("mom calls {run}");
         let (sent, watch) = shop.posts(&text, &subscription, &service).await;
+        part.prints("waking Firefox");
+        let start = Stopwatch::start();
         desktop.shows(&text);
         shown.add(watch);
+        started.add(start);
         assert_eq!(site.waits_for_push(&text), 0, "no page is open");
         shop.learns_of_delivery(&sent, &service).await;
         part.prints("Firefox is awake");
