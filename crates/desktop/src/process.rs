@@ -48,8 +48,12 @@ impl Process {
 
     /// Ends a child at once, with the processes of its group if it has one of its own.
     pub(crate) fn kill(&mut self) {
+        // Its number is its own until its status is taken, which this does if it has ended.
+        if self.has_ended() {
+            return;
+        }
         let Some(child) = self.child.as_mut() else { return };
-        // Its number is its own until its status is taken. It may have ended in this moment, which is what is wanted.
+        // It may end in this moment, which is what is wanted.
         if let Some(group) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
             kill_process_group(group, Signal::KILL).ok();
         }

@@ -48,6 +48,7 @@ async fn no_message_is_lost_that_waits_or_arrives_while_the_first_window_opens_a
     assert!(during >= 5, "{during} messages are no series");
     site.waits_for_pushes("window", series.len());
     texts.extend(series);
+    desktop.waits_until("the last one is shown", || desktop.bodies().len() >= texts.len());
     let mut shown = desktop.bodies();
     for list in [&mut texts, &mut shown] {
         list.sort_unstable();

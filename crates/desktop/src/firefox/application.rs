@@ -32,9 +32,13 @@ const USER_NAMESPACES_RESTRICTED: &str = "/proc/sys/kernel/apparmor_restrict_unp
 /// A Firefox that can be woken.
 #[derive(Clone, Debug)]
 pub(crate) struct Application {
-    /// The launcher of the installed Firefox, without links.
+    /// The program of Firefox, which may be a link.
+    program: PathBuf,
+    /// Where our folders are.
+    folders: PathBuf,
+    /// The launcher to which that link leads.
     installed: PathBuf,
-    /// Our folder.
+    /// Our folder for it.
     folder: PathBuf,
 }
 
@@ -47,27 +51,38 @@ impl Application {
 
     /// The same on a system that does or does not restrict user namespaces to programs with an AppArmor profile.
     pub(crate) fn prepare_where(restricted: bool, firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
-        let program = firefox.program();
-        let installed = fs::canonicalize(program).map_err(DesktopError::io("read", program))?;
+        // It is started from any working directory.
+        let absolute = |path: &Path| std::path::absolute(path).map_err(DesktopError::io("find", path));
+        let (program, folders) = (absolute(firefox.program())?, absolute(folders)?);
         if restricted {
             let reason =
                 "a copy of its launcher would have a weaker sandbox on this system (AppArmor binds it to its path)";
+            return Err(DesktopError::Unsuitable { program, reason });
+        }
+        remove_orphans(&folders)?;
+        Self::up_to_date(program, folders)
+    }
+
+    /// The one for what is installed now: the program may have been upgraded, be a link to another folder, or be gone.
+    fn up_to_date(program: PathBuf, folders: PathBuf) -> Result<Self, DesktopError> {
+        let installed = match fs::canonicalize(&program) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DesktopError::Gone { program }),
+            result => result.map_err(DesktopError::io("read", &program))?,
+        };
+        if let Some(reason) = unsuitable(&installed) {
             return Err(DesktopError::Unsuitable { program: installed, reason });
         }
-        // It is started from any working directory.
-        let folders = std::path::absolute(folders).map_err(DesktopError::io("find", folders))?;
-        remove_orphans(&folders)?;
         let folder = folder_for(parent(&installed), &folders);
-        let application = Self { installed, folder };
+        let application = Self { program, folders, installed, folder };
         application.refresh()?;
         Ok(application)
     }
 
     /// Starts it with the profile in `folder`, without a window.
     pub(crate) fn start(&self, profile: &Path, mode: Mode) -> Result<Process, DesktopError> {
-        self.refresh()?;
+        let current = Self::up_to_date(self.program.clone(), self.folders.clone())?;
         forget_woken(profile)?;
-        let mut command = self.command(profile, mode);
+        let mut command = current.command(profile, mode);
         // Ctrl-C in the terminal of this process is not meant for the browser.
         command.process_group(0);
         Process::of(doorbell_browsers::start(command)?).map_err(DesktopError::io("watch", profile))
@@ -79,15 +94,8 @@ impl Application {
         command
     }
 
-    /// Brings the folder up to date: the program may have been upgraded, or be gone. A Firefox that runs from it keeps the
-    /// files that it has open.
+    /// Brings the folder up to date. A Firefox that runs from it keeps the files that it has open.
     fn refresh(&self) -> Result<(), DesktopError> {
-        if !self.installed.exists() {
-            return Err(DesktopError::Gone { program: self.installed.clone() });
-        }
-        if let Some(reason) = unsuitable(&self.installed) {
-            return Err(DesktopError::Unsuitable { program: self.installed.clone(), reason });
-        }
         let _lock = self.lock()?;
         let source = parent(&self.installed);
         let own = [self.launcher(), OsStr::new("defaults"), OsStr::new(SCRIPT_NAME)];
@@ -234,14 +242,27 @@ mod tests {
         let (folder, firefox) = installed();
         let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
         fs::rename(folder.path().join("esr"), folder.path().join("away")).unwrap();
-        let error = application.refresh().unwrap_err().to_string();
-        assert!(error.contains("esr/firefox-esr is gone: install"), "{error}");
+        let again = || Application::up_to_date(application.program.clone(), application.folders.clone());
+        let error = again().unwrap_err().to_string();
+        assert!(error.contains("/firefox is gone: install"), "{error}");
         // Meanwhile another one starts, which removes the folder.
         remove_orphans(&folder.path().join("ours")).unwrap();
         assert!(!application.folder.exists());
         fs::rename(folder.path().join("away"), folder.path().join("esr")).unwrap();
-        application.refresh().unwrap();
+        again().unwrap();
         assert_eq!(fs::read_to_string(application.folder.join("firefox-esr")).unwrap(), "launcher 1");
+    }
+
+    #[test]
+    fn a_program_that_leads_to_another_folder_after_an_upgrade_is_followed() {
+        let (folder, firefox) = installed();
+        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        fs::rename(folder.path().join("esr"), folder.path().join("esr-2")).unwrap();
+        fs::remove_file(folder.path().join("firefox")).unwrap();
+        symlink("esr-2/firefox-esr", folder.path().join("firefox")).unwrap();
+        let current = Application::up_to_date(application.program.clone(), application.folders.clone()).unwrap();
+        assert_ne!(current.folder, application.folder);
+        assert!(current.folder.join(LIBRARY).exists() && !application.folder.join(LIBRARY).exists());
     }
 
     #[test]
