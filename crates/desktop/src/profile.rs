@@ -162,17 +162,21 @@ mod tests {
 
     use doorbell_browsers::Firefox;
     use doorbell_protocol::headers::urgency::Urgency;
+    use tokio::time::timeout;
 
     use super::*;
     use crate::browser::Browser;
     use crate::firefox::Application;
 
+    /// How long anything may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
     /// Runs as long as the test lets it, with a process of its own, and is never ready.
     const HANGS: &str = "#!/bin/sh\nsleep 1000 &\necho $! > FOLDER/helper\nwait\n";
 
     async fn next(reports: &mut mpsc::Receiver<Report>) -> ProfileEvent {
-        match reports.recv().await {
-            Some(Report::Profile { event, .. }) => event,
+        match timeout(PATIENCE, reports.recv()).await {
+            Ok(Some(Report::Profile { event, .. })) => event,
             other => panic!("{other:?}"),
         }
     }
@@ -213,7 +217,7 @@ mod tests {
         let helper: u32 = fs::read_to_string(folder.path().join("helper")).unwrap().trim().parse().unwrap();
         if let Ok(mut helper) = Process::with_id(helper) {
             // It was killed too, and its end is seen even if its parent has not taken its status yet.
-            tokio::time::timeout(Duration::from_secs(60), helper.ended()).await.expect("the helper ends too");
+            timeout(PATIENCE, helper.ended()).await.expect("the helper ends too");
         }
         assert!(StartLock::try_take(&config.folder).unwrap().is_some(), "the profile is free");
         drop(events);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use support::clock::Stopwatch;
-use support::desktop_part::closed_firefox;
+use support::desktop_part::{closed_firefox, subscribed};
 use support::process::Running;
 use support::service::doorbell;
 use support::{AppServer, Desktop, DesktopPart, Figures, Firefox, Service, Site, WakeDoor, runs};
@@ -94,12 +94,17 @@ async fn a_cut_connection_is_opened_again_and_a_browser_that_does_nothing_is_not
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
+async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself_while_one_that_stays_goes_on() {
     if !all_is_here() {
         return;
     }
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
-    let (firefox, subscription) = closed_firefox(&service, &desktop, &mut site, &shop);
+    let firefox = Firefox::prepared_for(&service, &desktop);
+    let resident = firefox.another();
+    let (firefox, subscription) = subscribed(firefox, &mut site, &shop);
+    // This one has nothing to do from the beginning.
+    let stay = DesktopPart::start(&[&resident], &service.origin(), &service.ca(), &["--stay"]);
+    stay.prints("Firefox is awake");
     let mut shown = Figures::of("Firefox woken: 201 → notification", "1.1 s, 0.8–4.7, n 6");
     let mut started = Figures::of("Firefox woken: its start → notification", "1.1 s, 0.8–4.7, n 6");
     let mut opened = Figures::of("Firefox woken: click → page", "0.4–2 s");
@@ -137,6 +142,8 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself() {
         part.prints("Firefox has ended (exit status: 0)");
         quiet.add(watch);
         assert_eq!(firefox.processes(), Vec::<u32>::new(), "it has ended by itself");
+        assert_eq!(stay.count("has ended"), 0, "{}", stay.output());
+        assert!(!resident.processes().is_empty(), "the other one stays");
     }
 }
 
