@@ -54,6 +54,15 @@ pub enum DesktopError {
         /// Why not.
         reason: &'static str,
     },
+    /// The browser's program was there, and is gone.
+    #[error(
+        "{} is gone: install the package again, or start the desktop part anew with another program (--binary)",
+        program.display()
+    )]
+    Gone {
+        /// Its program.
+        program: PathBuf,
+    },
     /// The browser was not found or not started.
     #[error(transparent)]
     Browser(#[from] BrowserError),

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -44,6 +44,20 @@ impl Process {
     /// Whether a child has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
+    /// Ends a child at once, with the processes of its group if it has one of its own.
+    pub(crate) fn kill(&mut self) {
+        // Its number is its own until its status is taken, which this does if it has ended.
+        if self.has_ended() {
+            return;
+        }
+        let Some(child) = self.child.as_mut() else { return };
+        // It may end in this moment, which is what is wanted.
+        if let Some(group) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
+            kill_process_group(group, Signal::KILL).ok();
+        }
+        child.kill().ok();
     }
 
     /// Waits until it has ended: how, in words, if that is known.

@@ -47,6 +47,10 @@ struct RunArgs {
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
 
+    /// Start Firefox without a window now, and let it stay: messages then take a fraction of a second, and memory
+    #[arg(long)]
+    stay: bool,
+
     /// Leave messages below this urgency at the service until the browser runs: very-low, low, normal or high
     #[arg(long, value_name = "LEVEL", default_value = "normal")]
     urgency: Urgency,
@@ -62,12 +66,14 @@ Examples:
   doorbell desktop run --firefox work --firefox ./trial
   doorbell desktop run https://push.example.org --firefox doorbell \\
       --urgency high                         only what is urgent wakes it
+  doorbell desktop run --firefox doorbell --stay
 
 A Firefox ESR that is closed is started without a window when a message waits for it. Its notification appears, a click \
 opens a window, and Firefox ends by itself 15 s after the last window and notification are gone. At most 12 times an \
-hour, and less often when a start changes nothing.
+hour, and less often when a start changes nothing. With --stay it is started at once and stays; if it ends, a message \
+wakes it like the others.
 
-SIGINT and SIGTERM stop it; a woken Firefox goes on until it is done.";
+SIGINT and SIGTERM stop it; a woken Firefox goes on until it is done, and one that stays goes on.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let Verb::Run(args) = args.verb;
@@ -100,9 +106,10 @@ fn config(args: RunArgs) -> Result<Config> {
     let state = state_dir()
         .context("neither HOME nor XDG_STATE_HOME is set: there is no place for the files of the desktop part")?;
     let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
+    let mode = if args.stay { Mode::Resident } else { Mode::Woken };
     let firefoxes = args.firefox.iter().map(|named| {
         let (folder, program) = (profile_folder(named, FOLDER)?, firefox.program().to_owned());
-        Ok(ProfileConfig { browser: Browser::Firefox, folder, program, mode: Mode::Woken })
+        Ok(ProfileConfig { browser: Browser::Firefox, folder, program, mode })
     });
     let profiles: Result<Vec<_>> = firefoxes.collect();
     Ok(Config {

@@ -4,7 +4,7 @@
 //! links, which follow an update of the package. The folder is brought up to date before each start.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -13,7 +13,9 @@ use std::process::Command;
 
 use doorbell_browsers::Firefox;
 use doorbell_private_file as private_file;
+use rustix::fs::{FlockOperation, flock};
 
+use super::folders::{LIBRARY, folder_for, names, remove_orphans};
 use super::{WOKEN_VARIABLE, forget_woken, woken_value};
 use crate::browser::Mode;
 use crate::error::DesktopError;
@@ -31,38 +33,57 @@ const USER_NAMESPACES_RESTRICTED: &str = "/proc/sys/kernel/apparmor_restrict_unp
 /// A Firefox that can be woken.
 #[derive(Clone, Debug)]
 pub(crate) struct Application {
-    /// The launcher of the installed Firefox, without links.
+    /// The program of Firefox, which may be a link.
+    program: PathBuf,
+    /// Where our folders are.
+    folders: PathBuf,
+    /// The launcher to which that link leads.
     installed: PathBuf,
-    /// Our folder.
+    /// Our folder for it.
     folder: PathBuf,
 }
 
 impl Application {
-    /// The one that wakes `firefox`, in `folder`, which is created.
-    pub(crate) fn prepare(firefox: &Firefox, folder: &Path) -> Result<Self, DesktopError> {
+    /// The one that wakes `firefox`, from a folder of its own in `folders`, which is created.
+    pub(crate) fn prepare(firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
         let restricted = fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1");
-        Self::prepare_where(restricted, firefox, folder)
+        Self::prepare_where(restricted, firefox, folders)
     }
 
     /// The same on a system that does or does not restrict user namespaces to programs with an AppArmor profile.
-    fn prepare_where(restricted: bool, firefox: &Firefox, folder: &Path) -> Result<Self, DesktopError> {
-        let program = firefox.program();
-        let installed = fs::canonicalize(program).map_err(DesktopError::io("read", program))?;
-        if let Some(reason) = unsuitable(&installed, restricted) {
+    pub(crate) fn prepare_where(restricted: bool, firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
+        // It is started from any working directory.
+        let absolute = |path: &Path| std::path::absolute(path).map_err(DesktopError::io("find", path));
+        let (program, folders) = (absolute(firefox.program())?, absolute(folders)?);
+        if restricted {
+            let reason =
+                "a copy of its launcher would have a weaker sandbox on this system (AppArmor binds it to its path)";
+            return Err(DesktopError::Unsuitable { program, reason });
+        }
+        remove_orphans(&folders)?;
+        Self::up_to_date(program, folders)
+    }
+
+    /// The one for what is installed now: the program may have been upgraded, be a link to another folder, or be gone.
+    fn up_to_date(program: PathBuf, folders: PathBuf) -> Result<Self, DesktopError> {
+        let installed = match fs::canonicalize(&program) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DesktopError::Gone { program }),
+            result => result.map_err(DesktopError::io("read", &program))?,
+        };
+        if let Some(reason) = unsuitable(&installed) {
             return Err(DesktopError::Unsuitable { program: installed, reason });
         }
-        // It is started from any working directory.
-        let folder = std::path::absolute(folder).map_err(DesktopError::io("find", folder))?;
-        let application = Self { installed, folder };
+        let folder = folder_for(parent(&installed), &folders);
+        let application = Self { program, folders, installed, folder };
         application.refresh()?;
         Ok(application)
     }
 
     /// Starts it with the profile in `folder`, without a window.
     pub(crate) fn start(&self, profile: &Path, mode: Mode) -> Result<Process, DesktopError> {
-        self.refresh()?;
+        let current = Self::up_to_date(self.program.clone(), self.folders.clone())?;
         forget_woken(profile)?;
-        let mut command = in_scope(self.command(profile, mode), "doorbell-firefox");
+        let mut command = in_scope(current.command(profile, mode), "doorbell-firefox");
         // Ctrl-C in the terminal of this process is not meant for the browser.
         command.process_group(0);
         Process::of(doorbell_browsers::start(command)?).map_err(DesktopError::io("watch", profile))
@@ -76,7 +97,8 @@ impl Application {
 
     /// Brings the folder up to date. A Firefox that runs from it keeps the files that it has open.
     fn refresh(&self) -> Result<(), DesktopError> {
-        let source = self.installed_folder();
+        let _lock = self.lock()?;
+        let source = parent(&self.installed);
         let own = [self.launcher(), OsStr::new("defaults"), OsStr::new(SCRIPT_NAME)];
         mirror(source, &self.folder, &own)?;
         self.copy_launcher()?;
@@ -99,8 +121,14 @@ impl Application {
         fs::set_permissions(&target, fs::Permissions::from_mode(0o700)).map_err(DesktopError::io("write", &target))
     }
 
-    fn installed_folder(&self) -> &Path {
-        self.installed.parent().expect("a file with an absolute path has a folder")
+    /// Profiles with the same program, also those of another desktop part, may be woken at the same moment.
+    fn lock(&self) -> Result<File, DesktopError> {
+        private_file::create_folder(&self.folder).map_err(DesktopError::io("create", &self.folder))?;
+        let folder = File::open(&self.folder).map_err(DesktopError::io("lock", &self.folder))?;
+        // Nothing waits for anything else under this lock.
+        flock(&folder, FlockOperation::LockExclusive)
+            .map_err(|error| DesktopError::io("lock", &self.folder)(error.into()))?;
+        Ok(folder)
     }
 
     fn launcher(&self) -> &OsStr {
@@ -108,21 +136,21 @@ impl Application {
     }
 }
 
+/// The folder of a launcher.
+fn parent(installed: &Path) -> &Path {
+    installed.parent().expect("a file with an absolute path has a folder")
+}
+
 /// Why this Firefox cannot be woken from a folder of links, if that is so.
-fn unsuitable(installed: &Path, restricted: bool) -> Option<&'static str> {
-    let folder = installed.parent()?;
-    if !folder.join("libxul.so").exists() || !folder.join("defaults/pref").is_dir() {
+fn unsuitable(installed: &Path) -> Option<&'static str> {
+    let folder = parent(installed);
+    if !folder.join(LIBRARY).exists() || !folder.join("defaults/pref").is_dir() {
         return Some("it is not the launcher of a Firefox that is installed in a folder");
     }
     // Mozilla means to take unsandboxed AutoConfig away from other releases.
     let about = fs::read_to_string(folder.join("application.ini")).unwrap_or_default();
     if !about.lines().any(|line| line.starts_with("SourceRepository=") && line.contains("esr")) {
         return Some("it is not a Firefox ESR");
-    }
-    if restricted {
-        return Some(
-            "a copy of its launcher would have a weaker sandbox on this system (AppArmor binds it to its path)",
-        );
     }
     None
 }
@@ -151,10 +179,6 @@ fn mirror(source: &Path, target: &Path, own: &[&OsStr]) -> Result<(), DesktopErr
         }
     }
     Ok(())
-}
-
-fn names(folder: &Path) -> io::Result<Vec<OsString>> {
-    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
 fn write(file: &Path, text: &str) -> Result<(), DesktopError> {
@@ -189,9 +213,9 @@ mod tests {
     #[test]
     fn the_folder_has_links_a_copy_of_the_launcher_and_our_files() {
         let (folder, firefox) = installed();
-        let ours = folder.path().join("ours");
-        let application = Application::prepare_where(false, &firefox, &ours).unwrap();
-        assert_eq!(fs::read_link(ours.join("libxul.so")).unwrap(), application.installed_folder().join("libxul.so"));
+        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let ours = application.folder.clone();
+        assert_eq!(fs::read_link(ours.join("libxul.so")).unwrap(), parent(&application.installed).join("libxul.so"));
         assert_eq!(fs::read_to_string(ours.join("defaults/pref/channel-prefs.js")).unwrap(), "channel");
         assert_eq!(fs::read_to_string(ours.join("defaults/pref/doorbell.js")).unwrap(), PREF);
         assert_eq!(fs::read_to_string(ours.join("doorbell.cfg")).unwrap(), SCRIPT);
@@ -203,8 +227,8 @@ mod tests {
     #[test]
     fn an_updated_package_is_followed() {
         let (folder, firefox) = installed();
-        let ours = folder.path().join("ours");
-        let application = Application::prepare_where(false, &firefox, &ours).unwrap();
+        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let ours = application.folder.clone();
         fs::write(folder.path().join("esr/firefox-esr"), "launcher 2").unwrap();
         fs::write(folder.path().join("esr/new.so"), "new").unwrap();
         fs::remove_file(folder.path().join("esr/defaults/pref/channel-prefs.js")).unwrap();
@@ -212,6 +236,63 @@ mod tests {
         assert_eq!(fs::read_to_string(ours.join("firefox-esr")).unwrap(), "launcher 2");
         assert_eq!(fs::read_to_string(ours.join("new.so")).unwrap(), "new");
         assert_eq!(names(&ours.join("defaults/pref")).unwrap(), [PREF_NAME]);
+    }
+
+    #[test]
+    fn a_program_that_is_gone_is_named_and_one_that_is_back_is_woken_again() {
+        let (folder, firefox) = installed();
+        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        fs::rename(folder.path().join("esr"), folder.path().join("away")).unwrap();
+        let again = || Application::up_to_date(application.program.clone(), application.folders.clone());
+        let error = again().unwrap_err().to_string();
+        assert!(error.contains("/firefox is gone: install"), "{error}");
+        // Meanwhile another one starts, which removes the folder.
+        remove_orphans(&folder.path().join("ours")).unwrap();
+        assert!(!application.folder.exists());
+        fs::rename(folder.path().join("away"), folder.path().join("esr")).unwrap();
+        again().unwrap();
+        assert_eq!(fs::read_to_string(application.folder.join("firefox-esr")).unwrap(), "launcher 1");
+    }
+
+    #[test]
+    fn a_program_that_leads_to_another_folder_after_an_upgrade_is_followed() {
+        let (folder, firefox) = installed();
+        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        fs::rename(folder.path().join("esr"), folder.path().join("esr-2")).unwrap();
+        fs::remove_file(folder.path().join("firefox")).unwrap();
+        symlink("esr-2/firefox-esr", folder.path().join("firefox")).unwrap();
+        let current = Application::up_to_date(application.program.clone(), application.folders.clone()).unwrap();
+        assert_ne!(current.folder, application.folder);
+        assert!(current.folder.join(LIBRARY).exists() && !application.folder.join(LIBRARY).exists());
+    }
+
+    #[test]
+    fn each_program_has_a_folder_of_its_own() {
+        let ((one, first), (_other, second)) = (installed(), installed());
+        let ours = one.path().join("ours");
+        let first = Application::prepare_where(false, &first, &ours).unwrap();
+        let second = Application::prepare_where(false, &second, &ours).unwrap();
+        for application in [first, second] {
+            let linked = fs::read_link(application.folder.join(LIBRARY)).unwrap();
+            assert_eq!(linked, parent(&application.installed).join(LIBRARY));
+        }
+    }
+
+    #[test]
+    fn two_starts_at_the_same_moment_bring_one_folder_up_to_date() {
+        let (folder, firefox) = installed();
+        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        for round in 0..50 {
+            fs::write(folder.path().join("esr/firefox-esr"), format!("launcher {round}")).unwrap();
+            let (old, new) = (round % 2, 1 - round % 2);
+            fs::write(folder.path().join(format!("esr/{new}.so")), "new").unwrap();
+            fs::remove_file(folder.path().join(format!("esr/{old}.so"))).ok();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| application.refresh().unwrap());
+                }
+            });
+        }
     }
 
     #[test]

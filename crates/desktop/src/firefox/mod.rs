@@ -2,6 +2,7 @@
 //! client and ends it when nothing is left to do.
 
 mod application;
+mod folders;
 mod uaid;
 
 pub(crate) use application::Application;

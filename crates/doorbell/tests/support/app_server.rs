@@ -1,13 +1,23 @@
 //! An application server of one site: npm's web-push with one key, which requests a receipt for each message.
 
 use doorbell_protocol::headers::link::REL_PUSH_RECEIPT;
+use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::vapid::sign::SigningKey;
+use doorbell_sender::answer::{Accepted, Answer};
+use doorbell_sender::client::{Client, ClientConfig};
+use doorbell_sender::network::AddressPolicy;
+use doorbell_sender::request::{Message, Options, ReceiptWish};
+use doorbell_sender::subscription::Subscription;
+use doorbell_sender::token::Signer;
 use serde_json::{Value, json};
 
+use super::clock::Stopwatch;
 use super::events::{Event, Events};
 use super::foreign::Sender;
 use super::peer::Peer;
 use super::service::Service;
+
+const TTL_SECS: u32 = 600;
 
 /// An application server.
 pub struct AppServer {
@@ -45,9 +55,28 @@ impl AppServer {
         self.key.public_key().to_base64url()
     }
 
+    /// What signs its messages.
+    pub fn signer(&self) -> Signer {
+        let key = self.key.to_base64url().expect("a private key");
+        Signer::new(SigningKey::from_base64url(&key).expect("the same key"), None)
+    }
+
     /// Sends `text`, which the service takes.
     pub fn sends(&self, text: &str, subscription: &Value, service: &Service) -> Sent {
         Sent::from(&self.tries(Sender::WebPush, text, subscription, service))
+    }
+
+    /// Sends `text` from this process: the moment at which the service has accepted it.
+    pub async fn posts(&self, text: &str, subscription: &Value, service: &Service) -> (Sent, Stopwatch) {
+        let subscription = Subscription::from_json(&subscription.to_string()).expect("a subscription");
+        let (client, signer, options) = (client(service), self.signer(), Options::new(Ttl::from_secs(TTL_SECS)));
+        let message = Message::new(&subscription, text.as_bytes(), &options, &signer);
+        let reply = client.send(&Message { receipt: ReceiptWish::New, ..message }).await.expect("an answer");
+        let watch = Stopwatch::start();
+        let Answer::Accepted(Accepted { message: Some(message), receipt: Some(receipts), .. }) = reply.answer else {
+            panic!("{reply:?}");
+        };
+        (Sent { location: path(&message), receipts: path(&receipts) }, watch)
     }
 
     /// The same in `aesgcm`, as senders did before RFC 8188 and RFC 8291.
@@ -123,6 +152,13 @@ impl AppServer {
         let event = tokio::time::timeout(deadline.left(), receipt).await;
         event.unwrap_or_else(|_| panic!("there is no receipt for {sent:?}"))
     }
+}
+
+/// Our own library's client of this service.
+pub(super) fn client(service: &Service) -> Client {
+    let extra_ca_pem = std::fs::read(service.ca()).expect("the service's CA");
+    let addresses = AddressPolicy::public().allow_loopback();
+    Client::new(ClientConfig { addresses, extra_ca_pem, ..ClientConfig::default() }).expect("a client")
 }
 
 /// The header field that asks for a receipt.
