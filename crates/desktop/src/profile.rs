@@ -76,7 +76,7 @@ impl Profile {
                     self.rules.wake(self.clock.now());
                     self.rules.browser_ended(self.clock.now());
                 }
-                self.report(ProfileEvent::NotWoken(error.to_string())).await;
+                self.failed(error.to_string()).await;
                 None
             }
         }
@@ -129,7 +129,7 @@ impl Profile {
                 return self.report(ProfileEvent::Awake(self.clock.now() - begun)).await;
             }
             if process.has_ended() {
-                return;
+                return self.failed("it ended while it was starting; start it yourself to see why".to_owned()).await;
             }
             sleep(READY_CHECK).await;
         }
@@ -138,7 +138,12 @@ impl Profile {
         let (id, waited) = (process.id(), self.ready_max.as_secs());
         let why =
             format!("it was not ready after {waited} s, and is ended (process {id}); start it yourself to see why");
-        self.report(ProfileEvent::NotWoken(why)).await;
+        self.failed(why).await;
+    }
+
+    async fn failed(&self, why: String) {
+        let waits = self.rules.waiting().is_some();
+        self.report(if waits { ProfileEvent::NotWoken(why) } else { ProfileEvent::NotStarted(why) }).await;
     }
 
     async fn report(&self, event: ProfileEvent) {

@@ -63,6 +63,8 @@ pub enum ProfileEvent {
     Ended(Option<String>),
     /// A message waits, and the browser was not started: why.
     NotWoken(String),
+    /// A browser that shall stay was not started: why. A message that comes wakes it.
+    NotStarted(String),
 }
 
 impl ProfileEvent {
@@ -100,6 +102,7 @@ impl fmt::Display for Report {
                     }
                     ProfileEvent::Ended(Some(status)) => write!(f, "{browser} has ended ({status})"),
                     ProfileEvent::Ended(None) => write!(f, "{browser} has ended"),
+                    ProfileEvent::NotStarted(why) => write!(f, "{browser} could not be started: {why}"),
                     ProfileEvent::NotWoken(why) => {
                         write!(f, "a message waits, and {browser} could not be started: {why}")
                     }
