@@ -54,6 +54,17 @@ pub enum DesktopError {
         /// Why not.
         reason: &'static str,
     },
+    /// The subscriptions of a Chromium's profile are at another service.
+    #[error("{} has its subscriptions at {service}: name that one, or begin the profile anew with `doorbell chromium --fresh`", folder.display())]
+    OtherService {
+        /// The folder.
+        folder: PathBuf,
+        /// The origin of that service.
+        service: String,
+    },
+    /// Something else than our extension talks to the program that Chromium starts for it.
+    #[error("this verb is for Chromium, which starts it for the extension of doorbell: {0}")]
+    Extension(String),
     /// The browser was not found or not started.
     #[error(transparent)]
     Browser(#[from] BrowserError),

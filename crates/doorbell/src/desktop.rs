@@ -1,11 +1,12 @@
 //! `doorbell desktop`: wakes closed browsers when a message waits for them.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use doorbell_browsers::Firefox;
-use doorbell_browsers::firefox::FOLDER;
+use doorbell_browsers::{Chromium, Firefox, chromium, firefox};
+use doorbell_desktop::chromium::serve_extension;
 use doorbell_desktop::rules::Bounds;
 use doorbell_desktop::{Browser, Config, DesktopError, Mode, ProfileConfig, Trust};
 use doorbell_protocol::headers::urgency::Urgency;
@@ -30,6 +31,9 @@ pub(crate) struct Args {
 enum Verb {
     /// Wait for messages and wake closed browsers, in this terminal
     Run(Box<RunArgs>),
+    /// Chromium starts it for the extension of doorbell
+    #[command(hide = true)]
+    NativeHost(HostArgs),
 }
 
 #[derive(clap::Args)]
@@ -40,12 +44,28 @@ struct RunArgs {
     url: Url,
 
     /// A profile of `doorbell firefox` that is woken: its name, or its folder (with a slash); may be repeated
-    #[arg(long, value_name = "NAME|DIR", required = true)]
+    #[arg(long, value_name = "NAME|DIR", required_unless_present = "chromium")]
     firefox: Vec<PathBuf>,
+
+    /// A profile of `doorbell chromium` that is kept reachable: its name, or its folder (with a slash); may be repeated
+    #[arg(long, value_name = "NAME|DIR")]
+    chromium: Vec<PathBuf>,
+
+    /// Let the Firefoxes stay: they are started with the desktop part, without a window
+    #[arg(long)]
+    firefox_stays: bool,
+
+    /// End the Chromiums when nothing is left to do, and wake them, which takes seconds [default: they stay]
+    #[arg(long)]
+    chromium_ends: bool,
 
     /// The Firefox ESR to wake [default: firefox-esr or firefox, whichever is on the PATH]
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+
+    /// The Chromium to start [default: chromium, chromium-browser, google-chrome-stable or google-chrome, the first on the PATH]
+    #[arg(long, value_name = "FILE")]
+    chromium_binary: Option<PathBuf>,
 
     /// Leave messages below this urgency at the service until the browser runs: very-low, low, normal or high
     #[arg(long, value_name = "LEVEL", default_value = "normal")]
@@ -54,6 +74,17 @@ struct RunArgs {
     /// Trust the certificate authorities in this file too (PEM) [default: the one that `doorbell serve` made, for a service on this machine]
     #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
     ca: Option<PathBuf>,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES)]
+struct HostArgs {
+    /// The profile
+    #[arg(long, value_name = "DIR")]
+    profile: PathBuf,
+
+    /// The extension, as Chromium names it
+    origin: String,
 }
 
 const EXAMPLES: &str = "\
@@ -70,7 +101,13 @@ hour, and less often when a start changes nothing.
 SIGINT and SIGTERM stop it; a woken Firefox goes on until it is done.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Verb::Run(args) = args.verb;
+    let args = match args.verb {
+        Verb::Run(args) => args,
+        Verb::NativeHost(HostArgs { profile, origin }) => {
+            serve_extension(&profile, &origin, io::stdin().lock(), io::stdout().lock())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let mut signals = Signals::new()?;
     let config = config(*args)?;
     // Nothing asks it for more.
@@ -94,17 +131,28 @@ fn config(args: RunArgs) -> Result<Config> {
     let ca = args.ca.or_else(|| local_ca(args.url.as_str()));
     let state = state_dir()
         .context("neither HOME nor XDG_STATE_HOME is set: there is no place for the files of the desktop part")?;
-    let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
-    let firefoxes = args.firefox.iter().map(|named| {
-        let (folder, program) = (profile_folder(named, FOLDER)?, firefox.program().to_owned());
-        Ok(ProfileConfig { browser: Browser::Firefox, folder, program, mode: Mode::Woken })
-    });
-    let profiles: Result<Vec<_>> = firefoxes.collect();
+    let mut profiles = Vec::new();
+    if !args.firefox.is_empty() {
+        let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
+        let mode = if args.firefox_stays { Mode::Resident } else { Mode::Woken };
+        for named in &args.firefox {
+            let (folder, program) = (profile_folder(named, firefox::FOLDER)?, firefox.program().to_owned());
+            profiles.push(ProfileConfig { browser: Browser::Firefox, folder, program, mode });
+        }
+    }
+    if !args.chromium.is_empty() {
+        let chromium = args.chromium_binary.as_deref().map_or_else(Chromium::find, Chromium::at).map_err(explain)?;
+        let mode = if args.chromium_ends { Mode::Woken } else { Mode::Resident };
+        for named in &args.chromium {
+            let (folder, program) = (profile_folder(named, chromium::FOLDER)?, chromium.program().to_owned());
+            profiles.push(ProfileConfig { browser: Browser::Chromium, folder, program, mode });
+        }
+    }
     Ok(Config {
         url: args.url,
         trust: Trust::with(ca.as_deref())?,
         floor: args.urgency,
-        profiles: profiles?,
+        profiles,
         state: state.join(FOLDER_NAME),
         bounds: Bounds::default(),
     })

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode};
-use std::time::Duration;
 
 use anyhow::Result;
 use doorbell_browsers::firefox::{FOLDER, policies, process_of, server_url, user_js};
@@ -11,7 +10,7 @@ use doorbell_browsers::{Firefox, Preparation, PushService, replace_this_process,
 use doorbell_desktop::StartLock;
 use doorbell_desktop::firefox::{is_woken, takes_pages};
 
-use crate::browser::{check, explain, notify, profile_folder, status};
+use crate::browser::{check, explain, notify, profile_folder, status, wait_for_start_lock};
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
@@ -66,11 +65,6 @@ Examples:
 Messages arrive while this Firefox runs, whichever pages are open; the service keeps them until then. The settings \
 that doorbell writes into the profile are in its user.js, each with its reason. Your other profiles are not touched.";
 
-/// How often it is checked whether another process has started its Firefox, and the pause between two checks: ten
-/// seconds in all.
-const LOCK_CHECKS_MAX: u32 = 200;
-const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
-
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(&args.url)?;
     let ca = args.ca.clone().or_else(|| local_ca(&args.url)).filter(|_| !service.is_plain());
@@ -85,7 +79,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
     check(&service, ca.as_deref())?;
     let folder = profile_folder(&args.profile, FOLDER)?;
-    let lock = start_lock(&folder)?;
+    // A Firefox that a user has started keeps the lock until it ends, and one that was woken until it takes pages.
+    let runs = || process_of(&folder).is_some_and(|process| !is_woken(process) || takes_pages(&folder, process));
+    let lock = wait_for_start_lock(&folder, runs)?;
     if let Some(process) = process_of(&folder).filter(|&process| !args.fresh && takes_pages(&folder, process)) {
         status(&format!("a woken Firefox (process {process}) works with the profile: it opens the window"));
         let mut command = firefox.command_for(&folder);
@@ -104,22 +100,6 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     // Held until Firefox ends: while it starts, `doorbell desktop` does not wake another one.
     let _lock = lock.map(StartLock::hand_on).transpose()?;
     Err(explain(replace_this_process(command)))
-}
-
-/// Waits until no other process starts a Firefox with this profile. `None` if one runs that has the lock.
-fn start_lock(folder: &Path) -> Result<Option<StartLock>> {
-    for _ in 0..LOCK_CHECKS_MAX {
-        if let Some(lock) = StartLock::try_take(folder)? {
-            return Ok(Some(lock));
-        }
-        // A Firefox that a user has started keeps the lock until it ends.
-        if process_of(folder).is_some_and(|process| !is_woken(process) || takes_pages(folder, process)) {
-            return Ok(None);
-        }
-        std::thread::sleep(LOCK_CHECK_INTERVAL);
-    }
-    // `prepare` names the Firefox that runs with the profile, if it is one that hangs.
-    Ok(None)
 }
 
 /// Starts one next to this process, with the profile `named`, at `page`.
