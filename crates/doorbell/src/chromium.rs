@@ -138,7 +138,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 impl Args {
     /// Whether a Chromium that works with the profile in `folder` can do what is asked for.
     fn is_only_a_page(&self, service: &PushService, folder: &Path) -> bool {
-        let is_at_service = service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
+        let is_at_service =
+            service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
         is_at_service && !self.fresh && !self.prepare && !self.rewrite_endpoints && self.allow.is_empty()
     }
 }
