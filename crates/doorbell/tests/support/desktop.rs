@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::clock::Deadline;
 use super::foreign::{here, runs, tree};
 use super::process::Running;
+use super::x11::X11;
 
 /// Nothing is started over this bus, and everybody on it may talk to everybody.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -142,6 +143,24 @@ impl Desktop {
     /// Takes them all away without a click.
     pub fn clears(&self) {
         self.command("dunstctl", &["close-all"]).expect("dunst closes notifications");
+    }
+
+    /// The windows of the browser with this profile that are on the screen.
+    pub fn windows_of(&self, profile: &Path) -> usize {
+        self.screen().windows(profile.to_str().expect("a path")).len()
+    }
+
+    /// Closes them, as the cross in their corner does.
+    pub fn closes_windows_of(&self, profile: &Path) {
+        let mut screen = self.screen();
+        for window in screen.windows(profile.to_str().expect("a path")) {
+            screen.closes(window);
+        }
+        self.waits_until("the windows are closed", || self.windows_of(profile) == 0);
+    }
+
+    fn screen(&self) -> X11 {
+        X11::connect(&self.variables[0].1)
     }
 
     /// Takes a picture of the screen, or of a part of it (`WIDTHxHEIGHT+X+Y`): `target/e2e/NAME.png`.

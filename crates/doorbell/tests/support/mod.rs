@@ -30,6 +30,7 @@ pub mod rust_senders;
 pub mod service;
 pub mod star;
 pub mod wake_door;
+pub mod x11;
 
 pub use app_server::AppServer;
 pub use browser::Browser;

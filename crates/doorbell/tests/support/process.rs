@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::clock::Deadline;
@@ -68,6 +68,12 @@ impl Running {
         }
     }
 
+    /// How many lines with `words` it has written so far.
+    pub fn count(&self, words: &str) -> usize {
+        let lines = self.transcript.lines.lock().expect("no reader panics");
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
     /// Waits until it exits by itself; `rest` gets the lines of its stdout that the test has not waited for.
     pub fn exit(&mut self, mut rest: impl FnMut(&str)) -> ExitStatus {
         // Its output ends when it does, so that waiting for the one is waiting for the other.
@@ -101,7 +107,7 @@ impl Running {
 
     /// Everything it wrote so far; lines of stderr begin with `!`.
     pub fn output(&self) -> String {
-        self.transcript.lines.lock().expect("no reader panics").join("\n")
+        self.transcript.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 }
 
