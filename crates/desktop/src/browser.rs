@@ -26,6 +26,13 @@ impl Browser {
         }
     }
 
+    /// The file of a profile that the browser writes whenever it runs.
+    pub(crate) fn settings_file(self) -> &'static str {
+        match self {
+            Self::Firefox => "prefs.js",
+        }
+    }
+
     /// Whether `folder` holds a profile of this browser that Doorbell has prepared.
     pub(crate) fn is_profile(self, folder: &Path) -> bool {
         match self {
@@ -81,7 +88,7 @@ pub struct ProfileConfig {
 }
 
 /// The name of a profile in reports.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProfileName {
     /// Its browser.
     pub browser: Browser,

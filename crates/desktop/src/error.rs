@@ -67,8 +67,26 @@ pub enum DesktopError {
         why: String,
     },
 
+    /// The file of settings, a folder or a socket is not as it must be, or another program has it.
+    #[error("{}: {reason}", path.display())]
+    Refused {
+        /// The file, the folder or the socket.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A desktop part runs already.
+    #[error(
+        "a desktop part runs already (process {process}): `doorbell desktop status` shows what it does, and it ends with \
+         `systemctl --user stop doorbell-desktop` or `kill {process}`"
+    )]
+    RunsAlready {
+        /// Its process.
+        process: u32,
+    },
+
     /// A file cannot be read or written.
-    #[error("cannot {action} {}: {why}", path.display())]
+    #[error("cannot {action} {}: {why}{}", path.display(), hint(why))]
     Io {
         /// `read`, `write`, `link`, `lock` or `delete`.
         action: &'static str,
@@ -79,7 +97,21 @@ pub enum DesktopError {
     },
 }
 
+/// What to do about an error of the system, where that is not obvious.
+fn hint(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::StorageFull => "; free some space there",
+        io::ErrorKind::QuotaExceeded => "; delete something of yours there",
+        _ => "",
+    }
+}
+
 impl DesktopError {
+    /// `path` is not as it must be.
+    pub(crate) fn refused(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Refused { path: path.to_owned(), reason: reason.into() }
+    }
+
     /// For `map_err`: `action` on `path` failed.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -10,7 +10,7 @@ use crate::firefox;
 use crate::process::Process;
 
 /// Where this browser's parts are kept, in the desktop part's folder.
-const FIREFOX_LINKS: &str = "firefox";
+pub(crate) const FIREFOX_LINKS: &str = "firefox";
 
 /// A browser that can be started without a window.
 #[derive(Clone, Debug)]
@@ -20,7 +20,14 @@ pub(crate) enum Launcher {
 }
 
 impl Launcher {
-    /// Checks that the browser of `profile` can be woken, and writes what that needs into `state`.
+    /// Checks that the browser of `profile` can be woken.
+    pub(crate) fn check(profile: &ProfileConfig) -> Result<(), DesktopError> {
+        match profile.browser {
+            Browser::Firefox => firefox::Application::check(&Firefox::at(&profile.program)?),
+        }
+    }
+
+    /// The same, and writes what that needs into `state`.
     pub(crate) fn prepare(profile: &ProfileConfig, state: &Path) -> Result<Self, DesktopError> {
         match profile.browser {
             Browser::Firefox => {

@@ -11,14 +11,19 @@ mod browser;
 mod clock;
 mod error;
 mod launcher;
+mod owner;
 mod process;
 mod profile;
 mod report;
 mod start_lock;
 mod wake_door;
 
+pub mod control;
 pub mod firefox;
+pub mod install;
 pub mod rules;
+pub mod settings;
+pub mod status;
 
 use std::path::PathBuf;
 

@@ -39,8 +39,17 @@ pub(crate) struct Application {
 impl Application {
     /// The one that wakes `firefox`, in `folder`, which is created.
     pub(crate) fn prepare(firefox: &Firefox, folder: &Path) -> Result<Self, DesktopError> {
-        let restricted = fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1");
-        Self::prepare_where(restricted, firefox, folder)
+        Self::prepare_where(restricted(), firefox, folder)
+    }
+
+    /// Whether `firefox` can be woken.
+    pub(crate) fn check(firefox: &Firefox) -> Result<(), DesktopError> {
+        let program = firefox.program();
+        let installed = fs::canonicalize(program).map_err(DesktopError::io("read", program))?;
+        match unsuitable(&installed, restricted()) {
+            Some(reason) => Err(DesktopError::Unsuitable { program: installed, reason }),
+            None => Ok(()),
+        }
     }
 
     /// The same on a system that does or does not restrict user namespaces to programs with an AppArmor profile.
@@ -105,6 +114,11 @@ impl Application {
     fn launcher(&self) -> &OsStr {
         self.installed.file_name().expect("a launcher has a name")
     }
+}
+
+/// Whether this system binds what a program may do to its path.
+fn restricted() -> bool {
+    fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1")
 }
 
 /// Why this Firefox cannot be woken from a folder of links, if that is so.
