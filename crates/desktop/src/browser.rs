@@ -34,7 +34,7 @@ impl Browser {
     }
 
     /// Whether `folder` holds a profile of this browser that Doorbell has prepared.
-    pub(crate) fn is_profile(self, folder: &Path) -> bool {
+    pub fn is_profile(self, folder: &Path) -> bool {
         match self {
             Self::Firefox => is_profile(folder),
         }
@@ -48,7 +48,7 @@ impl Browser {
     }
 
     /// The process that works with the profile in `folder`.
-    pub(crate) fn process_of(self, folder: &Path) -> Option<u32> {
+    pub fn process_of(self, folder: &Path) -> Option<u32> {
         match self {
             Self::Firefox => process_of(folder),
         }
