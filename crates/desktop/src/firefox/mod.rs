@@ -2,9 +2,11 @@
 //! client and ends it when nothing is left to do.
 
 mod application;
+mod ordinary;
 mod uaid;
 
 pub(crate) use application::Application;
+pub use ordinary::{has_started, shares_pages};
 pub(crate) use uaid::uaid;
 
 use std::fs;
