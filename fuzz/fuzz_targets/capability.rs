@@ -24,13 +24,14 @@ fuzz_target!(|input: (i64, i64, Option<[u8; 16]>, &str)| {
         Resource::Message { agent, id: MessageId::from_raw(id) },
         Resource::Subscription { agent, subscription },
         Resource::Set { agent },
+        Resource::Wake { agent },
     ];
     for resource in resources {
         let path = OURS.path(resource);
         assert!(path.len() <= 1000);
         assert_eq!(OURS.open(&path), Some(resource));
         // A token of one kind is none of another.
-        for kind in ["/p/", "/m/", "/s/", "/a/"].iter().filter(|kind| !path.starts_with(**kind)) {
+        for kind in ["/p/", "/m/", "/s/", "/a/", "/w/"].iter().filter(|kind| !path.starts_with(**kind)) {
             assert!(OURS.open(&format!("{kind}{}", &path[3..])).is_none());
         }
     }

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use doorbell_browsers::firefox::{is_profile, process_of};
+use doorbell_browsers::{chromium as chromium_profile, firefox as firefox_profile};
 use serde::{Deserialize, Serialize};
 
+use crate::chromium;
+use crate::file_watch::FileWatch;
 use crate::firefox::uaid;
 
 /// A browser that can be woken.
@@ -16,6 +18,8 @@ use crate::firefox::uaid;
 pub enum Browser {
     /// Firefox ESR.
     Firefox,
+    /// Chromium.
+    Chromium,
 }
 
 impl Browser {
@@ -23,6 +27,7 @@ impl Browser {
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Firefox => "firefox",
+            Self::Chromium => "chromium",
         }
     }
 
@@ -30,13 +35,15 @@ impl Browser {
     pub(crate) fn settings_file(self) -> &'static str {
         match self {
             Self::Firefox => "prefs.js",
+            Self::Chromium => "Local State",
         }
     }
 
     /// Whether `folder` holds a profile of this browser that Doorbell has prepared.
     pub fn is_profile(self, folder: &Path) -> bool {
         match self {
-            Self::Firefox => is_profile(folder),
+            Self::Firefox => firefox_profile::is_profile(folder),
+            Self::Chromium => chromium_profile::is_profile(folder),
         }
     }
 
@@ -44,13 +51,33 @@ impl Browser {
     pub(crate) fn credential(self, folder: &Path) -> io::Result<Option<String>> {
         match self {
             Self::Firefox => uaid(folder),
+            Self::Chromium => chromium::token(folder),
+        }
+    }
+
+    /// Watches for another credential, where the browser hands it over at its start.
+    pub(crate) fn credential_watch(self, folder: &Path) -> Option<FileWatch> {
+        match self {
+            Self::Firefox => None,
+            // Without it the credential is read from time to time.
+            Self::Chromium => chromium::token_watch(folder).ok(),
+        }
+    }
+
+    /// Whether the browser has to run once before the wake door can be opened for the profile in `folder`, without
+    /// anything that a user does in it.
+    pub(crate) fn needs_first_start(self, folder: &Path) -> bool {
+        match self {
+            Self::Firefox => false,
+            Self::Chromium => !self.credential(folder).is_ok_and(|credential| credential.is_some()),
         }
     }
 
     /// The process that works with the profile in `folder`.
     pub fn process_of(self, folder: &Path) -> Option<u32> {
         match self {
-            Self::Firefox => process_of(folder),
+            Self::Firefox => firefox_profile::process_of(folder),
+            Self::Chromium => chromium_profile::process_of(folder),
         }
     }
 }
@@ -59,6 +86,7 @@ impl fmt::Display for Browser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Firefox => "Firefox",
+            Self::Chromium => "Chromium",
         })
     }
 }

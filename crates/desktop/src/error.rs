@@ -54,6 +54,28 @@ pub enum DesktopError {
         /// Why not.
         reason: &'static str,
     },
+    /// On this system a copy of the launcher of Firefox would have a weaker sandbox.
+    #[error(
+        "{}: a copy of its launcher would have a weaker sandbox on this system, where AppArmor binds what a program may do \
+         to its path: an administrator installs the files for all users with `doorbell desktop install --system`, and then \
+         no copy is needed",
+        program.display()
+    )]
+    WeakerSandbox {
+        /// Its program.
+        program: PathBuf,
+    },
+    /// The subscriptions of a Chromium's profile are at another service.
+    #[error("{} has its subscriptions at {service}: name that one, or begin the profile anew with `doorbell chromium --fresh`", folder.display())]
+    OtherService {
+        /// The folder.
+        folder: PathBuf,
+        /// The origin of that service.
+        service: String,
+    },
+    /// Something else than our extension talks to the program that Chromium starts for it.
+    #[error("this verb is for Chromium, which starts it for the extension of doorbell: {0}")]
+    Extension(String),
     /// The browser was not found or not started.
     #[error(transparent)]
     Browser(#[from] BrowserError),

@@ -5,19 +5,23 @@
 //! The browser connects to the push service, the service worker of the site shows its notification, and the browser ends
 //! by itself when nothing is left to do. Messages and their keys never reach this process.
 //!
-//! Firefox ESR is woken; see [`firefox`]. [`rules`] decides when, without IO.
+//! Firefox ESR and Chromium are woken; see [`firefox`] and [`chromium`]. [`rules`] decides when, without IO.
 
 mod browser;
 mod clock;
 mod error;
+mod file_watch;
 mod launcher;
 mod owner;
 mod process;
 mod profile;
 mod report;
+#[allow(dead_code, unused_imports, reason = "`run` uses a part of it yet")]
+mod session;
 mod start_lock;
 mod wake_door;
 
+pub mod chromium;
 pub mod control;
 pub mod firefox;
 pub mod install;
@@ -92,8 +96,9 @@ pub async fn run(
     }
     let (reports, mut reported) = mpsc::channel(QUEUE_MAX);
     let (door_commands, for_door) = mpsc::channel(QUEUE_MAX);
-    let door = WakeDoor::new(config.url, config.trust, config.floor, reports.clone())?;
+    let door = WakeDoor::new(config.url.clone(), config.trust, config.floor, reports.clone())?;
     let mut desktop = Desktop {
+        url: config.url,
         state: config.state,
         bounds: config.bounds,
         door: door_commands,
@@ -133,6 +138,7 @@ pub async fn run(
 
 /// The profiles, each with its task.
 struct Desktop {
+    url: Url,
     state: PathBuf,
     bounds: Bounds,
     door: mpsc::Sender<DoorCommand>,
@@ -150,7 +156,7 @@ impl Desktop {
         if self.names.len() >= PROFILES_MAX {
             return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
         }
-        Launcher::prepare(profile, &self.state)
+        Launcher::prepare(profile, &self.state, &self.url)
     }
 
     /// Keeps one more profile reachable: `false` if that is done already.

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::browser::{Mode, ProfileConfig, ProfileName};
+use crate::chromium::Keeper;
 use crate::clock::Clock;
 use crate::error::DesktopError;
 use crate::launcher::Launcher;
@@ -25,6 +26,8 @@ pub(crate) struct Profile {
     name: ProfileName,
     mode: Mode,
     launcher: Launcher,
+    /// Watches a woken browser that does not end by itself.
+    keeper: Option<Keeper>,
     rules: Rules,
     clock: Clock,
     reports: mpsc::Sender<Report>,
@@ -39,14 +42,14 @@ impl Profile {
         reports: mpsc::Sender<Report>,
     ) -> Self {
         let (rules, clock) = (Rules::new(bounds), Clock::start());
-        Self { name: config.name(), mode: config.mode, launcher, rules, clock, reports }
+        Self { name: config.name(), mode: config.mode, launcher, keeper: None, rules, clock, reports }
     }
 
     /// Wakes the browser whenever it is due, until the door is gone.
     pub(crate) async fn keep(mut self, mut events: mpsc::Receiver<DoorEvent>) {
         let mut browser = match self.mode {
-            Mode::Woken => None,
-            Mode::Resident => self.start(None).await,
+            Mode::Woken if !self.name.browser.needs_first_start(&self.name.folder) => None,
+            Mode::Woken | Mode::Resident => self.start(None).await,
         };
         loop {
             tokio::select! {
@@ -57,8 +60,15 @@ impl Profile {
                     None => return,
                 },
                 () = self.clock.reaches(self.rules.due()) => browser = self.start(self.rules.waiting()).await,
+                () = nothing_left(&mut self.keeper) => {
+                    self.keeper = None;
+                    // Its notifications are gone: on the screen they would stay behind, and do nothing.
+                    if let Some(browser) = &browser {
+                        browser.terminate();
+                    }
+                }
                 status = ended(&mut browser) => {
-                    browser = None;
+                    (browser, self.keeper) = (None, None);
                     self.rules.browser_ended(self.clock.now());
                     self.report(ProfileEvent::Ended(status)).await;
                 }
@@ -86,7 +96,7 @@ impl Profile {
         let lock = StartLock::try_take(&self.name.folder)?;
         if let Some(process) = self.name.browser.process_of(&self.name.folder) {
             drop(lock);
-            return Ok(self.watch(process).await);
+            return Ok(self.watch(process, waiting).await);
         }
         let Some(lock) = lock else {
             // Another process is starting a browser with this profile.
@@ -99,17 +109,26 @@ impl Profile {
             None => self.rules.browser_runs(),
         }
         self.report(ProfileEvent::Waking { process: process.id(), waiting }).await;
+        if self.mode == Mode::Woken {
+            // Before it can show anything.
+            match self.launcher.keeper(&self.name.folder, process.id()).await {
+                Ok(keeper) => self.keeper = keeper,
+                Err(why) => self.report(ProfileEvent::Stays(why)).await,
+            }
+        }
         self.wait_until_ready(&mut process).await;
         drop(lock);
         Ok(Some(process))
     }
 
     /// Watches a browser that another program has started.
-    async fn watch(&mut self, id: u32) -> Option<Process> {
+    async fn watch(&mut self, id: u32, waiting: Option<Waiting>) -> Option<Process> {
         match Process::with_id(id) {
             Ok(process) => {
                 self.rules.browser_runs();
-                self.report(ProfileEvent::BrowserRuns(id)).await;
+                if waiting.is_some() {
+                    self.report(ProfileEvent::BrowserRuns(id)).await;
+                }
                 Some(process)
             }
             // It has ended in this moment.
@@ -138,6 +157,14 @@ impl Profile {
     async fn report(&self, event: ProfileEvent) {
         // The other end is gone when the program ends.
         self.reports.send(event.of(&self.name)).await.ok();
+    }
+}
+
+/// Waits until nothing is left to do for a browser that is watched; forever if there is none.
+async fn nothing_left(keeper: &mut Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.nothing_left().await,
+        None => pending().await,
     }
 }
 

@@ -1,11 +1,18 @@
 //! What the verbs for browsers share: where their profiles are, and what a user tries next after an error.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use doorbell_browsers::{BrowserError, Notice, PushService, folder_of};
+use doorbell_desktop::StartLock;
 
 use crate::state::state_dir;
+
+/// How often it is checked whether another process has started its browser, and the pause between two checks: ten
+/// seconds in all.
+const LOCK_CHECKS_MAX: u32 = 200;
+const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The folder of the profile `named`, for `browser`.
 pub(crate) fn profile_folder(named: &Path, browser: &str) -> Result<PathBuf> {
@@ -30,6 +37,21 @@ pub(crate) fn check(service: &PushService, ca: Option<&Path>) -> Result<()> {
         BrowserError::Unreachable { .. } if service.is_loopback() => anyhow!("{error}; start `doorbell serve` first"),
         other => explain(other),
     })
+}
+
+/// Waits until no other process starts a browser with the profile in `folder`. `None` if one runs that has the lock.
+pub(crate) fn wait_for_start_lock(folder: &Path, runs: impl Fn() -> bool) -> Result<Option<StartLock>> {
+    for _ in 0..LOCK_CHECKS_MAX {
+        if let Some(lock) = StartLock::try_take(folder)? {
+            return Ok(Some(lock));
+        }
+        if runs() {
+            return Ok(None);
+        }
+        std::thread::sleep(LOCK_CHECK_INTERVAL);
+    }
+    // What prepares the profile names the browser that runs with it, if it is one that hangs.
+    Ok(None)
 }
 
 /// Adds what a user tries next.

@@ -13,6 +13,7 @@ use h2::RecvStream;
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
 use support::agent::Agent;
+use support::chromium::{Device, EXTENSION, OLD_SENDER, SUBTYPE};
 use support::events::EventStream;
 use support::socket::Socket;
 use support::{Answer, Subscription, TestService, header, path, text, within};
@@ -308,4 +309,85 @@ async fn an_open_stream_is_use_so_its_browser_does_not_expire() {
     }
     service.send(&to, &[DAY], b"x").await;
     assert_eq!(wake.waiting(&service.clock, STEP).await["messages"], 1);
+}
+
+#[tokio::test]
+async fn chromiums_extension_watches_its_device_before_the_first_subscription_and_after_a_restart() {
+    let mut service = TestService::start().await;
+    let device = Device::new(&service).await;
+    let token = device.wake_token(&service).await;
+    let mut wake = Wake::open(&service, &token).await;
+    let to = device.subscribe(&service).await;
+    service.send(&to, &[DAY], b"ring").await;
+    assert_eq!(wake.waiting(&service.clock, STEP).await["messages"], 1);
+    let mut browser = device.connect(&service).await;
+    wake.quiet().await;
+    assert_eq!(browser.message().await.body(), "ring", "nothing was consumed");
+    browser.is_answered().await;
+    drop(browser);
+    service.restart().await;
+    assert_eq!(device.wake_token(&service).await, token, "the same as before");
+    service.send(&to, &[DAY], b"again").await;
+    let mut wake = Wake::open(&service, &token).await;
+    assert_eq!(wake.waiting(&service.clock, STEP).await["messages"], 1);
+    let other = Device::new(&service).await.wake_token(&service).await;
+    let mut others = Wake::open(&service, &other).await;
+    service.send(&to, &[DAY, ("urgency", "high")], b"more").await;
+    assert_eq!(wake.waiting(&service.clock, STEP).await["messages"], 2);
+    let nothing = tokio::time::timeout(Duration::from_millis(20), others.next()).await;
+    assert!(nothing.is_err(), "another device's messages are not reported");
+}
+
+#[tokio::test]
+async fn the_extensions_token_opens_nothing_else_and_its_devices_other_tokens_do_not_open_the_door() {
+    let service = TestService::start().await;
+    let device = Device::new(&service).await;
+    let push = device.register(&service, SUBTYPE, OLD_SENDER).await;
+    let token = device.wake_token(&service).await;
+    assert!(token.len() <= 256 && token.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c)), "{token}");
+    for kind in ["p", "m", "s", "a", "r", "w", "wp", "fcm/send", "preprod/wp"] {
+        let uri = format!("{}/{kind}/{token}", service.origin());
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let request = Request::builder().method(method.clone()).uri(&uri).header("ttl", "60");
+            let status = service.ask(request.body(Bytes::new()).unwrap()).await.status();
+            let is_refused = matches!(status, StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED);
+            assert!(is_refused, "{method} /{kind}/ is {status}");
+        }
+        let link = format!("<{uri}>; rel=\"urn:ietf:params:push:set\"");
+        let request = Request::post(service.origin() + "/subscribe").header("link", link);
+        let status = service.ask(request.body(Bytes::new()).unwrap()).await.status();
+        assert!(status.is_client_error(), "/subscribe with /{kind}/ is {status}");
+    }
+    let (_socket, uaid) = Socket::hello(service.address, Some(&token)).await;
+    assert_ne!(uaid, token, "no Firefox gets this agent");
+    let (id, secret) = (device.id.to_string(), device.secret.to_string());
+    for wrong in [&push, &id, &secret, &format!("{id}:{secret}"), "none"] {
+        let credential = format!("Bearer {wrong}");
+        let answer = ask(&service, Method::GET, &[EVENTS, ("authorization", &credential)]).await;
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn an_extension_registers_with_its_devices_credentials_only_and_leaves_as_chromium_expects() {
+    let service = TestService::start().await;
+    let (device, other) = (Device::new(&service).await, Device::new(&service).await);
+    let wrong = Device { secret: device.secret ^ 1, ..device };
+    for stranger in [wrong, other] {
+        let answer = stranger.post(&service, &device.extension_form()).await;
+        assert_eq!(text(&answer), "Error=AUTHENTICATION_FAILED");
+    }
+    let to = device.subscribe(&service).await;
+    let token = device.wake_token(&service).await;
+    let mut wake = Wake::open(&service, &token).await;
+    let leave = format!("app={EXTENSION}&device={}&delete=true&gcm_unreg_caller=false", device.id);
+    for _ in 0..2 {
+        assert_eq!(text(&device.post(&service, &leave).await), format!("deleted={EXTENSION}"));
+    }
+    let by_instance = format!("{}&delete=true&X-subtype=wp:x", device.extension_form());
+    assert_eq!(text(&device.post(&service, &by_instance).await), "token=none");
+    service.send(&to, &[DAY], b"x").await;
+    assert_eq!(wake.waiting(&service.clock, STEP).await["messages"], 1, "the pages' subscriptions stay");
+    let others = format!("app=nkdpapfpjjgbfpnombidpiokcmfkfdgn&device={}&sender=doorbell", device.id);
+    assert_eq!(text(&device.post(&service, &others).await), "token=none", "another extension gets no credential");
 }

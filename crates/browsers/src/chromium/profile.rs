@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::error::BrowserError;
-use crate::profile::{Kind, Profile};
+use super::switches;
+use crate::profile::{Kind, Profile, process_of as lock_of};
+use crate::push_service::PushService;
 
 /// Names the service that the profile's subscriptions are at. A profile with this file is ours.
 const SERVICE: &str = "doorbell-service";
@@ -29,6 +32,30 @@ pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<(), Browser
         Err(error) if error.kind() == ErrorKind::NotFound => profile.write(SERVICE, format!("{service}\n").as_bytes()),
         Err(error) => Err(BrowserError::io("read", &file)(error)),
     }
+}
+
+/// Whether `folder` holds a profile of ours.
+pub fn is_profile(folder: &Path) -> bool {
+    (KIND.is_ours)(folder)
+}
+
+/// The service that the subscriptions of the profile in `folder` are at; `None` if that is not decided yet.
+pub fn service_of(folder: &Path) -> Result<Option<PushService>, BrowserError> {
+    let file = folder.join(SERVICE);
+    match fs::read_to_string(&file) {
+        Ok(known) => PushService::parse(known.trim()).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BrowserError::io("read", &file)(error)),
+    }
+}
+
+/// The Chromium that works with the profile in `folder`. One that was killed leaves its lock behind, and another program
+/// may have got its number meanwhile.
+pub fn process_of(folder: &Path) -> Option<u32> {
+    let process = lock_of(&folder.join(KIND.lock))?;
+    let command = fs::read(Path::new("/proc").join(process.to_string()).join("cmdline")).ok()?;
+    let switch = switches::profile(folder);
+    command.split(|&byte| byte == 0).any(|word| word == switch.as_bytes()).then_some(process)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One stream of the wake door: `GET /wake` with the credential of one profile, held open and opened again.
 
+use std::future::pending;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,10 +17,11 @@ use super::events::Parser;
 use super::{DoorEvent, Follower, Retry};
 use crate::browser::ProfileName;
 use crate::clock::Clock;
+use crate::file_watch::FileWatch;
 use crate::report::{ProfileEvent, Report};
 
-/// When a profile is read again whose Firefox has no credential, or one that the service does not accept: Firefox gets
-/// a new one when it connects to its push service the next time.
+/// When a profile is read again whose browser has no credential, or one that the service does not accept: it gets a
+/// new one when it connects to its push service the next time.
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// When a service is asked again that has no wake door: it may have been updated.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
@@ -55,6 +57,8 @@ impl Stream {
         let Follower { profile, events } = follower;
         // What an earlier stream reported may have been below the floor of this one.
         events.send(DoorEvent::Lost).await.ok();
+        // Before the first reading, so that no credential is missed.
+        let mut credentials = profile.browser.credential_watch(&profile.folder);
         let mut retry = Retry::default();
         let mut last = None;
         loop {
@@ -81,7 +85,10 @@ impl Stream {
                 reports.send(ProfileEvent::NotFollowed(why).of(&profile)).await.ok();
             }
             last = problem;
-            sleep(wait).await;
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = written(&mut credentials) => {}
+            }
         }
     }
 
@@ -115,6 +122,14 @@ impl Stream {
         reports.send(ProfileEvent::Followed.of(profile)).await.ok();
         pass_on(answer.into_body(), events).await;
         End::Stream
+    }
+}
+
+/// Waits until another credential is there; forever if that is not watched.
+async fn written(credentials: &mut Option<FileWatch>) {
+    match credentials {
+        Some(credentials) => credentials.changed().await,
+        None => pending().await,
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService};
+use doorbell_browsers::{BrowserError, Chromium, Firefox, Preparation, PushService};
 use doorbell_desktop::control::{Client, socket};
 use doorbell_desktop::install::{Content, Installation, MenuEntry, Places, Planned, check_browser, manager, plan};
 use doorbell_desktop::settings::Settings;
@@ -57,7 +57,7 @@ installation replaces the first.";
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(args.url.as_str())?;
     let ca = args.ca.clone().or_else(|| local_ca(args.url.as_str())).map(std::path::absolute).transpose()?;
-    let profiles = if args.named.is_empty() { args.named.defaults()? } else { args.named.profiles()? };
+    let profiles = if args.named.is_empty() { args.named.defaults(status)? } else { args.named.profiles()? };
     for profile in &profiles {
         check_browser(profile).map_err(explained)?;
     }
@@ -148,6 +148,9 @@ fn prepare(
     let preparation = Preparation { service, ca, folder, fresh: false };
     let prepared = match profile.browser {
         Browser::Firefox => Firefox::at(&profile.program).and_then(|firefox| firefox.prepare(&preparation, notify)),
+        Browser::Chromium => {
+            Chromium::at(&profile.program).and_then(|chromium| chromium.prepare(&preparation, &[], notify))
+        }
         other => bail!("{other} cannot be installed"),
     };
     match prepared {

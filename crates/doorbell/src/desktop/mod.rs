@@ -1,6 +1,7 @@
 //! `doorbell desktop`: wakes closed browsers when a message waits for them.
 
 mod install;
+mod native_host;
 mod profiles;
 mod register;
 mod run;
@@ -37,6 +38,9 @@ enum Verb {
     Status(show::Args),
     /// Wait for messages and wake closed browsers, in this terminal
     Run(Box<run::Args>),
+    /// Chromium starts it for the extension of doorbell
+    #[command(hide = true)]
+    NativeHost(native_host::Args),
     /// Take away all that `install` has written
     Uninstall(uninstall::Args),
 }
@@ -55,6 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         Verb::Install(args) => install::run(&args),
         Verb::Status(args) => show::run(&args),
         Verb::Run(args) => run::run(*args).await,
+        Verb::NativeHost(args) => native_host::run(&args),
         Verb::Uninstall(args) => uninstall::run(&args),
     }
 }

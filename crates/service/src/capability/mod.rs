@@ -63,6 +63,11 @@ pub enum Resource {
         /// The receipt subscription.
         id: ReceiptSubscriptionId,
     },
+    /// No URL: its token is the credential of Chromium's extension for `GET /wake` (docs/wake.md).
+    Wake {
+        /// The agent whose waiting messages are reported.
+        agent: AgentId,
+    },
 }
 
 /// Seals and opens the paths of resources.
@@ -174,10 +179,11 @@ enum Kind {
     Subscription,
     Set,
     Receipts,
+    Wake,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Push, Self::Message, Self::Subscription, Self::Set, Self::Receipts];
+    const ALL: [Self; 6] = [Self::Push, Self::Message, Self::Subscription, Self::Set, Self::Receipts, Self::Wake];
 
     const fn segment(self) -> &'static str {
         match self {
@@ -186,6 +192,7 @@ impl Kind {
             Self::Subscription => "s",
             Self::Set => "a",
             Self::Receipts => "r",
+            Self::Wake => "w",
         }
     }
 
@@ -199,7 +206,7 @@ impl Resource {
         match self {
             Self::Push { subscription, .. } | Self::Subscription { subscription, .. } => subscription.minted_at(),
             Self::Message { id, .. } => id.minted_at(),
-            Self::Set { agent } => agent.minted_at(),
+            Self::Set { agent } | Self::Wake { agent } => agent.minted_at(),
             Self::Receipts { id } => id.minted_at(),
         }
     }
@@ -220,6 +227,7 @@ impl Resource {
             Self::Subscription { agent, subscription } => (Kind::Subscription, agent.raw(), subscription.raw()),
             Self::Set { agent } => (Kind::Set, agent.raw(), 0),
             Self::Receipts { id } => (Kind::Receipts, id.raw(), 0),
+            Self::Wake { agent } => (Kind::Wake, agent.raw(), 0),
         };
         record[..8].copy_from_slice(&first.to_be_bytes());
         record[8..16].copy_from_slice(&second.to_be_bytes());
@@ -239,6 +247,7 @@ impl Resource {
             Kind::Subscription => Self::Subscription { agent, subscription },
             Kind::Set => Self::Set { agent },
             Kind::Receipts => Self::Receipts { id: ReceiptSubscriptionId::from_raw(number(0)) },
+            Kind::Wake => Self::Wake { agent },
         }
     }
 }
@@ -251,7 +260,7 @@ mod tests {
 
     const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
 
-    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 6] {
+    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 7] {
         let agent = AgentId::from_raw(mint.next(now));
         let subscription = SubscriptionId::from_raw(mint.next(now));
         [
@@ -261,6 +270,7 @@ mod tests {
             Resource::Subscription { agent, subscription },
             Resource::Set { agent },
             Resource::Receipts { id: ReceiptSubscriptionId::from_raw(mint.next(now)) },
+            Resource::Wake { agent },
         ]
     }
 
@@ -282,7 +292,7 @@ mod tests {
         let capabilities = Capabilities::new(&KeyRing::generate(NOON));
         for resource in every_kind(&Mint::new(0, 0), NOON) {
             let path = capabilities.path(resource);
-            for kind in ["p", "m", "s", "a", "r"] {
+            for kind in ["p", "m", "s", "a", "r", "w"] {
                 let other = format!("/{kind}{}", &path[2..]);
                 assert_eq!(capabilities.open(&other).is_some(), other == path);
             }

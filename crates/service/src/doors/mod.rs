@@ -141,6 +141,7 @@ impl Doors {
             (Resource::Subscription { .. } | Resource::Set { .. } | Resource::Receipts { .. }, _) => {
                 immediate(wire::method_not_allowed("GET, DELETE"))
             }
+            (Resource::Wake { .. }, _) => immediate(wire::not_found(StatusCode::NOT_FOUND)),
         }
     }
 

@@ -177,6 +177,11 @@ impl Hub {
         self.new_subscriber(agent, spec, true)
     }
 
+    /// [`Hub::connect`] for such an agent.
+    pub(crate) fn connect_early(&self, agent: AgentId, spec: SubscriberSpec) -> Subscriber {
+        self.new_subscriber(agent, spec, false)
+    }
+
     fn new_subscriber(&self, agent: AgentId, spec: SubscriberSpec, exclusive: bool) -> Subscriber {
         let id = SubscriberId(self.next_subscriber.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());

@@ -70,8 +70,10 @@ pub(crate) async fn sent_by_chromium(site: &Site, known: &Known, secrets: &mut S
     }
     let form = device.form(SUBTYPE, OLD_SENDER);
     let mut answers = Vec::new();
+    let extension = device.extension_form();
     for (secret, form) in [
-        (&secret[..], &form[..]),
+        (&secret[..], &extension[..]),
+        (&secret, &form[..]),
         (&secret, &form[1..]),
         ("1", &form),
         (SUBTYPE, &form),
@@ -88,6 +90,12 @@ pub(crate) async fn sent_by_chromium(site: &Site, known: &Known, secrets: &mut S
         secrets.keep_tokens_of(&answers[answers.len() - 1]);
     }
     let token = answers[answers.len() - 1].rsplit("token=").next().unwrap();
+    let wake_token = answers[0].rsplit("token=").next().unwrap();
+    for credential in [wake_token, &wake_token[1..], token] {
+        let watch = format!("Accept: text/event-stream\r\nAuthorization: Bearer {credential}\r\n");
+        site.ask(&format!("GET /wake HTTP/1.1\r\nHost: x\r\n{watch}\r\n")).await;
+        site.ask(&format!("GET /w/{credential} HTTP/1.1\r\nHost: x\r\n{watch}\r\n")).await;
+    }
     let mut stream = Chromium::over(site.connect(MCS).await);
     stream.write(&[0x29]).await;
     stream.log_in(device, &[SUBTYPE.to_owned()]).await;

@@ -24,6 +24,9 @@ pub const OLD_SENDER: &str = "745476177629";
 
 pub const SUBTYPE: &str = "wp:http://localhost:18201/#B14D0AE5-9201-4F94-ADCA-EDCA053CD-V2";
 
+/// Doorbell's extension, whose registrations are for `GET /wake` only.
+pub const EXTENSION: &str = "gkigfmlkdphhhddmngbopalgdekllnip";
+
 /// A profile: what a browser knows after its check-in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Device {
@@ -104,6 +107,18 @@ impl Device {
     /// Subscribes a page: its token.
     pub async fn register(self, service: &TestService, subtype: &str, sender: &str) -> String {
         let answer = self.post(service, &self.form(subtype, sender)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{}", text(&answer));
+        text(&answer).strip_prefix("token=").unwrap().to_owned()
+    }
+
+    /// The form of the extension.
+    pub fn extension_form(self) -> String {
+        format!("app={EXTENSION}&device={}&sender=doorbell", self.id)
+    }
+
+    /// Registers the extension: its token.
+    pub async fn wake_token(self, service: &TestService) -> String {
+        let answer = self.post(service, &self.extension_form()).await;
         assert_eq!(answer.status(), StatusCode::OK, "{}", text(&answer));
         text(&answer).strip_prefix("token=").unwrap().to_owned()
     }

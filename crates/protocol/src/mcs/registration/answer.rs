@@ -5,8 +5,11 @@
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum RegistrationAnswer<'a> {
     /// The last segment of the endpoint's path, which must be URL-safe and not empty; status 200. To `delete` too,
-    /// with any token.
+    /// with any token, if the form has a sender.
     Token(&'a str),
+    /// This app is unregistered: to a [`Registration::is_of_an_app_that_leaves`](super::Registration). Chromium reads
+    /// everything after `deleted=`, and compares it with the app.
+    Deleted(&'a str),
     /// It did not work.
     Error(ErrorWord),
 }
@@ -16,6 +19,7 @@ impl RegistrationAnswer<'_> {
     pub fn body(&self) -> String {
         match self {
             Self::Token(token) => format!("token={token}"),
+            Self::Deleted(app) => format!("deleted={app}"),
             Self::Error(word) => format!("Error={}", word.as_str()),
         }
     }
@@ -80,6 +84,7 @@ mod tests {
     #[test]
     fn answers_are_the_words_that_chromium_looks_for() {
         assert_eq!(RegistrationAnswer::Token("abc").body(), "token=abc");
+        assert_eq!(RegistrationAnswer::Deleted("abc").body(), "deleted=abc");
         assert_eq!(RegistrationAnswer::Error(ErrorWord::QuotaExceeded).body(), "Error=QUOTA_EXCEEDED");
         // Chromium looks for each word anywhere in the answer: none may be part of another.
         for word in ErrorWord::ALL {

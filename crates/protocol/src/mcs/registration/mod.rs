@@ -20,18 +20,22 @@ pub const FIELDS_MAX: usize = 32;
 /// The longest value, in bytes, after decoding.
 pub const VALUE_MAX: usize = 1024;
 
+/// The `app` of Doorbell's extension for Chromium: the id that follows from the `key` in its manifest.
+pub const WAKE_EXTENSION: &str = "gkigfmlkdphhhddmngbopalgdekllnip";
+
 /// The form as Chromium sends it for a page's subscription.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registration {
     /// The device that asks. It must be the one that Authorization names.
     pub device: DeviceId,
-    /// `app`: the browser ("org.chromium.linux"), or a part of Google's services. Push messages repeat it.
+    /// `app`: the browser ("org.chromium.linux"), an extension's id, or a part of Google's services. Push messages
+    /// repeat it.
     pub app: String,
     /// `X-subtype`: the subscription ("wp:", the page's origin, '#' and a random id). Push messages repeat it. Without
     /// it the form is not for a page: Chromium itself registers (`com.google.android.gms`), and wants any token.
     pub subtype: Option<String>,
     /// `sender`: the page's applicationServerKey in base64url, or what the page passed instead; "*" if all of a
-    /// subscription shall go. Push messages repeat it.
+    /// subscription shall go. Push messages repeat it. Empty only if an app leaves.
     pub sender: String,
     /// `scope`: "GCM" from a page.
     pub scope: Option<String>,
@@ -92,21 +96,30 @@ impl Registration {
         }
         let [app, subtype, device, sender, scope, instance, browser, delete] = values;
         let device = device.ok_or(RegistrationError::Missing("device"))?;
+        let delete = delete.as_deref() == Some("true");
+        let subtype = subtype.filter(|subtype| !subtype.is_empty());
+        let leaves = delete && subtype.is_none();
         Ok(Self {
             device: DeviceId::parse(&device).ok_or(RegistrationError::Value("device"))?,
             app: required("app", app)?,
-            subtype: subtype.filter(|subtype| !subtype.is_empty()),
-            sender: required("sender", sender)?,
+            subtype,
+            sender: if leaves { sender.unwrap_or_default() } else { required("sender", sender)? },
             scope,
             instance,
             browser,
-            delete: delete.as_deref() == Some("true"),
+            delete,
         })
     }
 
     /// Whether a page asks, and not Chromium for itself.
     pub fn is_of_a_page(&self) -> bool {
         self.subtype.as_deref().is_some_and(|subtype| subtype.starts_with("wp:"))
+    }
+
+    /// Whether an app (an extension) unregisters from all senders: the form has no sender, and the answer is
+    /// [`answer::RegistrationAnswer::Deleted`].
+    pub fn is_of_an_app_that_leaves(&self) -> bool {
+        self.delete && self.sender.is_empty()
     }
 }
 
@@ -177,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn an_extension_registers_with_its_id_and_leaves_without_a_sender() {
+        let parse =
+            |more: &str| Registration::parse(format!("app={WAKE_EXTENSION}&device=7&{more}").as_bytes()).unwrap();
+        let form = parse("sender=doorbell");
+        assert_eq!((&*form.app, form.is_of_a_page(), form.is_of_an_app_that_leaves()), (WAKE_EXTENSION, false, false));
+        let gone = parse("delete=true&gcm_unreg_caller=false");
+        assert_eq!((&*gone.sender, gone.is_of_an_app_that_leaves()), ("", true));
+        assert!(!parse("delete=true&sender=*").is_of_an_app_that_leaves(), "this one expects a token");
+    }
+
+    #[test]
     fn forms_that_cannot_be_are_refused() {
         use RegistrationError::{Missing, Repeated, TooLong, TooMany, Value};
         let page = |more: &str| [PAGE, more.as_bytes()].concat();
@@ -185,6 +209,8 @@ mod tests {
             (vec![], Missing("device")),
             (b"device=1&sender=s".to_vec(), Missing("app")),
             (b"device=1&app=a".to_vec(), Missing("sender")),
+            (b"device=1&app=a&delete=true&X-subtype=wp:a".to_vec(), Missing("sender")),
+            (b"device=1&app=a&delete=yes".to_vec(), Missing("sender")),
             (b"device=1&app=&sender=s".to_vec(), Missing("app")),
             (b"device=0&app=a&sender=s".to_vec(), Value("device")),
             (b"device=1&app=a&sender=%ff".to_vec(), Value("sender")),

@@ -86,10 +86,10 @@ impl Rejection {
     }
 }
 
-/// The answer to a registration.
+/// The answer to a registration, of which `outcome` is the body.
 pub(super) fn registered(outcome: Result<String, Rejection>) -> Response {
     let (status, body) = match &outcome {
-        Ok(token) => (StatusCode::OK, RegistrationAnswer::Token(token).body()),
+        Ok(body) => (StatusCode::OK, body.clone()),
         Err(rejection) => {
             let (status, word) = rejection.word();
             (status, RegistrationAnswer::Error(word).body())

@@ -1,6 +1,7 @@
 //! The door of unmodified Chromium: check-in and registration over HTTP, then MCS, on the same port as everything else.
 //!
-//! `checkin` makes a browser a device, `registration` creates a page's subscription, and `session` delivers. `address`
+//! `checkin` makes a browser a device, `registration` creates a page's subscription or returns the wake credential of
+//! Doorbell's extension, and `session` delivers. `address`
 //! is the part of a registration that a delivery repeats, and `answer` has all rejections. A device is an agent like
 //! any other. Its id and secret derive from the capability keys, so that nothing is stored before the first
 //! subscription.

@@ -1,8 +1,9 @@
-//! POST to the registration resource: a page subscribes or unsubscribes.
+//! POST to the registration resource: a page subscribes or unsubscribes, or an extension registers.
 
 use doorbell_protocol::id::{AgentId, SubscriptionId};
 use doorbell_protocol::key::PublicKey;
-use doorbell_protocol::mcs::registration::{FORM_MAX, Registration, credentials};
+use doorbell_protocol::mcs::registration::answer::RegistrationAnswer;
+use doorbell_protocol::mcs::registration::{FORM_MAX, Registration, WAKE_EXTENSION, credentials};
 
 use super::address::Address;
 use super::answer::{Rejection, registered};
@@ -11,8 +12,8 @@ use crate::doors::Doors;
 use crate::hub::{Agent, HubError, NewSubscription, Scope};
 use crate::transport::{Request, Response};
 
-/// The answer if there is no token to return: to Chromium's registration with Google's own services, which always comes
-/// and would be repeated after a rejection, and after a removal.
+/// The token if there is none to return: to Chromium's registration with Google's own services, which always comes and
+/// would be repeated after a rejection, and after a removal.
 const NO_TOKEN: &str = "none";
 
 /// The sender of an unsubscription that applies to all senders.
@@ -23,19 +24,27 @@ impl Doors {
         registered(self.try_register(request).await)
     }
 
-    /// The token for the answer.
+    /// The body of the answer.
     async fn try_register(&self, request: Request) -> Result<String, Rejection> {
         let (head, incoming) = request.into_parts();
         let body = incoming.body.read(FORM_MAX, self.limits.request_timeout).await?;
         let device = credentials(&head.headers)?;
         let form = Registration::parse(&body)?;
         let agent = self.capabilities.agent_of(device).filter(|_| form.device == device.id).ok_or(Rejection::Device)?;
-        let subtype = form.subtype.as_deref().filter(|_| form.is_of_a_page());
-        let Some(subtype) = subtype else { return Ok(NO_TOKEN.to_owned()) };
+        let token = |token: &str| RegistrationAnswer::Token(token).body();
+        // Nothing is stored for an app, so there is nothing to remove.
+        if form.is_of_an_app_that_leaves() {
+            return Ok(RegistrationAnswer::Deleted(&form.app).body());
+        }
+        if form.app == WAKE_EXTENSION && !form.delete {
+            return Ok(token(&self.capabilities.token(Resource::Wake { agent })));
+        }
+        let subtype = form.subtype.as_deref().filter(|_| form.is_of_a_page() && form.app != WAKE_EXTENSION);
+        let Some(subtype) = subtype else { return Ok(token(NO_TOKEN)) };
         let address = Address { app: &form.app, subtype, sender: &form.sender };
         if form.delete {
             self.unregister(agent, address).await?;
-            return Ok(NO_TOKEN.to_owned());
+            return Ok(token(NO_TOKEN));
         }
         if form.sender == EVERY_SENDER {
             return Err(Rejection::Sender);
@@ -44,7 +53,7 @@ impl Doors {
         let restricted_to = address.restriction().map_err(|_| Rejection::Sender)?;
         let fingerprint = restricted_to.as_ref().map(|key| key.fingerprint());
         let subscription = self.subscribe_once(agent, address.to_channel(), restricted_to).await?;
-        Ok(self.capabilities.token(Resource::Push { agent, subscription, restricted_to: fingerprint }))
+        Ok(token(&self.capabilities.token(Resource::Push { agent, subscription, restricted_to: fingerprint })))
     }
 
     /// The device's subscription with this name, or a new one: the device may not have received our first answer.

@@ -13,7 +13,7 @@ use crate::transport::Response;
 /// Why a request to watch was rejected.
 #[derive(Debug, Error)]
 pub(super) enum Rejection {
-    #[error("there is no valid uaid")]
+    #[error("there is no valid credential")]
     Credential,
     #[error(transparent)]
     Urgency(#[from] UrgencyError),
@@ -30,7 +30,7 @@ impl Rejection {
         match self {
             Self::Credential => {
                 let problem = Problem::new(StatusCode::UNAUTHORIZED, errno::WAKE_CREDENTIAL, text)
-                    .with_hint("Send `Authorization: Bearer` with the browser's current uaid.");
+                    .with_hint("Send `Authorization: Bearer` with Firefox's current uaid or the extension's token.");
                 let mut response = wire::problem(&problem);
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 response

@@ -25,8 +25,8 @@ pub(in crate::doors) use budget::WakeBudget;
 /// The path of the door.
 pub(in crate::doors) const WAKE_PATH: &str = "/wake";
 
-/// The path of a subscription set before its token; the token is the uaid.
-const SET: &str = "/a/";
+/// The kinds of tokens that are credentials: of a subscription set (Firefox's uaid), and of Chromium's extension.
+const CREDENTIALS: [&str; 2] = ["/a/", "/w/"];
 
 /// The authentication scheme of the credential (RFC 6750 s2.1).
 const BEARER: &str = "bearer";
@@ -70,30 +70,33 @@ impl Doors {
     }
 
     async fn try_wake(self: &Arc<Self>, headers: &HeaderMap) -> Result<Response, Rejection> {
-        let agent = self.watched_agent(headers).ok_or(Rejection::Credential)?;
+        let credential = self.wake_credential(headers).ok_or(Rejection::Credential)?;
         let floor = Urgency::from_headers(headers)?.or(Some(Urgency::Normal));
         if !sse::is_requested(headers) {
             return Err(Rejection::NoEvents);
         }
-        let subscriber = self.hub.connect(agent, SubscriberSpec::watch(floor)).await?;
+        let spec = SubscriberSpec::watch(floor);
+        let (agent, subscriber) = match credential {
+            Resource::Set { agent } => (agent, self.hub.connect(agent, spec).await?),
+            // A device keeps its id for as long as its profile exists: its pages may subscribe at any time.
+            Resource::Wake { agent } => (agent, self.hub.connect_early(agent, spec)),
+            _ => return Err(Rejection::Credential),
+        };
         let stream = WakeStream { doors: self.clone(), agent, subscriber, pending: None, is_awake: false };
         let events = stream::unfold(stream, async |mut stream| Some((stream.next().await?, stream)));
         Ok(sse::answer(Box::pin(events)))
     }
 
-    /// The agent whose uaid the client has. No URL that a web app or a sender gets is accepted: they could watch when
-    /// the device is online.
-    fn watched_agent(&self, headers: &HeaderMap) -> Option<AgentId> {
+    /// The client's credential. No URL that a web app or a sender gets is accepted: they could watch when the device is
+    /// online.
+    fn wake_credential(&self, headers: &HeaderMap) -> Option<Resource> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return None };
-        let (scheme, uaid) = value.to_str().ok()?.split_once(' ')?;
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
         if !scheme.eq_ignore_ascii_case(BEARER) {
             return None;
         }
-        match self.capabilities.open(&format!("{SET}{}", uaid.trim())) {
-            Some(Resource::Set { agent }) => Some(agent),
-            _ => None,
-        }
+        CREDENTIALS.iter().find_map(|kind| self.capabilities.open(&format!("{kind}{}", token.trim())))
     }
 }
 
