@@ -76,6 +76,15 @@ pub enum DesktopError {
     /// Something else than our extension talks to the program that Chromium starts for it.
     #[error("this verb is for Chromium, which starts it for the extension of doorbell: {0}")]
     Extension(String),
+    /// The browser's program was there, and is gone.
+    #[error(
+        "{} is gone: install the package again, or start the desktop part anew with another program (--binary)",
+        program.display()
+    )]
+    Gone {
+        /// Its program.
+        program: PathBuf,
+    },
     /// The browser was not found or not started.
     #[error(transparent)]
     Browser(#[from] BrowserError),

@@ -2,10 +2,13 @@
 //! client and ends it when nothing is left to do.
 
 mod application;
+mod folders;
 mod ordinary;
 mod uaid;
 
-pub(crate) use application::Application;
+#[cfg(test)]
+pub(crate) use application::System;
+pub(crate) use application::{Application, system_files};
 pub use ordinary::{has_started, shares_pages};
 pub(crate) use uaid::uaid;
 

@@ -1,5 +1,6 @@
 //! The real Firefox: prepared by `doorbell firefox --prepare`, driven by Marionette, quit and killed as a user would.
 
+mod installed;
 mod prefs;
 
 use std::io::Write;
@@ -22,6 +23,9 @@ use super::page::Site;
 use super::process::Running;
 use super::service::{Service, doorbell};
 use super::star::Star;
+use super::weston::Weston;
+
+pub use installed::Installed;
 
 /// Removes the stripes by which Firefox shows that it is driven: a picture shows what users see.
 const NO_STRIPES: &str = r#"
@@ -65,7 +69,7 @@ return new Promise((resolve) => {
 pub struct Firefox {
     folder: TempDir,
     profile: PathBuf,
-    desktop_variables: [(&'static str, String); 2],
+    desktop_variables: Vec<(&'static str, String)>,
     headless: bool,
     process: Option<Running>,
     driver: Option<Marionette>,
@@ -97,7 +101,7 @@ impl Firefox {
         assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
         let mut user_js = std::fs::OpenOptions::new().append(true).open(profile.join("user.js")).expect("a user.js");
         user_js.write_all(prefs::for_tests().as_bytes()).expect("more prefs");
-        let desktop_variables = desktop.variables();
+        let desktop_variables = desktop.variables().to_vec();
         Self { folder, profile, desktop_variables, headless: true, process: None, driver: None }
     }
 
@@ -110,6 +114,23 @@ impl Firefox {
         assert!(copied.is_ok_and(|status| status.success()), "the profile is copied");
         let desktop_variables = self.desktop_variables.clone();
         Self { folder, profile, desktop_variables, headless: self.headless, process: None, driver: None }
+    }
+
+    /// Its user logs in anew: another desktop, with another bus.
+    pub fn moves_to(&mut self, desktop: &Desktop) {
+        self.desktop_variables = desktop.variables().to_vec();
+    }
+
+    /// Its user logs in anew, to Wayland; the notifications go to `desktop`.
+    pub fn moves_to_wayland(&mut self, weston: &Weston, desktop: &Desktop) {
+        self.desktop_variables = weston.variables(desktop);
+    }
+
+    /// After a kill it opens the pages that it had, as it does without settings for tests.
+    pub fn restores_pages(&self) {
+        let mut user_js =
+            std::fs::OpenOptions::new().append(true).open(self.profile.join("user.js")).expect("a user.js");
+        user_js.write_all(prefs::RESTORE.as_bytes()).expect("more prefs");
     }
 
     /// With windows, on the desktop's screen.
@@ -210,6 +231,16 @@ impl Firefox {
         }
     }
 
+    /// `kill -9` for all processes of one that another program has started.
+    pub fn is_killed_from_outside(&self) {
+        let processes = self.processes();
+        assert!(!processes.is_empty(), "none runs");
+        for pid in processes.into_iter().filter_map(|id| Pid::from_raw(id.try_into().ok()?)) {
+            // It may have ended with its parent.
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+
     fn signal(&self, signal: Signal) {
         send(self.process.as_ref().expect("a running Firefox"), signal);
     }
@@ -232,6 +263,20 @@ impl Firefox {
         self.desktop_variables.iter().cloned().chain([home]).chain(fixed).collect()
     }
 
+    /// Another program is started for its user: with these variables, and without a screen of the developer's.
+    pub fn surround(&self, command: &mut Command) {
+        for name in ["DISPLAY", "WAYLAND_DISPLAY", "XDG_STATE_HOME"] {
+            command.env_remove(name);
+        }
+        command.envs(self.variables());
+    }
+
+    /// `VERSION_APPBUILDID/PLATFORMBUILDID` of the program that used the profile last.
+    pub fn last_version(&self) -> String {
+        let notes = std::fs::read_to_string(self.profile.join("compatibility.ini")).expect("it was started before");
+        notes.lines().find_map(|line| line.strip_prefix("LastVersion=")).expect("a version").to_owned()
+    }
+
     /// The name that its push service gave it, as its settings on the disk have it.
     pub fn uaid(&self) -> String {
         let prefs = std::fs::read_to_string(self.profile.join("prefs.js")).expect("settings");
@@ -252,6 +297,11 @@ impl Firefox {
         };
         let entries = std::fs::read_dir("/proc").expect("the list of processes").flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its).collect()
+    }
+
+    /// Waits until none of its processes is left.
+    pub fn is_closed(&self, desktop: &Desktop) {
+        desktop.waits_until("Firefox ends", || self.processes().is_empty());
     }
 
     /// One that another program has started is asked to end, as at a logout.
@@ -350,9 +400,9 @@ impl Browser for Firefox {
 impl Drop for Firefox {
     fn drop(&mut self) {
         self.is_killed();
-        // Those that another program has started, in a test that failed.
-        for pid in self.processes().into_iter().filter_map(|id| Pid::from_raw(id.try_into().ok()?)) {
-            kill_process(pid, Signal::KILL).ok();
+        // Those that another program has started, at the end of a test.
+        if !self.processes().is_empty() {
+            self.is_killed_from_outside();
         }
     }
 }
