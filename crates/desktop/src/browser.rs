@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chromium;
 use crate::file_watch::FileWatch;
-use crate::firefox::uaid;
+use crate::firefox::{self, uaid};
 
 /// A browser that can be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,6 +44,19 @@ impl Browser {
         match self {
             Self::Firefox => firefox_profile::is_profile(folder),
             Self::Chromium => chromium_profile::is_profile(folder),
+        }
+    }
+
+    /// Whether `folder` holds a profile of this browser that receives from our service, prepared or adopted by Doorbell, or
+    /// set by the administrator.
+    pub(crate) fn is_wakeable(self, folder: &Path) -> bool {
+        match self {
+            Self::Firefox => {
+                self.is_profile(folder)
+                    || firefox_profile::is_adopted(folder)
+                    || (firefox::is_set_by_administrator() && firefox_profile::is_firefox_profile(folder))
+            }
+            Self::Chromium => self.is_profile(folder),
         }
     }
 

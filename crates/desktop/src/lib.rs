@@ -150,7 +150,7 @@ struct Desktop {
 impl Desktop {
     /// Checks that the browser of `profile` can be woken.
     fn prepare(&self, profile: &ProfileConfig) -> Result<Launcher, DesktopError> {
-        if !profile.browser.is_profile(&profile.folder) {
+        if !profile.browser.is_wakeable(&profile.folder) {
             return Err(DesktopError::NotAProfile { browser: profile.browser, folder: profile.folder.clone() });
         }
         if self.names.len() >= PROFILES_MAX {

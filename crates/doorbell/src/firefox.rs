@@ -2,11 +2,11 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode};
+use std::process::{Child, Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use doorbell_browsers::firefox::{FOLDER, is_profile, policies, process_of, server_url, user_js};
+use doorbell_browsers::firefox::{FOLDER, is_adopted, is_profile, policies, process_of, server_url, user_js};
 use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, replace_this_process, start};
 use doorbell_desktop::firefox::{has_started, is_woken, shares_pages, takes_pages};
 use doorbell_desktop::{Browser, StartLock};
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
     let folder = profile_folder(&args.profile, FOLDER)?;
     let starts = !args.fresh && !args.prepare;
-    if starts && is_profile(&folder) {
+    if starts && (is_profile(&folder) || is_adopted(&folder)) {
         answers(&service, ca.as_deref())?;
     } else {
         check(&service, ca.as_deref())?;
@@ -102,6 +102,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         // `prepare` refuses the profile.
         Start::Runs(_) => None,
     };
+    if starts && is_adopted(&folder) {
+        // An everyday profile has its settings from `doorbell desktop install`.
+        return starts_now(firefox.command_for(&folder), args, lock);
+    }
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
     if args.prepare {
@@ -110,7 +114,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     status(&format!("{} receives from {}", profile.folder().display(), server_url(&service)));
     register(Browser::Firefox, firefox.program(), profile.folder(), &service);
-    let mut command = firefox.command(&profile);
+    starts_now(firefox.command(&profile), args, lock)
+}
+
+/// Puts Firefox into the place of this process.
+fn starts_now(mut command: Command, args: &Args, lock: Option<StartLock>) -> Result<ExitCode> {
     command.args(&args.rest);
     // Held until Firefox ends: while it starts, `doorbell desktop` does not wake another one.
     let _lock = lock.map(StartLock::hand_on).transpose()?;

@@ -1,5 +1,6 @@
 //! Firefox: a profile whose user.js names the push service, and which trusts its certificate authority.
 
+mod default_profile;
 mod everyday;
 mod marionette;
 mod policies;
@@ -16,6 +17,7 @@ use crate::profile::{Notice, Preparation, Profile};
 use crate::program;
 use crate::push_service::PushService;
 
+pub use default_profile::default_profile;
 pub use everyday::{is_adopted, is_firefox_profile, release};
 pub use marionette::Marionette;
 pub use policies::policies;

@@ -177,6 +177,11 @@ impl System {
     }
 }
 
+/// Whether an administrator has installed our files on this machine.
+pub(crate) fn is_set_by_administrator() -> bool {
+    System::of_this_machine().has_our_files()
+}
+
 /// Our files for all users of a machine, below the folder where Firefox reads them.
 pub(crate) fn system_files() -> [(&'static str, &'static str); 2] {
     [("defaults/pref/doorbell.js", PREF), (SCRIPT_NAME, SCRIPT)]

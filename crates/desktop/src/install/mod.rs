@@ -1,6 +1,7 @@
 //! Installs the desktop part for a user, without root, and takes everything away again.
 
 pub mod manager;
+mod fleet;
 mod record;
 mod texts;
 
@@ -9,6 +10,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+pub use fleet::{Fleet, plan_for_all};
 pub use record::{Content, Planned, PreparedProfile};
 
 use record::Record;
@@ -49,10 +51,6 @@ impl Places {
     pub fn state(&self) -> &Path {
         &self.state
     }
-
-    fn record(&self) -> PathBuf {
-        self.state.join(RECORD)
-    }
 }
 
 /// An entry of the menu that starts a browser.
@@ -66,6 +64,23 @@ pub struct MenuEntry {
     pub icon: &'static str,
     /// The words of the command.
     pub words: Vec<std::ffi::OsString>,
+}
+
+/// The entry of the menu for the installed Firefox, so that it starts with an everyday profile by the words of `entry`;
+/// `None` if Firefox has no entry.
+pub fn plan_everyday(places: &Places, entry: &MenuEntry) -> Result<Option<Planned>, DesktopError> {
+    // As the specification of XDG has it.
+    let folders = std::env::var_os("XDG_DATA_DIRS").filter(|folders| !folders.is_empty());
+    let folders = folders.unwrap_or_else(|| "/usr/local/share:/usr/share".into());
+    for name in ["firefox-esr.desktop", "firefox.desktop"] {
+        for folder in std::env::split_paths(&folders) {
+            let Ok(original) = fs::read_to_string(folder.join("applications").join(name)) else { continue };
+            let words: Vec<&OsStr> = entry.words.iter().map(AsRef::as_ref).collect();
+            let content = Content::Public(texts::menu_in_place_of(&original, &words)?);
+            return Ok(Some(Planned { path: places.data.join("applications").join(name), content }));
+        }
+    }
+    Ok(None)
 }
 
 /// The files that start `program` with the session of the user, with these settings and entries of the menu.
@@ -97,15 +112,23 @@ pub fn plan(
 /// An installation that is made or taken away.
 #[derive(Debug)]
 pub struct Installation {
-    places: Places,
+    /// The desktop part's own folder; none for an installation for all users.
+    state: Option<PathBuf>,
+    file: PathBuf,
     record: Record,
 }
 
 impl Installation {
     /// The one of this user, whole, in part, or none.
-    pub fn of(places: Places) -> Result<Self, DesktopError> {
-        let record = Record::read(&places.record())?;
-        Ok(Self { places, record })
+    pub fn of(places: &Places) -> Result<Self, DesktopError> {
+        let file = places.state.join(RECORD);
+        Ok(Self { state: Some(places.state.clone()), record: Record::read(&file)?, file })
+    }
+
+    /// The one for all users below `root`.
+    pub fn for_all(root: &Path) -> Result<Self, DesktopError> {
+        let file = fleet::record(root);
+        Ok(Self { state: None, record: Record::read(&file)?, file })
     }
 
     /// Whether anything is installed.
@@ -126,7 +149,7 @@ impl Installation {
         self.record.needs_folder(folder.parent().expect("a profile is in a folder"));
         self.record.profiles.retain(|profile| profile.folder != folder);
         self.record.profiles.push(PreparedProfile { browser, folder: folder.to_owned(), stamp: None });
-        self.record.write(&self.places.record())
+        self.record.write(&self.file)
     }
 
     /// Notes the state of a profile that was prepared now.
@@ -134,18 +157,41 @@ impl Installation {
         for profile in self.record.profiles.iter_mut().filter(|profile| profile.folder == folder) {
             profile.stamp = stamp(profile);
         }
-        self.record.write(&self.places.record())
+        self.record.write(&self.file)
+    }
+
+    /// Notes that our settings are about to be written into an everyday profile of Firefox.
+    pub fn adopts(&mut self, folder: &Path) -> Result<(), DesktopError> {
+        if !self.record.adopted.iter().any(|adopted| adopted == folder) {
+            self.record.adopted.push(folder.to_owned());
+        }
+        self.record.write(&self.file)
+    }
+
+    /// The everyday profiles that have our settings.
+    pub fn adopted(&self) -> &[PathBuf] {
+        &self.record.adopted
+    }
+
+    /// Takes our settings out of an everyday profile: an error if a Firefox works with it.
+    pub fn releases(&mut self, folder: &Path) -> Result<(), DesktopError> {
+        if folder.exists() {
+            doorbell_browsers::firefox::release(folder)?;
+            record::remove(&StartLock::file(folder))?;
+        }
+        self.record.adopted.retain(|adopted| adopted != folder);
+        self.record.write(&self.file)
     }
 
     /// Writes the files, in place of those of an earlier installation.
     pub fn put(&mut self, planned: &[Planned]) -> Result<(), DesktopError> {
-        self.record.put(planned, &self.places.record())
+        self.record.put(planned, &self.file)
     }
 
     /// Takes the files away: those that are no longer ours are kept, and returned.
     pub fn remove_files(&mut self) -> Result<Vec<PathBuf>, DesktopError> {
         let kept = self.record.remove_files()?;
-        self.record.write(&self.places.record())?;
+        self.record.write(&self.file)?;
         Ok(kept)
     }
 
@@ -165,16 +211,19 @@ impl Installation {
 
     /// Takes away what is left: the folder of links, the record, and the folders that were created and are empty.
     pub fn finish(self) -> Result<(), DesktopError> {
-        let links = self.places.state.join(FIREFOX_LINKS);
-        match fs::remove_dir_all(&links) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(DesktopError::io("delete", &links)(error));
+        if let Some(links) = self.state.as_ref().map(|state| state.join(FIREFOX_LINKS)) {
+            match fs::remove_dir_all(&links) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(DesktopError::io("delete", &links)(error));
+                }
+                _ => {}
             }
-            _ => {}
         }
-        record::remove(&self.places.record())?;
-        // It was created by a desktop part that was never installed.
-        fs::remove_dir(&self.places.state).ok();
+        record::remove(&self.file)?;
+        if let Some(state) = &self.state {
+            // It was created by a desktop part that was never installed.
+            fs::remove_dir(state).ok();
+        }
         self.record.remove_folders();
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! What an installation has written: the files, and the folders that it created for them. By it everything is taken away
 //! again, and no file of another program is written over.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::symlink;
@@ -11,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::browser::Browser;
 use crate::error::DesktopError;
-use crate::settings::MARK;
 
 /// Its largest file, and the most that is read of another one.
 const BYTES_MAX: u64 = 1 << 20;
@@ -42,10 +42,14 @@ pub enum Content {
 pub(super) struct Record {
     /// The files, in the order in which they were written.
     files: Vec<PathBuf>,
+    /// What was written into those that cannot name their owner: a number by which a change of them is seen.
+    sums: BTreeMap<PathBuf, u64>,
     /// The folders that were missing, the outer ones first.
     folders: Vec<PathBuf>,
     /// The profiles that it created.
     pub(super) profiles: Vec<PreparedProfile>,
+    /// The everyday profiles of Firefox that have our settings.
+    pub(super) adopted: Vec<PathBuf>,
 }
 
 /// A profile that an installation created.
@@ -114,12 +118,17 @@ impl Record {
         self.files = planned.iter().map(|planned| planned.path.clone()).collect();
         let dropped: Vec<PathBuf> = old.into_iter().filter(|old| !self.files.contains(old)).collect();
         for planned in planned {
+            if let Content::Public(text) = &planned.content
+                && !names_owner(text)
+            {
+                self.sums.insert(planned.path.clone(), sum(text));
+            }
             self.needs_folder(planned.path.parent().expect("a file is in a folder"));
         }
         self.files.extend(dropped.iter().cloned());
         self.write(file)?;
         planned.iter().try_for_each(write)?;
-        for path in &dropped {
+        for path in dropped.iter().filter(|path| self.is_ours(path)) {
             remove(path)?;
         }
         self.files.retain(|path| !dropped.contains(path));
@@ -131,7 +140,7 @@ impl Record {
         let mut kept = Vec::new();
         for path in std::mem::take(&mut self.files).into_iter().rev() {
             let there = path.symlink_metadata().is_ok();
-            match there.then(|| is_marked(&path)) {
+            match there.then(|| self.is_ours(&path)) {
                 Some(false) => kept.push(path),
                 Some(true) => remove(&path)?,
                 None => {}
@@ -149,7 +158,8 @@ impl Record {
     }
 
     fn is_ours(&self, path: &Path) -> bool {
-        is_marked(path) || (self.files.iter().any(|file| file == path) && path.extension() == Some("json".as_ref()))
+        let unchanged = |sum_then: &u64| read(path).is_ok_and(|text| sum(&text) == *sum_then);
+        is_marked(path) || self.sums.get(path).is_some_and(unchanged)
     }
 }
 
@@ -158,9 +168,19 @@ impl Record {
 fn is_marked(path: &Path) -> bool {
     let target = fs::read_link(path);
     match read(path) {
-        Ok(text) => text.lines().next().is_some_and(|line| line == MARK),
+        Ok(text) => names_owner(&text),
         Err(error) => error.kind() == ErrorKind::NotFound && target.is_ok(),
     }
+}
+
+/// Whether the first line of a file says that it is ours.
+fn names_owner(text: &str) -> bool {
+    text.lines().next().is_some_and(|line| line.contains("Written by `doorbell "))
+}
+
+/// FNV-1a: it only has to show that a user has edited the file.
+fn sum(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 fn read(path: &Path) -> std::io::Result<String> {
@@ -172,7 +192,11 @@ fn read(path: &Path) -> std::io::Result<String> {
 fn write(planned: &Planned) -> Result<(), DesktopError> {
     let Planned { path, content } = planned;
     let folder = path.parent().expect("a file is in a folder");
-    private_file::create_folder(folder).map_err(DesktopError::io("create", folder))?;
+    let created = match content {
+        Content::Private(_) => private_file::create_folder(folder),
+        Content::Public(_) | Content::Link(_) => fs::create_dir_all(folder),
+    };
+    created.map_err(DesktopError::io("create", folder))?;
     match content {
         Content::Public(text) => private_file::replace_public(path, text.as_bytes()),
         Content::Private(text) => private_file::replace(path, text.as_bytes()),

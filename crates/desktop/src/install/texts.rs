@@ -67,6 +67,25 @@ StartupNotify=true
     ))
 }
 
+/// The same entry as `original`, whose commands start the browser by `words`, after which their own flags follow.
+pub(super) fn menu_in_place_of(original: &str, words: &[&OsStr]) -> Result<String, DesktopError> {
+    let words: Result<Vec<_>, _> = words.iter().map(|word| text(Path::new(word)).map(desktop_word)).collect();
+    let exec = words?.join(" ");
+    let mut entry = format!("{MARK}\n");
+    for line in original.lines() {
+        match line.strip_prefix("Exec=").map(|command| command.split_once(' ').unwrap_or((command, ""))) {
+            // The manager of profiles starts without one.
+            Some((_, flags)) if !flags.to_lowercase().contains("profilemanager") => {
+                entry += &format!("Exec={exec} {flags}\n");
+            }
+            // Started by D-Bus it would not be started by our command.
+            None if line.starts_with("DBusActivatable=") || line.starts_with("TryExec=") => {}
+            _ => entry += &format!("{line}\n"),
+        }
+    }
+    Ok(entry)
+}
+
 /// A word as text on one line.
 fn text(word: &Path) -> Result<&str, DesktopError> {
     match word.to_str() {
@@ -122,6 +141,18 @@ mod tests {
     fn a_path_that_would_end_the_line_is_refused() {
         let error = unit(Path::new("/home/a\nExecStart=/bin/sh")).unwrap_err().to_string();
         assert!(error.contains("move it"), "{error}");
+    }
+
+    #[test]
+    fn an_entry_in_place_of_another_keeps_its_names_and_flags() {
+        let original = "[Desktop Entry]\nName=Firefox ESR\nExec=/usr/lib/firefox-esr/firefox-esr %u\n\
+            [Desktop Action private]\nExec=/usr/lib/firefox-esr/firefox-esr --private-window %u\n\
+            [Desktop Action manager]\nExec=/usr/lib/firefox-esr/firefox-esr --ProfileManager\n";
+        let entry = menu_in_place_of(original, &["doorbell", "--"].map(OsStr::new)).unwrap();
+        let expected = "[Desktop Entry]\nName=Firefox ESR\nExec=\"doorbell\" \"--\" %u\n\
+            [Desktop Action private]\nExec=\"doorbell\" \"--\" --private-window %u\n\
+            [Desktop Action manager]\nExec=/usr/lib/firefox-esr/firefox-esr --ProfileManager\n";
+        assert_eq!(entry, format!("{MARK}\n{expected}"));
     }
 
     #[test]

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use doorbell_browsers::PushService;
+use doorbell_browsers::firefox::default_profile;
 use doorbell_desktop::control::{Server, socket};
 use doorbell_desktop::rules::Bounds;
 use doorbell_desktop::settings::{ProfileSettings, Settings};
 use doorbell_desktop::status::Status;
-use doorbell_desktop::{Command, Config, ProfileConfig, Trust};
+use doorbell_desktop::{Browser, Command, Config, Mode, ProfileConfig, Trust};
 use doorbell_protocol::headers::urgency::Urgency;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -121,12 +122,33 @@ async fn add(remembered: Vec<ProfileSettings>, commands: mpsc::Sender<Command>, 
     }
 }
 
+/// The settings for all users, with the profile that this user's Firefox starts with.
+fn of_administrator() -> Result<Option<Settings>> {
+    // As the specification of XDG has it.
+    let folders = std::env::var_os("XDG_CONFIG_DIRS").filter(|folders| !folders.is_empty());
+    let folders = folders.unwrap_or_else(|| "/etc/xdg".into());
+    for folder in std::env::split_paths(&folders).filter(|folder| folder.is_absolute()) {
+        let Some(mut settings) = Settings::read(&folder.join("doorbell/desktop.toml"))? else { continue };
+        let home = std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set")?;
+        let everyday = default_profile(&home).map(|folder| ProfileSettings {
+            browser: Browser::Firefox,
+            folder,
+            mode: Mode::Woken,
+            binary: None,
+        });
+        settings.profiles.extend(everyday);
+        return Ok(Some(settings));
+    }
+    Ok(None)
+}
+
 /// The flags, and below them the settings.
 fn wanted(args: Args) -> Result<Wanted> {
     let profiles = args.named.profiles()?;
     let own = state_folder()?;
     let file = places().ok().map(|places| places.settings());
     let settings = file.as_deref().map(Settings::read).transpose()?.flatten();
+    let settings = if settings.is_some() { settings } else { of_administrator()? };
     if profiles.is_empty() && settings.is_none() {
         bail!("no profile is named and nothing is installed: name one with --firefox, or use `doorbell desktop install`");
     }

@@ -1,9 +1,11 @@
 //! `doorbell desktop uninstall`.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use doorbell_browsers::firefox::is_firefox_profile;
 use doorbell_desktop::ProfileName;
 use doorbell_desktop::control::{Client, socket};
 use doorbell_desktop::firefox::is_woken;
@@ -11,7 +13,7 @@ use doorbell_desktop::install::{Installation, Places, manager};
 use doorbell_desktop::settings::Settings;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::places;
+use super::{explained, places};
 use crate::browser::status;
 
 /// How long a desktop part may take to end.
@@ -24,6 +26,14 @@ pub(super) struct Args {
     /// Delete the profiles too that Doorbell has created: their subscriptions, cookies and settings are deleted
     #[arg(long)]
     profiles: bool,
+
+    /// Take away what `install --system` has written, as root
+    #[arg(long, conflicts_with = "profiles")]
+    system: bool,
+
+    /// The folder that was given to `install --system`
+    #[arg(long, value_name = "DIR", default_value = "/", requires = "system", hide_default_value = true)]
+    root: PathBuf,
 }
 
 const EXAMPLES: &str = "\
@@ -35,13 +45,16 @@ It stops the desktop part and deletes all that `install` has written. A profile 
 and named, unless --profiles is given.";
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
+    if args.system {
+        return for_all(&args.root);
+    }
     let places = places()?;
     // Those that the user has added by hand are named too.
     let settings = Settings::read(&places.settings()).unwrap_or_else(|error| {
         status(&error.to_string());
         None
     });
-    let mut installation = Installation::of(places.clone())?;
+    let mut installation = Installation::of(&places)?;
     if installation.is_empty() && settings.is_none() {
         status("nothing is installed");
     }
@@ -58,18 +71,50 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             );
         }
     }
-    for kept in installation.remove_files()? {
-        status(&format!("{} is no longer doorbell's: it is kept", kept.display()));
-    }
+    release(&mut installation)?;
+    remove_files(&mut installation)?;
     manager::reload();
     for ProfileName { browser, folder } in &names {
-        if !installation.remove_profile(*browser, folder, args.profiles)? {
+        let adopted = is_firefox_profile(folder) && !browser.is_profile(folder);
+        if !adopted && !installation.remove_profile(*browser, folder, args.profiles)? {
             let hint = if args.profiles { "it is in use, or not doorbell's" } else { "--profiles deletes it" };
             status(&format!("the {browser} profile {} is kept: {hint}", folder.display()));
         }
     }
     installation.finish()?;
     status("it is uninstalled");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes our settings out of everyday profiles.
+fn release(installation: &mut Installation) -> Result<()> {
+    for folder in installation.adopted().to_vec() {
+        let known_authority = folder.join("doorbell-ca.pem").exists();
+        installation.releases(&folder).map_err(explained)?;
+        status(&format!("our settings are taken out of the Firefox profile {}", folder.display()));
+        if known_authority {
+            status("it still trusts the service's CA: Settings, Privacy & Security, View Certificates, Authorities");
+        }
+    }
+    Ok(())
+}
+
+fn remove_files(installation: &mut Installation) -> Result<()> {
+    for kept in installation.remove_files()? {
+        status(&format!("{} is no longer doorbell's: it is kept", kept.display()));
+    }
+    Ok(())
+}
+
+/// Takes away the files for all users.
+fn for_all(root: &Path) -> Result<ExitCode> {
+    let mut installation = Installation::for_all(&std::path::absolute(root)?)?;
+    if installation.is_empty() {
+        status("nothing is installed for all users");
+    }
+    remove_files(&mut installation)?;
+    installation.finish()?;
+    status("it is uninstalled; a desktop part that runs goes on until the end of its session");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,5 +1,8 @@
 //! `doorbell desktop install`.
 
+mod everyday;
+mod system;
+
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -8,15 +11,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use doorbell_browsers::{BrowserError, Chromium, Firefox, Preparation, PushService};
 use doorbell_desktop::control::{Client, socket};
-use doorbell_desktop::install::{Content, Installation, MenuEntry, Places, Planned, check_browser, manager, plan};
+use doorbell_desktop::install::{Content, Installation, MenuEntry, Places, Planned, check_browser, manager, plan, plan_everyday};
 use doorbell_desktop::settings::Settings;
 use doorbell_desktop::{Browser, DesktopError, ProfileConfig, StartLock};
 use doorbell_protocol::headers::urgency::Urgency;
 use url::Url;
 
-use super::profiles::{Named, settings_of};
-use super::run::LOCAL;
-use super::{explained, places};
+use crate::desktop::profiles::{Named, settings_of};
+use crate::desktop::run::LOCAL;
+use crate::desktop::{explained, places};
 use crate::browser::{check, explain, notify, status};
 use crate::state::local_ca;
 
@@ -38,6 +41,18 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
     ca: Option<PathBuf>,
 
+    /// Write our settings into an everyday profile without asking: its subscriptions at other push services end
+    #[arg(long)]
+    yes: bool,
+
+    /// Install for all users of this machine, as root: their browsers receive from this service, and cannot change that
+    #[arg(long, conflicts_with_all = ["firefox", "chromium", "stay", "chromium_ends", "yes"])]
+    system: bool,
+
+    /// Write the files of --system below this folder, for a package or an image
+    #[arg(long, value_name = "DIR", default_value = "/", requires = "system", hide_default_value = true)]
+    root: PathBuf,
+
     /// Only print the files that would be written
     #[arg(long)]
     print: bool,
@@ -48,28 +63,40 @@ Examples:
   doorbell desktop install                   the service on this machine
   doorbell desktop install https://push.example.org
   doorbell desktop install https://push.example.org --firefox work --stay
+  doorbell desktop install https://push.example.org \\
+      --firefox ~/.mozilla/firefox/abc.default-esr    an everyday profile
+  doorbell desktop install https://push.example.org --system
   doorbell desktop install --print           show the files, and write nothing
 
 It writes a unit of your systemd and an autostart file, so that the desktop part starts with each session, and an entry \
 of the menu that starts the browser. Without --firefox it is Doorbell's own profile, which it creates. A second \
-installation replaces the first.";
+installation replaces the first.
+
+An everyday profile, a folder that Doorbell has not prepared, gets a marked block in its user.js. It has one push \
+service: what its pages have subscribed to at Mozilla's ends.";
 
 pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(args.url.as_str())?;
     let ca = args.ca.clone().or_else(|| local_ca(args.url.as_str())).map(std::path::absolute).transpose()?;
+    if args.system {
+        return system::run(args, &service, ca);
+    }
     let profiles = if args.named.is_empty() { args.named.defaults(status)? } else { args.named.profiles()? };
     for profile in &profiles {
         check_browser(profile).map_err(explained)?;
+        everyday::check(profile)?;
     }
     let places = places()?;
     let planned = files(args, &places, ca.clone(), &profiles)?;
-    let mut installation = Installation::of(places.clone())?;
+    let mut installation = Installation::of(&places)?;
     if args.print {
         planned.iter().for_each(print);
         return Ok(ExitCode::SUCCESS);
     }
     installation.check(&planned)?;
+    everyday::agreed(&profiles, &service, args.yes)?;
     answers(&service, ca.as_deref())?;
+    everyday::release_others(&mut installation, &profiles)?;
     for profile in &profiles {
         prepare(&mut installation, profile, &service, ca.as_deref())?;
     }
@@ -92,10 +119,20 @@ fn files(args: &Args, places: &Places, ca: Option<PathBuf>, profiles: &[ProfileC
         profiles: profiles.iter().map(settings_of).collect(),
     };
     let mut menu: Vec<MenuEntry> = Vec::new();
+    let mut in_place = None;
     for profile in profiles {
-        menu.push(entry(&program, &args.url, ca.as_deref(), profile, &menu));
+        let entry = entry(&program, &args.url, ca.as_deref(), profile, &menu);
+        if everyday::is(profile) && in_place.is_none() {
+            in_place = plan_everyday(places, &entry)?;
+            if in_place.is_some() {
+                continue;
+            }
+        }
+        menu.push(entry);
     }
-    Ok(plan(places, &program, &settings, &menu)?)
+    let mut planned = plan(places, &program, &settings, &menu)?;
+    planned.extend(in_place);
+    Ok(planned)
 }
 
 /// The entry of the menu that starts the browser with this profile: with the start lock, as a click on an icon must.
@@ -141,6 +178,9 @@ fn prepare(
     ca: Option<&Path>,
 ) -> Result<()> {
     let folder = &profile.folder;
+    if everyday::is(profile) {
+        return everyday::adopt(installation, profile, service, ca);
+    }
     installation.creates(profile.browser, folder)?;
     let Some(_lock) = StartLock::try_take(folder)? else {
         return in_use(profile, &format!("a {} works with it, or starts", profile.browser));
