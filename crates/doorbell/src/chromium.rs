@@ -9,10 +9,11 @@ use doorbell_browsers::chromium::{
     FOLDER, Origin, debian_flags, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
-use doorbell_desktop::StartLock;
+use doorbell_desktop::{Browser, StartLock};
 use doorbell_desktop::chromium::install_extension;
 
 use crate::browser::{check, explain, notify, profile_folder, status, wait_for_start_lock};
+use crate::desktop::register;
 use crate::shell::quoted;
 use crate::state::local_ca;
 
@@ -119,6 +120,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = chromium.prepare(&preparation, &args.allow, notify).map_err(explain)?;
+    if !args.prepare {
+        // It puts its extension into the profile.
+        register(Browser::Chromium, chromium.program(), profile.folder(), &service);
+    }
     let mut extensions: Vec<PathBuf> = reachable_extension(&folder).into_iter().collect();
     if args.rewrite_endpoints {
         extensions.push(rewrite_endpoints(&profile, &service)?);

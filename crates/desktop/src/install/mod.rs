@@ -205,6 +205,10 @@ impl Installation {
         if doomed {
             fs::remove_dir_all(folder).map_err(DesktopError::io("delete", folder))?;
         }
+        if !doomed && browser == Browser::Chromium && browser.is_profile(folder) {
+            // The program that the extension talks to may be uninstalled next.
+            doorbell_browsers::chromium::forget_reachable(folder)?;
+        }
         record::remove(&StartLock::file(folder))?;
         Ok(doomed || !folder.exists())
     }

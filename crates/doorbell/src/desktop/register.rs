@@ -1,4 +1,4 @@
-//! `doorbell firefox` tells the desktop part of its profile.
+//! `doorbell firefox` and `doorbell chromium` name their profile to the desktop part that runs.
 
 use std::path::Path;
 
@@ -19,7 +19,8 @@ pub(crate) fn register(browser: Browser, program: &Path, folder: &Path, service:
         Err(error) => return status(&format!("the desktop part is not told of this profile: {error}")),
     };
     let Ok(program) = std::path::absolute(program) else { return };
-    let profile = ProfileConfig { browser, folder: folder.to_owned(), program, mode: Mode::Woken };
+    let mode = if browser == Browser::Chromium { Mode::Resident } else { Mode::Woken };
+    let profile = ProfileConfig { browser, folder: folder.to_owned(), program, mode };
     match client.ask(&Request::Add { service: service.origin(), profile }) {
         Ok(Answer::Added) => status("a message wakes this profile while it is closed, as long as the desktop part runs"),
         Ok(Answer::Error(why)) => status(&format!("no message wakes this profile while it is closed: {why}")),

@@ -208,7 +208,7 @@ pub(super) fn is_on_path(tool: &str) -> bool {
 }
 
 /// The program of this name.
-pub(super) fn on_path(tool: &str) -> Option<PathBuf> {
+pub fn on_path(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
 }
