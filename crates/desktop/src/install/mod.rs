@@ -198,6 +198,9 @@ impl Installation {
     /// Takes the profile in `folder` away if it is one of doorbell's and no browser has worked with it, or in any case with
     /// `used`; `false` if it is kept.
     pub fn remove_profile(&mut self, browser: Browser, folder: &Path, used: bool) -> Result<bool, DesktopError> {
+        if !folder.exists() && !StartLock::file(folder).exists() {
+            return Ok(true);
+        }
         let Some(_lock) = StartLock::try_take(folder)? else { return Ok(false) };
         let known = self.record.profiles.iter().find(|profile| profile.folder == folder);
         let untouched = known.is_some_and(|profile| stamp(profile) == profile.stamp);
