@@ -15,7 +15,10 @@ const OTHERS_WRITE: u32 = 0o022;
 pub(crate) fn check(path: &Path, metadata: &Metadata) -> Result<(), DesktopError> {
     let own = getuid().as_raw();
     if metadata.uid() != own && metadata.uid() != 0 {
-        return Err(DesktopError::refused(path, "it belongs to another user: delete it, or make it yours with `chown`"));
+        return Err(DesktopError::refused(
+            path,
+            "it belongs to another user: delete it, or make it yours with `chown`",
+        ));
     }
     if metadata.mode() & OTHERS_WRITE != 0 {
         let reason = format!("other users can write it: `chmod go-w {}` once you know what is in it", path.display());

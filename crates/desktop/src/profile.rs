@@ -223,7 +223,8 @@ mod tests {
         }
         fs::set_permissions(installed.join("firefox-esr"), fs::Permissions::from_mode(0o700)).unwrap();
         let firefox = Firefox::at(&installed.join("firefox-esr")).unwrap();
-        let application = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("links")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("links")).unwrap();
         let config = ProfileConfig {
             browser: Browser::Firefox,
             folder: folder.path().join("alice"),

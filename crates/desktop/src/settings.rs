@@ -155,7 +155,8 @@ mod tests {
         assert_eq!(Settings::read(&file).unwrap(), None);
         settings().write(&file).unwrap();
         assert_eq!(Settings::read(&file).unwrap(), Some(settings()));
-        let short = Settings::parse("url = 'https://a.example'\n[[profiles]]\nbrowser = 'firefox'\nfolder = '/p'").unwrap();
+        let short =
+            Settings::parse("url = 'https://a.example'\n[[profiles]]\nbrowser = 'firefox'\nfolder = '/p'").unwrap();
         assert_eq!((short.urgency, short.profiles[0].mode), (Urgency::Normal, Mode::Woken));
     }
 

@@ -167,7 +167,9 @@ impl ProfileStatus {
             }
             ProfileEvent::BrowserRuns(process) => self.process = Some(*process),
             ProfileEvent::Ended(_) => self.process = None,
-            ProfileEvent::NotWoken(why) | ProfileEvent::Stays(why) => self.failure = Some(Failure { at: now, why: why.clone() }),
+            ProfileEvent::NotWoken(why) | ProfileEvent::Stays(why) => {
+                self.failure = Some(Failure { at: now, why: why.clone() })
+            }
         }
     }
 

@@ -9,8 +9,8 @@ use doorbell_browsers::chromium::{
     FOLDER, Origin, debian_flags, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
-use doorbell_desktop::{Browser, StartLock};
 use doorbell_desktop::chromium::install_extension;
+use doorbell_desktop::{Browser, StartLock};
 
 use crate::browser::{check, explain, notify, profile_folder, status, wait_for_start_lock};
 use crate::desktop::register;
@@ -143,7 +143,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 impl Args {
     /// Whether a Chromium that works with the profile in `folder` can do what is asked for.
     fn is_only_a_page(&self, service: &PushService, folder: &Path) -> bool {
-        let is_at_service = service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
+        let is_at_service =
+            service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
         is_at_service && !self.fresh && !self.prepare && !self.rewrite_endpoints && self.allow.is_empty()
     }
 }

@@ -100,7 +100,10 @@ fn what_would_be_written_is_printed_and_not_written() {
     home.has_lazy_firefox();
     let before = home.listing();
     let printed = home.does(&["install", NOWHERE, "--print"]);
-    assert!(printed.contains("X-systemd-skip=true") && printed.contains("PartOf=graphical-session.target"), "{printed}");
+    assert!(
+        printed.contains("X-systemd-skip=true") && printed.contains("PartOf=graphical-session.target"),
+        "{printed}"
+    );
     assert_eq!(home.listing(), before);
 }
 
@@ -201,7 +204,8 @@ async fn a_client_that_misbehaves_does_not_keep_others_from_the_control_socket()
         let text = answer(request);
         assert!(text.is_empty() || text.contains("this is no request"), "{text}");
     }
-    let profile = format!("{{\"browser\":\"firefox\",\"folder\":\"{}\",\"program\":\"/bin/sh\",\"mode\":\"woken\"}}", "x");
+    let profile =
+        format!("{{\"browser\":\"firefox\",\"folder\":\"{}\",\"program\":\"/bin/sh\",\"mode\":\"woken\"}}", "x");
     let add = |service: &str| format!("{{\"request\":\"add\",\"service\":\"{service}\",\"profile\":{profile}}}\n");
     assert!(answer(add("https://other.example").as_bytes()).contains("waits at"));
     assert!(answer(add(&door.origin()).as_bytes()).contains("absolute"));
@@ -294,7 +298,10 @@ fn an_everyday_profile_gets_a_block_after_a_warning_and_is_as_it_was_afterwards(
     let user_js = home.text(&format!("{folder}/user.js"));
     assert!(user_js.starts_with("user_pref(\"own\", true);\n") && user_js.contains("wss://127.0.0.1:9/"), "{user_js}");
     let entry = home.text(".local/share/applications/firefox-esr.desktop");
-    assert!(entry.contains("Name=Firefox ESR\n") && entry.contains("\"firefox\"") && entry.contains("\"--\" %u"), "{entry}");
+    assert!(
+        entry.contains("Name=Firefox ESR\n") && entry.contains("\"firefox\"") && entry.contains("\"--\" %u"),
+        "{entry}"
+    );
 
     // The icon starts Firefox with the lock, and with no settings for trying out.
     let line = entry.lines().find_map(|line| line.strip_prefix("Exec=")).unwrap().replace("%u", "http://a.example/");

@@ -94,7 +94,8 @@ impl Chromium {
     pub fn windowless(&self, folder: &Path, service: &PushService) -> Result<Command, BrowserError> {
         preferences::count_windows(folder)?;
         // A page that a click opens reads the same endpoints as before.
-        let extensions: Vec<_> = [reachable_extension(folder), extension::installed(folder)].into_iter().flatten().collect();
+        let extensions: Vec<_> =
+            [reachable_extension(folder), extension::installed(folder)].into_iter().flatten().collect();
         let mut command = self.command_with(folder, service, &extensions)?;
         command.arg("--no-startup-window");
         Ok(command)

@@ -48,11 +48,7 @@ pub(super) fn count_windows(folder: &Path) -> Result<(), BrowserError> {
 
 /// Changes a file of settings, which may be missing. No Chromium may work with the profile in `folder`: it would write the
 /// file again.
-fn change(
-    folder: &Path,
-    name: &str,
-    edit: impl FnOnce(&mut Value) -> Result<(), String>,
-) -> Result<(), BrowserError> {
+fn change(folder: &Path, name: &str, edit: impl FnOnce(&mut Value) -> Result<(), String>) -> Result<(), BrowserError> {
     let file = folder.join(name);
     let mut settings = match fs::read(&file) {
         Ok(text) => serde_json::from_slice(&text).map_err(BrowserError::file(&file))?,

@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::error::BrowserError;
 use super::switches;
+use crate::error::BrowserError;
 use crate::profile::{Kind, Profile, process_of as lock_of};
 use crate::push_service::PushService;
 

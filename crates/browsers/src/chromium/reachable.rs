@@ -73,7 +73,9 @@ pub fn reachable_extension(folder: &Path) -> Option<PathBuf> {
 }
 
 fn host_script(doorbell: &Path, arguments: &[&OsStr]) -> Vec<u8> {
-    let mut script = b"#!/bin/sh\n# Written by doorbell, anew at each start of `doorbell desktop` and `doorbell chromium`.\nexec".to_vec();
+    let mut script =
+        b"#!/bin/sh\n# Written by doorbell, anew at each start of `doorbell desktop` and `doorbell chromium`.\nexec"
+            .to_vec();
     for word in [doorbell.as_os_str()].iter().chain(arguments) {
         script.extend_from_slice(b" '");
         for byte in word.as_bytes() {

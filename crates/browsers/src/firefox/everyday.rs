@@ -15,7 +15,8 @@ use crate::error::BrowserError;
 use crate::pem::Authorities;
 use crate::profile::{Kind, Notice, Preparation, Profile};
 
-const BEGIN: &str = "// doorbell begins: written by `doorbell desktop install`, taken out by `doorbell desktop uninstall`.";
+const BEGIN: &str =
+    "// doorbell begins: written by `doorbell desktop install`, taken out by `doorbell desktop uninstall`.";
 const END: &str = "// doorbell ends.";
 /// Where Firefox keeps the settings of a profile.
 const PREFS_JS: &str = "prefs.js";

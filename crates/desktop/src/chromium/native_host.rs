@@ -44,18 +44,12 @@ enum Response {
 ///
 /// # Errors
 /// [`DesktopError::Extension`] if something else than our extension is at the other end.
-pub fn serve_extension(
-    folder: &Path,
-    origin: &str,
-    input: impl Read,
-    output: impl Write,
-) -> Result<(), DesktopError> {
+pub fn serve_extension(folder: &Path, origin: &str, input: impl Read, output: impl Write) -> Result<(), DesktopError> {
     if origin != format!("chrome-extension://{EXTENSION_ID}/") {
         return Err(DesktopError::Extension("another extension has started this program".to_owned()));
     }
-    let browser = process_of(folder).ok_or_else(|| {
-        DesktopError::Extension(format!("no Chromium works with the profile {}", folder.display()))
-    })?;
+    let browser = process_of(folder)
+        .ok_or_else(|| DesktopError::Extension(format!("no Chromium works with the profile {}", folder.display())))?;
     let watch = std::env::var(WOKEN_VARIABLE).is_ok_and(|value| value == woken_value(Mode::Woken));
     serve(&Host { folder, browser, watch }, input, output)
 }
@@ -166,11 +160,8 @@ mod tests {
 
     #[test]
     fn the_token_and_the_windows_are_kept_where_the_desktop_part_reads_them() {
-        let messages: [&[u8]; 3] = [
-            br#"{"type":"started"}"#,
-            br#"{"type":"token","token":"a:b"}"#,
-            br#"{"type":"windows","count":2}"#,
-        ];
+        let messages: [&[u8]; 3] =
+            [br#"{"type":"started"}"#, br#"{"type":"token","token":"a:b"}"#, br#"{"type":"windows","count":2}"#];
         for watch in [false, true] {
             let (folder, served, output) = served(watch, &framed(&messages));
             served.unwrap();

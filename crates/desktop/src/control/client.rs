@@ -26,7 +26,9 @@ impl Client {
         }
         check_folder(socket)?;
         let stream = match UnixStream::connect(socket) {
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                return Ok(None);
+            }
             other => other.map_err(DesktopError::io("reach", socket))?,
         };
         let peer = socket_peercred(&stream).map_err(|error| DesktopError::io("reach", socket)(error.into()))?;
@@ -53,7 +55,10 @@ impl Client {
         let mut answer = Vec::new();
         BufReader::new((&self.stream).take(LINE_BYTES_MAX)).read_until(b'\n', &mut answer).map_err(io())?;
         serde_json::from_slice(&answer).map_err(|_| {
-            DesktopError::refused(&self.socket, "the desktop part gave no answer: it ends, or it serves other clients; try again")
+            DesktopError::refused(
+                &self.socket,
+                "the desktop part gave no answer: it ends, or it serves other clients; try again",
+            )
         })
     }
 }

@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn the_folder_has_links_a_copy_of_the_launcher_and_our_files() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         let ours = application.folder.clone();
         assert_eq!(fs::read_link(ours.join("libxul.so")).unwrap(), parent(&application.installed).join("libxul.so"));
         assert_eq!(fs::read_to_string(ours.join("defaults/pref/channel-prefs.js")).unwrap(), "channel");
@@ -278,7 +279,8 @@ mod tests {
     #[test]
     fn an_updated_package_is_followed() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         let ours = application.folder.clone();
         fs::write(folder.path().join("esr/firefox-esr"), "launcher 2").unwrap();
         fs::write(folder.path().join("esr/new.so"), "new").unwrap();
@@ -292,7 +294,8 @@ mod tests {
     #[test]
     fn a_program_that_is_gone_is_named_and_one_that_is_back_is_woken_again() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         fs::rename(folder.path().join("esr"), folder.path().join("away")).unwrap();
         let error = application.refresh().unwrap_err().to_string();
         assert!(error.contains("esr/firefox-esr is gone: install"), "{error}");
@@ -319,7 +322,8 @@ mod tests {
     #[test]
     fn two_starts_at_the_same_moment_bring_one_folder_up_to_date() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         for round in 0..50 {
             fs::write(folder.path().join("esr/firefox-esr"), format!("launcher {round}")).unwrap();
             let (old, new) = (round % 2, 1 - round % 2);
@@ -355,10 +359,14 @@ mod tests {
     fn another_firefox_is_refused_with_the_reason() {
         let (folder, firefox) = installed();
         fs::write(folder.path().join("esr/application.ini"), "SourceRepository=https://example.org/release").unwrap();
-        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap_err().to_string();
+        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not a Firefox ESR"), "{error}");
         fs::remove_file(folder.path().join("esr/libxul.so")).unwrap();
-        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap_err().to_string();
+        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not the launcher"), "{error}");
     }
 }

@@ -1,7 +1,7 @@
 //! Installs the desktop part for a user, without root, and takes everything away again.
 
-pub mod manager;
 mod fleet;
+pub mod manager;
 mod record;
 mod texts;
 
@@ -39,7 +39,11 @@ impl Places {
     pub fn of_user(state: PathBuf) -> Option<Self> {
         let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path: &PathBuf| path.is_absolute());
         let place = |name, below: &str| absolute(name).or_else(|| Some(absolute("HOME")?.join(below)));
-        Some(Self { config: place("XDG_CONFIG_HOME", ".config")?, data: place("XDG_DATA_HOME", ".local/share")?, state })
+        Some(Self {
+            config: place("XDG_CONFIG_HOME", ".config")?,
+            data: place("XDG_DATA_HOME", ".local/share")?,
+            state,
+        })
     }
 
     /// The settings.

@@ -100,7 +100,8 @@ impl Record {
 
     /// Refuses to write over a file of another program.
     pub(super) fn check(&self, planned: &[Planned]) -> Result<(), DesktopError> {
-        let foreign = planned.iter().find(|planned| planned.path.symlink_metadata().is_ok() && !self.is_ours(&planned.path));
+        let foreign =
+            planned.iter().find(|planned| planned.path.symlink_metadata().is_ok() && !self.is_ours(&planned.path));
         match foreign {
             Some(planned) => Err(DesktopError::refused(
                 &planned.path,

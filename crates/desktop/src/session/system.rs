@@ -185,8 +185,7 @@ impl<'a> Follower<'a> {
             return;
         }
         let object = Service { interface: PROPERTIES, ..service };
-        self.services[at].asked =
-            self.wire.call(object, "GetAll", &service.interface).await.map(Question::Properties);
+        self.services[at].asked = self.wire.call(object, "GetAll", &service.interface).await.map(Question::Properties);
     }
 
     fn change(&self, change: impl FnOnce(&mut Machine)) {
@@ -221,5 +220,7 @@ fn rules(service: Service) -> Vec<String> {
 /// That a name gets another owner.
 pub(super) fn owner_rule(name: &str) -> String {
     let Service { name: dbus, path, interface } = DBUS;
-    format!("type='signal',sender='{dbus}',path='{path}',interface='{interface}',member='NameOwnerChanged',arg0='{name}'")
+    format!(
+        "type='signal',sender='{dbus}',path='{path}',interface='{interface}',member='NameOwnerChanged',arg0='{name}'"
+    )
 }

@@ -82,7 +82,9 @@ impl Named {
             Err(error) => return Err(explain(error)),
         }
         if profiles.is_empty() {
-            bail!("neither a Firefox ESR nor a Chromium is on the PATH: install one, or name it with --binary or --chromium-binary");
+            bail!(
+                "neither a Firefox ESR nor a Chromium is on the PATH: install one, or name it with --binary or --chromium-binary"
+            );
         }
         Ok(profiles)
     }

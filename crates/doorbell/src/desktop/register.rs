@@ -22,7 +22,9 @@ pub(crate) fn register(browser: Browser, program: &Path, folder: &Path, service:
     let mode = if browser == Browser::Chromium { Mode::Resident } else { Mode::Woken };
     let profile = ProfileConfig { browser, folder: folder.to_owned(), program, mode };
     match client.ask(&Request::Add { service: service.origin(), profile }) {
-        Ok(Answer::Added) => status("a message wakes this profile while it is closed, as long as the desktop part runs"),
+        Ok(Answer::Added) => {
+            status("a message wakes this profile while it is closed, as long as the desktop part runs")
+        }
         Ok(Answer::Error(why)) => status(&format!("no message wakes this profile while it is closed: {why}")),
         Ok(Answer::Status(_)) => status("the desktop part answers something else than was asked"),
         Err(error) => status(&format!("the desktop part is not told of this profile: {error}")),

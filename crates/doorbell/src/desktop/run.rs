@@ -150,7 +150,9 @@ fn wanted(args: Args) -> Result<Wanted> {
     let settings = file.as_deref().map(Settings::read).transpose()?.flatten();
     let settings = if settings.is_some() { settings } else { of_administrator()? };
     if profiles.is_empty() && settings.is_none() {
-        bail!("no profile is named and nothing is installed: name one with --firefox, or use `doorbell desktop install`");
+        bail!(
+            "no profile is named and nothing is installed: name one with --firefox, or use `doorbell desktop install`"
+        );
     }
     let default = || LOCAL.parse().context("the address of the service on this machine");
     let url = args.url.or_else(|| settings.as_ref().map(|settings| settings.url.clone()));

@@ -13,7 +13,9 @@ use crate::browser::{explain, notify, status};
 
 /// Whether `profile` is one.
 pub(super) fn is(profile: &ProfileConfig) -> bool {
-    profile.browser == Browser::Firefox && !profile.browser.is_profile(&profile.folder) && is_firefox_profile(&profile.folder)
+    profile.browser == Browser::Firefox
+        && !profile.browser.is_profile(&profile.folder)
+        && is_firefox_profile(&profile.folder)
 }
 
 /// Refuses a folder that cannot be a profile here.

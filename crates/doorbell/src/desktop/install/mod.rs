@@ -11,16 +11,18 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use doorbell_browsers::{BrowserError, Chromium, Firefox, Preparation, PushService};
 use doorbell_desktop::control::{Client, socket};
-use doorbell_desktop::install::{Content, Installation, MenuEntry, Places, Planned, check_browser, manager, plan, plan_everyday};
+use doorbell_desktop::install::{
+    Content, Installation, MenuEntry, Places, Planned, check_browser, manager, plan, plan_everyday,
+};
 use doorbell_desktop::settings::Settings;
 use doorbell_desktop::{Browser, DesktopError, ProfileConfig, StartLock};
 use doorbell_protocol::headers::urgency::Urgency;
 use url::Url;
 
+use crate::browser::{check, explain, notify, status};
 use crate::desktop::profiles::{Named, settings_of};
 use crate::desktop::run::LOCAL;
 use crate::desktop::{explained, places};
-use crate::browser::{check, explain, notify, status};
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
