@@ -105,17 +105,15 @@ fn woken() -> Mode {
 }
 
 /// An error that names a key which is not in `known`, and the nearest one that is.
-fn known<'a>(keys: impl Iterator<Item = &'a String>, known: &[&str]) -> Result<(), String> {
-    for key in keys.filter(|key| !known.contains(&key.as_str())) {
-        let near = known.iter().map(|known| (strsim::jaro_winkler(key, known), known));
-        let near = near.filter(|(closeness, _)| *closeness > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
-        let hint = match near {
-            Some((_, known)) => format!("did you mean `{known}`?"),
-            None => format!("the settings are {}", known.join(", ")),
-        };
-        return Err(format!("there is no setting `{key}`: {hint}"));
-    }
-    Ok(())
+fn known<'a>(mut keys: impl Iterator<Item = &'a String>, known: &[&str]) -> Result<(), String> {
+    let Some(key) = keys.find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
+    let near = known.iter().map(|known| (strsim::jaro_winkler(key, known), known));
+    let near = near.filter(|(closeness, _)| *closeness > 0.8).max_by(|a, b| a.0.total_cmp(&b.0));
+    let hint = match near {
+        Some((_, known)) => format!("did you mean `{known}`?"),
+        None => format!("the settings are {}", known.join(", ")),
+    };
+    Err(format!("there is no setting `{key}`: {hint}"))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
