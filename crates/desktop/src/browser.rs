@@ -8,8 +8,7 @@ use doorbell_browsers::{chromium as chromium_profile, firefox as firefox_profile
 use serde::{Deserialize, Serialize};
 
 use crate::chromium;
-use crate::file_watch::FileWatch;
-use crate::firefox::{self, uaid};
+use crate::firefox::{self, PREFS, uaid};
 
 /// A browser that can be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,21 +67,20 @@ impl Browser {
         }
     }
 
-    /// Watches for another credential, where the browser hands it over at its start.
-    pub(crate) fn credential_watch(self, folder: &Path) -> Option<FileWatch> {
-        match self {
-            Self::Firefox => None,
-            // Without it the credential is read from time to time.
-            Self::Chromium => chromium::token_watch(folder).ok(),
-        }
-    }
-
     /// Whether the browser has to run once before the wake door can be opened for the profile in `folder`, without
     /// anything that a user does in it.
     pub(crate) fn needs_first_start(self, folder: &Path) -> bool {
         match self {
             Self::Firefox => false,
             Self::Chromium => !self.credential(folder).is_ok_and(|credential| credential.is_some()),
+        }
+    }
+
+    /// The file in the profile in `folder` from which the credential is read.
+    pub(crate) fn credential_file(self, folder: &Path) -> PathBuf {
+        match self {
+            Self::Firefox => folder.join(PREFS),
+            Self::Chromium => folder.join(chromium::TOKEN_FILE),
         }
     }
 

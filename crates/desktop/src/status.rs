@@ -24,6 +24,10 @@ pub struct Status {
     pub since: u64,
     /// Whether it is connected.
     pub connection: Connection,
+    /// Messages below this urgency wake no browser now, where the battery or the network asks for more than the settings.
+    pub urgency: Option<String>,
+    /// What of the session cannot be used, and what that means.
+    pub missing: Vec<String>,
     /// Its profiles.
     pub profiles: Vec<ProfileStatus>,
 }
@@ -100,8 +104,15 @@ pub struct Failure {
 impl Status {
     /// A desktop part that has just been started for the service at `service`.
     pub fn new(service: String) -> Self {
-        let process = std::process::id();
-        Self { process, service, since: unix_seconds(), connection: Connection::Connecting, profiles: Vec::new() }
+        Self {
+            process: std::process::id(),
+            service,
+            since: unix_seconds(),
+            connection: Connection::Connecting,
+            urgency: None,
+            missing: Vec::new(),
+            profiles: Vec::new(),
+        }
     }
 
     /// Takes note of what is reported.
@@ -131,6 +142,8 @@ impl Status {
             Report::Added(profile) => {
                 self.profile(&profile.name(), profile.mode).followed = Followed::Unknown;
             }
+            Report::Missing(what) => self.missing.push(what.clone()),
+            Report::Floor(floor) => self.urgency = Some(floor.to_string()),
             Report::Profile { name, event } => self.profile(name, Mode::Woken).note(event, now),
         }
     }
@@ -213,6 +226,10 @@ impl fmt::Display for Status {
                 writeln!(f, "not connected {}: {why}; next attempt in {next} s", since_when(now, *since))?;
             }
         }
+        if let Some(urgency) = &self.urgency {
+            writeln!(f, "urgency    {urgency} or greater wakes a browser")?;
+        }
+        self.missing.iter().try_for_each(|what| writeln!(f, "missing    {what}"))?;
         self.profiles.iter().try_for_each(|profile| profile.lines(f, now))
     }
 }

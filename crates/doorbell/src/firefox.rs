@@ -2,16 +2,16 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 use doorbell_browsers::firefox::{FOLDER, is_adopted, is_profile, policies, process_of, server_url, user_js};
 use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, replace_this_process, start};
 use doorbell_desktop::firefox::{has_started, is_woken, shares_pages, takes_pages};
-use doorbell_desktop::{Browser, StartLock};
+use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
-use crate::browser::{check, explain, notify, profile_folder, status};
+use crate::browser::{Opened, check, explain, notify, profile_folder, status};
 use crate::desktop::register;
 use crate::state::local_ca;
 
@@ -176,14 +176,25 @@ fn start_lock(folder: &Path, pages: bool) -> Result<Start> {
     }
 }
 
-/// Starts one next to this process, with the profile `named`, at `page`.
-pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Child> {
+/// Starts one next to this process, with the profile `named`, at `page`; and what keeps that profile reachable.
+pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Opened> {
     let (service, firefox) = (PushService::parse(url)?, Firefox::find().map_err(explain)?);
     let folder = profile_folder(named, FOLDER)?;
+    let lock = match start_lock(&folder, false)? {
+        Start::Free(lock) => Some(lock),
+        // `prepare` refuses the profile.
+        Start::Runs(_) => None,
+    };
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
     let mut command = firefox.command(&profile);
     // Without --no-remote a window of another profile would open the page.
     command.arg("--no-remote").arg(page);
-    start(command).map_err(explain)
+    // Firefox inherits it, and holds it until it ends.
+    let lock = lock.map(StartLock::hand_on).transpose()?;
+    let process = start(command).map_err(explain)?;
+    drop(lock);
+    let program = firefox.program().to_owned();
+    let profile = ProfileConfig { browser: Browser::Firefox, folder, program, mode: Mode::Woken };
+    Ok(Opened { process, profile: Some(profile) })
 }

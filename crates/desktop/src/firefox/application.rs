@@ -20,6 +20,7 @@ use super::{WOKEN_VARIABLE, forget_woken, woken_value};
 use crate::browser::Mode;
 use crate::error::DesktopError;
 use crate::process::Process;
+use crate::scope::in_scope;
 
 const SCRIPT: &str = include_str!("doorbell.cfg");
 const SCRIPT_NAME: &str = "doorbell.cfg";
@@ -72,7 +73,7 @@ impl Application {
     pub(crate) fn start(&self, profile: &Path, mode: Mode) -> Result<Process, DesktopError> {
         self.refresh()?;
         forget_woken(profile)?;
-        let mut command = self.command(profile, mode);
+        let mut command = in_scope(self.command(profile, mode), "doorbell-firefox");
         // Ctrl-C in the terminal of this process is not meant for the browser.
         command.process_group(0);
         Process::of(doorbell_browsers::start(command)?).map_err(DesktopError::io("watch", profile))

@@ -10,7 +10,7 @@ mod uaid;
 pub(crate) use application::System;
 pub(crate) use application::{Application, is_set_by_administrator, system_files};
 pub use ordinary::{has_started, shares_pages};
-pub(crate) use uaid::uaid;
+pub(crate) use uaid::{PREFS, uaid};
 
 use std::fs;
 use std::io::ErrorKind;

@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use super::bus::{Bus, DBUS, Pause, Service, Wire};
 use super::machine::{LOGIND, Machine, NETWORK, POWER, SERVICES, reads};
 
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// The interface of an object's properties.
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Follows the services forever, over one connection after the other.
 pub(super) async fn keep(bus: Bus, mut opened: Result<Wire, String>, machine: watch::Sender<Machine>) {

@@ -21,7 +21,7 @@ use crate::state::state_dir;
 pub(crate) use register::register;
 
 /// Where the desktop part keeps its files, in the state directory.
-const FOLDER_NAME: &str = "desktop";
+pub(crate) const FOLDER_NAME: &str = "desktop";
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -77,7 +77,7 @@ fn places() -> Result<Places> {
 }
 
 /// Adds what a user tries next.
-fn explained(error: DesktopError) -> Error {
+pub(crate) fn explained(error: DesktopError) -> Error {
     match error {
         DesktopError::Browser(error) => explain(error),
         other => other.into(),

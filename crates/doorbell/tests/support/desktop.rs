@@ -180,6 +180,13 @@ impl Desktop {
         self.command("xdotool", &keys).expect("the keys are pressed");
     }
 
+    /// Gets a light background, for a picture.
+    pub fn has_a_background(&self) {
+        let arguments = ["-window", "root", "-size", "1280x800", "gradient:#dfe7f3-#9fb4d0"];
+        // Its exit status is 1 also after success. It only makes a picture nicer.
+        self.command("display", &arguments);
+    }
+
     /// Asks again and again until it is so. Each question is a process of its own, which takes its time.
     pub fn waits_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Deadline::soon();

@@ -37,7 +37,7 @@ pub mod wake_door;
 pub mod weston;
 
 pub use app_server::AppServer;
-pub use browser::Browser;
+pub use browser::{Browser, Woken};
 pub use chromium::Chromium;
 pub use desktop::Desktop;
 pub use desktop_part::DesktopPart;

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::browser::Browser;
+use super::browser::{Browser, Woken};
 use super::clock::Deadline;
 use super::desktop::Desktop;
 use super::foreign::{here, runs, tree};
@@ -40,6 +40,26 @@ const PREFERRED: &str = r#"
 const [name, value] = arguments;
 const kind = { number: "setIntPref", string: "setStringPref", boolean: "setBoolPref" }[typeof value];
 Services.prefs[kind](name, value);"#;
+
+/// Writes its session to the disk now, as it does every 15 seconds.
+const SESSION_STORED: &str = r#"
+const module = (name) => ChromeUtils.importESModule(`resource:///modules/sessionstore/${name}.sys.mjs`)[name];
+const window = Services.wm.getMostRecentWindow("navigator:browser");
+return module("TabStateFlusher").flushWindow(window).then(() => module("SessionSaver").run());"#;
+
+/// Is fulfilled when a page of the site is restored and loaded.
+const RESTORED: &str = r#"
+const [site] = arguments;
+const { SessionStore } = ChromeUtils.importESModule("resource:///modules/sessionstore/SessionStore.sys.mjs");
+// A browser that changes its process has no page for a moment.
+const isIt = (tab) => !SessionStore.isTabRestoring(tab) && !tab.linkedBrowser.webProgress?.isLoadingDocument &&
+  tab.linkedBrowser.browsingContext?.currentWindowGlobal?.documentURI.spec.startsWith(site);
+const tabs = () => [...Services.wm.getEnumerator("navigator:browser")].flatMap(({ gBrowser }) => gBrowser?.tabs ?? []);
+return new Promise((resolve) => {
+  const window = Services.wm.getMostRecentWindow("navigator:browser");
+  const look = () => (tabs().some(isIt) ? resolve() : window.setTimeout(look, 50));
+  look();
+});"#;
 
 /// Makes the page narrower than Firefox lets a window be.
 const NARROWED: &str = r#"
@@ -155,6 +175,28 @@ impl Firefox {
     /// A pref of it is changed while it runs.
     pub fn prefers(&mut self, name: &str, value: Value) {
         self.in_chrome(PREFERRED, json!([name, value]));
+    }
+
+    /// A pref of it holds from its next start on.
+    pub fn will_prefer(&self, name: &str, value: &Value) {
+        let mut user_js =
+            std::fs::OpenOptions::new().append(true).open(self.profile.join("user.js")).expect("a user.js");
+        writeln!(user_js, "user_pref({}, {value});", json!(name)).expect("another pref");
+    }
+
+    /// Its open pages are on the disk, to be restored after a crash.
+    pub fn stores_its_session(&mut self) {
+        self.in_chrome(SESSION_STORED, json!([]));
+    }
+
+    /// Waits until it has restored a page of `site`.
+    pub fn restores(&mut self, site: &str) {
+        self.in_chrome(RESTORED, json!([site]));
+    }
+
+    /// Waits until it has printed `words`.
+    pub fn prints(&self, words: &str) -> String {
+        self.process.as_ref().expect("a running Firefox").prints(words)
     }
 
     /// Its user blocks notifications, for every site.
@@ -394,6 +436,20 @@ impl Browser for Firefox {
             None => process.terminate(),
         }
         process.exit(|_| {});
+    }
+}
+
+impl Woken for Firefox {
+    const NAME: &str = "firefox";
+
+    fn desktop_part(&self, push_service: &str, ca: &Path) -> Running {
+        let mut command = doorbell("desktop");
+        command.arg("run").arg(push_service).arg("--ca").arg(ca).arg("--firefox").arg(&self.profile);
+        Running::start(command.envs(self.variables()).env_remove("XDG_STATE_HOME"))
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.processes()
     }
 }
 
