@@ -17,8 +17,7 @@ fuzz_target!(|data: &[u8]| {
         Ok(ClientMessage::Ack { updates }) => {
             assert!(updates.len() <= text.len());
             for update in updates {
-                let Version(id) = update.version;
-                assert_eq!(Version::from_text(&Version(id).to_text()), Some(update.version));
+                assert_eq!(Version::from_text(&update.version.to_text()), Some(update.version));
             }
         }
         Ok(ClientMessage::Hello { uaid, .. }) => assert!(uaid.is_none_or(|uaid| !uaid.is_empty())),

@@ -73,6 +73,7 @@ impl Driver {
                 let request = (a % 2 == 0).then(|| self.request());
                 self.feed(Input::Ack { request, id, outcome: Outcome::Delivered });
             }
+            7 => self.feed(Input::NotPassedOn { request: None, id }),
             8 => {
                 if let Some(id) = self.erasures.pop_front() {
                     self.feed(Input::Erased { id });

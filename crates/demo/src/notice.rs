@@ -42,7 +42,7 @@ impl Letter {
         let navigate = format!("{site}{path}");
         let actions: Vec<Value> = actions
             .iter()
-            .map(|(action, title)| json!({ "action": action, "title": title, "navigate": format!("{navigate}&do={action}") }))
+            .map(|(action, title)| json!({ "action": action, "title": title, "navigate": navigate }))
             .collect();
         let mut data = json!({ "kind": kind, "from": from, "story": story, "navigate": navigate });
         if let News::Ring(call) = news {
@@ -185,7 +185,8 @@ mod tests {
         let notification = &message["notification"];
         assert_eq!(notification["title"], "Mom is calling");
         assert_eq!(notification["navigate"], format!("{SITE}/?call={}", call.id.as_str()));
-        assert_eq!(notification["actions"][1]["navigate"], format!("{SITE}/?call={}&do=decline", call.id.as_str()));
+        // An address does not answer or decline: a browser that was killed opens its pages again.
+        assert_eq!(notification["actions"][0]["navigate"], notification["navigate"]);
         assert_eq!(notification["data"]["until"], 130_000);
         assert_eq!(letter.options.urgency, Some(Urgency::High));
         assert_eq!(letter.options.ttl, Ttl::from_secs(30));

@@ -13,9 +13,10 @@ fn the_pages_functions_pass_their_own_tests() {
         eprintln!("!! SKIPPED: node is missing; `cargo xtask setup` installs it");
         return;
     }
-    let tests = ["events", "problem"].map(|name| here.join(format!("tests/page/{name}.test.js")));
+    let tests = ["arrival", "events", "patience", "problem", "push", "worker"]
+        .map(|name| here.join(format!("tests/page/{name}.test.js")));
     let output = Command::new("node").arg("--test").args(tests).output().expect("node runs");
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{report}");
-    assert!(report.contains("pass 9"), "every test ran: {report}");
+    assert!(report.contains("pass 28"), "every test ran: {report}");
 }

@@ -1,12 +1,14 @@
 // Puts the page together: who is signed in, what is shown, and which part of the page does what.
 
 import { api } from './api.js';
-import { answer, isOver, isRung, receiveSignal, ring, setUpCalls, update } from './call.js';
+import { arrive, reaction } from './arrival.js';
+import { answer, isOver, isRung, pending, receiveSignal, ring, setUpCalls, update } from './call.js';
 import { openChat, refreshChat, setUpChat, showPartner } from './chat.js';
 import { hasFailed } from './events.js';
 import { setUpInvitations } from './invite.js';
 import { create, showList } from './lists.js';
 import { connect, disconnect, on } from './live.js';
+import { pause } from './patience.js';
 import { ago, paint, showPeople } from './people.js';
 import { disable, enable, obstacle, passing, renew, resume } from './push.js';
 import { step } from './steps.js';
@@ -21,6 +23,15 @@ let failure;
 /** What is to be known of being reachable here, although nothing is in the way. */
 let warning;
 
+const arrival = arrive(window);
+/** Is fulfilled when a person is signed in and the page is connected. */
+let isIn;
+const entered = new Promise((resolve) => { isIn = resolve; });
+// At once: after this script has run, a browser hands over what the service worker has sent until then.
+navigator.serviceWorker?.addEventListener('message', ({ data }) => {
+  if (data.type === 'open') entered.then(() => follow(data)).catch(complain);
+});
+
 start().catch(complain);
 
 async function start() {
@@ -30,11 +41,8 @@ async function start() {
   setUpCalls(settings, { complain, notice });
   setUpChat(act, complain);
   setUpInvitations(complain);
-  const invitation = new URLSearchParams(location.hash.slice(1)).get('in');
-  if (invitation) {
-    history.replaceState(null, '', '/');
-    await api('POST', 'sign-in', { invitation, label: label() });
-  }
+  const { invitation } = arrival;
+  if (invitation) await api('POST', 'sign-in', { invitation, label: label() });
   try {
     overview = await api('GET', 'overview');
   } catch (error) {
@@ -65,20 +73,26 @@ async function enter() {
   setUpEvents();
   show();
   await connect();
-  reachable = await resume(settings).catch((error) => {
-    complain(error);
-    return false;
-  });
+  await follow(arrival);
+  isIn();
+  // Last, since a push client that has just been started lets the page wait, and a call does not.
+  try {
+    reachable = await resume(settings);
+  } catch (error) {
+    if (error.isObstacle) failure = error;
+    else complain(error);
+  }
   await refresh();
-  follow(location.href);
-  history.replaceState(null, '', '/');
 }
 
 function setUpEvents() {
-  on('connected', () => {
+  on('connected', async () => {
     element('offline').textContent = '';
-    refresh();
+    const [known, before] = [pending(), overview];
     refreshChat();
+    await refresh();
+    // It ended while this page was away.
+    if (known && overview !== before && overview.call?.id !== known.id) isOver(known, 'hung-up', overview.me.name);
   });
   on('lost', () => { element('offline').textContent = 'Not connected. Trying again…'; });
   on('people', refresh);
@@ -86,18 +100,15 @@ function setUpEvents() {
   on('step', (event) => step(event.story, event.what, event.detail, event.at, hasFailed(event)));
   on('call', ({ call }) => {
     // It was answered, here or on another device: what rings on the screen of this one stops.
-    if (call.answeredBy) closeNotification(`call-${call.id}`);
+    if (call.answeredBy) silence(call.id, 'answered');
     update(call, overview.me.name).catch(complain);
   });
   on('over', ({ call, how }) => {
-    closeNotification(`call-${call.id}`);
+    silence(call.id, how);
     isOver(call, how, overview.me.name);
   });
   on('signal', ({ call, signal }) => receiveSignal(call, signal).catch(complain));
   on('unsubscribed', renewHere);
-  navigator.serviceWorker?.addEventListener('message', ({ data }) => {
-    if (data.type === 'open') follow(data.url);
-  });
 }
 
 /** The server could not push to one of this person's devices: if it is this one, it subscribes anew. */
@@ -192,7 +203,8 @@ function setUpHome() {
   document.addEventListener('pointerdown', ({ target }) => { if (!menu.contains(target)) menu.open = false; });
   element('sign-out').addEventListener('click', async () => {
     disconnect();
-    await disable().catch(() => {});
+    // The server forgets the subscription in any case.
+    await Promise.race([disable().catch(() => {}), pause(4_000)]);
     await api('POST', 'sign-out').catch(complain);
     location.href = '/';
   });
@@ -209,26 +221,34 @@ function openConversation(name) {
   showPartner(overview.people);
 }
 
-/** Where a notification leads: a call, a conversation, a voice mail. */
-function follow(url) {
-  const asked = new URL(url).searchParams;
-  const { call } = overview;
-  if (asked.has('call')) {
-    closeNotification(`call-${asked.get('call')}`);
-    if (call?.id !== asked.get('call') || call.answeredBy) toast('This call is over, or another device has answered it.');
-    else if (asked.get('do') === 'answer') answer(call);
-    else isRung(call);
-  } else if (call && call.to === overview.me.name && !call.answeredBy) {
-    isRung(call);
+/** Where an address or a notification leads: a call, a conversation, a voice mail. */
+async function follow(lead) {
+  await refresh();
+  const asked = new URL(lead.url).searchParams;
+  const { call, me } = overview;
+  const rings = call && call.to === me.name && !call.answeredBy ? call : undefined;
+  switch (reaction(lead, rings)) {
+    case 'answer':
+      answer(rings);
+      break;
+    case 'ring':
+      isRung(rings);
+      break;
+    case 'offer':
+      toast(`${rings.from} is calling.`, ['Show the call', () => follow({ url: `${location.origin}/?call=${rings.id}` }).catch(complain)]);
+      break;
+    case 'over':
+      toast('This call is over, or another device has answered it.');
+      break;
   }
   if (asked.has('with')) openConversation(asked.get('with'));
   if (asked.has('voice')) pointOutVoiceMail(asked.get('voice'));
 }
 
-async function closeNotification(tag) {
+/** A call no longer rings: its notification is taken away, by the service worker, which outlives the page. */
+async function silence(call, how) {
   const registration = await navigator.serviceWorker?.getRegistration();
-  const shown = await registration?.getNotifications({ tag }) ?? [];
-  shown.filter(({ data }) => data?.kind === 'ring').forEach((notification) => notification.close());
+  registration?.active?.postMessage({ type: 'silence', call, how });
 }
 
 /** Shows what is wrong and what to do. After a call to `name` that was not taken, a voice mail can be left. */
@@ -242,6 +262,8 @@ function notice(words, name) {
 }
 
 function toast(words, action) {
+  const isShown = [...document.querySelectorAll('.toast p')].some(({ textContent }) => textContent === words);
+  if (isShown) return;
   const box = create('div', { className: 'toast' }, create('p', { text: words }));
   const close = create('button', { type: 'button', text: 'OK' });
   close.addEventListener('click', () => box.remove());

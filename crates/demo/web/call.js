@@ -43,7 +43,7 @@ export async function ring(name, media) {
   show({ name, media, state: 'Waiting for your microphone…' });
   const mine = call;
   try {
-    mine.stream = await capture(media);
+    mine.stream = await capture(mine, media);
     const known = await api('POST', 'calls', { to: name, media, page });
     if (call !== mine) {
       // The user hung up before the server answered: it must not go on ringing.
@@ -54,9 +54,15 @@ export async function ring(name, media) {
     showState(`Ringing ${name}’s devices…`);
     dialog.classList.add('ringing');
   } catch (error) {
+    if (call !== mine) return;
     end();
     complain(error, name);
   }
+}
+
+/** The call that rings here, or is being connected. */
+export function pending() {
+  return call?.connected ? undefined : call?.known;
 }
 
 /** This person is called: the page rings too. */
@@ -73,21 +79,28 @@ export function isRung(known) {
 /** Takes the call on this page. */
 export async function answer(known) {
   if (!call) show({ name: known.from, media: known.media, state: '', known });
-  if (call.answering) return;
-  call.answering = true;
+  if (call.answering || call.known?.id !== known.id) return;
+  const mine = call;
+  mine.answering = true;
   element('answer').hidden = true;
   element('hang-up').textContent = 'Hang up';
   dialog.classList.remove('ringing');
   document.title = TITLE;
-  showState('Connecting…');
+  showState('Waiting for your microphone…');
   try {
-    call.stream = await capture(known.media);
+    mine.stream = await capture(mine, known.media);
+    showState('Connecting…');
     // Before the other end is notified, since its offer may come at once.
     prepare(known.id);
     await api('POST', `calls/${known.id}/answer`, { page });
   } catch (error) {
+    // It ended meanwhile, and the user knows.
+    if (call !== mine) return;
     end();
-    complain(error, known.from);
+    if (error.code !== 'microphone') return complain(error, known.from);
+    // It goes on ringing, so that the user can allow it and answer again.
+    isRung(known);
+    showState(`${error.message} ${error.hint}`);
   }
 }
 
@@ -202,7 +215,7 @@ function talk(who, text) {
 }
 
 /** The microphone, and the camera for a video call; a call without a camera is better than none. */
-async function capture(media) {
+async function capture(mine, media) {
   const devices = navigator.mediaDevices;
   let stream;
   try {
@@ -213,7 +226,7 @@ async function capture(media) {
   } catch (error) {
     throw Problem.ofMicrophone(error, 'Connect one, or write a message.');
   }
-  if (!call) {
+  if (call !== mine) {
     stream.getTracks().forEach((track) => track.stop());
     throw new Problem('call-over', 'The call is over.');
   }

@@ -2,6 +2,7 @@
 // way is a `Problem` in plain words, with what to do.
 
 import { api } from './api.js';
+import { patiently } from './patience.js';
 import { Problem } from './problem.js';
 import { begin } from './steps.js';
 
@@ -62,7 +63,7 @@ export async function enable({ applicationServerKey, pushService }) {
 export async function resume({ applicationServerKey }) {
   if (obstacle() || Notification.permission !== 'granted') return false;
   const registration = await worker();
-  if (!await registration.pushManager.getSubscription()) {
+  if (!await subscriptionOf(registration)) {
     await api('PUT', 'device', { subscription: null });
     return false;
   }
@@ -86,7 +87,7 @@ export async function renew(settings) {
 /** Ends the subscription, when a person signs out. */
 export async function disable() {
   const registration = await navigator.serviceWorker?.getRegistration();
-  await (await registration?.pushManager.getSubscription())?.unsubscribe();
+  if (registration) await (await subscriptionOf(registration))?.unsubscribe();
 }
 
 async function worker() {
@@ -94,19 +95,25 @@ async function worker() {
   return navigator.serviceWorker.ready;
 }
 
-async function subscribe({ pushManager }, applicationServerKey) {
+function subscriptionOf({ pushManager }) {
+  return patiently(() => pushManager.getSubscription());
+}
+
+async function subscribe(registration, applicationServerKey) {
   const options = { userVisibleOnly: true, applicationServerKey };
+  const attempt = () => registration.pushManager.subscribe(options);
   try {
-    return await pushManager.subscribe(options);
+    return await patiently(attempt);
   } catch (error) {
     // The browser has a subscription for another key: the demo was set up anew. That one is useless now.
     if (error.name !== 'InvalidStateError') throw error;
-    await (await pushManager.getSubscription())?.unsubscribe();
-    return pushManager.subscribe(options);
+    await (await subscriptionOf(registration))?.unsubscribe();
+    return patiently(attempt);
   }
 }
 
 function explain(error, pushService) {
+  if (error.isObstacle) return error;
   if (error.name === 'NotAllowedError' || error.name === 'SecurityError') {
     return noPush('This window takes no pushes', 'It seems to be a private window. Open this page in a normal one.');
   }

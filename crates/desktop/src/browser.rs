@@ -8,8 +8,7 @@ use doorbell_browsers::{chromium as chromium_profile, firefox as firefox_profile
 use serde::{Deserialize, Serialize};
 
 use crate::chromium;
-use crate::file_watch::FileWatch;
-use crate::firefox::uaid;
+use crate::firefox::{self, PREFS, uaid};
 
 /// A browser that can be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -31,11 +30,32 @@ impl Browser {
         }
     }
 
+    /// The file of a profile that the browser writes whenever it runs.
+    pub(crate) fn settings_file(self) -> &'static str {
+        match self {
+            Self::Firefox => "prefs.js",
+            Self::Chromium => "Local State",
+        }
+    }
+
     /// Whether `folder` holds a profile of this browser that Doorbell has prepared.
-    pub(crate) fn is_profile(self, folder: &Path) -> bool {
+    pub fn is_profile(self, folder: &Path) -> bool {
         match self {
             Self::Firefox => firefox_profile::is_profile(folder),
             Self::Chromium => chromium_profile::is_profile(folder),
+        }
+    }
+
+    /// Whether `folder` holds a profile of this browser that receives from our service, prepared or adopted by Doorbell, or
+    /// set by the administrator.
+    pub(crate) fn is_wakeable(self, folder: &Path) -> bool {
+        match self {
+            Self::Firefox => {
+                self.is_profile(folder)
+                    || firefox_profile::is_adopted(folder)
+                    || (firefox::is_set_by_administrator() && firefox_profile::is_firefox_profile(folder))
+            }
+            Self::Chromium => self.is_profile(folder),
         }
     }
 
@@ -44,15 +64,6 @@ impl Browser {
         match self {
             Self::Firefox => uaid(folder),
             Self::Chromium => chromium::token(folder),
-        }
-    }
-
-    /// Watches for another credential, where the browser hands it over at its start.
-    pub(crate) fn credential_watch(self, folder: &Path) -> Option<FileWatch> {
-        match self {
-            Self::Firefox => None,
-            // Without it the credential is read from time to time.
-            Self::Chromium => chromium::token_watch(folder).ok(),
         }
     }
 
@@ -65,8 +76,16 @@ impl Browser {
         }
     }
 
+    /// The file in the profile in `folder` from which the credential is read.
+    pub(crate) fn credential_file(self, folder: &Path) -> PathBuf {
+        match self {
+            Self::Firefox => folder.join(PREFS),
+            Self::Chromium => folder.join(chromium::TOKEN_FILE),
+        }
+    }
+
     /// The process that works with the profile in `folder`.
-    pub(crate) fn process_of(self, folder: &Path) -> Option<u32> {
+    pub fn process_of(self, folder: &Path) -> Option<u32> {
         match self {
             Self::Firefox => firefox_profile::process_of(folder),
             Self::Chromium => chromium_profile::process_of(folder),
@@ -108,7 +127,7 @@ pub struct ProfileConfig {
 }
 
 /// The name of a profile in reports.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProfileName {
     /// Its browser.
     pub browser: Browser,

@@ -1,72 +1,65 @@
-//! Waits for a file to be replaced, without looking again and again.
+//! Waits until a file is written anew, without looking again and again.
 
-use std::ffi::OsString;
-use std::future::pending;
+use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
-use rustix::fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init};
-use rustix::io::Errno;
+use rustix::fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Room for some events: each has 16 bytes and a name.
+/// Room for the events of one read. An event has 16 bytes and a name of at most 256.
 const EVENTS_BYTES: usize = 4096;
 
-/// Watches for another file to take a name.
+/// A file whose next version is waited for. Programs replace their files, so its folder is watched.
 #[derive(Debug)]
 pub(crate) struct FileWatch {
+    file: PathBuf,
     events: AsyncFd<OwnedFd>,
-    name: OsString,
 }
 
 impl FileWatch {
+    /// Watches `file`, which may be missing; its folder may not.
     #[expect(
         deprecated,
         reason = "its successor is unsafe for the sake of other types: an OwnedFd keeps its file open"
     )]
-    /// Watches for `name` in `folder` from now on.
-    pub(crate) fn of(folder: &Path, name: &str) -> io::Result<Self> {
-        let events = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
-        // A private file is written under another name first, and moved to its own.
-        add_watch(&events, folder, WatchFlags::MOVED_TO | WatchFlags::ONLYDIR)?;
-        Ok(Self { events: AsyncFd::with_interest(events, Interest::READABLE)?, name: name.into() })
+    pub(crate) fn of(file: PathBuf) -> io::Result<Self> {
+        let folder = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
+        add_watch(&inotify, folder, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR)?;
+        Ok(Self { events: AsyncFd::with_interest(inotify, Interest::READABLE)?, file })
     }
 
-    /// Waits until the file was replaced, at least once since the last call. Forever if the folder is gone.
-    pub(crate) async fn changed(&mut self) {
+    /// Waits until it is written or replaced. An error ends the watch.
+    pub(crate) async fn changed(&mut self) -> io::Result<()> {
         loop {
-            match self.events.readable().await {
-                Ok(mut ready) => {
-                    if has_changed(ready.get_inner(), &self.name) {
-                        return;
-                    }
-                    ready.clear_ready();
-                }
-                // The runtime shuts down.
-                Err(_) => pending().await,
+            let mut ready = self.events.readable().await?;
+            if names_in(ready.get_inner(), self.file.file_name())? {
+                return Ok(());
             }
+            ready.clear_ready();
         }
     }
 }
 
-/// Reads all events that are there: whether one of them names the file, or some were lost.
-fn has_changed(events: &OwnedFd, name: &OsString) -> bool {
+/// Takes all events that wait: whether one of them is of the file with this name.
+fn names_in(inotify: &OwnedFd, name: Option<&OsStr>) -> io::Result<bool> {
     let mut buffer = [MaybeUninit::uninit(); EVENTS_BYTES];
-    let mut reader = Reader::new(events, &mut buffer);
-    let mut changed = false;
+    let mut reader = Reader::new(inotify, &mut buffer);
+    let mut found = false;
     loop {
         match reader.next() {
+            // Without a name the kernel reports that it has dropped events.
             Ok(event) => {
-                let is_it = event.file_name().is_some_and(|file| file.to_bytes() == name.as_bytes());
-                changed |= is_it || event.events().contains(ReadFlags::QUEUE_OVERFLOW);
+                found |= event
+                    .file_name()
+                    .is_none_or(|named| name.is_some_and(|name| name.as_encoded_bytes() == named.to_bytes()))
             }
-            Err(Errno::INTR) => {}
-            // There are no more.
-            Err(_) => return changed,
+            Err(rustix::io::Errno::AGAIN) => return Ok(found),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -75,28 +68,25 @@ fn has_changed(events: &OwnedFd, name: &OsString) -> bool {
 mod tests {
     use std::fs;
 
-    use doorbell_private_file::replace;
-    use tokio::task::yield_now;
-
     use super::*;
 
     #[tokio::test]
-    async fn a_file_that_is_replaced_is_seen_and_others_are_not() {
+    async fn a_file_that_is_written_or_replaced_is_seen_and_its_neighbours_are_not() {
         let folder = tempfile::tempdir().unwrap();
-        let mut watch = FileWatch::of(folder.path(), "state").unwrap();
-        replace(&folder.path().join("state"), b"1").unwrap();
-        watch.changed().await;
-        replace(&folder.path().join("other"), b"1").unwrap();
-        fs::remove_file(folder.path().join("state")).unwrap();
-        for _ in 0..100 {
-            tokio::select! {
-                biased;
-                () = watch.changed() => panic!("nothing has taken its place"),
-                () = yield_now() => {}
-            }
-        }
-        replace(&folder.path().join("state"), b"2").unwrap();
-        replace(&folder.path().join("other"), b"2").unwrap();
-        watch.changed().await;
+        let file = folder.path().join("prefs.js");
+        let mut watch = FileWatch::of(file.clone()).unwrap();
+        let (neighbour, name) = (folder.path().join("other.js"), Some(OsStr::new("prefs.js")));
+        fs::write(&neighbour, "1").unwrap();
+        assert!(!names_in(watch.events.get_ref(), name).unwrap());
+        fs::rename(&neighbour, &file).unwrap();
+        assert!(names_in(watch.events.get_ref(), name).unwrap());
+        fs::write(&file, "1").unwrap();
+        watch.changed().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_missing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(FileWatch::of(folder.path().join("no/prefs.js")).is_err());
     }
 }

@@ -12,7 +12,7 @@ use crate::firefox;
 use crate::process::Process;
 
 /// Where this browser's parts are kept, in the desktop part's folder.
-const FIREFOX_LINKS: &str = "firefox";
+pub(crate) const FIREFOX_LINKS: &str = "firefox";
 
 /// A browser that can be started without a window.
 #[derive(Clone, Debug)]
@@ -24,6 +24,14 @@ pub(crate) enum Launcher {
 }
 
 impl Launcher {
+    /// Checks that the browser of `profile` can be woken.
+    pub(crate) fn check(profile: &ProfileConfig) -> Result<(), DesktopError> {
+        match profile.browser {
+            Browser::Firefox => firefox::Application::check(&Firefox::at(&profile.program)?),
+            Browser::Chromium => Ok(Chromium::at(&profile.program).map(drop)?),
+        }
+    }
+
     /// Checks that the browser of `profile` can be woken for messages from the service at `url`, and writes what that needs
     /// into `state` and the profile.
     pub(crate) fn prepare(profile: &ProfileConfig, state: &Path, url: &Url) -> Result<Self, DesktopError> {

@@ -12,17 +12,22 @@ mod clock;
 mod error;
 mod file_watch;
 mod launcher;
+mod owner;
 mod process;
 mod profile;
 mod report;
-#[allow(dead_code, unused_imports, reason = "`run` uses a part of it yet")]
+mod scope;
 mod session;
 mod start_lock;
 mod wake_door;
 
 pub mod chromium;
+pub mod control;
 pub mod firefox;
+pub mod install;
 pub mod rules;
+pub mod settings;
+pub mod status;
 
 use std::path::PathBuf;
 
@@ -34,6 +39,7 @@ use url::Url;
 use launcher::Launcher;
 use profile::Profile;
 use rules::Bounds;
+use session::{Session, SessionEvent};
 use wake_door::{DoorCommand, Follower, WakeDoor};
 
 pub use browser::{Browser, Mode, ProfileConfig, ProfileName};
@@ -109,9 +115,28 @@ pub async fn run(
         }
     }
     desktop.tasks.spawn(door.follow(for_door));
+    let mut session = Session::connect().await;
+    for what in session.missing() {
+        report(Report::Missing(what));
+    }
     loop {
         tokio::select! {
-            Some(next) = reported.recv() => report(next),
+            Some(next) = reported.recv() => {
+                desktop.notify(&session, &next);
+                report(next);
+            }
+            event = session.next() => {
+                let command = match event {
+                    SessionEvent::Reconnect => DoorCommand::Reconnect,
+                    SessionEvent::Floor(floor) => {
+                        let floor = floor.max(config.floor);
+                        report(Report::Floor(floor));
+                        DoorCommand::Floor(floor)
+                    }
+                };
+                desktop.door.send(command).await.ok();
+            }
+            Some(ended) = desktop.tasks.join_next() => ended.expect("the tasks of the desktop part do not panic"),
             Some(Command::Add { profile, answer }) = commands.recv() => {
                 let prepared = desktop.prepare(&profile);
                 let added = match prepared {
@@ -145,13 +170,28 @@ struct Desktop {
 impl Desktop {
     /// Checks that the browser of `profile` can be woken.
     fn prepare(&self, profile: &ProfileConfig) -> Result<Launcher, DesktopError> {
-        if !profile.browser.is_profile(&profile.folder) {
+        if !profile.browser.is_wakeable(&profile.folder) {
             return Err(DesktopError::NotAProfile { browser: profile.browser, folder: profile.folder.clone() });
         }
         if self.names.len() >= PROFILES_MAX {
             return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
         }
         Launcher::prepare(profile, &self.state, &self.url)
+    }
+
+    /// Shows the user that a message waits whose browser could not be started: nothing else would.
+    fn notify(&mut self, session: &Session, report: &Report) {
+        let Report::Profile { name, event: ProfileEvent::NotWoken(why) } = report else { return };
+        let shown = session.notify(
+            &name.folder.display().to_string(),
+            &format!("A message waits; {} could not be started", name.browser),
+            why,
+        );
+        self.tasks.spawn(async move {
+            if let Err(error) = shown.await {
+                tracing::warn!("{error}");
+            }
+        });
     }
 
     /// Keeps one more profile reachable: `false` if that is done already.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -50,6 +50,16 @@ impl Process {
     pub(crate) fn terminate(&self) {
         // It may have ended already, which is what is wanted.
         pidfd_send_signal(&self.ends, Signal::TERM).ok();
+    }
+
+    /// Ends a child at once, with the processes of its group if it has one of its own.
+    pub(crate) fn kill(&mut self) {
+        let Some(child) = self.child.as_mut() else { return };
+        // Its number is its own until its status is taken. It may have ended in this moment, which is what is wanted.
+        if let Some(group) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
+            kill_process_group(group, Signal::KILL).ok();
+        }
+        child.kill().ok();
     }
 
     /// Waits until it has ended: how, in words, if that is known.

@@ -17,9 +17,8 @@ use crate::rules::{Bounds, Rules, Waiting};
 use crate::start_lock::StartLock;
 use crate::wake_door::DoorEvent;
 
-/// How often it is checked whether a browser that starts is ready, and for how long: until then the start lock is held.
+/// How often it is checked whether a browser that starts is ready: until then the start lock is held.
 const READY_CHECK: Duration = Duration::from_millis(25);
-const READY_MAX: Duration = Duration::from_secs(60);
 
 /// A profile whose browser is woken.
 pub(crate) struct Profile {
@@ -29,6 +28,7 @@ pub(crate) struct Profile {
     /// Watches a woken browser that does not end by itself.
     keeper: Option<Keeper>,
     rules: Rules,
+    ready_max: Duration,
     clock: Clock,
     reports: mpsc::Sender<Report>,
 }
@@ -42,7 +42,16 @@ impl Profile {
         reports: mpsc::Sender<Report>,
     ) -> Self {
         let (rules, clock) = (Rules::new(bounds), Clock::start());
-        Self { name: config.name(), mode: config.mode, launcher, keeper: None, rules, clock, reports }
+        Self {
+            name: config.name(),
+            mode: config.mode,
+            launcher,
+            keeper: None,
+            rules,
+            ready_max: bounds.ready_max,
+            clock,
+            reports,
+        }
     }
 
     /// Wakes the browser whenever it is due, until the door is gone.
@@ -141,7 +150,7 @@ impl Profile {
 
     async fn wait_until_ready(&self, process: &mut Process) {
         let begun = self.clock.now();
-        while self.clock.now() < begun + READY_MAX {
+        while self.clock.now() < begun + self.ready_max {
             if self.launcher.is_ready(&self.name.folder, process.id()) {
                 return self.report(ProfileEvent::Awake(self.clock.now() - begun)).await;
             }
@@ -150,7 +159,11 @@ impl Profile {
             }
             sleep(READY_CHECK).await;
         }
-        let why = format!("it runs (process {}), but is not ready after {} s", process.id(), READY_MAX.as_secs());
+        // It has the profile's lock: left alone, it would keep every other one from starting, the user's own too.
+        process.kill();
+        let (id, waited) = (process.id(), self.ready_max.as_secs());
+        let why =
+            format!("it was not ready after {waited} s, and is ended (process {id}); start it yourself to see why");
         self.report(ProfileEvent::NotWoken(why)).await;
     }
 
@@ -173,5 +186,72 @@ async fn ended(browser: &mut Option<Process>) -> Option<String> {
     match browser {
         Some(process) => process.ended().await,
         None => pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use doorbell_browsers::Firefox;
+    use doorbell_protocol::headers::urgency::Urgency;
+
+    use super::*;
+    use crate::browser::Browser;
+    use crate::firefox::{Application, System};
+
+    /// Runs as long as the test lets it, with a process of its own, and is never ready.
+    const HANGS: &str = "#!/bin/sh\nsleep 1000 &\necho $! > FOLDER/helper\nwait\n";
+
+    async fn next(reports: &mut mpsc::Receiver<Report>) -> ProfileEvent {
+        match reports.recv().await {
+            Some(Report::Profile { event, .. }) => event,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_browser_that_hangs_is_ended_with_its_helpers_and_leaves_no_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let installed = folder.path().join("esr");
+        fs::create_dir_all(installed.join("defaults/pref")).unwrap();
+        let repository = "SourceRepository=https://example.org/mozilla-esr153\n";
+        let hangs = HANGS.replace("FOLDER", folder.path().to_str().unwrap());
+        for (name, text) in [("firefox-esr", hangs.as_str()), ("libxul.so", ""), ("application.ini", repository)] {
+            fs::write(installed.join(name), text).unwrap();
+        }
+        fs::set_permissions(installed.join("firefox-esr"), fs::Permissions::from_mode(0o700)).unwrap();
+        let firefox = Firefox::at(&installed.join("firefox-esr")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("links")).unwrap();
+        let config = ProfileConfig {
+            browser: Browser::Firefox,
+            folder: folder.path().join("alice"),
+            program: firefox.program().to_owned(),
+            mode: Mode::Woken,
+        };
+        fs::create_dir(&config.folder).unwrap();
+        let bounds = Bounds { ready_max: Duration::from_secs(2), ..Bounds::default() };
+        let (reports, mut reported) = mpsc::channel(8);
+        let (events, of_door) = mpsc::channel(1);
+        let profile = Profile::new(&config, Launcher::Firefox(application), bounds, reports);
+        let kept = tokio::spawn(profile.keep(of_door));
+        let waiting = Waiting { messages: 1, urgency: Urgency::Normal, since_ms: 1 };
+        events.send(DoorEvent::Waiting(waiting)).await.unwrap();
+
+        let ProfileEvent::Waking { process, .. } = next(&mut reported).await else { panic!("it is not started") };
+        let ProfileEvent::NotWoken(why) = next(&mut reported).await else { panic!("it is not reported") };
+        assert!(why.contains("was not ready") && why.contains(&process.to_string()), "{why}");
+        let ProfileEvent::Ended(Some(status)) = next(&mut reported).await else { panic!("it is not ended") };
+        assert!(status.contains("SIGKILL"), "{status}");
+        let helper: u32 = fs::read_to_string(folder.path().join("helper")).unwrap().trim().parse().unwrap();
+        if let Ok(mut helper) = Process::with_id(helper) {
+            // It was killed too, and its end is seen even if its parent has not taken its status yet.
+            tokio::time::timeout(Duration::from_secs(60), helper.ended()).await.expect("the helper ends too");
+        }
+        assert!(StartLock::try_take(&config.folder).unwrap().is_some(), "the profile is free");
+        drop(events);
+        kept.await.unwrap();
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use doorbell_protocol::headers::urgency::Urgency;
+
 use crate::browser::{ProfileConfig, ProfileName};
 use crate::rules::Waiting;
 
@@ -22,6 +24,11 @@ pub enum Report {
         /// When the next attempt follows.
         retry: Duration,
     },
+    /// Something of the desktop is missing: what, what does not work without it, and what to do.
+    Missing(String),
+    /// Messages below this urgency wake no browser from now on: the machine is on battery, or on a metered connection, or
+    /// no longer.
+    Floor(Urgency),
     /// A profile is kept reachable from now on.
     Added(ProfileConfig),
     /// Something happened to a profile.
@@ -72,6 +79,10 @@ impl fmt::Display for Report {
         match self {
             Self::Connected { host } => write!(f, "connected to {host}"),
             Self::Disconnected { why, retry } => write!(f, "{why}; trying again in {} s", retry.as_secs()),
+            Self::Missing(what) => f.write_str(what),
+            Self::Floor(floor) => {
+                write!(f, "messages of urgency {} or more wake a browser from now on", floor.as_str())
+            }
             Self::Added(profile) => write!(f, "{}: {} is kept reachable", profile.folder.display(), profile.browser),
             Self::Profile { name, event } => {
                 write!(f, "{}: ", name.folder.display())?;

@@ -23,6 +23,8 @@ pub struct Bounds {
     pub backoff_max: Duration,
     /// How long after the end of a browser nothing is started: the service may still report that the queue is empty.
     pub settle: Duration,
+    /// How long a browser may take until it receives messages and takes pages: one that takes longer is ended.
+    pub ready_max: Duration,
 }
 
 impl Default for Bounds {
@@ -33,6 +35,7 @@ impl Default for Bounds {
             backoff_first: Duration::from_secs(60),
             backoff_max: Duration::from_secs(3600),
             settle: Duration::from_secs(2),
+            ready_max: Duration::from_secs(60),
         }
     }
 }

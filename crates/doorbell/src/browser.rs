@@ -1,11 +1,12 @@
 //! What the verbs for browsers share: where their profiles are, and what a user tries next after an error.
 
 use std::path::{Path, PathBuf};
+use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use doorbell_browsers::{BrowserError, Notice, PushService, folder_of};
-use doorbell_desktop::StartLock;
+use doorbell_desktop::{ProfileConfig, StartLock};
 
 use crate::state::state_dir;
 
@@ -13,6 +14,14 @@ use crate::state::state_dir;
 /// seconds in all.
 const LOCK_CHECKS_MAX: u32 = 200;
 const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// A browser that was started next to this process.
+pub(crate) struct Opened {
+    /// Its process.
+    pub(crate) process: Child,
+    /// Its profile, if the desktop part can keep it reachable.
+    pub(crate) profile: Option<ProfileConfig>,
+}
 
 /// The folder of the profile `named`, for `browser`.
 pub(crate) fn profile_folder(named: &Path, browser: &str) -> Result<PathBuf> {

@@ -2,17 +2,18 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use doorbell_browsers::chromium::{
     FOLDER, Origin, debian_flags, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
-use doorbell_desktop::StartLock;
 use doorbell_desktop::chromium::install_extension;
+use doorbell_desktop::{Browser, StartLock};
 
-use crate::browser::{check, explain, notify, profile_folder, status, wait_for_start_lock};
+use crate::browser::{Opened, check, explain, notify, profile_folder, status, wait_for_start_lock};
+use crate::desktop::register;
 use crate::shell::quoted;
 use crate::state::local_ca;
 
@@ -119,6 +120,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = chromium.prepare(&preparation, &args.allow, notify).map_err(explain)?;
+    if !args.prepare {
+        // It puts its extension into the profile.
+        register(Browser::Chromium, chromium.program(), profile.folder(), &service);
+    }
     let mut extensions: Vec<PathBuf> = reachable_extension(&folder).into_iter().collect();
     if args.rewrite_endpoints {
         extensions.push(rewrite_endpoints(&profile, &service)?);
@@ -145,14 +150,14 @@ impl Args {
 }
 
 /// Starts one next to this process, with the profile `named`, at `page`. It asks before the page may notify.
-pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Child> {
+pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Opened> {
     let (service, chromium) = (PushService::parse(url)?, Chromium::find().map_err(explain)?);
     let folder = profile_folder(named, FOLDER)?;
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = chromium.prepare(&preparation, &[], notify).map_err(explain)?;
     let mut command = chromium.command(&profile, &service, &[])?;
     command.arg(page);
-    start(command).map_err(explain)
+    Ok(Opened { process: start(command).map_err(explain)?, profile: None })
 }
 
 /// The command for a shell.

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use doorbell_demo::{Certificate, Demo, IceServer};
+use doorbell_desktop::rules::Bounds;
+use doorbell_desktop::{ProfileConfig, Trust};
+use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_sender::client::ClientConfig;
 use doorbell_sender::network::{AddressPolicy, Network};
 use doorbell_sender::origins::OriginMap;
@@ -14,9 +17,12 @@ use doorbell_sender::subject::Subject;
 use doorbell_sender::token::Signer;
 use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
+use tokio::sync::mpsc;
 use tracing::{error, info};
 
+use crate::browser::{Opened, status};
 use crate::chromium;
+use crate::desktop;
 use crate::firefox;
 use crate::keys::file;
 use crate::open_files;
@@ -102,17 +108,21 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     open_files::allow_connections(config.limits.connections_max);
     let state_dir = config.state_dir.clone();
     let service = Service::start(config, Clock::system()).await?;
-    let demo = Demo::start(settings(&args, &service, state_dir)?).await?;
+    let demo = Demo::start(settings(&args, &service, state_dir.clone())?).await?;
     info!(address = %demo.address(), "the demo serves");
-    print_welcome(&service, &demo);
+    print_welcome(&service, &demo, !(args.firefox.is_empty() && args.chromium.is_empty()));
+    let mut reachable = Vec::new();
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
-        // The demo works without it: the user can open any browser.
-        if let Err(why) = open_browser(open, &service, &demo, named).await {
-            eprintln!("doorbell: a browser is not opened: {why:#}");
+        match open_browser(open, &service, &demo, named).await {
+            Ok(profile) => reachable.extend(profile),
+            // The demo works without it: the user can open any browser.
+            Err(why) => status(&format!("a browser is not opened: {why:#}")),
         }
     }
+    let desktop = keep_reachable(&service, reachable, state_dir.join(desktop::FOLDER_NAME));
     tokio::select! {
+        () = desktop => {}
         signal = signals.next() => info!("{signal}: stopping"),
         failure = service.failed() => {
             error!(%failure, "stopping");
@@ -173,7 +183,7 @@ fn addresses(origin: &str) -> AddressPolicy {
     }
 }
 
-fn print_welcome(service: &Service, demo: &Demo) {
+fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
     let (origin, site, doorbell) = (service.origin(), demo.site(), own_name());
     let ca = ca_flag(service);
     println!("push service  {origin}");
@@ -192,21 +202,46 @@ fn print_welcome(service: &Service, demo: &Demo) {
     println!("With Chromium, for which the demo must be started with --own-chromiums:");
     println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
     println!();
-    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, call her, and start it again.");
+    let end = if opens_browsers { "and call her" } else { "call her, and start it again" };
+    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, {end}.");
 }
 
 /// Starts a browser with the push service and its authority, with a profile, at a page.
-type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Child>;
+type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Opened>;
 
 /// Preparing a profile may wait for a headless browser, which must not block the services.
-async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<()> {
+async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<Option<ProfileConfig>> {
     let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));
-    let mut browser = opened.await??;
+    let Opened { mut process, profile } = opened.await??;
     // The user closes its windows; its process is then waited for.
-    std::thread::spawn(move || browser.wait());
-    Ok(())
+    std::thread::spawn(move || process.wait());
+    Ok(profile)
+}
+
+/// The desktop part: wakes the browsers that were opened, once their user has closed them. Without it the demo goes on.
+async fn keep_reachable(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) {
+    if !profiles.is_empty()
+        && let Err(why) = wake(service, profiles, state).await
+    {
+        status(&format!("browsers that you close are not woken: {why:#}"));
+    }
+    std::future::pending().await
+}
+
+async fn wake(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) -> Result<()> {
+    let config = doorbell_desktop::Config {
+        url: service.origin().to_string().parse()?,
+        trust: Trust::with(service.ca_file())?,
+        floor: Urgency::Normal,
+        profiles,
+        state,
+        bounds: Bounds::default(),
+    };
+    // Nothing asks it for more.
+    let (_commands, commanded) = mpsc::channel(1);
+    doorbell_desktop::run(config, commanded, |report| status(&report.to_string())).await.map_err(desktop::explained)
 }
 
 fn stun(text: &str) -> Result<IceServer, String> {

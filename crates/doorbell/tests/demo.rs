@@ -4,7 +4,8 @@
 
 mod support;
 
-use support::{Browser, Chromium, Desktop, Firefox, Person, Star};
+use support::clock::Stopwatch;
+use support::{Browser, Chromium, Desktop, Firefox, Person, Star, Woken};
 
 /// Prints a notice when something is missing; in CI that is a failure.
 fn firefox_is_here() -> bool {
@@ -30,7 +31,7 @@ fn mom_calls_alice_whose_chromium_is_not_running_and_alice_answers_from_the_noti
     }
 }
 
-/// Story 1. It rings long enough for a browser that starts on a busy machine.
+/// The same without a desktop part: Alice starts her browser again. It rings long enough for that on a busy machine.
 fn mom_calls_alice_whose_browser_is_not_running_and_alice_answers_from_the_notification<B: Browser>() {
     let (star, desktop) = (Star::ringing_for(120), Desktop::start());
     let [mut alice, mut mom] = Person::<B>::all(["Alice", "Mom"], &star, &desktop);
@@ -61,6 +62,44 @@ fn mom_calls_alice_whose_browser_is_not_running_and_alice_answers_from_the_notif
 
     mom.clicks("#hang-up");
     alice.sees("#toasts", "The call with Mom is over.");
+    mom.sees(".person[data-name=Alice]", "last delivered");
+}
+
+#[test]
+fn mom_calls_alice_who_has_closed_her_firefox_and_the_notification_rings_and_answers() {
+    if firefox_is_here() {
+        mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_answers::<Firefox>();
+    }
+}
+
+/// Story 1: no process of Alice's browser exists when mom calls.
+fn mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_answers<B: Woken>() {
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let [mut alice, mut mom] = Person::<B>::all(["Alice", "Mom"], &star, &desktop);
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.browser.quits();
+    assert_eq!(alice.browser.processes(), Vec::<u32>::new(), "Alice's browser is closed");
+    let part = alice.browser.desktop_part(star.push_service(), &star.ca());
+    part.prints("messages wake its");
+    desktop.has_a_background();
+
+    mom.signs_in();
+    mom.sees(".person[data-name=Alice]", "reachable by push");
+    mom.asks_for("video", "Alice");
+    let watch = Stopwatch::start();
+    desktop.announces("Mom is calling");
+    println!("demo: Alice's closed browser rings {} ms after mom's click", watch.millis());
+    mom.sees("#steps", "shows the notification");
+    desktop.displays(1);
+    desktop.pictures(&format!("closed-{}", B::NAME), Some("800x360+480+0"));
+    desktop.chooses("Answer");
+    mom.sees("#call-state", "Connected");
+    // Picture and sound come from Alice's page, which no driver has opened.
+    mom.sees("#call-facts", "frames a second");
+    mom.sees("#call-facts", "sound arrives");
+    println!("demo: picture and sound of Alice {} ms after mom's click", watch.millis());
+    mom.clicks("#hang-up");
     mom.sees(".person[data-name=Alice]", "last delivered");
 }
 

@@ -157,3 +157,63 @@ fn the_reason_why_a_device_is_not_reachable_is_shown_in_plain_words() {
     alice.sees("#steps", "it can ring this device");
     alice.sees("#reachable-words", "You can be called here until it is closed");
 }
+
+/// With Firefox's own session restore: its user was looking at a call when it was killed.
+#[test]
+fn a_page_that_firefox_restores_after_a_kill_neither_rings_nor_answers_and_shows_the_call_on_request() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(120), Desktop::start());
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
+    alice.browser.will_prefer("browser.sessionstore.resume_from_crash", &json!(true));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.browser.closes_the_page();
+    mom.signs_in();
+    mom.asks_for("audio", "Alice");
+    desktop.announces("Mom is calling");
+    desktop.clicks();
+    alice.is_led_to_the_page();
+    alice.sees("#call-state", "is calling");
+    alice.browser.stores_its_session();
+    alice.browser.is_killed();
+
+    alice.browser.starts_driven();
+    // Firefox loads a restored tab when it is selected.
+    alice.is_led_to_the_page();
+    alice.browser.restores(star.site());
+    alice.sees("#toasts", "Mom is calling.");
+    assert_eq!(alice.browser.runs("return document.querySelector('#call').open", json!([])), json!(false));
+    alice.clicks("#toasts button");
+    alice.sees("#call-state", "is calling");
+    alice.clicks("#answer");
+    mom.sees("#call-state", "Connected");
+}
+
+/// Firefox would end the subscription at the first push of which no notification is left after three seconds.
+#[test]
+fn a_firefox_whose_user_declines_at_once_stays_subscribed() {
+    if !all_is_here() {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(60), Desktop::start());
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
+    alice.browser.will_prefer("dom.push.maxQuotaPerSubscription", &json!(1));
+    alice.signs_in();
+    alice.becomes_reachable();
+    alice.browser.closes_the_page();
+    mom.signs_in();
+    mom.asks_for("audio", "Alice");
+    desktop.announces("Mom is calling");
+    desktop.chooses("Decline");
+    mom.sees("#toasts", "Alice does not take the call.");
+    alice.browser.prints("updateQuota()");
+    desktop.displays(0);
+
+    mom.clicks("#toasts button:last-child");
+    mom.asks_for("audio", "Alice");
+    desktop.announces("Mom is calling");
+}

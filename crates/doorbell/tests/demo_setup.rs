@@ -96,6 +96,7 @@ fn firefox_and_chromium_are_opened_at_the_demo() {
         command.envs(Firefox::CUT_OFF).env("PATH", Chromium::path_for_tests(folder.path())).process_group(0);
     });
     let _browsers = Group(star.id());
+    star.prints("Firefox is kept reachable");
     let (deadline, mut awaited) = (Deadline::soon(), vec!["Firefox/", "Chrome/"]);
     while !awaited.is_empty() {
         let visit = visits.recv_timeout(deadline.left());

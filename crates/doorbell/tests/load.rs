@@ -47,6 +47,15 @@ fn idle_agents_have_their_memory_measured_at_each_door() {
 }
 
 #[test]
+fn machines_with_wake_streams_have_their_memory_measured() {
+    let found = figures(&["wake", "--agents", "20", "--seconds", "1", "--processes", "2"]);
+    has(&found, &["load_busy_percent", "commits"]);
+    assert_eq!((&found["machines"], &found["streams"]), (&18.0.into(), &200.0.into()), "{found}");
+    let measured = ["machine", "profile"].map(|whose| format!("user_bytes_per_{whose}"));
+    assert!(measured.iter().all(|name| found[name].is_f64()), "{found}");
+}
+
+#[test]
 fn messages_to_connected_agents_arrive_at_each_door_over_both_kinds_of_sender() {
     let ways: [&[&str]; 4] = [
         &["--door", "firefox"],

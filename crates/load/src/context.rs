@@ -3,8 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio::time::timeout;
 
 use crate::body::{Bodies, Stamp};
 use crate::clock;
@@ -13,6 +15,9 @@ use crate::job::{Job, Outcome, Progress};
 use crate::keys::Keys;
 use crate::ledger::{Arrival, Ledger};
 use crate::net::Net;
+
+/// How often it is checked whether wake streams are still awaited.
+const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The state of a worker.
 pub(super) struct Context {
@@ -30,6 +35,11 @@ pub(super) struct Context {
     pub(super) arrived: Notify,
     /// Notified when all that was accepted so far has arrived.
     pub(super) all_arrived: Notify,
+    /// How many wake streams each connection has to have, and how many further ones were opened.
+    pub(super) profiles: watch::Sender<usize>,
+    further_streams: Cell<usize>,
+    /// Notified of each of them.
+    opened: Notify,
 }
 
 impl Context {
@@ -44,6 +54,9 @@ impl Context {
             progress: Cell::default(),
             arrived: Notify::new(),
             all_arrived: Notify::new(),
+            profiles: watch::Sender::new(1),
+            further_streams: Cell::new(0),
+            opened: Notify::new(),
             job,
         })
     }
@@ -58,6 +71,21 @@ impl Context {
         let mut progress = self.progress.get();
         note(&mut progress);
         self.progress.set(progress);
+    }
+
+    /// A connection has opened one more wake stream.
+    pub(super) fn stream_opened(&self) {
+        self.further_streams.set(self.further_streams.get() + 1);
+        self.opened.notify_one();
+    }
+
+    /// Waits until every connected agent has this many wake streams.
+    pub(super) async fn have_profiles(&self, profiles: usize) {
+        self.profiles.send_replace(profiles);
+        // A connection that ends makes the target smaller.
+        while (self.further_streams.get() as u64) < self.progress.get().connected * (profiles as u64 - 1) {
+            let _ = timeout(CHECK_INTERVAL, self.opened.notified()).await;
+        }
     }
 
     /// An agent's connection has ended by itself.

@@ -87,6 +87,8 @@ pub(super) enum Order {
     Connect(usize),
     /// Connect one agent and receive a message.
     First,
+    /// Open wake streams on each connection until it has this many.
+    Profiles(usize),
     /// Disconnect all agents.
     Leave,
     /// Send messages to the agents that have subscribed, in turn, and wait for the answers.

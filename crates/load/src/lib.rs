@@ -42,6 +42,7 @@ pub use workers::WORKER_ARGS;
 
 /// Runs a scenario `repeat` times, each time from the start, and at least once. Progress is printed on stderr.
 pub async fn measure(scenario: Scenario, options: &Options, repeat: usize) -> Result<Report, LoadError> {
+    let options = &scenario.options(options);
     let mut runs = Vec::new();
     for _ in 0..repeat.max(1) {
         runs.push(scenario.run(options).await?);

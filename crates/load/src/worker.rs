@@ -98,6 +98,7 @@ async fn carry_out(context: &Rc<Context>, agents: &Rc<Agents>, order: Order) -> 
                 let _ = timeout(QUIET_MAX, arrived).await;
             }
         }
+        Order::Profiles(number) => context.have_profiles(number).await,
         Order::Leave => agents.leave(),
         Order::Send(plan) => sender::send(context, agents, &plan).await?,
         Order::Day(plan) => {

@@ -133,7 +133,7 @@ impl Order {
             Self::Connect(agents) => Self::Connect(share(*agents, n, number)),
             Self::Send(plan) => Self::Send(plan.share(n, number)),
             Self::Day(plan) => Self::Day(plan.share(n, number)),
-            Self::First | Self::Leave | Self::Settle => self.clone(),
+            Self::First | Self::Profiles(_) | Self::Leave | Self::Settle => self.clone(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::effect::Effect;
 use crate::input::SubscriberId;
 use crate::load::Load;
 use crate::mailbox::Mailbox;
-use crate::message::Place;
+use crate::message::{Place, Sent};
 use crate::subscriber::Subscriber;
 
 impl Mailbox {
@@ -29,11 +29,14 @@ impl Mailbox {
 
     pub(crate) fn send(&mut self, subscriber: SubscriberId, id: MessageId, effects: &mut Vec<Effect>) {
         let until = self.latest.plus(Duration::from_millis(u64::from(self.rules.ack_timeout_ms)));
+        let mut second = false;
         self.queue.change(id, |message| {
             message.offers = message.offers.saturating_add(1);
+            message.sent = message.sent.again();
             message.place = Place::Held { subscriber, until };
+            second = message.sent == Sent::Second;
         });
-        effects.push(Effect::Send { subscriber, id });
+        effects.push(Effect::Send { subscriber, id, second });
     }
 
     /// Notifies a draining subscriber that it has been offered everything (PS-8030-6-6, PS-8030-6-7).

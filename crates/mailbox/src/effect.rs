@@ -39,6 +39,8 @@ pub enum Effect {
         subscriber: SubscriberId,
         /// The message.
         id: MessageId,
+        /// Under its second version: the agent has seen the first one ([`Input::NotPassedOn`](crate::Input::NotPassedOn)).
+        second: bool,
     },
     /// Everything for this [`Mode::Drain`](crate::Mode::Drain) subscriber has been offered and nothing more will be. The subscriber
     /// still counts as open, so that its unacknowledged messages stay with it, until
@@ -82,10 +84,11 @@ pub enum Effect {
         id: MessageId,
         /// The request to answer, if there is one.
         request: Option<RequestId>,
-        /// The outcome of the [`Input::Ack`](crate::Input::Ack) that asked for this.
+        /// The outcome of the [`Input::Ack`](crate::Input::Ack) that asked for this;
+        /// [`Outcome::Refused`] if it was an [`Input::NotPassedOn`](crate::Input::NotPassedOn).
         outcome: Outcome,
     },
-    /// Answer that the message was settled: it was transient, no store is involved.
+    /// Answer a request that involves no store: the message was transient, or it is not over yet.
     Acked {
         /// The request.
         request: RequestId,

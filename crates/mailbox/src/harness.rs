@@ -89,6 +89,10 @@ impl Desk {
         self.feed(Input::Ack { request: Some(request(asker)), id: id(n), outcome: Outcome::Delivered })
     }
 
+    pub(crate) fn not_passed_on(&mut self, n: i64) -> Vec<Effect> {
+        self.feed(Input::NotPassedOn { request: None, id: id(n) })
+    }
+
     pub(crate) fn erased(&mut self, n: i64) -> Vec<Effect> {
         self.feed(Input::Erased { id: id(n) })
     }
@@ -168,7 +172,11 @@ pub(crate) fn request(n: i64) -> RequestId {
 }
 
 pub(crate) fn send(subscriber: u64, n: i64) -> Effect {
-    Effect::Send { subscriber: SubscriberId(subscriber), id: id(n) }
+    Effect::Send { subscriber: SubscriberId(subscriber), id: id(n), second: false }
+}
+
+pub(crate) fn send_second(subscriber: u64, n: i64) -> Effect {
+    Effect::Send { subscriber: SubscriberId(subscriber), id: id(n), second: true }
 }
 
 pub(crate) fn accept(n: i64) -> Effect {
@@ -198,7 +206,7 @@ pub(crate) fn drained(subscriber: u64) -> Effect {
 /// The messages sent, in order, with their subscribers.
 pub(crate) fn sent(effects: &[Effect]) -> Vec<(u64, i64)> {
     let pair = |effect: &Effect| match effect {
-        Effect::Send { subscriber, id } => Some((subscriber.0, id.raw())),
+        Effect::Send { subscriber, id, .. } => Some((subscriber.0, id.raw())),
         _ => None,
     };
     effects.iter().filter_map(pair).collect()

@@ -138,6 +138,16 @@ pub enum Input {
         /// What a receipt reports of it. The rules do not read it: [`Effect::Erase`](crate::Effect::Erase) returns it.
         outcome: Outcome,
     },
+    /// The agent received the message under its first version and did not pass it to the web app. It reports this for a
+    /// message that it had before, and also for one that it lost: the message is offered once more, under its second
+    /// version. The same report about the second version is an [`Input::Ack`] with [`Outcome::Refused`], and so is this
+    /// one if the message was sent more than once.
+    NotPassedOn {
+        /// The request to answer, if there is one.
+        request: Option<RequestId>,
+        /// The message.
+        id: MessageId,
+    },
     /// The store has answered an [`Effect::Erase`](crate::Effect::Erase). If it failed to remove the message, the next
     /// load brings it again.
     Erased {

@@ -7,7 +7,7 @@ use doorbell_protocol::time::UnixMs;
 
 use crate::load::Load;
 use crate::mailbox::Mailbox;
-use crate::message::Place;
+use crate::message::{Place, Sent};
 
 /// Past this many messages those checks are left out that look at each of them: they would be quadratic.
 const MESSAGES_MAX: usize = 128;
@@ -79,7 +79,10 @@ impl Mailbox {
                 "without a subscriber {id:?} waits in the store: {message:?}"
             );
             assert!(!message.transient || message.place.occupies().is_some(), "{id:?} goes now or never: {message:?}");
-            assert!(message.offers <= self.rules.offers_max.max(1), "offers of {id:?} are bounded: {message:?}");
+            let offers_max = self.rules.offers_max.max(1) + u8::from(message.sent == Sent::Second);
+            assert!(message.offers <= offers_max, "offers of {id:?} are bounded: {message:?}");
+            assert!(message.offers == 0 || message.sent != Sent::No, "{id:?} was sent: {message:?}");
+            assert!(!message.transient || message.sent == Sent::Once, "{id:?} has one chance: {message:?}");
             assert!(
                 message.place.bound_to().is_none() || message.offers > 0,
                 "{id:?} was sent on its subscriber: {message:?}"

@@ -2,8 +2,8 @@
 //!
 //! A [`Mailbox`] decides which message goes to which open stream of the agent, when it goes again, and when it is over.
 //! It reads no clock and does no IO: a driver feeds each [`Input`] with the time and carries out the [`Effect`]s in
-//! order. One file per family of events: `submit`, `connect`, `load`, `settle`, `refuse`, `unsubscribe`, `deadline`;
-//! after each of them `deliver` offers what has become ready, and `watch` notifies the watchers.
+//! order. One file per family of events: `submit`, `connect`, `load`, `settle`, `refuse`, `second`, `unsubscribe`,
+//! `deadline`; after each of them `deliver` offers what has become ready, and `watch` notifies the watchers.
 //!
 //! What a driver has to keep to:
 //! - persists and erases reach the store in the order in which they were asked for, and their answers come back in
@@ -39,7 +39,7 @@
 //!     Effect::Load { after: None },
 //!     Effect::Persist { request },
 //!     Effect::Accept { request },
-//!     Effect::Send { subscriber, id },
+//!     Effect::Send { subscriber, id, second: false },
 //!     Effect::Release { id },
 //!     Effect::Erase { id, request: None, outcome: Outcome::Delivered },
 //! ]);
@@ -61,6 +61,7 @@ mod queue;
 mod ready;
 mod refuse;
 mod rules;
+mod second;
 mod settle;
 mod submit;
 mod subscriber;

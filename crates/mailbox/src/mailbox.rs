@@ -65,6 +65,7 @@ impl Mailbox {
             Input::Disconnect { subscriber } => self.disconnect(subscriber, now, effects),
             Input::Loaded { entries, more } => self.loaded(&entries, more, now, effects),
             Input::Ack { request, id, outcome } => self.ack(request, id, outcome, effects),
+            Input::NotPassedOn { request, id } => self.not_passed_on(request, id, now, effects),
             Input::Erased { id } => self.erased(id),
             Input::Declined { subscriber, id } => self.declined(subscriber, id, now, effects),
             Input::Arrived { subscriber, id } => self.arrived(subscriber, id, now, effects),

@@ -16,7 +16,21 @@ pub(crate) struct Message {
     pub(crate) transient: bool,
     /// How often it was sent since the last subscriber that carried it closed.
     pub(crate) offers: u8,
+    pub(crate) sent: Sent,
     pub(crate) place: Place,
+}
+
+/// Under which version a message was sent, as far as memory goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Not at all; perhaps before memory was filled.
+    No,
+    /// Once, under its first version.
+    Once,
+    /// Under its first version, and more than once: the agent may have had it before.
+    Often,
+    /// The agent did not pass it on: it goes under its second version from now on.
+    Second,
 }
 
 /// Where a message stands. The ready queue, the windows and the alarms all follow from it.
@@ -44,6 +58,7 @@ impl Message {
             expires_at: entry.expires_at,
             transient,
             offers: 0,
+            sent: Sent::No,
             place,
         }
     }
@@ -61,6 +76,17 @@ impl Message {
             Place::Ready | Place::Parked { .. } => Some(self.expires_at),
             // What is on its way cannot be called back, what waits is not sent: when the wait ends is soon enough.
             Place::Delayed { until, .. } | Place::Held { until, .. } | Place::Tombstone { until, .. } => Some(until),
+        }
+    }
+}
+
+impl Sent {
+    /// After one more time.
+    pub(crate) fn again(self) -> Self {
+        match self {
+            Self::No => Self::Once,
+            Self::Once | Self::Often => Self::Often,
+            Self::Second => Self::Second,
         }
     }
 }

@@ -175,7 +175,7 @@ impl Input {
     /// Whether it shows that the agent, and not only its connection, is alive.
     pub(crate) fn shows_life(&self) -> bool {
         match self {
-            Self::Ack { .. } | Self::Declined { .. } | Self::Arrived { .. } => true,
+            Self::Ack { .. } | Self::NotPassedOn { .. } | Self::Declined { .. } | Self::Arrived { .. } => true,
             Self::Connect { spec, .. } => spec.mode != Mode::Watch,
             _ => false,
         }

@@ -25,7 +25,7 @@ fn firefox(c: &mut Criterion) {
     c.bench_function("notification of 1,024 bytes into a frame", |b| {
         b.iter(|| {
             out.clear();
-            let version = Version(MessageId::from_raw(7));
+            let version = Version::first(MessageId::from_raw(7));
             let notification = Notification::new(CHANNEL, version, &headers, black_box(&BODY));
             write_frame(&mut out, Opcode::Text, |out| notification.write(out));
         });

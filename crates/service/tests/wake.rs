@@ -391,3 +391,36 @@ async fn an_extension_registers_with_its_devices_credentials_only_and_leaves_as_
     let others = format!("app=nkdpapfpjjgbfpnombidpiokcmfkfdgn&device={}&sender=doorbell", device.id);
     assert_eq!(text(&device.post(&service, &others).await), "token=none", "another extension gets no credential");
 }
+
+#[tokio::test]
+async fn streams_that_a_client_has_left_behind_do_not_use_up_its_hour() {
+    let service = TestService::start().await;
+    let (uaid, to) = closed_browser(&service).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 {
+        streams.push(Wake::open(&service, &uaid).await);
+    }
+    let start = service.clock.now();
+    for _ in 0..12 {
+        let message = service.send(&to, &[DAY], b"x").await;
+        for wake in &mut streams {
+            wake.waiting(&service.clock, STEP / 10).await;
+        }
+        assert_eq!(service.delete(&message).await, StatusCode::NO_CONTENT);
+        for wake in &mut streams {
+            wake.quiet().await;
+        }
+        service.clock.advance(Duration::from_secs(1));
+    }
+    assert!(service.clock.now().since(start) < Duration::from_secs(3_600), "twelve on each of them");
+}
+
+#[tokio::test]
+async fn a_service_without_chromium_accepts_no_token_of_its_extension() {
+    let mut service = TestService::start().await;
+    let token = Device::new(&service).await.wake_token(&service).await;
+    service.reconfigure(|settings| settings.chromium = Some(false)).await;
+    let credential = format!("Bearer {token}");
+    let answer = ask(&service, Method::GET, &[EVENTS, ("authorization", &credential)]).await;
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+}

@@ -38,6 +38,7 @@ mod tests {
                 "Preferences": {
                     "dom.push.serverURL": { "Value": "wss://push.example.org/", "Status": "locked" },
                     "dom.push.connection.enabled": { "Value": true, "Status": "locked" },
+                    "dom.push.maxQuotaPerSubscription": { "Value": 1000, "Status": "locked" },
                 },
                 "Certificates": { "Install": ["/etc/ssl/bell.pem"] },
             })

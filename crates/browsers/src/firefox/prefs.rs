@@ -28,6 +28,11 @@ pub(super) fn push(service: &PushService) -> Vec<Pref> {
             true,
             "It is the default, but a driver (Marionette or BiDi) switches it off unless it stands here.",
         ),
+        pref(
+            "dom.push.maxQuotaPerSubscription",
+            1000,
+            "Messages of which no notification is left after 3 s, such as declined calls, until Firefox ends the subscription: its 16 are few.",
+        ),
     ];
     if service.is_plain() {
         let why = "Without it Firefox does not start its push client for ws://.";
@@ -54,6 +59,12 @@ pub(super) fn trying_out() -> Vec<Pref> {
         ),
         pref("browser.shell.checkDefaultBrowser", false, "No question whether it is the default browser."),
         pref("browser.tabs.warnOnClose", false, "No question when it is closed."),
+    ]
+}
+
+/// What the run needs in which a profile learns a CA.
+pub(super) fn driven() -> Vec<Pref> {
+    vec![
         pref(
             "remote.prefs.recommended",
             false,
@@ -69,7 +80,12 @@ pub(super) fn trying_out() -> Vec<Pref> {
 
 /// The text of a user.js.
 pub(super) fn user_js(prefs: &[Pref]) -> String {
-    let mut text = format!("{FIRST_LINE}\n");
+    format!("{FIRST_LINE}\n{}", lines(prefs))
+}
+
+/// A line for each setting, below its reason.
+pub(super) fn lines(prefs: &[Pref]) -> String {
+    let mut text = String::new();
     for Pref { name, value, why } in prefs {
         let value = match value {
             Value::String(text) => quoted(text),
@@ -99,13 +115,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_with_tls_needs_two_prefs_and_one_without_needs_a_third() {
+    fn a_service_with_tls_needs_three_prefs_and_one_without_needs_a_fourth() {
         let names =
             |url: &str| -> Vec<&str> { push(&PushService::parse(url).unwrap()).iter().map(|pref| pref.name).collect() };
-        let with_tls = ["dom.push.serverURL", "dom.push.connection.enabled"];
+        let with_tls = ["dom.push.serverURL", "dom.push.connection.enabled", "dom.push.maxQuotaPerSubscription"];
         assert_eq!(names("https://127.0.0.1:8443"), with_tls);
         let insecure = "dom.push.testing.allowInsecureServerURL";
-        assert_eq!(names("http://127.0.0.1:8080"), [with_tls[0], with_tls[1], insecure]);
+        assert_eq!(names("http://127.0.0.1:8080"), [with_tls[0], with_tls[1], with_tls[2], insecure]);
     }
 
     #[test]
@@ -118,6 +134,7 @@ mod tests {
             ["// The push service.", r#"user_pref("dom.push.serverURL", "wss://127.0.0.1:8443/");"#]
         );
         assert_eq!(lines[6], r#"user_pref("dom.push.connection.enabled", true);"#);
+        assert_eq!(lines[9], r#"user_pref("dom.push.maxQuotaPerSubscription", 1000);"#);
     }
 
     #[test]

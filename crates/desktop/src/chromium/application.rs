@@ -12,6 +12,7 @@ use crate::browser::Mode;
 use crate::error::DesktopError;
 use crate::firefox::{WOKEN_VARIABLE, forget_woken, woken_value};
 use crate::process::Process;
+use crate::scope::in_scope;
 
 /// A Chromium that can be started without a window.
 #[derive(Clone, Debug)]
@@ -38,6 +39,7 @@ impl Application {
         windows::forget(folder).map_err(DesktopError::io("delete", &folder.join(windows::FILE)))?;
         let mut command = self.chromium.windowless(folder, &self.service)?;
         command.env(WOKEN_VARIABLE, woken_value(mode));
+        let mut command = in_scope(command, "doorbell-chromium");
         // Ctrl-C in the terminal of this process is not meant for the browser.
         command.process_group(0);
         Process::of(doorbell_browsers::start(command)?).map_err(DesktopError::io("watch", folder))

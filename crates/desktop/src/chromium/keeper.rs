@@ -26,7 +26,8 @@ impl Keeper {
     /// For the Chromium `browser`, which has just been started with the profile in `folder`. An error if the bus cannot be
     /// watched: why.
     pub(crate) async fn of(folder: &Path, browser: u32) -> Result<Self, String> {
-        let reports = FileWatch::of(folder, windows::FILE).map_err(|why| format!("its windows are unknown: {why}"))?;
+        let reports =
+            FileWatch::of(folder.join(windows::FILE)).map_err(|why| format!("its windows are unknown: {why}"))?;
         let notifications = Shown::of(browser).await?;
         let (idle, clock) = (Idle::default(), Clock::start());
         Ok(Self { folder: folder.to_owned(), browser, reports, notifications, idle, clock })
@@ -40,7 +41,7 @@ impl Keeper {
                 return;
             }
             tokio::select! {
-                () = self.reports.changed() => {}
+                Ok(()) = self.reports.changed() => {}
                 () = self.notifications.changed() => {}
                 () = self.clock.reaches(self.idle.due()) => {}
             }

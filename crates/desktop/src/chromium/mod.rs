@@ -18,8 +18,9 @@ use std::path::Path;
 use doorbell_browsers::chromium::keep_reachable;
 
 use crate::error::DesktopError;
-use crate::file_watch::FileWatch;
 use token::WakeToken;
+
+pub(crate) use token::FILE as TOKEN_FILE;
 
 /// The words after `doorbell` by which Chromium starts the program that its extension talks to, before the profile.
 const HOST_ARGUMENTS: [&str; 3] = ["desktop", "native-host", "--profile"];
@@ -36,9 +37,4 @@ pub fn install_extension(folder: &Path) -> Result<(), DesktopError> {
 /// The token of the profile in `folder`; `None` if the extension has not handed one over yet.
 pub(crate) fn token(folder: &Path) -> io::Result<Option<String>> {
     Ok(WakeToken::read(folder)?.map(WakeToken::into_string))
-}
-
-/// Watches for another token.
-pub(crate) fn token_watch(folder: &Path) -> io::Result<FileWatch> {
-    FileWatch::of(folder, token::FILE)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use doorbell_private_file as private_file;
 
 /// The file in the profile in which the token is kept.
-pub(super) const FILE: &str = "doorbell-wake-token";
+pub(crate) const FILE: &str = "doorbell-wake-token";
 /// A sealed token of ours has 91 characters.
 const CHARS_MAX: usize = 256;
 

@@ -4,7 +4,7 @@
 //! links, which follow an update of the package. The folder is brought up to date before each start.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -13,16 +13,22 @@ use std::process::Command;
 
 use doorbell_browsers::Firefox;
 use doorbell_private_file as private_file;
+use rustix::fs::{FlockOperation, flock};
 
+use super::folders::{LIBRARY, folder_for, names, remove_orphans};
 use super::{WOKEN_VARIABLE, forget_woken, woken_value};
 use crate::browser::Mode;
 use crate::error::DesktopError;
 use crate::process::Process;
+use crate::scope::in_scope;
 
 const SCRIPT: &str = include_str!("doorbell.cfg");
 const SCRIPT_NAME: &str = "doorbell.cfg";
 const PREF: &str = include_str!("doorbell-pref.js");
 const PREF_NAME: &str = "doorbell.js";
+
+/// Where Firefox reads the files of an administrator.
+const SYSTEM_FOLDER: &str = "/etc/firefox";
 
 /// Where Ubuntu's kernel names whether a program without an AppArmor profile of its own gets a weaker sandbox.
 const USER_NAMESPACES_RESTRICTED: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
@@ -34,25 +40,31 @@ pub(crate) struct Application {
     installed: PathBuf,
     /// Our folder.
     folder: PathBuf,
+    system: System,
 }
 
 impl Application {
-    /// The one that wakes `firefox`, in `folder`, which is created.
-    pub(crate) fn prepare(firefox: &Firefox, folder: &Path) -> Result<Self, DesktopError> {
-        let restricted = fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1");
-        Self::prepare_where(restricted, firefox, folder)
+    /// The one that wakes `firefox`, from a folder of its own in `folders`, which is created.
+    pub(crate) fn prepare(firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
+        Self::prepare_where(System::of_this_machine(), firefox, folders)
     }
 
-    /// The same on a system that does or does not restrict user namespaces to programs with an AppArmor profile.
-    fn prepare_where(restricted: bool, firefox: &Firefox, folder: &Path) -> Result<Self, DesktopError> {
+    /// Whether `firefox` can be woken.
+    pub(crate) fn check(firefox: &Firefox) -> Result<(), DesktopError> {
         let program = firefox.program();
         let installed = fs::canonicalize(program).map_err(DesktopError::io("read", program))?;
-        if let Some(reason) = unsuitable(&installed, restricted) {
-            return Err(DesktopError::Unsuitable { program: installed, reason });
-        }
+        System::of_this_machine().check(&installed)
+    }
+
+    /// The same on such a system.
+    pub(crate) fn prepare_where(system: System, firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
+        let program = firefox.program();
+        let installed = fs::canonicalize(program).map_err(DesktopError::io("read", program))?;
         // It is started from any working directory.
-        let folder = std::path::absolute(folder).map_err(DesktopError::io("find", folder))?;
-        let application = Self { installed, folder };
+        let folders = std::path::absolute(folders).map_err(DesktopError::io("find", folders))?;
+        remove_orphans(&folders)?;
+        let folder = folder_for(parent(&installed), &folders);
+        let application = Self { installed, folder, system };
         application.refresh()?;
         Ok(application)
     }
@@ -61,21 +73,32 @@ impl Application {
     pub(crate) fn start(&self, profile: &Path, mode: Mode) -> Result<Process, DesktopError> {
         self.refresh()?;
         forget_woken(profile)?;
-        let mut command = self.command(profile, mode);
+        let mut command = in_scope(self.command(profile, mode), "doorbell-firefox");
         // Ctrl-C in the terminal of this process is not meant for the browser.
         command.process_group(0);
         Process::of(doorbell_browsers::start(command)?).map_err(DesktopError::io("watch", profile))
     }
 
     fn command(&self, profile: &Path, mode: Mode) -> Command {
-        let mut command = Command::new(self.folder.join(self.launcher()));
+        let program =
+            if self.system.has_our_files() { self.installed.clone() } else { self.folder.join(self.launcher()) };
+        let mut command = Command::new(program);
         command.arg("--profile").arg(profile).arg("--silent").env(WOKEN_VARIABLE, woken_value(mode));
         command
     }
 
-    /// Brings the folder up to date. A Firefox that runs from it keeps the files that it has open.
+    /// Brings the folder up to date: the program may have been upgraded, or be gone. A Firefox that runs from it keeps the
+    /// files that it has open.
     fn refresh(&self) -> Result<(), DesktopError> {
-        let source = self.installed_folder();
+        if !self.installed.exists() {
+            return Err(DesktopError::Gone { program: self.installed.clone() });
+        }
+        self.system.check(&self.installed)?;
+        if self.system.has_our_files() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        let source = parent(&self.installed);
         let own = [self.launcher(), OsStr::new("defaults"), OsStr::new(SCRIPT_NAME)];
         mirror(source, &self.folder, &own)?;
         self.copy_launcher()?;
@@ -98,8 +121,14 @@ impl Application {
         fs::set_permissions(&target, fs::Permissions::from_mode(0o700)).map_err(DesktopError::io("write", &target))
     }
 
-    fn installed_folder(&self) -> &Path {
-        self.installed.parent().expect("a file with an absolute path has a folder")
+    /// Profiles with the same program, also those of another desktop part, may be woken at the same moment.
+    fn lock(&self) -> Result<File, DesktopError> {
+        private_file::create_folder(&self.folder).map_err(DesktopError::io("create", &self.folder))?;
+        let folder = File::open(&self.folder).map_err(DesktopError::io("lock", &self.folder))?;
+        // Nothing waits for anything else under this lock.
+        flock(&folder, FlockOperation::LockExclusive)
+            .map_err(|error| DesktopError::io("lock", &self.folder)(error.into()))?;
+        Ok(folder)
     }
 
     fn launcher(&self) -> &OsStr {
@@ -107,21 +136,73 @@ impl Application {
     }
 }
 
+/// What a system brings for all its users.
+#[derive(Clone, Debug)]
+pub(crate) struct System {
+    /// It binds what a program may do to its path.
+    restricted: bool,
+    /// Where Firefox reads the files of an administrator.
+    firefox: PathBuf,
+}
+
+impl System {
+    /// One that restricts nothing, and brings nothing.
+    #[cfg(test)]
+    pub(crate) fn unrestricted() -> Self {
+        Self { restricted: false, firefox: "/no/such".into() }
+    }
+
+    fn of_this_machine() -> Self {
+        let restricted = fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1");
+        Self { restricted, firefox: PathBuf::from(SYSTEM_FOLDER) }
+    }
+
+    /// Whether an administrator has installed our files: then the installed launcher reads them, and no folder of links and
+    /// no copied launcher is needed.
+    fn has_our_files(&self) -> bool {
+        system_files().iter().all(|(name, text)| {
+            let (first, written) = (text.lines().next(), fs::read_to_string(self.firefox.join(name)));
+            written.is_ok_and(|written| written.lines().next() == first)
+        })
+    }
+
+    /// Refuses a Firefox that cannot be woken here.
+    fn check(&self, installed: &Path) -> Result<(), DesktopError> {
+        if let Some(reason) = unsuitable(installed) {
+            return Err(DesktopError::Unsuitable { program: installed.to_owned(), reason });
+        }
+        if self.restricted && !self.has_our_files() {
+            return Err(DesktopError::WeakerSandbox { program: installed.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Whether an administrator has installed our files on this machine.
+pub(crate) fn is_set_by_administrator() -> bool {
+    System::of_this_machine().has_our_files()
+}
+
+/// Our files for all users of a machine, below the folder where Firefox reads them.
+pub(crate) fn system_files() -> [(&'static str, &'static str); 2] {
+    [("defaults/pref/doorbell.js", PREF), (SCRIPT_NAME, SCRIPT)]
+}
+
+/// The folder of a launcher.
+fn parent(installed: &Path) -> &Path {
+    installed.parent().expect("a file with an absolute path has a folder")
+}
+
 /// Why this Firefox cannot be woken from a folder of links, if that is so.
-fn unsuitable(installed: &Path, restricted: bool) -> Option<&'static str> {
-    let folder = installed.parent()?;
-    if !folder.join("libxul.so").exists() || !folder.join("defaults/pref").is_dir() {
+fn unsuitable(installed: &Path) -> Option<&'static str> {
+    let folder = parent(installed);
+    if !folder.join(LIBRARY).exists() || !folder.join("defaults/pref").is_dir() {
         return Some("it is not the launcher of a Firefox that is installed in a folder");
     }
     // Mozilla means to take unsandboxed AutoConfig away from other releases.
     let about = fs::read_to_string(folder.join("application.ini")).unwrap_or_default();
     if !about.lines().any(|line| line.starts_with("SourceRepository=") && line.contains("esr")) {
         return Some("it is not a Firefox ESR");
-    }
-    if restricted {
-        return Some(
-            "a copy of its launcher would have a weaker sandbox on this system (AppArmor binds it to its path)",
-        );
     }
     None
 }
@@ -150,10 +231,6 @@ fn mirror(source: &Path, target: &Path, own: &[&OsStr]) -> Result<(), DesktopErr
         }
     }
     Ok(())
-}
-
-fn names(folder: &Path) -> io::Result<Vec<OsString>> {
-    fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.file_name())).collect()
 }
 
 fn write(file: &Path, text: &str) -> Result<(), DesktopError> {
@@ -188,9 +265,10 @@ mod tests {
     #[test]
     fn the_folder_has_links_a_copy_of_the_launcher_and_our_files() {
         let (folder, firefox) = installed();
-        let ours = folder.path().join("ours");
-        let application = Application::prepare_where(false, &firefox, &ours).unwrap();
-        assert_eq!(fs::read_link(ours.join("libxul.so")).unwrap(), application.installed_folder().join("libxul.so"));
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        let ours = application.folder.clone();
+        assert_eq!(fs::read_link(ours.join("libxul.so")).unwrap(), parent(&application.installed).join("libxul.so"));
         assert_eq!(fs::read_to_string(ours.join("defaults/pref/channel-prefs.js")).unwrap(), "channel");
         assert_eq!(fs::read_to_string(ours.join("defaults/pref/doorbell.js")).unwrap(), PREF);
         assert_eq!(fs::read_to_string(ours.join("doorbell.cfg")).unwrap(), SCRIPT);
@@ -202,8 +280,9 @@ mod tests {
     #[test]
     fn an_updated_package_is_followed() {
         let (folder, firefox) = installed();
-        let ours = folder.path().join("ours");
-        let application = Application::prepare_where(false, &firefox, &ours).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        let ours = application.folder.clone();
         fs::write(folder.path().join("esr/firefox-esr"), "launcher 2").unwrap();
         fs::write(folder.path().join("esr/new.so"), "new").unwrap();
         fs::remove_file(folder.path().join("esr/defaults/pref/channel-prefs.js")).unwrap();
@@ -214,21 +293,81 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_with_a_weaker_sandbox_is_refused() {
+    fn a_program_that_is_gone_is_named_and_one_that_is_back_is_woken_again() {
         let (folder, firefox) = installed();
-        let error = Application::prepare_where(true, &firefox, &folder.path().join("ours")).unwrap_err().to_string();
-        assert!(error.contains("weaker sandbox"), "{error}");
-        assert!(!folder.path().join("ours").exists());
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        fs::rename(folder.path().join("esr"), folder.path().join("away")).unwrap();
+        let error = application.refresh().unwrap_err().to_string();
+        assert!(error.contains("esr/firefox-esr is gone: install"), "{error}");
+        // Meanwhile another one starts, which removes the folder.
+        remove_orphans(&folder.path().join("ours")).unwrap();
+        assert!(!application.folder.exists());
+        fs::rename(folder.path().join("away"), folder.path().join("esr")).unwrap();
+        application.refresh().unwrap();
+        assert_eq!(fs::read_to_string(application.folder.join("firefox-esr")).unwrap(), "launcher 1");
+    }
+
+    #[test]
+    fn each_program_has_a_folder_of_its_own() {
+        let ((one, first), (_other, second)) = (installed(), installed());
+        let ours = one.path().join("ours");
+        let first = Application::prepare_where(System::unrestricted(), &first, &ours).unwrap();
+        let second = Application::prepare_where(System::unrestricted(), &second, &ours).unwrap();
+        for application in [first, second] {
+            let linked = fs::read_link(application.folder.join(LIBRARY)).unwrap();
+            assert_eq!(linked, parent(&application.installed).join(LIBRARY));
+        }
+    }
+
+    #[test]
+    fn two_starts_at_the_same_moment_bring_one_folder_up_to_date() {
+        let (folder, firefox) = installed();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
+        for round in 0..50 {
+            fs::write(folder.path().join("esr/firefox-esr"), format!("launcher {round}")).unwrap();
+            let (old, new) = (round % 2, 1 - round % 2);
+            fs::write(folder.path().join(format!("esr/{new}.so")), "new").unwrap();
+            fs::remove_file(folder.path().join(format!("esr/{old}.so"))).ok();
+            std::thread::scope(|scope| {
+                for _ in 0..4 {
+                    scope.spawn(|| application.refresh().unwrap());
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_copy_with_a_weaker_sandbox_is_refused_unless_the_files_of_an_administrator_make_it_needless() {
+        let (folder, firefox) = installed();
+        let system = System { restricted: true, firefox: folder.path().join("etc") };
+        let ours = folder.path().join("ours");
+        let error = Application::prepare_where(system.clone(), &firefox, &ours).unwrap_err().to_string();
+        assert!(error.contains("weaker sandbox") && error.contains("--system"), "{error}");
+        for (name, text) in system_files() {
+            let file = system.firefox.join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let application = Application::prepare_where(system, &firefox, &ours).unwrap();
+        let command = application.command(Path::new("/p"), Mode::Woken);
+        assert_eq!(command.get_program(), folder.path().join("esr/firefox-esr"));
+        assert!(!ours.exists());
     }
 
     #[test]
     fn another_firefox_is_refused_with_the_reason() {
         let (folder, firefox) = installed();
         fs::write(folder.path().join("esr/application.ini"), "SourceRepository=https://example.org/release").unwrap();
-        let error = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap_err().to_string();
+        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not a Firefox ESR"), "{error}");
         fs::remove_file(folder.path().join("esr/libxul.so")).unwrap();
-        let error = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap_err().to_string();
+        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not the launcher"), "{error}");
     }
 }

@@ -2,10 +2,15 @@
 //! client and ends it when nothing is left to do.
 
 mod application;
+mod folders;
+mod ordinary;
 mod uaid;
 
-pub(crate) use application::Application;
-pub(crate) use uaid::uaid;
+#[cfg(test)]
+pub(crate) use application::System;
+pub(crate) use application::{Application, is_set_by_administrator, system_files};
+pub use ordinary::{has_started, shares_pages};
+pub(crate) use uaid::{PREFS, uaid};
 
 use std::fs;
 use std::io::ErrorKind;

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// The file in the profile in which Firefox keeps its settings.
-const PREFS: &str = "prefs.js";
+pub(crate) const PREFS: &str = "prefs.js";
 /// More than this no Firefox writes.
 const PREFS_BYTES_MAX: u64 = 16 << 20;
 const LINE: &str = "user_pref(\"dom.push.userAgentID\", \"";

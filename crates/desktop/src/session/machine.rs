@@ -20,11 +20,8 @@ pub(super) const NETWORK: Service = Service {
     interface: "org.freedesktop.NetworkManager",
 };
 /// The battery.
-pub(super) const POWER: Service = Service {
-    name: "org.freedesktop.UPower",
-    path: "/org/freedesktop/UPower",
-    interface: "org.freedesktop.UPower",
-};
+pub(super) const POWER: Service =
+    Service { name: "org.freedesktop.UPower", path: "/org/freedesktop/UPower", interface: "org.freedesktop.UPower" };
 /// All of them.
 pub(super) const SERVICES: [Service; 3] = [LOGIND, NETWORK, POWER];
 

@@ -13,6 +13,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use doorbell_protocol::headers::urgency::Urgency;
@@ -25,6 +26,7 @@ use bus::{Bus, Wire};
 use machine::Machine;
 use notifier::Notifier;
 
+#[allow(unused_imports, reason = "the keeper of a woken Chromium uses it")]
 pub(crate) use shown::Shown;
 
 /// One change of the network is reported by several signals, which come at once.
@@ -44,7 +46,7 @@ pub(crate) enum SessionEvent {
 /// The session bus and the system bus, as far as there are any.
 #[derive(Debug)]
 pub(crate) struct Session {
-    notifier: Notifier,
+    notifier: Arc<Notifier>,
     machine: watch::Receiver<Machine>,
     /// Ends with this value.
     _follower: JoinSet<()>,
@@ -70,7 +72,7 @@ impl Session {
         let mut follower = JoinSet::new();
         follower.spawn(system::keep(system, wire, sender));
         Self {
-            notifier,
+            notifier: Arc::new(notifier),
             machine,
             _follower: follower,
             floor: Urgency::default(),
@@ -127,7 +129,14 @@ impl Session {
     /// Shows a notification of our own, in the place of the former one with the same `key`.
     ///
     /// The texts are ours: nothing of a message, and no address that could be clicked.
-    pub(crate) async fn notify(&self, key: &str, summary: &str, body: &str) -> Result<(), String> {
-        self.notifier.notify(key, summary, body).await
+    pub(crate) fn notify(
+        &self,
+        key: &str,
+        summary: &str,
+        body: &str,
+    ) -> impl Future<Output = Result<(), String>> + use<> {
+        let notifier = Arc::clone(&self.notifier);
+        let [key, summary, body] = [key, summary, body].map(str::to_owned);
+        async move { notifier.notify(&key, &summary, &body).await }
     }
 }

@@ -1,10 +1,12 @@
 //! Notifications of our own.
 
 use std::collections::HashMap;
+use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 
+use serde::Serialize;
 use zbus::names::OwnedUniqueName;
-use zbus::{Connection, Message, Variant};
+use zbus::{Connection, DynamicType, Message, Variant};
 
 use super::bus::{Bus, Service};
 
@@ -55,24 +57,14 @@ impl Notifier {
     /// Shows a notification, in the place of the former one with the same key.
     pub(super) async fn notify(&self, key: &str, summary: &str, body: &str) -> Result<(), String> {
         let mut shown = self.shown.lock().await;
-        let connection = self.open().await.map_err(|why| format!("no session bus: {why}"))?;
-        // The first call starts the server where it is started on demand.
-        let reply = call(&connection, "GetCapabilities", &()).await?;
-        let capabilities: Vec<String> = reply.body().deserialize().map_err(misunderstood)?;
-        let server = reply.header().sender().map(|sender| OwnedUniqueName::from(sender.to_owned()));
-        shown.retain(|_, one| Some(&one.server) == server.as_ref());
-        let replaced = shown.get(key).map_or(0, |one| one.id);
-        let body = clipped(body);
-        let body = if capabilities.iter().any(|one| one == "body-markup") { escaped(&body) } else { body };
-        let hints = HashMap::from([("urgency", Variant::from(URGENCY_NORMAL))]);
-        let actions: &[&str] = &[];
-        let notification = (APP, replaced, "", clipped(summary), body, actions, hints, SERVER_DECIDES);
-        let reply = call(&connection, "Notify", &notification).await?;
-        let id: u32 = reply.body().deserialize().map_err(misunderstood)?;
-        if let Some(server) = server {
-            shown.insert(key.to_owned(), ShownOnce { server, id });
+        let mut outcome = show(&self.open().await?, &mut shown, key, summary, body).await;
+        // A connection whose end was not noticed before.
+        if outcome.as_ref().is_err_and(is_lost) {
+            self.keep(Err("the connection is lost".to_owned()));
+            outcome = show(&self.open().await?, &mut shown, key, summary, body).await;
         }
-        Ok(())
+        outcome
+            .map_err(|error| format!("no notification can be shown ({error}): start a notification server, e.g. dunst"))
     }
 
     async fn open(&self) -> Result<Connection, String> {
@@ -82,8 +74,12 @@ impl Notifier {
             return Ok(connection);
         }
         let opened = self.bus.open().await;
-        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = opened.clone();
-        opened
+        self.keep(opened.clone());
+        opened.map_err(|why| format!("no session bus: {why}"))
+    }
+
+    fn keep(&self, connection: Result<Connection, String>) {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
     }
 
     fn current(&self) -> Result<Connection, String> {
@@ -92,17 +88,43 @@ impl Notifier {
     }
 }
 
-async fn call<B>(connection: &Connection, member: &'static str, body: &B) -> Result<Message, String>
-where
-    B: serde::Serialize + zbus::DynamicType,
-{
-    let Service { name, path, interface } = NOTIFICATIONS;
-    let reply = connection.call_method(Some(name), path, Some(interface), member, body).await;
-    reply.map_err(|error| format!("no notification can be shown ({error}): start a notification server, e.g. dunst"))
+async fn show(
+    connection: &Connection,
+    shown: &mut HashMap<String, ShownOnce>,
+    key: &str,
+    summary: &str,
+    body: &str,
+) -> zbus::Result<()> {
+    // The first call starts the server where it is started on demand.
+    let reply = call(connection, "GetCapabilities", &()).await?;
+    let capabilities: Vec<String> = reply.body().deserialize()?;
+    let server = reply.header().sender().map(|sender| OwnedUniqueName::from(sender.to_owned()));
+    shown.retain(|_, one| Some(&one.server) == server.as_ref());
+    let replaced = shown.get(key).map_or(0, |one| one.id);
+    let body = clipped(body);
+    let body = if capabilities.iter().any(|one| one == "body-markup") { escaped(&body) } else { body };
+    let hints = HashMap::from([("urgency", Variant::from(URGENCY_NORMAL))]);
+    let actions: &[&str] = &[];
+    let notification = (APP, replaced, "", clipped(summary), body, actions, hints, SERVER_DECIDES);
+    let reply = call(connection, "Notify", &notification).await?;
+    let id = reply.body().deserialize()?;
+    if let Some(server) = server {
+        shown.insert(key.to_owned(), ShownOnce { server, id });
+    }
+    Ok(())
 }
 
-fn misunderstood(error: zbus::Error) -> String {
-    format!("the notification server does not follow its protocol: {error}")
+async fn call<B>(connection: &Connection, member: &'static str, body: &B) -> zbus::Result<Message>
+where
+    B: Serialize + DynamicType,
+{
+    let Service { name, path, interface } = NOTIFICATIONS;
+    connection.call_method(Some(name), path, Some(interface), member, body).await
+}
+
+fn is_lost(error: &zbus::Error) -> bool {
+    // A call without a reply in time is an IO error too.
+    matches!(error, zbus::Error::InputOutput(error) if error.kind() != ErrorKind::TimedOut)
 }
 
 fn clipped(text: &str) -> String {

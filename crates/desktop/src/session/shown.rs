@@ -56,7 +56,7 @@ impl Shown {
         *self.count.borrow()
     }
 
-    /// Waits for the next change of the count.
+    /// Waits for a change of the count after the last that was waited for. It may be dropped and called again.
     pub(crate) async fn changed(&mut self) {
         self.count.changed().await.expect("the follower runs as long as this value");
     }

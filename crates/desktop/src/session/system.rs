@@ -14,7 +14,8 @@ use crate::clock::Clock;
 use super::bus::{Bus, DBUS, Pause, Service, Wire};
 use super::machine::{LOGIND, Machine, NETWORK, POWER, SERVICES, reads};
 
-const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+/// The interface of an object's properties.
+pub(super) const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// Follows the services forever, over one connection after the other.
 pub(super) async fn keep(bus: Bus, mut opened: Result<Wire, String>, machine: watch::Sender<Machine>) {
@@ -185,8 +186,7 @@ impl<'a> Follower<'a> {
             return;
         }
         let object = Service { interface: PROPERTIES, ..service };
-        self.services[at].asked =
-            self.wire.call(object, "GetAll", &service.interface).await.map(Question::Properties);
+        self.services[at].asked = self.wire.call(object, "GetAll", &service.interface).await.map(Question::Properties);
     }
 
     fn change(&self, change: impl FnOnce(&mut Machine)) {
@@ -221,5 +221,7 @@ fn rules(service: Service) -> Vec<String> {
 /// That a name gets another owner.
 pub(super) fn owner_rule(name: &str) -> String {
     let Service { name: dbus, path, interface } = DBUS;
-    format!("type='signal',sender='{dbus}',path='{path}',interface='{interface}',member='NameOwnerChanged',arg0='{name}'")
+    format!(
+        "type='signal',sender='{dbus}',path='{path}',interface='{interface}',member='NameOwnerChanged',arg0='{name}'"
+    )
 }

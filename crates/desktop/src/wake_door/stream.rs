@@ -1,6 +1,6 @@
 //! One stream of the wake door: `GET /wake` with the credential of one profile, held open and opened again.
 
-use std::future::pending;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,8 +20,9 @@ use crate::clock::Clock;
 use crate::file_watch::FileWatch;
 use crate::report::{ProfileEvent, Report};
 
-/// When a profile is read again whose browser has no credential, or one that the service does not accept: it gets a
-/// new one when it connects to its push service the next time.
+/// How long after its file was written a credential is read again: a browser may write some files one after the other.
+const SETTLE: Duration = Duration::from_millis(500);
+/// When a credential is read again if its file cannot be watched.
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// When a service is asked again that has no wake door: it may have been updated.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
@@ -40,6 +41,8 @@ enum End {
     Connection,
     /// The profile has no credential.
     NoCredential,
+    /// The file with the credential cannot be read.
+    Unreadable(io::Error),
     /// The service has answered with this status.
     Status(StatusCode),
     /// The stream ended, in order or not.
@@ -57,23 +60,33 @@ impl Stream {
         let Follower { profile, events } = follower;
         // What an earlier stream reported may have been below the floor of this one.
         events.send(DoorEvent::Lost).await.ok();
-        // Before the first reading, so that no credential is missed.
-        let mut credentials = profile.browser.credential_watch(&profile.folder);
         let mut retry = Retry::default();
         let mut last = None;
         loop {
             let clock = Clock::start();
-            let end = self.follow(&profile, &events, &reports).await;
+            // A credential that is written from now on is not missed.
+            let mut watch = FileWatch::of(profile.browser.credential_file(&profile.folder)).ok();
+            let end = self.follow(&profile, &mut watch, &events, &reports).await;
             // The other end is gone when the program ends, and this task with it.
             events.send(DoorEvent::Lost).await.ok();
             let (wait, problem) = match end {
                 End::Connection => return,
                 End::Stream => (retry.after(clock.now()), None),
-                End::NoCredential => (READ_AGAIN, Some("it has not connected to its push service yet".to_owned())),
-                End::Status(status @ (StatusCode::UNAUTHORIZED | StatusCode::GONE)) => (
-                    READ_AGAIN,
+                // The browser writes it into its profile.
+                End::NoCredential => (ASK_AGAIN, Some("it has not connected to its push service yet".to_owned())),
+                End::Unreadable(error) => {
+                    let file = profile.browser.credential_file(&profile.folder);
+                    let why = format!("cannot read {} ({error}); it must belong to you", file.display());
+                    (ASK_AGAIN, Some(why))
+                }
+                End::Status(status @ StatusCode::UNAUTHORIZED) => (
+                    ASK_AGAIN,
                     Some(format!("the service does not know it ({status}); start its {} once", profile.browser)),
                 ),
+                End::Status(status @ StatusCode::GONE) => {
+                    let why = format!("the service has no subscription of it ({status}); subscribe at a site first");
+                    (retry.after(clock.now()).max(READ_AGAIN), Some(why))
+                }
                 End::Status(StatusCode::NOT_FOUND) => {
                     (ASK_AGAIN, Some("the service has no wake door (404)".to_owned()))
                 }
@@ -84,10 +97,12 @@ impl Stream {
             if let Some(why) = problem.clone().filter(|_| problem != last) {
                 reports.send(ProfileEvent::NotFollowed(why).of(&profile)).await.ok();
             }
+            let may_be_written = problem.is_some();
             last = problem;
-            tokio::select! {
-                () = sleep(wait) => {}
-                () = written(&mut credentials) => {}
+            if may_be_written {
+                rest(wait, watch).await;
+            } else {
+                sleep(wait).await;
             }
         }
     }
@@ -95,6 +110,7 @@ impl Stream {
     async fn follow(
         &self,
         profile: &ProfileName,
+        watch: &mut Option<FileWatch>,
         events: &mpsc::Sender<DoorEvent>,
         reports: &mpsc::Sender<Report>,
     ) -> End {
@@ -102,10 +118,7 @@ impl Stream {
         let credential = match profile.browser.credential(&profile.folder) {
             Ok(Some(credential)) => credential,
             Ok(None) => return End::NoCredential,
-            Err(error) => {
-                tracing::warn!(%error, "the settings of a profile cannot be read");
-                return End::NoCredential;
-            }
+            Err(error) => return End::Unreadable(error),
         };
         let mut credential =
             HeaderValue::try_from(format!("Bearer {credential}")).expect("a credential is letters and digits");
@@ -119,17 +132,22 @@ impl Stream {
         if answer.status() != StatusCode::OK {
             return End::Status(answer.status());
         }
+        *watch = None;
         reports.send(ProfileEvent::Followed.of(profile)).await.ok();
         pass_on(answer.into_body(), events).await;
         End::Stream
     }
 }
 
-/// Waits until another credential is there; forever if that is not watched.
-async fn written(credentials: &mut Option<FileWatch>) {
-    match credentials {
-        Some(credentials) => credentials.changed().await,
-        None => pending().await,
+/// Waits for `wait`, or until the file is written.
+async fn rest(wait: Duration, watch: Option<FileWatch>) {
+    let Some(mut watch) = watch else { return sleep(wait.min(READ_AGAIN)).await };
+    tokio::select! {
+        () = sleep(wait) => {}
+        written = watch.changed() => match written {
+            Ok(()) => sleep(SETTLE).await,
+            Err(_) => sleep(READ_AGAIN).await,
+        },
     }
 }
 

@@ -2,6 +2,7 @@
 
 use doorbell_protocol::headers::link::REL_PUSH_RECEIPT;
 use doorbell_protocol::vapid::sign::SigningKey;
+use doorbell_sender::token::Signer;
 use serde_json::{Value, json};
 
 use super::events::{Event, Events};
@@ -43,6 +44,12 @@ impl AppServer {
     /// What pages call applicationServerKey.
     pub fn key(&self) -> String {
         self.key.public_key().to_base64url()
+    }
+
+    /// What signs its messages.
+    pub fn signer(&self) -> Signer {
+        let key = self.key.to_base64url().expect("a private key");
+        Signer::new(SigningKey::from_base64url(&key).expect("the same key"), None)
     }
 
     /// Sends `text`, which the service takes.

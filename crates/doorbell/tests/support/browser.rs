@@ -1,8 +1,11 @@
 //! A browser, as a user of pages and of the desktop needs it.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use super::desktop::Desktop;
+use super::process::Running;
 use super::star::Star;
 
 /// A real browser with a profile of its own, running or not.
@@ -23,4 +26,14 @@ pub trait Browser {
     fn closes_the_page(&mut self);
     /// Ends in order.
     fn quits(&mut self);
+}
+
+/// A browser that `doorbell desktop` can wake.
+pub trait Woken: Browser {
+    /// For the names of pictures.
+    const NAME: &str;
+    /// The desktop part for its profile, at a push service.
+    fn desktop_part(&self, push_service: &str, ca: &Path) -> Running;
+    /// Its processes, of whichever program.
+    fn processes(&self) -> Vec<u32>;
 }

@@ -64,7 +64,7 @@ pub struct Desktop {
 impl Desktop {
     /// Whether its tools are here.
     pub fn is_here() -> bool {
-        let tools = ["Xvfb", "dbus-daemon", "dunst", "dunstctl", "import"];
+        let tools = ["Xvfb", "dbus-daemon", "dunst", "dunstctl", "import", "xwininfo", "xdotool"];
         tools.into_iter().all(|tool| here(tool, is_on_path(tool)))
     }
 
@@ -175,6 +175,37 @@ impl Desktop {
         file
     }
 
+    /// The bodies of all notifications so far, in the order in which they came over the bus.
+    pub fn bodies(&self) -> Vec<String> {
+        let body = |line: &str| line.trim().strip_prefix("body: '")?.strip_suffix('\'').map(str::to_owned);
+        self.notifications.output().lines().filter_map(body).collect()
+    }
+
+    /// The windows of Firefox that are on the screen, by their numbers.
+    pub fn windows(&self) -> Vec<String> {
+        let tree = self.command("xwininfo", &["-root", "-tree"]).expect("the screen's windows");
+        let ids = tree
+            .lines()
+            .filter(|line| line.contains("(\"Navigator\" "))
+            .filter_map(|line| line.split_whitespace().next());
+        // A window may be gone since.
+        let is_seen = |id: &&str| self.command("xwininfo", &["-id", id]).is_some_and(|it| it.contains("IsViewable"));
+        ids.filter(is_seen).map(str::to_owned).collect()
+    }
+
+    /// The user closes this window by the keyboard.
+    pub fn closes_window(&self, window: &str) {
+        let keys = ["windowfocus", "--sync", window, "key", "--clearmodifiers", "ctrl+shift+w"];
+        self.command("xdotool", &keys).expect("the keys are pressed");
+    }
+
+    /// Gets a light background, for a picture.
+    pub fn has_a_background(&self) {
+        let arguments = ["-window", "root", "-size", "1280x800", "gradient:#dfe7f3-#9fb4d0"];
+        // Its exit status is 1 also after success. It only makes a picture nicer.
+        self.command("display", &arguments);
+    }
+
     /// Asks again and again until it is so. Each question is a process of its own, which takes its time.
     pub fn waits_until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let deadline = Deadline::soon();
@@ -198,7 +229,12 @@ fn written(folder: &TempDir, name: &str, text: &str) -> PathBuf {
     file
 }
 
-fn is_on_path(tool: &str) -> bool {
+pub(super) fn is_on_path(tool: &str) -> bool {
+    on_path(tool).is_some()
+}
+
+/// The program of this name.
+pub fn on_path(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+    std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
 }

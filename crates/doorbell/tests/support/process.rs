@@ -28,6 +28,10 @@ impl Running {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
             command.env_remove(name);
         }
+        // Nor does the developer's session: two desktop parts in it would be one too many.
+        if !command.get_envs().any(|(name, _)| name == "XDG_RUNTIME_DIR") {
+            command.env_remove("XDG_RUNTIME_DIR");
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let transcript = Arc::new(Transcript::default());

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::link;
-use doorbell_protocol::headers::link::REL_PUSH;
+use doorbell_protocol::headers::link::{REL_PUSH, REL_PUSH_SET};
 use h2::Ping;
 use h2::client::{PushPromise, PushPromises, SendRequest};
 use http::header::{CONTENT_TYPE, LOCATION};
@@ -17,7 +17,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use crate::body::Stamp;
 use crate::context::{Context, Receiver};
 use crate::error::{Blame, LoadError, Result};
-use crate::net::Alpn;
+use crate::net::{Alpn, Stream};
 use crate::tickets::Tickets;
 
 /// Pushes that are open at the same time at most: as many as the service would have unacknowledged.
@@ -40,7 +40,20 @@ pub(crate) struct Connection {
 }
 
 /// The task that does the connection's reading and writing. It ends with its owner.
-struct Driver(JoinHandle<Result<(), h2::Error>>);
+pub(super) struct Driver(JoinHandle<Result<(), h2::Error>>);
+
+impl Driver {
+    /// Drives the connection.
+    pub(super) fn start(connection: h2::client::Connection<Box<dyn Stream>, Bytes>) -> Self {
+        Self(spawn_local(connection))
+    }
+
+    /// Waits until the connection has ended: the reason.
+    pub(super) async fn end(&mut self) -> io::Error {
+        let ended = (&mut self.0).await.ok().and_then(Result::err);
+        ended.map_or_else(|| io::Error::other("the service ended the connection"), io::Error::other)
+    }
+}
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -60,10 +73,10 @@ pub(crate) async fn connect(
     builder.enable_push(true).max_concurrent_streams(PUSHES_MAX).max_header_list_size(16 << 10);
     let (requests, mut connection) = builder.handshake(stream).await.map_err(io::Error::other)?;
     let pings = connection.ping_pong();
-    let driver = Driver(spawn_local(connection));
+    let driver = Driver::start(connection);
     let identity = match known {
         Some(known) => known,
-        None => known.insert(subscribe(&requests, &context.job.target.origin, key).await.map_err(io::Error::other)?),
+        None => known.insert(subscribe(&requests, &context.job.target.origin, key).await.map_err(io::Error::other)?.0),
     };
     let mut request = Request::new(());
     *request.uri_mut() = identity.monitor.clone();
@@ -77,7 +90,8 @@ pub(crate) async fn connect(
     Ok(Connection { requests, pushes, driver })
 }
 
-async fn subscribe(requests: &SendRequest<Bytes>, origin: &str, key: &str) -> Result<Identity> {
+/// A new subscription, and the path of its set.
+pub(super) async fn subscribe(requests: &SendRequest<Bytes>, origin: &str, key: &str) -> Result<(Identity, String)> {
     let mut request = Request::new(());
     *request.method_mut() = Method::POST;
     *request.uri_mut() = format!("{origin}/subscribe").parse().blame_usage("the origin is not a URL")?;
@@ -92,7 +106,8 @@ async fn subscribe(requests: &SendRequest<Bytes>, origin: &str, key: &str) -> Re
         return Err(LoadError::Service(format!("subscribing is answered {}", answer.status())));
     }
     let identity = Identity::of_answer(answer.headers(), origin);
-    identity.blame_service("the answer to subscribing names no subscription")
+    let set = link::target(answer.headers(), REL_PUSH_SET);
+    identity.zip(set).blame_service("the answer to subscribing names no subscription")
 }
 
 impl Identity {
@@ -112,13 +127,7 @@ impl Connection {
                     take(push, requests, receiver).await.map_err(io::Error::other)?;
                 }
                 Some(Err(error)) => return Err(io::Error::other(error)),
-                None => {
-                    let ended = (&mut self.driver.0).await;
-                    return Err(ended
-                        .ok()
-                        .and_then(Result::err)
-                        .map_or_else(|| io::Error::other("the service ended the GET"), io::Error::other));
-                }
+                None => return Err(self.driver.end().await),
             }
         }
     }

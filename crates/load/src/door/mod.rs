@@ -3,6 +3,7 @@
 pub(crate) mod chromium;
 pub(crate) mod firefox;
 pub(crate) mod http2;
+pub(crate) mod wake;
 
 use std::convert::Infallible;
 use std::io;
@@ -24,6 +25,9 @@ pub enum Door {
     Http2,
     /// MCS, as Chromium has it
     Chromium,
+    /// Wake streams, as a desktop process has them. They carry no message, so a scenario of their own uses them
+    #[value(skip)]
+    Wake,
 }
 
 /// How the service knows an agent that has connected once, and where messages for it go. It outlives its connections.
@@ -32,6 +36,7 @@ pub(super) enum Identity {
     Firefox(Option<firefox::Identity>),
     Http2(Option<http2::Identity>),
     Chromium(Option<chromium::Identity>),
+    Wake(Option<wake::Identity>),
 }
 
 impl Identity {
@@ -41,6 +46,7 @@ impl Identity {
             Door::Firefox => Self::Firefox(None),
             Door::Http2 => Self::Http2(None),
             Door::Chromium => Self::Chromium(None),
+            Door::Wake => Self::Wake(None),
         }
     }
 
@@ -50,6 +56,7 @@ impl Identity {
             Self::Firefox(known) => known.as_ref().map(|known| known.endpoint.as_str()),
             Self::Http2(known) => known.as_ref().map(|known| known.endpoint.as_str()),
             Self::Chromium(known) => known.as_ref().map(|known| known.endpoint.as_str()),
+            Self::Wake(known) => known.as_ref().map(|known| known.endpoint.as_str()),
         }
     }
 }
@@ -59,6 +66,7 @@ pub(super) enum Connection {
     Firefox(firefox::Connection),
     Http2(http2::Connection),
     Chromium(chromium::Connection),
+    Wake(wake::Connection),
 }
 
 impl Connection {
@@ -73,6 +81,7 @@ impl Connection {
             Identity::Firefox(known) => Self::Firefox(firefox::connect(context, key, known, tickets).await?),
             Identity::Http2(known) => Self::Http2(http2::connect(context, key, known, tickets).await?),
             Identity::Chromium(known) => Self::Chromium(chromium::connect(context, key, known, tickets).await?),
+            Identity::Wake(known) => Self::Wake(wake::connect(context, key, known, tickets).await?),
         })
     }
 
@@ -82,6 +91,7 @@ impl Connection {
             Self::Firefox(connection) => connection.receive(receiver).await,
             Self::Http2(connection) => connection.receive(receiver).await,
             Self::Chromium(connection) => connection.receive(receiver).await,
+            Self::Wake(connection) => connection.hold(receiver).await,
         }
     }
 }

@@ -8,9 +8,11 @@ mod idle;
 mod latency;
 mod offline;
 mod storm;
+mod wake;
 
 use clap::ValueEnum;
 
+use crate::door::Door;
 use crate::error::Result;
 use crate::options::Options;
 use crate::report::Findings;
@@ -31,6 +33,8 @@ pub enum Scenario {
     Latency,
     /// All agents come back at the same time, after a cut and after a restart: TLS handshakes
     Storm,
+    /// Machines that hold wake streams for browsers that do not run: memory for each, and for each further profile
+    Wake,
     /// Agents that come and go, messages of all kinds: whether anything is lost or comes twice
     Day,
 }
@@ -39,6 +43,12 @@ impl Scenario {
     /// Its word on the command line.
     pub(super) fn name(self) -> String {
         self.to_possible_value().expect("no scenario is hidden from the command line").get_name().to_owned()
+    }
+
+    /// The options with which it runs.
+    pub(super) fn options(self, options: &Options) -> Options {
+        let door = if self == Self::Wake { Door::Wake } else { options.door };
+        Options { door, ..options.clone() }
     }
 
     /// Runs it once.
@@ -52,6 +62,7 @@ impl Scenario {
             Self::Latency => latency::run(&mut run).await?,
             Self::Day => day::run(&mut run).await?,
             Self::Storm => storm::run(&mut run).await?,
+            Self::Wake => wake::run(&mut run).await?,
         }
         run.tear_down().await
     }

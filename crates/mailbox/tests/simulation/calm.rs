@@ -105,12 +105,15 @@ impl World {
     fn receive(&mut self, lost: &mut BTreeMap<MessageId, u8>) -> Result<(), Violation> {
         loop {
             self.settle_store()?;
-            let Some((_, id)) = self.take_push() else { return Ok(()) };
-            let losses = lost.entry(id).or_insert(0);
+            let Some((_, push)) = self.take_push() else { return Ok(()) };
+            let losses = lost.entry(push.id).or_insert(0);
             if *losses < ACKS_LOST_MAX && self.random.percent(30) {
                 *losses += 1;
+                if self.random.percent(30) && !push.second {
+                    self.not_passed_on(push)?;
+                }
             } else {
-                self.ack(id)?;
+                self.ack(push.id)?;
             }
         }
     }

@@ -9,7 +9,7 @@ use doorbell_protocol::receipt::Outcome;
 
 use crate::judge::Violation;
 use crate::store::Write;
-use crate::world::World;
+use crate::world::{Push, World};
 
 const SUBSCRIBERS_MAX: usize = 3;
 
@@ -140,28 +140,30 @@ impl World {
 
     /// The agent deals with one push, or never receives it.
     fn push_arrives(&mut self) -> Result<(), Violation> {
-        let Some((subscriber, id)) = self.take_push() else { return Ok(()) };
+        let Some((subscriber, push)) = self.take_push() else { return Ok(()) };
+        let id = push.id;
         let stored = self.store.rows.contains_key(&id);
         let transient = self.judge.facts.get(&id).is_some_and(|fact| fact.transient);
         if !stored && !transient && self.random.percent(50) {
             return self.feed(Input::Gone { subscriber, id });
         }
         match self.random.below(10) {
-            0..5 => self.ack(id),
+            0..4 => self.ack(id),
+            4 => self.not_passed_on(push),
             5 | 6 => self.feed(Input::Declined { subscriber, id }),
             7 => {
-                self.late_acks.push(id);
+                self.late_acks.push(push);
                 Ok(())
             }
             8 => {
-                self.late_acks.push(id);
+                self.late_acks.push(push);
                 self.feed(Input::Arrived { subscriber, id })
             }
             _ => Ok(()),
         }
     }
 
-    pub(crate) fn take_push(&mut self) -> Option<(SubscriberId, MessageId)> {
+    pub(crate) fn take_push(&mut self) -> Option<(SubscriberId, Push)> {
         let busy: Vec<SubscriberId> =
             self.subscribers.iter().filter(|(_, pushes)| !pushes.is_empty()).map(|(id, _)| *id).collect();
         let subscriber = self.random.pick(&busy)?;
@@ -177,13 +179,23 @@ impl World {
         self.feed(Input::Ack { request, id, outcome })
     }
 
+    /// The agent did not pass the message to the web app; of its second version that is the end.
+    pub(crate) fn not_passed_on(&mut self, Push { id, second }: Push) -> Result<(), Violation> {
+        let request = if self.random.percent(50) { Some(RequestId(self.number())) } else { None };
+        if second {
+            self.judge.counts.add("refused twice");
+            return self.feed(Input::Ack { request, id, outcome: Outcome::Refused });
+        }
+        self.feed(Input::NotPassedOn { request, id })
+    }
+
     fn late_ack(&mut self) -> Result<(), Violation> {
         if self.late_acks.is_empty() {
             return Ok(());
         }
         let at = self.random.below(self.late_acks.len());
-        let id = self.late_acks.swap_remove(at);
-        self.ack(id)
+        let push = self.late_acks.swap_remove(at);
+        if self.random.percent(30) { self.not_passed_on(push) } else { self.ack(push.id) }
     }
 
     /// Another holder of the message's URI settles it, whatever state it is in.
@@ -213,13 +225,14 @@ impl World {
     /// What is late or unknown must change nothing.
     fn nonsense(&mut self) -> Result<(), Violation> {
         let (subscriber, id, request) = (SubscriberId(0), MessageId::from_raw(0), RequestId(0));
-        let nonsense = match self.random.below(7) {
+        let nonsense = match self.random.below(8) {
             0 => Input::Disconnect { subscriber },
             1 => Input::Declined { subscriber, id },
             2 => Input::Gone { subscriber, id },
             3 => Input::Stored { request, replaced: None },
             4 => Input::Erased { id },
             5 => Input::Arrived { subscriber, id },
+            6 => Input::NotPassedOn { request: None, id },
             _ => Input::SetFloor { subscriber, floor: None },
         };
         self.feed(nonsense)

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that has to happen in the default run.
-pub(crate) const EVENTS: [&str; 45] = [
+pub(crate) const EVENTS: [&str; 50] = [
     "accepted during a load",
     "ack during the commit",
     "ack of a message that waits",
@@ -32,12 +32,17 @@ pub(crate) const EVENTS: [&str; 45] = [
     "load race: storing",
     "load: another page",
     "load: stale page",
+    "not passed on: again",
+    "not passed on: end",
+    "not passed on: over",
     "not stored",
+    "offered again",
     "parked",
     "quiet",
     "redelivered after a disconnect",
     "redelivered after a refusal",
     "redelivered after a time-out",
+    "refused twice",
     "replaced on its way",
     "replaced while waiting",
     "reported: away",

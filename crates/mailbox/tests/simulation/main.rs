@@ -14,6 +14,7 @@ mod world;
 
 use counts::Counts;
 use judge::Violation;
+use judge::second::SECOND;
 use judge::watch::{QUIET, REPORTED, TRUE};
 use subject::Bug;
 use world::{Moment, World};
@@ -151,4 +152,24 @@ fn a_mailbox_that_reports_nothing_to_a_watcher_is_found() {
 #[test]
 fn a_mailbox_whose_watchers_never_become_quiet_is_found() {
     finds(Bug::QuietLost, &[QUIET]);
+}
+
+#[test]
+fn a_mailbox_that_ends_what_was_not_passed_on_once_is_found_fx_6() {
+    finds(Bug::LostLikeRefused, &["only the acknowledged is erased, with its outcome"]);
+}
+
+#[test]
+fn a_mailbox_that_never_offers_again_what_was_not_passed_on_is_found_fx_6() {
+    finds(Bug::SecondLost, &["what can go goes", "everything that should arrive arrives", SECOND]);
+}
+
+#[test]
+fn a_mailbox_that_offers_again_under_the_version_that_the_agent_remembers_is_found_fx_6() {
+    finds(Bug::SecondUnnamed, &[SECOND]);
+}
+
+#[test]
+fn a_mailbox_that_does_not_end_what_was_refused_twice_is_found_fx_6() {
+    finds(Bug::SecondWithoutEnd, &[SECOND, "nothing acknowledged is sent again", "what can go goes"]);
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use doorbell_mailbox::{Effect, Input, Mailbox, Mode, Rules, SubscriberSpec};
 use doorbell_protocol::id::MessageId;
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use crate::judge::{Violation, broken};
@@ -30,6 +31,10 @@ pub(crate) enum Bug {
     WatcherServed,
     WaitingLost,
     QuietLost,
+    LostLikeRefused,
+    SecondLost,
+    SecondUnnamed,
+    SecondWithoutEnd,
 }
 
 pub(crate) struct Subject {
@@ -86,6 +91,17 @@ impl Subject {
                 *spec = SubscriberSpec { mode: Mode::Hold, window: 1, ..*spec };
             }
             (Some(Bug::AckLost), input @ Input::Ack { request: None, .. }) => *input = Input::Tick,
+            (Some(Bug::LostLikeRefused), input @ Input::NotPassedOn { .. }) => {
+                if let Input::NotPassedOn { request, id } = *input {
+                    *input = Input::Ack { request, id, outcome: Outcome::Refused };
+                }
+            }
+            (Some(Bug::SecondLost), input @ Input::NotPassedOn { request: None, .. }) => *input = Input::Tick,
+            (Some(Bug::SecondWithoutEnd), input @ Input::Ack { request: None, outcome: Outcome::Refused, .. }) => {
+                if let Input::Ack { request, id, .. } = *input {
+                    *input = Input::NotPassedOn { request, id };
+                }
+            }
             (Some(Bug::UnsubscribeLost), input @ Input::Unsubscribed { .. }) => *input = Input::Tick,
             (Some(Bug::IdMintedTwice), Input::Submit { entry, .. }) => entry.id = before.unwrap_or(entry.id),
             _ => {}
@@ -102,6 +118,11 @@ impl Subject {
                 let early: Vec<Effect> = persisted.collect();
                 effects.extend(early);
             }
+            Some(Bug::SecondUnnamed) => effects.iter_mut().for_each(|effect| {
+                if let Effect::Send { second, .. } = effect {
+                    *second = false;
+                }
+            }),
             Some(Bug::WaitingLost) => effects.retain(|effect| !matches!(effect, Effect::Waiting { .. })),
             Some(Bug::QuietLost) => effects.retain(|effect| !matches!(effect, Effect::Quiet { .. })),
             Some(Bug::DrainWithoutEnd) => effects.retain(|effect| !matches!(effect, Effect::Drained { .. })),

@@ -14,6 +14,14 @@ use crate::subject::{Bug, Subject};
 
 const START: UnixMs = UnixMs::from_millis(1_800_000_000_000);
 
+/// A push that the agent has received, or will.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Push {
+    pub(crate) id: MessageId,
+    /// Under the second version.
+    pub(crate) second: bool,
+}
+
 /// One event and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Moment {
@@ -30,11 +38,11 @@ pub(crate) struct World {
     pub(crate) store: Store,
     pub(crate) judge: Judge,
     /// The open subscribers, with the pushes that the agent has not dealt with.
-    pub(crate) subscribers: BTreeMap<SubscriberId, Vec<MessageId>>,
+    pub(crate) subscribers: BTreeMap<SubscriberId, Vec<Push>>,
     /// Subscribers that were notified of their end.
     pub(crate) drained: Vec<SubscriberId>,
     /// Acknowledgements on their way.
-    pub(crate) late_acks: Vec<MessageId>,
+    pub(crate) late_acks: Vec<Push>,
     pub(crate) log: Vec<Moment>,
     /// What the store is to do with a message that is submitted: its topic.
     pub(crate) topics: BTreeMap<RequestId, Option<u8>>,
@@ -104,7 +112,9 @@ impl World {
             }
             Effect::Erase { id, .. } => self.store.write(Write::Erase { id }),
             Effect::Load { after } => self.store.ask(after),
-            Effect::Send { subscriber, id } => self.subscribers.entry(subscriber).or_default().push(id),
+            Effect::Send { subscriber, id, second } => {
+                self.subscribers.entry(subscriber).or_default().push(Push { id, second });
+            }
             Effect::Drained { subscriber } => self.drained.push(subscriber),
             Effect::Close { subscriber, .. } => {
                 self.subscribers.remove(&subscriber);

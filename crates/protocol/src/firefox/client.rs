@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn acknowledgements_are_read_with_and_without_a_code_and_strangers_are_left_out_fx_6() {
-        let version = Version(MessageId::from_raw(7));
+        let version = Version::first(MessageId::from_raw(7));
         let text = format!(
             r#"{{"messageType":"ack","updates":[{{"channelID":"{CHANNEL}","version":"{v}","code":101}},
             {{"version":"{v}"}},{{"channelID":"x","version":"not ours","code":100}}]}}"#,

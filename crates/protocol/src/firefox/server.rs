@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::id::MessageId;
 
-    const VERSION: Version = Version(MessageId::from_raw(7));
+    const VERSION: Version = Version::first(MessageId::from_raw(7));
 
     fn channel() -> ChannelId {
         ChannelId::try_from("d9b74644-4f97-46aa-b8fa-9393985cd6cd".to_owned()).unwrap()

@@ -34,22 +34,39 @@ impl TryFrom<String> for ChannelId {
     }
 }
 
-/// The name of a message for a client: its id in 11 characters.
+/// Ids have 63 bits: this one tells the second version of a message from the first.
+const SECOND: i64 = i64::MIN;
+
+/// The name of a message for a client: its id in 11 characters, in one of two ways. A client that did not pass a message
+/// to its web app remembers the first one, so a second attempt needs another.
 ///
 /// Only the agent of the message gets it, and it is useless to others, so unlike a URL it needs no seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Version(pub MessageId);
+pub struct Version {
+    /// The message.
+    pub id: MessageId,
+    /// Whether it is the second version.
+    pub is_second: bool,
+}
 
 impl Version {
+    /// The first version of a message.
+    pub const fn first(id: MessageId) -> Self {
+        Self { id, is_second: false }
+    }
+
     /// The text on the wire.
     pub fn to_text(self) -> String {
-        base64url::encode(&self.0.raw().to_be_bytes())
+        debug_assert!(self.id.raw() >= 0, "ids are positive numbers");
+        let mark = if self.is_second { SECOND } else { 0 };
+        base64url::encode(&(self.id.raw() | mark).to_be_bytes())
     }
 
     /// The version that `text` is, if it is one.
     pub fn from_text(text: &str) -> Option<Self> {
         let bytes: [u8; 8] = base64url::decode(text).ok()?.try_into().ok()?;
-        Some(Self(MessageId::from_raw(i64::from_be_bytes(bytes))))
+        let number = i64::from_be_bytes(bytes);
+        Some(Self { id: MessageId::from_raw(number & !SECOND), is_second: number & SECOND != 0 })
     }
 }
 
@@ -60,7 +77,7 @@ pub enum AckCode {
     Delivered,
     /// 101: it could not be decrypted.
     Undecryptable,
-    /// 102 and all others: it did not go to the web app, for instance because the client had it before.
+    /// 102 and all others: it did not go to the web app, because the client had it before, or because it failed.
     NotDelivered,
 }
 
@@ -103,10 +120,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_version_leads_back_to_its_message(raw: i64) {
-            let version = Version(MessageId::from_raw(raw));
-            prop_assert_eq!(version.to_text().len(), 11);
-            prop_assert_eq!(Version::from_text(&version.to_text()), Some(version));
+        fn both_versions_lead_back_to_their_message(raw in 0..=i64::MAX) {
+            let first = Version::first(MessageId::from_raw(raw));
+            let second = Version { is_second: true, ..first };
+            prop_assert_ne!(first.to_text(), second.to_text());
+            for version in [first, second] {
+                prop_assert_eq!(version.to_text().len(), 11);
+                prop_assert_eq!(Version::from_text(&version.to_text()), Some(version));
+            }
         }
 
         #[test]

@@ -13,7 +13,7 @@ use doorbell_protocol::websocket::{Decoder, Event, Opcode, mask, write_frame};
 use crate::{BODY, Step};
 
 const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
-const VERSION: Version = Version(MessageId::from_raw(7));
+const VERSION: Version = Version::first(MessageId::from_raw(7));
 
 /// A message becomes the WebSocket frame that Firefox gets.
 pub(crate) fn notification() -> Step {

@@ -45,6 +45,11 @@ pub(super) enum AgentCommand {
         reply: Option<SettleReply>,
         permits: SettlePermits,
     },
+    /// The agent did not pass a message to its web app. No client waits for an answer.
+    NotPassedOn {
+        id: MessageId,
+        permits: SettlePermits,
+    },
     /// A message cannot be delivered, because its stored record is damaged. It is dropped.
     Undeliverable {
         id: MessageId,

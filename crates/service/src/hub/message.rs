@@ -31,6 +31,8 @@ pub(crate) struct Message {
     pub(crate) body: Bytes,
     /// From this moment on it must not be sent; `None` for a transient message, which expires immediately.
     pub(crate) expires_at: Option<UnixMs>,
+    /// The agent did not pass it on under its first version.
+    pub(crate) is_second: bool,
 }
 
 impl Submission {
@@ -56,6 +58,7 @@ impl Submission {
             headers: self.headers.clone(),
             body: self.body.clone(),
             expires_at: (!self.is_transient()).then(|| self.expires_at(now)),
+            is_second: false,
         }
     }
 
@@ -89,6 +92,7 @@ impl Message {
             headers: ContentHeaders::from_packed(&stored.headers)?,
             body: stored.body,
             expires_at: Some(stored.expires_at),
+            is_second: false,
         })
     }
 

@@ -53,8 +53,8 @@ pub(crate) struct Waiting {
 pub(super) enum Delivery {
     /// Send this message, which is in memory.
     Message(Arc<Message>),
-    /// Send this message, which is in the store.
-    Stored(MessageId),
+    /// Send this message, which is in the store, perhaps under its second version.
+    Stored { id: MessageId, is_second: bool },
     /// An event without a message.
     Event(SubscriberEvent),
 }
@@ -79,15 +79,20 @@ pub(super) enum Next {
 
 impl Outbox {
     /// Adds to the queue. A message that is already in it keeps its place: its client was slower than the
-    /// acknowledgement time-out of the mailbox.
+    /// acknowledgement time-out of the mailbox. The version is the last one.
     pub(super) fn put(&self, delivery: Delivery) {
         let mut waiting = self.0.lock();
-        if delivery.message().is_some_and(|id| waiting.place(id).is_some()) {
+        if let Some(place) = delivery.message().and_then(|id| waiting.place(id)) {
+            if delivery.is_second() && !waiting.deliveries[place].is_second() {
+                waiting.deliveries[place] = delivery;
+            }
             return;
         }
         let crowded = waiting.deliveries.len() >= BODIES_MAX;
         waiting.deliveries.push_back(match delivery {
-            Delivery::Message(message) if crowded && !message.is_transient() => Delivery::Stored(message.id),
+            Delivery::Message(message) if crowded && !message.is_transient() => {
+                Delivery::Stored { id: message.id, is_second: message.is_second }
+            }
             other => other,
         });
         let waker = waiting.waker.take();
@@ -126,7 +131,8 @@ impl Outbox {
     pub(super) fn fill(&self, message: Message) {
         let mut waiting = self.0.lock();
         if let Some(place) = waiting.place(message.id) {
-            waiting.deliveries[place] = Delivery::Message(Arc::new(message));
+            let is_second = waiting.deliveries[place].is_second();
+            waiting.deliveries[place] = Delivery::Message(Arc::new(Message { is_second, ..message }));
         }
     }
 
@@ -162,9 +168,9 @@ impl Queued {
         match self.deliveries.pop_front()? {
             Delivery::Message(message) => Some(Next::Event(SubscriberEvent::Message(message))),
             Delivery::Event(event) => Some(Next::Event(event)),
-            first @ Delivery::Stored(_) => {
+            first @ Delivery::Stored { .. } => {
                 self.deliveries.push_front(first);
-                let stored = |d: &Delivery| if let Delivery::Stored(id) = d { Some(*id) } else { None };
+                let stored = |d: &Delivery| if let Delivery::Stored { id, .. } = d { Some(*id) } else { None };
                 Some(Next::Stored(self.deliveries.iter().map_while(stored).take(BODIES_MAX).collect()))
             }
         }
@@ -175,8 +181,16 @@ impl Delivery {
     fn message(&self) -> Option<MessageId> {
         match self {
             Self::Message(message) => Some(message.id),
-            Self::Stored(id) => Some(*id),
+            Self::Stored { id, .. } => Some(*id),
             Self::Event(_) => None,
+        }
+    }
+
+    fn is_second(&self) -> bool {
+        match self {
+            Self::Message(message) => message.is_second,
+            Self::Stored { is_second, .. } => *is_second,
+            Self::Event(_) => false,
         }
     }
 }
@@ -192,7 +206,12 @@ mod tests {
     fn message(n: i64, expires_at: Option<UnixMs>) -> Delivery {
         let body = Bytes::from_static(b"body");
         let (id, subscription) = (MessageId::from_raw(n), SubscriptionId::from_raw(1));
-        Delivery::Message(Arc::new(Message { id, subscription, headers: ContentHeaders::default(), body, expires_at }))
+        let headers = ContentHeaders::default();
+        Delivery::Message(Arc::new(Message { id, subscription, headers, body, expires_at, is_second: false }))
+    }
+
+    fn stored(n: i64, is_second: bool) -> Delivery {
+        Delivery::Stored { id: MessageId::from_raw(n), is_second }
     }
 
     fn bodies(outbox: &Outbox) -> usize {
@@ -237,9 +256,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_that_waits_under_its_first_version_goes_under_its_second_if_that_is_due() {
+        for first in [stored(1, false), message(1, Some(UnixMs::from_secs(60)))] {
+            let outbox = Outbox::default();
+            outbox.put(first);
+            outbox.put(stored(1, true));
+            outbox.put(stored(1, false));
+            let Some(Next::Stored(ids)) = outbox.next() else { panic!("it is read from the store") };
+            assert_eq!(ids, [MessageId::from_raw(1)]);
+            let Delivery::Message(read) = message(1, None) else { panic!("it is one") };
+            outbox.fill(Arc::into_inner(read).unwrap());
+            let next = outbox.next();
+            assert!(matches!(next, Some(Next::Event(SubscriberEvent::Message(message))) if message.is_second));
+        }
+    }
+
+    #[test]
     fn what_is_recalled_while_it_is_read_does_not_come_back() {
         let outbox = Outbox::default();
-        (1..=2).for_each(|n| outbox.put(Delivery::Stored(MessageId::from_raw(n))));
+        (1..=2).for_each(|n| outbox.put(stored(n, false)));
         let Some(Next::Stored(ids)) = outbox.next() else { panic!("both are in the store") };
         assert_eq!(ids.len(), 2);
         outbox.recall(ids[0]);

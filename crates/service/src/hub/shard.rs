@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::command::{AgentCommand, Command, SubmitReply};
+use super::command::{AgentCommand, Command, SettlePermits, SubmitReply};
 use super::counters::Counters;
 use super::error::HubError;
 use super::message::{Message, Submission};
@@ -148,6 +148,7 @@ impl Shard {
                 let request = self.requests.issue_settle(Settling { reply, permits });
                 self.settle(agent, Some(request), id, outcome);
             }
+            AgentCommand::NotPassedOn { id, permits } => self.not_passed_on(agent, id, permits),
             AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
             AgentCommand::Connect { subscriber, spec, exclusive, outbox } => {
                 let watches = spec.mode == Mode::Watch;
@@ -176,6 +177,14 @@ impl Shard {
             transient.outcome = outcome;
         }
         self.feed(agent, Input::Ack { request, id, outcome });
+    }
+
+    fn not_passed_on(&mut self, agent: AgentId, id: MessageId, permits: SettlePermits) {
+        let request = self.requests.issue_settle(Settling { reply: None, permits });
+        if let Some(transient) = self.residents.get_mut(agent).and_then(|resident| resident.transient(id)) {
+            transient.outcome = Outcome::Refused;
+        }
+        self.feed(agent, Input::NotPassedOn { request: Some(request), id });
     }
 
     fn connect(&mut self, agent: AgentId, spec: SubscriberSpec, open: OpenSubscriber) {
@@ -325,7 +334,7 @@ impl Shard {
                 let page = self.store.pending(agent, after, PAGE_MAX, self.clock.now());
                 self.reads.push(Box::pin(async move { Loaded { agent, page: page.await } }));
             }
-            Effect::Send { subscriber, id } => self.send(agent, subscriber, id, fresh),
+            Effect::Send { subscriber, id, second } => self.send(agent, subscriber, id, second, fresh),
             Effect::Drained { subscriber } => self.put(agent, subscriber, Delivery::Event(SubscriberEvent::Drained)),
             Effect::Waiting { subscriber, messages, urgency, since, expires } => {
                 let waiting = Waiting { messages, urgency, since, expires };
@@ -373,11 +382,18 @@ impl Shard {
         self.writes.push_back(Box::pin(written));
     }
 
-    fn send(&mut self, agent: AgentId, subscriber: SubscriberId, id: MessageId, fresh: Option<&Arc<Message>>) {
-        let fresh = fresh.filter(|message| message.id == id).cloned();
+    fn send(
+        &mut self,
+        agent: AgentId,
+        subscriber: SubscriberId,
+        id: MessageId,
+        is_second: bool,
+        fresh: Option<&Arc<Message>>,
+    ) {
+        let fresh = fresh.filter(|message| message.id == id && !is_second).cloned();
         let in_memory =
             fresh.or_else(|| self.residents.entered(agent).transient(id).map(|transient| transient.message.clone()));
-        self.put(agent, subscriber, in_memory.map_or(Delivery::Stored(id), Delivery::Message));
+        self.put(agent, subscriber, in_memory.map_or(Delivery::Stored { id, is_second }, Delivery::Message));
     }
 
     /// Notifies a watcher.

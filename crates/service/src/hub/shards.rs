@@ -100,6 +100,13 @@ impl Shards {
         self.send(agent, AgentCommand::Settle { id, outcome, reply, permits });
     }
 
+    /// Reports for a socket that a message was not passed on. Waits for a permit of the shard.
+    pub(super) async fn begin_not_passed_on(&self, agent: AgentId, id: MessageId, of_subscriber: OwnedSemaphorePermit) {
+        let of_shard = acquire(&self.owner(agent).settlements).await;
+        let permits = SettlePermits { _of_shard: of_shard, _of_subscriber: Some(of_subscriber) };
+        self.send(agent, AgentCommand::NotPassedOn { id, permits });
+    }
+
     /// Reads messages of an agent from the store, in the order of `ids`.
     ///
     /// `None`: the message is settled or expired, or it is damaged and its mailbox drops it.

@@ -8,7 +8,7 @@ use doorbell_mailbox::SubscriberId;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::command::{AgentCommand, SettleReply};
 use super::error::HubError;
@@ -85,6 +85,13 @@ impl Subscriber {
         self.begin_to_settle(id, outcome, None).await;
     }
 
+    /// The client received the message under its first version and did not pass it on. Waits like
+    /// [`settle`](Self::settle).
+    pub(crate) async fn not_passed_on(&self, id: MessageId) {
+        let of_subscriber = self.permit().await;
+        self.shards.begin_not_passed_on(self.agent, id, of_subscriber).await;
+    }
+
     /// The client reported that it has the message. Waits until the settlement is durable: after it the message cannot
     /// arrive again, even after a crash. Returns whether the message existed.
     pub(crate) async fn settle_for_good(&self, id: MessageId, outcome: Outcome) -> Result<bool, HubError> {
@@ -94,9 +101,12 @@ impl Subscriber {
     }
 
     async fn begin_to_settle(&self, id: MessageId, outcome: Outcome, reply: Option<SettleReply>) {
-        let settling = self.settling.get_or_init(|| Arc::new(Semaphore::new(SETTLING_MAX)));
-        let of_subscriber = acquire(settling).await;
+        let of_subscriber = self.permit().await;
         self.shards.begin_to_settle(self.agent, id, outcome, reply, of_subscriber).await;
+    }
+
+    async fn permit(&self) -> OwnedSemaphorePermit {
+        acquire(self.settling.get_or_init(|| Arc::new(Semaphore::new(SETTLING_MAX)))).await
     }
 
     /// The client has the message and has not acknowledged it: the window does not wait for it any longer.

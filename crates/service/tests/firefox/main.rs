@@ -6,6 +6,7 @@ mod delivery;
 mod dialogue;
 mod ends;
 mod hostile;
+mod not_passed_on;
 mod sequences;
 #[path = "../support/mod.rs"]
 mod support;

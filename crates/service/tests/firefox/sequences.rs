@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use doorbell_protocol::firefox::Version;
 use doorbell_service::config::Settings;
 use proptest::prelude::*;
 use serde_json::json;
@@ -23,6 +24,8 @@ enum Step {
     Acknowledge(usize, u64),
     AcknowledgeNonsense(String),
     Nack(usize),
+    /// Long enough for a second offer.
+    Wait,
     Ping,
     WebSocketPing,
     Urgency(&'static str),
@@ -46,6 +49,7 @@ fn steps() -> impl Strategy<Value = Step> {
         6 => (0usize..8, 100u64..103).prop_map(|(place, code)| Step::Acknowledge(place, code)),
         1 => "[A-Za-z0-9_-]{0,12}".prop_map(Step::AcknowledgeNonsense),
         1 => (0usize..8).prop_map(Step::Nack),
+        2 => Just(Step::Wait),
         1 => Just(Step::Ping),
         1 => Just(Step::WebSocketPing),
         2 => urgency.prop_map(Step::Urgency),
@@ -135,14 +139,17 @@ impl Client {
                 let Some(push) = self.pushes.get(&channel) else { return };
                 self.sent += 1;
                 let text = self.sent.to_string();
-                self.service.send(&at(push), &[("ttl", "600")], text.as_bytes()).await;
+                self.service.send(&at(push), &[("ttl", "86400")], text.as_bytes()).await;
                 self.owed.insert((name(channel), text));
             }
             Step::Acknowledge(place, code) => {
                 if place < self.unacknowledged.len() {
                     let message = self.unacknowledged.swap_remove(place);
                     self.socket().await.ack(&message, code).await;
-                    self.owed.remove(&(message.channel, message.text));
+                    // Once it is offered again: by the service after a wait, or on the next connection.
+                    if code != 102 || Version::from_text(&message.version).unwrap().is_second {
+                        self.owed.remove(&(message.channel, message.text));
+                    }
                     self.is_answered().await;
                 }
             }
@@ -153,6 +160,12 @@ impl Client {
             Step::Nack(place) => {
                 let version = self.unacknowledged.get(place).map_or("?", |message| &message.version).to_owned();
                 self.socket().await.send(json!({"messageType": "nack", "version": version, "code": 303})).await;
+            }
+            Step::Wait => {
+                self.service.clock.advance(Duration::from_secs(5));
+                if self.socket.is_some() {
+                    self.is_answered().await;
+                }
             }
             Step::Ping => self.is_answered().await,
             Step::WebSocketPing => self.socket().await.frame(Message::Ping("x".into())).await,

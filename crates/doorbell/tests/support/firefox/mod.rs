@@ -1,5 +1,6 @@
 //! The real Firefox: prepared by `doorbell firefox --prepare`, driven by Marionette, quit and killed as a user would.
 
+mod installed;
 mod prefs;
 
 use std::io::Write;
@@ -14,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::browser::Browser;
+use super::browser::{Browser, Woken};
 use super::clock::Deadline;
 use super::desktop::Desktop;
 use super::foreign::{here, runs, tree};
@@ -22,6 +23,9 @@ use super::page::Site;
 use super::process::Running;
 use super::service::{Service, doorbell};
 use super::star::Star;
+use super::weston::Weston;
+
+pub use installed::Installed;
 
 /// Removes the stripes by which Firefox shows that it is driven: a picture shows what users see.
 const NO_STRIPES: &str = r#"
@@ -36,6 +40,26 @@ const PREFERRED: &str = r#"
 const [name, value] = arguments;
 const kind = { number: "setIntPref", string: "setStringPref", boolean: "setBoolPref" }[typeof value];
 Services.prefs[kind](name, value);"#;
+
+/// Writes its session to the disk now, as it does every 15 seconds.
+const SESSION_STORED: &str = r#"
+const module = (name) => ChromeUtils.importESModule(`resource:///modules/sessionstore/${name}.sys.mjs`)[name];
+const window = Services.wm.getMostRecentWindow("navigator:browser");
+return module("TabStateFlusher").flushWindow(window).then(() => module("SessionSaver").run());"#;
+
+/// Is fulfilled when a page of the site is restored and loaded.
+const RESTORED: &str = r#"
+const [site] = arguments;
+const { SessionStore } = ChromeUtils.importESModule("resource:///modules/sessionstore/SessionStore.sys.mjs");
+// A browser that changes its process has no page for a moment.
+const isIt = (tab) => !SessionStore.isTabRestoring(tab) && !tab.linkedBrowser.webProgress?.isLoadingDocument &&
+  tab.linkedBrowser.browsingContext?.currentWindowGlobal?.documentURI.spec.startsWith(site);
+const tabs = () => [...Services.wm.getEnumerator("navigator:browser")].flatMap(({ gBrowser }) => gBrowser?.tabs ?? []);
+return new Promise((resolve) => {
+  const window = Services.wm.getMostRecentWindow("navigator:browser");
+  const look = () => (tabs().some(isIt) ? resolve() : window.setTimeout(look, 50));
+  look();
+});"#;
 
 /// Makes the page narrower than Firefox lets a window be.
 const NARROWED: &str = r#"
@@ -65,7 +89,7 @@ return new Promise((resolve) => {
 pub struct Firefox {
     folder: TempDir,
     profile: PathBuf,
-    desktop_variables: [(&'static str, String); 2],
+    desktop_variables: Vec<(&'static str, String)>,
     headless: bool,
     process: Option<Running>,
     driver: Option<Marionette>,
@@ -97,7 +121,7 @@ impl Firefox {
         assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
         let mut user_js = std::fs::OpenOptions::new().append(true).open(profile.join("user.js")).expect("a user.js");
         user_js.write_all(prefs::for_tests().as_bytes()).expect("more prefs");
-        let desktop_variables = desktop.variables();
+        let desktop_variables = desktop.variables().to_vec();
         Self { folder, profile, desktop_variables, headless: true, process: None, driver: None }
     }
 
@@ -110,6 +134,23 @@ impl Firefox {
         assert!(copied.is_ok_and(|status| status.success()), "the profile is copied");
         let desktop_variables = self.desktop_variables.clone();
         Self { folder, profile, desktop_variables, headless: self.headless, process: None, driver: None }
+    }
+
+    /// Its user logs in anew: another desktop, with another bus.
+    pub fn moves_to(&mut self, desktop: &Desktop) {
+        self.desktop_variables = desktop.variables().to_vec();
+    }
+
+    /// Its user logs in anew, to Wayland; the notifications go to `desktop`.
+    pub fn moves_to_wayland(&mut self, weston: &Weston, desktop: &Desktop) {
+        self.desktop_variables = weston.variables(desktop);
+    }
+
+    /// After a kill it opens the pages that it had, as it does without settings for tests.
+    pub fn restores_pages(&self) {
+        let mut user_js =
+            std::fs::OpenOptions::new().append(true).open(self.profile.join("user.js")).expect("a user.js");
+        user_js.write_all(prefs::RESTORE.as_bytes()).expect("more prefs");
     }
 
     /// With windows, on the desktop's screen.
@@ -134,6 +175,28 @@ impl Firefox {
     /// A pref of it is changed while it runs.
     pub fn prefers(&mut self, name: &str, value: Value) {
         self.in_chrome(PREFERRED, json!([name, value]));
+    }
+
+    /// A pref of it holds from its next start on.
+    pub fn will_prefer(&self, name: &str, value: &Value) {
+        let mut user_js =
+            std::fs::OpenOptions::new().append(true).open(self.profile.join("user.js")).expect("a user.js");
+        writeln!(user_js, "user_pref({}, {value});", json!(name)).expect("another pref");
+    }
+
+    /// Its open pages are on the disk, to be restored after a crash.
+    pub fn stores_its_session(&mut self) {
+        self.in_chrome(SESSION_STORED, json!([]));
+    }
+
+    /// Waits until it has restored a page of `site`.
+    pub fn restores(&mut self, site: &str) {
+        self.in_chrome(RESTORED, json!([site]));
+    }
+
+    /// Waits until it has printed `words`.
+    pub fn prints(&self, words: &str) -> String {
+        self.process.as_ref().expect("a running Firefox").prints(words)
     }
 
     /// Its user blocks notifications, for every site.
@@ -210,6 +273,16 @@ impl Firefox {
         }
     }
 
+    /// `kill -9` for all processes of one that another program has started.
+    pub fn is_killed_from_outside(&self) {
+        let processes = self.processes();
+        assert!(!processes.is_empty(), "none runs");
+        for pid in processes.into_iter().filter_map(|id| Pid::from_raw(id.try_into().ok()?)) {
+            // It may have ended with its parent.
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+
     fn signal(&self, signal: Signal) {
         send(self.process.as_ref().expect("a running Firefox"), signal);
     }
@@ -232,6 +305,20 @@ impl Firefox {
         self.desktop_variables.iter().cloned().chain([home]).chain(fixed).collect()
     }
 
+    /// Another program is started for its user: with these variables, and without a screen of the developer's.
+    pub fn surround(&self, command: &mut Command) {
+        for name in ["DISPLAY", "WAYLAND_DISPLAY", "XDG_STATE_HOME"] {
+            command.env_remove(name);
+        }
+        command.envs(self.variables());
+    }
+
+    /// `VERSION_APPBUILDID/PLATFORMBUILDID` of the program that used the profile last.
+    pub fn last_version(&self) -> String {
+        let notes = std::fs::read_to_string(self.profile.join("compatibility.ini")).expect("it was started before");
+        notes.lines().find_map(|line| line.strip_prefix("LastVersion=")).expect("a version").to_owned()
+    }
+
     /// The name that its push service gave it, as its settings on the disk have it.
     pub fn uaid(&self) -> String {
         let prefs = std::fs::read_to_string(self.profile.join("prefs.js")).expect("settings");
@@ -252,6 +339,11 @@ impl Firefox {
         };
         let entries = std::fs::read_dir("/proc").expect("the list of processes").flatten();
         entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its).collect()
+    }
+
+    /// Waits until none of its processes is left.
+    pub fn is_closed(&self, desktop: &Desktop) {
+        desktop.waits_until("Firefox ends", || self.processes().is_empty());
     }
 
     /// One that another program has started is asked to end, as at a logout.
@@ -347,12 +439,26 @@ impl Browser for Firefox {
     }
 }
 
+impl Woken for Firefox {
+    const NAME: &str = "firefox";
+
+    fn desktop_part(&self, push_service: &str, ca: &Path) -> Running {
+        let mut command = doorbell("desktop");
+        command.arg("run").arg(push_service).arg("--ca").arg(ca).arg("--firefox").arg(&self.profile);
+        Running::start(command.envs(self.variables()).env_remove("XDG_STATE_HOME"))
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.processes()
+    }
+}
+
 impl Drop for Firefox {
     fn drop(&mut self) {
         self.is_killed();
-        // Those that another program has started, in a test that failed.
-        for pid in self.processes().into_iter().filter_map(|id| Pid::from_raw(id.try_into().ok()?)) {
-            kill_process(pid, Signal::KILL).ok();
+        // Those that another program has started, at the end of a test.
+        if !self.processes().is_empty() {
+            self.is_killed_from_outside();
         }
     }
 }

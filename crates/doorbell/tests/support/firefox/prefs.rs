@@ -14,6 +14,9 @@ pub(super) const DEAD_PROXY: [(&str, &str); 3] =
 /// Firefox crashes if it still connects to a host outside.
 pub(super) const VARIABLES: [(&str, &str); 1] = [("MOZ_DISABLE_NONLOCAL_CONNECTIONS", "1")];
 
+/// The last of two lines for the same pref holds.
+pub(super) const RESTORE: &str = "user_pref(\"browser.sessionstore.resume_from_crash\", true);\n";
+
 /// More lines for a user.js.
 pub(super) fn for_tests() -> String {
     let mut text = String::from("\n// What only tests want.\n");

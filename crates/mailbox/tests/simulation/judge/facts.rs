@@ -36,6 +36,10 @@ pub(crate) struct Fact {
     pub(crate) offers: u8,
     /// The same since the subscriber that it belonged to closed: as long as it is small the message must go again.
     pub(crate) turns: u8,
+    /// How often it was sent since memory knows it.
+    pub(crate) sent: u8,
+    /// It goes under its second version; `None` if that cannot be known.
+    pub(crate) second: Option<bool>,
     /// Where it was sent last.
     pub(crate) last: Option<SubscriberId>,
     /// What its next delivery will be counted as.
@@ -55,6 +59,8 @@ impl Fact {
             owed: true,
             offers: 0,
             turns: 0,
+            sent: 0,
+            second: Some(false),
             last: None,
             again: None,
         }
@@ -62,10 +68,17 @@ impl Fact {
 
     /// Memory has forgotten it: what comes next counts anew.
     pub(crate) fn leave(&mut self) {
-        self.in_memory = false;
         self.offers = 0;
         self.turns = 0;
         self.last = None;
+        self.forget();
+    }
+
+    /// Memory has no subscriber, or has released it: its next offer is its first.
+    pub(crate) fn forget(&mut self) {
+        self.in_memory = false;
+        self.sent = 0;
+        self.second = Some(false);
     }
 
     pub(crate) fn is_live(&self, now: UnixMs) -> bool {
@@ -79,6 +92,8 @@ pub(crate) enum Offer {
     Open { at: u64 },
     /// Refused; to be offered again at this moment.
     Declined { until: u64 },
+    /// Not passed on; to be offered once more at this moment.
+    Second { until: u64 },
     /// Arrived and not settled: its place is free, and it goes again when the subscriber has closed.
     Arrived,
     /// Settled or gone: its place is free.

@@ -12,6 +12,7 @@ impl Judge {
     pub(crate) fn takes(&mut self, input: &Input) {
         self.transient_now = None;
         self.acked_now = None;
+        self.not_passed_on_now = None;
         self.follow_life(input);
         match input {
             Input::Submit { request, entry, transient } => {
@@ -33,6 +34,7 @@ impl Judge {
             Input::Disconnect { subscriber } => self.close(*subscriber),
             Input::Loaded { entries, more } => self.takes_page(entries, *more),
             Input::Ack { request, id, outcome } => self.takes_ack(*request, *id, *outcome),
+            Input::NotPassedOn { request, id } => self.takes_not_passed_on(*request, *id),
             Input::Erased { id } => {
                 if let Some(open) = self.erasing.get_mut(id) {
                     *open -= 1;
@@ -99,8 +101,9 @@ impl Judge {
             let held = gone.holds(*id, self.elapsed);
             let Some(fact) = self.facts.get_mut(id) else { continue };
             fact.offers = 0;
-            let waits = matches!(offer, Offer::Declined { until } if *until > self.elapsed);
-            if fact.last == Some(subscriber) && (held || waits || gone.keeps(fact.turns)) {
+            let waits = matches!(offer, Offer::Declined { until } | Offer::Second { until } if *until > self.elapsed);
+            let is_kept = gone.keeps(fact.turns) && !matches!(offer, Offer::Second { .. });
+            if fact.last == Some(subscriber) && (held || waits || is_kept) {
                 fact.turns = 0;
             }
             if held && fact.over.is_none() {
@@ -112,7 +115,7 @@ impl Judge {
         }
         if self.subscribers.is_empty() {
             for fact in self.facts.values_mut() {
-                fact.in_memory = false;
+                fact.forget();
                 fact.excused = false;
                 fact.turns = 0;
             }

@@ -6,6 +6,7 @@
 pub(crate) mod facts;
 mod inputs;
 mod rests;
+pub(crate) mod second;
 mod sees;
 pub(crate) mod watch;
 
@@ -64,6 +65,8 @@ pub(crate) struct Judge {
     transient_now: Option<MessageId>,
     /// The message that this very event acknowledges, and its outcome.
     acked_now: Option<(MessageId, Outcome)>,
+    /// The message that this very event reports as not passed on, and whether that may be its end.
+    not_passed_on_now: Option<(MessageId, bool)>,
     /// Subscribers that this event must close.
     to_close: BTreeSet<SubscriberId>,
 }
@@ -130,6 +133,7 @@ impl Judge {
             // Not held, so its time is over.
             Some(Offer::Open { .. }) => !subscriber.keeps(fact.turns),
             Some(Offer::Declined { until }) => *until <= self.elapsed && !subscriber.keeps(fact.turns),
+            Some(Offer::Second { until }) => *until <= self.elapsed,
             Some(Offer::Arrived | Offer::Closed) => false,
             None => true,
         }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use doorbell_mailbox::{CloseReason, Effect, Mode, RequestId, Scope, SubscriberId};
 use doorbell_protocol::id::MessageId;
+use doorbell_protocol::receipt::Outcome;
 
 use super::facts::{Fact, Offer, Over};
 use super::{Judge, Violation, broken};
@@ -26,17 +27,28 @@ impl Judge {
                 self.loading = Some(true);
                 Ok(())
             }
-            Effect::Send { subscriber, id } => self.sees_send(subscriber, id),
+            Effect::Send { subscriber, id, second } => {
+                self.sees_version(id, second)?;
+                self.sees_send(subscriber, id)
+            }
             Effect::Waiting { .. } => self.sees_waiting(effect),
             Effect::Quiet { subscriber } => self.sees_quiet(subscriber),
             Effect::Drained { subscriber } => self.sees_drained(subscriber, store),
             Effect::Close { subscriber, why } => self.sees_close(subscriber, why),
+            Effect::Erase { id, request, outcome: Outcome::Refused } if self.is_refused_now(id) => {
+                self.takes_refusal(id);
+                self.settled(request, id)
+            }
             Effect::Erase { id, outcome, .. } if self.acked_now != Some((id, outcome)) => {
                 broken("only the acknowledged is erased, with its outcome", (id, outcome))
             }
             Effect::Erase { id, request, .. } => {
                 *self.erasing.entry(id).or_insert(0) += 1;
                 self.settled(request, id)
+            }
+            Effect::Acked { request } if self.not_passed_on_now.is_some() => {
+                let id = self.settling.get(&request).copied();
+                id.map_or(Ok(()), |id| self.settled(Some(request), id))
             }
             Effect::Acked { request } => match self.settling.get(&request).copied() {
                 Some(id) if self.facts.get(&id).is_some_and(|fact| fact.transient) => self.settled(Some(request), id),
@@ -87,7 +99,7 @@ impl Judge {
             let on_its_way = held || fact.last.is_some();
             self.counts.add(if on_its_way { "expired on its way" } else { "expired while waiting" });
         }
-        fact.in_memory = false;
+        fact.forget();
         Ok(())
     }
 
@@ -111,6 +123,7 @@ impl Judge {
         subscriber.offers.insert(id, Offer::Open { at: elapsed });
         fact.offers += 1;
         fact.turns += 1;
+        fact.sent = fact.sent.saturating_add(1);
         fact.last = Some(subscriber_id);
         if fact.offers > RULES.offers_max {
             return broken("offers are bounded", (subscriber_id, id));
@@ -163,6 +176,10 @@ impl Judge {
         }
         match subscriber.offers.get(&id) {
             Some(Offer::Closed) => broken("what is closed stays closed", (subscriber_id, id)),
+            Some(Offer::Second { until }) if self.elapsed < *until && !self.clock_steps_back => {
+                broken("a second offer waits", (subscriber_id, id))
+            }
+            Some(Offer::Second { .. }) => Ok(()),
             Some(_) if subscriber.keeps(0) => {
                 broken("a subscriber without retries gets a message once", (subscriber_id, id))
             }

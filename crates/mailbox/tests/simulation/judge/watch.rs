@@ -22,7 +22,12 @@ impl Judge {
 
     pub(super) fn follow_life(&mut self, input: &Input) {
         let connects = matches!(input, Input::Connect { spec, .. } if !LinkFact::new(*spec).watches());
-        if connects || matches!(input, Input::Ack { .. } | Input::Declined { .. } | Input::Arrived { .. }) {
+        if connects
+            || matches!(
+                input,
+                Input::Ack { .. } | Input::NotPassedOn { .. } | Input::Declined { .. } | Input::Arrived { .. }
+            )
+        {
             self.life_at = self.elapsed;
         }
     }

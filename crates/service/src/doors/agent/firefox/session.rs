@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use doorbell_protocol::firefox::{
-    Acknowledged, Broadcasts, ChannelId, ClientMessage, Notification, ServerMessage, Version,
+    AckCode, Acknowledged, Broadcasts, ChannelId, ClientMessage, Notification, ServerMessage, Version,
 };
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
@@ -288,9 +288,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn settle(&mut self, updates: Vec<Acknowledged>) -> Result<(), End> {
         let Some(subscriber) = &self.subscriber else { return Ok(()) };
-        for Acknowledged { version: Version(id), code } in updates {
+        for Acknowledged { version: Version { id, is_second }, code } in updates {
             self.in_flight.acknowledged(id);
-            subscriber.settle(id, code.outcome()).await;
+            if code == AckCode::NotDelivered && !is_second {
+                // Firefox also sends it for a message that arrives while its first window opens, and loses that message.
+                subscriber.not_passed_on(id).await;
+            } else {
+                subscriber.settle(id, code.outcome()).await;
+            }
         }
         Ok(())
     }
@@ -344,7 +349,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             }
             return Ok(());
         };
-        let notification = Notification::new(&channel, Version(message.id), &message.headers, &message.body);
+        let version = Version { id: message.id, is_second: message.is_second };
+        let notification = Notification::new(&channel, version, &message.headers, &message.body);
         self.socket.send(|out| notification.write(out)).await?;
         if let Some(ping) = self.in_flight.sent(message.id) {
             self.socket.ping(&ping);

@@ -10,6 +10,10 @@ use crate::locked::Locked;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+/// Reports on several streams of one agent within this time are one: a client that has lost its network leaves streams
+/// behind, and they must not use up the hour of the one that it has now.
+const TOGETHER: Duration = Duration::from_secs(1);
+
 /// The number of agents that starts a sweep: those without a report in the last hour are dropped.
 const AGENTS_SWEPT_AT: usize = 1 << 12;
 
@@ -32,11 +36,11 @@ impl WakeBudget {
         Self { per_hour: per_hour.max(1), reports: Locked::new(reports) }
     }
 
-    /// Takes one report's worth.
+    /// Takes one report's worth: the moment at which it counts. `last` is that of the stream's own last report.
     ///
     /// # Errors
     /// The moment at which the next report is allowed.
-    pub(super) fn take(&self, agent: AgentId, now: UnixMs) -> Result<(), UnixMs> {
+    pub(super) fn take(&self, agent: AgentId, last: Option<UnixMs>, now: UnixMs) -> Result<UnixMs, UnixMs> {
         let mut reports = self.reports.lock();
         if reports.of_agents.len() >= reports.sweep_at {
             reports.of_agents.retain(|_, times| times.iter().any(|at| counts(*at, now)));
@@ -44,9 +48,13 @@ impl WakeBudget {
         }
         let times = reports.of_agents.entry(agent).or_default();
         times.retain(|at| counts(*at, now));
+        // Each stream has its share in a report once.
+        if let Some(shared) = times.back().filter(|at| last.is_none_or(|own| own < **at) && at.plus(TOGETHER) > now) {
+            return Ok(*shared);
+        }
         if times.len() < self.per_hour {
             times.push_back(now);
-            return Ok(());
+            return Ok(now);
         }
         let oldest = times.front().expect("the budget is at least one");
         Err(oldest.plus(HOUR))
@@ -70,17 +78,29 @@ mod tests {
     fn an_hour_has_no_more_reports_than_allowed_wherever_it_begins() {
         let budget = WakeBudget::new(3);
         let minutes = |n: u64| NOW.plus(Duration::from_secs(60 * n));
-        let taken: Vec<u64> = (0..240).filter(|n| budget.take(A, minutes(*n)).is_ok()).collect();
+        let taken: Vec<u64> = (0..240).filter(|n| budget.take(A, None, minutes(*n)).is_ok()).collect();
         assert_eq!(taken, [0, 1, 2, 60, 61, 62, 120, 121, 122, 180, 181, 182]);
-        assert_eq!(budget.take(A, minutes(183)), Err(minutes(240)), "the moment that is named is the right one");
-        assert_eq!(budget.take(B, minutes(183)), Ok(()), "another agent has its own budget");
+        assert_eq!(budget.take(A, None, minutes(183)), Err(minutes(240)), "the moment that is named is the right one");
+        assert_eq!(budget.take(B, None, minutes(183)), Ok(minutes(183)), "another agent has its own budget");
     }
 
     #[test]
     fn a_clock_that_is_set_back_stops_no_report() {
         let budget = WakeBudget::new(1);
-        assert_eq!(budget.take(A, NOW.plus(HOUR)), Ok(()));
-        assert_eq!(budget.take(A, NOW), Ok(()));
+        assert_eq!(budget.take(A, None, NOW.plus(HOUR)), Ok(NOW.plus(HOUR)));
+        assert_eq!(budget.take(A, None, NOW), Ok(NOW));
+    }
+
+    #[test]
+    fn streams_that_report_together_take_one_and_none_of_them_takes_part_twice() {
+        let budget = WakeBudget::new(3);
+        let ms = |n: u64| NOW.plus(Duration::from_millis(n));
+        assert_eq!(budget.take(A, None, NOW), Ok(NOW));
+        assert_eq!(budget.take(A, None, ms(999)), Ok(NOW), "another stream");
+        assert_eq!(budget.take(A, Some(NOW), ms(999)), Ok(ms(999)), "the same stream once more");
+        assert_eq!(budget.take(A, None, ms(2_000)), Ok(ms(2_000)), "it is later");
+        assert_eq!(budget.take(A, Some(ms(2_000)), ms(2_001)), Err(NOW.plus(HOUR)));
+        assert_eq!(budget.take(A, Some(ms(999)), ms(2_001)), Ok(ms(2_000)));
     }
 
     #[test]
@@ -88,7 +108,7 @@ mod tests {
         let budget = WakeBudget::new(12);
         for n in 0..20 * AGENTS_SWEPT_AT as i64 {
             let now = NOW.plus(Duration::from_secs(n.unsigned_abs()));
-            assert_eq!(budget.take(AgentId::from_raw(n), now), Ok(()));
+            assert_eq!(budget.take(AgentId::from_raw(n), None, now), Ok(now));
         }
         assert!(budget.reports.lock().of_agents.len() <= 2 * AGENTS_SWEPT_AT);
     }

@@ -51,6 +51,8 @@ struct WakeStream {
     subscriber: Subscriber,
     /// To be sent as soon as the budget allows it.
     pending: Option<Waiting>,
+    /// When its last report counted.
+    reported: Option<UnixMs>,
     /// The client was sent `waiting`, and no `quiet` since.
     is_awake: bool,
 }
@@ -82,7 +84,8 @@ impl Doors {
             Resource::Wake { agent } => (agent, self.hub.connect_early(agent, spec)),
             _ => return Err(Rejection::Credential),
         };
-        let stream = WakeStream { doors: self.clone(), agent, subscriber, pending: None, is_awake: false };
+        let stream =
+            WakeStream { doors: self.clone(), agent, subscriber, pending: None, reported: None, is_awake: false };
         let events = stream::unfold(stream, async |mut stream| Some((stream.next().await?, stream)));
         Ok(sse::answer(Box::pin(events)))
     }
@@ -96,7 +99,8 @@ impl Doors {
         if !scheme.eq_ignore_ascii_case(BEARER) {
             return None;
         }
-        CREDENTIALS.iter().find_map(|kind| self.capabilities.open(&format!("{kind}{}", token.trim())))
+        let found = CREDENTIALS.iter().find_map(|kind| self.capabilities.open(&format!("{kind}{}", token.trim())));
+        found.filter(|resource| self.chromium.is_open() || !matches!(resource, Resource::Wake { .. }))
     }
 }
 
@@ -136,8 +140,9 @@ impl WakeStream {
     /// What is pending, if the agent's budget allows one more.
     fn take_pending(&mut self) -> Pending {
         let Some(waiting) = self.pending else { return Pending::Nothing };
-        if let Err(moment) = self.doors.wakes.take(self.agent, self.doors.clock.now()) {
-            return Pending::At(moment);
+        match self.doors.wakes.take(self.agent, self.reported, self.doors.clock.now()) {
+            Ok(moment) => self.reported = Some(moment),
+            Err(moment) => return Pending::At(moment),
         }
         self.pending = None;
         self.is_awake = true;
