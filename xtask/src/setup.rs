@@ -56,6 +56,11 @@ const NEEDED: &[Needed] = &[
         why: "the other real user agent",
     },
     Needed { package: "xvfb", here: || which("Xvfb").is_some(), why: "a screen for Firefox and its notifications" },
+    Needed {
+        package: "systemd",
+        here: || which("systemd-analyze").is_some(),
+        why: "judges the unit of the desktop part",
+    },
     Needed { package: "dbus-daemon", here: || which("dbus-daemon").is_some(), why: "a message bus of the tests' own" },
     Needed {
         package: "dunst",

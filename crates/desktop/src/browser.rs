@@ -4,10 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use doorbell_browsers::firefox::{is_profile, process_of};
+use doorbell_browsers::{chromium as chromium_profile, firefox as firefox_profile};
 use serde::{Deserialize, Serialize};
 
-use crate::firefox::{PREFS, uaid};
+use crate::chromium;
+use crate::firefox::{self, PREFS, uaid};
 
 /// A browser that can be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -16,6 +17,8 @@ use crate::firefox::{PREFS, uaid};
 pub enum Browser {
     /// Firefox ESR.
     Firefox,
+    /// Chromium.
+    Chromium,
 }
 
 impl Browser {
@@ -23,13 +26,36 @@ impl Browser {
     pub(crate) fn verb(self) -> &'static str {
         match self {
             Self::Firefox => "firefox",
+            Self::Chromium => "chromium",
+        }
+    }
+
+    /// The file of a profile that the browser writes whenever it runs.
+    pub(crate) fn settings_file(self) -> &'static str {
+        match self {
+            Self::Firefox => "prefs.js",
+            Self::Chromium => "Local State",
         }
     }
 
     /// Whether `folder` holds a profile of this browser that Doorbell has prepared.
-    pub(crate) fn is_profile(self, folder: &Path) -> bool {
+    pub fn is_profile(self, folder: &Path) -> bool {
         match self {
-            Self::Firefox => is_profile(folder),
+            Self::Firefox => firefox_profile::is_profile(folder),
+            Self::Chromium => chromium_profile::is_profile(folder),
+        }
+    }
+
+    /// Whether `folder` holds a profile of this browser that receives from our service, prepared or adopted by Doorbell, or
+    /// set by the administrator.
+    pub(crate) fn is_wakeable(self, folder: &Path) -> bool {
+        match self {
+            Self::Firefox => {
+                self.is_profile(folder)
+                    || firefox_profile::is_adopted(folder)
+                    || (firefox::is_set_by_administrator() && firefox_profile::is_firefox_profile(folder))
+            }
+            Self::Chromium => self.is_profile(folder),
         }
     }
 
@@ -37,6 +63,16 @@ impl Browser {
     pub(crate) fn credential(self, folder: &Path) -> io::Result<Option<String>> {
         match self {
             Self::Firefox => uaid(folder),
+            Self::Chromium => chromium::token(folder),
+        }
+    }
+
+    /// Whether the browser has to run once before the wake door can be opened for the profile in `folder`, without
+    /// anything that a user does in it.
+    pub(crate) fn needs_first_start(self, folder: &Path) -> bool {
+        match self {
+            Self::Firefox => false,
+            Self::Chromium => !self.credential(folder).is_ok_and(|credential| credential.is_some()),
         }
     }
 
@@ -44,13 +80,15 @@ impl Browser {
     pub(crate) fn credential_file(self, folder: &Path) -> PathBuf {
         match self {
             Self::Firefox => folder.join(PREFS),
+            Self::Chromium => folder.join(chromium::TOKEN_FILE),
         }
     }
 
     /// The process that works with the profile in `folder`.
-    pub(crate) fn process_of(self, folder: &Path) -> Option<u32> {
+    pub fn process_of(self, folder: &Path) -> Option<u32> {
         match self {
-            Self::Firefox => process_of(folder),
+            Self::Firefox => firefox_profile::process_of(folder),
+            Self::Chromium => chromium_profile::process_of(folder),
         }
     }
 }
@@ -59,6 +97,7 @@ impl fmt::Display for Browser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Firefox => "Firefox",
+            Self::Chromium => "Chromium",
         })
     }
 }
@@ -88,7 +127,7 @@ pub struct ProfileConfig {
 }
 
 /// The name of a profile in reports.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProfileName {
     /// Its browser.
     pub browser: Browser,

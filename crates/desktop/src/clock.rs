@@ -1,6 +1,7 @@
-//! The desktop's one clock: it only measures how long something took or may take, so it is monotonic.
+//! The desktop's clocks: a monotonic one that measures how long something took or may take, and the time of the day, which
+//! only the texts for users need.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
@@ -29,4 +30,11 @@ impl Clock {
             None => std::future::pending().await,
         }
     }
+}
+
+/// Seconds since 1970 by the clock of this machine.
+#[expect(clippy::disallowed_methods, reason = "this is the crate's clock file")]
+pub(crate) fn unix_seconds() -> u64 {
+    // A clock that is set to a time before 1970 is wrong anyway.
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }

@@ -54,6 +54,28 @@ pub enum DesktopError {
         /// Why not.
         reason: &'static str,
     },
+    /// On this system a copy of the launcher of Firefox would have a weaker sandbox.
+    #[error(
+        "{}: a copy of its launcher would have a weaker sandbox on this system, where AppArmor binds what a program may do \
+         to its path: an administrator installs the files for all users with `doorbell desktop install --system`, and then \
+         no copy is needed",
+        program.display()
+    )]
+    WeakerSandbox {
+        /// Its program.
+        program: PathBuf,
+    },
+    /// The subscriptions of a Chromium's profile are at another service.
+    #[error("{} has its subscriptions at {service}: name that one, or begin the profile anew with `doorbell chromium --fresh`", folder.display())]
+    OtherService {
+        /// The folder.
+        folder: PathBuf,
+        /// The origin of that service.
+        service: String,
+    },
+    /// Something else than our extension talks to the program that Chromium starts for it.
+    #[error("this verb is for Chromium, which starts it for the extension of doorbell: {0}")]
+    Extension(String),
     /// The browser's program was there, and is gone.
     #[error(
         "{} is gone: install the package again, or start the desktop part anew with another program (--binary)",
@@ -76,8 +98,26 @@ pub enum DesktopError {
         why: String,
     },
 
+    /// The file of settings, a folder or a socket is not as it must be, or another program has it.
+    #[error("{}: {reason}", path.display())]
+    Refused {
+        /// The file, the folder or the socket.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// A desktop part runs already.
+    #[error(
+        "a desktop part runs already (process {process}): `doorbell desktop status` shows what it does, and it ends with \
+         `systemctl --user stop doorbell-desktop` or `kill {process}`"
+    )]
+    RunsAlready {
+        /// Its process.
+        process: u32,
+    },
+
     /// A file cannot be read or written.
-    #[error("cannot {action} {}: {why}", path.display())]
+    #[error("cannot {action} {}: {why}{}", path.display(), hint(why))]
     Io {
         /// `read`, `write`, `link`, `lock` or `delete`.
         action: &'static str,
@@ -88,7 +128,21 @@ pub enum DesktopError {
     },
 }
 
+/// What to do about an error of the system, where that is not obvious.
+fn hint(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::StorageFull => "; free some space there",
+        io::ErrorKind::QuotaExceeded => "; delete something of yours there",
+        _ => "",
+    }
+}
+
 impl DesktopError {
+    /// `path` is not as it must be.
+    pub(crate) fn refused(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Refused { path: path.to_owned(), reason: reason.into() }
+    }
+
     /// For `map_err`: `action` on `path` failed.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

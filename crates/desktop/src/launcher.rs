@@ -2,30 +2,47 @@
 
 use std::path::Path;
 
-use doorbell_browsers::Firefox;
+use doorbell_browsers::{Chromium, Firefox};
+use url::Url;
 
 use crate::browser::{Browser, Mode, ProfileConfig};
+use crate::chromium::{self, Keeper};
 use crate::error::DesktopError;
 use crate::firefox;
 use crate::process::Process;
 
 /// Where this browser's parts are kept, in the desktop part's folder.
-const FIREFOX_LINKS: &str = "firefox";
+pub(crate) const FIREFOX_LINKS: &str = "firefox";
 
 /// A browser that can be started without a window.
 #[derive(Clone, Debug)]
 pub(crate) enum Launcher {
     /// Firefox ESR, from a folder of links.
     Firefox(firefox::Application),
+    /// Chromium, with an extension of ours.
+    Chromium(chromium::Application),
 }
 
 impl Launcher {
-    /// Checks that the browser of `profile` can be woken, and writes what that needs into `state`.
-    pub(crate) fn prepare(profile: &ProfileConfig, state: &Path) -> Result<Self, DesktopError> {
+    /// Checks that the browser of `profile` can be woken.
+    pub(crate) fn check(profile: &ProfileConfig) -> Result<(), DesktopError> {
+        match profile.browser {
+            Browser::Firefox => firefox::Application::check(&Firefox::at(&profile.program)?),
+            Browser::Chromium => Ok(Chromium::at(&profile.program).map(drop)?),
+        }
+    }
+
+    /// Checks that the browser of `profile` can be woken for messages from the service at `url`, and writes what that needs
+    /// into `state` and the profile.
+    pub(crate) fn prepare(profile: &ProfileConfig, state: &Path, url: &Url) -> Result<Self, DesktopError> {
         match profile.browser {
             Browser::Firefox => {
                 let firefox = Firefox::at(&profile.program)?;
                 Ok(Self::Firefox(firefox::Application::prepare(&firefox, &state.join(FIREFOX_LINKS))?))
+            }
+            Browser::Chromium => {
+                let chromium = Chromium::at(&profile.program)?;
+                Ok(Self::Chromium(chromium::Application::prepare(chromium, &profile.folder, url)?))
             }
         }
     }
@@ -35,13 +52,23 @@ impl Launcher {
     pub(crate) fn start(&self, folder: &Path, mode: Mode) -> Result<Process, DesktopError> {
         match self {
             Self::Firefox(application) => application.start(folder, mode),
+            Self::Chromium(application) => application.start(folder, mode),
         }
     }
 
     /// Whether `process`, which works with the profile in `folder`, receives messages and takes pages.
     pub(crate) fn is_ready(&self, folder: &Path, process: u32) -> bool {
         match self {
-            Self::Firefox(_) => firefox::takes_pages(folder, process),
+            Self::Firefox(_) | Self::Chromium(_) => firefox::takes_pages(folder, process),
+        }
+    }
+
+    /// What watches a woken browser, which has just been started as `process`, until nothing is left for it to do; `None`
+    /// if it ends by itself. An error if it has to stay: why.
+    pub(crate) async fn keeper(&self, folder: &Path, process: u32) -> Result<Option<Keeper>, String> {
+        match self {
+            Self::Firefox(_) => Ok(None),
+            Self::Chromium(_) => Keeper::of(folder, process).await.map(Some),
         }
     }
 }

@@ -5,12 +5,14 @@
 //! The browser connects to the push service, the service worker of the site shows its notification, and the browser ends
 //! by itself when nothing is left to do. Messages and their keys never reach this process.
 //!
-//! Firefox ESR is woken; see [`firefox`]. [`rules`] decides when, without IO.
+//! Firefox ESR and Chromium are woken; see [`firefox`] and [`chromium`]. [`rules`] decides when, without IO.
 
 mod browser;
 mod clock;
 mod error;
+mod file_watch;
 mod launcher;
+mod owner;
 mod process;
 mod profile;
 mod report;
@@ -19,8 +21,13 @@ mod session;
 mod start_lock;
 mod wake_door;
 
+pub mod chromium;
+pub mod control;
 pub mod firefox;
+pub mod install;
 pub mod rules;
+pub mod settings;
+pub mod status;
 
 use std::path::PathBuf;
 
@@ -90,8 +97,9 @@ pub async fn run(
     }
     let (reports, mut reported) = mpsc::channel(QUEUE_MAX);
     let (door_commands, for_door) = mpsc::channel(QUEUE_MAX);
-    let door = WakeDoor::new(config.url, config.trust, config.floor, reports.clone())?;
+    let door = WakeDoor::new(config.url.clone(), config.trust, config.floor, reports.clone())?;
     let mut desktop = Desktop {
+        url: config.url,
         state: config.state,
         bounds: config.bounds,
         door: door_commands,
@@ -150,6 +158,7 @@ pub async fn run(
 
 /// The profiles, each with its task.
 struct Desktop {
+    url: Url,
     state: PathBuf,
     bounds: Bounds,
     door: mpsc::Sender<DoorCommand>,
@@ -161,13 +170,13 @@ struct Desktop {
 impl Desktop {
     /// Checks that the browser of `profile` can be woken.
     fn prepare(&self, profile: &ProfileConfig) -> Result<Launcher, DesktopError> {
-        if !profile.browser.is_profile(&profile.folder) {
+        if !profile.browser.is_wakeable(&profile.folder) {
             return Err(DesktopError::NotAProfile { browser: profile.browser, folder: profile.folder.clone() });
         }
         if self.names.len() >= PROFILES_MAX {
             return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
         }
-        Launcher::prepare(profile, &self.state)
+        Launcher::prepare(profile, &self.state, &self.url)
     }
 
     /// Shows the user that a message waits whose browser could not be started: nothing else would.

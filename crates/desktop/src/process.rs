@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
 
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -44,6 +44,12 @@ impl Process {
     /// Whether a child has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.as_mut().is_some_and(|child| child.try_wait().is_ok_and(|status| status.is_some()))
+    }
+
+    /// Asks it to end.
+    pub(crate) fn terminate(&self) {
+        // It may have ended already, which is what is wanted.
+        pidfd_send_signal(&self.ends, Signal::TERM).ok();
     }
 
     /// Ends a child at once, with the processes of its group if it has one of its own.

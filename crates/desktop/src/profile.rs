@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use crate::browser::{Mode, ProfileConfig, ProfileName};
+use crate::chromium::Keeper;
 use crate::clock::Clock;
 use crate::error::DesktopError;
 use crate::launcher::Launcher;
@@ -24,6 +25,8 @@ pub(crate) struct Profile {
     name: ProfileName,
     mode: Mode,
     launcher: Launcher,
+    /// Watches a woken browser that does not end by itself.
+    keeper: Option<Keeper>,
     rules: Rules,
     ready_max: Duration,
     clock: Clock,
@@ -39,14 +42,23 @@ impl Profile {
         reports: mpsc::Sender<Report>,
     ) -> Self {
         let (rules, clock) = (Rules::new(bounds), Clock::start());
-        Self { name: config.name(), mode: config.mode, launcher, rules, ready_max: bounds.ready_max, clock, reports }
+        Self {
+            name: config.name(),
+            mode: config.mode,
+            launcher,
+            keeper: None,
+            rules,
+            ready_max: bounds.ready_max,
+            clock,
+            reports,
+        }
     }
 
     /// Wakes the browser whenever it is due, until the door is gone.
     pub(crate) async fn keep(mut self, mut events: mpsc::Receiver<DoorEvent>) {
         let mut browser = match self.mode {
-            Mode::Woken => None,
-            Mode::Resident => self.start(None).await,
+            Mode::Woken if !self.name.browser.needs_first_start(&self.name.folder) => None,
+            Mode::Woken | Mode::Resident => self.start(None).await,
         };
         loop {
             tokio::select! {
@@ -57,8 +69,15 @@ impl Profile {
                     None => return,
                 },
                 () = self.clock.reaches(self.rules.due()) => browser = self.start(self.rules.waiting()).await,
+                () = nothing_left(&mut self.keeper) => {
+                    self.keeper = None;
+                    // Its notifications are gone: on the screen they would stay behind, and do nothing.
+                    if let Some(browser) = &browser {
+                        browser.terminate();
+                    }
+                }
                 status = ended(&mut browser) => {
-                    browser = None;
+                    (browser, self.keeper) = (None, None);
                     self.rules.browser_ended(self.clock.now());
                     self.report(ProfileEvent::Ended(status)).await;
                 }
@@ -99,6 +118,13 @@ impl Profile {
             None => self.rules.browser_runs(),
         }
         self.report(ProfileEvent::Waking { process: process.id(), waiting }).await;
+        if self.mode == Mode::Woken {
+            // Before it can show anything.
+            match self.launcher.keeper(&self.name.folder, process.id()).await {
+                Ok(keeper) => self.keeper = keeper,
+                Err(why) => self.report(ProfileEvent::Stays(why)).await,
+            }
+        }
         self.wait_until_ready(&mut process).await;
         drop(lock);
         Ok(Some(process))
@@ -152,6 +178,14 @@ impl Profile {
     }
 }
 
+/// Waits until nothing is left to do for a browser that is watched; forever if there is none.
+async fn nothing_left(keeper: &mut Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.nothing_left().await,
+        None => pending().await,
+    }
+}
+
 /// Waits for the end of the browser; forever if there is none.
 async fn ended(browser: &mut Option<Process>) -> Option<String> {
     match browser {
@@ -171,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::browser::Browser;
-    use crate::firefox::Application;
+    use crate::firefox::{Application, System};
 
     /// How long anything may take on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -198,7 +232,8 @@ mod tests {
         }
         fs::set_permissions(installed.join("firefox-esr"), fs::Permissions::from_mode(0o700)).unwrap();
         let firefox = Firefox::at(&installed.join("firefox-esr")).unwrap();
-        let application = Application::prepare_where(false, &firefox, &folder.path().join("links")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("links")).unwrap();
         let config = ProfileConfig {
             browser: Browser::Firefox,
             folder: folder.path().join("alice"),

@@ -52,13 +52,15 @@ pub enum ProfileEvent {
     Waking {
         /// Its process.
         process: u32,
-        /// What waits; `None` for a resident browser that was started with the session.
+        /// What waits; `None` for one that was started without a message: to stay, or to get its credential.
         waiting: Option<Waiting>,
     },
     /// The woken browser is ready for messages, and for pages: how long after its start.
     Awake(Duration),
     /// Messages wait, but this process, a browser, works with the profile and does not take them.
     BrowserRuns(u32),
+    /// A woken browser stays, although it should end when nothing is left to do: why.
+    Stays(String),
     /// A browser has ended: how, if it is known.
     Ended(Option<String>),
     /// A message waits, and the browser was not started: why.
@@ -94,12 +96,13 @@ impl fmt::Display for Report {
                         write!(f, "{} waiting, waking {browser} (process {process})", waiting.messages)
                     }
                     ProfileEvent::Waking { process, waiting: None } => {
-                        write!(f, "starting {browser}, which stays (process {process})")
+                        write!(f, "starting {browser} without a window (process {process})")
                     }
                     ProfileEvent::Awake(after) => write!(f, "{browser} is awake after {} ms", after.as_millis()),
                     ProfileEvent::BrowserRuns(process) => {
                         write!(f, "messages wait, and {browser} runs (process {process})")
                     }
+                    ProfileEvent::Stays(why) => write!(f, "{browser} stays: {why}"),
                     ProfileEvent::Ended(Some(status)) => write!(f, "{browser} has ended ({status})"),
                     ProfileEvent::Ended(None) => write!(f, "{browser} has ended"),
                     ProfileEvent::NotStarted(why) => write!(f, "{browser} could not be started: {why}"),

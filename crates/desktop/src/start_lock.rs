@@ -22,11 +22,16 @@ pub struct StartLock {
 }
 
 impl StartLock {
-    /// Takes the lock of the profile in `folder`, or returns `None` if another process has it.
-    pub fn try_take(folder: &Path) -> Result<Option<Self>, DesktopError> {
+    /// The file of the lock of the profile in `folder`.
+    pub(crate) fn file(folder: &Path) -> PathBuf {
         let mut name = OsString::from(folder.file_name().unwrap_or_default());
         name.push(".doorbell-start");
-        let path = folder.with_file_name(name);
+        folder.with_file_name(name)
+    }
+
+    /// Takes the lock of the profile in `folder`, or returns `None` if another process has it.
+    pub fn try_take(folder: &Path) -> Result<Option<Self>, DesktopError> {
+        let path = Self::file(folder);
         if let Some(parent) = path.parent() {
             private_file::create_folder(parent).map_err(DesktopError::io("create", parent))?;
         }

@@ -2,12 +2,18 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use doorbell_browsers::{BrowserError, Notice, PushService, folder_of};
-use doorbell_desktop::ProfileConfig;
+use doorbell_desktop::{ProfileConfig, StartLock};
 
 use crate::state::state_dir;
+
+/// How often it is checked whether another process has started its browser, and the pause between two checks: ten
+/// seconds in all.
+const LOCK_CHECKS_MAX: u32 = 200;
+const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A browser that was started next to this process.
 pub(crate) struct Opened {
@@ -40,6 +46,21 @@ pub(crate) fn check(service: &PushService, ca: Option<&Path>) -> Result<()> {
         BrowserError::Unreachable { .. } if service.is_loopback() => anyhow!("{error}; start `doorbell serve` first"),
         other => explain(other),
     })
+}
+
+/// Waits until no other process starts a browser with the profile in `folder`. `None` if one runs that has the lock.
+pub(crate) fn wait_for_start_lock(folder: &Path, runs: impl Fn() -> bool) -> Result<Option<StartLock>> {
+    for _ in 0..LOCK_CHECKS_MAX {
+        if let Some(lock) = StartLock::try_take(folder)? {
+            return Ok(Some(lock));
+        }
+        if runs() {
+            return Ok(None);
+        }
+        std::thread::sleep(LOCK_CHECK_INTERVAL);
+    }
+    // What prepares the profile names the browser that runs with it, if it is one that hangs.
+    Ok(None)
 }
 
 /// Adds what a user tries next.

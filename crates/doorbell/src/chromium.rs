@@ -5,10 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
-use doorbell_browsers::chromium::{FOLDER, Origin, debian_flags, policies, rewrite_endpoints};
+use doorbell_browsers::chromium::{
+    FOLDER, Origin, debian_flags, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
+};
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
+use doorbell_desktop::chromium::install_extension;
+use doorbell_desktop::{Browser, StartLock};
 
-use crate::browser::{Opened, check, explain, notify, profile_folder, status};
+use crate::browser::{Opened, check, explain, notify, profile_folder, status, wait_for_start_lock};
+use crate::desktop::register;
 use crate::shell::quoted;
 use crate::state::local_ca;
 
@@ -102,19 +107,46 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let chromium = args.binary.as_deref().map_or_else(Chromium::find, Chromium::at).map_err(explain)?;
     check(&service, ca.as_deref())?;
     let folder = profile_folder(&args.profile, FOLDER)?;
+    let lock = wait_for_start_lock(&folder, || process_of(&folder).is_some())?;
+    if let Some(process) = process_of(&folder).filter(|_| args.is_only_a_page(&service, &folder)) {
+        status(&format!("a Chromium (process {process}) works with the profile: it opens the window"));
+        let mut command = chromium.command_for(&folder);
+        command.args(&args.rest);
+        return Err(explain(replace_this_process(command)));
+    }
+    if reachable_extension(&folder).is_some() {
+        // This program may have been moved by an upgrade.
+        install_extension(&folder)?;
+    }
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = chromium.prepare(&preparation, &args.allow, notify).map_err(explain)?;
-    let mut command = chromium.command(&profile, &service)?;
-    if args.rewrite_endpoints {
-        rewrite_endpoints(&mut command, &profile, &service)?;
+    if !args.prepare {
+        // It puts its extension into the profile.
+        register(Browser::Chromium, chromium.program(), profile.folder(), &service);
     }
+    let mut extensions: Vec<PathBuf> = reachable_extension(&folder).into_iter().collect();
+    if args.rewrite_endpoints {
+        extensions.push(rewrite_endpoints(&profile, &service)?);
+    }
+    let mut command = chromium.command(&profile, &service, &extensions)?;
     command.args(&args.rest);
     if args.prepare {
         println!("{}", line(&command)?);
         return Ok(ExitCode::SUCCESS);
     }
     status(&format!("{} receives from {}, and nothing from Google", profile.folder().display(), service.origin()));
+    // Held until Chromium ends: while it starts, `doorbell desktop` does not start another one.
+    let _lock = lock.map(StartLock::hand_on).transpose()?;
     Err(explain(replace_this_process(command)))
+}
+
+impl Args {
+    /// Whether a Chromium that works with the profile in `folder` can do what is asked for.
+    fn is_only_a_page(&self, service: &PushService, folder: &Path) -> bool {
+        let is_at_service =
+            service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
+        is_at_service && !self.fresh && !self.prepare && !self.rewrite_endpoints && self.allow.is_empty()
+    }
 }
 
 /// Starts one next to this process, with the profile `named`, at `page`. It asks before the page may notify.
@@ -123,7 +155,7 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     let folder = profile_folder(named, FOLDER)?;
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = chromium.prepare(&preparation, &[], notify).map_err(explain)?;
-    let mut command = chromium.command(&profile, &service)?;
+    let mut command = chromium.command(&profile, &service, &[])?;
     command.arg(page);
     Ok(Opened { process: start(command).map_err(explain)?, profile: None })
 }

@@ -241,9 +241,7 @@ async fn wake(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) -
     };
     // Nothing asks it for more.
     let (_commands, commanded) = mpsc::channel(1);
-    doorbell_desktop::run(config, commanded, |report| status(&report.to_string()))
-        .await
-        .map_err(desktop::explain_desktop)
+    doorbell_desktop::run(config, commanded, |report| status(&report.to_string())).await.map_err(desktop::explained)
 }
 
 fn stun(text: &str) -> Result<IceServer, String> {

@@ -2,16 +2,17 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
-use anyhow::Result;
-use doorbell_browsers::firefox::{FOLDER, policies, process_of, server_url, user_js};
-use doorbell_browsers::{Firefox, Preparation, PushService, replace_this_process, start};
-use doorbell_desktop::firefox::{is_woken, takes_pages};
+use anyhow::{Result, bail};
+use doorbell_browsers::firefox::{FOLDER, is_adopted, is_profile, policies, process_of, server_url, user_js};
+use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, replace_this_process, start};
+use doorbell_desktop::firefox::{has_started, is_woken, shares_pages, takes_pages};
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
 use crate::browser::{Opened, check, explain, notify, profile_folder, status};
+use crate::desktop::register;
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
@@ -66,9 +67,9 @@ Examples:
 Messages arrive while this Firefox runs, whichever pages are open; the service keeps them until then. The settings \
 that doorbell writes into the profile are in its user.js, each with its reason. Your other profiles are not touched.";
 
-/// How often it is checked whether another process has started its Firefox, and the pause between two checks: ten
-/// seconds in all.
-const LOCK_CHECKS_MAX: u32 = 200;
+/// How often it is checked whether another process has started its Firefox, and the pause between two checks: half a
+/// minute in all, for the first start of a profile on a slow machine.
+const LOCK_CHECKS_MAX: u32 = 600;
 const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
@@ -83,14 +84,27 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
-    check(&service, ca.as_deref())?;
     let folder = profile_folder(&args.profile, FOLDER)?;
-    let lock = start_lock(&folder)?;
-    if let Some(process) = process_of(&folder).filter(|&process| !args.fresh && takes_pages(&folder, process)) {
-        status(&format!("a woken Firefox (process {process}) works with the profile: it opens the window"));
-        let mut command = firefox.command_for(&folder);
-        command.args(&args.rest);
-        return Err(explain(replace_this_process(command)));
+    let starts = !args.fresh && !args.prepare;
+    if starts && (is_profile(&folder) || is_adopted(&folder)) {
+        answers(&service, ca.as_deref())?;
+    } else {
+        check(&service, ca.as_deref())?;
+    }
+    let lock = match start_lock(&folder, starts)? {
+        Start::Free(lock) => Some(lock),
+        Start::Runs(process) if starts => {
+            status(&format!("a Firefox (process {process}) works with the profile: it opens the window"));
+            let mut command = firefox.command_for(&folder);
+            command.args(&args.rest);
+            return Err(explain(replace_this_process(command)));
+        }
+        // `prepare` refuses the profile.
+        Start::Runs(_) => None,
+    };
+    if starts && is_adopted(&folder) {
+        // An everyday profile has its settings from `doorbell desktop install`.
+        return starts_now(firefox.command_for(&folder), args, lock);
     }
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
@@ -99,34 +113,78 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     status(&format!("{} receives from {}", profile.folder().display(), server_url(&service)));
-    let mut command = firefox.command(&profile);
+    register(Browser::Firefox, firefox.program(), profile.folder(), &service);
+    starts_now(firefox.command(&profile), args, lock)
+}
+
+/// Puts Firefox into the place of this process.
+fn starts_now(mut command: Command, args: &Args, lock: Option<StartLock>) -> Result<ExitCode> {
     command.args(&args.rest);
     // Held until Firefox ends: while it starts, `doorbell desktop` does not wake another one.
     let _lock = lock.map(StartLock::hand_on).transpose()?;
     Err(explain(replace_this_process(command)))
 }
 
-/// Waits until no other process starts a Firefox with this profile. `None` if one runs that has the lock.
-fn start_lock(folder: &Path) -> Result<Option<StartLock>> {
-    for _ in 0..LOCK_CHECKS_MAX {
-        if let Some(lock) = StartLock::try_take(folder)? {
-            return Ok(Some(lock));
+/// Checks the service for a profile that is prepared. While it does not answer, Firefox still is a browser, and it
+/// connects later.
+fn answers(service: &PushService, ca: Option<&Path>) -> Result<()> {
+    match service.check(ca) {
+        Err(error @ BrowserError::Unreachable { .. }) => {
+            status(&format!("{error}: messages come once it does"));
+            Ok(())
         }
+        _ => check(service, ca),
+    }
+}
+
+/// What a start finds.
+enum Start {
+    /// No Firefox works with the profile, and no other process starts one.
+    Free(StartLock),
+    /// This process does, a Firefox.
+    Runs(u32),
+}
+
+/// Waits until no other process starts a Firefox with this profile. With `pages` a Firefox that runs must take pages by
+/// then: a second start would show "already running, but is not responding" until it does.
+fn start_lock(folder: &Path, pages: bool) -> Result<Start> {
+    for _ in 0..LOCK_CHECKS_MAX {
         // A Firefox that a user has started keeps the lock until it ends.
-        if process_of(folder).is_some_and(|process| !is_woken(process) || takes_pages(folder, process)) {
-            return Ok(None);
+        let (lock, process) = (StartLock::try_take(folder)?, process_of(folder));
+        match (lock, process) {
+            (Some(lock), None) => return Ok(Start::Free(lock)),
+            (_, Some(process)) if takes_pages(folder, process) => return Ok(Start::Runs(process)),
+            (_, Some(process)) if !is_woken(process) => {
+                if pages && !shares_pages(process) {
+                    let folder = folder.to_owned();
+                    return Err(explain(BrowserError::ProfileInUse { browser: "Firefox", process, folder }));
+                }
+                if !pages || has_started(folder) {
+                    return Ok(Start::Runs(process));
+                }
+            }
+            _ => {}
         }
         std::thread::sleep(LOCK_CHECK_INTERVAL);
     }
-    // `prepare` names the Firefox that runs with the profile, if it is one that hangs.
-    Ok(None)
+    match process_of(folder) {
+        Some(process) => bail!(
+            "a Firefox (process {process}) works with the profile {} and does not take a page: close it first",
+            folder.display()
+        ),
+        None => bail!("another process starts a Firefox with the profile {}: try again", folder.display()),
+    }
 }
 
 /// Starts one next to this process, with the profile `named`, at `page`; and what keeps that profile reachable.
 pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Opened> {
     let (service, firefox) = (PushService::parse(url)?, Firefox::find().map_err(explain)?);
     let folder = profile_folder(named, FOLDER)?;
-    let lock = start_lock(&folder)?;
+    let lock = match start_lock(&folder, false)? {
+        Start::Free(lock) => Some(lock),
+        // `prepare` refuses the profile.
+        Start::Runs(_) => None,
+    };
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
     let mut command = firefox.command(&profile);

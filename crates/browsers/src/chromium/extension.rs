@@ -1,6 +1,6 @@
 //! The extension by which pages see the service's origin in their endpoints, for sites that the user cannot change.
 
-use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -15,14 +15,18 @@ const ANY_SERVICE: &str = "'https://push.example.org'";
 /// Below the profile's folder.
 const FOLDER: &str = "doorbell-endpoints";
 
-/// Writes the extension into the profile: the switch that loads it.
-pub(super) fn install(profile: &Profile, service: &str) -> Result<OsString, BrowserError> {
+/// Writes the extension into the profile: its folder.
+pub(super) fn install(profile: &Profile, service: &str) -> Result<PathBuf, BrowserError> {
     let folder = profile.create_folder(FOLDER)?;
     profile.write(&format!("{FOLDER}/manifest.json"), MANIFEST.as_bytes())?;
     profile.write(&format!("{FOLDER}/endpoint.js"), script(service).as_bytes())?;
-    let mut switch = OsString::from("--load-extension=");
-    switch.push(folder);
-    Ok(switch)
+    Ok(folder)
+}
+
+/// The folder of the extension, if it is in the profile in `folder`.
+pub(super) fn installed(folder: &Path) -> Option<PathBuf> {
+    let extension = folder.join(FOLDER);
+    extension.join("manifest.json").is_file().then_some(extension)
 }
 
 fn script(service: &str) -> String {

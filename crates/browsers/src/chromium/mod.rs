@@ -5,6 +5,7 @@ mod origin;
 mod policies;
 mod preferences;
 mod profile;
+mod reachable;
 mod switches;
 mod trust;
 
@@ -19,6 +20,8 @@ use crate::push_service::PushService;
 
 pub use origin::{Origin, OriginError};
 pub use policies::policies;
+pub use profile::{is_profile, process_of, service_of};
+pub use reachable::{EXTENSION_ID, forget_reachable, keep_reachable, reachable_extension};
 pub use switches::debian_flags;
 
 /// The folder of its profiles in a state directory.
@@ -47,6 +50,11 @@ impl Chromium {
         program::named(file).map(|program| Self { program })
     }
 
+    /// Its program.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Makes a profile trust the authority, and lets the sites in `allow` show notifications without asking. A profile
     /// stays with one push service, since its subscriptions do.
     pub fn prepare(
@@ -65,20 +73,55 @@ impl Chromium {
             notice(Notice::Trusted(file.to_owned()));
         }
         preferences::allow(&profile, allow)?;
+        if reachable_extension(profile.folder()).is_some() {
+            preferences::count_windows(profile.folder())?;
+        }
         Ok(profile)
     }
 
-    /// Starts it with this profile and push service. Add the pages to open, or its own switches.
-    pub fn command(&self, profile: &Profile, service: &PushService) -> Result<Command, BrowserError> {
+    /// Starts it with this profile and push service, and with these extensions of ours. Add the pages to open, or its own
+    /// switches.
+    pub fn command(
+        &self,
+        profile: &Profile,
+        service: &PushService,
+        extensions: &[PathBuf],
+    ) -> Result<Command, BrowserError> {
+        self.command_with(profile.folder(), service, extensions)
+    }
+
+    /// Starts it without a window, with a profile that is kept reachable and that no Chromium works with.
+    pub fn windowless(&self, folder: &Path, service: &PushService) -> Result<Command, BrowserError> {
+        preferences::count_windows(folder)?;
+        // A page that a click opens reads the same endpoints as before.
+        let extensions: Vec<_> =
+            [reachable_extension(folder), extension::installed(folder)].into_iter().flatten().collect();
+        let mut command = self.command_with(folder, service, &extensions)?;
+        command.arg("--no-startup-window");
+        Ok(command)
+    }
+
+    /// Opens a window, or the pages that you add, in the Chromium that works with the profile in `folder`.
+    pub fn command_for(&self, folder: &Path) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(switches::profile(profile.folder())).args(switches::push(service)?).args(switches::TRYING_OUT);
+        command.arg(switches::profile(folder));
+        command
+    }
+
+    fn command_with(
+        &self,
+        folder: &Path,
+        service: &PushService,
+        extensions: &[PathBuf],
+    ) -> Result<Command, BrowserError> {
+        let mut command = self.command_for(folder);
+        command.args(switches::push(service)?).args(switches::TRYING_OUT).args(switches::extensions(extensions)?);
         Ok(command)
     }
 }
 
-/// Puts an extension into the profile by which pages see `service` in their endpoints, and makes `command` load it: for
-/// sites whose backend the user cannot change.
-pub fn rewrite_endpoints(command: &mut Command, profile: &Profile, service: &PushService) -> Result<(), BrowserError> {
-    command.arg(extension::install(profile, &service.origin())?);
-    Ok(())
+/// Puts an extension into the profile by which pages see `service` in their endpoints, for sites whose backend the user
+/// cannot change: its folder.
+pub fn rewrite_endpoints(profile: &Profile, service: &PushService) -> Result<PathBuf, BrowserError> {
+    extension::install(profile, &service.origin())
 }

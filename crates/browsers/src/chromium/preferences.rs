@@ -1,17 +1,22 @@
-//! Which sites may show notifications in the profile, in Chromium's own file of settings.
+//! What a profile allows, in Chromium's own files of settings: sites to show notifications, and our extension to count
+//! windows.
 
 use std::fs;
 use std::io::ErrorKind;
+use std::path::Path;
 
-use serde_json::{Value, json};
+use doorbell_private_file as private_file;
+use serde_json::{Map, Value, json};
 
 use super::origin::Origin;
+use super::reachable::EXTENSION_ID;
 use crate::error::BrowserError;
 use crate::profile::Profile;
 
 /// Below the profile's folder.
-const FOLDER: &str = "Default";
 const FILE: &str = "Default/Preferences";
+/// The settings of all users of Chromium with this folder.
+const LOCAL_STATE: &str = "Local State";
 /// Chromium's number for what a site may do.
 const ALLOW: u8 = 1;
 
@@ -20,35 +25,50 @@ pub(super) fn allow(profile: &Profile, sites: &[Origin]) -> Result<(), BrowserEr
     if sites.is_empty() {
         return Ok(());
     }
-    let file = profile.folder().join(FILE);
-    let mut preferences = match fs::read(&file) {
+    change(profile.folder(), FILE, |preferences| {
+        let exceptions = inner(preferences, &["profile", "content_settings", "exceptions", "notifications"])?;
+        exceptions.extend(sites.iter().map(|site| (site.pattern(), json!({ "setting": ALLOW }))));
+        Ok(())
+    })
+}
+
+/// Lets the extension that keeps the profile reachable count all windows: a woken Chromium ends when there is none. So it
+/// sees private ones too, and no second profile or guest opens windows that it cannot see.
+pub(super) fn count_windows(folder: &Path) -> Result<(), BrowserError> {
+    change(folder, FILE, |preferences| {
+        inner(preferences, &["extensions", "settings", EXTENSION_ID])?.insert("incognito".to_owned(), true.into());
+        Ok(())
+    })?;
+    change(folder, LOCAL_STATE, |state| {
+        let people = ["add_person_enabled", "browser_guest_enabled"].map(|name| (name.to_owned(), false.into()));
+        inner(state, &["profile"])?.extend(people);
+        Ok(())
+    })
+}
+
+/// Changes a file of settings, which may be missing. No Chromium may work with the profile in `folder`: it would write the
+/// file again.
+fn change(folder: &Path, name: &str, edit: impl FnOnce(&mut Value) -> Result<(), String>) -> Result<(), BrowserError> {
+    let file = folder.join(name);
+    let mut settings = match fs::read(&file) {
         Ok(text) => serde_json::from_slice(&text).map_err(BrowserError::file(&file))?,
         Err(error) if error.kind() == ErrorKind::NotFound => json!({}),
         Err(error) => return Err(BrowserError::io("read", &file)(error)),
     };
-    add(&mut preferences, sites).map_err(BrowserError::file(&file))?;
-    profile.create_folder(FOLDER)?;
-    profile.write(FILE, preferences.to_string().as_bytes())
+    edit(&mut settings).map_err(BrowserError::file(&file))?;
+    let parent = file.parent().expect("a file in a folder has a parent");
+    fs::create_dir_all(parent).map_err(BrowserError::io("create", parent))?;
+    private_file::replace(&file, settings.to_string().as_bytes()).map_err(BrowserError::io("write", &file))
 }
 
-fn add(preferences: &mut Value, sites: &[Origin]) -> Result<(), String> {
-    let mut inner = preferences;
-    for name in ["profile", "content_settings", "exceptions", "notifications"] {
-        if !inner.is_object() {
-            return Err(format!("the parent of {name:?} is not an object"));
-        }
-        inner = &mut inner[name];
-        if inner.is_null() {
-            *inner = json!({});
-        }
+/// The object at `path` in `settings`, which is created if it is missing.
+fn inner<'a>(settings: &'a mut Value, path: &[&str]) -> Result<&'a mut Map<String, Value>, String> {
+    let mut inner = settings;
+    for name in path {
+        let object = inner.as_object_mut().ok_or_else(|| format!("the parent of {name:?} is not an object"))?;
+        inner = object.entry(*name).or_insert_with(|| json!({}));
     }
-    if !inner.is_object() {
-        return Err("\"notifications\" is not an object".to_owned());
-    }
-    for site in sites {
-        inner[site.pattern()] = json!({ "setting": ALLOW });
-    }
-    Ok(())
+    inner.as_object_mut().ok_or_else(|| format!("{:?} is not an object", path.last()))
 }
 
 #[cfg(test)]
@@ -56,14 +76,28 @@ mod tests {
     use super::super::profile;
     use super::*;
 
+    /// A profile with this file of settings.
+    fn with_settings(name: &str, settings: &Value) -> (tempfile::TempDir, Profile) {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = profile::open(folder.path(), false).unwrap();
+        profile.create_folder("Default").unwrap();
+        profile.write(name, settings.to_string().as_bytes()).unwrap();
+        (folder, profile)
+    }
+
+    fn settings(profile: &Profile, name: &str) -> Value {
+        serde_json::from_slice(&fs::read(profile.folder().join(name)).unwrap()).unwrap()
+    }
+
     #[test]
     fn a_site_is_allowed_and_the_rest_stays_as_it_was() {
-        let mut preferences = json!({ "profile": { "name": "Me", "content_settings": { "exceptions": {
+        let before = json!({ "profile": { "name": "Me", "content_settings": { "exceptions": {
             "notifications": { "https://other.example:443,*": { "setting": 2 } },
         } } } });
-        add(&mut preferences, &["http://localhost:8000".parse().unwrap()]).unwrap();
+        let (_folder, profile) = with_settings(FILE, &before);
+        allow(&profile, &["http://localhost:8000".parse().unwrap()]).unwrap();
         assert_eq!(
-            preferences,
+            settings(&profile, FILE),
             json!({ "profile": { "name": "Me", "content_settings": { "exceptions": { "notifications": {
                 "https://other.example:443,*": { "setting": 2 },
                 "http://localhost:8000,*": { "setting": 1 },
@@ -73,7 +107,24 @@ mod tests {
 
     #[test]
     fn settings_of_another_shape_are_left_alone() {
-        add(&mut json!({ "profile": [] }), &["http://localhost".parse().unwrap()]).unwrap_err();
+        for before in [json!({ "profile": [] }), json!([])] {
+            let (_folder, profile) = with_settings(FILE, &before);
+            allow(&profile, &["http://localhost".parse().unwrap()]).unwrap_err();
+            assert_eq!(settings(&profile, FILE), before);
+        }
+    }
+
+    #[test]
+    fn the_extension_sees_private_windows_and_all_windows_are_of_one_profile() {
+        let (_folder, profile) = with_settings(LOCAL_STATE, &json!({ "profile": { "profiles_order": ["Default"] } }));
+        count_windows(profile.folder()).unwrap();
+        assert_eq!(settings(&profile, FILE)["extensions"]["settings"][EXTENSION_ID], json!({ "incognito": true }));
+        assert_eq!(
+            settings(&profile, LOCAL_STATE),
+            json!({ "profile": {
+                "profiles_order": ["Default"], "add_person_enabled": false, "browser_guest_enabled": false,
+            } })
+        );
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! Chromium's profile: how ours is recognised, and which service its subscriptions are at.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::ErrorKind;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use super::switches;
 use crate::error::BrowserError;
-use crate::profile::{Kind, Profile};
+use crate::profile::{Kind, Profile, process_of as lock_of};
+use crate::push_service::PushService;
 
 /// Names the service that the profile's subscriptions are at. A profile with this file is ours.
 const SERVICE: &str = "doorbell-service";
@@ -31,6 +35,36 @@ pub(super) fn belongs_to(profile: &Profile, service: &str) -> Result<(), Browser
     }
 }
 
+/// Whether `folder` holds a profile of ours.
+pub fn is_profile(folder: &Path) -> bool {
+    (KIND.is_ours)(folder)
+}
+
+/// The service that the subscriptions of the profile in `folder` are at; `None` if that is not decided yet.
+pub fn service_of(folder: &Path) -> Result<Option<PushService>, BrowserError> {
+    let file = folder.join(SERVICE);
+    match fs::read_to_string(&file) {
+        Ok(known) => PushService::parse(known.trim()).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BrowserError::io("read", &file)(error)),
+    }
+}
+
+/// Whether a command line has this switch. Chromium writes its own anew, with spaces between the words.
+fn names(command: &[u8], switch: &OsStr) -> bool {
+    let switch = switch.as_bytes();
+    let mut ends = (0..command.len()).filter(|&at| command[..at].ends_with(switch));
+    ends.any(|end| matches!(command[end], 0 | b' ')) || command.ends_with(switch)
+}
+
+/// The Chromium that works with the profile in `folder`. One that was killed leaves its lock behind, and another program
+/// may have got its number meanwhile.
+pub fn process_of(folder: &Path) -> Option<u32> {
+    let process = lock_of(&folder.join(KIND.lock))?;
+    let command = fs::read(Path::new("/proc").join(process.to_string()).join("cmdline")).ok()?;
+    names(&command, &switches::profile(folder)).then_some(process)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,5 +86,27 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("Local State"), "{}").unwrap();
         open(folder.path(), true).unwrap_err();
+    }
+
+    #[test]
+    fn a_command_line_names_a_profile_by_its_whole_path() {
+        let switch = OsStr::new("--user-data-dir=/a b/c");
+        for line in
+            ["chromium\0--user-data-dir=/a b/c\0", "chromium --user-data-dir=/a b/c --x", "--user-data-dir=/a b/c"]
+        {
+            assert!(names(line.as_bytes(), switch), "{line}");
+        }
+        for line in ["", "chromium --user-data-dir=/a b/cd --x", "cat /a b/c"] {
+            assert!(!names(line.as_bytes(), switch), "{line}");
+        }
+    }
+
+    #[test]
+    fn another_program_with_the_number_of_a_chromium_that_was_killed_is_not_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = std::process::id();
+        std::os::unix::fs::symlink(format!("host-{own}"), folder.path().join(KIND.lock)).unwrap();
+        assert_eq!(lock_of(&folder.path().join(KIND.lock)), Some(own));
+        assert_eq!(process_of(folder.path()), None);
     }
 }

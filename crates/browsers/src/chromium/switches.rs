@@ -1,7 +1,7 @@
 //! What Chromium needs on its command line, because no setting and no policy can set it.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::BrowserError;
 use crate::push_service::PushService;
@@ -36,6 +36,23 @@ pub(super) fn profile(folder: &Path) -> OsString {
     let mut switch = OsString::from("--user-data-dir=");
     switch.push(folder);
     switch
+}
+
+/// The switch that makes Chromium load extensions from these folders; `None` without a folder. A second such switch
+/// would replace the first.
+pub(super) fn extensions(folders: &[PathBuf]) -> Result<Option<OsString>, BrowserError> {
+    let mut switch = OsString::from("--load-extension=");
+    for (at, folder) in folders.iter().enumerate() {
+        if folder.as_os_str().as_encoded_bytes().contains(&b',') {
+            let reason = "Chromium loads no extension from a folder with a comma in its path".to_owned();
+            return Err(BrowserError::ProfileFile { file: folder.clone(), reason });
+        }
+        if at > 0 {
+            switch.push(",");
+        }
+        switch.push(folder);
+    }
+    Ok((!folders.is_empty()).then_some(switch))
 }
 
 /// A file for /etc/chromium.d that gives every Chromium of a Debian machine its push service: the launcher reads it as a
@@ -77,6 +94,13 @@ mod tests {
             let error = push(&service(url)).unwrap_err().to_string();
             assert!(error.contains(hint), "{url}: {error}");
         }
+    }
+
+    #[test]
+    fn all_extensions_are_in_one_switch() {
+        assert_eq!(extensions(&[]).unwrap(), None);
+        assert_eq!(extensions(&["/a".into(), "/b c".into()]).unwrap().unwrap(), "--load-extension=/a,/b c");
+        extensions(&["/a,b".into()]).unwrap_err();
     }
 
     #[test]

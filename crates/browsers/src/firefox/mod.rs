@@ -1,5 +1,7 @@
 //! Firefox: a profile whose user.js names the push service, and which trusts its certificate authority.
 
+mod default_profile;
+mod everyday;
 mod marionette;
 mod policies;
 mod prefs;
@@ -15,6 +17,8 @@ use crate::profile::{Notice, Preparation, Profile};
 use crate::program;
 use crate::push_service::PushService;
 
+pub use default_profile::default_profile;
+pub use everyday::{is_adopted, is_firefox_profile, release};
 pub use marionette::Marionette;
 pub use policies::policies;
 pub use profile::{is_profile, process_of};
@@ -56,6 +60,7 @@ impl Firefox {
         let profile = profile::open(p.folder, p.fresh)?;
         let mut prefs = prefs::push(p.service);
         prefs.extend(prefs::trying_out());
+        prefs.extend(prefs::driven());
         profile.write(profile::USER_JS, prefs::user_js(&prefs).as_bytes())?;
         if let Some(file) = p.ca.filter(|_| !p.service.is_plain()) {
             let authorities = Authorities::read(file)?;

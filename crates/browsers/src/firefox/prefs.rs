@@ -59,6 +59,12 @@ pub(super) fn trying_out() -> Vec<Pref> {
         ),
         pref("browser.shell.checkDefaultBrowser", false, "No question whether it is the default browser."),
         pref("browser.tabs.warnOnClose", false, "No question when it is closed."),
+    ]
+}
+
+/// What the run needs in which a profile learns a CA.
+pub(super) fn driven() -> Vec<Pref> {
+    vec![
         pref(
             "remote.prefs.recommended",
             false,
@@ -74,7 +80,12 @@ pub(super) fn trying_out() -> Vec<Pref> {
 
 /// The text of a user.js.
 pub(super) fn user_js(prefs: &[Pref]) -> String {
-    let mut text = format!("{FIRST_LINE}\n");
+    format!("{FIRST_LINE}\n{}", lines(prefs))
+}
+
+/// A line for each setting, below its reason.
+pub(super) fn lines(prefs: &[Pref]) -> String {
+    let mut text = String::new();
     for Pref { name, value, why } in prefs {
         let value = match value {
             Value::String(text) => quoted(text),

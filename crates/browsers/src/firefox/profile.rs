@@ -10,14 +10,17 @@ use crate::profile::{self, Kind, Profile};
 /// Firefox reads it at each start, and it wins over the settings that Firefox remembers.
 pub(super) const USER_JS: &str = "user.js";
 /// A copy of the CA that the profile trusts, so that we need not ask Firefox.
-const TRUSTED: &str = "doorbell-ca.pem";
+pub(super) const TRUSTED: &str = "doorbell-ca.pem";
 /// Where Firefox keeps certificates and its trust in them.
 const CERTIFICATES: &str = "cert9.db";
+
+/// The link whose target ends with the number of the process that works with a profile.
+pub(super) const LOCK: &str = "lock";
 
 const KIND: Kind = Kind {
     browser: "Firefox",
     is_ours: |folder| fs::read_to_string(folder.join(USER_JS)).is_ok_and(|text| text.starts_with(prefs::FIRST_LINE)),
-    lock: "lock",
+    lock: LOCK,
 };
 
 /// The profile in `folder`, created if it is missing and, with `fresh`, created anew.

@@ -27,6 +27,9 @@ const SCRIPT_NAME: &str = "doorbell.cfg";
 const PREF: &str = include_str!("doorbell-pref.js");
 const PREF_NAME: &str = "doorbell.js";
 
+/// Where Firefox reads the files of an administrator.
+const SYSTEM_FOLDER: &str = "/etc/firefox";
+
 /// Where Ubuntu's kernel names whether a program without an AppArmor profile of its own gets a weaker sandbox.
 const USER_NAMESPACES_RESTRICTED: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
 
@@ -41,47 +44,42 @@ pub(crate) struct Application {
     installed: PathBuf,
     /// Our folder for it.
     folder: PathBuf,
+    system: System,
 }
 
 impl Application {
     /// The one that wakes `firefox`, from a folder of its own in `folders`, which is created.
     pub(crate) fn prepare(firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
-        let restricted = fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1");
-        Self::prepare_where(restricted, firefox, folders)
+        Self::prepare_where(System::of_this_machine(), firefox, folders)
     }
 
-    /// The same on a system that does or does not restrict user namespaces to programs with an AppArmor profile.
-    pub(crate) fn prepare_where(restricted: bool, firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
+    /// Whether `firefox` can be woken.
+    pub(crate) fn check(firefox: &Firefox) -> Result<(), DesktopError> {
+        System::of_this_machine().check(&launcher_of(firefox.program())?)
+    }
+
+    /// The same on such a system.
+    pub(crate) fn prepare_where(system: System, firefox: &Firefox, folders: &Path) -> Result<Self, DesktopError> {
         // It is started from any working directory.
         let absolute = |path: &Path| std::path::absolute(path).map_err(DesktopError::io("find", path));
         let (program, folders) = (absolute(firefox.program())?, absolute(folders)?);
-        if restricted {
-            let reason =
-                "a copy of its launcher would have a weaker sandbox on this system (AppArmor binds it to its path)";
-            return Err(DesktopError::Unsuitable { program, reason });
-        }
         remove_orphans(&folders)?;
-        Self::up_to_date(program, folders)
+        Self::up_to_date(program, folders, system)
     }
 
     /// The one for what is installed now: the program may have been upgraded, be a link to another folder, or be gone.
-    fn up_to_date(program: PathBuf, folders: PathBuf) -> Result<Self, DesktopError> {
-        let installed = match fs::canonicalize(&program) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(DesktopError::Gone { program }),
-            result => result.map_err(DesktopError::io("read", &program))?,
-        };
-        if let Some(reason) = unsuitable(&installed) {
-            return Err(DesktopError::Unsuitable { program: installed, reason });
-        }
+    fn up_to_date(program: PathBuf, folders: PathBuf, system: System) -> Result<Self, DesktopError> {
+        let installed = launcher_of(&program)?;
+        system.check(&installed)?;
         let folder = folder_for(parent(&installed), &folders);
-        let application = Self { program, folders, installed, folder };
+        let application = Self { program, folders, installed, folder, system };
         application.refresh()?;
         Ok(application)
     }
 
     /// Starts it with the profile in `folder`, without a window.
     pub(crate) fn start(&self, profile: &Path, mode: Mode) -> Result<Process, DesktopError> {
-        let current = Self::up_to_date(self.program.clone(), self.folders.clone())?;
+        let current = Self::up_to_date(self.program.clone(), self.folders.clone(), self.system.clone())?;
         forget_woken(profile)?;
         let mut command = in_scope(current.command(profile, mode), "doorbell-firefox");
         // Ctrl-C in the terminal of this process is not meant for the browser.
@@ -90,13 +88,18 @@ impl Application {
     }
 
     fn command(&self, profile: &Path, mode: Mode) -> Command {
-        let mut command = Command::new(self.folder.join(self.launcher()));
+        let program =
+            if self.system.has_our_files() { self.installed.clone() } else { self.folder.join(self.launcher()) };
+        let mut command = Command::new(program);
         command.arg("--profile").arg(profile).arg("--silent").env(WOKEN_VARIABLE, woken_value(mode));
         command
     }
 
     /// Brings the folder up to date. A Firefox that runs from it keeps the files that it has open.
     fn refresh(&self) -> Result<(), DesktopError> {
+        if self.system.has_our_files() {
+            return Ok(());
+        }
         let _lock = self.lock()?;
         let source = parent(&self.installed);
         let own = [self.launcher(), OsStr::new("defaults"), OsStr::new(SCRIPT_NAME)];
@@ -133,6 +136,68 @@ impl Application {
 
     fn launcher(&self) -> &OsStr {
         self.installed.file_name().expect("a launcher has a name")
+    }
+}
+
+/// What a system brings for all its users.
+#[derive(Clone, Debug)]
+pub(crate) struct System {
+    /// It binds what a program may do to its path.
+    restricted: bool,
+    /// Where Firefox reads the files of an administrator.
+    firefox: PathBuf,
+}
+
+impl System {
+    /// One that restricts nothing, and brings nothing.
+    #[cfg(test)]
+    pub(crate) fn unrestricted() -> Self {
+        Self { restricted: false, firefox: "/no/such".into() }
+    }
+
+    fn of_this_machine() -> Self {
+        let restricted = fs::read_to_string(USER_NAMESPACES_RESTRICTED).is_ok_and(|text| text.trim() == "1");
+        Self { restricted, firefox: PathBuf::from(SYSTEM_FOLDER) }
+    }
+
+    /// Whether an administrator has installed our files: then the installed launcher reads them, and no folder of links and
+    /// no copied launcher is needed.
+    fn has_our_files(&self) -> bool {
+        system_files().iter().all(|(name, text)| {
+            let (first, written) = (text.lines().next(), fs::read_to_string(self.firefox.join(name)));
+            written.is_ok_and(|written| written.lines().next() == first)
+        })
+    }
+
+    /// Refuses a Firefox that cannot be woken here.
+    fn check(&self, installed: &Path) -> Result<(), DesktopError> {
+        if let Some(reason) = unsuitable(installed) {
+            return Err(DesktopError::Unsuitable { program: installed.to_owned(), reason });
+        }
+        if self.restricted && !self.has_our_files() {
+            return Err(DesktopError::WeakerSandbox { program: installed.to_owned() });
+        }
+        Ok(())
+    }
+}
+
+/// Whether an administrator has installed our files on this machine.
+pub(crate) fn is_set_by_administrator() -> bool {
+    System::of_this_machine().has_our_files()
+}
+
+/// Our files for all users of a machine, below the folder where Firefox reads them.
+pub(crate) fn system_files() -> [(&'static str, &'static str); 2] {
+    [("defaults/pref/doorbell.js", PREF), (SCRIPT_NAME, SCRIPT)]
+}
+
+/// The launcher to which a program leads.
+fn launcher_of(program: &Path) -> Result<PathBuf, DesktopError> {
+    match fs::canonicalize(program) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(DesktopError::Gone { program: program.to_owned() })
+        }
+        result => result.map_err(DesktopError::io("read", program)),
     }
 }
 
@@ -213,7 +278,8 @@ mod tests {
     #[test]
     fn the_folder_has_links_a_copy_of_the_launcher_and_our_files() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         let ours = application.folder.clone();
         assert_eq!(fs::read_link(ours.join("libxul.so")).unwrap(), parent(&application.installed).join("libxul.so"));
         assert_eq!(fs::read_to_string(ours.join("defaults/pref/channel-prefs.js")).unwrap(), "channel");
@@ -227,7 +293,8 @@ mod tests {
     #[test]
     fn an_updated_package_is_followed() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         let ours = application.folder.clone();
         fs::write(folder.path().join("esr/firefox-esr"), "launcher 2").unwrap();
         fs::write(folder.path().join("esr/new.so"), "new").unwrap();
@@ -241,9 +308,12 @@ mod tests {
     #[test]
     fn a_program_that_is_gone_is_named_and_one_that_is_back_is_woken_again() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         fs::rename(folder.path().join("esr"), folder.path().join("away")).unwrap();
-        let again = || Application::up_to_date(application.program.clone(), application.folders.clone());
+        let again = || {
+            Application::up_to_date(application.program.clone(), application.folders.clone(), System::unrestricted())
+        };
         let error = again().unwrap_err().to_string();
         assert!(error.contains("/firefox is gone: install"), "{error}");
         // Meanwhile another one starts, which removes the folder.
@@ -261,7 +331,9 @@ mod tests {
         fs::rename(folder.path().join("esr"), folder.path().join("esr-2")).unwrap();
         fs::remove_file(folder.path().join("firefox")).unwrap();
         symlink("esr-2/firefox-esr", folder.path().join("firefox")).unwrap();
-        let current = Application::up_to_date(application.program.clone(), application.folders.clone()).unwrap();
+        let current =
+            Application::up_to_date(application.program.clone(), application.folders.clone(), System::unrestricted())
+                .unwrap();
         assert_ne!(current.folder, application.folder);
         assert!(current.folder.join(LIBRARY).exists() && !application.folder.join(LIBRARY).exists());
     }
@@ -270,8 +342,8 @@ mod tests {
     fn each_program_has_a_folder_of_its_own() {
         let ((one, first), (_other, second)) = (installed(), installed());
         let ours = one.path().join("ours");
-        let first = Application::prepare_where(false, &first, &ours).unwrap();
-        let second = Application::prepare_where(false, &second, &ours).unwrap();
+        let first = Application::prepare_where(System::unrestricted(), &first, &ours).unwrap();
+        let second = Application::prepare_where(System::unrestricted(), &second, &ours).unwrap();
         for application in [first, second] {
             let linked = fs::read_link(application.folder.join(LIBRARY)).unwrap();
             assert_eq!(linked, parent(&application.installed).join(LIBRARY));
@@ -281,7 +353,8 @@ mod tests {
     #[test]
     fn two_starts_at_the_same_moment_bring_one_folder_up_to_date() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         for round in 0..50 {
             fs::write(folder.path().join("esr/firefox-esr"), format!("launcher {round}")).unwrap();
             let (old, new) = (round % 2, 1 - round % 2);
@@ -296,21 +369,35 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_with_a_weaker_sandbox_is_refused() {
+    fn a_copy_with_a_weaker_sandbox_is_refused_unless_the_files_of_an_administrator_make_it_needless() {
         let (folder, firefox) = installed();
-        let error = Application::prepare_where(true, &firefox, &folder.path().join("ours")).unwrap_err().to_string();
-        assert!(error.contains("weaker sandbox"), "{error}");
-        assert!(!folder.path().join("ours").exists());
+        let system = System { restricted: true, firefox: folder.path().join("etc") };
+        let ours = folder.path().join("ours");
+        let error = Application::prepare_where(system.clone(), &firefox, &ours).unwrap_err().to_string();
+        assert!(error.contains("weaker sandbox") && error.contains("--system"), "{error}");
+        for (name, text) in system_files() {
+            let file = system.firefox.join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        let application = Application::prepare_where(system, &firefox, &ours).unwrap();
+        let command = application.command(Path::new("/p"), Mode::Woken);
+        assert_eq!(command.get_program(), folder.path().join("esr/firefox-esr"));
+        assert!(!ours.exists());
     }
 
     #[test]
     fn another_firefox_is_refused_with_the_reason() {
         let (folder, firefox) = installed();
         fs::write(folder.path().join("esr/application.ini"), "SourceRepository=https://example.org/release").unwrap();
-        let error = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap_err().to_string();
+        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not a Firefox ESR"), "{error}");
         fs::remove_file(folder.path().join("esr/libxul.so")).unwrap();
-        let error = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap_err().to_string();
+        let error = Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours"))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not the launcher"), "{error}");
     }
 }

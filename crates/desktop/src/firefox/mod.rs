@@ -3,9 +3,13 @@
 
 mod application;
 mod folders;
+mod ordinary;
 mod uaid;
 
-pub(crate) use application::Application;
+#[cfg(test)]
+pub(crate) use application::System;
+pub(crate) use application::{Application, is_set_by_administrator, system_files};
+pub use ordinary::{has_started, shares_pages};
 pub(crate) use uaid::{PREFS, uaid};
 
 use std::fs;
@@ -16,11 +20,12 @@ use crate::browser::Mode;
 use crate::error::DesktopError;
 
 /// The file in the profile in which the script writes the number of its process once a second start opens a window in it.
-const WOKEN: &str = "doorbell-woken";
+pub(crate) const WOKEN: &str = "doorbell-woken";
 /// The variable by which the script knows that it is wanted, and whether the browser stays.
-const WOKEN_VARIABLE: &str = "DOORBELL_WOKEN";
+pub(crate) const WOKEN_VARIABLE: &str = "DOORBELL_WOKEN";
 
-fn woken_value(mode: Mode) -> &'static str {
+/// Its value.
+pub(crate) fn woken_value(mode: Mode) -> &'static str {
     match mode {
         Mode::Woken => "1",
         Mode::Resident => "stay",
@@ -44,7 +49,7 @@ pub fn is_woken(process: u32) -> bool {
 }
 
 /// Removes what an earlier process wrote: the next one may have the same number.
-fn forget_woken(folder: &Path) -> Result<(), DesktopError> {
+pub(crate) fn forget_woken(folder: &Path) -> Result<(), DesktopError> {
     let file = folder.join(WOKEN);
     match fs::remove_file(&file) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(DesktopError::io("delete", &file)(error)),

@@ -2,7 +2,6 @@
 
 mod connection;
 mod events;
-mod file_watch;
 mod stream;
 mod trust;
 

@@ -14,10 +14,10 @@ use tokio::time::sleep;
 
 use super::connection::Connector;
 use super::events::Parser;
-use super::file_watch::FileWatch;
 use super::{DoorEvent, Follower, Retry};
 use crate::browser::ProfileName;
 use crate::clock::Clock;
+use crate::file_watch::FileWatch;
 use crate::report::{ProfileEvent, Report};
 
 /// How long after its file was written a credential is read again: a browser may write some files one after the other.

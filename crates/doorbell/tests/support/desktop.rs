@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::clock::Deadline;
 use super::foreign::{here, runs, tree};
 use super::process::Running;
+use super::x11::X11;
 
 /// Nothing is started over this bus, and everybody on it may talk to everybody.
 const BUS: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -149,6 +150,24 @@ impl Desktop {
         self.command("dunstctl", &["close-all"]).expect("dunst closes notifications");
     }
 
+    /// The windows of the browser with this profile that are on the screen.
+    pub fn windows_of(&self, profile: &Path) -> usize {
+        self.screen().windows(profile.to_str().expect("a path")).len()
+    }
+
+    /// Closes them, as the cross in their corner does.
+    pub fn closes_windows_of(&self, profile: &Path) {
+        let mut screen = self.screen();
+        for window in screen.windows(profile.to_str().expect("a path")) {
+            screen.closes(window);
+        }
+        self.waits_until("the windows are closed", || self.windows_of(profile) == 0);
+    }
+
+    fn screen(&self) -> X11 {
+        X11::connect(&self.variables[0].1)
+    }
+
     /// Takes a picture of the screen, or of a part of it (`WIDTHxHEIGHT+X+Y`): `target/e2e/NAME.png`.
     pub fn pictures(&self, name: &str, part: Option<&str>) -> PathBuf {
         let folder = tree("target/e2e");
@@ -159,13 +178,6 @@ impl Desktop {
         arguments.push(file.to_str().expect("a path"));
         self.command("import", &arguments).expect("a picture of the screen");
         file
-    }
-
-    /// Gets a light background, for a picture.
-    pub fn has_a_background(&self) {
-        let arguments = ["-window", "root", "-size", "1280x800", "gradient:#dfe7f3-#9fb4d0"];
-        // Its exit status is 1 also after success. It only makes a picture nicer.
-        self.command("display", &arguments);
     }
 
     /// The bodies of all notifications so far, in the order in which they came over the bus.
@@ -190,6 +202,13 @@ impl Desktop {
     pub fn closes_window(&self, window: &str) {
         let keys = ["windowfocus", "--sync", window, "key", "--clearmodifiers", "ctrl+shift+w"];
         self.command("xdotool", &keys).expect("the keys are pressed");
+    }
+
+    /// Gets a light background, for a picture.
+    pub fn has_a_background(&self) {
+        let arguments = ["-window", "root", "-size", "1280x800", "gradient:#dfe7f3-#9fb4d0"];
+        // Its exit status is 1 also after success. It only makes a picture nicer.
+        self.command("display", &arguments);
     }
 
     /// Asks again and again until it is so. Each question is a process of its own, which takes its time.
@@ -220,7 +239,7 @@ pub(super) fn is_on_path(tool: &str) -> bool {
 }
 
 /// The program of this name.
-pub(super) fn on_path(tool: &str) -> Option<PathBuf> {
+pub fn on_path(tool: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).map(|folder| folder.join(tool)).find(|file| file.is_file())
 }

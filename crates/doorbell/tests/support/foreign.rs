@@ -236,7 +236,7 @@ pub fn nghttp(url: &str, headers: &[&str]) -> Option<String> {
 }
 
 /// Whether a foreign tool is installed; prints a notice when it is not. In CI that fails the test.
-pub(super) fn here(tool: &str, here: bool) -> bool {
+pub fn here(tool: &str, here: bool) -> bool {
     if !here {
         let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
         assert!(!in_ci, "{tool} is missing, and in CI it must not be: `cargo xtask setup` installs it");

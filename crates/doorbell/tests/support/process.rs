@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use super::clock::Deadline;
@@ -27,6 +27,10 @@ impl Running {
     pub fn start(command: &mut Command) -> Self {
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
             command.env_remove(name);
+        }
+        // Nor does the developer's session: two desktop parts in it would be one too many.
+        if !command.get_envs().any(|(name, _)| name == "XDG_RUNTIME_DIR") {
+            command.env_remove("XDG_RUNTIME_DIR");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
@@ -68,6 +72,12 @@ impl Running {
         }
     }
 
+    /// How many lines with `words` it has written so far.
+    pub fn count(&self, words: &str) -> usize {
+        let lines = self.transcript.lines.lock().expect("no reader panics");
+        lines.iter().filter(|line| line.contains(words)).count()
+    }
+
     /// Waits until it exits by itself; `rest` gets the lines of its stdout that the test has not waited for.
     pub fn exit(&mut self, mut rest: impl FnMut(&str)) -> ExitStatus {
         // Its output ends when it does, so that waiting for the one is waiting for the other.
@@ -101,7 +111,7 @@ impl Running {
 
     /// Everything it wrote so far; lines of stderr begin with `!`.
     pub fn output(&self) -> String {
-        self.transcript.lines.lock().expect("no reader panics").join("\n")
+        self.transcript.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 }
 

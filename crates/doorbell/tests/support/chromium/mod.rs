@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use devtools::{By, Devtools, Page};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -75,6 +75,46 @@ impl Chromium {
     /// A profile whose push service is `service` and where `site` may notify.
     pub fn prepared_for(service: &Service, site: &Site) -> Self {
         Self::prepared(&service.origin(), &service.ca(), &site.url(), &[], None)
+    }
+
+    /// The same with its windows and notifications on `desktop`.
+    pub fn prepared_on(service: &Service, site: &Site, desktop: &Desktop) -> Self {
+        Self::prepared(&service.origin(), &service.ca(), &site.url(), &[], Some(desktop))
+    }
+
+    /// The folder of its profile.
+    pub fn profile(&self) -> PathBuf {
+        self.folder.path().join("profile")
+    }
+
+    /// What another program needs in its environment that starts it for a test.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        let folder = self.folder.path();
+        let own = [("HOME", folder), ("TMPDIR", folder)].map(|(name, path)| (name, path.display().to_string()));
+        let path = ("PATH", Self::path_for_tests(folder));
+        self.desktop_variables.iter().flatten().cloned().chain(own).chain([path]).collect()
+    }
+
+    /// The Chromiums that work with the profile, without their children.
+    pub fn processes(&self) -> Vec<u32> {
+        let switch = format!("--user-data-dir={}", self.profile().display());
+        let is_its = |id: &u32| {
+            // The process may have ended since its folder was listed.
+            let line = std::fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            // Chromium writes its own anew, with spaces between the words.
+            let line = String::from_utf8_lossy(&line);
+            line.contains(&switch) && !line.contains("--type=") && !line.contains("crashpad")
+        };
+        let entries = std::fs::read_dir("/proc").expect("the list of processes").flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_its).collect()
+    }
+
+    /// `kill -9` for one that another program has started; its children end with it.
+    pub fn processes_are_killed(&self) {
+        for pid in self.processes().into_iter().filter_map(|id| Pid::from_raw(id.try_into().ok()?)) {
+            // It may have ended by itself.
+            kill_process(pid, Signal::KILL).ok();
+        }
     }
 
     /// The same with the extension by which pages see the service in their endpoints.
@@ -262,6 +302,7 @@ impl Browser for Chromium {
 impl Drop for Chromium {
     fn drop(&mut self) {
         self.is_killed();
+        self.processes_are_killed();
     }
 }
 

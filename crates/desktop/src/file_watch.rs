@@ -15,7 +15,7 @@ const EVENTS_BYTES: usize = 4096;
 
 /// A file whose next version is waited for. Programs replace their files, so its folder is watched.
 #[derive(Debug)]
-pub(super) struct FileWatch {
+pub(crate) struct FileWatch {
     file: PathBuf,
     events: AsyncFd<OwnedFd>,
 }
@@ -26,7 +26,7 @@ impl FileWatch {
         deprecated,
         reason = "its successor is unsafe for the sake of other types: an OwnedFd keeps its file open"
     )]
-    pub(super) fn of(file: PathBuf) -> io::Result<Self> {
+    pub(crate) fn of(file: PathBuf) -> io::Result<Self> {
         let folder = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let inotify = init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         add_watch(&inotify, folder, WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::ONLYDIR)?;
@@ -34,7 +34,7 @@ impl FileWatch {
     }
 
     /// Waits until it is written or replaced. An error ends the watch.
-    pub(super) async fn changed(&mut self) -> io::Result<()> {
+    pub(crate) async fn changed(&mut self) -> io::Result<()> {
         loop {
             let mut ready = self.events.readable().await?;
             if names_in(ready.get_inner(), self.file.file_name())? {

@@ -1,0 +1,40 @@
+//! Chromium: started without a window, with an extension of ours by which it receives at once, and which gets the
+//! credential of the wake door. It has no way to end by itself when nothing is left to do: the desktop part ends it.
+
+mod application;
+mod keeper;
+mod native_host;
+mod token;
+mod windows;
+
+pub(crate) use application::Application;
+pub(crate) use keeper::Keeper;
+pub use native_host::serve_extension;
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+
+use doorbell_browsers::chromium::keep_reachable;
+
+use crate::error::DesktopError;
+use token::WakeToken;
+
+pub(crate) use token::FILE as TOKEN_FILE;
+
+/// The words after `doorbell` by which Chromium starts the program that its extension talks to, before the profile.
+const HOST_ARGUMENTS: [&str; 3] = ["desktop", "native-host", "--profile"];
+
+/// Puts the extension into the profile in `folder`, and the path of this program, which an upgrade may have changed. The
+/// next Chromium with this profile loads it.
+pub fn install_extension(folder: &Path) -> Result<(), DesktopError> {
+    let program = std::env::current_exe().map_err(DesktopError::io("find", Path::new("this program")))?;
+    let mut arguments: Vec<&OsStr> = HOST_ARGUMENTS.iter().map(OsStr::new).collect();
+    arguments.push(folder.as_os_str());
+    Ok(keep_reachable(folder, &program, &arguments)?)
+}
+
+/// The token of the profile in `folder`; `None` if the extension has not handed one over yet.
+pub(crate) fn token(folder: &Path) -> io::Result<Option<String>> {
+    Ok(WakeToken::read(folder)?.map(WakeToken::into_string))
+}

@@ -1,0 +1,173 @@
+//! `doorbell desktop run`: what a session starts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use doorbell_browsers::PushService;
+use doorbell_browsers::firefox::default_profile;
+use doorbell_desktop::control::{Server, socket};
+use doorbell_desktop::rules::Bounds;
+use doorbell_desktop::settings::{ProfileSettings, Settings};
+use doorbell_desktop::status::Status;
+use doorbell_desktop::{Browser, Command, Config, Mode, ProfileConfig, Trust};
+use doorbell_protocol::headers::urgency::Urgency;
+use tokio::sync::{mpsc, oneshot};
+use url::Url;
+
+use super::profiles::{Named, of_settings};
+use super::{explained, places, state_folder};
+use crate::browser::status;
+use crate::signals::Signals;
+use crate::state::local_ca;
+
+/// The service on this machine.
+pub(super) const LOCAL: &str = "https://127.0.0.1:8443";
+/// Commands that wait until the one before is done.
+const COMMANDS_MAX: usize = 8;
+
+#[derive(clap::Args)]
+#[command(after_help = EXAMPLES, next_line_help = true)]
+pub(super) struct Args {
+    /// The push service: its address [default: the one in the settings, or https://127.0.0.1:8443]
+    #[arg(env = "DOORBELL_URL")]
+    url: Option<Url>,
+
+    #[command(flatten)]
+    named: Named,
+
+    /// Leave messages below this urgency at the service until the browser runs: very-low, low, normal or high
+    #[arg(long, value_name = "LEVEL")]
+    urgency: Option<Urgency>,
+
+    /// Trust the certificate authorities in this file too (PEM) [default: the one that `doorbell serve` made, for a service on this machine]
+    #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
+    ca: Option<PathBuf>,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  doorbell desktop run                       with the settings of `install`
+  doorbell desktop run --firefox doorbell    the profile of `doorbell firefox`
+  doorbell desktop run --firefox work --firefox ./trial
+  doorbell desktop run https://push.example.org --firefox doorbell \\
+      --urgency high                         only what is urgent wakes it
+
+A Firefox ESR that is closed is started without a window when a message waits for it. Its notification appears, a click \
+opens a window, and Firefox ends by itself 15 s after the last window and notification are gone. At most 12 times an \
+hour, and less often when a start changes nothing.
+
+A flag wins over the settings in ~/.config/doorbell/desktop.toml. SIGINT and SIGTERM stop it; a woken Firefox goes on \
+until it is done.";
+
+/// What is asked of the desktop part.
+struct Wanted {
+    config: Config,
+    /// The origin of the service.
+    service: String,
+    /// Profiles of the settings: one that cannot be woken does not keep the others from it.
+    remembered: Vec<ProfileSettings>,
+}
+
+pub(super) async fn run(args: Args) -> Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let Wanted { config, service, remembered } = wanted(args)?;
+    let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
+    let server = Server::open(&socket(&config.state))?;
+    let state = Arc::new(Mutex::new(Status::new(service)));
+    let noted = Arc::clone(&state);
+    let running = doorbell_desktop::run(config, commanded, move |report| {
+        noted.lock().unwrap_or_else(PoisonError::into_inner).note(&report);
+        status(&report.to_string());
+    });
+    let adding = add(remembered, commands.clone(), Arc::clone(&state));
+    tokio::select! {
+        done = async { tokio::join!(running, adding).0 } => {
+            done.map_err(explained)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        () = server.serve(state, commands) => Ok(ExitCode::SUCCESS),
+        signal = signals.next() => {
+            status(&format!("{signal}: stopping; closed browsers stay closed from now on"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Adds the profiles of the settings one by one.
+async fn add(remembered: Vec<ProfileSettings>, commands: mpsc::Sender<Command>, state: Arc<Mutex<Status>>) {
+    for settings in remembered {
+        let name = ProfileConfig {
+            browser: settings.browser,
+            folder: settings.folder.clone(),
+            program: settings.binary.clone().unwrap_or_default(),
+            mode: settings.mode,
+        };
+        let added = match of_settings(settings) {
+            Ok(profile) => {
+                let (answer, answered) = oneshot::channel();
+                if commands.send(Command::Add { profile, answer }).await.is_err() {
+                    return;
+                }
+                let Ok(added) = answered.await else { return };
+                added.map_err(explained)
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = added {
+            status(&format!("{}: not kept reachable: {error:#}", name.folder.display()));
+            state.lock().unwrap_or_else(PoisonError::into_inner).not_added(&name, format!("{error:#}"));
+        }
+    }
+}
+
+/// The settings for all users, with the profile that this user's Firefox starts with.
+fn of_administrator() -> Result<Option<Settings>> {
+    // As the specification of XDG has it.
+    let folders = std::env::var_os("XDG_CONFIG_DIRS").filter(|folders| !folders.is_empty());
+    let folders = folders.unwrap_or_else(|| "/etc/xdg".into());
+    for folder in std::env::split_paths(&folders).filter(|folder| folder.is_absolute()) {
+        let Some(mut settings) = Settings::read(&folder.join("doorbell/desktop.toml"))? else { continue };
+        let home = std::env::var_os("HOME").map(PathBuf::from).context("HOME is not set")?;
+        let everyday = default_profile(&home).map(|folder| ProfileSettings {
+            browser: Browser::Firefox,
+            folder,
+            mode: Mode::Woken,
+            binary: None,
+        });
+        settings.profiles.extend(everyday);
+        return Ok(Some(settings));
+    }
+    Ok(None)
+}
+
+/// The flags, and below them the settings.
+fn wanted(args: Args) -> Result<Wanted> {
+    let profiles = args.named.profiles()?;
+    let own = state_folder()?;
+    let file = places().ok().map(|places| places.settings());
+    let settings = file.as_deref().map(Settings::read).transpose()?.flatten();
+    let settings = if settings.is_some() { settings } else { of_administrator()? };
+    if profiles.is_empty() && settings.is_none() {
+        bail!(
+            "no profile is named and nothing is installed: name one with --firefox, or use `doorbell desktop install`"
+        );
+    }
+    let default = || LOCAL.parse().context("the address of the service on this machine");
+    let url = args.url.or_else(|| settings.as_ref().map(|settings| settings.url.clone()));
+    let url: Url = url.map_or_else(default, Ok)?;
+    let of_same_service = settings.as_ref().filter(|settings| settings.url == url);
+    let ca = args.ca.or_else(|| of_same_service.and_then(|settings| settings.ca.clone()));
+    let ca = ca.or_else(|| local_ca(url.as_str()));
+    let floor = args.urgency.or_else(|| settings.as_ref().map(|settings| settings.urgency)).unwrap_or_default();
+    let state = settings.as_ref().and_then(|settings| settings.state.clone()).unwrap_or(own);
+    let remembered = if profiles.is_empty() { settings.map(|settings| settings.profiles) } else { None };
+    let service = PushService::parse(url.as_str())?.origin();
+    let trust = Trust::with(ca.as_deref())?;
+    Ok(Wanted {
+        config: Config { url, trust, floor, profiles, state, bounds: Bounds::default() },
+        service,
+        remembered: remembered.unwrap_or_default(),
+    })
+}

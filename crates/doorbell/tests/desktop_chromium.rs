@@ -1,0 +1,170 @@
+//! `doorbell desktop` with the real Chromium: no window is open, or no Chromium runs, and a message's notification appears.
+//!
+//! All parts are real: the message, the push service with its wake door, the extension, Chromium and the bus.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value, json};
+use support::clock::Stopwatch;
+use support::process::Running;
+use support::service::doorbell;
+use support::{AppServer, Browser, Chromium, Desktop, Service, Site};
+
+/// What the desktop part prints when the service's wake door is open for a profile.
+const FOLLOWED: &str = "messages wake its Chromium";
+
+/// Prints a notice when something is missing; in CI that is a failure.
+fn all_is_here() -> bool {
+    Chromium::is_here() && Desktop::is_here() && AppServer::is_here()
+}
+
+/// A Chromium that has subscribed at the page of `site` for `shop`, and is closed; with its subscription.
+fn closed_chromium(service: &Service, desktop: &Desktop, site: &mut Site, shop: &AppServer) -> (Chromium, Value) {
+    let mut chromium = Chromium::prepared_on(service, site, desktop);
+    chromium.opens(site);
+    let subscription = shop.places(&chromium.subscribes(&shop.key()), service);
+    chromium.quits();
+    (chromium, subscription)
+}
+
+/// The desktop part for the profile of `chromium`.
+fn desktop_part(chromium: &Chromium, service: &Service, more: &[&str]) -> Running {
+    let mut command = doorbell("desktop");
+    command.arg("run").arg(service.origin()).arg("--ca").arg(service.ca()).arg("--chromium").arg(chromium.profile());
+    Running::start(command.args(more).envs(chromium.variables()).env_remove("XDG_STATE_HOME"))
+}
+
+/// `doorbell chromium` with the same profile, and what it passes to Chromium.
+fn started_by_hand(chromium: &Chromium, service: &Service, arguments: &[&str]) -> Running {
+    let mut command = doorbell("chromium");
+    command.arg(service.origin()).arg("--ca").arg(service.ca()).arg("--profile").arg(chromium.profile());
+    Running::start(command.arg("--").args(arguments).envs(chromium.variables()))
+}
+
+/// How many windows the extension has reported last.
+fn windows_counted(chromium: &Chromium) -> u64 {
+    let report = fs::read(chromium.profile().join("doorbell-windows")).unwrap();
+    serde_json::from_slice::<Value>(&report).unwrap()["windows"].as_u64().unwrap()
+}
+
+/// A message whose notification has this title: Chromium puts the site before the body.
+fn titled(title: &str) -> String {
+    json!({ "title": title }).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resident_chromium_shows_a_message_without_a_window_and_a_click_opens_one() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let (chromium, subscription) = closed_chromium(&service, &desktop, &mut site, &shop);
+
+    let watch = Stopwatch::start();
+    let part = desktop_part(&chromium, &service, &[]);
+    part.prints(FOLLOWED);
+    println!("resident: its wake door is open {} ms after the start of the desktop part", watch.millis());
+    let token = fs::metadata(chromium.profile().join("doorbell-wake-token")).unwrap();
+    assert_eq!(token.permissions().mode() & 0o777, 0o600);
+    let resident = chromium.processes();
+    assert_eq!((resident.len(), desktop.windows_of(&chromium.profile())), (1, 0));
+
+    for number in 1..=3 {
+        desktop.clears();
+        let title = format!("mom calls {number}");
+        let text = titled(&title);
+        let sent = shop.sends(&text, &subscription, &service);
+        let watch = Stopwatch::start();
+        desktop.announces(&title);
+        println!("resident: the notification is on the bus {} ms after the service's 201", watch.millis());
+        assert_eq!(site.waits_for_push(&text), 0, "no page is open");
+        shop.learns_of_delivery(&sent, &service).await;
+    }
+    assert_eq!(desktop.windows_of(&chromium.profile()), 0);
+
+    let watch = Stopwatch::start();
+    desktop.clicks();
+    assert!(site.waits_for_click("mom calls 3"), "no page was open, so that the click opens one");
+    site.waits_for_page();
+    println!("resident: the page is there {} ms after the click", watch.millis());
+    assert_eq!(desktop.windows_of(&chromium.profile()), 1);
+
+    // The user starts Chromium with the same profile: the page opens in the one that runs.
+    let mut second = started_by_hand(&chromium, &service, &[&site.url()]);
+    site.waits_for_page();
+    assert!(second.exit(|_| {}).success(), "{}", second.output());
+    second.prints("it opens the window");
+    assert_eq!(chromium.processes(), resident, "it is the same Chromium");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resident_chromium_that_was_killed_is_woken_by_the_next_message() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let (chromium, subscription) = closed_chromium(&service, &desktop, &mut site, &shop);
+    let part = desktop_part(&chromium, &service, &[]);
+    part.prints(FOLLOWED);
+    chromium.processes_are_killed();
+    part.prints("Chromium has ended (signal: 9");
+
+    let text = titled("after kill -9");
+    let sent = shop.sends(&text, &subscription, &service);
+    let watch = Stopwatch::start();
+    desktop.announces("after kill -9");
+    println!("killed: the notification is on the bus {} ms after the service's 201", watch.millis());
+    site.waits_for_push(&text);
+    shop.learns_of_delivery(&sent, &service).await;
+    part.prints("1 waiting, waking Chromium");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_woken_chromium_shows_what_waits_and_ends_when_nothing_is_left_to_do() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let (chromium, subscription) = closed_chromium(&service, &desktop, &mut site, &shop);
+    let part = desktop_part(&chromium, &service, &["--chromium-ends"]);
+    // It has run once, to get its token.
+    part.prints(FOLLOWED);
+    part.prints("Chromium has ended (exit status: 0)");
+    assert_eq!(chromium.processes(), Vec::<u32>::new(), "no Chromium runs");
+
+    let burst: Vec<String> = (1..=20).map(|number| format!("waiting {number}")).collect();
+    let all = shop.sends_all(&burst, &subscription, &service);
+    let watch = Stopwatch::start();
+    desktop.announces("Doorbell");
+    println!("woken: the notification is on the bus {} ms after the service's last 201", watch.millis());
+    assert_eq!(site.waits_for_pushes("waiting ", burst.len()).len(), burst.len());
+    println!("woken: all of {} are there after {} ms", burst.len(), watch.millis());
+    for sent in &all {
+        shop.learns_of_delivery(sent, &service).await;
+    }
+    assert_eq!(desktop.windows_of(&chromium.profile()), 0);
+
+    // A click on what waited long opens a page; the window closes; then only a dismissed notification is left.
+    let watch = Stopwatch::start();
+    desktop.clicks();
+    assert!(site.waits_for_click("Doorbell"), "no page was open, so that the click opens one");
+    site.waits_for_page();
+    println!("woken: the page is there {} ms after the click", watch.millis());
+    desktop.clears();
+    // A private window counts too.
+    let mut private = started_by_hand(&chromium, &service, &["--incognito", &site.url()]);
+    assert!(private.exit(|_| {}).success(), "{}", private.output());
+    site.waits_for_page();
+    desktop.waits_until("two windows are counted", || windows_counted(&chromium) == 2);
+    assert_eq!(desktop.windows_of(&chromium.profile()), 2);
+    desktop.closes_windows_of(&chromium.profile());
+    let watch = Stopwatch::start();
+    desktop.waits_until("Chromium ends", || part.count("Chromium has ended (exit status: 0)") == 2);
+    println!("woken: it has ended {} ms after its windows were closed", watch.millis());
+    assert_eq!(chromium.processes(), Vec::<u32>::new(), "it has ended");
+}
