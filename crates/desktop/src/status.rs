@@ -180,7 +180,7 @@ impl ProfileStatus {
             }
             ProfileEvent::BrowserRuns(process) => self.process = Some(*process),
             ProfileEvent::Ended(_) => self.process = None,
-            ProfileEvent::NotWoken(why) | ProfileEvent::Stays(why) => {
+            ProfileEvent::NotWoken(why) | ProfileEvent::NotStarted(why) | ProfileEvent::Stays(why) => {
                 self.failure = Some(Failure { at: now, why: why.clone() })
             }
         }

@@ -327,7 +327,8 @@ mod tests {
     #[test]
     fn a_program_that_leads_to_another_folder_after_an_upgrade_is_followed() {
         let (folder, firefox) = installed();
-        let application = Application::prepare_where(false, &firefox, &folder.path().join("ours")).unwrap();
+        let application =
+            Application::prepare_where(System::unrestricted(), &firefox, &folder.path().join("ours")).unwrap();
         fs::rename(folder.path().join("esr"), folder.path().join("esr-2")).unwrap();
         fs::remove_file(folder.path().join("firefox")).unwrap();
         symlink("esr-2/firefox-esr", folder.path().join("firefox")).unwrap();
