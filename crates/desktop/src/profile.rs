@@ -20,6 +20,9 @@ use crate::wake_door::DoorEvent;
 /// How often it is checked whether a browser that starts is ready: until then the start lock is held.
 const READY_CHECK: Duration = Duration::from_millis(25);
 
+/// How often a browser is started without a message, to get a credential: at the start, and after its user has closed it.
+const FIRST_STARTS_MAX: u32 = 3;
+
 /// A profile whose browser is woken.
 pub(crate) struct Profile {
     name: ProfileName,
@@ -27,6 +30,7 @@ pub(crate) struct Profile {
     launcher: Launcher,
     /// Watches a woken browser that does not end by itself.
     keeper: Option<Keeper>,
+    first_starts: u32,
     rules: Rules,
     ready_max: Duration,
     clock: Clock,
@@ -47,6 +51,7 @@ impl Profile {
             mode: config.mode,
             launcher,
             keeper: None,
+            first_starts: 0,
             rules,
             ready_max: bounds.ready_max,
             clock,
@@ -56,10 +61,8 @@ impl Profile {
 
     /// Wakes the browser whenever it is due, until the door is gone.
     pub(crate) async fn keep(mut self, mut events: mpsc::Receiver<DoorEvent>) {
-        let mut browser = match self.mode {
-            Mode::Woken if !self.name.browser.needs_first_start(&self.name.folder) => None,
-            Mode::Woken | Mode::Resident => self.start(None).await,
-        };
+        let mut browser =
+            if self.mode == Mode::Resident || self.needs_first_start() { self.start_at_once().await } else { None };
         loop {
             tokio::select! {
                 event = events.recv() => match event {
@@ -80,8 +83,30 @@ impl Profile {
                     (browser, self.keeper) = (None, None);
                     self.rules.browser_ended(self.clock.now());
                     self.report(ProfileEvent::Ended(status)).await;
+                    // The user's own, which gets no credential, is closed now.
+                    if self.needs_first_start() {
+                        browser = self.start_at_once().await;
+                    }
                 }
             }
+        }
+    }
+
+    /// Whether the browser has to be started to get a credential. One that gets none is not started again and again.
+    fn needs_first_start(&mut self) -> bool {
+        let needs = self.first_starts < FIRST_STARTS_MAX && self.name.browser.needs_first_start(&self.name.folder);
+        self.first_starts += u32::from(needs);
+        needs
+    }
+
+    /// Starts the browser without a message, or finds the one that another process is starting.
+    async fn start_at_once(&mut self) -> Option<Process> {
+        loop {
+            let browser = self.start(None).await;
+            if browser.is_some() || !StartLock::try_take(&self.name.folder).is_ok_and(|lock| lock.is_none()) {
+                return browser;
+            }
+            sleep(READY_CHECK).await;
         }
     }
 

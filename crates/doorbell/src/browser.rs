@@ -19,8 +19,8 @@ const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct Opened {
     /// Its process.
     pub(crate) process: Child,
-    /// Its profile, if the desktop part can keep it reachable.
-    pub(crate) profile: Option<ProfileConfig>,
+    /// Its profile, for the desktop part.
+    pub(crate) profile: ProfileConfig,
 }
 
 /// The folder of the profile `named`, for `browser`.

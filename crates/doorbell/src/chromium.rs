@@ -10,7 +10,7 @@ use doorbell_browsers::chromium::{
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
 use doorbell_desktop::chromium::install_extension;
-use doorbell_desktop::{Browser, StartLock};
+use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
 use crate::browser::{Opened, check, explain, notify, profile_folder, status, wait_for_start_lock};
 use crate::desktop::register;
@@ -149,15 +149,22 @@ impl Args {
     }
 }
 
-/// Starts one next to this process, with the profile `named`, at `page`. It asks before the page may notify.
+/// Starts one next to this process, with the profile `named`, at `page`; and what keeps that profile reachable. It asks
+/// before the page may notify. Without the desktop part's extension it ends when its user closes it.
 pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Result<Opened> {
     let (service, chromium) = (PushService::parse(url)?, Chromium::find().map_err(explain)?);
     let folder = profile_folder(named, FOLDER)?;
+    let lock = wait_for_start_lock(&folder, || process_of(&folder).is_some())?;
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = chromium.prepare(&preparation, &[], notify).map_err(explain)?;
     let mut command = chromium.command(&profile, &service, &[])?;
     command.arg(page);
-    Ok(Opened { process: start(command).map_err(explain)?, profile: None })
+    // Chromium inherits it, and holds it until it ends.
+    let lock = lock.map(StartLock::hand_on).transpose()?;
+    let process = start(command).map_err(explain)?;
+    drop(lock);
+    let program = chromium.program().to_owned();
+    Ok(Opened { process, profile: ProfileConfig { browser: Browser::Chromium, folder, program, mode: Mode::Woken } })
 }
 
 /// The command for a shell.

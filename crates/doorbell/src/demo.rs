@@ -115,7 +115,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
         match open_browser(open, &service, &demo, named).await {
-            Ok(profile) => reachable.extend(profile),
+            Ok(profile) => reachable.push(profile),
             // The demo works without it: the user can open any browser.
             Err(why) => status(&format!("a browser is not opened: {why:#}")),
         }
@@ -210,7 +210,7 @@ fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
 type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Opened>;
 
 /// Preparing a profile may wait for a headless browser, which must not block the services.
-async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<Option<ProfileConfig>> {
+async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<ProfileConfig> {
     let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));

@@ -196,5 +196,5 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     drop(lock);
     let program = firefox.program().to_owned();
     let profile = ProfileConfig { browser: Browser::Firefox, folder, program, mode: Mode::Woken };
-    Ok(Opened { process, profile: Some(profile) })
+    Ok(Opened { process, profile })
 }

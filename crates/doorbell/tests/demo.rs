@@ -72,6 +72,13 @@ fn mom_calls_alice_who_has_closed_her_firefox_and_the_notification_rings_and_ans
     }
 }
 
+#[test]
+fn mom_calls_alice_who_has_closed_her_chromium_and_the_notification_rings_and_answers() {
+    if chromium_is_here() {
+        mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_answers::<Chromium>();
+    }
+}
+
 /// Story 1: no process of Alice's browser exists when mom calls.
 fn mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_answers<B: Woken>() {
     let (star, desktop) = (Star::ringing_for(60), Desktop::start());
@@ -79,9 +86,8 @@ fn mom_calls_alice_who_has_closed_her_browser_and_the_notification_rings_and_ans
     alice.signs_in();
     alice.becomes_reachable();
     alice.browser.quits();
+    let _part = alice.browser.desktop_part(star.push_service(), &star.ca());
     assert_eq!(alice.browser.processes(), Vec::<u32>::new(), "Alice's browser is closed");
-    let part = alice.browser.desktop_part(star.push_service(), &star.ca());
-    part.prints("messages wake its");
     desktop.has_a_background();
 
     mom.signs_in();

@@ -32,7 +32,7 @@ pub trait Browser {
 pub trait Woken: Browser {
     /// For the names of pictures.
     const NAME: &str;
-    /// The desktop part for its profile, at a push service.
+    /// The desktop part for its profile, at a push service. It is ready, and the browser does not run.
     fn desktop_part(&self, push_service: &str, ca: &Path) -> Running;
     /// Its processes, of whichever program.
     fn processes(&self) -> Vec<u32>;

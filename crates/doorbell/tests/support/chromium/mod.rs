@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::browser::Browser;
+use super::browser::{Browser, Woken};
 use super::clock::Deadline;
 use super::desktop::Desktop;
 use super::foreign::{here, runs, tree};
@@ -296,6 +296,24 @@ impl Browser for Chromium {
             None => process.terminate(),
         }
         process.exit(|_| {});
+    }
+}
+
+impl Woken for Chromium {
+    const NAME: &str = "chromium";
+
+    fn desktop_part(&self, push_service: &str, ca: &Path) -> Running {
+        let mut command = doorbell("desktop");
+        command.arg("run").arg(push_service).arg("--ca").arg(ca).arg("--chromium").arg(self.profile());
+        let part = Running::start(command.arg("--chromium-ends").envs(self.variables()).env_remove("XDG_STATE_HOME"));
+        part.prints("messages wake its Chromium");
+        // It has run once, to get the credential of the wake door.
+        part.prints("Chromium has ended (exit status: 0)");
+        part
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        self.processes()
     }
 }
 

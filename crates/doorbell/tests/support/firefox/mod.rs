@@ -445,7 +445,9 @@ impl Woken for Firefox {
     fn desktop_part(&self, push_service: &str, ca: &Path) -> Running {
         let mut command = doorbell("desktop");
         command.arg("run").arg(push_service).arg("--ca").arg(ca).arg("--firefox").arg(&self.profile);
-        Running::start(command.envs(self.variables()).env_remove("XDG_STATE_HOME"))
+        let part = Running::start(command.envs(self.variables()).env_remove("XDG_STATE_HOME"));
+        part.prints("messages wake its Firefox");
+        part
     }
 
     fn processes(&self) -> Vec<u32> {
