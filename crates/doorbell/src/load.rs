@@ -103,7 +103,7 @@ Examples:
   doorbell load latency --rate 50 --seconds 60
                                          POST to agent, and one fdatasync
   doorbell load storm --agents 15000     all agents come back at once
-  doorbell load wake --agents 1000       memory for machines that hold wake streams
+  doorbell load wake --agents 1000       memory of machines with wake streams
   doorbell load day --seconds 600 --door chromium
                                          agents come and go: is anything lost?
   doorbell load idle --state /dev/shm --json idle.json
