@@ -39,11 +39,11 @@ fn desktop_part(chromium: &Chromium, service: &Service, more: &[&str]) -> Runnin
     Running::start(command.args(more).envs(chromium.variables()).env_remove("XDG_STATE_HOME"))
 }
 
-/// `doorbell chromium` with the same profile, and what it passes to Chromium.
+/// `doorbell chromium` with the same profile, and more arguments.
 fn started_by_hand(chromium: &Chromium, service: &Service, arguments: &[&str]) -> Running {
     let mut command = doorbell("chromium");
     command.arg(service.origin()).arg("--ca").arg(service.ca()).arg("--profile").arg(chromium.profile());
-    Running::start(command.arg("--").args(arguments).envs(chromium.variables()))
+    Running::start(command.args(arguments).envs(chromium.variables()))
 }
 
 /// How many windows the extension has reported last.
@@ -95,10 +95,14 @@ async fn a_resident_chromium_shows_a_message_without_a_window_and_a_click_opens_
     assert_eq!(desktop.windows_of(&chromium.profile()), 1);
 
     // The user starts Chromium with the same profile: the page opens in the one that runs.
-    let mut second = started_by_hand(&chromium, &service, &[&site.url()]);
+    let mut second = started_by_hand(&chromium, &service, &["--", &site.url()]);
     site.waits_for_page();
     assert!(second.exit(|_| {}).success(), "{}", second.output());
     second.prints("it opens the window");
+    // Its profile cannot be begun anew meanwhile.
+    let mut third = started_by_hand(&chromium, &service, &["--fresh"]);
+    assert!(!third.exit(|_| {}).success(), "{}", third.output());
+    third.prints("close it first");
     assert_eq!(chromium.processes(), resident, "it is the same Chromium");
 }
 
@@ -157,7 +161,7 @@ async fn a_woken_chromium_shows_what_waits_and_ends_when_nothing_is_left_to_do()
     println!("woken: the page is there {} ms after the click", watch.millis());
     desktop.clears();
     // A private window counts too.
-    let mut private = started_by_hand(&chromium, &service, &["--incognito", &site.url()]);
+    let mut private = started_by_hand(&chromium, &service, &["--", "--incognito", &site.url()]);
     assert!(private.exit(|_| {}).success(), "{}", private.output());
     site.waits_for_page();
     desktop.waits_until("two windows are counted", || windows_counted(&chromium) == 2);
