@@ -14,6 +14,8 @@ mod launcher;
 mod process;
 mod profile;
 mod report;
+#[allow(dead_code, unused_imports, reason = "`run` does not use it yet")]
+mod session;
 mod start_lock;
 mod wake_door;
 
