@@ -5,8 +5,9 @@
 //! The browser connects to the push service, the service worker of the site shows its notification, and the browser ends
 //! by itself when nothing is left to do. Messages and their keys never reach this process.
 //!
-//! Firefox ESR is woken; see [`firefox`]. [`rules`] decides when, without IO.
+//! Firefox ESR is woken; see [`firefox`]. Another Firefox is woken if the user allows its debug port. [`rules`] decides when, without IO.
 
+mod bidi;
 mod browser;
 mod clock;
 mod error;
@@ -60,6 +61,8 @@ pub struct Config {
     pub state: PathBuf,
     /// How often a profile may be woken.
     pub bounds: Bounds,
+    /// Whether a Firefox that is not an ESR is woken too: every user of the machine can drive it meanwhile.
+    pub allow_debug_port: bool,
 }
 
 /// What the desktop part is asked for while it runs.
@@ -93,6 +96,7 @@ pub async fn run(
     let mut desktop = Desktop {
         state: config.state,
         bounds: config.bounds,
+        allow_debug_port: config.allow_debug_port,
         door: door_commands,
         reports,
         tasks: JoinSet::new(),
@@ -132,6 +136,7 @@ pub async fn run(
 struct Desktop {
     state: PathBuf,
     bounds: Bounds,
+    allow_debug_port: bool,
     door: mpsc::Sender<DoorCommand>,
     reports: mpsc::Sender<Report>,
     tasks: JoinSet<()>,
@@ -147,7 +152,7 @@ impl Desktop {
         if self.names.len() >= PROFILES_MAX {
             return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
         }
-        Launcher::prepare(profile, &self.state)
+        Launcher::prepare(profile, &self.state, self.allow_debug_port)
     }
 
     /// Keeps one more profile reachable: `false` if that is done already.

@@ -54,7 +54,15 @@ struct RunArgs {
     /// Trust the certificate authorities in this file too (PEM) [default: the one that `doorbell serve` made, for a service on this machine]
     #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
     ca: Option<PathBuf>,
+
+    /// Wake a Firefox that is not an ESR too: headless, with a debug port that every user of this machine can use meanwhile
+    #[arg(long)]
+    allow_debug_port: bool,
 }
+
+/// Printed at the start.
+const DEBUG_PORT: &str = "warning: --allow-debug-port: while a Firefox that is not an ESR is woken, every user of this \
+machine can read and control it through its debug port, which has no password";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +80,9 @@ SIGINT and SIGTERM stop it; a woken Firefox goes on until it is done.";
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let Verb::Run(args) = args.verb;
     let mut signals = Signals::new()?;
+    if args.allow_debug_port {
+        status(DEBUG_PORT);
+    }
     let config = config(*args)?;
     // Nothing asks it for more.
     let (_commands, commanded) = mpsc::channel(1);
@@ -112,5 +123,6 @@ fn config(args: RunArgs) -> Result<Config> {
         profiles: profiles?,
         state: state.join(FOLDER_NAME),
         bounds: Bounds::default(),
+        allow_debug_port: args.allow_debug_port,
     })
 }
