@@ -116,12 +116,8 @@ impl Driver {
 
     /// Asks the browser to end, without waiting. The browser ends while this value is there.
     pub(super) fn close(&mut self) {
-        let length = u8::try_from(CLOSE.len()).expect("a short frame");
-        // A text frame, masked with zeros.
-        let mut frame = vec![0x81, 0x80 | length, 0, 0, 0, 0];
-        frame.extend_from_slice(CLOSE.as_bytes());
         // The browser may have ended already.
-        self.socket.get_ref().try_write(&frame).ok();
+        self.socket.get_ref().try_write(&close_frame()).ok();
     }
 
     async fn ask(&mut self, method: &str, params: Value) -> Result<(), String> {
@@ -168,6 +164,17 @@ impl Drop for Driver {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// A text frame with [`CLOSE`].
+fn close_frame() -> Vec<u8> {
+    let length = u8::try_from(CLOSE.len()).ok().filter(|&length| length < 126).expect("a frame of one short text");
+    // Firefox refuses a mask of zeros.
+    let mask = fastrand::u32(1..).to_be_bytes();
+    let mut frame = vec![0x81, 0x80 | length];
+    frame.extend(mask);
+    frame.extend(CLOSE.bytes().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    frame
 }
 
 fn blocked(incoming: Incoming) -> Option<Blocked> {

@@ -268,7 +268,9 @@ mod tests {
     #[tokio::test]
     async fn the_port_is_found_among_other_lines_of_any_length() {
         let noise = "x".repeat(5000);
-        let text = format!("{noise}\nWebDriver BiDi listening on ws://127.0.0.1:4711\nWebDriver BiDi listening on ws://127.0.0.1:1\n");
+        let text = format!(
+            "{noise}\nWebDriver BiDi listening on ws://127.0.0.1:4711\nWebDriver BiDi listening on ws://127.0.0.1:1\n"
+        );
         let (announce, announced) = oneshot::channel();
         read_port(text.as_bytes(), announce).await;
         assert_eq!(announced.await, Ok(4711));
@@ -276,7 +278,11 @@ mod tests {
 
     #[test]
     fn what_is_no_port_of_this_machine_is_not_one() {
-        for line in ["ws://127.0.0.1:0x", "WebDriver BiDi listening on ws://127.0.0.1:65536", "WebDriver BiDi listening on ws://192.0.2.1:80"] {
+        for line in [
+            "ws://127.0.0.1:0x",
+            "WebDriver BiDi listening on ws://127.0.0.1:65536",
+            "WebDriver BiDi listening on ws://192.0.2.1:80",
+        ] {
             assert_eq!(port(line.as_bytes()), None, "{line}");
         }
     }
