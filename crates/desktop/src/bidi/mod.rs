@@ -11,6 +11,8 @@ mod keeper;
 mod private_bus;
 mod relay;
 mod shown;
+#[cfg(test)]
+mod tests;
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use doorbell_browsers::Firefox;
+use zbus::connection::Builder;
 
 use crate::browser::Mode;
 use crate::error::DesktopError;
@@ -48,7 +51,7 @@ impl Headless {
     pub(crate) async fn start(&self, folder: &Path, mode: Mode) -> Result<Process, DesktopError> {
         let parent = std::env::var_os("XDG_RUNTIME_DIR").map_or_else(|| self.state.clone(), PathBuf::from);
         let bus = PrivateBus::start(&parent).await?;
-        let relay = Relay::open(bus.address()).await.map_err(DesktopError::Bus)?;
+        let relay = Relay::open(bus.address(), Builder::session()).await.map_err(DesktopError::Bus)?;
         let (process, stderr) = self.spawn(folder, bus.address())?;
         let id = process.id();
         let watched = Process::with_id(id).map_err(DesktopError::io("watch", folder))?;

@@ -16,10 +16,10 @@ use zbus::{Connection, DynamicType, Message, MessageStream, OwnedVariant, Varian
 
 use super::shown::{Ledger, Shown};
 
-const NAME: &str = "org.freedesktop.Notifications";
-const PATH: &str = "/org/freedesktop/Notifications";
-const DBUS: &str = "org.freedesktop.DBus";
-const DBUS_PATH: &str = "/org/freedesktop/DBus";
+pub(super) const NAME: &str = "org.freedesktop.Notifications";
+pub(super) const PATH: &str = "/org/freedesktop/Notifications";
+pub(super) const DBUS: &str = "org.freedesktop.DBus";
+pub(super) const DBUS_PATH: &str = "/org/freedesktop/DBus";
 const FAILED: &str = "org.freedesktop.DBus.Error.Failed";
 
 const OPEN_MAX: Duration = Duration::from_secs(5);
@@ -35,13 +35,23 @@ const BODY_CHARS_MAX: usize = 8192;
 /// The names and the labels of the actions.
 const ACTION_WORDS_MAX: usize = 32;
 /// The hints that are passed on. They say how it looks and sounds, and nothing of the process.
-const HINTS: [&str; 8] =
-    ["urgency", "image-data", "image_data", "icon_data", "desktop-entry", "category", "transient", "resident"];
+const HINTS: [&str; 9] = [
+    "urgency",
+    "image-data",
+    "image_data",
+    "icon_data",
+    "desktop-entry",
+    "category",
+    "transient",
+    "resident",
+    "suppress-sound",
+];
 /// Why a notification is closed: by a call, and for an unknown reason.
 const CLOSED_BY_CALL: u32 = 3;
 const CLOSED_SOMEHOW: u32 = 4;
 
-type NotifyBody = (String, u32, String, String, String, Vec<String>, HashMap<String, OwnedVariant>, i32);
+/// The parameters of `Notify`.
+pub(super) type NotifyBody = (String, u32, String, String, String, Vec<String>, HashMap<String, OwnedVariant>, i32);
 
 /// Which bus a message came from.
 #[derive(Debug)]
@@ -81,9 +91,9 @@ pub(super) struct Relay {
 
 impl Relay {
     /// Takes the name of the notification server on the bus at `private`, and connects to the session's bus.
-    pub(super) async fn open(private: &str) -> Result<Self, String> {
+    pub(super) async fn open(private: &str, session: Builder<'_>) -> Result<Self, String> {
         let private = open(Builder::address(private)).await?;
-        let session = open(Builder::session()).await.map_err(|why| {
+        let session = open(session).await.map_err(|why| {
             format!("no session bus ({why}): start it in a desktop session, where DBUS_SESSION_BUS_ADDRESS is set")
         })?;
         let owner = format!("type='signal',sender='{DBUS}',member='NameOwnerChanged',arg0='{NAME}'");
@@ -194,7 +204,7 @@ impl Relay {
                 "ActionInvoked" => {
                     let (real, action): (u32, String) = message.body().deserialize().ok()?;
                     let shown = self.shown.of_server(sender, real)?;
-                    shown.actions.contains(&action).then(|| Happened::Invoked { id: shown.id, action })
+                    shown.actions.contains(&action).then_some(Happened::Invoked { id: shown.id, action })
                 }
                 "NotificationClosed" => {
                     let (real, reason): (u32, u32) = message.body().deserialize().ok()?;
