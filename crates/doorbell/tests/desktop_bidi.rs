@@ -120,4 +120,11 @@ async fn a_release_firefox_is_woken_if_its_debug_port_is_allowed_and_a_click_ope
     println!("bidi: Firefox has ended by itself {} ms after the notification", watch.millis());
     part.prints(&format!("waking Firefox (process {})", woken[0]));
     assert!(!part.output().contains("signal"), "{}", part.output());
+
+    // When the desktop part ends, its Firefox does not stay with an open port.
+    shop.sends(r#"{"title":"Mom","body":"Good night"}"#, &subscription, &service);
+    desktop.shows("Good night");
+    let woken = firefox.processes();
+    part.terminate();
+    desktop.waits_until("Firefox ends with it", || !firefox.processes().contains(&woken[0]));
 }
