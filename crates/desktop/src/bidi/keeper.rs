@@ -37,7 +37,7 @@ const END_MAX: Duration = Duration::from_secs(20);
 const END_UNDRIVEN_MAX: Duration = Duration::from_secs(2);
 /// How often it is checked whether the start lock is free, or the user's Firefox works with the profile, and for how long.
 const CHECK: Duration = Duration::from_millis(25);
-const CHECKS_MAX: u32 = 400;
+const CHECKS_MAX: u32 = 1200;
 /// What Firefox prints once it can be driven.
 const ANNOUNCED: &[u8] = b"WebDriver BiDi listening on ws://127.0.0.1:";
 const LINE_BYTES_MAX: usize = 512;
@@ -210,7 +210,8 @@ async fn next(driver: &mut Option<Driver>) -> (&mut Driver, Result<Blocked, Stri
     }
 }
 
-/// Lets the request pass, unless a click opens a page by it: then the page, with the start lock of the profile.
+/// Lets the request pass, unless it opens a page: no page is loaded without a window. The page, with the start lock of
+/// the profile, if a click opens it.
 async fn decide(
     driver: &mut Driver,
     blocked: Result<Blocked, String>,
@@ -218,10 +219,15 @@ async fn decide(
     folder: &Path,
 ) -> Result<Option<Page>, String> {
     let blocked = blocked?;
-    let Some(url) = blocked.page.clone().filter(|_| is_clicked) else {
+    let Some(url) = blocked.page.clone() else {
         driver.let_pass(&blocked).await?;
         return Ok(None);
     };
+    if !is_clicked {
+        // E.g. one of a session that is restored: a call's page must not ring unseen.
+        driver.fail(&blocked).await?;
+        return Ok(None);
+    }
     // Taken before Firefox ends, so that no other one is woken before the user's one runs.
     let lock = start_lock(folder).await;
     // It ends in any case.
