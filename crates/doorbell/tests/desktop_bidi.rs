@@ -83,7 +83,7 @@ async fn a_release_firefox_is_woken_if_its_debug_port_is_allowed_and_a_click_ope
     let line = refused.prints("it is not a Firefox ESR");
     assert!(line.contains("--allow-debug-port") && line.contains("every user of this machine"), "{line}");
 
-    let part = desktop_part(&firefox, &launcher, &service, &["--allow-debug-port"]);
+    let mut part = desktop_part(&firefox, &launcher, &service, &["--allow-debug-port"]);
     part.prints("warning: --allow-debug-port");
     part.prints(FOLLOWED);
     let sent = shop.sends(r#"{"title":"Mom","body":"Answer"}"#, &subscription, &service);
@@ -121,10 +121,10 @@ async fn a_release_firefox_is_woken_if_its_debug_port_is_allowed_and_a_click_ope
     part.prints(&format!("waking Firefox (process {})", woken[0]));
     assert!(!part.output().contains("signal"), "{}", part.output());
 
-    // When the desktop part ends, its Firefox does not stay with an open port.
+    // When the desktop part is killed, its Firefox does not stay with an open port.
     shop.sends(r#"{"title":"Mom","body":"Good night"}"#, &subscription, &service);
     desktop.shows("Good night");
     let woken = firefox.processes();
-    part.terminate();
-    desktop.waits_until("Firefox ends with it", || !firefox.processes().contains(&woken[0]));
+    part.kill();
+    desktop.waits_until("Firefox ends too", || !firefox.processes().contains(&woken[0]));
 }

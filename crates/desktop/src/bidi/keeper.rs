@@ -50,7 +50,7 @@ pub(super) struct Keeper {
     pub(super) ready: Arc<AtomicU32>,
     pub(super) process: Process,
     pub(super) relay: Relay,
-    /// Ends with this value.
+    /// Ends soon after this value.
     pub(super) bus: PrivateBus,
 }
 
@@ -66,7 +66,8 @@ impl Keeper {
     pub(super) async fn keep(mut self, stderr: ChildStderr) {
         let page = self.until_end(stderr).await;
         let Self { firefox, folder, bus, relay, .. } = self;
-        drop((relay, bus));
+        drop(relay);
+        bus.end();
         if let Some(page) = page
             && let Err(error) = start_for_user(&firefox, &folder, page).await
         {

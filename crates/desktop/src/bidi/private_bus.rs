@@ -1,13 +1,18 @@
 //! A message bus for one woken Firefox: no other program is on it.
+//!
+//! Firefox ends when its bus does. So a shell guards the bus: it ends the bus also when this process is killed, and no
+//! Firefox stays with an open port and without a reader of its notifications.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use doorbell_private_file as private_file;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::error::DesktopError;
@@ -31,16 +36,27 @@ const CONFIG: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bu
   <limit name="max_completed_connections">64</limit>
 </busconfig>
 "#;
+/// It is started as the guard's child: the first argument is the folder, the others are the command. A line on stdin ends
+/// the bus. So does the end of stdin, after time enough for a Firefox that was asked to close.
+const GUARD: &str = r#"
+folder=$1
+shift
+"$@" &
+read -r _ || sleep 3
+kill $!
+rm -f "$folder/bus" "$folder/bus.conf"
+rmdir "$folder"
+"#;
 /// How long the bus may take to start.
 const START_MAX: Duration = Duration::from_secs(10);
 /// Its address is a path.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// A running bus. It ends with this value.
+/// A running bus. It ends some seconds after this value.
 #[derive(Debug)]
 pub(super) struct PrivateBus {
-    _daemon: Child,
-    folder: PathBuf,
+    /// The guard's stdin.
+    guard: File,
     address: String,
 }
 
@@ -55,7 +71,13 @@ impl PrivateBus {
         if started.is_err() {
             std::fs::remove_dir_all(&folder).ok();
         }
-        Ok(Self { _daemon: started?, folder, address })
+        Ok(Self { guard: started?, address })
+    }
+
+    /// Ends it at once: Firefox has ended.
+    pub(super) fn end(mut self) {
+        // A guard that is gone has ended it already.
+        self.guard.write_all(b"\n").ok();
     }
 
     /// Where programs find it.
@@ -64,31 +86,29 @@ impl PrivateBus {
     }
 }
 
-impl Drop for PrivateBus {
-    fn drop(&mut self) {
-        // Only a socket that no process listens on would stay.
-        std::fs::remove_dir_all(&self.folder).ok();
-    }
-}
-
-async fn launch(folder: &Path, address: &str) -> Result<Child, DesktopError> {
+/// Starts it: the stdin of its guard.
+async fn launch(folder: &Path, address: &str) -> Result<File, DesktopError> {
     let config = folder.join("bus.conf");
     let text = CONFIG.replace("ADDRESS", address);
     private_file::replace(&config, text.as_bytes()).map_err(DesktopError::io("write", &config))?;
-    let mut command = Command::new(PROGRAM);
-    command.arg("--config-file").arg(&config).args(["--nofork", "--nopidfile", "--print-address=1"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut command = Command::new("sh");
+    command.args(["-c", GUARD, "sh"]).arg(folder).arg(PROGRAM).arg("--config-file").arg(&config);
+    command.args(["--nofork", "--nopidfile", "--print-address=1"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     // Ctrl-C in the terminal of this process must not end it before its browser.
-    command.process_group(0).kill_on_drop(true);
-    let mut daemon = command.spawn().map_err(DesktopError::io("start", Path::new(PROGRAM)))?;
-    let stdout = daemon.stdout.take().expect("its stdout is piped");
+    command.process_group(0);
+    let failed = || DesktopError::io("start", Path::new(PROGRAM));
+    let mut guard = command.spawn().map_err(failed())?;
+    let stdin = guard.stdin.take().expect("its stdin is piped").into_owned_fd().map_err(failed())?;
+    let stdout = guard.stdout.take().expect("its stdout is piped");
     let mut line = String::new();
     // It prints its address once it takes connections.
-    let read = timeout(START_MAX, BufReader::new(stdout.take(LINE_BYTES_MAX)).read_line(&mut line)).await;
-    match read {
-        Ok(Ok(1..)) => Ok(daemon),
-        Ok(Err(why)) => Err(DesktopError::io("read", Path::new(PROGRAM))(why)),
-        _ => Err(DesktopError::Bus(format!("{PROGRAM} does not start for the woken Firefox"))),
+    match timeout(START_MAX, BufReader::new(stdout.take(LINE_BYTES_MAX)).read_line(&mut line)).await {
+        Ok(Ok(_)) if line.starts_with("unix:") => Ok(stdin.into()),
+        Ok(Err(why)) => Err(failed()(why)),
+        _ => {
+            Err(DesktopError::Bus(format!("{PROGRAM} does not start for the woken Firefox: install the package dbus")))
+        }
     }
 }
 
