@@ -47,7 +47,11 @@ pub enum DesktopError {
     #[error("neither DISPLAY nor WAYLAND_DISPLAY is set: start it in a desktop session")]
     NoDisplay,
     /// This Firefox cannot be woken without a window.
-    #[error("{} cannot be woken without a window: {reason}", program.display())]
+    #[error(
+        "{} cannot be woken without a window: {reason}; with --allow-debug-port it is woken in another way, but every \
+        user of this machine can drive it meanwhile, through a port without a password",
+        program.display()
+    )]
     Unsuitable {
         /// Its program.
         program: PathBuf,
@@ -85,6 +89,9 @@ pub enum DesktopError {
         /// Its program.
         program: PathBuf,
     },
+    /// The notifications of a woken browser cannot be passed on.
+    #[error("{0}")]
+    Bus(String),
     /// The browser was not found or not started.
     #[error(transparent)]
     Browser(#[from] BrowserError),
@@ -119,7 +126,7 @@ pub enum DesktopError {
     /// A file cannot be read or written.
     #[error("cannot {action} {}: {why}{}", path.display(), hint(why))]
     Io {
-        /// `read`, `write`, `link`, `lock` or `delete`.
+        /// `read`, `write`, `link`, `lock`, `start` or `delete`.
         action: &'static str,
         /// The file or the folder.
         path: PathBuf,

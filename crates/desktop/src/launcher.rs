@@ -5,6 +5,7 @@ use std::path::Path;
 use doorbell_browsers::{Chromium, Firefox};
 use url::Url;
 
+use crate::bidi::Headless;
 use crate::browser::{Browser, Mode, ProfileConfig};
 use crate::chromium::{self, Keeper};
 use crate::error::DesktopError;
@@ -21,6 +22,8 @@ pub(crate) enum Launcher {
     Firefox(firefox::Application),
     /// Chromium, with an extension of ours.
     Chromium(chromium::Application),
+    /// Any other Firefox, headless.
+    Headless(Headless),
 }
 
 impl Launcher {
@@ -33,12 +36,23 @@ impl Launcher {
     }
 
     /// Checks that the browser of `profile` can be woken for messages from the service at `url`, and writes what that needs
-    /// into `state` and the profile.
-    pub(crate) fn prepare(profile: &ProfileConfig, state: &Path, url: &Url) -> Result<Self, DesktopError> {
+    /// into `state` and the profile. With `allow_debug_port` it may be driven by everyone on this machine while it is woken.
+    pub(crate) fn prepare(
+        profile: &ProfileConfig,
+        state: &Path,
+        url: &Url,
+        allow_debug_port: bool,
+    ) -> Result<Self, DesktopError> {
         match profile.browser {
             Browser::Firefox => {
                 let firefox = Firefox::at(&profile.program)?;
-                Ok(Self::Firefox(firefox::Application::prepare(&firefox, &state.join(FIREFOX_LINKS))?))
+                match firefox::Application::prepare(&firefox, &state.join(FIREFOX_LINKS)) {
+                    Ok(application) => Ok(Self::Firefox(application)),
+                    Err(DesktopError::Unsuitable { .. } | DesktopError::WeakerSandbox { .. }) if allow_debug_port => {
+                        Ok(Self::Headless(Headless::new(firefox, state)))
+                    }
+                    Err(error) => Err(error),
+                }
             }
             Browser::Chromium => {
                 let chromium = Chromium::at(&profile.program)?;
@@ -49,10 +63,11 @@ impl Launcher {
 
     /// Starts the browser with the profile in `folder`. The caller has the start lock. A woken one ends when nothing is
     /// left to do.
-    pub(crate) fn start(&self, folder: &Path, mode: Mode) -> Result<Process, DesktopError> {
+    pub(crate) async fn start(&self, folder: &Path, mode: Mode) -> Result<Process, DesktopError> {
         match self {
             Self::Firefox(application) => application.start(folder, mode),
             Self::Chromium(application) => application.start(folder, mode),
+            Self::Headless(headless) => headless.start(folder, mode).await,
         }
     }
 
@@ -60,6 +75,7 @@ impl Launcher {
     pub(crate) fn is_ready(&self, folder: &Path, process: u32) -> bool {
         match self {
             Self::Firefox(_) | Self::Chromium(_) => firefox::takes_pages(folder, process),
+            Self::Headless(headless) => headless.is_ready(process),
         }
     }
 
@@ -67,7 +83,7 @@ impl Launcher {
     /// if it ends by itself. An error if it has to stay: why.
     pub(crate) async fn keeper(&self, folder: &Path, process: u32) -> Result<Option<Keeper>, String> {
         match self {
-            Self::Firefox(_) => Ok(None),
+            Self::Firefox(_) | Self::Headless(_) => Ok(None),
             Self::Chromium(_) => Keeper::of(folder, process).await.map(Some),
         }
     }

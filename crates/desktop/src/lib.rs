@@ -5,8 +5,10 @@
 //! The browser connects to the push service, the service worker of the site shows its notification, and the browser ends
 //! by itself when nothing is left to do. Messages and their keys never reach this process.
 //!
-//! Firefox ESR and Chromium are woken; see [`firefox`] and [`chromium`]. [`rules`] decides when, without IO.
+//! Firefox ESR and Chromium are woken; see [`firefox`] and [`chromium`]. Another Firefox is woken if the user allows its
+//! debug port. [`rules`] decides when, without IO.
 
+mod bidi;
 mod browser;
 mod clock;
 mod error;
@@ -68,6 +70,8 @@ pub struct Config {
     pub state: PathBuf,
     /// How often a profile may be woken.
     pub bounds: Bounds,
+    /// Whether a Firefox that is not an ESR is woken too: every user of the machine can drive it meanwhile.
+    pub allow_debug_port: bool,
 }
 
 /// What the desktop part is asked for while it runs.
@@ -102,6 +106,7 @@ pub async fn run(
         url: config.url,
         state: config.state,
         bounds: config.bounds,
+        allow_debug_port: config.allow_debug_port,
         door: door_commands,
         reports,
         tasks: JoinSet::new(),
@@ -161,6 +166,7 @@ struct Desktop {
     url: Url,
     state: PathBuf,
     bounds: Bounds,
+    allow_debug_port: bool,
     door: mpsc::Sender<DoorCommand>,
     reports: mpsc::Sender<Report>,
     tasks: JoinSet<()>,
@@ -176,7 +182,7 @@ impl Desktop {
         if self.names.len() >= PROFILES_MAX {
             return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
         }
-        Launcher::prepare(profile, &self.state, &self.url)
+        Launcher::prepare(profile, &self.state, &self.url, self.allow_debug_port)
     }
 
     /// Shows the user that a message waits whose browser could not be started: nothing else would.

@@ -137,7 +137,7 @@ impl Profile {
             self.rules.busy(self.clock.now());
             return Ok(None);
         };
-        let mut process = self.launcher.start(&self.name.folder, self.mode)?;
+        let mut process = self.launcher.start(&self.name.folder, self.mode).await?;
         match waiting {
             Some(_) => self.rules.wake(self.clock.now()),
             None => self.rules.browser_runs(),

@@ -17,7 +17,7 @@ use crate::owner;
 pub const MARK: &str = "# Written by `doorbell desktop install`.";
 /// More than this no list of profiles needs.
 const BYTES_MAX: u64 = 256 << 10;
-const KEYS: [&str; 5] = ["url", "ca", "urgency", "state", "profiles"];
+const KEYS: [&str; 6] = ["url", "ca", "urgency", "allow_debug_port", "state", "profiles"];
 const PROFILE_KEYS: [&str; 4] = ["browser", "folder", "mode", "binary"];
 
 /// What `doorbell desktop run` does without arguments.
@@ -32,6 +32,9 @@ pub struct Settings {
     /// Messages below this urgency wake no browser.
     #[serde(default, serialize_with = "write_urgency", deserialize_with = "read_urgency")]
     pub urgency: Urgency,
+    /// Whether a Firefox that is not an ESR is woken too: while it is woken, every user of the machine can control it.
+    #[serde(default)]
+    pub allow_debug_port: bool,
     /// Where the desktop part keeps its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<PathBuf>,
@@ -136,6 +139,7 @@ mod tests {
             url: "https://push.example.org".parse().unwrap(),
             ca: Some("/ca.pem".into()),
             urgency: Urgency::High,
+            allow_debug_port: false,
             state: None,
             profiles: vec![ProfileSettings {
                 browser: Browser::Firefox,

@@ -238,6 +238,7 @@ async fn wake(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) -
         profiles,
         state,
         bounds: Bounds::default(),
+        allow_debug_port: false,
     };
     // Nothing asks it for more.
     let (_commands, commanded) = mpsc::channel(1);

@@ -44,7 +44,15 @@ pub(super) struct Args {
     /// Trust the certificate authorities in this file too (PEM) [default: the one that `doorbell serve` made, for a service on this machine]
     #[arg(long, value_name = "FILE", env = "DOORBELL_CA")]
     ca: Option<PathBuf>,
+
+    /// Wake a Firefox that is not an ESR too: headless, with a debug port that every user of this machine can use meanwhile
+    #[arg(long)]
+    allow_debug_port: bool,
 }
+
+/// Printed at the start.
+const DEBUG_PORT: &str = "warning: allow_debug_port: while a Firefox that is not an ESR is woken, every user of this \
+machine can read and control it through its debug port, which has no password";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -73,6 +81,9 @@ struct Wanted {
 pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let Wanted { config, service, remembered } = wanted(args)?;
+    if config.allow_debug_port {
+        status(DEBUG_PORT);
+    }
     let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
     let server = Server::open(&socket(&config.state))?;
     let state = Arc::new(Mutex::new(Status::new(service)));
@@ -162,11 +173,12 @@ fn wanted(args: Args) -> Result<Wanted> {
     let ca = ca.or_else(|| local_ca(url.as_str()));
     let floor = args.urgency.or_else(|| settings.as_ref().map(|settings| settings.urgency)).unwrap_or_default();
     let state = settings.as_ref().and_then(|settings| settings.state.clone()).unwrap_or(own);
+    let allow_debug_port = args.allow_debug_port || settings.as_ref().is_some_and(|settings| settings.allow_debug_port);
     let remembered = if profiles.is_empty() { settings.map(|settings| settings.profiles) } else { None };
     let service = PushService::parse(url.as_str())?.origin();
     let trust = Trust::with(ca.as_deref())?;
     Ok(Wanted {
-        config: Config { url, trust, floor, profiles, state, bounds: Bounds::default() },
+        config: Config { url, trust, floor, profiles, state, bounds: Bounds::default(), allow_debug_port },
         service,
         remembered: remembered.unwrap_or_default(),
     })

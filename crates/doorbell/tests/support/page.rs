@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::clock::Deadline;
 use super::foreign::tree;
@@ -76,6 +76,17 @@ impl Site {
         report["opens"].as_bool().expect("whether it opens a page")
     }
 
+    /// Waits until a browser asks for the page. That is before it is there, and also if its script hangs.
+    pub fn waits_for_request(&mut self) {
+        self.wait_for("request of the page", |report| report["event"] == "request");
+    }
+
+    /// The requests of the page until now are not waited for.
+    pub fn forgets_requests(&mut self) {
+        self.passed_over.extend(self.reports.try_iter());
+        self.passed_over.retain(|report| report["event"] != "request");
+    }
+
     /// Waits until a page is there.
     pub fn waits_for_page(&mut self) {
         self.wait_for("page", |report| report["event"] == "page");
@@ -138,7 +149,10 @@ fn answer(
         return ("204 No Content", "text/plain", Vec::new());
     }
     let name = match target.trim_start_matches('/') {
-        "" => "index.html",
+        "" => {
+            reports.send(json!({ "event": "request", "agent": agent })).ok();
+            "index.html"
+        }
         name => name,
     };
     let kind = match name.rsplit_once('.') {

@@ -117,6 +117,7 @@ fn files(args: &Args, places: &Places, ca: Option<PathBuf>, profiles: &[ProfileC
         url: args.url.clone(),
         ca: ca.clone(),
         urgency: args.urgency,
+        allow_debug_port: false,
         state: Some(places.state().to_owned()),
         profiles: profiles.iter().map(settings_of).collect(),
     };

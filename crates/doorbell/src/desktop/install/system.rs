@@ -28,8 +28,14 @@ pub(super) fn run(args: &Args, service: &PushService, ca: Option<PathBuf>) -> Re
         chromium_flags: chromium::debian_flags(service)?,
         chromium_policies: chromium::policies(&[], ca.as_deref())?,
     };
-    let settings =
-        Settings { url: args.url.clone(), ca: ca.clone(), urgency: args.urgency, state: None, profiles: Vec::new() };
+    let settings = Settings {
+        url: args.url.clone(),
+        ca: ca.clone(),
+        urgency: args.urgency,
+        allow_debug_port: false,
+        state: None,
+        profiles: Vec::new(),
+    };
     let planned = plan_for_all(&root, &program, &settings, &fleet)?;
     if args.print {
         planned.iter().for_each(print);
