@@ -84,7 +84,7 @@ async fn a_release_firefox_is_woken_if_its_debug_port_is_allowed_and_a_click_ope
     assert!(line.contains("--allow-debug-port") && line.contains("every user of this machine"), "{line}");
 
     let mut part = desktop_part(&firefox, &launcher, &service, &["--allow-debug-port"]);
-    part.prints("warning: --allow-debug-port");
+    part.prints("warning: allow_debug_port");
     part.prints(FOLLOWED);
     let sent = shop.sends(r#"{"title":"Mom","body":"Answer"}"#, &subscription, &service);
     let watch = Stopwatch::start();
