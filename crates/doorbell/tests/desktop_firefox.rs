@@ -79,7 +79,7 @@ async fn a_firefox_that_stays_has_no_window_outlives_its_last_one_and_is_woken_w
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
     let (firefox, subscription) = closed_firefox(&service, &desktop, &mut site, &shop);
     let part = DesktopPart::of(&[&firefox], &service, &["--stay"]);
-    part.prints("starting Firefox, which stays");
+    part.prints("starting Firefox without a window");
     part.prints("Firefox is awake");
     let resident = firefox.processes();
     // The first message waits for the push client; the next ones are timed.
