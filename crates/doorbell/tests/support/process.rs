@@ -144,3 +144,16 @@ fn read(from: impl Read + Send + 'static, mark: &'static str, transcript: Arc<Tr
         }
     });
 }
+
+/// Programs that keep the machine busy, as long as this value lives.
+pub struct Busy {
+    _programs: Vec<Running>,
+}
+
+impl Busy {
+    /// Starts so many.
+    pub fn with(count: usize) -> Self {
+        let program = |_| Running::start(Command::new("sh").args(["-c", "while :; do :; done"]));
+        Self { _programs: (0..count).map(program).collect() }
+    }
+}
