@@ -271,19 +271,23 @@ async fn streams_of_one_browser_are_bounded_and_end_no_socket() {
 }
 
 #[tokio::test]
-async fn twelve_reports_an_hour_are_the_most_however_often_the_client_connects() {
+async fn twelve_reports_an_hour_are_the_most_however_often_the_client_connects_and_four_are_for_urgent_messages() {
     let service = TestService::start().await;
     let (uaid, to) = closed_browser(&service).await;
     let start = service.clock.now();
-    for _ in 0..6 {
-        let mut wake = Wake::open(&service, &uaid).await;
+    for urgency in ["normal", "low", "normal", "normal", "high", "high"] {
+        let mut wake = Wake::open_on(&mut service.agent().await, &service, &uaid, &[("urgency", "low")]).await;
         for _ in 0..2 {
-            let message = service.send(&to, &[DAY], b"x").await;
+            let message = service.send(&to, &[DAY, ("urgency", urgency)], b"x").await;
             wake.waiting(&service.clock, STEP).await;
             assert_eq!(service.delete(&message).await, StatusCode::NO_CONTENT);
             wake.quiet().await;
         }
     }
+    assert!(
+        service.clock.now().since(start) < Duration::from_secs(3_600),
+        "the call does not wait for the chat's hour"
+    );
     let mut wake = Wake::open(&service, &uaid).await;
     service.send(&to, &[DAY], b"later").await;
     wake.waiting(&service.clock, Duration::from_secs(60)).await;
@@ -402,7 +406,7 @@ async fn streams_that_a_client_has_left_behind_do_not_use_up_its_hour() {
     }
     let start = service.clock.now();
     for _ in 0..12 {
-        let message = service.send(&to, &[DAY], b"x").await;
+        let message = service.send(&to, &[DAY, ("urgency", "high")], b"x").await;
         for wake in &mut streams {
             wake.waiting(&service.clock, STEP / 10).await;
         }

@@ -174,7 +174,7 @@ impl WakeStream {
     /// What is pending, if the agent's budget allows one more.
     fn take_pending(&mut self) -> Pending {
         let Some(waiting) = self.pending else { return Pending::Nothing };
-        match self.doors.wakes.take(self.agent, self.reported, self.doors.clock.now()) {
+        match self.doors.wakes.take(self.agent, waiting.urgency, self.reported, self.doors.clock.now()) {
             Ok(moment) => self.reported = Some(moment),
             Err(moment) => return Pending::At(moment),
         }
