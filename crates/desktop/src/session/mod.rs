@@ -43,6 +43,17 @@ pub(crate) enum SessionEvent {
     Floor(Urgency),
 }
 
+/// Whether notifications can be shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Screen(Arc<Notifier>);
+
+impl Screen {
+    /// Whether a browser that is started now can show one. `true` if that is not known.
+    pub(crate) async fn shows_notifications(&self) -> bool {
+        self.0.has_server().await
+    }
+}
+
 /// The session bus and the system bus, as far as there are any.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -124,6 +135,11 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// For profiles, which wake no browser whose notification would not be shown.
+    pub(crate) fn screen(&self) -> Screen {
+        Screen(Arc::clone(&self.notifier))
     }
 
     /// Shows a notification of our own, in the place of the former one with the same `key`.

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zbus::names::OwnedUniqueName;
-use zbus::{Connection, DynamicType, Message, Variant};
+use zbus::{Connection, DynamicType, Message, Type, Variant};
 
-use super::bus::{Bus, Service};
+use super::bus::{Bus, DBUS, Service};
 
 /// What shows notifications.
 pub(super) const NOTIFICATIONS: Service = Service {
@@ -52,6 +52,17 @@ impl Notifier {
             Ok(_) => None,
             Err(why) => Some(why),
         }
+    }
+
+    /// Whether a notification can be shown: a server is there, or the bus starts one. `true` if that is not known.
+    pub(super) async fn has_server(&self) -> bool {
+        let Ok(connection) = self.open().await else { return true };
+        let has_owner = ask(&connection, "NameHasOwner", &NOTIFICATIONS.name).await;
+        if has_owner.unwrap_or(true) {
+            return true;
+        }
+        let startable: zbus::Result<Vec<String>> = ask(&connection, "ListActivatableNames", &()).await;
+        startable.map_or(true, |names| names.iter().any(|name| name == NOTIFICATIONS.name))
     }
 
     /// Shows a notification, in the place of the former one with the same key.
@@ -120,6 +131,16 @@ where
 {
     let Service { name, path, interface } = NOTIFICATIONS;
     connection.call_method(Some(name), path, Some(interface), member, body).await
+}
+
+/// Asks the bus itself.
+async fn ask<B, T>(connection: &Connection, member: &'static str, body: &B) -> zbus::Result<T>
+where
+    B: Serialize + DynamicType,
+    T: for<'a> Deserialize<'a> + Type,
+{
+    let reply = connection.call_method(Some(DBUS.name), DBUS.path, Some(DBUS.interface), member, body).await?;
+    reply.body().deserialize()
 }
 
 fn is_lost(error: &zbus::Error) -> bool {

@@ -71,3 +71,16 @@ async fn what_a_stranger_sends_stands_in_the_way_of_no_notification() {
     notify(&session, "a", "b").await;
     assert_eq!(server.notified().len(), 1);
 }
+
+#[tokio::test]
+async fn it_is_known_whether_notifications_can_be_shown() {
+    let Some(mut bus) = BusDaemon::start() else { return };
+    let screen = session(&bus).await.screen();
+    assert!(!soon(screen.shows_notifications()).await);
+    let server = Notifications::start(&bus, 1, &[]).await;
+    assert!(soon(screen.shows_notifications()).await);
+    server.stop().await;
+    assert!(!soon(screen.shows_notifications()).await);
+    bus.stop();
+    assert!(soon(screen.shows_notifications()).await, "without a bus it is not known");
+}
