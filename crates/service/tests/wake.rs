@@ -295,6 +295,22 @@ async fn twelve_reports_an_hour_are_the_most_however_often_the_client_connects_a
 }
 
 #[tokio::test]
+async fn what_expires_before_a_browser_can_start_is_not_reported_and_what_comes_after_it_is() {
+    let service = TestService::start().await;
+    let (uaid, to) = closed_browser(&service).await;
+    let mut wake = Wake::open(&service, &uaid).await;
+    service.send(&to, &[("ttl", "4"), ("urgency", "high")], b"too short").await;
+    // The grace is over, and the message still waits.
+    service.clock.advance(STEP);
+    service.clock.advance(STEP);
+    service.send(&to, &[DAY], b"x").await;
+    let start = service.clock.now();
+    wake.waiting(&service.clock, STEP).await;
+    let waited = service.clock.now().since(start);
+    assert!(waited >= Duration::from_secs(3), "the short one must have expired: {waited:?}");
+}
+
+#[tokio::test]
 async fn an_open_stream_is_use_so_its_browser_does_not_expire() {
     let service = TestService::with(Settings { idle_expiry_days: Some(5), ..Settings::default() }).await;
     let (uaid, to) = closed_browser(&service).await;

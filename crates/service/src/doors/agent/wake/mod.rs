@@ -7,6 +7,7 @@ mod budget;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
@@ -42,6 +43,11 @@ struct WaitingJson {
     since: i64,
     expires: i64,
 }
+
+/// What expires within this time would be gone before a browser has started: it is not reported.
+const START_TIME: Duration = Duration::from_secs(5);
+/// How long after the last of them has expired something else must wait.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// The data of an event that has none.
 #[derive(Serialize)]
@@ -174,7 +180,12 @@ impl WakeStream {
     /// What is pending, if the agent's budget allows one more.
     fn take_pending(&mut self) -> Pending {
         let Some(waiting) = self.pending else { return Pending::Nothing };
-        match self.doors.wakes.take(self.agent, waiting.urgency, self.reported, self.doors.clock.now()) {
+        let now = self.doors.clock.now();
+        if waiting.expires > now && waiting.expires < now.plus(START_TIME) {
+            // `Quiet` comes when it has expired, unless another message came after it.
+            return Pending::At(waiting.expires.plus(SETTLE));
+        }
+        match self.doors.wakes.take(self.agent, waiting.urgency, self.reported, now) {
             Ok(moment) => self.reported = Some(moment),
             Err(moment) => return Pending::At(moment),
         }
