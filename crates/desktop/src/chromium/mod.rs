@@ -2,13 +2,14 @@
 //! credential of the wake door. It has no way to end by itself when nothing is left to do: the desktop part ends it.
 
 mod application;
+mod idle;
 mod keeper;
 mod native_host;
 mod token;
 mod windows;
 
 pub(crate) use application::Application;
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Keeper, Preparation};
 pub use native_host::serve_extension;
 
 use std::ffi::OsStr;
