@@ -231,3 +231,58 @@ impl Desktop {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// How long anything may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_profile_that_is_named_again_gets_its_program_and_its_credential_is_read_again() {
+        let home = tempfile::tempdir().unwrap();
+        let config = |name: &str| {
+            let program = home.path().join(name);
+            fs::write(&program, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+            let folder = home.path().join("alice");
+            ProfileConfig { browser: Browser::Chromium, folder, program, mode: Mode::Woken }
+        };
+        // With a credential nothing is started without a message.
+        fs::create_dir(home.path().join("alice")).unwrap();
+        for (file, text) in [("doorbell-service", "https://push.example\n"), (chromium::TOKEN_FILE, "token")] {
+            fs::write(home.path().join("alice").join(file), text).unwrap();
+        }
+        let (door, mut commanded) = mpsc::channel(QUEUE_MAX);
+        let (reports, _reported) = mpsc::channel(QUEUE_MAX);
+        let mut desktop = Desktop {
+            url: Url::parse("https://push.example").unwrap(),
+            state: home.path().join("state"),
+            bounds: Bounds::default(),
+            allow_debug_port: false,
+            door,
+            reports,
+            tasks: JoinSet::new(),
+            kept: Vec::new(),
+        };
+        let (old, new) = (config("old-chromium"), config("new-chromium"));
+        let launcher = desktop.prepare(&old).unwrap();
+        assert!(desktop.add(&old, launcher).await);
+        let launcher = desktop.prepare(&new).unwrap();
+        assert!(!desktop.add(&new, launcher).await, "it is kept already");
+
+        let [kept] = desktop.kept.as_slice() else { panic!("there is one profile") };
+        timeout(PATIENCE, kept.credential.notified()).await.expect("the credential is read again");
+        let launcher = format!("{:?}", kept.launcher.borrow());
+        assert!(launcher.contains("new-chromium") && !launcher.contains("old-chromium"), "{launcher}");
+        assert!(matches!(commanded.try_recv(), Ok(DoorCommand::Follow(_))));
+        commanded.try_recv().expect_err("it is followed once");
+    }
+}

@@ -319,8 +319,8 @@ mod tests {
         }
     }
 
-    /// What a desktop part with a program of a test in the place of Firefox reports, when one message waits.
-    struct Woken {
+    /// A profile with a program of a test in the place of Firefox.
+    struct Kept {
         folder: tempfile::TempDir,
         config: ProfileConfig,
         events: watch::Sender<DoorEvent>,
@@ -329,7 +329,15 @@ mod tests {
         kept: tokio::task::JoinHandle<()>,
     }
 
-    fn wakes(program: &str) -> Woken {
+    impl Kept {
+        fn waits(&self) {
+            let waiting = Waiting { messages: 1, urgency: Urgency::Normal, since_ms: 1 };
+            self.events.send(DoorEvent::Waiting(waiting)).unwrap();
+        }
+    }
+
+    /// One whose start lock another process has until the returned one is dropped.
+    fn kept(program: &str, mode: Mode) -> (Kept, StartLock) {
         let folder = tempfile::tempdir().unwrap();
         let installed = folder.path().join("esr");
         fs::create_dir_all(installed.join("defaults/pref")).unwrap();
@@ -346,9 +354,10 @@ mod tests {
             browser: Browser::Firefox,
             folder: folder.path().join("alice"),
             program: firefox.program().to_owned(),
-            mode: Mode::Woken,
+            mode,
         };
         fs::create_dir(&config.folder).unwrap();
+        let lock = StartLock::try_take(&config.folder).unwrap().expect("it is free");
         let bounds = Bounds { ready_max: Duration::from_secs(2), ..Bounds::default() };
         let (reporter, reports) = mpsc::channel(8);
         let (events, of_door) = watch::channel(DoorEvent::Lost);
@@ -357,14 +366,35 @@ mod tests {
         let mut profile = Profile::new(&config, launchers, bounds, Arc::clone(&credential), reporter);
         profile.grace = Duration::from_secs(1);
         let kept = tokio::spawn(profile.keep(of_door));
-        let waiting = Waiting { messages: 1, urgency: Urgency::Normal, since_ms: 1 };
-        events.send(DoorEvent::Waiting(waiting)).unwrap();
-        Woken { folder, config, events, reports, credential, kept }
+        (Kept { folder, config, events, reports, credential, kept }, lock)
+    }
+
+    fn woken(program: &str) -> Kept {
+        let (kept, lock) = kept(program, Mode::Woken);
+        drop(lock);
+        kept.waits();
+        kept
+    }
+
+    #[tokio::test]
+    async fn while_another_process_has_the_start_lock_events_are_read_and_the_start_is_tried_again() {
+        let (waits, lock) = kept(SAVES, Mode::Resident);
+        drop(waits.events);
+        timeout(PATIENCE, waits.kept).await.expect("it sees that the door is gone").unwrap();
+        drop(lock);
+
+        let (mut starts, lock) = kept(SAVES, Mode::Resident);
+        timeout(Duration::from_millis(500), starts.reports.recv()).await.expect_err("the profile is in use");
+        drop(lock);
+        let ProfileEvent::Waking { waiting: None, .. } = next(&mut starts.reports).await else {
+            panic!("it is started without a message")
+        };
+        let ProfileEvent::NotStarted(_) = next(&mut starts.reports).await else { panic!("it is not ready") };
     }
 
     #[tokio::test]
     async fn a_browser_that_hangs_is_ended_with_its_helpers_and_leaves_no_lock() {
-        let Woken { folder, config, events, mut reports, credential, kept } = wakes(HANGS);
+        let Kept { folder, config, events, mut reports, credential, kept } = woken(HANGS);
         let ProfileEvent::Waking { process, .. } = next(&mut reports).await else { panic!("it is not started") };
         let ProfileEvent::NotWoken(why) = next(&mut reports).await else { panic!("it is not reported") };
         assert!(why.contains("was not ready") && why.contains(&process.to_string()), "{why}");
@@ -383,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_browser_that_is_slow_may_save_its_profile_before_it_is_ended() {
-        let mut woken = wakes(SAVES);
+        let mut woken = woken(SAVES);
         let ProfileEvent::Waking { .. } = next(&mut woken.reports).await else { panic!("it is not started") };
         let ProfileEvent::NotWoken(_) = next(&mut woken.reports).await else { panic!("it is not reported") };
         let ProfileEvent::Ended(Some(status)) = next(&mut woken.reports).await else { panic!("it is not ended") };
