@@ -88,8 +88,9 @@ impl Launcher {
         }
     }
 
-    /// Whether `process`, which another process has started, has to stay: its notifications since its start are not known.
-    pub(crate) fn stays(&self, mode: Mode, process: u32) -> bool {
-        matches!(self, Self::Chromium(_)) && mode == Mode::Woken && firefox::is_woken(process)
+    /// Whether `process`, a browser that another process has started with the profile in `folder`, has to stay although
+    /// it should end: its notifications since its start are not known.
+    pub(crate) fn stays(&self, folder: &Path, mode: Mode, process: u32) -> bool {
+        matches!(self, Self::Chromium(_)) && mode == Mode::Woken && chromium::shall_end(folder, process)
     }
 }

@@ -154,7 +154,7 @@ impl Profile {
     /// Reports a woken browser that was started before this process and will not end.
     async fn look_for_one_that_stays(&mut self) {
         let Some(id) = self.name.browser.process_of(&self.name.folder) else { return };
-        if self.launcher().stays(self.mode, id) {
+        if self.launcher().stays(&self.name.folder, self.mode, id) {
             self.browser = self.watch(id, None).await;
         }
     }
@@ -224,7 +224,7 @@ impl Profile {
                 if waiting.is_some() {
                     self.report(ProfileEvent::BrowserRuns(id)).await;
                 }
-                if self.launcher().stays(self.mode, id) {
+                if self.launcher().stays(&self.name.folder, self.mode, id) {
                     self.report(ProfileEvent::Stays(EARLIER.to_owned())).await;
                 }
                 Some(process)

@@ -140,6 +140,7 @@ async fn a_woken_chromium_shows_what_waits_and_ends_when_nothing_is_left_to_do()
     let mut first = desktop_part(&chromium, &service, &["--chromium-ends"]);
     // It runs once, to get its token. Another desktop part does not know what this Chromium shows.
     first.prints(FOLLOWED);
+    desktop.waits_until("its windows are counted", || chromium.profile().join("doorbell-windows").is_file());
     first.kill();
     let part = desktop_part(&chromium, &service, &["--chromium-ends"]);
     part.prints("Chromium stays: an earlier desktop part has started it");
