@@ -22,7 +22,7 @@ use crate::error::DesktopError;
 use token::WakeToken;
 
 pub(crate) use token::FILE as TOKEN_FILE;
-pub(crate) use windows::shall_end;
+pub use windows::shall_end;
 
 /// The words after `doorbell` by which Chromium starts the program that its extension talks to, before the profile.
 const HOST_ARGUMENTS: [&str; 3] = ["desktop", "native-host", "--profile"];
