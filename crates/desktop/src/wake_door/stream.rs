@@ -23,6 +23,8 @@ use crate::report::{ProfileEvent, Report};
 
 /// How long after its file was written a credential is read again: a browser may write some files one after the other.
 const SETTLE: Duration = Duration::from_millis(500);
+/// A service without a subscription of a profile is asked no more often than this while its browser runs.
+const WRITES: Duration = Duration::from_secs(5);
 /// When a credential is read again if its file cannot be watched.
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// When a service is asked again that has no wake door, or no subscription of the profile: that may have changed.
@@ -68,7 +70,8 @@ impl Stream {
         loop {
             let clock = Clock::start();
             // A credential that is written from now on is not missed.
-            let mut watch = FileWatch::of(profile.browser.credential_file(&profile.folder)).ok();
+            let file = profile.browser.credential_file(&profile.folder);
+            let mut watch = FileWatch::of(file.clone()).ok();
             let end = self.follow(&follower, &mut watch, &reports).await;
             if matches!(end, End::Connection | End::Stream | End::Renewed) {
                 follower.send(DoorEvent::Lost);
@@ -81,7 +84,6 @@ impl Stream {
                 // The browser writes it into its profile.
                 End::NoCredential => (ASK_AGAIN, Some("it has not connected to its push service yet".to_owned())),
                 End::Unreadable(error) => {
-                    let file = profile.browser.credential_file(&profile.folder);
                     let why = format!("cannot read {} ({error}); it must belong to you", file.display());
                     (ASK_AGAIN, Some(why))
                 }
@@ -92,8 +94,11 @@ impl Stream {
                 End::Status(status @ StatusCode::GONE) => {
                     let why = format!("the service has no subscription of it ({status}); subscribe at a site first");
                     // A browser that runs writes this file, and often. At rest the service is not asked.
-                    least = READ_AGAIN;
-                    watch = FileWatch::of(profile.folder.join(profile.browser.settings_file())).ok();
+                    least = WRITES;
+                    let settings = profile.folder.join(profile.browser.settings_file());
+                    if settings != file {
+                        watch = FileWatch::of(settings).ok();
+                    }
                     (ASK_AGAIN, Some(why))
                 }
                 End::Status(StatusCode::NOT_FOUND) => {
