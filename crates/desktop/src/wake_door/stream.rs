@@ -70,13 +70,12 @@ impl Stream {
         loop {
             let clock = Clock::start();
             // A credential that is written from now on is not missed.
-            let file = profile.browser.credential_file(&profile.folder);
-            let mut watch = FileWatch::of(file.clone()).ok();
+            let mut watch = FileWatch::of(profile.browser.credential_file(&profile.folder)).ok();
             let end = self.follow(&follower, &mut watch, &reports).await;
             if matches!(end, End::Connection | End::Stream | End::Renewed) {
                 follower.send(DoorEvent::Lost);
             }
-            let mut least = Duration::ZERO;
+            let (mut least, mut settings) = (Duration::ZERO, None);
             let (wait, problem) = match end {
                 End::Connection => return,
                 End::Renewed => continue,
@@ -84,6 +83,7 @@ impl Stream {
                 // The browser writes it into its profile.
                 End::NoCredential => (ASK_AGAIN, Some("it has not connected to its push service yet".to_owned())),
                 End::Unreadable(error) => {
+                    let file = profile.browser.credential_file(&profile.folder);
                     let why = format!("cannot read {} ({error}); it must belong to you", file.display());
                     (ASK_AGAIN, Some(why))
                 }
@@ -95,10 +95,7 @@ impl Stream {
                     let why = format!("the service has no subscription of it ({status}); subscribe at a site first");
                     // A browser that runs writes this file, and often. At rest the service is not asked.
                     least = WRITES;
-                    let settings = profile.folder.join(profile.browser.settings_file());
-                    if settings != file {
-                        watch = FileWatch::of(settings).ok();
-                    }
+                    settings = FileWatch::of(profile.folder.join(profile.browser.settings_file())).ok();
                     (ASK_AGAIN, Some(why))
                 }
                 End::Status(StatusCode::NOT_FOUND) => {
@@ -117,8 +114,15 @@ impl Stream {
                 sleep(wait).await;
                 continue;
             }
+            let rest = async {
+                sleep(least).await;
+                tokio::select! {
+                    () = rest(wait, watch) => {}
+                    Ok(()) = written(&mut settings) => sleep(SETTLE).await,
+                }
+            };
             tokio::select! {
-                () = async { sleep(least).await; rest(wait, watch).await } => {}
+                () = rest => {}
                 () = follower.credential.notified() => {}
             }
         }
