@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::bidi::Headless;
 use crate::browser::{Browser, Mode, ProfileConfig};
-use crate::chromium::{self, Keeper};
+use crate::chromium::{self, Preparation};
 use crate::error::DesktopError;
 use crate::firefox;
 use crate::process::Process;
@@ -79,12 +79,18 @@ impl Launcher {
         }
     }
 
-    /// What watches a woken browser, which has just been started as `process`, until nothing is left for it to do; `None`
-    /// if it ends by itself. An error if it has to stay: why.
-    pub(crate) async fn keeper(&self, folder: &Path, process: u32) -> Result<Option<Keeper>, String> {
+    /// What watches a woken browser with the profile in `folder`, which is about to be started, until nothing is left for
+    /// it to do; `None` if it ends by itself. An error if it has to stay: why.
+    pub(crate) async fn before_keeper(&self, folder: &Path) -> Result<Option<Preparation>, String> {
         match self {
             Self::Firefox(_) | Self::Headless(_) => Ok(None),
-            Self::Chromium(_) => Keeper::of(folder, process).await.map(Some),
+            Self::Chromium(_) => Preparation::of(folder).await.map(Some),
         }
+    }
+
+    /// Whether `process`, a browser that another process has started with the profile in `folder`, has to stay although
+    /// it should end: its notifications since its start are not known.
+    pub(crate) fn stays(&self, folder: &Path, mode: Mode, process: u32) -> bool {
+        matches!(self, Self::Chromium(_)) && mode == Mode::Woken && chromium::shall_end(folder, process)
     }
 }

@@ -21,6 +21,7 @@ mod report;
 mod scope;
 mod session;
 mod start_lock;
+mod unasked;
 mod wake_door;
 
 pub mod chromium;
@@ -32,9 +33,10 @@ pub mod settings;
 pub mod status;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use doorbell_protocol::headers::urgency::Urgency;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -79,7 +81,7 @@ pub struct Config {
 pub enum Command {
     /// Keep one more profile reachable.
     Add {
-        /// The profile.
+        /// The profile. One that is kept already gets its program, and its credential is read again; its mode stays.
         profile: ProfileConfig,
         /// Whether that is possible.
         answer: oneshot::Sender<Result<(), DesktopError>>,
@@ -110,7 +112,7 @@ pub async fn run(
         door: door_commands,
         reports,
         tasks: JoinSet::new(),
-        names: Vec::new(),
+        kept: Vec::new(),
     };
     // All are checked before anything is connected.
     let prepared: Result<Vec<_>, _> = config.profiles.iter().map(|profile| desktop.prepare(profile)).collect();
@@ -170,7 +172,15 @@ struct Desktop {
     door: mpsc::Sender<DoorCommand>,
     reports: mpsc::Sender<Report>,
     tasks: JoinSet<()>,
-    names: Vec<ProfileName>,
+    kept: Vec<Kept>,
+}
+
+/// What is told to the tasks of one profile.
+struct Kept {
+    name: ProfileName,
+    launcher: watch::Sender<Launcher>,
+    /// Its browser may have got another credential.
+    credential: Arc<Notify>,
 }
 
 impl Desktop {
@@ -179,7 +189,8 @@ impl Desktop {
         if !profile.browser.is_wakeable(&profile.folder) {
             return Err(DesktopError::NotAProfile { browser: profile.browser, folder: profile.folder.clone() });
         }
-        if self.names.len() >= PROFILES_MAX {
+        let is_kept = self.kept.iter().any(|kept| kept.name == profile.name());
+        if !is_kept && self.kept.len() >= PROFILES_MAX {
             return Err(DesktopError::TooManyProfiles(PROFILES_MAX));
         }
         Launcher::prepare(profile, &self.state, &self.url, self.allow_debug_port)
@@ -200,18 +211,78 @@ impl Desktop {
         });
     }
 
-    /// Keeps one more profile reachable: `false` if that is done already.
+    /// Keeps one more profile reachable: `false` if that is done already. That one's browser is started by `launcher` from
+    /// now on.
     async fn add(&mut self, config: &ProfileConfig, launcher: Launcher) -> bool {
         let name = config.name();
-        if self.names.contains(&name) {
+        if let Some(kept) = self.kept.iter().find(|kept| kept.name == name) {
+            kept.launcher.send_replace(launcher);
+            kept.credential.notify_one();
             return false;
         }
-        let (follower, events) = Follower::of(name.clone());
-        let profile = Profile::new(config, launcher, self.bounds, self.reports.clone());
+        let credential = Arc::new(Notify::new());
+        let (follower, events) = Follower::of(name.clone(), Arc::clone(&credential));
+        let (sender, launchers) = watch::channel(launcher);
+        let profile = Profile::new(config, launchers, self.bounds, Arc::clone(&credential), self.reports.clone());
         self.tasks.spawn(profile.keep(events));
-        self.names.push(name);
+        self.kept.push(Kept { name, launcher: sender, credential });
         // It has room for all profiles, and its receiver lives as long as the program.
         self.door.send(DoorCommand::Follow(follower)).await.ok();
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// How long anything may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_profile_that_is_named_again_gets_its_program_and_its_credential_is_read_again() {
+        let home = tempfile::tempdir().unwrap();
+        let config = |name: &str| {
+            let program = home.path().join(name);
+            fs::write(&program, "#!/bin/sh\n").unwrap();
+            fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+            let folder = home.path().join("alice");
+            ProfileConfig { browser: Browser::Chromium, folder, program, mode: Mode::Woken }
+        };
+        // With a credential nothing is started without a message.
+        fs::create_dir(home.path().join("alice")).unwrap();
+        for (file, text) in [("doorbell-service", "https://push.example\n"), (chromium::TOKEN_FILE, "token")] {
+            fs::write(home.path().join("alice").join(file), text).unwrap();
+        }
+        let (door, mut commanded) = mpsc::channel(QUEUE_MAX);
+        let (reports, _reported) = mpsc::channel(QUEUE_MAX);
+        let mut desktop = Desktop {
+            url: Url::parse("https://push.example").unwrap(),
+            state: home.path().join("state"),
+            bounds: Bounds::default(),
+            allow_debug_port: false,
+            door,
+            reports,
+            tasks: JoinSet::new(),
+            kept: Vec::new(),
+        };
+        let (old, new) = (config("old-chromium"), config("new-chromium"));
+        let launcher = desktop.prepare(&old).unwrap();
+        assert!(desktop.add(&old, launcher).await);
+        let launcher = desktop.prepare(&new).unwrap();
+        assert!(!desktop.add(&new, launcher).await, "it is kept already");
+
+        let [kept] = desktop.kept.as_slice() else { panic!("there is one profile") };
+        timeout(PATIENCE, kept.credential.notified()).await.expect("the credential is read again");
+        let launcher = format!("{:?}", kept.launcher.borrow());
+        assert!(launcher.contains("new-chromium") && !launcher.contains("old-chromium"), "{launcher}");
+        assert!(matches!(commanded.try_recv(), Ok(DoorCommand::Follow(_))));
+        commanded.try_recv().expect_err("it is followed once");
     }
 }

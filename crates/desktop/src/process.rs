@@ -4,10 +4,12 @@ use std::future::pending;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::Child;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::timeout;
 
 /// A process that runs, a child of this one or not.
 #[derive(Debug)]
@@ -52,14 +54,17 @@ impl Process {
         pidfd_send_signal(&self.ends, Signal::TERM).ok();
     }
 
-    /// Ends a child at once, with the processes of its group if it has one of its own.
-    pub(crate) fn kill(&mut self) {
+    /// Ends a child: it is asked, has the time `grace` to save what it works on, and is killed then, with the processes of
+    /// its group if it has one of its own.
+    pub(crate) async fn end(&mut self, grace: Duration) {
         // Its number is its own until its status is taken, which this does if it has ended.
         if self.has_ended() {
             return;
         }
+        self.terminate();
+        timeout(grace, self.ends.readable()).await.ok();
         let Some(child) = self.child.as_mut() else { return };
-        // It may end in this moment, which is what is wanted.
+        // They may have ended already, which is what is wanted.
         if let Some(group) = i32::try_from(self.id).ok().and_then(Pid::from_raw) {
             kill_process_group(group, Signal::KILL).ok();
         }

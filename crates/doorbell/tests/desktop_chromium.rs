@@ -7,13 +7,13 @@
 mod support;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
 use support::clock::Stopwatch;
 use support::process::Running;
 use support::service::doorbell;
-use support::{AppServer, Browser, Chromium, Desktop, Figures, Service, Site, runs};
+use support::{AppServer, Browser, Chromium, Desktop, Figures, Service, Site, WakeDoor, runs};
 
 /// What the desktop part prints when the service's wake door is open for a profile.
 const FOLLOWED: &str = "messages wake its Chromium";
@@ -137,10 +137,16 @@ async fn a_woken_chromium_shows_what_waits_and_ends_when_nothing_is_left_to_do()
     }
     let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
     let (chromium, subscription) = closed_chromium(&service, &desktop, &mut site, &shop);
+    let mut first = desktop_part(&chromium, &service, &["--chromium-ends"]);
+    // It runs once, to get its token. Another desktop part does not know what this Chromium shows.
+    first.prints(FOLLOWED);
+    desktop.waits_until("its windows are counted", || chromium.profile().join("doorbell-windows").is_file());
+    first.kill();
     let part = desktop_part(&chromium, &service, &["--chromium-ends"]);
-    // It has run once, to get its token.
+    part.prints("Chromium stays: an earlier desktop part has started it");
+    chromium.processes_are_killed();
+    part.prints("Chromium has ended");
     part.prints(FOLLOWED);
-    part.prints("Chromium has ended (exit status: 0)");
     assert_eq!(chromium.processes(), Vec::<u32>::new(), "no Chromium runs");
 
     let mut shown = Figures::of("Chromium woken: 201 → notification", "3.9 s, n 6");
@@ -179,9 +185,43 @@ async fn a_woken_chromium_shows_what_waits_and_ends_when_nothing_is_left_to_do()
     desktop.waits_until("two windows are counted", || windows_counted(&chromium) == 2);
     assert_eq!(desktop.windows_of(&chromium.profile()), 2);
     desktop.closes_windows_of(&chromium.profile());
-    let mut quiet = Figures::of("Chromium woken: windows closed → ended", "15 s of quiet");
+    let mut quiet = Figures::of("Chromium woken: windows closed → ended", "30 s of quiet");
     let watch = Stopwatch::start();
-    desktop.waits_until("Chromium ends", || part.count("Chromium has ended (exit status: 0)") == 2);
+    desktop.waits_until("Chromium ends", || part.count("Chromium has ended (exit status: 0)") == 1);
     quiet.add(watch);
     assert_eq!(chromium.processes(), Vec::<u32>::new(), "it has ended");
+}
+
+/// Needs no browser, and no screen either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_without_subscription_is_tried_again_after_chromium_wrote_its_settings_and_another_one_at_once() {
+    let (folder, door) = (tempfile::tempdir().unwrap(), WakeDoor::open().await);
+    let (profile, token, program) =
+        (folder.path().join("alice"), folder.path().join("token"), folder.path().join("no"));
+    fs::create_dir(&profile).unwrap();
+    for (file, text) in [
+        (profile.join("doorbell-service"), door.origin()),
+        (token.clone(), "alice-410".to_owned()),
+        (program.clone(), "#!/bin/sh\n".to_owned()),
+    ] {
+        fs::write(file, text).unwrap();
+    }
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    // What is written over there is not seen in the profile.
+    symlink(&token, profile.join("doorbell-wake-token")).unwrap();
+    let mut command = doorbell("desktop");
+    command.arg("run").arg(door.origin()).arg("--ca").arg(door.ca()).arg("--binary").arg(program);
+    command.arg("--chromium").arg(&profile).arg("--chromium-ends");
+    command.env("HOME", folder.path()).env("DISPLAY", ":none").env_remove("XDG_STATE_HOME");
+    let part = Running::start(&mut command);
+    part.prints("(410 Gone)");
+
+    fs::write(&token, "alice").unwrap();
+    fs::write(profile.join("Local State"), "{}").unwrap();
+    assert_eq!(door.next_stream().authorization, "Bearer alice");
+    part.prints(FOLLOWED);
+
+    fs::remove_file(profile.join("doorbell-wake-token")).unwrap();
+    fs::write(profile.join("doorbell-wake-token"), "bob").unwrap();
+    assert_eq!(door.next_stream().authorization, "Bearer bob");
 }

@@ -2,13 +2,14 @@
 //! credential of the wake door. It has no way to end by itself when nothing is left to do: the desktop part ends it.
 
 mod application;
+mod idle;
 mod keeper;
 mod native_host;
 mod token;
 mod windows;
 
 pub(crate) use application::Application;
-pub(crate) use keeper::Keeper;
+pub(crate) use keeper::{Keeper, Preparation};
 pub use native_host::serve_extension;
 
 use std::ffi::OsStr;
@@ -21,6 +22,7 @@ use crate::error::DesktopError;
 use token::WakeToken;
 
 pub(crate) use token::FILE as TOKEN_FILE;
+pub use windows::shall_end;
 
 /// The words after `doorbell` by which Chromium starts the program that its extension talks to, before the profile.
 const HOST_ARGUMENTS: [&str; 3] = ["desktop", "native-host", "--profile"];

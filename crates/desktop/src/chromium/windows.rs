@@ -33,11 +33,20 @@ impl WindowsReport {
 /// How many windows the Chromium `browser` has that works with the profile in `folder`; `None` if that is not known,
 /// also because the program that reports it has ended.
 pub(super) fn windows(folder: &Path, browser: u32) -> Option<u32> {
+    let report = read(folder).filter(|report| report.browser == browser)?;
+    report.windows.filter(|_| Path::new("/proc").join(report.host.to_string()).exists())
+}
+
+/// Whether the windows of the Chromium `browser`, which works with the profile in `folder`, were counted: a desktop part
+/// has started it to end it later. Its environment does not show that: Chromium writes its title over it.
+pub fn shall_end(folder: &Path, browser: u32) -> bool {
+    read(folder).is_some_and(|report| report.browser == browser)
+}
+
+fn read(folder: &Path) -> Option<WindowsReport> {
     let mut bytes = Vec::new();
     File::open(folder.join(FILE)).ok()?.take(BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    let report: WindowsReport = serde_json::from_slice(&bytes).ok()?;
-    let is_current = report.browser == browser && Path::new("/proc").join(report.host.to_string()).exists();
-    report.windows.filter(|_| is_current)
+    serde_json::from_slice(&bytes).ok()
 }
 
 /// Removes what an earlier process wrote.
@@ -62,6 +71,7 @@ mod tests {
         let mut report = WindowsReport { browser: 7, host: process::id(), windows: Some(2) };
         report.write(folder.path()).unwrap();
         assert_eq!((windows(folder.path(), 7), windows(folder.path(), 8)), (Some(2), None));
+        assert_eq!((shall_end(folder.path(), 7), shall_end(folder.path(), 8)), (true, false));
         report.windows = None;
         report.write(folder.path()).unwrap();
         assert_eq!(windows(folder.path(), 7), None);

@@ -26,8 +26,7 @@ use bus::{Bus, Wire};
 use machine::Machine;
 use notifier::Notifier;
 
-#[allow(unused_imports, reason = "the keeper of a woken Chromium uses it")]
-pub(crate) use shown::Shown;
+pub(crate) use shown::{Shown, Watch};
 
 /// One change of the network is reported by several signals, which come at once.
 const SETTLE: Duration = Duration::from_millis(250);

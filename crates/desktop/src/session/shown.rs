@@ -26,6 +26,33 @@ const IDS_MAX: usize = 1024;
 /// A browser has one connection to the bus, or a few.
 const NAMES_MAX: usize = 16;
 
+/// Reads the notifications that pass over the bus, before it is known whose are followed.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    bus: Bus,
+    monitor: Monitor,
+}
+
+impl Watch {
+    /// From now on nothing is missed; an error if the bus does not allow that.
+    pub(crate) async fn begin() -> Result<Self, String> {
+        Self::on(Bus::Session).await
+    }
+
+    pub(super) async fn on(bus: Bus) -> Result<Self, String> {
+        let monitor = Monitor::open(&bus).await?;
+        Ok(Self { bus, monitor })
+    }
+
+    /// Follows the notifications of `process` since the watch began.
+    pub(crate) fn of(self, process: u32) -> Shown {
+        let (sender, count) = watch::channel(0);
+        let mut follower = JoinSet::new();
+        follower.spawn(follow(self.bus, process, self.monitor, sender));
+        Shown { count, _follower: follower }
+    }
+}
+
 /// Follows which notifications of one process, and of its children, are on the screen.
 ///
 /// It reads the notifications of all programs as they pass over the bus, and keeps the ids of this process's alone.
@@ -38,17 +65,10 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Follows the notifications that `process` shows from now on; an error if the bus does not allow that.
-    pub(crate) async fn of(process: u32) -> Result<Self, String> {
-        Self::on(Bus::Session, process).await
-    }
-
-    pub(super) async fn on(bus: Bus, process: u32) -> Result<Self, String> {
-        let monitor = Monitor::open(&bus).await?;
-        let (sender, count) = watch::channel(0);
-        let mut follower = JoinSet::new();
-        follower.spawn(follow(bus, process, monitor, sender));
-        Ok(Self { count, _follower: follower })
+    /// As many as a test sends.
+    #[cfg(test)]
+    pub(crate) fn counted(count: watch::Receiver<usize>) -> Self {
+        Self { count, _follower: JoinSet::new() }
     }
 
     /// How many are on the screen.
@@ -63,6 +83,7 @@ impl Shown {
 }
 
 /// A connection that only receives, and one for questions.
+#[derive(Debug)]
 struct Monitor {
     wire: Wire,
     questions: Connection,

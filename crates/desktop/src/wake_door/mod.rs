@@ -6,12 +6,13 @@ mod stream;
 mod trust;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
 use h2::client::SendRequest;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -31,12 +32,12 @@ const RETRY_FIRST: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(300);
 /// A connection or a stream that held this long shows that the next one is worth an attempt soon.
 const STABLE: Duration = Duration::from_secs(60);
-/// Events that a profile has not read yet: each replaces the one before, so that few are enough.
-const EVENTS_MAX: usize = 8;
 
 /// What the service reports of one profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DoorEvent {
+    /// The service is connected, and reports anew what it knows.
+    Connected,
     /// Messages wait, and the browser is not connected or does not acknowledge.
     Waiting(Waiting),
     /// No message waits, or the browser is connected.
@@ -60,14 +61,22 @@ pub(crate) enum DoorCommand {
 #[derive(Clone, Debug)]
 pub(crate) struct Follower {
     profile: ProfileName,
-    events: mpsc::Sender<DoorEvent>,
+    /// The last event, which replaces the one before: a profile that is busy keeps no other one from its events.
+    events: watch::Sender<DoorEvent>,
+    /// Notified when the profile may have got another credential.
+    credential: Arc<Notify>,
 }
 
 impl Follower {
     /// For this profile, and the other end.
-    pub(crate) fn of(profile: ProfileName) -> (Self, mpsc::Receiver<DoorEvent>) {
-        let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        (Self { profile, events }, receiver)
+    pub(crate) fn of(profile: ProfileName, credential: Arc<Notify>) -> (Self, watch::Receiver<DoorEvent>) {
+        let (events, receiver) = watch::channel(DoorEvent::Lost);
+        (Self { profile, events, credential }, receiver)
+    }
+
+    fn send(&self, event: DoorEvent) {
+        // The other end is gone when the program ends.
+        self.events.send(event).ok();
     }
 }
 
@@ -108,8 +117,7 @@ impl WakeDoor {
             let clock = Clock::start();
             let end = self.connection(&mut commands).await;
             for follower in &self.followers {
-                // The other end may be gone when the program ends.
-                follower.events.send(DoorEvent::Lost).await.ok();
+                follower.send(DoorEvent::Lost);
             }
             wait = match end {
                 End::Broken(error) => {
@@ -208,7 +216,24 @@ impl Retry {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+    use crate::browser::Browser;
+
+    #[tokio::test]
+    async fn a_profile_that_reads_no_events_holds_nothing_up_and_gets_the_last_one() {
+        let name = ProfileName { browser: Browser::Firefox, folder: PathBuf::from("/alice") };
+        let (follower, mut events) = Follower::of(name, Arc::default());
+        for messages in 1..=100 {
+            follower.send(DoorEvent::Waiting(Waiting { messages, urgency: Urgency::Normal, since_ms: 1 }));
+        }
+        events.changed().await.unwrap();
+        let DoorEvent::Waiting(last) = *events.borrow_and_update() else { panic!("messages wait") };
+        assert_eq!(last.messages, 100);
+        drop(follower);
+        events.changed().await.expect_err("the door is gone");
+    }
 
     #[test]
     fn the_wait_doubles_with_each_failure_and_begins_anew_after_something_that_held() {

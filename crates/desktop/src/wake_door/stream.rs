@@ -1,5 +1,6 @@
 //! One stream of the wake door: `GET /wake` with the credential of one profile, held open and opened again.
 
+use std::future::pending;
 use std::io;
 use std::time::Duration;
 
@@ -22,9 +23,11 @@ use crate::report::{ProfileEvent, Report};
 
 /// How long after its file was written a credential is read again: a browser may write some files one after the other.
 const SETTLE: Duration = Duration::from_millis(500);
+/// A service without a subscription of a profile is asked no more often than this while its browser runs.
+const WRITES: Duration = Duration::from_secs(5);
 /// When a credential is read again if its file cannot be watched.
 const READ_AGAIN: Duration = Duration::from_secs(60);
-/// When a service is asked again that has no wake door: it may have been updated.
+/// When a service is asked again that has no wake door, or no subscription of the profile: that may have changed.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
 /// Sends the requests of one profile on one connection.
@@ -47,6 +50,8 @@ enum End {
     Status(StatusCode),
     /// The stream ended, in order or not.
     Stream,
+    /// The profile has another credential.
+    Renewed,
 }
 
 impl Stream {
@@ -57,20 +62,23 @@ impl Stream {
 
     /// Follows the door for a profile, until the connection takes no more requests.
     pub(super) async fn hold(self, follower: Follower, reports: mpsc::Sender<Report>) {
-        let Follower { profile, events } = follower;
+        let profile = &follower.profile;
         // What an earlier stream reported may have been below the floor of this one.
-        events.send(DoorEvent::Lost).await.ok();
+        follower.send(DoorEvent::Connected);
         let mut retry = Retry::default();
         let mut last = None;
         loop {
             let clock = Clock::start();
             // A credential that is written from now on is not missed.
             let mut watch = FileWatch::of(profile.browser.credential_file(&profile.folder)).ok();
-            let end = self.follow(&profile, &mut watch, &events, &reports).await;
-            // The other end is gone when the program ends, and this task with it.
-            events.send(DoorEvent::Lost).await.ok();
+            let end = self.follow(&follower, &mut watch, &reports).await;
+            if matches!(end, End::Connection | End::Stream | End::Renewed) {
+                follower.send(DoorEvent::Lost);
+            }
+            let (mut least, mut settings) = (Duration::ZERO, None);
             let (wait, problem) = match end {
                 End::Connection => return,
+                End::Renewed => continue,
                 End::Stream => (retry.after(clock.now()), None),
                 // The browser writes it into its profile.
                 End::NoCredential => (ASK_AGAIN, Some("it has not connected to its push service yet".to_owned())),
@@ -85,7 +93,10 @@ impl Stream {
                 ),
                 End::Status(status @ StatusCode::GONE) => {
                     let why = format!("the service has no subscription of it ({status}); subscribe at a site first");
-                    (retry.after(clock.now()).max(READ_AGAIN), Some(why))
+                    // A browser that runs writes this file, and often. At rest the service is not asked.
+                    least = WRITES;
+                    settings = FileWatch::of(profile.folder.join(profile.browser.settings_file())).ok();
+                    (ASK_AGAIN, Some(why))
                 }
                 End::Status(StatusCode::NOT_FOUND) => {
                     (ASK_AGAIN, Some("the service has no wake door (404)".to_owned()))
@@ -95,33 +106,38 @@ impl Stream {
                 }
             };
             if let Some(why) = problem.clone().filter(|_| problem != last) {
-                reports.send(ProfileEvent::NotFollowed(why).of(&profile)).await.ok();
+                reports.send(ProfileEvent::NotFollowed(why).of(profile)).await.ok();
             }
             let may_be_written = problem.is_some();
             last = problem;
-            if may_be_written {
-                rest(wait, watch).await;
-            } else {
+            if !may_be_written {
                 sleep(wait).await;
+                continue;
+            }
+            let rest = async {
+                sleep(least).await;
+                tokio::select! {
+                    () = rest(wait, watch) => {}
+                    Ok(()) = written(&mut settings) => sleep(SETTLE).await,
+                }
+            };
+            tokio::select! {
+                () = rest => {}
+                () = follower.credential.notified() => {}
             }
         }
     }
 
-    async fn follow(
-        &self,
-        profile: &ProfileName,
-        watch: &mut Option<FileWatch>,
-        events: &mpsc::Sender<DoorEvent>,
-        reports: &mpsc::Sender<Report>,
-    ) -> End {
+    async fn follow(&self, follower: &Follower, watch: &mut Option<FileWatch>, reports: &mpsc::Sender<Report>) -> End {
+        let profile = &follower.profile;
         // Read anew each time: a browser may get another one.
-        let credential = match profile.browser.credential(&profile.folder) {
+        let read = match profile.browser.credential(&profile.folder) {
             Ok(Some(credential)) => credential,
             Ok(None) => return End::NoCredential,
             Err(error) => return End::Unreadable(error),
         };
         let mut credential =
-            HeaderValue::try_from(format!("Bearer {credential}")).expect("a credential is letters and digits");
+            HeaderValue::try_from(format!("Bearer {read}")).expect("a credential is letters and digits");
         credential.set_sensitive(true);
         let request = Request::get(&self.url).header(AUTHORIZATION, credential).header(ACCEPT, "text/event-stream");
         let request = request.header(URGENCY, self.floor.as_str());
@@ -132,10 +148,37 @@ impl Stream {
         if answer.status() != StatusCode::OK {
             return End::Status(answer.status());
         }
-        *watch = None;
         reports.send(ProfileEvent::Followed.of(profile)).await.ok();
-        pass_on(answer.into_body(), events).await;
-        End::Stream
+        tokio::select! {
+            () = pass_on(answer.into_body(), follower) => End::Stream,
+            () = another_credential(follower, watch, &read) => End::Renewed,
+        }
+    }
+}
+
+/// Waits until the profile has another credential than `known`, or none.
+async fn another_credential(follower: &Follower, watch: &mut Option<FileWatch>, known: &str) {
+    let ProfileName { browser, folder } = &follower.profile;
+    loop {
+        tokio::select! {
+            () = follower.credential.notified() => {}
+            written = written(watch) => match written {
+                Ok(()) => sleep(SETTLE).await,
+                Err(_) => *watch = None,
+            },
+        }
+        // One that cannot be read now is likely to be the same.
+        if browser.credential(folder).is_ok_and(|read| read.as_deref() != Some(known)) {
+            return;
+        }
+    }
+}
+
+/// Waits until the file is written; forever if it is not watched.
+async fn written(watch: &mut Option<FileWatch>) -> io::Result<()> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => pending().await,
     }
 }
 
@@ -152,7 +195,7 @@ async fn rest(wait: Duration, watch: Option<FileWatch>) {
 }
 
 /// Passes events on until the stream ends.
-async fn pass_on(mut body: RecvStream, events: &mpsc::Sender<DoorEvent>) {
+async fn pass_on(mut body: RecvStream, follower: &Follower) {
     let mut parser = Parser::default();
     while let Some(Ok(piece)) = body.data().await {
         if body.flow_control().release_capacity(piece.len()).is_err() {
@@ -163,7 +206,52 @@ async fn pass_on(mut body: RecvStream, events: &mpsc::Sender<DoorEvent>) {
             return;
         };
         for event in read {
-            events.send(event).await.ok();
+            follower.send(event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use tokio::sync::Notify;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::browser::Browser;
+
+    /// How long anything may take on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn another_credential_is_read_while_a_stream_is_open_and_the_same_one_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Browser::Chromium.credential_file(folder.path());
+        let credential = Arc::new(Notify::new());
+        let name = ProfileName { browser: Browser::Chromium, folder: folder.path().to_owned() };
+        let (follower, _events) = Follower::of(name, Arc::clone(&credential));
+
+        // Its profile is begun anew: the folder that was watched is another one.
+        fs::write(&file, "old").unwrap();
+        let mut unwatched = None;
+        let another = another_credential(&follower, &mut unwatched, "old");
+        tokio::pin!(another);
+        credential.notify_one();
+        timeout(SETTLE, &mut another).await.expect_err("it is the same");
+        fs::remove_file(&file).unwrap();
+        credential.notify_one();
+        timeout(PATIENCE, another).await.expect("there is none any more");
+
+        // It changes in place.
+        fs::write(&file, "old").unwrap();
+        let mut watch = FileWatch::of(file.clone()).ok();
+        let another = another_credential(&follower, &mut watch, "old");
+        tokio::pin!(another);
+        fs::write(&file, "old").unwrap();
+        timeout(SETTLE * 2, &mut another).await.expect_err("it is the same");
+        fs::write(&file, "new").unwrap();
+        timeout(PATIENCE, another).await.expect("it is another one");
     }
 }

@@ -4,8 +4,8 @@ use std::process::{Child, Command, Stdio};
 
 use zbus::connection::Builder;
 
-use super::super::Shown;
 use super::super::notifier::NOTIFICATIONS;
+use super::super::{Shown, Watch};
 use super::bus_daemon::BusDaemon;
 use super::soon;
 use super::stand_ins::{Notifications, emit, shows};
@@ -47,8 +47,8 @@ async fn the_notifications_of_a_process_and_its_children_are_counted_and_no_othe
     let Some(bus) = BusDaemon::start() else { return };
     let server = Notifications::start(&bus, 1, &[]).await;
     let mut child = program(&bus);
-    let mut all = soon(Shown::on(bus.bus(), std::process::id())).await.unwrap();
-    let mut childs = soon(Shown::on(bus.bus(), child.id())).await.unwrap();
+    let mut all = soon(Watch::on(bus.bus())).await.unwrap().of(std::process::id());
+    let mut childs = soon(Watch::on(bus.bus())).await.unwrap().of(child.id());
     assert_eq!((all.count(), childs.count()), (0, 0));
 
     let me = bus.connect().await;
@@ -74,10 +74,21 @@ async fn the_notifications_of_a_process_and_its_children_are_counted_and_no_othe
 }
 
 #[tokio::test]
+async fn a_notification_counts_that_is_shown_before_it_is_known_whose_are_followed() {
+    let Some(bus) = BusDaemon::start() else { return };
+    let _server = Notifications::start(&bus, 1, &[]).await;
+    let watch = soon(Watch::on(bus.bus())).await.unwrap();
+    let me = bus.connect().await;
+    shows(&me, "me").await.unwrap();
+    let mut shown = watch.of(std::process::id());
+    until(&mut shown, 1).await;
+}
+
+#[tokio::test]
 async fn a_stranger_closes_no_notification_and_the_end_of_the_server_closes_all() {
     let Some(bus) = BusDaemon::start() else { return };
     let server = Notifications::start(&bus, 1, &[]).await;
-    let mut shown = soon(Shown::on(bus.bus(), std::process::id())).await.unwrap();
+    let mut shown = soon(Watch::on(bus.bus())).await.unwrap().of(std::process::id());
     let (me, stranger) = (bus.connect().await, bus.connect().await);
     let first = shows(&me, "me").await.unwrap();
     let second = shows(&me, "me").await.unwrap();
@@ -103,7 +114,7 @@ async fn a_stranger_closes_no_notification_and_the_end_of_the_server_closes_all(
 async fn a_bus_that_ends_takes_its_notifications_with_it() {
     let Some(mut bus) = BusDaemon::start() else { return };
     let _server = Notifications::start(&bus, 1, &[]).await;
-    let mut shown = soon(Shown::on(bus.bus(), std::process::id())).await.unwrap();
+    let mut shown = soon(Watch::on(bus.bus())).await.unwrap().of(std::process::id());
     shows(&bus.connect().await, "me").await.unwrap();
     until(&mut shown, 1).await;
     bus.stop();
@@ -118,6 +129,6 @@ async fn a_bus_that_ends_takes_its_notifications_with_it() {
 async fn a_bus_that_allows_no_monitor_is_an_error_with_what_to_do() {
     let rule = r#"<deny send_destination="org.freedesktop.DBus" send_interface="org.freedesktop.DBus.Monitoring"/>"#;
     let Some(bus) = BusDaemon::start_denying(rule) else { return };
-    let error = soon(Shown::on(bus.bus(), std::process::id())).await.unwrap_err();
+    let error = soon(Watch::on(bus.bus())).await.unwrap_err();
     assert!(error.contains("does not let Doorbell follow notifications") && error.contains("resident"), "{error}");
 }
