@@ -43,7 +43,7 @@ use url::Url;
 use launcher::Launcher;
 use profile::Profile;
 use rules::Bounds;
-use session::{Session, SessionEvent};
+use session::{NO_NOTIFICATION_SERVER, Screen, Session, SessionEvent};
 use wake_door::{DoorCommand, Follower, WakeDoor};
 
 pub use browser::{Browser, Mode, ProfileConfig, ProfileName};
@@ -104,12 +104,21 @@ pub async fn run(
     let (reports, mut reported) = mpsc::channel(QUEUE_MAX);
     let (door_commands, for_door) = mpsc::channel(QUEUE_MAX);
     let door = WakeDoor::new(config.url.clone(), config.trust, config.floor, reports.clone())?;
+    let mut session = Session::connect().await;
+    for what in session.missing() {
+        report(Report::Missing(what));
+    }
+    let screen = session.screen();
+    if !screen.shows_notifications().await {
+        report(Report::Missing(format!("{NO_NOTIFICATION_SERVER}, and messages wait at the service until then")));
+    }
     let mut desktop = Desktop {
         url: config.url,
         state: config.state,
         bounds: config.bounds,
         allow_debug_port: config.allow_debug_port,
         door: door_commands,
+        screen,
         reports,
         tasks: JoinSet::new(),
         kept: Vec::new(),
@@ -122,10 +131,6 @@ pub async fn run(
         }
     }
     desktop.tasks.spawn(door.follow(for_door));
-    let mut session = Session::connect().await;
-    for what in session.missing() {
-        report(Report::Missing(what));
-    }
     loop {
         tokio::select! {
             Some(next) = reported.recv() => {
@@ -170,6 +175,7 @@ struct Desktop {
     bounds: Bounds,
     allow_debug_port: bool,
     door: mpsc::Sender<DoorCommand>,
+    screen: Screen,
     reports: mpsc::Sender<Report>,
     tasks: JoinSet<()>,
     kept: Vec<Kept>,
@@ -223,7 +229,14 @@ impl Desktop {
         let credential = Arc::new(Notify::new());
         let (follower, events) = Follower::of(name.clone(), Arc::clone(&credential));
         let (sender, launchers) = watch::channel(launcher);
-        let profile = Profile::new(config, launchers, self.bounds, Arc::clone(&credential), self.reports.clone());
+        let profile = Profile::new(
+            config,
+            launchers,
+            self.bounds,
+            Arc::clone(&credential),
+            self.screen.clone(),
+            self.reports.clone(),
+        );
         self.tasks.spawn(profile.keep(events));
         self.kept.push(Kept { name, launcher: sender, credential });
         // It has room for all profiles, and its receiver lives as long as the program.
@@ -268,6 +281,7 @@ mod tests {
             bounds: Bounds::default(),
             allow_debug_port: false,
             door,
+            screen: Screen::default(),
             reports,
             tasks: JoinSet::new(),
             kept: Vec::new(),

@@ -15,6 +15,7 @@ use crate::launcher::Launcher;
 use crate::process::Process;
 use crate::report::{ProfileEvent, Report};
 use crate::rules::{Bounds, Rules, Waiting};
+use crate::session::{NO_NOTIFICATION_SERVER, Screen};
 use crate::start_lock::StartLock;
 use crate::unasked::Unasked;
 use crate::wake_door::DoorEvent;
@@ -29,6 +30,9 @@ const ENDS_MAX: Duration = Duration::from_secs(10);
 /// Why a woken Chromium stays that was started before this process.
 const EARLIER: &str =
     "an earlier desktop part has started it, and which notifications it shows is unknown; quit it in its menu";
+
+/// When it is looked again whether notifications can be shown, while a message waits for that.
+const SCREEN_CHECK: Duration = Duration::from_secs(10);
 
 /// A profile whose browser is woken.
 pub(crate) struct Profile {
@@ -47,6 +51,9 @@ pub(crate) struct Profile {
     clock: Clock,
     /// Wakes who reads the credential.
     credential: Arc<Notify>,
+    screen: Screen,
+    /// A message waits, and nothing could show it.
+    is_blind: bool,
     reports: mpsc::Sender<Report>,
 }
 
@@ -64,6 +71,7 @@ impl Profile {
         launchers: watch::Receiver<Launcher>,
         bounds: Bounds,
         credential: Arc<Notify>,
+        screen: Screen,
         reports: mpsc::Sender<Report>,
     ) -> Self {
         Self {
@@ -79,6 +87,8 @@ impl Profile {
             grace: GRACE,
             clock: Clock::start(),
             credential,
+            screen,
+            is_blind: false,
             reports,
         }
     }
@@ -195,6 +205,15 @@ impl Profile {
             self.busy();
             return Ok(None);
         };
+        if waiting.is_some() && !self.screen.shows_notifications().await {
+            // The browser would take the messages, and show nothing.
+            self.rules.nothing_can_be_shown(self.clock.now() + SCREEN_CHECK);
+            if !std::mem::replace(&mut self.is_blind, true) {
+                self.failed(NO_NOTIFICATION_SERVER.to_owned()).await;
+            }
+            return Ok(None);
+        }
+        self.is_blind = false;
         let launcher = self.launcher();
         let before = match self.mode {
             // Before it can show anything.
@@ -363,7 +382,8 @@ mod tests {
         let (events, of_door) = watch::channel(DoorEvent::Lost);
         let (_, launchers) = watch::channel(Launcher::Firefox(application));
         let credential = Arc::new(Notify::new());
-        let mut profile = Profile::new(&config, launchers, bounds, Arc::clone(&credential), reporter);
+        let mut profile =
+            Profile::new(&config, launchers, bounds, Arc::clone(&credential), Screen::default(), reporter);
         profile.grace = Duration::from_secs(1);
         let kept = tokio::spawn(profile.keep(of_door));
         (Kept { folder, config, events, reports, credential, kept }, lock)

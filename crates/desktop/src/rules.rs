@@ -13,7 +13,8 @@ use doorbell_protocol::headers::urgency::Urgency;
 /// The bounds of the wakes of one profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// How many wakes may begin within [`Bounds::window`]: a wake costs seconds of a processor.
+    /// How many wakes may begin within [`Bounds::window`]: a wake costs seconds of a processor. A third is kept for urgent
+    /// messages.
     pub wakes_max: usize,
     /// The time over which they are counted.
     pub window: Duration,
@@ -118,11 +119,11 @@ impl Rules {
 
     /// When the next wake begins: `None` if no message waits, or a browser runs.
     pub fn due(&self) -> Option<Duration> {
-        if self.waiting.is_none() || self.browser_runs {
-            return None;
-        }
-        let full = self.begun.len() >= self.bounds.wakes_max;
-        let allowed = if full { self.begun.front().map(|&oldest| oldest + self.bounds.window) } else { None };
+        let waiting = self.waiting.filter(|_| !self.browser_runs)?;
+        // A call must ring although a chat has had its share of the hour.
+        let kept = if waiting.urgency < Urgency::High { self.bounds.wakes_max / 3 } else { 0 };
+        let over = (self.begun.len() + kept).checked_sub(self.bounds.wakes_max);
+        let allowed = over.map(|over| self.begun[over] + self.bounds.window);
         let backed_off = self.last.map(|last| last.begun + self.backoff());
         allowed.into_iter().chain(backed_off).chain([self.not_before]).max()
     }
@@ -147,6 +148,11 @@ impl Rules {
     /// A browser is about to run, or another process prepares the profile: look again after a moment.
     pub fn busy(&mut self, now: Duration) {
         self.not_before = now + self.bounds.settle;
+    }
+
+    /// What the browser would show cannot be shown now: look again at `at`.
+    pub fn nothing_can_be_shown(&mut self, at: Duration) {
+        self.not_before = at;
     }
 
     /// The browser has ended, or did not start.
@@ -256,13 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn twelve_wakes_an_hour_are_the_most() {
+    fn twelve_wakes_an_hour_are_the_most_and_four_of_them_are_for_urgent_messages() {
         let mut rules = rules();
         let mut starts = Vec::new();
         for since in 0..14 {
-            rules.messages_wait(waiting(since));
+            let urgency = if since < 8 { Urgency::Normal } else { Urgency::High };
+            rules.messages_wait(Waiting { urgency, ..waiting(since) });
             starts.push(wake(&mut rules).as_secs());
             rules.quiet();
+            if since == 7 {
+                rules.messages_wait(waiting(99));
+                assert_eq!(rules.due(), Some(3600 * SECOND));
+            }
         }
         assert_eq!(starts[..12], [0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 33]);
         assert_eq!(starts[12..], [3600, 3603]);

@@ -42,14 +42,21 @@ pub(crate) enum SessionEvent {
     Floor(Urgency),
 }
 
+/// Why no browser is woken that could show nothing, and what to do.
+pub(crate) const NO_NOTIFICATION_SERVER: &str =
+    "no notification server runs on the session bus: start one (every desktop has one; dunst is a small one)";
+
 /// Whether notifications can be shown.
-#[derive(Clone, Debug)]
-pub(crate) struct Screen(Arc<Notifier>);
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Screen(Option<Arc<Notifier>>);
 
 impl Screen {
     /// Whether a browser that is started now can show one. `true` if that is not known.
     pub(crate) async fn shows_notifications(&self) -> bool {
-        self.0.has_server().await
+        match &self.0 {
+            Some(notifier) => notifier.has_server().await,
+            None => true,
+        }
     }
 }
 
@@ -138,7 +145,7 @@ impl Session {
 
     /// For profiles, which wake no browser whose notification would not be shown.
     pub(crate) fn screen(&self) -> Screen {
-        Screen(Arc::clone(&self.notifier))
+        Screen(Some(Arc::clone(&self.notifier)))
     }
 
     /// Shows a notification of our own, in the place of the former one with the same `key`.

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
 use h2::RecvStream;
 use h2::client::SendRequest;
-use http::header::{ACCEPT, AUTHORIZATION};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -27,6 +27,8 @@ const SETTLE: Duration = Duration::from_millis(500);
 const WRITES: Duration = Duration::from_secs(5);
 /// When a credential is read again if its file cannot be watched.
 const READ_AGAIN: Duration = Duration::from_secs(60);
+/// The type of an answer that is a stream of events.
+const EVENT_STREAM: &str = "text/event-stream";
 /// When a service is asked again that has no wake door, or no subscription of the profile: that may have changed.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -46,6 +48,8 @@ enum End {
     NoCredential,
     /// The file with the credential cannot be read.
     Unreadable(io::Error),
+    /// It was answered with something else than events, as a captive portal does.
+    NoEvents,
     /// The service has answered with this status.
     Status(StatusCode),
     /// The stream ended, in order or not.
@@ -98,6 +102,7 @@ impl Stream {
                     settings = FileWatch::of(profile.folder.join(profile.browser.settings_file())).ok();
                     (ASK_AGAIN, Some(why))
                 }
+                End::NoEvents => (ASK_AGAIN, Some("what answers at this address has no wake door".to_owned())),
                 End::Status(StatusCode::NOT_FOUND) => {
                     (ASK_AGAIN, Some("the service has no wake door (404)".to_owned()))
                 }
@@ -139,7 +144,7 @@ impl Stream {
         let mut credential =
             HeaderValue::try_from(format!("Bearer {read}")).expect("a credential is letters and digits");
         credential.set_sensitive(true);
-        let request = Request::get(&self.url).header(AUTHORIZATION, credential).header(ACCEPT, "text/event-stream");
+        let request = Request::get(&self.url).header(AUTHORIZATION, credential).header(ACCEPT, EVENT_STREAM);
         let request = request.header(URGENCY, self.floor.as_str());
         let request = request.body(()).expect("the URL of a service is a valid target");
         let Ok(mut requests) = self.requests.clone().ready().await else { return End::Connection };
@@ -147,6 +152,10 @@ impl Stream {
         let Ok(answer) = answer.await else { return End::Stream };
         if answer.status() != StatusCode::OK {
             return End::Status(answer.status());
+        }
+        let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        if !kind.starts_with(EVENT_STREAM) {
+            return End::NoEvents;
         }
         reports.send(ProfileEvent::Followed.of(profile)).await.ok();
         tokio::select! {
