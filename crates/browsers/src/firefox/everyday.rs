@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use doorbell_private_file as private_file;
 
+use super::lock::LOCK;
 use super::prefs::{self, Pref};
 use super::profile::{self, TRUSTED, USER_JS};
 use super::{Firefox, trust};
@@ -26,7 +27,7 @@ const SESSION: &str = "sessionstore.jsonlz4";
 const REMEMBERED: [&str; 1] = ["dom.push.userAgentID"];
 
 /// Any profile of Firefox.
-const KIND: Kind = Kind { browser: "Firefox", is_ours: is_firefox_profile, lock: profile::LOCK };
+const KIND: Kind = Kind { browser: "Firefox", is_ours: is_firefox_profile, lock: LOCK };
 
 /// Whether `folder` is a profile that some Firefox has worked with.
 pub fn is_firefox_profile(folder: &Path) -> bool {
@@ -42,7 +43,7 @@ impl Firefox {
     /// Writes our settings into an everyday profile, and makes it trust the authority as [`Firefox::prepare`] does. Its
     /// subscriptions at another push service end.
     pub fn adopt(&self, p: &Preparation<'_>, mut notice: impl FnMut(Notice)) -> Result<(), BrowserError> {
-        let profile = Profile::open(p.folder, &KIND, false)?;
+        let profile = Profile::open_unless(p.folder, &KIND, false, profile::process_of)?;
         let file = user_js_of(p.folder)?;
         let text = read(&file)?;
         replace(&file, &format!("{}{}", without_block(&text), block(&settings(p))))?;
