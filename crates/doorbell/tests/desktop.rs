@@ -9,10 +9,11 @@ mod support;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use support::clock::{Deadline, Stopwatch};
 use support::desktop_part::{closed_firefox, subscribed};
 use support::process::{Busy, Running};
 use support::service::doorbell;
-use support::{AppServer, Browser, Desktop, DesktopPart, Figures, Firefox, Service, Site, WakeDoor, runs};
+use support::{AppServer, Browser, Desktop, DesktopPart, Figures, Firefox, Service, Site, WakeDoor, WakeStream, runs};
 
 /// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
@@ -216,6 +217,78 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself_whil
     }
 }
 
+/// The streams of two profiles, that of `firefox` first.
+fn streams_of(door: &WakeDoor, firefox: &Firefox) -> (WakeStream, WakeStream) {
+    let (one, other) = (door.next_stream(), door.next_stream());
+    if one.authorization == format!("Bearer {}", firefox.uaid()) { (one, other) } else { (other, one) }
+}
+
+/// A slow network: the way to a service, which lets no new connection through while it is shut.
+struct Gate {
+    port: u16,
+    is_open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    fn to(service: &Service) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_open = Arc::new((Mutex::new(true), Condvar::new()));
+        let (gate, service) = (Arc::clone(&is_open), service.authority());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (gate, service) = (Arc::clone(&gate), service.clone());
+                thread::spawn(move || Self::passes(stream, &gate, &service));
+            }
+        });
+        Self { port, is_open }
+    }
+
+    /// Each side may disconnect at any time.
+    fn passes(stream: TcpStream, (is_open, changed): &(Mutex<bool>, Condvar), service: &str) -> Option<()> {
+        drop(changed.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+        let server = TcpStream::connect(service).ok()?;
+        let (mut from, mut to) = (stream.try_clone().ok()?, server.try_clone().ok()?);
+        thread::spawn(move || {
+            std::io::copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Both).ok();
+        });
+        std::io::copy(&mut &server, &mut &stream).ok();
+        stream.shutdown(Shutdown::Both).ok()
+    }
+
+    fn is_set(&self, open: bool) {
+        *self.is_open.0.lock().unwrap() = open;
+        self.is_open.1.notify_all();
+    }
+}
+
+/// As in the next test, another Firefox shows when the time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_woken_firefox_does_not_end_before_it_has_reached_its_service() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let (gate, door) = (Gate::to(&service), WakeDoor::open().await);
+    let firefox = Firefox::prepared_for(&service, &desktop);
+    let (idle, _) = subscribed(firefox.another(), &mut site, &shop);
+    firefox.will_prefer("dom.push.serverURL", &json!(format!("wss://127.0.0.1:{}/", gate.port)));
+    let (firefox, subscription) = subscribed(firefox, &mut site, &shop);
+    gate.is_set(false);
+    shop.sends("late", &subscription, &service);
+
+    let part = DesktopPart::start(&[&firefox, &idle], &door.origin(), &door.ca(), &[]);
+    let (mut of_firefox, mut of_idle) = streams_of(&door, &firefox);
+    of_firefox.reports_waiting(1, 1);
+    part.prints(&format!("{}: Firefox is awake", firefox.profile().display()));
+    of_idle.reports_waiting(1, 1);
+    part.prints(&format!("{}: Firefox has ended (exit status: 0)", idle.profile().display()));
+    gate.is_set(true);
+    desktop.shows("late");
+    assert_eq!(part.count("Firefox has ended"), 1, "{}", part.output());
+}
+
 /// Another Firefox, which has nothing to do, shows when the time is over after which one ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_woken_firefox_does_not_end_while_a_service_worker_works_on_a_message() {
@@ -233,13 +306,7 @@ async fn a_woken_firefox_does_not_end_while_a_service_worker_works_on_a_message(
     firefox.quits();
 
     let part = DesktopPart::start(&[&firefox, &idle], &door.origin(), &door.ca(), &[]);
-    let streams = [door.next_stream(), door.next_stream()];
-    let [mut first, mut second] = streams;
-    let (of_firefox, of_idle) = if first.authorization == format!("Bearer {}", firefox.uaid()) {
-        (&mut first, &mut second)
-    } else {
-        (&mut second, &mut first)
-    };
+    let (mut of_firefox, mut of_idle) = streams_of(&door, &firefox);
     let sent = shop.sends("it took its time", &subscription, &service);
     of_firefox.reports_waiting(1, 1);
     let asks = slow_site.is_asked();
