@@ -50,14 +50,15 @@ fn is_firefox(process: u32) -> bool {
         .is_ok_and(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PROGRAM.as_bytes())))
 }
 
-/// When a process started, by the clock of now.
+/// When a process started.
 fn started(process: u32) -> Option<SystemTime> {
     let about = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
     // The name of the program may hold anything; field 22 of all is the start, since the system's.
     let ticks: f64 = about.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
-    let uptime: f64 = fs::read_to_string("/proc/uptime").ok()?.split_whitespace().next()?.parse().ok()?;
-    let age = Duration::try_from_secs_f64((uptime - ticks / TICKS_PER_SEC).max(0.0)).ok()?;
-    SystemTime::now().checked_sub(age)
+    let system = fs::read_to_string("/proc/stat").ok()?;
+    let begun: f64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    let since = Duration::try_from_secs_f64(begun + ticks / TICKS_PER_SEC).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(since)
 }
 
 #[cfg(test)]
@@ -95,7 +96,8 @@ mod tests {
         assert!(is_held_by(folder.path(), child.id()), "the package is upgraded");
 
         // The link of a Firefox that was killed before this one started.
-        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        let created = fs::symlink_metadata(&lock).unwrap().modified().unwrap();
+        let hour_ago = created - Duration::from_secs(3600);
         let since = hour_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         let time = Timespec { tv_sec: since.try_into().unwrap(), tv_nsec: 0 };
         let times = Timestamps { last_access: time, last_modification: time };
