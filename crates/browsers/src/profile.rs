@@ -75,10 +75,20 @@ impl Profile {
     /// The profile in `folder`, created if it is missing and, with `fresh`, created anew. One that a browser works with
     /// is an error: a second browser would only open a window in the first, and deleting it would break the first.
     pub(crate) fn open(folder: &Path, kind: &Kind, fresh: bool) -> Result<Self, BrowserError> {
+        Self::open_unless(folder, kind, fresh, |folder| process_of(&folder.join(kind.lock)))
+    }
+
+    /// The same where the browser knows more of the process that works with a profile than its lock.
+    pub(crate) fn open_unless(
+        folder: &Path,
+        kind: &Kind,
+        fresh: bool,
+        user: impl FnOnce(&Path) -> Option<u32>,
+    ) -> Result<Self, BrowserError> {
         if !is_empty(folder)? && !(kind.is_ours)(folder) {
             return Err(BrowserError::ForeignProfile(folder.to_owned()));
         }
-        if let Some(process) = process_of(&folder.join(kind.lock)) {
+        if let Some(process) = user(folder) {
             return Err(BrowserError::ProfileInUse { browser: kind.browser, process, folder: folder.to_owned() });
         }
         if fresh && folder.exists() {

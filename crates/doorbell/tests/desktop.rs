@@ -8,14 +8,21 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
 
-use support::clock::Stopwatch;
+use serde_json::{Value, json};
+
+use support::clock::{Deadline, Stopwatch};
 use support::desktop_part::{closed_firefox, subscribed};
 use support::process::{Busy, Running};
 use support::service::doorbell;
-use support::{AppServer, Desktop, DesktopPart, Figures, Firefox, Service, Site, WakeDoor, runs};
+use support::{AppServer, Browser, Desktop, DesktopPart, Figures, Firefox, Service, Site, WakeDoor, WakeStream, runs};
 
 /// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
@@ -53,6 +60,69 @@ fn profile(folder: &Path, name: &str, uaid: &str) -> PathBuf {
     fs::write(profile.join("user.js"), "// Written by `doorbell firefox`, anew at each start.\n").unwrap();
     fs::write(profile.join("prefs.js"), format!("user_pref(\"dom.push.userAgentID\", \"{uaid}\");\n")).unwrap();
     profile
+}
+
+/// A site whose service worker asks it before it shows a message, and which answers when the test wants it.
+struct SlowSite {
+    port: u16,
+    /// The connections on which a worker waits.
+    asked: Receiver<TcpStream>,
+}
+
+impl SlowSite {
+    const WORKER: &str = "self.addEventListener('push', (event) => event.waitUntil(
+      fetch('/ask').then(() => self.registration.showNotification('Slow', { body: event.data.text() }))));";
+    const SUBSCRIBE: &str = "return (async (key) => {
+      await navigator.serviceWorker.register('/worker.js');
+      const { pushManager } = await navigator.serviceWorker.ready;
+      const subscription = await pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+      return subscription.toJSON();
+    })(arguments[0])";
+
+    fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, asked) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let asked = sender.clone();
+                thread::spawn(move || Self::serves(stream, &asked));
+            }
+        });
+        Self { port, asked }
+    }
+
+    /// A browser that disconnects in between is not a failure.
+    fn serves(stream: TcpStream, asked: &Sender<TcpStream>) -> Option<()> {
+        let mut reader = BufReader::new(stream);
+        let mut request = String::new();
+        while !request.ends_with("\r\n\r\n") {
+            (reader.read_line(&mut request).ok()? > 0).then_some(())?;
+        }
+        let stream = reader.into_inner();
+        match request.split(' ').nth(1)? {
+            "/ask" => asked.send(stream).ok(),
+            "/worker.js" => Self::answers(stream, "text/javascript", Self::WORKER),
+            _ => Self::answers(stream, "text/html", "<!doctype html><title>Slow</title>"),
+        }
+    }
+
+    fn answers(mut stream: TcpStream, kind: &str, text: &str) -> Option<()> {
+        let length = text.len();
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n");
+        stream.write_all(format!("{head}Connection: close\r\n\r\n{text}").as_bytes()).ok()
+    }
+
+    /// The page subscribes for `shop`: the subscription.
+    fn is_subscribed(&self, firefox: &mut Firefox, shop: &AppServer) -> Value {
+        firefox.visits(&format!("http://localhost:{}/", self.port));
+        firefox.runs(Self::SUBSCRIBE, json!([shop.key()]))
+    }
+
+    /// Waits until a worker asks.
+    fn is_asked(&self) -> TcpStream {
+        self.asked.recv_timeout(Deadline::soon().left()).expect("a worker that asks")
+    }
 }
 
 /// Needs no browser, and no screen either.
@@ -145,6 +215,108 @@ async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself_whil
         assert_eq!(stay.count("has ended"), 0, "{}", stay.output());
         assert!(!resident.processes().is_empty(), "the other one stays");
     }
+}
+
+/// The streams of two profiles, that of `firefox` first.
+fn streams_of(door: &WakeDoor, firefox: &Firefox) -> (WakeStream, WakeStream) {
+    let (one, other) = (door.next_stream(), door.next_stream());
+    if one.authorization == format!("Bearer {}", firefox.uaid()) { (one, other) } else { (other, one) }
+}
+
+/// A slow network: the way to a service, which lets no new connection through while it is shut.
+struct Gate {
+    port: u16,
+    is_open: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Gate {
+    fn to(service: &Service) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let is_open = Arc::new((Mutex::new(true), Condvar::new()));
+        let (gate, service) = (Arc::clone(&is_open), service.authority());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (gate, service) = (Arc::clone(&gate), service.clone());
+                thread::spawn(move || Self::passes(stream, &gate, &service));
+            }
+        });
+        Self { port, is_open }
+    }
+
+    /// Each side may disconnect at any time.
+    fn passes(stream: TcpStream, (is_open, changed): &(Mutex<bool>, Condvar), service: &str) -> Option<()> {
+        drop(changed.wait_while(is_open.lock().unwrap(), |is_open| !*is_open).unwrap());
+        let server = TcpStream::connect(service).ok()?;
+        let (mut from, mut to) = (stream.try_clone().ok()?, server.try_clone().ok()?);
+        thread::spawn(move || {
+            std::io::copy(&mut from, &mut to).ok();
+            to.shutdown(Shutdown::Both).ok();
+        });
+        std::io::copy(&mut &server, &mut &stream).ok();
+        stream.shutdown(Shutdown::Both).ok()
+    }
+
+    fn is_set(&self, open: bool) {
+        *self.is_open.0.lock().unwrap() = open;
+        self.is_open.1.notify_all();
+    }
+}
+
+/// As in the next test, another Firefox shows when the time is over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_woken_firefox_does_not_end_before_it_has_reached_its_service() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let (gate, door) = (Gate::to(&service), WakeDoor::open().await);
+    let firefox = Firefox::prepared_for(&service, &desktop);
+    let (idle, _) = subscribed(firefox.another(), &mut site, &shop);
+    firefox.will_prefer("dom.push.serverURL", &json!(format!("wss://127.0.0.1:{}/", gate.port)));
+    let (firefox, subscription) = subscribed(firefox, &mut site, &shop);
+    gate.is_set(false);
+    shop.sends("late", &subscription, &service);
+
+    let part = DesktopPart::start(&[&firefox, &idle], &door.origin(), &door.ca(), &[]);
+    let (mut of_firefox, mut of_idle) = streams_of(&door, &firefox);
+    of_firefox.reports_waiting(1, 1);
+    part.prints(&format!("{}: Firefox is awake", firefox.profile().display()));
+    of_idle.reports_waiting(1, 1);
+    part.prints(&format!("{}: Firefox has ended (exit status: 0)", idle.profile().display()));
+    gate.is_set(true);
+    desktop.shows("late");
+    assert_eq!(part.count("Firefox has ended"), 1, "{}", part.output());
+}
+
+/// Another Firefox, which has nothing to do, shows when the time is over after which one ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_woken_firefox_does_not_end_while_a_service_worker_works_on_a_message() {
+    if !all_is_here() {
+        return;
+    }
+    let (service, desktop, mut site, shop) = (Service::start(), Desktop::start(), Site::open(), AppServer::new());
+    let (slow_site, door) = (SlowSite::open(), WakeDoor::open().await);
+    let mut firefox = Firefox::prepared_for(&service, &desktop);
+    let (idle, _) = subscribed(firefox.another(), &mut site, &shop);
+    // In the first page the push client runs: one that is opened before hangs.
+    firefox.opens(&mut site);
+    firefox.subscribes(&shop.key());
+    let subscription = slow_site.is_subscribed(&mut firefox, &shop);
+    firefox.quits();
+
+    let part = DesktopPart::start(&[&firefox, &idle], &door.origin(), &door.ca(), &[]);
+    let (mut of_firefox, mut of_idle) = streams_of(&door, &firefox);
+    let sent = shop.sends("it took its time", &subscription, &service);
+    of_firefox.reports_waiting(1, 1);
+    let asks = slow_site.is_asked();
+    // Firefox has acknowledged it: no other message would come in its place.
+    shop.learns_of_delivery(&sent, &service).await;
+    of_idle.reports_waiting(1, 1);
+    part.prints(&format!("{}: Firefox has ended (exit status: 0)", idle.profile().display()));
+    SlowSite::answers(asks, "text/plain", "").expect("the worker still waits");
+    desktop.shows("it took its time");
+    assert_eq!(part.count("Firefox has ended"), 1, "{}", part.output());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -315,9 +315,12 @@ fn an_everyday_profile_gets_a_block_after_a_warning_and_is_as_it_was_afterwards(
     // A Firefox works with it: as its lock shows.
     let lock = home.file(folder).join("lock");
     symlink(format!("127.0.0.1:+{}", std::process::id()), &lock).unwrap();
+    let held = fs::File::create(home.file(folder).join(".parentlock")).unwrap();
+    rustix::fs::fcntl_lock(&held, rustix::fs::FlockOperation::LockExclusive).unwrap();
     let printed = home.fails(&["uninstall"]);
     assert!(printed.contains("close it first"), "{printed}");
     fs::remove_file(&lock).unwrap();
+    fs::remove_file(home.file(folder).join(".parentlock")).unwrap();
     // What a Firefox remembers of our settings.
     let remembered = "user_pref(\"dom.push.serverURL\", \"wss://127.0.0.1:9/\");\nuser_pref(\"mine\", 1);\n";
     home.writes(&format!("{folder}/prefs.js"), remembered);

@@ -8,12 +8,14 @@ use std::path::{Path, PathBuf};
 
 use doorbell_private_file as private_file;
 
+use super::lock::LOCK;
 use super::prefs::{self, Pref};
 use super::profile::{self, TRUSTED, USER_JS};
 use super::{Firefox, trust};
 use crate::error::BrowserError;
 use crate::pem::Authorities;
 use crate::profile::{Kind, Notice, Preparation, Profile};
+use crate::push_service::PushService;
 
 const BEGIN: &str =
     "// doorbell begins: written by `doorbell desktop install`, taken out by `doorbell desktop uninstall`.";
@@ -22,11 +24,13 @@ const END: &str = "// doorbell ends.";
 const PREFS_JS: &str = "prefs.js";
 /// The windows and tabs of the last run, which the run that teaches a CA would replace.
 const SESSION: &str = "sessionstore.jsonlz4";
+/// In which a Firefox that is woken writes the number of its process.
+const WOKEN: &str = "doorbell-woken";
 /// What Firefox remembers itself of our push service: the name that it has there.
 const REMEMBERED: [&str; 1] = ["dom.push.userAgentID"];
 
 /// Any profile of Firefox.
-const KIND: Kind = Kind { browser: "Firefox", is_ours: is_firefox_profile, lock: profile::LOCK };
+const KIND: Kind = Kind { browser: "Firefox", is_ours: is_firefox_profile, lock: LOCK };
 
 /// Whether `folder` is a profile that some Firefox has worked with.
 pub fn is_firefox_profile(folder: &Path) -> bool {
@@ -42,10 +46,10 @@ impl Firefox {
     /// Writes our settings into an everyday profile, and makes it trust the authority as [`Firefox::prepare`] does. Its
     /// subscriptions at another push service end.
     pub fn adopt(&self, p: &Preparation<'_>, mut notice: impl FnMut(Notice)) -> Result<(), BrowserError> {
-        let profile = Profile::open(p.folder, &KIND, false)?;
+        let profile = Profile::open_unless(p.folder, &KIND, false, profile::process_of)?;
         let file = user_js_of(p.folder)?;
         let text = read(&file)?;
-        replace(&file, &format!("{}{}", without_block(&text), block(&settings(p))))?;
+        replace(&file, &format!("{}{}", before_block(&text), block(&settings(p.service))))?;
         if let Some(authorities) = p.ca.filter(|_| !p.service.is_plain()).map(Authorities::read).transpose()?
             && !profile::trusts(&profile, &authorities.pem)
         {
@@ -68,25 +72,23 @@ pub fn release(folder: &Path) -> Result<(), BrowserError> {
     }
     let file = user_js_of(folder)?;
     let text = read(&file)?;
-    let names = names_in_block(&text);
+    let (block, rest) = parts(&text);
+    let names: Vec<&str> = block.iter().filter_map(|line| name_in(line)).collect();
     // First what Firefox remembers: the block shows what is still to do if this is interrupted.
     let prefs_js = folder.join(PREFS_JS);
     let prefs = read(&prefs_js)?;
-    let is_ours = |line: &str| {
-        let name = line.strip_prefix("user_pref(\"").and_then(|rest| rest.split_once('"'));
-        name.is_some_and(|(name, _)| REMEMBERED.contains(&name) || names.iter().any(|ours| ours == name))
-    };
+    let is_ours = |line: &str| name_in(line).is_some_and(|name| REMEMBERED.contains(&name) || names.contains(&name));
     let kept: String = prefs.split_inclusive('\n').filter(|line| !is_ours(line)).collect();
     if kept != prefs {
         replace(&prefs_js, &kept)?;
     }
     remove(&folder.join(TRUSTED))?;
-    let rest = without_block(&text);
+    remove(&folder.join(WOKEN))?;
     if rest.is_empty() { remove(&file) } else { replace(&file, &rest) }
 }
 
-fn settings(p: &Preparation<'_>) -> Vec<Pref> {
-    let mut prefs = prefs::push(p.service);
+fn settings(service: &PushService) -> Vec<Pref> {
+    let mut prefs = prefs::push(service);
     prefs.extend(prefs::driven());
     prefs
 }
@@ -95,28 +97,55 @@ fn block(prefs: &[Pref]) -> String {
     format!("{BEGIN}\n{}\n{END}\n", prefs::lines(prefs))
 }
 
-/// `text` as it was before our block was added.
-fn without_block(text: &str) -> String {
-    let mut rest = String::new();
-    let mut ours = false;
-    for line in text.split_inclusive('\n') {
-        match line.trim_end() {
-            BEGIN => ours = true,
-            END if ours => ours = false,
-            _ if !ours => rest.push_str(line),
-            _ => {}
-        }
-    }
-    if !rest.is_empty() && !rest.ends_with('\n') && !text.contains(BEGIN) {
+/// `text` without our block, ready for another one.
+fn before_block(text: &str) -> String {
+    let (block, mut rest) = parts(text);
+    if !rest.is_empty() && !rest.ends_with('\n') && block.is_empty() {
         rest.push('\n');
     }
     rest
 }
 
-fn names_in_block(text: &str) -> Vec<String> {
-    let lines = text.lines().skip_while(|line| *line != BEGIN).take_while(|line| *line != END);
-    let name = |line: &str| Some(line.strip_prefix("user_pref(\"")?.split_once('"')?.0.to_owned());
-    lines.filter_map(name).collect()
+/// The lines of our block, and `text` as it was before the block was added. Where its end is missing, only lines that we
+/// write are ours.
+fn parts(text: &str) -> (Vec<&str>, String) {
+    let (mut block, mut rest) = (Vec::new(), String::new());
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    // Whether the block that a line is in has an end.
+    let mut inside = None;
+    for (at, line) in lines.iter().enumerate() {
+        let next = &lines[at + 1..];
+        let is_ours = match (line.trim_end(), inside) {
+            (BEGIN, _) => {
+                let mut block = next.iter().map(|line| line.trim_end()).take_while(|line| *line != BEGIN);
+                inside = Some(block.any(|line| line == END));
+                true
+            }
+            (END, Some(_)) => {
+                inside = None;
+                true
+            }
+            (_, None) => false,
+            (_, Some(true)) => true,
+            ("", Some(false)) => next.first().is_some_and(|line| is_written_by_us(line)),
+            (_, Some(false)) => is_written_by_us(line),
+        };
+        if is_ours { block.push(*line) } else { rest.push_str(line) }
+    }
+    (block, rest)
+}
+
+fn is_written_by_us(line: &str) -> bool {
+    // The settings for a service without TLS are the most.
+    let service = PushService::parse("http://localhost").expect("an address of this machine");
+    settings(&service).iter().any(|pref| match line.trim_end().strip_prefix("// ") {
+        Some(why) => why == pref.why,
+        None => name_in(line) == Some(pref.name),
+    })
+}
+
+fn name_in(line: &str) -> Option<&str> {
+    Some(line.strip_prefix("user_pref(\"")?.split_once('"')?.0)
 }
 
 /// The file itself where it is a link, as in folders of settings that are kept elsewhere.
@@ -153,9 +182,9 @@ fn remove(file: &Path) -> Result<(), BrowserError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::push_service::PushService;
 
     const OWN: &str = "user_pref(\"mine\", true);\n";
+    const ADDED: &str = "\n// Mine.\nuser_pref(\"mine.too\", 1);\n";
     const PREFS: &str = "// Mozilla\nuser_pref(\"dom.push.serverURL\", \"wss://a.example/\");\n\
         user_pref(\"dom.push.userAgentID\", \"secret\");\nuser_pref(\"mine\", true);\n";
 
@@ -180,9 +209,32 @@ mod tests {
         assert!(text.starts_with(OWN) && text.matches(BEGIN).count() == 1 && !text.contains("a.example"), "{text}");
         assert!(is_adopted(folder.path()) && text.contains("wss://b.example/"), "{text}");
 
+        fs::write(folder.path().join(WOKEN), "7").unwrap();
         release(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "only the user's files are left");
         assert_eq!(fs::read_to_string(&user_js).unwrap(), OWN);
         assert_eq!(fs::metadata(&user_js).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_to_string(&prefs_js).unwrap(), "// Mozilla\nuser_pref(\"mine\", true);\n");
+    }
+
+    #[test]
+    fn lines_of_the_users_below_a_block_that_has_lost_its_end_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (user_js, prefs_js) = (folder.path().join(USER_JS), folder.path().join(PREFS_JS));
+        fs::write(&user_js, OWN).unwrap();
+        fs::write(&prefs_js, PREFS).unwrap();
+        adopt(folder.path(), "http://localhost");
+        let text = fs::read_to_string(&user_js).unwrap();
+        let broken = text.replace(&format!("\n{END}\n"), ADDED);
+        fs::write(&user_js, &broken).unwrap();
+        adopt(folder.path(), "https://b.example");
+        let text = fs::read_to_string(&user_js).unwrap();
+        assert!(text.starts_with(&format!("{OWN}{ADDED}{BEGIN}\n")) && text.ends_with(&format!("{END}\n")), "{text}");
+        for text in [broken.clone(), format!("{broken}{}", block(&[]))] {
+            fs::write(&user_js, text).unwrap();
+            release(folder.path()).unwrap();
+            assert_eq!(fs::read_to_string(&user_js).unwrap(), format!("{OWN}{ADDED}"));
+        }
         assert_eq!(fs::read_to_string(&prefs_js).unwrap(), "// Mozilla\nuser_pref(\"mine\", true);\n");
     }
 

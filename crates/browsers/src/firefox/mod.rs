@@ -2,6 +2,7 @@
 
 mod default_profile;
 mod everyday;
+mod lock;
 mod marionette;
 mod policies;
 mod prefs;

@@ -12,7 +12,7 @@ pub(super) const FIRST_LINE: &str = "// Written by `doorbell firefox`, anew at e
 pub(super) struct Pref {
     pub(super) name: &'static str,
     pub(super) value: Value,
-    why: &'static str,
+    pub(super) why: &'static str,
 }
 
 fn pref(name: &'static str, value: impl Into<Value>, why: &'static str) -> Pref {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use super::lock::{self, LOCK};
 use super::prefs;
 use crate::error::BrowserError;
 use crate::profile::{self, Kind, Profile};
@@ -14,9 +15,6 @@ pub(super) const TRUSTED: &str = "doorbell-ca.pem";
 /// Where Firefox keeps certificates and its trust in them.
 const CERTIFICATES: &str = "cert9.db";
 
-/// The link whose target ends with the number of the process that works with a profile.
-pub(super) const LOCK: &str = "lock";
-
 const KIND: Kind = Kind {
     browser: "Firefox",
     is_ours: |folder| fs::read_to_string(folder.join(USER_JS)).is_ok_and(|text| text.starts_with(prefs::FIRST_LINE)),
@@ -25,7 +23,7 @@ const KIND: Kind = Kind {
 
 /// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
 pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
-    Profile::open(folder, &KIND, fresh)
+    Profile::open_unless(folder, &KIND, fresh, process_of)
 }
 
 /// Whether `folder` holds a profile of ours.
@@ -35,7 +33,7 @@ pub fn is_profile(folder: &Path) -> bool {
 
 /// The process of the Firefox that works with the profile in `folder`, by the profile's lock; `None` if none does.
 pub fn process_of(folder: &Path) -> Option<u32> {
-    profile::process_of(&folder.join(KIND.lock))
+    profile::process_of(&folder.join(LOCK)).filter(|&process| lock::is_held_by(folder, process))
 }
 
 /// Whether Firefox trusts the CA in `pem` in this profile.

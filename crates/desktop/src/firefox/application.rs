@@ -174,11 +174,29 @@ impl System {
         if let Some(reason) = unsuitable(installed) {
             return Err(DesktopError::Unsuitable { program: installed.to_owned(), reason });
         }
+        if [&self.firefox, parent(installed)].iter().any(|folder| names_another_script(&folder.join("defaults/pref"))) {
+            let reason =
+                "an administrator has a script for it (general.config.filename), beside which ours does not run";
+            return Err(DesktopError::Unsuitable { program: installed.to_owned(), reason });
+        }
         if self.restricted && !self.has_our_files() {
             return Err(DesktopError::WeakerSandbox { program: installed.to_owned() });
         }
         Ok(())
     }
+}
+
+/// Whether a file in this folder of settings, other than ours, names the script that Firefox runs: it runs only one.
+fn names_another_script(folder: &Path) -> bool {
+    // Most systems have no such folder.
+    let files = names(folder).unwrap_or_default();
+    files.iter().filter(|name| Path::new(name).extension() == Some(OsStr::new("js"))).any(|name| {
+        let text = fs::read(folder.join(name)).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let is_ours = name == PREF_NAME && text.lines().next() == PREF.lines().next();
+        let names_it = |line: &str| !line.trim_start().starts_with("//") && line.contains("general.config.filename");
+        !is_ours && text.lines().any(names_it)
+    })
 }
 
 /// Whether an administrator has installed our files on this machine.
@@ -385,6 +403,25 @@ mod tests {
         let command = application.command(Path::new("/p"), Mode::Woken);
         assert_eq!(command.get_program(), folder.path().join("esr/firefox-esr"));
         assert!(!ours.exists());
+    }
+
+    #[test]
+    fn a_firefox_with_a_script_of_an_administrator_is_refused() {
+        let (folder, firefox) = installed();
+        let system = System { restricted: false, firefox: folder.path().join("etc") };
+        let prepare = || Application::prepare_where(system.clone(), &firefox, &folder.path().join("ours"));
+        fs::create_dir_all(system.firefox.join("defaults/pref")).unwrap();
+        fs::write(system.firefox.join("defaults/pref/doorbell.js"), PREF).unwrap();
+        for place in [system.firefox.clone(), folder.path().join("esr")] {
+            let file = place.join("defaults/pref/autoconfig.js");
+            fs::write(&file, "// pref(\"general.config.filename\", \"\");\n").unwrap();
+            prepare().unwrap();
+            fs::write(&file, "\npref(\"general.config.filename\", \"organisation.cfg\");\n").unwrap();
+            let error = prepare().unwrap_err().to_string();
+            assert!(error.contains("an administrator has a script"), "{error}");
+            fs::remove_file(&file).unwrap();
+        }
+        prepare().unwrap();
     }
 
     #[test]
