@@ -3,6 +3,7 @@
 mod fleet;
 pub mod manager;
 mod record;
+mod resident;
 mod texts;
 
 use std::ffi::OsStr;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use fleet::{Fleet, plan_for_all};
 pub use record::{Content, Planned, PreparedProfile};
+pub use resident::is_resident;
 
 use record::Record;
 
