@@ -321,6 +321,7 @@ fn an_everyday_profile_gets_a_block_after_a_warning_and_is_as_it_was_afterwards(
     // What a Firefox remembers of our settings.
     let remembered = "user_pref(\"dom.push.serverURL\", \"wss://127.0.0.1:9/\");\nuser_pref(\"mine\", 1);\n";
     home.writes(&format!("{folder}/prefs.js"), remembered);
+    home.writes(&format!("{folder}/doorbell-woken"), "7");
     home.does(&["uninstall"]);
     assert_eq!(home.listing(), before);
     assert!(Path::new(&firefox).exists());

@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -14,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use support::clock::Deadline;
+use support::home::listing;
 use support::process::Running;
 use support::{Home, WakeDoor};
 
@@ -61,6 +63,15 @@ fn opens(home: &Home, verb: &str, words: &[&str]) -> Running {
     Running::start(&mut command)
 }
 
+/// A profile of `doorbell firefox` that trusts the CA of `door` already.
+fn has_firefox_profile(home: &Home, door: &WakeDoor) {
+    let folder = ".local/state/doorbell/firefox/doorbell";
+    home.writes(&format!("{folder}/user.js"), "// Written by `doorbell firefox`, anew at each start.\n");
+    home.writes(&format!("{folder}/prefs.js"), "user_pref(\"dom.push.userAgentID\", \"alice\");\n");
+    home.writes(&format!("{folder}/cert9.db"), "");
+    home.writes(&format!("{folder}/doorbell-ca.pem"), &fs::read_to_string(door.ca()).unwrap());
+}
+
 #[test]
 fn uninstall_closes_a_chromium_that_stays_and_names_a_woken_one() {
     let home = Home::new();
@@ -91,10 +102,7 @@ async fn a_browser_starts_where_something_else_than_the_service_answers() {
     let portal = TcpListener::bind("127.0.0.1:0").unwrap();
     let origin = format!("https://{}", portal.local_addr().unwrap());
     thread::spawn(move || portal.incoming().for_each(drop));
-    let firefox = ".local/state/doorbell/firefox/doorbell";
-    home.writes(&format!("{firefox}/user.js"), "// Written by `doorbell firefox`, anew at each start.\n");
-    home.writes(&format!("{firefox}/cert9.db"), "");
-    home.writes(&format!("{firefox}/doorbell-ca.pem"), &fs::read_to_string(door.ca()).unwrap());
+    has_firefox_profile(&home, &door);
     home.writes(&format!("{CHROMIUM}/doorbell-service"), &format!("{origin}\n"));
 
     for (count, verb) in [(1, "firefox"), (2, "chromium")] {
@@ -125,4 +133,41 @@ fn the_start_lock_lasts_until_a_page_is_handed_over() {
     lock().try_lock().unwrap();
     runs.kill().unwrap();
     runs.wait().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_the_extension_stays_in_a_profile_that_was_named_to_a_desktop_part() {
+    let (home, door) = (Home::new(), WakeDoor::open().await);
+    home.has_lazy_firefox();
+    has_chromium(&home, "");
+    has_firefox_profile(&home, &door);
+    let (origin, ca) = (door.origin(), door.ca());
+    let ca = ca.to_str().unwrap();
+    home.does(&["install", &origin, "--ca", ca, "--firefox", "doorbell"]);
+    let mut part = home.starts_the_unit(|_| {});
+    part.prints("messages wake its Firefox");
+    let mut start = opens(&home, "chromium", &[&origin, "--ca", ca]);
+    assert!(start.exit(|_| {}).success(), "{}", start.output());
+    start.prints("a message wakes this profile while it is closed");
+    let profile = home.file(CHROMIUM);
+    waits_until("the part has started it", || home.started().contains("--no-startup-window"));
+    assert!(home.text(&format!("{CHROMIUM}/Local State")).contains("browser_guest_enabled"));
+    // As the program leaves it that the extension talks to.
+    home.writes(&format!("{CHROMIUM}/doorbell-wake-token"), "secret");
+
+    let mut runs = works_with(&profile, "");
+    let printed = home.fails(&["uninstall"]);
+    assert!(printed.contains("quit it in its menu"), "{printed}");
+    assert!(part.exit(|_| {}).success(), "{}", part.output());
+    runs.kill().unwrap();
+    runs.wait().unwrap();
+    let printed = home.does(&["uninstall", "--profiles"]);
+    assert!(printed.contains("our extension is taken out of the Chromium profile"), "{printed}");
+    let left: Vec<_> = listing(&profile).into_keys().map(|path| path.file_name().unwrap().to_owned()).collect();
+    assert!(left.iter().any(|name| name == "doorbell-service"), "the profile stays: {left:?}");
+    let is_ours = |name: &&OsString| name.to_str().is_some_and(|name| name.contains("doorbell"));
+    assert_eq!(left.iter().filter(is_ours).collect::<Vec<_>>(), ["doorbell-service"]);
+    let settings = home.text(&format!("{CHROMIUM}/Local State")) + &home.text(&format!("{CHROMIUM}/Default/Preferences"));
+    assert!(!settings.contains("guest") && !settings.contains("incognito"), "{settings}");
+    assert!(!home.file(".local/state/doorbell/desktop").exists());
 }

@@ -2,6 +2,7 @@
 
 mod fleet;
 pub mod manager;
+mod reached;
 mod record;
 mod resident;
 mod texts;
@@ -12,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use fleet::{Fleet, plan_for_all};
+pub use reached::note_reached;
 pub use record::{Content, Planned, PreparedProfile};
 pub use resident::is_resident;
 
@@ -19,6 +21,7 @@ use record::Record;
 
 use crate::browser::{Browser, ProfileConfig};
 use crate::error::DesktopError;
+use crate::firefox::forget_woken;
 use crate::launcher::{FIREFOX_LINKS, Launcher};
 use crate::settings::Settings;
 use crate::start_lock::StartLock;
@@ -183,6 +186,7 @@ impl Installation {
     pub fn releases(&mut self, folder: &Path) -> Result<(), DesktopError> {
         if folder.exists() {
             doorbell_browsers::firefox::release(folder)?;
+            forget_woken(folder)?;
             record::remove(&StartLock::file(folder))?;
         }
         self.record.adopted.retain(|adopted| adopted != folder);
@@ -214,9 +218,12 @@ impl Installation {
         if doomed {
             fs::remove_dir_all(folder).map_err(DesktopError::io("delete", folder))?;
         }
-        if !doomed && browser == Browser::Chromium && browser.is_profile(folder) {
-            // The program that the extension talks to may be uninstalled next.
-            doorbell_browsers::chromium::forget_reachable(folder)?;
+        if !doomed && browser.is_profile(folder) && browser.process_of(folder).is_none() {
+            match browser {
+                // The program that the extension talks to may be uninstalled next.
+                Browser::Chromium => doorbell_browsers::chromium::forget_reachable(folder)?,
+                Browser::Firefox => forget_woken(folder)?,
+            }
         }
         record::remove(&StartLock::file(folder))?;
         Ok(doomed || !folder.exists())
@@ -234,11 +241,17 @@ impl Installation {
         }
         record::remove(&self.file)?;
         if let Some(state) = &self.state {
+            record::remove(&reached::file(state))?;
             // It was created by a desktop part that was never installed.
             fs::remove_dir(state).ok();
         }
         self.record.remove_folders();
         Ok(())
+    }
+
+    /// The folders of Chromium's profiles into which a desktop part has written.
+    pub fn reached(&self) -> Result<Vec<PathBuf>, DesktopError> {
+        self.state.as_deref().map_or_else(|| Ok(Vec::new()), reached::read)
     }
 
     /// The profiles that it created.

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use doorbell_browsers::PushService;
 use doorbell_browsers::firefox::default_profile;
 use doorbell_desktop::control::{Server, socket};
+use doorbell_desktop::install::note_reached;
 use doorbell_desktop::rules::Bounds;
 use doorbell_desktop::settings::{ProfileSettings, Settings};
 use doorbell_desktop::status::Status;
-use doorbell_desktop::{Browser, Command, Config, Mode, ProfileConfig, Trust};
+use doorbell_desktop::{Browser, Command, Config, Mode, ProfileConfig, Report, Trust};
 use doorbell_protocol::headers::urgency::Urgency;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -88,8 +89,14 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
     let server = Server::open(&socket(&config.state))?;
     let state = Arc::new(Mutex::new(Status::new(service)));
     let noted = Arc::clone(&state);
+    let folder = config.state.clone();
     let running = doorbell_desktop::run(config, commanded, move |report| {
         noted.lock().unwrap_or_else(PoisonError::into_inner).note(&report);
+        if let Report::Added(profile) = &report
+            && let Err(error) = note_reached(&folder, profile)
+        {
+            status(&format!("`doorbell desktop uninstall` will not find {}: {error}", profile.folder.display()));
+        }
         status(&report.to_string());
     });
     let adding = add(remembered, commands.clone(), Arc::clone(&state));

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use doorbell_browsers::chromium::reachable_extension;
 use doorbell_browsers::firefox::is_firefox_profile;
-use doorbell_desktop::ProfileName;
+use doorbell_desktop::{Browser, ProfileName};
 use doorbell_desktop::control::{Client, socket};
 use doorbell_desktop::firefox::is_woken;
 use doorbell_desktop::install::{Installation, Places, is_resident, manager};
@@ -62,17 +63,26 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     manager::stop();
     end(&places)?;
 
-    let names = names(settings, &installation);
-    names.iter().try_for_each(end_browser)?;
+    let named = names(settings, &installation);
+    // Those that `doorbell chromium` has named to a desktop part.
+    let reached = installation.reached()?.into_iter();
+    let reached = reached.map(|folder| ProfileName { browser: Browser::Chromium, folder });
+    let reached: Vec<_> = reached.filter(|name| !named.contains(name)).collect();
+    let names = || named.iter().chain(&reached);
+    names().try_for_each(end_browser)?;
     release(&mut installation)?;
     remove_files(&mut installation)?;
     manager::reload();
-    for ProfileName { browser, folder } in &names {
+    for ProfileName { browser, folder } in &named {
         let adopted = is_firefox_profile(folder) && !browser.is_profile(folder);
         if !adopted && !installation.remove_profile(*browser, folder, args.profiles)? {
             let hint = if args.profiles { "it is in use, or not doorbell's" } else { "--profiles deletes it" };
             status(&format!("the {browser} profile {} is kept: {hint}", folder.display()));
         }
+    }
+    for ProfileName { browser, folder } in &reached {
+        installation.remove_profile(*browser, folder, false)?;
+        status(&format!("our extension is taken out of the Chromium profile {}", folder.display()));
     }
     installation.finish()?;
     status("it is uninstalled");
@@ -126,9 +136,16 @@ fn names(settings: Option<Settings>, installation: &Installation) -> Vec<Profile
     names
 }
 
-/// Ends a browser that stays. An error for a woken one: it ends by itself.
+/// Ends a browser that stays. An error for a woken one, which ends by itself, and for a Chromium of the user's out of whose
+/// profile our extension is to be taken.
 fn end_browser(ProfileName { browser, folder }: &ProfileName) -> Result<()> {
-    let Some(process) = browser.process_of(folder).filter(|&process| is_woken(process)) else { return Ok(()) };
+    let Some(process) = browser.process_of(folder) else { return Ok(()) };
+    if !is_woken(process) {
+        if *browser == Browser::Chromium && reachable_extension(folder).is_some() {
+            bail!("a Chromium (process {process}) works with {}: quit it in its menu, and try again", folder.display());
+        }
+        return Ok(());
+    }
     if !is_resident(process) {
         bail!(
             "a woken {browser} (process {process}) works with {}: close its windows and notifications, and try again",
