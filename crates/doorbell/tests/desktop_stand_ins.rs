@@ -167,7 +167,8 @@ async fn nothing_of_the_extension_stays_in_a_profile_that_was_named_to_a_desktop
     assert!(left.iter().any(|name| name == "doorbell-service"), "the profile stays: {left:?}");
     let is_ours = |name: &&OsString| name.to_str().is_some_and(|name| name.contains("doorbell"));
     assert_eq!(left.iter().filter(is_ours).collect::<Vec<_>>(), ["doorbell-service"]);
-    let settings = home.text(&format!("{CHROMIUM}/Local State")) + &home.text(&format!("{CHROMIUM}/Default/Preferences"));
+    let settings =
+        home.text(&format!("{CHROMIUM}/Local State")) + &home.text(&format!("{CHROMIUM}/Default/Preferences"));
     assert!(!settings.contains("guest") && !settings.contains("incognito"), "{settings}");
     assert!(!home.file(".local/state/doorbell/desktop").exists());
 }

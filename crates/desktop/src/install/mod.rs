@@ -16,6 +16,7 @@ pub use fleet::{Fleet, plan_for_all};
 pub use reached::note_reached;
 pub use record::{Content, Planned, PreparedProfile};
 pub use resident::is_resident;
+pub use texts::RUNS_ALREADY_STATUS;
 
 use record::Record;
 
@@ -137,7 +138,7 @@ impl Installation {
     /// The one for all users below `root`.
     pub fn for_all(root: &Path) -> Result<Self, DesktopError> {
         let file = fleet::record(root);
-        Ok(Self { state: None, record: Record::read(&file)?, file })
+        Ok(Self { state: None, record: Record::read_below(root, &file)?, file })
     }
 
     /// Whether anything is installed.
@@ -267,7 +268,11 @@ fn stamp(profile: &PreparedProfile) -> Option<u64> {
     Some((metadata.mtime().cast_unsigned() << 30) ^ metadata.mtime_nsec().cast_unsigned() ^ metadata.ino())
 }
 
-/// Checks that the browser of `profile` can be woken at all, before anything is written.
-pub fn check_browser(profile: &ProfileConfig) -> Result<(), DesktopError> {
-    Launcher::check(profile)
+/// Checks that the browser of `profile` can be woken at all, before anything is written; with `allow_debug_port` a Firefox
+/// that is not an ESR can be, too.
+pub fn check_browser(profile: &ProfileConfig, allow_debug_port: bool) -> Result<(), DesktopError> {
+    match Launcher::check(profile) {
+        Err(DesktopError::Unsuitable { .. } | DesktopError::WeakerSandbox { .. }) if allow_debug_port => Ok(()),
+        checked => checked,
+    }
 }

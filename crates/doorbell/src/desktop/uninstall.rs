@@ -7,11 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use doorbell_browsers::chromium::reachable_extension;
 use doorbell_browsers::firefox::is_firefox_profile;
-use doorbell_desktop::{Browser, ProfileName};
 use doorbell_desktop::control::{Client, socket};
 use doorbell_desktop::firefox::is_woken;
 use doorbell_desktop::install::{Installation, Places, is_resident, manager};
 use doorbell_desktop::settings::Settings;
+use doorbell_desktop::{Browser, ProfileName};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{explained, places};
