@@ -135,6 +135,34 @@ fn the_start_lock_lasts_until_a_page_is_handed_over() {
     runs.wait().unwrap();
 }
 
+#[test]
+fn a_page_waits_while_a_woken_chromium_is_ended() {
+    let home = Home::new();
+    has_chromium(&home, "");
+    home.writes(&format!("{CHROMIUM}/doorbell-service"), &format!("{NOWHERE}\n"));
+    let mut ends = works_with(&home.file(CHROMIUM), "1");
+    // As the desktop part has it meanwhile.
+    let lock = File::create(home.file(&format!("{CHROMIUM}.doorbell-start"))).unwrap();
+    lock.lock().unwrap();
+
+    let mut start = opens(&home, "chromium", &[NOWHERE]);
+    start.prints("messages come once that works");
+    let status = format!("/proc/{}/status", start.id());
+    let pauses = || {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.map_or(0, |count| count.trim().parse::<u64>().unwrap())
+    };
+    let before = pauses();
+    waits_until("it waits, or does not", || pauses() > before + 3 || home.started().contains(PAGE));
+    assert_eq!(home.started(), "", "the Chromium that ends would lose the page");
+    ends.kill().unwrap();
+    ends.wait().unwrap();
+    drop(lock);
+    assert!(start.exit(|_| {}).success(), "{}", start.output());
+    assert!(home.started().contains("--gcm-"), "one with our switches: {}", home.started());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_the_extension_stays_in_a_profile_that_was_named_to_a_desktop_part() {
     let (home, door) = (Home::new(), WakeDoor::open().await);
