@@ -21,7 +21,7 @@ pub enum DesktopError {
         reason: &'static str,
     },
     /// The caller named a folder that is not a profile of Doorbell's.
-    #[error("{} is no {browser} profile of doorbell's: prepare it with `doorbell {} --prepare`", folder.display(), browser.verb())]
+    #[error("{} is not a {browser} profile of doorbell's: prepare it with `doorbell {} --prepare`", folder.display(), browser.verb())]
     NotAProfile {
         /// The browser that it was named for.
         browser: Browser,

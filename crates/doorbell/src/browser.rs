@@ -48,6 +48,14 @@ pub(crate) fn check(service: &PushService, ca: Option<&Path>) -> Result<()> {
     })
 }
 
+/// Checks the service for a profile that is prepared. What fails is only reported: the browser is one without the service
+/// too, for example before the user has signed in to a network, and it connects later.
+pub(crate) fn check_later(service: &PushService, ca: Option<&Path>) {
+    if let Err(error) = check(service, ca) {
+        status(&format!("{error:#}; messages come once that works"));
+    }
+}
+
 /// Waits until no other process starts a browser with the profile in `folder`. `None` if one runs that has the lock.
 pub(crate) fn wait_for_start_lock(folder: &Path, runs: impl Fn() -> bool) -> Result<Option<StartLock>> {
     for _ in 0..LOCK_CHECKS_MAX {

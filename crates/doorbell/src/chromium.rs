@@ -6,13 +6,14 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use doorbell_browsers::chromium::{
-    FOLDER, Origin, debian_flags, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
+    FOLDER, Origin, debian_flags, is_profile, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
 use doorbell_desktop::chromium::install_extension;
+use doorbell_desktop::firefox::is_woken;
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
-use crate::browser::{Opened, check, explain, notify, profile_folder, status, wait_for_start_lock};
+use crate::browser::{Opened, check, check_later, explain, notify, profile_folder, status, wait_for_start_lock};
 use crate::desktop::register;
 use crate::shell::quoted;
 use crate::state::local_ca;
@@ -105,13 +106,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let chromium = args.binary.as_deref().map_or_else(Chromium::find, Chromium::at).map_err(explain)?;
-    check(&service, ca.as_deref())?;
     let folder = profile_folder(&args.profile, FOLDER)?;
-    let lock = wait_for_start_lock(&folder, || process_of(&folder).is_some())?;
+    if is_profile(&folder) && !args.fresh && !args.prepare {
+        check_later(&service, ca.as_deref());
+    } else {
+        check(&service, ca.as_deref())?;
+    }
+    // Only a Chromium that a user has started keeps the lock. For a woken one the desktop part has it, which starts or ends
+    // it: a page that is handed over meanwhile is lost.
+    let lock = wait_for_start_lock(&folder, || process_of(&folder).is_some_and(|process| !is_woken(process)))?;
     if let Some(process) = process_of(&folder).filter(|_| args.is_only_a_page(&service, &folder)) {
         status(&format!("a Chromium (process {process}) works with the profile: it opens the window"));
         let mut command = chromium.command_for(&folder);
         command.args(&args.rest);
+        // Until the page is handed over `doorbell desktop` does not end that Chromium.
+        let _lock = lock.map(StartLock::hand_on).transpose()?;
         return Err(explain(replace_this_process(command)));
     }
     if reachable_extension(&folder).is_some() {

@@ -11,7 +11,7 @@ use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, replace
 use doorbell_desktop::firefox::{has_started, is_woken, shares_pages, takes_pages};
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
-use crate::browser::{Opened, check, explain, notify, profile_folder, status};
+use crate::browser::{Opened, check, check_later, explain, notify, profile_folder, status};
 use crate::desktop::register;
 use crate::state::local_ca;
 
@@ -87,20 +87,18 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let folder = profile_folder(&args.profile, FOLDER)?;
     let starts = !args.fresh && !args.prepare;
     if starts && (is_profile(&folder) || is_adopted(&folder)) {
-        answers(&service, ca.as_deref())?;
+        check_later(&service, ca.as_deref());
     } else {
         check(&service, ca.as_deref())?;
     }
     let lock = match start_lock(&folder, starts)? {
         Start::Free(lock) => Some(lock),
-        Start::Runs(process) if starts => {
+        Start::Runs(process, lock) if starts => {
             status(&format!("a Firefox (process {process}) works with the profile: it opens the window"));
-            let mut command = firefox.command_for(&folder);
-            command.args(&args.rest);
-            return Err(explain(replace_this_process(command)));
+            return starts_now(firefox.command_for(&folder), args, lock);
         }
         // `prepare` refuses the profile.
-        Start::Runs(_) => None,
+        Start::Runs(..) => None,
     };
     if starts && is_adopted(&folder) {
         // An everyday profile has its settings from `doorbell desktop install`.
@@ -120,29 +118,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 /// Puts Firefox into the place of this process.
 fn starts_now(mut command: Command, args: &Args, lock: Option<StartLock>) -> Result<ExitCode> {
     command.args(&args.rest);
-    // Held until Firefox ends: while it starts, `doorbell desktop` does not wake another one.
+    // Held until Firefox ends, or has handed its page over: until then `doorbell desktop` neither wakes nor ends one.
     let _lock = lock.map(StartLock::hand_on).transpose()?;
     Err(explain(replace_this_process(command)))
-}
-
-/// Checks the service for a profile that is prepared. While it does not answer, Firefox still is a browser, and it
-/// connects later.
-fn answers(service: &PushService, ca: Option<&Path>) -> Result<()> {
-    match service.check(ca) {
-        Err(error @ BrowserError::Unreachable { .. }) => {
-            status(&format!("{error}: messages come once it does"));
-            Ok(())
-        }
-        _ => check(service, ca),
-    }
 }
 
 /// What a start finds.
 enum Start {
     /// No Firefox works with the profile, and no other process starts one.
     Free(StartLock),
-    /// This process does, a Firefox.
-    Runs(u32),
+    /// This process does, a Firefox. The lock is free if a desktop part has started that one.
+    Runs(u32, Option<StartLock>),
 }
 
 /// Waits until no other process starts a Firefox with this profile. With `pages` a Firefox that runs must take pages by
@@ -153,14 +139,14 @@ fn start_lock(folder: &Path, pages: bool) -> Result<Start> {
         let (lock, process) = (StartLock::try_take(folder)?, process_of(folder));
         match (lock, process) {
             (Some(lock), None) => return Ok(Start::Free(lock)),
-            (_, Some(process)) if takes_pages(folder, process) => return Ok(Start::Runs(process)),
-            (_, Some(process)) if !is_woken(process) => {
+            (lock, Some(process)) if takes_pages(folder, process) => return Ok(Start::Runs(process, lock)),
+            (lock, Some(process)) if !is_woken(process) => {
                 if pages && !shares_pages(process) {
                     let folder = folder.to_owned();
                     return Err(explain(BrowserError::ProfileInUse { browser: "Firefox", process, folder }));
                 }
                 if !pages || has_started(folder) {
-                    return Ok(Start::Runs(process));
+                    return Ok(Start::Runs(process, lock));
                 }
             }
             _ => {}
@@ -183,7 +169,7 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     let lock = match start_lock(&folder, false)? {
         Start::Free(lock) => Some(lock),
         // `prepare` refuses the profile.
-        Start::Runs(_) => None,
+        Start::Runs(..) => None,
     };
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;

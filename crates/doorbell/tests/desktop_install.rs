@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use support::clock::Deadline;
-use support::home::{Listing, listing};
+use support::home::Listing;
 use support::process::Running;
 use support::{Desktop, Firefox, Home, Service, Site, WakeDoor};
 
@@ -160,8 +160,14 @@ async fn what_the_unit_runs_wakes_the_profile_and_shows_what_it_did_and_ends_whe
     let json: serde_json::Value = serde_json::from_str(&home.does(&["status", "--json"])).unwrap();
     assert_eq!(json["process"], part.id());
 
-    let second = home.fails(&["run"]);
-    assert!(second.contains(&format!("a desktop part runs already (process {})", part.id())), "{second}");
+    let second = home.desktop(&["run"]);
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert!(text.contains(&format!("a desktop part runs already (process {})", part.id())), "{text}");
+    let status = second.status.code().unwrap();
+    assert!(
+        home.text(UNIT).contains(&format!("\nRestartPreventExitStatus={status}\n")),
+        "systemd would start it again"
+    );
     home.does(&["uninstall"]);
     assert!(part.exit(|_| {}).success(), "{}", part.output());
     // Its settings are brought up to date.
@@ -182,7 +188,7 @@ async fn a_profile_that_is_gone_does_not_keep_the_others_from_being_woken() {
     let part = home.starts_the_unit(|_| {});
     let _stream = door.next_stream();
     part.prints(FOLLOWED);
-    let text = status_shows(&home, "no message wakes it: /no/such is no Firefox profile of doorbell's");
+    let text = status_shows(&home, "no message wakes it: /no/such is not a Firefox profile of doorbell's");
     assert!(text.contains("a message wakes it"), "{text}");
 }
 
@@ -202,7 +208,7 @@ async fn a_client_that_misbehaves_does_not_keep_others_from_the_control_socket()
     };
     for request in [&b"\n"[..], b"{}\n", b"{\"request\":\"stop\"}\n", b"\xff\xfe\n", b"[[[[[[[[", &[b'{'; 200_000]] {
         let text = answer(request);
-        assert!(text.is_empty() || text.contains("this is no request"), "{text}");
+        assert!(text.is_empty() || text.contains("this is not a request"), "{text}");
     }
     let profile =
         format!("{{\"browser\":\"firefox\",\"folder\":\"{}\",\"program\":\"/bin/sh\",\"mode\":\"woken\"}}", "x");
@@ -324,9 +330,23 @@ fn an_everyday_profile_gets_a_block_after_a_warning_and_is_as_it_was_afterwards(
     // What a Firefox remembers of our settings.
     let remembered = "user_pref(\"dom.push.serverURL\", \"wss://127.0.0.1:9/\");\nuser_pref(\"mine\", 1);\n";
     home.writes(&format!("{folder}/prefs.js"), remembered);
+    home.writes(&format!("{folder}/doorbell-woken"), "7");
     home.does(&["uninstall"]);
     assert_eq!(home.listing(), before);
     assert!(Path::new(&firefox).exists());
+}
+
+#[test]
+fn a_firefox_that_is_not_an_esr_is_installed_with_the_flag_that_its_refusal_names() {
+    let home = Home::new();
+    home.has_lazy_firefox();
+    fs::write(home.firefox_folder().join("application.ini"), "SourceRepository=https://example.org/release\n").unwrap();
+    let named = ["install", NOWHERE, "--firefox", "doorbell"];
+    let printed = home.fails(&named);
+    assert!(printed.contains("with --allow-debug-port it is woken"), "{printed}");
+    let printed = home.does(&[&named[..], &["--allow-debug-port"]].concat());
+    assert!(printed.contains("warning: allow_debug_port"), "{printed}");
+    assert!(home.text(".config/doorbell/desktop.toml").contains("allow_debug_port = true\n"));
 }
 
 #[test]
@@ -341,58 +361,13 @@ fn an_everyday_chromium_is_refused_with_the_reason() {
     assert_eq!(home.listing(), before);
 }
 
-#[test]
-fn the_files_for_all_users_are_written_below_a_root_and_taken_away() {
-    let home = Home::new();
-    let root = home.path();
-    let words = |verb: &'static str, more: &[&'static str]| -> Vec<String> {
-        let mut words: Vec<String> = vec![verb.to_owned()];
-        words.extend(more.iter().map(|&word| word.to_owned()));
-        words.extend(["--system".to_owned(), "--root".to_owned(), root.display().to_string()]);
-        words
-    };
-    let run = |words: Vec<String>| home.desktop(&words.iter().map(String::as_str).collect::<Vec<_>>());
-    let install = || run(words("install", &["https://push.example.org"]));
-    home.writes("etc/firefox/mine.txt", "");
-    let before = home.listing();
-
-    assert!(install().status.success() && install().status.success());
-    let policies = home.text("etc/firefox/policies/policies.json");
-    assert!(policies.contains("wss://push.example.org/") && policies.contains("locked"), "{policies}");
-    assert!(home.text("etc/firefox/defaults/pref/doorbell.js").contains("general.config.filename"));
-    assert!(home.text("etc/firefox/doorbell.cfg").contains("DOORBELL_WOKEN"));
-    assert!(home.text("etc/chromium.d/doorbell").contains("--gcm-checkin-url=https://push.example.org/checkin"));
-    assert!(home.text("etc/xdg/doorbell/desktop.toml").contains("https://push.example.org"));
-    let wants = "etc/systemd/user/graphical-session.target.wants/doorbell-desktop.service";
-    assert!(home.text(wants).contains("ExecStart=\"/usr/bin/doorbell\" desktop run\n"));
-    let mode = fs::metadata(home.file("etc/firefox/doorbell.cfg")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o644, "every user's Firefox reads it");
-    let uninstall = || run(words("uninstall", &[]));
-    assert!(uninstall().status.success());
-    assert_eq!(home.listing(), before);
-
-    // What an administrator has written stays, before and after.
-    let file = home.writes("etc/firefox/policies/policies.json", "{}\n");
-    let refused = install();
-    let text = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && text.contains("policies.json: it is there"), "{text}");
-    fs::remove_file(&file).unwrap();
-    assert!(install().status.success());
-    fs::write(&file, "{ \"edited\": true }\n").unwrap();
-    let kept = uninstall();
-    let text = String::from_utf8_lossy(&kept.stderr);
-    assert!(text.contains("policies.json is no longer doorbell's: it is kept"), "{text}");
-    let left: Vec<_> = listing(&root).into_keys().filter(|path| path.is_file()).collect();
-    assert_eq!(left, [home.file("etc/firefox/mine.txt"), file]);
-}
-
 /// A user namespace gives the test a file system of its own that is full.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_shown_with_what_to_do() {
     let mut mounts = Command::new("unshare");
     mounts.args(["--map-root-user", "--mount", "mount", "-t", "tmpfs", "x", "/mnt"]);
-    if !mounts.output().is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: this machine does not let a user mount a file system");
+    let mounts = mounts.output().is_ok_and(|output| output.status.success());
+    if !support::foreign::here("unshare (a user who may mount a file system)", mounts) {
         return;
     }
     let (home, door) = (Home::new(), WakeDoor::open().await);

@@ -17,6 +17,8 @@ use crate::profile::Profile;
 const FILE: &str = "Default/Preferences";
 /// The settings of all users of Chromium with this folder.
 const LOCAL_STATE: &str = "Local State";
+/// There: whether a second user may be added, and whether a guest may use it.
+const PEOPLE: [&str; 2] = ["add_person_enabled", "browser_guest_enabled"];
 /// Chromium's number for what a site may do.
 const ALLOW: u8 = 1;
 
@@ -40,8 +42,30 @@ pub(super) fn count_windows(folder: &Path) -> Result<(), BrowserError> {
         Ok(())
     })?;
     change(folder, LOCAL_STATE, |state| {
-        let people = ["add_person_enabled", "browser_guest_enabled"].map(|name| (name.to_owned(), false.into()));
-        inner(state, &["profile"])?.extend(people);
+        inner(state, &["profile"])?.extend(PEOPLE.map(|name| (name.to_owned(), false.into())));
+        Ok(())
+    })
+}
+
+/// Takes that out again.
+pub(super) fn forget_windows(folder: &Path) -> Result<(), BrowserError> {
+    take_out(folder, FILE, &["extensions", "settings"], &[EXTENSION_ID])?;
+    take_out(folder, LOCAL_STATE, &["profile"], &PEOPLE)
+}
+
+/// Takes settings out of the object at `path`. A file that is missing or damaged stays so: Chromium begins it anew.
+fn take_out(folder: &Path, name: &str, path: &[&str], names: &[&str]) -> Result<(), BrowserError> {
+    let text = fs::read(folder.join(name)).unwrap_or_default();
+    let Ok(settings) = serde_json::from_slice::<Value>(&text) else { return Ok(()) };
+    let object = path.iter().try_fold(&settings, |object, name| object.get(name));
+    if !names.iter().any(|name| object.is_some_and(|object| object.get(name).is_some())) {
+        return Ok(());
+    }
+    change(folder, name, |settings| {
+        let object = inner(settings, path)?;
+        for name in names {
+            object.remove(*name);
+        }
         Ok(())
     })
 }
@@ -125,6 +149,20 @@ mod tests {
                 "profiles_order": ["Default"], "add_person_enabled": false, "browser_guest_enabled": false,
             } })
         );
+        forget_windows(profile.folder()).unwrap();
+        assert_eq!(settings(&profile, FILE), json!({ "extensions": { "settings": {} } }));
+        assert_eq!(settings(&profile, LOCAL_STATE), json!({ "profile": { "profiles_order": ["Default"] } }));
+    }
+
+    #[test]
+    fn where_no_windows_were_counted_nothing_is_written() {
+        let (_folder, profile) = with_settings(LOCAL_STATE, &json!({ "profile": [] }));
+        forget_windows(profile.folder()).unwrap();
+        assert!(!profile.folder().join(FILE).exists());
+        assert_eq!(settings(&profile, LOCAL_STATE), json!({ "profile": [] }));
+        profile.write(FILE, b"{").unwrap();
+        forget_windows(profile.folder()).unwrap();
+        assert_eq!(fs::read(profile.folder().join(FILE)).unwrap(), b"{");
     }
 
     #[test]

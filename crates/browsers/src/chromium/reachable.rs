@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use doorbell_private_file as private_file;
 use serde_json::json;
 
+use super::preferences;
 use crate::error::BrowserError;
 
 const FILES: [(&str, &str); 3] = [
@@ -29,6 +30,8 @@ const HOST: &str = "org.doorbell.desktop";
 const HOSTS: &str = "NativeMessagingHosts";
 /// Starts the program. A manifest names a file, and no arguments.
 const SCRIPT: &str = "doorbell-desktop-host";
+/// What that program keeps in the profile: the credential, the number of windows, and that Chromium takes pages.
+const KEPT: [&str; 3] = ["doorbell-wake-token", "doorbell-windows", "doorbell-woken"];
 
 /// Writes the extension into the profile in `folder`, and the manifest of the program that Chromium starts for it:
 /// `doorbell`, with these arguments and what Chromium adds. A Chromium that runs loads the extension at its next start.
@@ -57,11 +60,24 @@ pub fn keep_reachable(folder: &Path, doorbell: &Path, arguments: &[&OsStr]) -> R
     Ok(())
 }
 
-/// Removes it again.
+/// Removes it again, with the credential and the settings by which it counts windows. No Chromium may work with the
+/// profile in `folder`.
 pub fn forget_reachable(folder: &Path) -> Result<(), BrowserError> {
-    let extension = folder.join(FOLDER);
-    match fs::remove_dir_all(&extension) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BrowserError::io("delete", &extension)(error)),
+    let (extension, hosts) = (folder.join(FOLDER), folder.join(HOSTS));
+    deleted(&extension, fs::remove_dir_all(&extension))?;
+    let host = hosts.join(format!("{HOST}.json"));
+    for file in KEPT.iter().chain([&SCRIPT]).map(|name| folder.join(name)).chain([host]) {
+        deleted(&file, fs::remove_file(&file))?;
+    }
+    // The hosts of other extensions stay.
+    fs::remove_dir(&hosts).ok();
+    preferences::forget_windows(folder)
+}
+
+/// What is missing needs not to be deleted.
+fn deleted(path: &Path, done: io::Result<()>) -> Result<(), BrowserError> {
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BrowserError::io("delete", path)(error)),
         _ => Ok(()),
     }
 }
@@ -141,7 +157,11 @@ mod tests {
         let host: Value = serde_json::from_slice(&host).unwrap();
         assert_eq!(host["allowed_origins"], json!([format!("chrome-extension://{EXTENSION_ID}/")]));
         assert_eq!(host["path"], folder.path().join(SCRIPT).to_str().unwrap());
+        for name in KEPT {
+            fs::write(folder.path().join(name), "1").unwrap();
+        }
         forget_reachable(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing of it is left");
         forget_reachable(folder.path()).unwrap();
         assert_eq!(reachable_extension(folder.path()), None);
     }

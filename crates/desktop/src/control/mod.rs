@@ -23,8 +23,10 @@ pub use server::Server;
 
 /// Its name in the session's folder.
 const NAME: &str = "doorbell-desktop.sock";
-/// A longer request or answer is no one of ours.
-const LINE_BYTES_MAX: u64 = 64 << 10;
+/// No client of ours sends a longer request.
+const REQUEST_BYTES_MAX: u64 = 64 << 10;
+/// The status of as many profiles as a desktop part follows, each with its last wakes, is shorter.
+const ANSWER_BYTES_MAX: u64 = 2 << 20;
 /// Clients that are served at the same time; the connection of a further one is closed.
 const CLIENTS_MAX: usize = 8;
 /// How long a request may take, from the connection to the answer.

@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, CLIENTS_MAX, Client, LINE_BYTES_MAX, REQUEST_MAX, Request, check_folder};
+use super::{Answer, CLIENTS_MAX, Client, REQUEST_BYTES_MAX, REQUEST_MAX, Request, check_folder};
 use crate::Command;
 use crate::error::DesktopError;
 use crate::status::Status;
@@ -121,10 +121,10 @@ async fn answer(
 ) -> std::io::Result<()> {
     let (input, mut output) = client.split();
     let mut line = Vec::new();
-    BufReader::new(input).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await?;
+    BufReader::new(input).take(REQUEST_BYTES_MAX).read_until(b'\n', &mut line).await?;
     let answer = match serde_json::from_slice(&line) {
         Ok(request) => perform(request, status, commands).await,
-        Err(_) => Answer::Error("this is no request of the control socket".to_owned()),
+        Err(_) => Answer::Error("this is not a request of the control socket".to_owned()),
     };
     let mut text = serde_json::to_vec(&answer).unwrap_or_else(|_| br#"{"error":"a path is not text"}"#.to_vec());
     text.push(b'\n');

@@ -2,7 +2,9 @@
 
 mod fleet;
 pub mod manager;
+mod reached;
 mod record;
+mod resident;
 mod texts;
 
 use std::ffi::OsStr;
@@ -11,12 +13,16 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 pub use fleet::{Fleet, plan_for_all};
+pub use reached::note_reached;
 pub use record::{Content, Planned, PreparedProfile};
+pub use resident::is_resident;
+pub use texts::RUNS_ALREADY_STATUS;
 
 use record::Record;
 
 use crate::browser::{Browser, ProfileConfig};
 use crate::error::DesktopError;
+use crate::firefox::forget_woken;
 use crate::launcher::{FIREFOX_LINKS, Launcher};
 use crate::settings::Settings;
 use crate::start_lock::StartLock;
@@ -132,7 +138,7 @@ impl Installation {
     /// The one for all users below `root`.
     pub fn for_all(root: &Path) -> Result<Self, DesktopError> {
         let file = fleet::record(root);
-        Ok(Self { state: None, record: Record::read(&file)?, file })
+        Ok(Self { state: None, record: Record::read_below(root, &file)?, file })
     }
 
     /// Whether anything is installed.
@@ -181,6 +187,7 @@ impl Installation {
     pub fn releases(&mut self, folder: &Path) -> Result<(), DesktopError> {
         if folder.exists() {
             doorbell_browsers::firefox::release(folder)?;
+            forget_woken(folder)?;
             record::remove(&StartLock::file(folder))?;
         }
         self.record.adopted.retain(|adopted| adopted != folder);
@@ -212,9 +219,12 @@ impl Installation {
         if doomed {
             fs::remove_dir_all(folder).map_err(DesktopError::io("delete", folder))?;
         }
-        if !doomed && browser == Browser::Chromium && browser.is_profile(folder) {
-            // The program that the extension talks to may be uninstalled next.
-            doorbell_browsers::chromium::forget_reachable(folder)?;
+        if !doomed && browser.is_profile(folder) && browser.process_of(folder).is_none() {
+            match browser {
+                // The program that the extension talks to may be uninstalled next.
+                Browser::Chromium => doorbell_browsers::chromium::forget_reachable(folder)?,
+                Browser::Firefox => forget_woken(folder)?,
+            }
         }
         record::remove(&StartLock::file(folder))?;
         Ok(doomed || !folder.exists())
@@ -232,11 +242,17 @@ impl Installation {
         }
         record::remove(&self.file)?;
         if let Some(state) = &self.state {
+            record::remove(&reached::file(state))?;
             // It was created by a desktop part that was never installed.
             fs::remove_dir(state).ok();
         }
         self.record.remove_folders();
         Ok(())
+    }
+
+    /// The folders of Chromium's profiles into which a desktop part has written.
+    pub fn reached(&self) -> Result<Vec<PathBuf>, DesktopError> {
+        self.state.as_deref().map_or_else(|| Ok(Vec::new()), reached::read)
     }
 
     /// The profiles that it created.
@@ -252,7 +268,11 @@ fn stamp(profile: &PreparedProfile) -> Option<u64> {
     Some((metadata.mtime().cast_unsigned() << 30) ^ metadata.mtime_nsec().cast_unsigned() ^ metadata.ino())
 }
 
-/// Checks that the browser of `profile` can be woken at all, before anything is written.
-pub fn check_browser(profile: &ProfileConfig) -> Result<(), DesktopError> {
-    Launcher::check(profile)
+/// Checks that the browser of `profile` can be woken at all, before anything is written; with `allow_debug_port` a Firefox
+/// that is not an ESR can be, too.
+pub fn check_browser(profile: &ProfileConfig, allow_debug_port: bool) -> Result<(), DesktopError> {
+    match Launcher::check(profile) {
+        Err(DesktopError::Unsuitable { .. } | DesktopError::WeakerSandbox { .. }) if allow_debug_port => Ok(()),
+        checked => checked,
+    }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use doorbell_private_file as private_file;
 use serde::{Deserialize, Serialize};
@@ -36,13 +36,14 @@ pub enum Content {
     Link(PathBuf),
 }
 
-/// The record. It is a file itself.
+/// The record. It is a file itself. One for all users has paths below its root: an image is unpacked somewhere else.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
     /// The files, in the order in which they were written.
     files: Vec<PathBuf>,
-    /// What was written into those that cannot name their owner: a number by which a change of them is seen.
+    /// What was written into those that cannot name their owner, or into all for all users: a number by which a change of
+    /// them is seen.
     sums: BTreeMap<PathBuf, u64>,
     /// The folders that were missing, the outer ones first.
     folders: Vec<PathBuf>,
@@ -50,6 +51,9 @@ pub(super) struct Record {
     pub(super) profiles: Vec<PreparedProfile>,
     /// The everyday profiles of Firefox that have our settings.
     pub(super) adopted: Vec<PathBuf>,
+    /// Of an installation for all users: an administrator may edit any of its files, which then is no longer ours.
+    #[serde(skip)]
+    root: Option<PathBuf>,
 }
 
 /// A profile that an installation created.
@@ -74,6 +78,26 @@ impl Record {
         }
     }
 
+    /// Reads that of an installation for all users below `root`.
+    pub(super) fn read_below(root: &Path, file: &Path) -> Result<Self, DesktopError> {
+        let record = Self::read(file)?;
+        let is_inside = |path: &Path| path.components().all(|part| matches!(part, Component::Normal(_)));
+        if !record.files.iter().chain(&record.folders).chain(record.sums.keys()).all(|path| is_inside(path)) {
+            return Err(DesktopError::refused(file, "it is damaged (a path is not below its root): delete it"));
+        }
+        Ok(Self { root: Some(root.to_owned()), ..record.with_paths(|path| root.join(path)) })
+    }
+
+    fn with_paths(&self, map: impl Fn(&Path) -> PathBuf) -> Self {
+        let mapped = |paths: &[PathBuf]| paths.iter().map(|path| map(path)).collect();
+        Self {
+            files: mapped(&self.files),
+            folders: mapped(&self.folders),
+            sums: self.sums.iter().map(|(path, sum)| (map(path), *sum)).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Whether anything is installed.
     pub(super) fn is_empty(&self) -> bool {
         self.files.is_empty()
@@ -81,7 +105,8 @@ impl Record {
 
     /// Notes that what is created in `folder` needs it and the folders above it: those that are missing are ours.
     pub(super) fn needs_folder(&mut self, folder: &Path) {
-        let missing: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
+        let missing: Vec<&Path> =
+            folder.ancestors().take_while(|folder| self.root.as_deref() != Some(*folder) && !folder.exists()).collect();
         for folder in missing.into_iter().rev() {
             if !self.folders.iter().any(|known| known == folder) {
                 self.folders.push(folder.to_owned());
@@ -94,7 +119,11 @@ impl Record {
         let folder = file.parent().expect("a file is in a folder");
         self.needs_folder(folder);
         private_file::create_folder(folder).map_err(DesktopError::io("create", folder))?;
-        let text = serde_json::to_vec_pretty(self).map_err(|error| DesktopError::io("write", file)(error.into()))?;
+        let relative = self.root.as_deref().map(|root| {
+            self.with_paths(|path| path.strip_prefix(root).expect("all that it writes is below the root").to_owned())
+        });
+        let text = serde_json::to_vec_pretty(relative.as_ref().unwrap_or(self));
+        let text = text.map_err(|error| DesktopError::io("write", file)(error.into()))?;
         private_file::replace(file, &text).map_err(DesktopError::io("write", file))
     }
 
@@ -103,10 +132,11 @@ impl Record {
         let foreign =
             planned.iter().find(|planned| planned.path.symlink_metadata().is_ok() && !self.is_ours(&planned.path));
         match foreign {
-            Some(planned) => Err(DesktopError::refused(
-                &planned.path,
-                "it is there, and not from doorbell: move it away, and see `doorbell desktop install --print`",
-            )),
+            Some(planned) => {
+                let owner = if self.root.is_some() { "as an installation has left it" } else { "from doorbell" };
+                let help = "move it away, and see `doorbell desktop install --print`";
+                Err(DesktopError::refused(&planned.path, format!("it is there, and not {owner}: {help}")))
+            }
             None => Ok(()),
         }
     }
@@ -119,10 +149,14 @@ impl Record {
         self.files = planned.iter().map(|planned| planned.path.clone()).collect();
         let dropped: Vec<PathBuf> = old.into_iter().filter(|old| !self.files.contains(old)).collect();
         for planned in planned {
-            if let Content::Public(text) = &planned.content
-                && !names_owner(text)
-            {
-                self.sums.insert(planned.path.clone(), sum(text));
+            match &planned.content {
+                Content::Public(text) | Content::Private(text) if self.root.is_some() || !names_owner(text) => {
+                    self.sums.insert(planned.path.clone(), sum(text));
+                }
+                Content::Link(target) if self.root.is_some() => {
+                    self.sums.insert(planned.path.clone(), sum(&target.to_string_lossy()));
+                }
+                _ => {}
             }
             self.needs_folder(planned.path.parent().expect("a file is in a folder"));
         }
@@ -159,8 +193,11 @@ impl Record {
     }
 
     fn is_ours(&self, path: &Path) -> bool {
-        let unchanged = |sum_then: &u64| read(path).is_ok_and(|text| sum(&text) == *sum_then);
-        is_marked(path) || self.sums.get(path).is_some_and(unchanged)
+        let unchanged = |sum_then: &u64| match fs::read_link(path) {
+            Ok(target) => sum(&target.to_string_lossy()) == *sum_then,
+            Err(_) => read(path).is_ok_and(|text| sum(&text) == *sum_then),
+        };
+        (self.root.is_none() && is_marked(path)) || self.sums.get(path).is_some_and(unchanged)
     }
 }
 

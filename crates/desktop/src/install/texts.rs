@@ -6,6 +6,9 @@ use std::path::Path;
 use crate::error::DesktopError;
 use crate::settings::MARK;
 
+/// The exit status of `doorbell desktop run` while another desktop part runs.
+pub const RUNS_ALREADY_STATUS: u8 = 3;
+
 /// A unit of the user's systemd. It has no DISPLAY of its own: the user manager has the session's.
 pub(super) fn unit(program: &Path) -> Result<String, DesktopError> {
     let program = systemd_word(text(program)?);
@@ -20,7 +23,10 @@ After=graphical-session.target
 [Service]
 ExecStart={program} desktop run
 Restart=on-failure
-RestartSec=10
+# It may be a session without a screen, which stays so.
+RestartSec=60
+# Another desktop part runs in this session.
+RestartPreventExitStatus={RUNS_ALREADY_STATUS}
 Slice=background.slice
 # A browser that is open goes on when this unit is stopped.
 KillMode=process

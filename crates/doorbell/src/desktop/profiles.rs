@@ -60,13 +60,13 @@ impl Named {
     }
 
     /// Doorbell's own ones, for each browser that is installed and can be woken; `notice` gets the reason for another.
-    pub(super) fn defaults(&self, notice: impl Fn(&str)) -> Result<Vec<ProfileConfig>> {
+    pub(super) fn defaults(&self, allow_debug_port: bool, notice: impl Fn(&str)) -> Result<Vec<ProfileConfig>> {
         let named = [PathBuf::from(DEFAULT)];
         let mut profiles = Vec::new();
         match self.find_firefox() {
             Ok(firefox) => {
                 let [profile] = &self.of_firefox(&named, firefox)?[..] else { bail!("one name is one profile") };
-                match check_browser(profile) {
+                match check_browser(profile, allow_debug_port) {
                     Ok(()) => profiles.push(profile.clone()),
                     // What a weaker sandbox would need is for the user to decide.
                     Err(error @ DesktopError::WeakerSandbox { .. }) => return Err(error.into()),

@@ -16,7 +16,7 @@ pub(crate) fn register(browser: Browser, program: &Path, folder: &Path, service:
     let client = match Client::connect(&socket(&state)) {
         Ok(Some(client)) => client,
         Ok(None) => return,
-        Err(error) => return status(&format!("the desktop part is not told of this profile: {error}")),
+        Err(error) => return status(&format!("the desktop part cannot be asked to wake this profile: {error}")),
     };
     let Ok(program) = std::path::absolute(program) else { return };
     let mode = if browser == Browser::Chromium { Mode::Resident } else { Mode::Woken };
@@ -27,6 +27,6 @@ pub(crate) fn register(browser: Browser, program: &Path, folder: &Path, service:
         }
         Ok(Answer::Error(why)) => status(&format!("no message wakes this profile while it is closed: {why}")),
         Ok(Answer::Status(_)) => status("the desktop part answers something else than was asked"),
-        Err(error) => status(&format!("the desktop part is not told of this profile: {error}")),
+        Err(error) => status(&format!("the desktop part cannot be asked to wake this profile: {error}")),
     }
 }

@@ -8,10 +8,11 @@ use anyhow::{Context, Result, bail};
 use doorbell_browsers::PushService;
 use doorbell_browsers::firefox::default_profile;
 use doorbell_desktop::control::{Server, socket};
+use doorbell_desktop::install::{RUNS_ALREADY_STATUS, note_reached};
 use doorbell_desktop::rules::Bounds;
 use doorbell_desktop::settings::{ProfileSettings, Settings};
 use doorbell_desktop::status::Status;
-use doorbell_desktop::{Browser, Command, Config, Mode, ProfileConfig, Trust};
+use doorbell_desktop::{Browser, Command, Config, DesktopError, Mode, ProfileConfig, Report, Trust};
 use doorbell_protocol::headers::urgency::Urgency;
 use tokio::sync::{mpsc, oneshot};
 use url::Url;
@@ -51,7 +52,7 @@ pub(super) struct Args {
 }
 
 /// Printed at the start.
-const DEBUG_PORT: &str = "warning: allow_debug_port: while a Firefox that is not an ESR is woken, every user of this \
+pub(super) const DEBUG_PORT: &str = "warning: allow_debug_port: while a Firefox that is not an ESR is woken, every user of this \
 machine can read and control it through its debug port, which has no password";
 
 const EXAMPLES: &str = "\
@@ -85,11 +86,23 @@ pub(super) async fn run(args: Args) -> Result<ExitCode> {
         status(DEBUG_PORT);
     }
     let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
-    let server = Server::open(&socket(&config.state))?;
+    let server = match Server::open(&socket(&config.state)) {
+        Err(error @ DesktopError::RunsAlready { .. }) => {
+            status(&error.to_string());
+            return Ok(ExitCode::from(RUNS_ALREADY_STATUS));
+        }
+        other => other?,
+    };
     let state = Arc::new(Mutex::new(Status::new(service)));
     let noted = Arc::clone(&state);
+    let folder = config.state.clone();
     let running = doorbell_desktop::run(config, commanded, move |report| {
         noted.lock().unwrap_or_else(PoisonError::into_inner).note(&report);
+        if let Report::Added(profile) = &report
+            && let Err(error) = note_reached(&folder, profile)
+        {
+            status(&format!("`doorbell desktop uninstall` will not find {}: {error}", profile.folder.display()));
+        }
         status(&report.to_string());
     });
     let adding = add(remembered, commands.clone(), Arc::clone(&state));

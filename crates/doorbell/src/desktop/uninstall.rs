@@ -5,19 +5,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use doorbell_browsers::chromium::reachable_extension;
 use doorbell_browsers::firefox::is_firefox_profile;
-use doorbell_desktop::ProfileName;
 use doorbell_desktop::control::{Client, socket};
 use doorbell_desktop::firefox::is_woken;
-use doorbell_desktop::install::{Installation, Places, manager};
+use doorbell_desktop::install::{Installation, Places, is_resident, manager};
 use doorbell_desktop::settings::Settings;
+use doorbell_desktop::{Browser, ProfileName};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{explained, places};
 use crate::browser::status;
 
-/// How long a desktop part may take to end.
+/// How long a desktop part may take to end, and a browser.
 const END_CHECKS_MAX: u32 = 200;
+const BROWSER_END_CHECKS_MAX: u32 = 600;
 const END_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(clap::Args)]
@@ -61,25 +63,26 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     manager::stop();
     end(&places)?;
 
-    let names = names(settings, &installation);
-    for name in &names {
-        if let Some(process) = name.browser.process_of(&name.folder).filter(|&process| is_woken(process)) {
-            bail!(
-                "a woken {} (process {process}) works with {}: close its windows and notifications, and try again",
-                name.browser,
-                name.folder.display()
-            );
-        }
-    }
+    let named = names(settings, &installation);
+    // Those that `doorbell chromium` has named to a desktop part.
+    let reached = installation.reached()?.into_iter();
+    let reached = reached.map(|folder| ProfileName { browser: Browser::Chromium, folder });
+    let reached: Vec<_> = reached.filter(|name| !named.contains(name)).collect();
+    let names = || named.iter().chain(&reached);
+    names().try_for_each(end_browser)?;
     release(&mut installation)?;
     remove_files(&mut installation)?;
     manager::reload();
-    for ProfileName { browser, folder } in &names {
+    for ProfileName { browser, folder } in &named {
         let adopted = is_firefox_profile(folder) && !browser.is_profile(folder);
         if !adopted && !installation.remove_profile(*browser, folder, args.profiles)? {
             let hint = if args.profiles { "it is in use, or not doorbell's" } else { "--profiles deletes it" };
             status(&format!("the {browser} profile {} is kept: {hint}", folder.display()));
         }
+    }
+    for ProfileName { browser, folder } in &reached {
+        installation.remove_profile(*browser, folder, false)?;
+        status(&format!("our extension is taken out of the Chromium profile {}", folder.display()));
     }
     installation.finish()?;
     status("it is uninstalled");
@@ -133,12 +136,43 @@ fn names(settings: Option<Settings>, installation: &Installation) -> Vec<Profile
     names
 }
 
+/// Ends a browser that stays. An error for a woken one, which ends by itself, and for a Chromium of the user's out of whose
+/// profile our extension is to be taken.
+fn end_browser(ProfileName { browser, folder }: &ProfileName) -> Result<()> {
+    let Some(process) = browser.process_of(folder) else { return Ok(()) };
+    if !is_woken(process) {
+        if *browser == Browser::Chromium && reachable_extension(folder).is_some() {
+            bail!("a Chromium (process {process}) works with {}: quit it in its menu, and try again", folder.display());
+        }
+        return Ok(());
+    }
+    if !is_resident(process) {
+        bail!(
+            "a woken {browser} (process {process}) works with {}: close its windows and notifications, and try again",
+            folder.display()
+        );
+    }
+    status(&format!("the {browser} (process {process}) that stays with {} is closed", folder.display()));
+    terminate(process).with_context(|| format!("cannot stop the {browser} (process {process})"))?;
+    for _ in 0..BROWSER_END_CHECKS_MAX {
+        if browser.process_of(folder) != Some(process) || !is_woken(process) {
+            return Ok(());
+        }
+        std::thread::sleep(END_CHECK_INTERVAL);
+    }
+    bail!("the {browser} (process {process}) does not end: close it, and try again");
+}
+
+fn terminate(process: u32) -> Result<()> {
+    let process = i32::try_from(process).ok().and_then(Pid::from_raw).context("it has no number")?;
+    Ok(kill_process(process, Signal::TERM)?)
+}
+
 /// Ends the desktop part that runs, however it was started.
 fn end(places: &Places) -> Result<()> {
     let socket = socket(places.state());
     let Some(client) = Client::connect(&socket)? else { return Ok(()) };
-    let process = i32::try_from(client.process()).ok().and_then(Pid::from_raw).context("its process has no number")?;
-    kill_process(process, Signal::TERM).context("cannot stop the desktop part")?;
+    terminate(client.process()).context("cannot stop the desktop part")?;
     for _ in 0..END_CHECKS_MAX {
         if Client::connect(&socket)?.is_none() {
             return Ok(());

@@ -21,7 +21,7 @@ use url::Url;
 
 use crate::browser::{check, explain, notify, status};
 use crate::desktop::profiles::{Named, settings_of};
-use crate::desktop::run::LOCAL;
+use crate::desktop::run::{DEBUG_PORT, LOCAL};
 use crate::desktop::{explained, places};
 use crate::state::local_ca;
 
@@ -47,8 +47,12 @@ pub(super) struct Args {
     #[arg(long)]
     yes: bool,
 
+    /// Wake a Firefox that is not an ESR too: headless, with a debug port that every user of this machine can use meanwhile
+    #[arg(long)]
+    allow_debug_port: bool,
+
     /// Install for all users of this machine, as root: their browsers receive from this service, and cannot change that
-    #[arg(long, conflicts_with_all = ["firefox", "chromium", "stay", "chromium_ends", "yes"])]
+    #[arg(long, conflicts_with_all = ["firefox", "chromium", "stay", "chromium_ends", "yes", "allow_debug_port"])]
     system: bool,
 
     /// Write the files of --system below this folder, for a package or an image
@@ -83,9 +87,10 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.system {
         return system::run(args, &service, ca);
     }
-    let profiles = if args.named.is_empty() { args.named.defaults(status)? } else { args.named.profiles()? };
+    let allow = args.allow_debug_port;
+    let profiles = if args.named.is_empty() { args.named.defaults(allow, status)? } else { args.named.profiles()? };
     for profile in &profiles {
-        check_browser(profile).map_err(explained)?;
+        check_browser(profile, allow).map_err(explained)?;
         everyday::check(profile)?;
     }
     let places = places()?;
@@ -96,6 +101,9 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     installation.check(&planned)?;
+    if allow {
+        status(DEBUG_PORT);
+    }
     everyday::agreed(&profiles, &service, args.yes)?;
     answers(&service, ca.as_deref())?;
     everyday::release_others(&mut installation, &profiles)?;
@@ -117,7 +125,7 @@ fn files(args: &Args, places: &Places, ca: Option<PathBuf>, profiles: &[ProfileC
         url: args.url.clone(),
         ca: ca.clone(),
         urgency: args.urgency,
-        allow_debug_port: false,
+        allow_debug_port: args.allow_debug_port,
         state: Some(places.state().to_owned()),
         profiles: profiles.iter().map(settings_of).collect(),
     };
@@ -220,7 +228,7 @@ fn print(planned: &Planned) {
     }
 }
 
-/// Starts it, or says when it starts.
+/// Starts it, or prints when it starts.
 fn start(places: &Places) -> Result<()> {
     if manager::reload() && manager::restart() {
         status("it runs from now on, and starts with each session: see `doorbell desktop status`");
