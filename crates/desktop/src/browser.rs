@@ -8,7 +8,7 @@ use doorbell_browsers::{chromium as chromium_profile, firefox as firefox_profile
 use serde::{Deserialize, Serialize};
 
 use crate::chromium;
-use crate::firefox::{self, PREFS, uaid};
+use crate::firefox::{self, PREFS, uaid, woken_as};
 
 /// A browser that can be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -81,6 +81,15 @@ impl Browser {
         match self {
             Self::Firefox => folder.join(PREFS),
             Self::Chromium => folder.join(chromium::TOKEN_FILE),
+        }
+    }
+
+    /// How a desktop part has started `process`, which works with the profile in `folder`; `None` if its user did.
+    pub fn started_as(self, folder: &Path, process: u32) -> Option<Mode> {
+        let by_itself = woken_as(process);
+        match self {
+            Self::Firefox => by_itself,
+            Self::Chromium => by_itself.or_else(|| chromium::started_as(folder, process)),
         }
     }
 

@@ -10,7 +10,6 @@ use doorbell_browsers::chromium::{
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
 use doorbell_desktop::chromium::install_extension;
-use doorbell_desktop::firefox::is_woken;
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
 use crate::browser::{Opened, check, check_later, explain, notify, profile_folder, status, wait_for_start_lock};
@@ -114,7 +113,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     // Only a Chromium that a user has started keeps the lock. For a woken one the desktop part has it, which starts or ends
     // it: a page that is handed over meanwhile is lost.
-    let lock = wait_for_start_lock(&folder, || process_of(&folder).is_some_and(|process| !is_woken(process)))?;
+    let lock = wait_for_start_lock(&folder, || {
+        process_of(&folder).is_some_and(|process| Browser::Chromium.started_as(&folder, process) != Some(Mode::Woken))
+    })?;
     if let Some(process) = process_of(&folder).filter(|_| args.is_only_a_page(&service, &folder)) {
         status(&format!("a Chromium (process {process}) works with the profile: it opens the window"));
         let mut command = chromium.command_for(&folder);

@@ -27,6 +27,9 @@ pub use switches::debian_flags;
 /// The folder of its profiles in a state directory.
 pub const FOLDER: &str = "chromium";
 
+/// The switch of a Chromium that is started without a window.
+pub const WINDOWLESS: &str = "--no-startup-window";
+
 const KIND: program::Kind = program::Kind {
     name: "Chromium",
     programs: &["chromium", "chromium-browser", "google-chrome-stable", "google-chrome"],
@@ -97,7 +100,7 @@ impl Chromium {
         let extensions: Vec<_> =
             [reachable_extension(folder), extension::installed(folder)].into_iter().flatten().collect();
         let mut command = self.command_with(folder, service, &extensions)?;
-        command.arg("--no-startup-window");
+        command.arg(WINDOWLESS);
         Ok(command)
     }
 

@@ -16,13 +16,14 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 
-use doorbell_browsers::chromium::keep_reachable;
+use doorbell_browsers::chromium::{WINDOWLESS, keep_reachable};
 
+use crate::browser::Mode;
 use crate::error::DesktopError;
 use token::WakeToken;
 
 pub(crate) use token::FILE as TOKEN_FILE;
-pub use windows::shall_end;
+pub(crate) use windows::shall_end;
 
 /// The words after `doorbell` by which Chromium starts the program that its extension talks to, before the profile.
 const HOST_ARGUMENTS: [&str; 3] = ["desktop", "native-host", "--profile"];
@@ -34,6 +35,15 @@ pub fn install_extension(folder: &Path) -> Result<(), DesktopError> {
     let mut arguments: Vec<&OsStr> = HOST_ARGUMENTS.iter().map(OsStr::new).collect();
     arguments.push(folder.as_os_str());
     Ok(keep_reachable(folder, &program, &arguments)?)
+}
+
+/// How `browser`, which works with the profile in `folder`, was started without a window. Chromium writes its title over its
+/// environment, but keeps its switches there.
+pub(crate) fn started_as(folder: &Path, browser: u32) -> Option<Mode> {
+    // The process may have ended meanwhile.
+    let line = std::fs::read(format!("/proc/{browser}/cmdline")).unwrap_or_default();
+    let is_windowless = line.split(|byte| [0, b' '].contains(byte)).any(|word| word == WINDOWLESS.as_bytes());
+    is_windowless.then(|| if shall_end(folder, browser) { Mode::Woken } else { Mode::Resident })
 }
 
 /// The token of the profile in `folder`; `None` if the extension has not handed one over yet.

@@ -39,7 +39,7 @@ pub(super) fn windows(folder: &Path, browser: u32) -> Option<u32> {
 
 /// Whether the windows of the Chromium `browser`, which works with the profile in `folder`, were counted: a desktop part
 /// has started it to end it later. Its environment does not show that: Chromium writes its title over it.
-pub fn shall_end(folder: &Path, browser: u32) -> bool {
+pub(crate) fn shall_end(folder: &Path, browser: u32) -> bool {
     read(folder).is_some_and(|report| report.browser == browser)
 }
 

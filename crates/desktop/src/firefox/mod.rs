@@ -38,14 +38,20 @@ pub fn takes_pages(folder: &Path, process: u32) -> bool {
     fs::read_to_string(folder.join(WOKEN)).is_ok_and(|text| text.trim() == process.to_string())
 }
 
-/// Whether `process` is a Firefox that was started without a window by a desktop part, ready or not.
+/// Whether `process` is a browser that was started without a window by a desktop part, ready or not. A Chromium may have
+/// written its title over the variable.
 pub fn is_woken(process: u32) -> bool {
+    woken_as(process).is_some()
+}
+
+/// How it was started.
+pub(crate) fn woken_as(process: u32) -> Option<Mode> {
     // The process may have ended meanwhile.
     let environment = fs::read(format!("/proc/{process}/environ")).unwrap_or_default();
     let value = environment
         .split(|&byte| byte == 0)
-        .find_map(|variable| variable.strip_prefix(WOKEN_VARIABLE.as_bytes())?.strip_prefix(b"="));
-    value.is_some_and(|value| !value.is_empty())
+        .find_map(|variable| variable.strip_prefix(WOKEN_VARIABLE.as_bytes())?.strip_prefix(b"="))?;
+    [Mode::Woken, Mode::Resident].into_iter().find(|mode| woken_value(*mode).as_bytes() == value)
 }
 
 /// Removes what an earlier process wrote: the next one may have the same number.

@@ -4,7 +4,6 @@ mod fleet;
 pub mod manager;
 mod reached;
 mod record;
-mod resident;
 mod texts;
 
 use std::ffi::OsStr;
@@ -15,7 +14,6 @@ use std::path::{Path, PathBuf};
 pub use fleet::{Fleet, plan_for_all};
 pub use reached::note_reached;
 pub use record::{Content, Planned, PreparedProfile};
-pub use resident::is_resident;
 pub use texts::RUNS_ALREADY_STATUS;
 
 use record::Record;

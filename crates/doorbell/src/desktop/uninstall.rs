@@ -8,10 +8,9 @@ use anyhow::{Context, Result, bail};
 use doorbell_browsers::chromium::reachable_extension;
 use doorbell_browsers::firefox::is_firefox_profile;
 use doorbell_desktop::control::{Client, socket};
-use doorbell_desktop::firefox::is_woken;
-use doorbell_desktop::install::{Installation, Places, is_resident, manager};
+use doorbell_desktop::install::{Installation, Places, manager};
 use doorbell_desktop::settings::Settings;
-use doorbell_desktop::{Browser, ProfileName};
+use doorbell_desktop::{Browser, Mode, ProfileName};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{explained, places};
@@ -140,13 +139,13 @@ fn names(settings: Option<Settings>, installation: &Installation) -> Vec<Profile
 /// profile our extension is to be taken.
 fn end_browser(ProfileName { browser, folder }: &ProfileName) -> Result<()> {
     let Some(process) = browser.process_of(folder) else { return Ok(()) };
-    if !is_woken(process) {
+    let Some(mode) = browser.started_as(folder, process) else {
         if *browser == Browser::Chromium && reachable_extension(folder).is_some() {
             bail!("a Chromium (process {process}) works with {}: quit it in its menu, and try again", folder.display());
         }
         return Ok(());
-    }
-    if !is_resident(process) {
+    };
+    if mode == Mode::Woken {
         bail!(
             "a woken {browser} (process {process}) works with {}: close its windows and notifications, and try again",
             folder.display()
@@ -155,7 +154,7 @@ fn end_browser(ProfileName { browser, folder }: &ProfileName) -> Result<()> {
     status(&format!("the {browser} (process {process}) that stays with {} is closed", folder.display()));
     terminate(process).with_context(|| format!("cannot stop the {browser} (process {process})"))?;
     for _ in 0..BROWSER_END_CHECKS_MAX {
-        if browser.process_of(folder) != Some(process) || !is_woken(process) {
+        if browser.process_of(folder) != Some(process) || browser.started_as(folder, process).is_none() {
             return Ok(());
         }
         std::thread::sleep(END_CHECK_INTERVAL);
