@@ -11,6 +11,9 @@ use crate::error::DesktopError;
 /// Written by the group or by all.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// Of a folder that all users share.
+const STICKY: u32 = 0o1000;
+
 /// Refuses a file or a folder that another user owns or can write.
 pub(crate) fn check(path: &Path, metadata: &Metadata) -> Result<(), DesktopError> {
     let own = getuid().as_raw();
@@ -21,7 +24,13 @@ pub(crate) fn check(path: &Path, metadata: &Metadata) -> Result<(), DesktopError
         ));
     }
     if metadata.mode() & OTHERS_WRITE != 0 {
-        let reason = format!("other users can write it: `chmod go-w {}` once you know what is in it", path.display());
+        let reason = if metadata.mode() & STICKY == 0 {
+            format!("other users can write it: `chmod go-w {}` once you know what is in it", path.display())
+        } else {
+            // Such as /tmp, which has to stay so.
+            "all users may write it: name another folder (XDG_RUNTIME_DIR, XDG_STATE_HOME or XDG_CONFIG_HOME)"
+                .to_owned()
+        };
         return Err(DesktopError::refused(path, reason));
     }
     Ok(())

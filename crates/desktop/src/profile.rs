@@ -195,6 +195,11 @@ impl Profile {
     }
 
     async fn try_start(&mut self, waiting: Option<Waiting>) -> Result<Option<Process>, DesktopError> {
+        let ProfileName { browser, folder } = &self.name;
+        if !browser.is_wakeable(folder) {
+            // A browser would create it anew, or ask its user for another one.
+            return Err(DesktopError::NotAProfile { browser: *browser, folder: folder.clone() });
+        }
         let lock = StartLock::try_take(&self.name.folder)?;
         if let Some(process) = self.name.browser.process_of(&self.name.folder) {
             drop(lock);
@@ -376,6 +381,8 @@ mod tests {
             mode,
         };
         fs::create_dir(&config.folder).unwrap();
+        let user_js = "// Written by `doorbell firefox`, anew at each start.\n";
+        fs::write(config.folder.join("user.js"), user_js).unwrap();
         let lock = StartLock::try_take(&config.folder).unwrap().expect("it is free");
         let bounds = Bounds { ready_max: Duration::from_secs(2), ..Bounds::default() };
         let (reporter, reports) = mpsc::channel(8);

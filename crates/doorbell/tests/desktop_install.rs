@@ -127,7 +127,7 @@ fn a_profile_that_a_browser_has_worked_with_is_kept_until_the_user_wants_it_dele
     // As a Firefox leaves it that the user has worked with.
     home.writes(&format!("{PROFILE}/prefs.js"), "user_pref(\"mine\", 1);\n");
     let printed = home.does(&["uninstall"]);
-    assert!(printed.contains(PROFILE) && printed.contains("is kept: --profiles deletes it"), "{printed}");
+    assert!(printed.contains(PROFILE) && printed.contains("is kept: `rm -r "), "{printed}");
     assert_eq!(home.text(&format!("{PROFILE}/prefs.js")), "user_pref(\"mine\", 1);\n");
 
     home.does(&["install", NOWHERE]);

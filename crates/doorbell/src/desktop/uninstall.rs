@@ -75,7 +75,11 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     for ProfileName { browser, folder } in &named {
         let adopted = is_firefox_profile(folder) && !browser.is_profile(folder);
         if !adopted && !installation.remove_profile(*browser, folder, args.profiles)? {
-            let hint = if args.profiles { "it is in use, or not doorbell's" } else { "--profiles deletes it" };
+            let hint = if args.profiles {
+                "it is in use, or not doorbell's".to_owned()
+            } else {
+                format!("`rm -r {}` deletes it", folder.display())
+            };
             status(&format!("the {browser} profile {} is kept: {hint}", folder.display()));
         }
     }
