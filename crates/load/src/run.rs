@@ -87,6 +87,20 @@ impl<'a> Run<'a> {
         self.order(what, Order::Connect(self.options.agents)).await
     }
 
+    /// Starts the service again, and disconnects all agents. `false`, and a remark, for one that the load has not started.
+    pub(super) async fn restart(&mut self) -> Result<bool> {
+        let Some(own) = &mut self.own else {
+            self.findings.remarks.push("a service that the load did not start is not restarted".to_owned());
+            return Ok(false);
+        };
+        own.stop().await?;
+        own.start_again().await?;
+        self.process = Some(Process::of(own.pid()?));
+        // An agent that has not noticed yet that the service stopped notices it now.
+        self.workers.order("the service starts again", &Order::Leave).await?;
+        Ok(true)
+    }
+
     /// Sends, and waits until everything that was accepted has arrived: what the two cost.
     pub(super) async fn deliver(&mut self, what: &str, plan: Plan) -> Result<(Measured, Measured)> {
         let sending = self.order(what, Order::Send(plan)).await?;

@@ -4,7 +4,6 @@ use super::figures;
 use super::figures::per;
 use crate::error::Result;
 use crate::job::Order;
-use crate::measure::Process;
 use crate::report::Findings;
 use crate::run::{Measured, Run};
 
@@ -15,17 +14,9 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<()> {
     storm(&mut run.findings, &CUT, &back);
     run.judge_load("coming back", &back);
 
-    match &mut run.own {
-        Some(own) => {
-            own.stop().await?;
-            own.start_again().await?;
-            run.process = Some(Process::of(own.pid()?));
-            // An agent that has not noticed yet that the service stopped notices it now.
-            run.workers.order("the service starts again", &Order::Leave).await?;
-            let back = run.connect("coming back after the restart").await?;
-            storm(&mut run.findings, &RESTART, &back);
-        }
-        None => run.findings.remarks.push("a service that the load did not start is not restarted".to_owned()),
+    if run.restart().await? {
+        let back = run.connect("coming back after the restart").await?;
+        storm(&mut run.findings, &RESTART, &back);
     }
     // They are connected again only if they receive.
     run.warm_up().await

@@ -11,6 +11,12 @@ const MACHINES_MIN: usize = 1000;
 
 pub(super) async fn run(run: &mut Run<'_>) -> Result<()> {
     let all = run.options.agents;
+    if run.own.is_some() {
+        // The browsers have subscribed long before: what the service has kept of that belongs to no stream.
+        run.order("subscribing", Order::Connect(all)).await?;
+        run.order("leaving", Order::Leave).await?;
+    }
+    run.restart().await?;
     run.order("warming up", Order::Connect((all / 10).min(WARM_UP_MAX))).await?;
     let (connecting, machine) = growth(run, "connecting", Order::Connect(all)).await?;
     let machines = connecting.outcome.connected as f64;
