@@ -72,14 +72,10 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// The profile in `folder`, created if it is missing and, with `fresh`, created anew. One that a browser works with
-    /// is an error: a second browser would only open a window in the first, and deleting it would break the first.
-    pub(crate) fn open(folder: &Path, kind: &Kind, fresh: bool) -> Result<Self, BrowserError> {
-        Self::open_unless(folder, kind, fresh, |folder| process_of(&folder.join(kind.lock)))
-    }
-
-    /// The same where the browser knows more of the process that works with a profile than its lock.
-    pub(crate) fn open_unless(
+    /// The profile in `folder`, created if it is missing and, with `fresh`, created anew. One that a browser works with,
+    /// which `user` finds, is an error: a second browser would only open a window in the first, and deleting it would
+    /// break the first.
+    pub(crate) fn open(
         folder: &Path,
         kind: &Kind,
         fresh: bool,
@@ -154,7 +150,7 @@ mod tests {
     const KIND: Kind = Kind { browser: "Browser", is_ours: |folder| folder.join("ours").exists(), lock: "lock" };
 
     fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
-        Profile::open(folder, &KIND, fresh)
+        Profile::open(folder, &KIND, fresh, |folder| process_of(&folder.join(KIND.lock)))
     }
 
     #[test]

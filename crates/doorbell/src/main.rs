@@ -21,6 +21,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
+use tokio::runtime::Builder;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -77,9 +78,20 @@ Try it in three terminals:
 Or see what it is good for:
   doorbell demo";
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    let mut builder = match cli.verb {
+        // It rests for days: one thread needs less memory, and wakes up once for each event.
+        Verb::Desktop(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    match builder.enable_all().build() {
+        Ok(runtime) => runtime.block_on(run(cli)),
+        Err(error) => fail(&error.into()),
+    }
+}
+
+async fn run(cli: Cli) -> ExitCode {
     if let Err(error) = log_to_stderr(&cli.log) {
         return fail(&error);
     }

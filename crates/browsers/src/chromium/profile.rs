@@ -18,7 +18,7 @@ const KIND: Kind =
 
 /// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
 pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
-    Profile::open(folder, &KIND, fresh)
+    Profile::open(folder, &KIND, fresh, process_of)
 }
 
 /// Notes that the profile's subscriptions are at `service`, and refuses one whose subscriptions are at another: it

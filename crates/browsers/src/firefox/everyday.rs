@@ -46,7 +46,7 @@ impl Firefox {
     /// Writes our settings into an everyday profile, and makes it trust the authority as [`Firefox::prepare`] does. Its
     /// subscriptions at another push service end.
     pub fn adopt(&self, p: &Preparation<'_>, mut notice: impl FnMut(Notice)) -> Result<(), BrowserError> {
-        let profile = Profile::open_unless(p.folder, &KIND, false, profile::process_of)?;
+        let profile = Profile::open(p.folder, &KIND, false, profile::process_of)?;
         let file = user_js_of(p.folder)?;
         let text = read(&file)?;
         replace(&file, &format!("{}{}", before_block(&text), block(&settings(p.service))))?;

@@ -23,7 +23,7 @@ const KIND: Kind = Kind {
 
 /// The profile in `folder`, created if it is missing and, with `fresh`, created anew.
 pub(super) fn open(folder: &Path, fresh: bool) -> Result<Profile, BrowserError> {
-    Profile::open_unless(folder, &KIND, fresh, process_of)
+    Profile::open(folder, &KIND, fresh, process_of)
 }
 
 /// Whether `folder` holds a profile of ours.

@@ -187,7 +187,7 @@ impl System {
 }
 
 /// Whether a file in this folder of settings, other than ours, names the script that Firefox runs: it runs only one.
-fn names_another_script(folder: &Path) -> bool {
+pub(crate) fn names_another_script(folder: &Path) -> bool {
     // Most systems have no such folder.
     let files = names(folder).unwrap_or_default();
     files.iter().filter(|name| Path::new(name).extension() == Some(OsStr::new("js"))).any(|name| {

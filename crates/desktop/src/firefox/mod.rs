@@ -8,7 +8,7 @@ mod uaid;
 
 #[cfg(test)]
 pub(crate) use application::System;
-pub(crate) use application::{Application, is_set_by_administrator, system_files};
+pub(crate) use application::{Application, is_set_by_administrator, names_another_script, system_files};
 pub use ordinary::{has_started, shares_pages};
 pub(crate) use uaid::{PREFS, uaid};
 

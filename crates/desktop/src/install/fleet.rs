@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::record::{Content, Planned};
 use super::{UNIT, texts};
 use crate::error::DesktopError;
-use crate::firefox::system_files;
+use crate::firefox::{names_another_script, system_files};
 use crate::settings::Settings;
 
 /// What the browsers of all users are set to.
@@ -26,6 +26,12 @@ pub fn plan_for_all(
     settings: &Settings,
     fleet: &Fleet,
 ) -> Result<Vec<Planned>, DesktopError> {
+    let prefs = root.join("etc/firefox/defaults/pref");
+    if names_another_script(&prefs) {
+        let reason = "a file in it names a script for Firefox already (general.config.filename), and Firefox runs one only: \
+            take doorbell.cfg into that script by hand, or do without it";
+        return Err(DesktopError::refused(&prefs, reason));
+    }
     let text = |path: &str, text: String| Planned { path: root.join(path), content: Content::Public(text) };
     let unit = format!("etc/systemd/user/{UNIT}");
     let wants = root.join("etc/systemd/user/graphical-session.target.wants").join(UNIT);

@@ -184,6 +184,9 @@ impl Installation {
     /// Takes our settings out of an everyday profile: an error if a Firefox works with it.
     pub fn releases(&mut self, folder: &Path) -> Result<(), DesktopError> {
         if folder.exists() {
+            let Some(_lock) = StartLock::try_take(folder)? else {
+                return Err(DesktopError::refused(folder, "a Firefox is starting with it: close it, and try again"));
+            };
             doorbell_browsers::firefox::release(folder)?;
             forget_woken(folder)?;
             record::remove(&StartLock::file(folder))?;
