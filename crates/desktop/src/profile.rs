@@ -143,6 +143,15 @@ impl Profile {
                 self.unasked.connected();
                 self.needs_credential();
             }
+            // It may have taken the place of the event before it.
+            DoorEvent::Followed => {
+                self.rules.disconnected();
+                self.unasked.connected();
+                if let Some(keeper) = &mut self.keeper {
+                    // It was started for its credential, which it has now, or its service is reached again.
+                    keeper.connected();
+                }
+            }
             DoorEvent::Waiting(waiting) => self.rules.messages_wait(waiting),
             DoorEvent::Quiet => {
                 self.rules.quiet();

@@ -38,6 +38,8 @@ const STABLE: Duration = Duration::from_secs(60);
 pub(crate) enum DoorEvent {
     /// The service is connected, and reports anew what it knows.
     Connected,
+    /// A stream is open for the profile, and nothing waits as long as nothing else is reported.
+    Followed,
     /// Messages wait, and the browser is not connected or does not acknowledge.
     Waiting(Waiting),
     /// No message waits, or the browser is connected.

@@ -157,6 +157,7 @@ impl Stream {
         if !kind.starts_with(EVENT_STREAM) {
             return End::NoEvents;
         }
+        follower.send(DoorEvent::Followed);
         reports.send(ProfileEvent::Followed.of(profile)).await.ok();
         tokio::select! {
             () = pass_on(answer.into_body(), follower) => End::Stream,
