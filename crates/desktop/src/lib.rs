@@ -181,7 +181,7 @@ struct Desktop {
     kept: Vec<Kept>,
 }
 
-/// What is told to the tasks of one profile.
+/// What the tasks of one profile are notified of.
 struct Kept {
     name: ProfileName,
     launcher: watch::Sender<Launcher>,

@@ -34,7 +34,7 @@ impl TryFrom<String> for ChannelId {
     }
 }
 
-/// Ids have 63 bits: this one tells the second version of a message from the first.
+/// Ids have 63 bits: this one distinguishes the second version of a message from the first.
 const SECOND: i64 = i64::MIN;
 
 /// The name of a message for a client: its id in 11 characters, in one of two ways. A client that did not pass a message
