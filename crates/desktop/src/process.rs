@@ -27,7 +27,7 @@ impl Process {
     )]
     pub(crate) fn with_id(id: u32) -> io::Result<Self> {
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
-        // It becomes readable when the process has ended (Linux 5.3).
+        // It becomes readable when the process has ended (Linux 5.10).
         let ends = AsyncFd::with_interest(pidfd_open(pid, PidfdFlags::NONBLOCK)?, Interest::READABLE)?;
         Ok(Self { id, ends, child: None })
     }

@@ -68,7 +68,7 @@ opens a window, and Firefox ends by itself 15 s after the last window and notifi
 hour, and less often when a start changes nothing.
 
 A flag wins over the settings in ~/.config/doorbell/desktop.toml. SIGINT and SIGTERM stop it; a woken Firefox goes on \
-until it is done.";
+until it is done, and a woken Chromium until you quit it.";
 
 /// What is asked of the desktop part.
 struct Wanted {
