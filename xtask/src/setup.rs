@@ -67,7 +67,6 @@ const NEEDED: &[Needed] = &[
         here: || which("dunst").is_some(),
         why: "shows Firefox's notifications and clicks them",
     },
-    Needed { package: "x11-utils", here: || which("xwininfo").is_some(), why: "sees which windows exist" },
     Needed { package: "xdotool", here: || which("xdotool").is_some(), why: "presses the keys of a user" },
     Needed { package: "weston", here: || which("weston").is_some(), why: "a desktop without X" },
     Needed { package: "libnotify4", here: || library("libnotify.so.4"), why: "Firefox's way to notifications" },

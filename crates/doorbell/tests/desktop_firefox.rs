@@ -103,7 +103,7 @@ async fn a_firefox_that_stays_has_no_window_outlives_its_last_one_and_is_woken_w
     opened.add(watch);
     let windows = desktop.windows();
     assert_eq!(windows.len(), 1);
-    desktop.closes_window(&windows[0]);
+    desktop.closes_window(windows[0]);
     desktop.waits_until("the window closes", || desktop.windows().is_empty());
     shop.sends("after the window", &subscription, &service);
     desktop.shows("after the window");

@@ -70,7 +70,7 @@ impl Desktop {
 
     /// Whether the tools are here by which tests see windows and close them.
     pub fn shows_windows() -> bool {
-        ["xwininfo", "xdotool"].into_iter().all(|tool| here(tool, is_on_path(tool)))
+        here("xdotool", is_on_path("xdotool"))
     }
 
     /// Starts one.
@@ -187,20 +187,14 @@ impl Desktop {
     }
 
     /// The windows of Firefox that are on the screen, by their numbers.
-    pub fn windows(&self) -> Vec<String> {
-        let tree = self.command("xwininfo", &["-root", "-tree"]).expect("the screen's windows");
-        let ids = tree
-            .lines()
-            .filter(|line| line.contains("(\"Navigator\" "))
-            .filter_map(|line| line.split_whitespace().next());
-        // A window may be gone since.
-        let is_seen = |id: &&str| self.command("xwininfo", &["-id", id]).is_some_and(|it| it.contains("IsViewable"));
-        ids.filter(is_seen).map(str::to_owned).collect()
+    pub fn windows(&self) -> Vec<u32> {
+        self.screen().windows("Navigator")
     }
 
     /// The user closes this window by the keyboard.
-    pub fn closes_window(&self, window: &str) {
-        let keys = ["windowfocus", "--sync", window, "key", "--clearmodifiers", "ctrl+shift+w"];
+    pub fn closes_window(&self, window: u32) {
+        let window = window.to_string();
+        let keys = ["windowfocus", "--sync", &window, "key", "--clearmodifiers", "ctrl+shift+w"];
         self.command("xdotool", &keys).expect("the keys are pressed");
     }
 
