@@ -125,6 +125,20 @@ pub enum BrowserError {
 }
 
 impl BrowserError {
+    /// What the user reads: the error, and the flag that helps.
+    pub fn explained(&self) -> String {
+        let hint = match self {
+            Self::NotInstalled { .. } => "or name its program with --binary",
+            Self::NoSuchProgram(_) => "name another --binary",
+            Self::ForeignProfile(_) => "name another --profile",
+            Self::ProfileInUse { .. } | Self::EndedAtOnce { .. } => "or name another --profile",
+            Self::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
+            Self::Untrusted { .. } => "name the right file with --ca (`doorbell serve` prints its own)",
+            _ => return self.to_string(),
+        };
+        format!("{self}; {hint}")
+    }
+
     /// For `map_err`: `action` on `path` failed.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
@@ -135,5 +149,24 @@ impl BrowserError {
     pub(crate) fn file<E: ToString>(file: &Path) -> impl FnOnce(E) -> Self {
         let file = file.to_owned();
         move |reason| Self::ProfileFile { file, reason: reason.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_the_flag_that_helps() {
+        let folder = PathBuf::from("/profile");
+        for (error, flag) in [
+            (BrowserError::NotInstalled { browser: "Firefox", install: "install it" }, "--binary"),
+            (BrowserError::ForeignProfile(folder.clone()), "--profile"),
+            (BrowserError::ProfileInUse { browser: "Firefox", process: 1, folder: folder.clone() }, "--profile"),
+            (BrowserError::OtherService { folder, service: "https://one.example".to_owned() }, "--fresh"),
+        ] {
+            let text = error.explained();
+            assert!(text.contains(flag), "{text}");
+        }
     }
 }

@@ -43,6 +43,13 @@ pub enum DesktopError {
     #[error("no certificate authority is known: name one with --ca")]
     NoTrust,
 
+    /// The program of the desktop part is not where it belongs.
+    #[error("{} is missing, which belongs next to doorbell: install both from one release", .0.display())]
+    NoProgram(PathBuf),
+    /// The program was started by another version of `doorbell`.
+    #[error("doorbell and doorbell-desktop are of different versions ({0}): install both from one release")]
+    OtherVersion(String),
+
     /// The session of the user has no screen, so that no click could open a window.
     #[error("neither DISPLAY nor WAYLAND_DISPLAY is set: start it in a desktop session")]
     NoDisplay,
@@ -145,6 +152,14 @@ fn hint(why: &io::Error) -> &'static str {
 }
 
 impl DesktopError {
+    /// What the user reads: the error, and the flag that helps.
+    pub fn explained(&self) -> String {
+        match self {
+            Self::Browser(error) => error.explained(),
+            other => other.to_string(),
+        }
+    }
+
     /// `path` is not as it must be.
     pub(crate) fn refused(path: &Path, reason: impl Into<String>) -> Self {
         Self::Refused { path: path.to_owned(), reason: reason.into() }

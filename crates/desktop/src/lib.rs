@@ -28,6 +28,7 @@ pub mod chromium;
 pub mod control;
 pub mod firefox;
 pub mod install;
+pub mod program;
 pub mod rules;
 pub mod settings;
 pub mod status;

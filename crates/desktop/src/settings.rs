@@ -120,11 +120,11 @@ fn known<'a>(mut keys: impl Iterator<Item = &'a String>, known: &[&str]) -> Resu
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
-fn write_urgency<S: Serializer>(urgency: &Urgency, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn write_urgency<S: Serializer>(urgency: &Urgency, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(urgency.as_str())
 }
 
-fn read_urgency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Urgency, D::Error> {
+pub(crate) fn read_urgency<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Urgency, D::Error> {
     String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
 }
 

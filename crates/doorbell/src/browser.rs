@@ -71,18 +71,9 @@ pub(crate) fn wait_for_start_lock(folder: &Path, runs: impl Fn() -> bool) -> Res
     Ok(None)
 }
 
-/// Adds what a user tries next.
+/// With what a user tries next.
 pub(crate) fn explain(error: BrowserError) -> Error {
-    let hint = match &error {
-        BrowserError::NotInstalled { .. } => "or name its program with --binary",
-        BrowserError::NoSuchProgram(_) => "name another --binary",
-        BrowserError::ForeignProfile(_) => "name another --profile",
-        BrowserError::ProfileInUse { .. } | BrowserError::EndedAtOnce { .. } => "or name another --profile",
-        BrowserError::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
-        BrowserError::Untrusted { .. } => "name the right file with --ca (`doorbell serve` prints its own)",
-        _ => return error.into(),
-    };
-    anyhow!("{error}; {hint}")
+    anyhow!(error.explained())
 }
 
 #[cfg(test)]
@@ -94,19 +85,5 @@ mod tests {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let error = check(&PushService::parse(&format!("https://{free}")).unwrap(), None).unwrap_err();
         assert!(error.to_string().contains("start `doorbell serve` first"), "{error}");
-    }
-
-    #[test]
-    fn an_error_names_the_flag_that_helps() {
-        let folder = PathBuf::from("/profile");
-        for (error, flag) in [
-            (BrowserError::NotInstalled { browser: "Firefox", install: "install it" }, "--binary"),
-            (BrowserError::ForeignProfile(folder.clone()), "--profile"),
-            (BrowserError::ProfileInUse { browser: "Firefox", process: 1, folder: folder.clone() }, "--profile"),
-            (BrowserError::OtherService { folder, service: "https://one.example".to_owned() }, "--fresh"),
-        ] {
-            let text = explain(error).to_string();
-            assert!(text.contains(flag), "{text}");
-        }
     }
 }

@@ -10,6 +10,7 @@ mod firefox;
 mod keys;
 mod listen;
 mod load;
+mod log;
 mod open_files;
 mod send;
 mod serve;
@@ -17,14 +18,10 @@ mod shell;
 mod signals;
 mod state;
 
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
-use tracing_subscriber::filter::filter_fn;
-use tracing_subscriber::prelude::*;
-use tracing_subscriber::{EnvFilter, Layer};
 
 /// Web Push, whole: a push service, a user agent and an application server.
 #[derive(Parser)]
@@ -80,19 +77,14 @@ Or see what it is good for:
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut builder = match cli.verb {
-        // It rests for days: one thread needs less memory, and wakes up once for each event.
-        Verb::Desktop(_) => Builder::new_current_thread(),
-        _ => Builder::new_multi_thread(),
-    };
-    match builder.enable_all().build() {
+    match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run(cli)),
         Err(error) => fail(&error.into()),
     }
 }
 
 async fn run(cli: Cli) -> ExitCode {
-    if let Err(error) = log_to_stderr(&cli.log) {
+    if let Err(error) = log::to_stderr(&cli.log) {
         return fail(&error);
     }
     let done = match cli.verb {
@@ -104,7 +96,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
         Verb::Chromium(args) => chromium::run(&args),
-        Verb::Desktop(args) => desktop::run(*args).await,
+        Verb::Desktop(args) => desktop::run(*args, cli.log),
         Verb::Demo(args) => match environment::check(&Cli::command()) {
             Ok(()) => demo::run(*args).await,
             Err(error) => Err(error),
@@ -114,23 +106,6 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Keys(args) => keys::run(args),
     };
     done.unwrap_or_else(|error| fail(&error))
-}
-
-fn log_to_stderr(filter: &str) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| anyhow::anyhow!("--log {filter}: {e}"))?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines.with_filter(filter_fn(keeps_secrets))).init();
-    Ok(())
-}
-
-/// Crates that write what clients send into their debug lines: h2 malformed paths and the text of a GOAWAY, tungstenite
-/// whole messages. Those are secrets here (invariant 8), so no --log filter brings these lines back.
-const VERBOSE: [&str; 3] = ["h2", "tungstenite", "tokio_tungstenite"];
-
-fn keeps_secrets(line: &tracing::Metadata<'_>) -> bool {
-    let is_verbose = VERBOSE.iter().any(|name| line.target().starts_with(name));
-    !is_verbose || *line.level() <= tracing::Level::INFO
 }
 
 /// Prints the error with its causes, on one line.

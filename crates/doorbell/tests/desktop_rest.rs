@@ -10,7 +10,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,7 +136,10 @@ fn a_desktop_at_rest_holds_one_connection_and_does_nothing() {
     let folder = tempfile::tempdir().unwrap();
     // A copy: the service would share the pages of the program.
     let program = folder.path().join("doorbell");
-    fs::copy(doorbell("desktop").get_program(), &program).unwrap();
+    let built = PathBuf::from(doorbell("desktop").get_program());
+    for name in ["doorbell", "doorbell-desktop"] {
+        fs::copy(built.with_file_name(name), folder.path().join(name)).unwrap();
+    }
     let mut command = Command::new(program);
     command.args(["desktop", "run"]).arg(format!("https://127.0.0.1:{port}")).arg("--ca").arg(service.ca());
     for name in ["alice", "work"] {

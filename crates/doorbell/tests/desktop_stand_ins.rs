@@ -200,3 +200,23 @@ async fn nothing_of_the_extension_stays_in_a_profile_that_was_named_to_a_desktop
     assert!(!settings.contains("guest") && !settings.contains("incognito"), "{settings}");
     assert!(!home.file(".local/state/doorbell/desktop").exists());
 }
+
+#[test]
+fn a_doorbell_without_the_program_of_the_desktop_part_installs_nothing_and_names_it() {
+    let home = Home::new();
+    let folder = tempfile::tempdir().unwrap();
+    let alone = folder.path().join("doorbell");
+    fs::copy(support::service::doorbell("desktop").get_program(), &alone).unwrap();
+    let before = home.listing();
+    for verb in ["install", "run"] {
+        let mut command = Command::new(&alone);
+        command.args(["desktop", verb, NOWHERE, "--chromium", "doorbell"]);
+        has_chromium(&home, "");
+        home.surrounds(&mut command);
+        let output = command.output().unwrap();
+        let why = String::from_utf8_lossy(&output.stderr).into_owned();
+        let missing = folder.path().join("doorbell-desktop");
+        assert!(why.contains(&format!("{} is missing", missing.display())) && !output.status.success(), "{why}");
+    }
+    assert_eq!(home.listing(), before, "nothing is written");
+}

@@ -25,13 +25,13 @@ use token::WakeToken;
 pub(crate) use token::FILE as TOKEN_FILE;
 pub(crate) use windows::shall_end;
 
-/// The words after `doorbell` by which Chromium starts the program that its extension talks to, before the profile.
-const HOST_ARGUMENTS: [&str; 3] = ["desktop", "native-host", "--profile"];
+/// The words after `doorbell-desktop` by which Chromium starts the program that its extension talks to, before the profile.
+const HOST_ARGUMENTS: [&str; 2] = ["native-host", "--profile"];
 
-/// Puts the extension into the profile in `folder`, and the path of this program, which an upgrade may have changed. The
+/// Puts the extension into the profile in `folder`, and the path of our program that it talks to, which an upgrade may have changed. The
 /// next Chromium with this profile loads it.
 pub fn install_extension(folder: &Path) -> Result<(), DesktopError> {
-    let program = std::env::current_exe().map_err(DesktopError::io("find", Path::new("this program")))?;
+    let program = crate::program::path()?;
     let mut arguments: Vec<&OsStr> = HOST_ARGUMENTS.iter().map(OsStr::new).collect();
     arguments.push(folder.as_os_str());
     Ok(keep_reachable(folder, &program, &arguments)?)

@@ -1,7 +1,6 @@
 //! `doorbell desktop`: wakes closed browsers when a message waits for them.
 
 mod install;
-mod native_host;
 mod profiles;
 mod register;
 mod run;
@@ -11,11 +10,10 @@ mod uninstall;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use doorbell_desktop::DesktopError;
 use doorbell_desktop::install::Places;
 
-use crate::browser::explain;
 use crate::state::state_dir;
 
 pub(crate) use register::register;
@@ -38,9 +36,6 @@ enum Verb {
     Status(show::Args),
     /// Wait for messages and wake closed browsers, in this terminal
     Run(Box<run::Args>),
-    /// Chromium starts it for the extension of doorbell
-    #[command(hide = true)]
-    NativeHost(native_host::Args),
     /// Take away all that `install` has written
     Uninstall(uninstall::Args),
 }
@@ -54,12 +49,12 @@ Examples:
 A browser that is closed is started without a window when a message waits for it. Its notification appears, a click \
 opens a window, and the browser ends by itself when nothing is left to do.";
 
-pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+/// `log` is what to log.
+pub(crate) fn run(args: Args, log: String) -> Result<ExitCode> {
     match args.verb {
         Verb::Install(args) => install::run(&args),
         Verb::Status(args) => show::run(&args),
-        Verb::Run(args) => run::run(*args).await,
-        Verb::NativeHost(args) => native_host::run(&args),
+        Verb::Run(args) => run::run(*args, log),
         Verb::Uninstall(args) => uninstall::run(&args),
     }
 }
@@ -76,10 +71,7 @@ fn places() -> Result<Places> {
     Places::of_user(state_folder()?).context("HOME is not set: there is no place for an installation")
 }
 
-/// Adds what a user tries next.
+/// With what a user tries next.
 pub(crate) fn explained(error: DesktopError) -> Error {
-    match error {
-        DesktopError::Browser(error) => explain(error),
-        other => other.into(),
-    }
+    anyhow!(error.explained())
 }

@@ -120,7 +120,7 @@ fn all(named: &[PathBuf], browser: Browser, program: PathBuf, mode: Mode) -> Res
 }
 
 /// A profile of the settings.
-pub(super) fn of_settings(profile: ProfileSettings) -> Result<ProfileConfig> {
+pub(super) fn profile_of(profile: ProfileSettings) -> Result<ProfileConfig> {
     let ProfileSettings { browser, folder, mode, binary } = profile;
     let program = match (binary, browser) {
         (Some(binary), _) => binary,

@@ -1,32 +1,25 @@
 //! `doorbell desktop run`: what a session starts.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use doorbell_browsers::PushService;
 use doorbell_browsers::firefox::default_profile;
-use doorbell_desktop::control::{Server, socket};
-use doorbell_desktop::install::{RUNS_ALREADY_STATUS, note_reached};
-use doorbell_desktop::rules::Bounds;
+use doorbell_desktop::program::{self, Start};
 use doorbell_desktop::settings::{ProfileSettings, Settings};
-use doorbell_desktop::status::Status;
-use doorbell_desktop::{Browser, Command, Config, DesktopError, Mode, ProfileConfig, Report, Trust};
+use doorbell_desktop::{Browser, Mode, ProfileConfig};
 use doorbell_protocol::headers::urgency::Urgency;
-use tokio::sync::{mpsc, oneshot};
 use url::Url;
 
-use super::profiles::{Named, of_settings};
+use super::profiles::{Named, profile_of};
 use super::{explained, places, state_folder};
 use crate::browser::status;
-use crate::signals::Signals;
 use crate::state::local_ca;
 
 /// The service on this machine.
 pub(super) const LOCAL: &str = "https://127.0.0.1:8443";
-/// Commands that wait until the one before is done.
-const COMMANDS_MAX: usize = 8;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
@@ -70,80 +63,13 @@ hour, and less often when a start changes nothing.
 A flag wins over the settings in ~/.config/doorbell/desktop.toml. SIGINT and SIGTERM stop it; a woken Firefox goes on \
 until it is done, and a woken Chromium until you quit it.";
 
-/// What is asked of the desktop part.
-struct Wanted {
-    config: Config,
-    /// The origin of the service.
-    service: String,
-    /// Profiles of the settings: one that cannot be woken does not keep the others from it.
-    remembered: Vec<ProfileSettings>,
-}
-
-pub(super) async fn run(args: Args) -> Result<ExitCode> {
-    let mut signals = Signals::new()?;
-    let Wanted { config, service, remembered } = wanted(args)?;
-    if config.allow_debug_port {
+pub(super) fn run(args: Args, log: String) -> Result<ExitCode> {
+    let start = start(args, log)?;
+    if start.allow_debug_port {
         status(DEBUG_PORT);
     }
-    let (commands, commanded) = mpsc::channel(COMMANDS_MAX);
-    let server = match Server::open(&socket(&config.state)) {
-        Err(error @ DesktopError::RunsAlready { .. }) => {
-            status(&error.to_string());
-            return Ok(ExitCode::from(RUNS_ALREADY_STATUS));
-        }
-        other => other?,
-    };
-    let state = Arc::new(Mutex::new(Status::new(service)));
-    let noted = Arc::clone(&state);
-    let folder = config.state.clone();
-    let running = doorbell_desktop::run(config, commanded, move |report| {
-        noted.lock().unwrap_or_else(PoisonError::into_inner).note(&report);
-        if let Report::Added(profile) = &report
-            && let Err(error) = note_reached(&folder, profile)
-        {
-            status(&format!("`doorbell desktop uninstall` will not find {}: {error}", profile.folder.display()));
-        }
-        status(&report.to_string());
-    });
-    let adding = add(remembered, commands.clone(), Arc::clone(&state));
-    tokio::select! {
-        done = async { tokio::join!(running, adding).0 } => {
-            done.map_err(explained)?;
-            Ok(ExitCode::SUCCESS)
-        }
-        () = server.serve(state, commands) => Ok(ExitCode::SUCCESS),
-        signal = signals.next() => {
-            status(&format!("{signal}: stopping; closed browsers stay closed from now on"));
-            Ok(ExitCode::SUCCESS)
-        }
-    }
-}
-
-/// Adds the profiles of the settings one by one.
-async fn add(remembered: Vec<ProfileSettings>, commands: mpsc::Sender<Command>, state: Arc<Mutex<Status>>) {
-    for settings in remembered {
-        let name = ProfileConfig {
-            browser: settings.browser,
-            folder: settings.folder.clone(),
-            program: settings.binary.clone().unwrap_or_default(),
-            mode: settings.mode,
-        };
-        let added = match of_settings(settings) {
-            Ok(profile) => {
-                let (answer, answered) = oneshot::channel();
-                if commands.send(Command::Add { profile, answer }).await.is_err() {
-                    return;
-                }
-                let Ok(added) = answered.await else { return };
-                added.map_err(explained)
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = added {
-            status(&format!("{}: not kept reachable: {error:#}", name.folder.display()));
-            state.lock().unwrap_or_else(PoisonError::into_inner).not_added(&name, format!("{error:#}"));
-        }
-    }
+    let error = Command::new(program::path()?).arg("run").stdin(start.to_file()?).exec();
+    Err(program::check().err().map_or_else(|| anyhow!("cannot start doorbell-desktop: {error}"), explained))
 }
 
 /// The settings for all users, with the profile that this user's Firefox starts with.
@@ -167,7 +93,7 @@ fn of_administrator() -> Result<Option<Settings>> {
 }
 
 /// The flags, and below them the settings.
-fn wanted(args: Args) -> Result<Wanted> {
+fn start(args: Args, log: String) -> Result<Start> {
     let profiles = args.named.profiles()?;
     let own = state_folder()?;
     let file = places().ok().map(|places| places.settings());
@@ -187,12 +113,20 @@ fn wanted(args: Args) -> Result<Wanted> {
     let floor = args.urgency.or_else(|| settings.as_ref().map(|settings| settings.urgency)).unwrap_or_default();
     let state = settings.as_ref().and_then(|settings| settings.state.clone()).unwrap_or(own);
     let allow_debug_port = args.allow_debug_port || settings.as_ref().is_some_and(|settings| settings.allow_debug_port);
-    let remembered = if profiles.is_empty() { settings.map(|settings| settings.profiles) } else { None };
+    let of_settings = settings.filter(|_| profiles.is_empty()).map_or_else(Vec::new, |settings| settings.profiles);
     let service = PushService::parse(url.as_str())?.origin();
-    let trust = Trust::with(ca.as_deref())?;
-    Ok(Wanted {
-        config: Config { url, trust, floor, profiles, state, bounds: Bounds::default(), allow_debug_port },
-        service,
-        remembered: remembered.unwrap_or_default(),
-    })
+    let (mut remembered, mut refused) = (Vec::new(), Vec::new());
+    for settings in of_settings {
+        let name = ProfileConfig {
+            browser: settings.browser,
+            folder: settings.folder.clone(),
+            program: settings.binary.clone().unwrap_or_default(),
+            mode: settings.mode,
+        };
+        match profile_of(settings) {
+            Ok(profile) => remembered.push(profile),
+            Err(error) => refused.push((name, format!("{error:#}"))),
+        }
+    }
+    Ok(Start { log, url, service, ca, floor, profiles, remembered, refused, state, allow_debug_port })
 }

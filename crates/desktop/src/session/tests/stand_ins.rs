@@ -72,6 +72,8 @@ impl UPower {
     }
 
     pub(super) async fn stop(self) {
+        // The bus notices the end of a connection a moment later.
+        self.connection.release_name(POWER.name).await.unwrap();
         self.connection.close().await.unwrap();
     }
 }
@@ -203,6 +205,7 @@ impl Notifications {
     }
 
     pub(super) async fn stop(self) {
+        self.connection.release_name(NOTIFICATIONS.name).await.unwrap();
         self.connection.close().await.unwrap();
     }
 }

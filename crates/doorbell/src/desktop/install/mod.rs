@@ -14,6 +14,7 @@ use doorbell_desktop::control::{Client, socket};
 use doorbell_desktop::install::{
     Content, Installation, MenuEntry, Places, Planned, check_browser, manager, plan, plan_everyday,
 };
+use doorbell_desktop::program;
 use doorbell_desktop::settings::Settings;
 use doorbell_desktop::{Browser, DesktopError, ProfileConfig, StartLock};
 use doorbell_protocol::headers::urgency::Urgency;
@@ -87,6 +88,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.system {
         return system::run(args, &service, ca);
     }
+    program::check().map_err(explained)?;
     let allow = args.allow_debug_port;
     let profiles = if args.named.is_empty() { args.named.defaults(allow, status)? } else { args.named.profiles()? };
     for profile in &profiles {

@@ -7,10 +7,12 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use doorbell_browsers::{PushService, chromium, firefox};
 use doorbell_desktop::install::{Fleet, Installation, plan_for_all};
+use doorbell_desktop::program;
 use doorbell_desktop::settings::Settings;
 
 use super::{Args, answers, print};
 use crate::browser::status;
+use crate::desktop::explained;
 
 /// Where the program of a package is.
 const PACKAGED: &str = "/usr/bin/doorbell";
@@ -19,6 +21,7 @@ pub(super) fn run(args: &Args, service: &PushService, ca: Option<PathBuf>) -> Re
     let root = std::path::absolute(&args.root)?;
     let is_this_machine = root == Path::new("/");
     let program = if is_this_machine {
+        program::check().map_err(explained)?;
         env::current_exe().context("cannot find the program of this process")?
     } else {
         PathBuf::from(PACKAGED)
