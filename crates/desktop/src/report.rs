@@ -80,7 +80,9 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected { host } => write!(f, "connected to {host}"),
-            Self::Disconnected { why, retry } => write!(f, "{why}; trying again in {} s", retry.as_secs()),
+            Self::Disconnected { why, retry } => {
+                write!(f, "{why}; trying again in {} s", retry.as_millis().div_ceil(1000))
+            }
             Self::Missing(what) => f.write_str(what),
             Self::Floor(floor) => {
                 write!(f, "messages of urgency {} or more wake a browser from now on", floor.as_str())

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Error, Result, anyhow};
 use doorbell_desktop::DesktopError;
 use doorbell_desktop::install::Places;
+use url::Url;
 
 use crate::state::state_dir;
 
@@ -57,6 +58,11 @@ pub(crate) fn run(args: Args, log: String) -> Result<ExitCode> {
         Verb::Run(args) => run::run(*args, log),
         Verb::Uninstall(args) => uninstall::run(&args),
     }
+}
+
+/// The address of a push service.
+fn service_url(text: &str) -> Result<Url, String> {
+    text.parse().map_err(|error| format!("{error}; a service is named as in https://push.example.org"))
 }
 
 /// The desktop part's own folder.

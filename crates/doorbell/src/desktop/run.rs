@@ -14,7 +14,7 @@ use doorbell_protocol::headers::urgency::Urgency;
 use url::Url;
 
 use super::profiles::{Named, profile_of};
-use super::{explained, places, state_folder};
+use super::{explained, places, service_url, state_folder};
 use crate::browser::status;
 use crate::state::local_ca;
 
@@ -25,7 +25,7 @@ pub(super) const LOCAL: &str = "https://127.0.0.1:8443";
 #[command(after_help = EXAMPLES, next_line_help = true)]
 pub(super) struct Args {
     /// The push service: its address [default: the one in the settings, or https://127.0.0.1:8443]
-    #[arg(env = "DOORBELL_URL")]
+    #[arg(env = "DOORBELL_URL", value_parser = service_url)]
     url: Option<Url>,
 
     #[command(flatten)]

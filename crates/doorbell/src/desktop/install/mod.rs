@@ -23,14 +23,14 @@ use url::Url;
 use crate::browser::{check, explain, notify, status};
 use crate::desktop::profiles::{Named, settings_of};
 use crate::desktop::run::{DEBUG_PORT, LOCAL};
-use crate::desktop::{explained, places};
+use crate::desktop::{explained, places, service_url};
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
 pub(super) struct Args {
     /// The push service: its address
-    #[arg(env = "DOORBELL_URL", default_value = LOCAL)]
+    #[arg(env = "DOORBELL_URL", default_value = LOCAL, value_parser = service_url)]
     url: Url,
 
     #[command(flatten)]
