@@ -155,7 +155,7 @@ impl Doors {
             message: self.uri(Resource::Message { agent: receipt.agent, id: receipt.message }),
             status: receipt.outcome.status().as_u16(),
             outcome: receipt.outcome.as_str(),
-            at: receipt.at.as_millis(),
+            at: self.clock.wall_at(receipt.at).as_millis(),
         }
     }
 }

@@ -185,7 +185,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
         let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration limits the heartbeat to half an hour");
         let mut effects = Vec::new();
-        self.stream.accept(known, heartbeat_ms, self.doors.clock.now(), &mut effects);
+        self.stream.accept(known, heartbeat_ms, self.doors.clock.wall(), &mut effects);
         self.write(effects).await
     }
 
