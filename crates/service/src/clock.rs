@@ -218,6 +218,20 @@ impl Clock {
         }
     }
 
+    /// Waits until [`Clock::served`] shows `moment`. Time-outs of connections count this way: after a suspend the other
+    /// side has had no time to answer.
+    pub(crate) async fn served_until(&self, moment: UnixMs) {
+        match &self.source {
+            // The runtime's timers stand still in a suspend too.
+            Source::System => tokio::time::sleep(moment.since(self.served())).await,
+            Source::Manual { readings, .. } => {
+                let has_come = |reading: &Reading| self.line.served_zero.plus(reading.awake) >= moment;
+                // The sender lives in `self`.
+                let _ = readings.subscribe().wait_for(has_come).await;
+            }
+        }
+    }
+
     /// Compares the clocks again and again: logs when the wall clock jumps, and wakes the sleepers after a suspend. It
     /// runs until it is aborted.
     pub(crate) async fn watch(self) {
@@ -374,4 +388,170 @@ fn since_zero(time: Timespec) -> Duration {
 /// A time for the log.
 fn shown(time: UnixMs) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + time.since(UnixMs::default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const HUNDRED_DAYS: Duration = Duration::from_secs(100 * 24 * 3600);
+
+    /// A clock of another run of the machine, with the wall clock at `wall`.
+    fn after_a_boot(record: &ClockRecord, wall: UnixMs) -> Clock {
+        let mut record = record.clone();
+        if let Some(last) = &mut record.last {
+            last.boot_id = Some("an earlier one".to_owned());
+        }
+        Clock::manual(wall).continued(&record, None)
+    }
+
+    fn service_of(clock: &Clock) -> Clock {
+        clock.continued(&ClockRecord::default(), None)
+    }
+
+    #[test]
+    fn no_jump_of_the_wall_clock_moves_the_time_or_the_time_of_service() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        for wall in [NOON.plus(HUNDRED_DAYS), UnixMs::default(), NOON.minus(HOUR)] {
+            let (now, served) = (clock.now(), clock.served());
+            hands.set_wall(wall);
+            assert_eq!((clock.now(), clock.served()), (now, served));
+            hands.advance(SECOND);
+            assert_eq!((clock.now(), clock.served()), (now.plus(SECOND), served.plus(SECOND)));
+            assert_eq!(clock.wall(), wall.plus(SECOND));
+            assert_eq!(clock.wall_at(clock.now()), wall.plus(SECOND));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_suspend_counts_for_the_time_and_not_for_the_time_of_service() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        hands.suspend(HOUR);
+        assert_eq!((clock.now(), clock.served()), (NOON.plus(HOUR), NOON));
+        assert!(!clock.doubts_wall(), "a resume does not look like a jump");
+        clock.sleep_until(NOON.plus(HOUR)).await;
+    }
+
+    #[test]
+    fn while_the_machine_runs_a_restart_continues_exactly_whatever_the_wall_clock_shows() {
+        let hands = Clock::manual(NOON);
+        let record = service_of(&hands).record();
+        hands.advance(HOUR);
+        for wall in [UnixMs::default(), NOON.plus(HUNDRED_DAYS), NOON] {
+            hands.set_wall(wall);
+            let clock = hands.continued(&record, None);
+            assert_eq!((clock.now(), clock.served()), (NOON.plus(HOUR), NOON), "{wall:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_boot_the_wall_clock_shows_how_long_the_service_was_stopped_if_it_may_be_right() {
+        let record = service_of(&Clock::manual(NOON)).record();
+        let cases = [
+            (NOON.plus(DAY), NOON.plus(DAY), "a day passed"),
+            (NOON.minus(HOUR), NOON, "time does not go back"),
+            (UnixMs::default(), NOON, "1970 shows nothing"),
+        ];
+        for (wall, now, why) in cases {
+            let clock = after_a_boot(&record, wall);
+            assert_eq!((clock.now(), clock.served()), (now, NOON), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_at_a_wrong_wall_time_is_not_lost_when_the_clock_is_right_again() {
+        let hands = Clock::manual(NOON);
+        let before = service_of(&hands).record();
+        hands.set_wall(UnixMs::default());
+        let in_1970 = hands.continued(&before, None).record();
+        let clock = after_a_boot(&in_1970, NOON.plus(DAY));
+        assert_eq!(clock.now(), NOON, "no one knows how long it was");
+
+        hands.set_wall(NOON.plus(HUNDRED_DAYS));
+        let ahead = hands.continued(&before, None).record();
+        assert_eq!(after_a_boot(&ahead, NOON.plus(HOUR)).now(), NOON);
+    }
+
+    #[test]
+    fn once_the_wall_clock_is_corrected_a_record_is_right_again() {
+        let hands = Clock::manual(NOON);
+        let before = service_of(&hands).record();
+        hands.set_wall(UnixMs::default());
+        let clock = hands.continued(&before, None);
+        hands.set_wall(NOON.plus(HOUR));
+        let corrected = clock.record();
+        assert_eq!(after_a_boot(&corrected, NOON.plus(2 * HOUR)).now(), NOON.plus(HOUR));
+    }
+
+    #[test]
+    fn no_message_lives_longer_than_its_ttl_from_a_restart_on() {
+        let record = service_of(&Clock::manual(NOON)).record();
+        let accepted = NOON.plus(HOUR);
+        let clock = Clock::manual(UnixMs::default()).continued(&record, Some(accepted));
+        assert!(clock.now() >= accepted, "the last record was an hour old when the power failed");
+    }
+
+    #[test]
+    fn a_store_of_an_older_format_continues_after_its_newest_id_and_no_one_is_aged() {
+        let record = ClockRecord { served: Some(NOON.minus(DAY)), last: None };
+        for wall in [UnixMs::default(), NOON, NOON.plus(HUNDRED_DAYS)] {
+            let clock = Clock::manual(wall).continued(&record, Some(NOON));
+            assert_eq!((clock.now(), clock.served()), (wall.max(NOON), NOON.minus(DAY)));
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumped_is_believed_after_an_hour_and_one_far_behind_after_a_day() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        assert!(!clock.doubts_wall());
+        hands.set_wall(NOON.minus(HOUR));
+        assert!(clock.doubts_wall());
+        hands.advance(HOUR);
+        assert!(!clock.doubts_wall());
+
+        hands.set_wall(NOON.minus(2 * DAY).max(hands.source.released()));
+        let clock = after_a_boot(&clock.record(), NOON.minus(2 * DAY));
+        assert!(clock.doubts_wall(), "two days before the newest time in the store");
+    }
+
+    #[test]
+    fn a_jump_ahead_does_not_make_the_right_time_look_wrong() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        hands.set_wall(NOON.plus(HUNDRED_DAYS));
+        assert!(clock.doubts_wall());
+        hands.set_wall(NOON.plus(SECOND));
+        assert!(clock.doubts_wall());
+        hands.advance(HOUR);
+        assert!(!clock.doubts_wall());
+    }
+
+    #[test]
+    fn a_store_whose_newest_time_was_wrong_doubts_the_right_time_for_a_day_only() {
+        let record = service_of(&Clock::manual(NOON.plus(HUNDRED_DAYS))).record();
+        let hands = Clock::manual(NOON);
+        let clock = hands.continued(&record, None);
+        assert!(clock.doubts_wall());
+        hands.advance(DAY);
+        clock.wall();
+        assert!(!clock.doubts_wall());
+    }
+
+    #[tokio::test]
+    async fn a_jump_is_noticed_once() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        hands.set_wall(NOON.plus(HUNDRED_DAYS));
+        clock.wall();
+        clock.jumped().await;
+        clock.wall();
+        assert!(futures_util::FutureExt::now_or_never(clock.jumped()).is_none());
+    }
 }
