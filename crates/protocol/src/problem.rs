@@ -51,6 +51,8 @@ pub mod errno {
     pub const RECEIPTS_FULL: u16 = 1011;
     /// 401 or 410: the credential of a wake stream is missing, wrong or outdated.
     pub const WAKE_CREDENTIAL: u16 = 1012;
+    /// 429: the token does not fit the time, and the service's own clock may be the reason.
+    pub const CLOCK: u16 = 1013;
 }
 
 /// One error answer.

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use doorbell_private_file as private_file;
+use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Failure, OpenError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::accept::tls::{self, CertificateResolver, Identity, TlsError, self_signed};
 use crate::accept::{Context, Listener, Security};
@@ -34,6 +35,7 @@ pub struct Service {
     stop: watch::Sender<bool>,
     listener: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
+    watcher: JoinHandle<()>,
 }
 
 /// Why a service cannot continue.
@@ -84,7 +86,9 @@ impl Service {
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
-        let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
+        let greatest_id = Some(store.greatest_id()).filter(|id| *id > 0);
+        let clock = clock.continued(store.clock(), greatest_id.map(|id| MessageId::from_raw(id).minted_at()));
+        let ring = key_ring(state_dir, greatest_id.is_some(), clock.now())?;
 
         let bind = |source| StartError::Bind { address: config.place.listen, source };
         let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
@@ -93,7 +97,7 @@ impl Service {
         let security = match &config.place.tls {
             TlsSource::Plain => Security::Plain,
             TlsSource::Files { cert, key } => secured_by(Identity::from_files(cert, key)?)?,
-            TlsSource::SelfSigned => secured_by(self_signed::identity(state_dir, origin.host(), clock.now())?)?,
+            TlsSource::SelfSigned => secured_by(self_signed::identity(state_dir, origin.host(), clock.wall())?)?,
         };
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
@@ -102,11 +106,12 @@ impl Service {
         let capabilities = Capabilities::new(&ring);
         let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
         let (stop, stopping) = watch::channel(false);
+        let watcher = tokio::spawn(clock.clone().watch());
         let context = Arc::new(Context { handler: Arc::new(doors), limits: config.limits, clock, stopping });
         let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper })
+        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher })
     }
 
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
@@ -156,7 +161,11 @@ impl Service {
         if let Err(error) = self.listener.await {
             error!(%error, "the listener failed while stopping");
         }
+        self.watcher.abort();
         self.hub.counters().log();
+        if let Err(error) = self.hub.note_clock().await {
+            warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
+        }
         self.store.close().await
     }
 }

@@ -88,8 +88,14 @@ async fn a_message_that_was_refused_leaves_no_receipt_subscription_behind_ps_803
     service.service.take().unwrap().stop().await.unwrap();
     let store = Store::open_sqlite(service.dir.path(), Limits::default()).unwrap();
     let later = START.plus(Duration::from_secs(3600));
-    let bounds =
-        IdleBounds { now: later, agents_before: START, receipt_subscriptions_before: later, max: 10, keep: Vec::new() };
+    let bounds = IdleBounds {
+        now: later,
+        served: later,
+        agents_before: START,
+        receipt_subscriptions_before: later,
+        max: 10,
+        keep: Vec::new(),
+    };
     assert_eq!(store.expire_idle(bounds).await.unwrap().receipt_subscriptions, []);
 }
 

@@ -67,7 +67,7 @@ fn measure<E: Engine>(c: &mut Criterion, name: &str, engine: impl Fn() -> E) {
 /// With one agent and one subscription.
 fn prepared<E: Engine>(mut engine: E) -> E {
     let subscription = Subscription { id: SUBSCRIPTION, agent: AGENT, vapid_key: None, channel: None, created: NOW };
-    commit(&mut engine, &[Write::CreateAgent { id: AGENT, now: NOW }, Write::CreateSubscription(subscription)]);
+    commit(&mut engine, &[Write::CreateAgent { id: AGENT, served: NOW }, Write::CreateSubscription(subscription)]);
     engine
 }
 
@@ -85,6 +85,7 @@ fn append(id: i64) -> Write {
         agent: AGENT,
         subscription: SUBSCRIPTION,
         now: NOW,
+        served: NOW,
         expires_at: LATER,
         topic: None,
         urgency: Urgency::Normal,

@@ -7,7 +7,8 @@ use doorbell_protocol::time::UnixMs;
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
 use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
-    Appended, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed, Subscription, Swept,
+    Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
+    Subscription, Swept,
 };
 
 /// One change.
@@ -17,8 +18,8 @@ pub enum Write {
     CreateAgent {
         /// Its id, minted by the service.
         id: AgentId,
-        /// The present.
-        now: UnixMs,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
     },
     /// Answers [`Written::Created`], or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
     CreateSubscription(Subscription),
@@ -26,8 +27,8 @@ pub enum Write {
     CreateReceiptSubscription {
         /// Its id, minted by the service.
         id: ReceiptSubscriptionId,
-        /// The present.
-        now: UnixMs,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
     },
     /// Answers [`Written::Appended`], or refuses with `NoSubscription`, `IdTaken`, `NoReceiptSubscription`,
     /// `ReceiptsFull` or `QuotaExceeded`.
@@ -82,8 +83,8 @@ pub enum Write {
         receipt_subscription: ReceiptSubscriptionId,
         /// The last receipt that it has, and all before it.
         up_to: i64,
-        /// The present, recorded as a use of the receipt subscription.
-        now: UnixMs,
+        /// The time of service ([`ClockRecord`]), recorded as a use of the receipt subscription.
+        served: UnixMs,
     },
     /// Removes a receipt subscription and its receipts. Messages that named it get no receipt. Answers
     /// [`Written::Erased`].
@@ -95,9 +96,11 @@ pub enum Write {
     Touch {
         /// The agent.
         agent: AgentId,
-        /// The present.
-        now: UnixMs,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
     },
+    /// Records the service's clock. Answers [`Written::Noted`].
+    NoteClock(ClockRecord),
     /// Removes agents and receipt subscriptions that were idle for long. Answers [`Written::IdleRemoved`].
     ExpireIdle(IdleBounds),
     /// Deletes expired messages (see [`expiry_bucket`]) and adds the receipts of those that want one, which are swept
@@ -123,6 +126,8 @@ pub enum Written {
     Removed(Removed),
     /// The use of the agent was recorded.
     Touched,
+    /// The clock was recorded.
+    Noted,
     /// Expired messages were deleted.
     Swept(Swept),
     /// Idle agents and receipt subscriptions are gone.
@@ -143,6 +148,7 @@ impl Written {
             }
             Write::DeleteSubscription { .. } | Write::DeleteAgent { .. } => matches!(self, Self::Removed(_)),
             Write::Touch { .. } => matches!(self, Self::Touched),
+            Write::NoteClock(_) => matches!(self, Self::Noted),
             Write::ExpireIdle(_) => matches!(self, Self::IdleRemoved(_)),
             Write::Sweep { .. } => matches!(self, Self::Swept(_)),
         }
@@ -177,6 +183,9 @@ pub trait Engine: Send + 'static {
 
     /// The greatest id that was ever committed, for the service's [`Mint`](doorbell_protocol::id::Mint); at first 0.
     fn greatest_id(&self) -> i64;
+
+    /// The last record of the service's clock when the engine was opened.
+    fn clock(&self) -> ClockRecord;
 }
 
 /// Reads what was committed.
@@ -257,6 +266,7 @@ impl Write {
                 | Self::Append(_)
                 | Self::AddReceipt { .. }
                 | Self::Touch { .. }
+                | Self::NoteClock(_)
         )
     }
 }

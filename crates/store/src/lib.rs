@@ -23,8 +23,8 @@ pub use failure::Failure;
 pub use limits::{EXPIRE_MAX, Limits, PAGE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
 pub use memory::MemoryEngine;
 pub use model::{
-    Appended, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt, ReceiptPage, Removed,
-    StoredMessage, Subscription, Swept,
+    Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,
+    ReceiptPage, Removed, StoredMessage, Subscription, Swept,
 };
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

@@ -1,5 +1,7 @@
 //! What the store keeps and what it returns.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use doorbell_protocol::headers::topic::Topic;
 use doorbell_protocol::headers::urgency::Urgency;
@@ -34,6 +36,8 @@ pub struct NewMessage {
     pub subscription: SubscriptionId,
     /// The present, which decides which of the agent's messages have expired and make room.
     pub now: UnixMs,
+    /// The time of service ([`ClockRecord`]), noted as a use of the receipt subscription.
+    pub served: UnixMs,
     /// From this moment on it is not delivered.
     pub expires_at: UnixMs,
     /// It replaces the message of this topic on the same subscription (RFC 8030 s5.4).
@@ -99,9 +103,11 @@ pub struct Swept {
 pub struct IdleBounds {
     /// The present.
     pub now: UnixMs,
-    /// Agents last seen before this moment are removed.
+    /// The time of service ([`ClockRecord`]).
+    pub served: UnixMs,
+    /// Agents last seen before this time of service are removed.
     pub agents_before: UnixMs,
-    /// Receipt subscriptions last used before this moment are removed.
+    /// Receipt subscriptions last used before this time of service are removed.
     pub receipt_subscriptions_before: UnixMs,
     /// Of each kind, as many at most; [`EXPIRE_MAX`](crate::EXPIRE_MAX) bounds it.
     pub max: u32,
@@ -120,6 +126,31 @@ pub struct IdleRemoved {
     pub receipts: Vec<ReceiptSubscriptionId>,
     /// Whether it stopped at its bound: expire again soon.
     pub more: bool,
+}
+
+/// What a store knows of the service's clock.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClockRecord {
+    /// The time of service: how long the service has run, as a time. Agents and receipt subscriptions age by it alone, so
+    /// that no jump of a clock and no time without service ages them. `None` in a new store.
+    pub served: Option<UnixMs>,
+    /// What the clocks showed at the last record.
+    pub last: Option<ClockReading>,
+}
+
+/// What the clocks of the service showed at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClockReading {
+    /// The service's time, which is in all records of messages and receipts.
+    pub time: UnixMs,
+    /// The wall clock.
+    pub wall: UnixMs,
+    /// The newest time that the wall clock showed and that was believed.
+    pub newest_wall: UnixMs,
+    /// How long the machine ran.
+    pub boot: Duration,
+    /// Which run of the machine that was, if it is known.
+    pub boot_id: Option<String>,
 }
 
 /// How one message ended (RFC 8030 s6.3).

@@ -18,7 +18,8 @@ use crate::error::{OpenError, ReadError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
 use crate::limits::{Limits, PAGE_MAX};
 use crate::model::{
-    Appended, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed, Subscription, Swept,
+    Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
+    Subscription, Swept,
 };
 use crate::queue::{Priority, PushError, Queue};
 use crate::readers::{self, ReadJob};
@@ -41,6 +42,7 @@ struct Inner {
     reads: Arc<Queue<ReadJob>>,
     failure: FailureReceiver,
     greatest_id: i64,
+    clock: ClockRecord,
     writer: Option<JoinHandle<()>>,
     threads: Vec<ThreadId>,
 }
@@ -81,7 +83,7 @@ impl Store {
     /// # Errors
     /// [`OpenError::Thread`], or that a reader could not be opened.
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
-        let greatest_id = engine.greatest_id();
+        let (greatest_id, clock) = (engine.greatest_id(), engine.clock());
         let (sender, failure) = failure::channel();
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
         let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
@@ -103,7 +105,7 @@ impl Store {
             OpenError::Thread(error)
         })?;
         threads.push(writer.thread().id());
-        let inner = Inner { writes, reads, failure, greatest_id, writer: Some(writer), threads };
+        let inner = Inner { writes, reads, failure, greatest_id, clock, writer: Some(writer), threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -112,9 +114,19 @@ impl Store {
         self.inner.greatest_id
     }
 
+    /// The last record of the service's clock when the store was opened.
+    pub fn clock(&self) -> &ClockRecord {
+        &self.inner.clock
+    }
+
+    /// Records the service's clock.
+    pub fn note_clock(&self, record: ClockRecord) -> Answer<()> {
+        self.write(Write::NoteClock(record), Written::noted)
+    }
+
     /// Creates an agent, or refuses with `IdTaken`.
-    pub fn create_agent(&self, id: AgentId, now: UnixMs) -> Answer<()> {
-        self.write(Write::CreateAgent { id, now }, Written::created)
+    pub fn create_agent(&self, id: AgentId, served: UnixMs) -> Answer<()> {
+        self.write(Write::CreateAgent { id, served }, Written::created)
     }
 
     /// Creates a subscription, or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
@@ -160,8 +172,8 @@ impl Store {
     }
 
     /// Creates a receipt subscription, or refuses with `IdTaken`.
-    pub fn create_receipt_subscription(&self, id: ReceiptSubscriptionId, now: UnixMs) -> Answer<()> {
-        self.write(Write::CreateReceiptSubscription { id, now }, Written::created)
+    pub fn create_receipt_subscription(&self, id: ReceiptSubscriptionId, served: UnixMs) -> Answer<()> {
+        self.write(Write::CreateReceiptSubscription { id, served }, Written::created)
     }
 
     /// Adds the receipt of a message that was never stored, or refuses with `NoReceiptSubscription` or
@@ -183,9 +195,9 @@ impl Store {
         &self,
         receipt_subscription: ReceiptSubscriptionId,
         up_to: i64,
-        now: UnixMs,
+        served: UnixMs,
     ) -> Answer<Erased> {
-        self.write(Write::TakeReceipts { receipt_subscription, up_to, now }, Written::erased)
+        self.write(Write::TakeReceipts { receipt_subscription, up_to, served }, Written::erased)
     }
 
     /// Removes a receipt subscription and its receipts. Messages that named it stay and get no receipt.
@@ -195,8 +207,8 @@ impl Store {
 
     /// Records that an agent is in use, or refuses with `NoAgent`. Writes nothing within `Limits::seen_precision_ms` of
     /// the last record, and is deferred like [`Store::erase_deferred`].
-    pub fn touch(&self, agent: AgentId, now: UnixMs) -> Answer<()> {
-        self.write_with(Priority::Deferred, Write::Touch { agent, now }, Written::touched)
+    pub fn touch(&self, agent: AgentId, served: UnixMs) -> Answer<()> {
+        self.write_with(Priority::Deferred, Write::Touch { agent, served }, Written::touched)
     }
 
     /// Removes agents and receipt subscriptions that were idle for long. The agents' messages end with
@@ -378,6 +390,10 @@ impl Written {
 
     fn touched(self) -> Option<()> {
         matches!(self, Self::Touched).then_some(())
+    }
+
+    fn noted(self) -> Option<()> {
+        matches!(self, Self::Noted).then_some(())
     }
 
     fn idle_removed(self) -> Option<IdleRemoved> {

@@ -48,7 +48,7 @@ pub(crate) fn store() -> Step {
     let dir = tempfile::tempdir().unwrap();
     let mut engine = SqliteEngine::open(dir.path(), Limits::default()).unwrap();
     let subscription = Subscription { id: SUBSCRIPTION, agent: AGENT, vapid_key: None, channel: None, created: NOW };
-    let made = [Write::CreateAgent { id: AGENT, now: NOW }, Write::CreateSubscription(subscription)];
+    let made = [Write::CreateAgent { id: AGENT, served: NOW }, Write::CreateSubscription(subscription)];
     commit(&mut engine, &made);
     let body = Bytes::from(vec![7; BODY]);
     let mut messages = FIRST_MESSAGE..;
@@ -73,6 +73,7 @@ fn message(id: MessageId, body: Bytes) -> NewMessage {
         agent: AGENT,
         subscription: SUBSCRIPTION,
         now: NOW,
+        served: NOW,
         expires_at: LATER,
         topic: None,
         urgency: Urgency::Normal,

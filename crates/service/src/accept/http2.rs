@@ -100,7 +100,7 @@ async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchan
     {
         head.headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
-    date::add(&mut head.headers, context.clock.now());
+    date::add(&mut head.headers, context.clock.wall());
     let response = http::Response::from_parts(head, ());
     // An error means that the client has left: no client receives a report.
     let Ok(stream) = exchange.respond(response, body.is_empty()) else { return };

@@ -55,7 +55,7 @@ impl<K: Hash + Eq> Table<K> {
         let mut buckets = self.buckets.lock();
         // A bucket that is not in the table is full.
         let full_at_us = buckets.full_at_us.get(&key).copied().unwrap_or(now_us);
-        // The clamp keeps a bucket from going below empty when the clock is set back.
+        // Two requests may come here in the other order than that in which they read the clock.
         let missing_us = full_at_us.saturating_sub(now_us).clamp(0, MINUTE_US) + self.each_us();
         if missing_us > MINUTE_US {
             let wait_us = missing_us - MINUTE_US;

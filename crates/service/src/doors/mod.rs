@@ -175,7 +175,7 @@ impl Doors {
 
     /// Adds the Date that pushes need from us (RFC 9110 s6.6.1).
     fn add_date(&self, headers: &mut HeaderMap) {
-        date::add(headers, self.clock.now());
+        date::add(headers, self.clock.wall());
     }
 }
 

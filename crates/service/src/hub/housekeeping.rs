@@ -1,4 +1,4 @@
-//! Work without a request: removes expired messages, and agents that were not used for a long time.
+//! Work without a request: removes expired messages, and agents that were not used for a long time; records the clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use super::shards::Shards;
 use crate::clock::Clock;
 use crate::config::Limits;
 
-/// How often idle agents are searched. They are removed after days; an hour is precise enough.
-const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often idle agents are searched and the clock is recorded. Agents are removed after days; an hour is precise
+/// enough.
+const HOURLY: Duration = Duration::from_secs(3600);
 /// How precisely the store knows when an agent was last in use.
 const SEEN_PRECISION: Duration = Duration::from_secs(24 * 3600);
 /// Messages removed in one commit: with a thousand, new messages wait about 40 ms while a large backlog expires
@@ -34,19 +35,34 @@ pub(crate) struct Housekeeper {
 impl Housekeeper {
     /// Runs until it is aborted.
     pub(crate) async fn run(self) {
-        let mut next_idle_check = self.clock.now().plus(IDLE_CHECK_INTERVAL);
+        self.note_clock().await;
+        let mut next_hour = self.clock.now().plus(HOURLY);
         loop {
             let now = self.clock.now();
-            self.clock.sleep_until(now.plus(self.limits.sweep_interval)).await;
+            tokio::select! {
+                () = self.clock.sleep_until(now.plus(self.limits.sweep_interval)) => {}
+                // What the record says of the wall clock is wrong from now on.
+                () = self.clock.jumped() => {
+                    self.note_clock().await;
+                    continue;
+                }
+            }
             if let Err(error) = self.sweep().await {
                 debug!(%error, "the sweep of expired messages continues later");
             }
-            if self.clock.now() >= next_idle_check {
-                next_idle_check = self.clock.now().plus(IDLE_CHECK_INTERVAL);
+            if self.clock.now() >= next_hour {
+                next_hour = self.clock.now().plus(HOURLY);
+                self.note_clock().await;
                 if let Err(error) = self.expire_idle().await {
                     debug!(%error, "the search for idle agents continues later");
                 }
             }
+        }
+    }
+
+    async fn note_clock(&self) {
+        if let Err(error) = self.store.note_clock(self.clock.record()).await {
+            debug!(%error, "the clock is recorded later");
         }
     }
 
@@ -62,18 +78,24 @@ impl Housekeeper {
         }
     }
 
-    /// Removes agents and receipt subscriptions that were not used for a long time (RFC 8030 s7.3).
+    /// Removes agents and receipt subscriptions that were not used for a long time of service (RFC 8030 s7.3).
     async fn expire_idle(&self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let agents_before = now.minus(self.limits.idle_expiry.max(2 * SEEN_PRECISION));
+        let (now, served) = (self.clock.now(), self.clock.served());
+        let agents_before = served.minus(self.limits.idle_expiry.max(2 * SEEN_PRECISION));
         // No message that names a receipt subscription waits longer, and its receipt has a day to be fetched.
         let message_life = Duration::from_secs(self.limits.ttl_max_secs.into());
-        let receipt_subscriptions_before = now.minus(self.limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
+        let receipt_subscriptions_before = served.minus(self.limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
         // An agent that stays connected is in use, even without new requests.
-        self.shards.touch_connected(now.minus(SEEN_PRECISION)).await;
+        self.shards.touch_connected(served.minus(SEEN_PRECISION)).await;
         loop {
-            let bounds =
-                IdleBounds { now, agents_before, receipt_subscriptions_before, max: REMOVED_MAX, keep: Vec::new() };
+            let bounds = IdleBounds {
+                now,
+                served,
+                agents_before,
+                receipt_subscriptions_before,
+                max: REMOVED_MAX,
+                keep: Vec::new(),
+            };
             let removed = self.store.expire_idle(bounds).await?;
             for agent in removed.agents {
                 self.shards.send(agent, AgentCommand::Removed);

@@ -63,12 +63,13 @@ impl Submission {
     }
 
     /// The record for the store.
-    pub(super) fn to_store(&self, id: MessageId, now: UnixMs) -> NewMessage {
+    pub(super) fn to_store(&self, id: MessageId, now: UnixMs, served: UnixMs) -> NewMessage {
         NewMessage {
             id,
             agent: self.agent,
             subscription: self.subscription,
             now,
+            served,
             expires_at: self.expires_at(now),
             topic: self.topic.clone(),
             receipt: self.receipt,

@@ -95,7 +95,7 @@ impl Hub {
         let vapid_key = new.restricted_to.map(|key| key.as_bytes().to_vec());
         // Both are queued before either is awaited, so that they share a commit.
         let may_be_new = matches!(new.agent, Agent::New(_));
-        let new_agent = may_be_new.then(|| self.store.create_agent(agent, now));
+        let new_agent = may_be_new.then(|| self.store.create_agent(agent, self.clock.served()));
         let channel = new.channel;
         let subscription = Subscription { id, agent, vapid_key, channel, created: now };
         let new_subscription = self.store.create_subscription(subscription);
@@ -243,6 +243,11 @@ impl Hub {
     /// The receipt subscriptions.
     pub(crate) fn receipts(&self) -> &Arc<Receipts> {
         &self.receipts
+    }
+
+    /// Records the clock in the store, so that it continues there after a restart.
+    pub(crate) async fn note_clock(&self) -> Result<(), StoreError> {
+        self.store.note_clock(self.clock.record()).await
     }
 
     /// The task that removes expired messages and idle agents.

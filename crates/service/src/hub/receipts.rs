@@ -72,15 +72,14 @@ impl Receipts {
 
     /// Creates a receipt subscription.
     pub(crate) async fn subscribe(&self) -> Result<ReceiptSubscriptionId, HubError> {
-        let now = self.clock.now();
-        let id = ReceiptSubscriptionId::from_raw(self.mint.next(now));
-        self.store.create_receipt_subscription(id, now).await?;
+        let id = ReceiptSubscriptionId::from_raw(self.mint.next(self.clock.now()));
+        self.store.create_receipt_subscription(id, self.clock.served()).await?;
         Ok(id)
     }
 
     /// The application server has these receipts: they are not sent again.
     pub(crate) async fn take(&self, id: ReceiptSubscriptionId, up_to: i64) -> Result<(), HubError> {
-        self.store.take_receipts(id, up_to, self.clock.now()).await?;
+        self.store.take_receipts(id, up_to, self.clock.served()).await?;
         Ok(())
     }
 

@@ -125,10 +125,10 @@ impl Shard {
         match command {
             Command::Agent(agent, command) => self.on_agent_command(agent, command),
             Command::TouchConnected { before, done } => {
-                let now = self.clock.now();
+                let served = self.clock.served();
                 for (agent, resident) in self.residents.connected_since(before, TOUCHED_MAX) {
-                    resident.touched = now;
-                    drop(self.store.touch(agent, now));
+                    resident.touched = served;
+                    drop(self.store.touch(agent, served));
                 }
                 // The housekeeper may be gone.
                 let _ = done.send(());
@@ -195,12 +195,12 @@ impl Shard {
             self.end_subscriber(agent, |older| older.exclusive);
         }
         self.end_oldest_subscriber(agent, open.watches);
-        let (now, subscriber) = (self.clock.now(), open.id);
+        let (served, subscriber) = (self.clock.served(), open.id);
         let resident = self.residents.enter(agent);
         resident.add(open);
-        resident.touched = now;
+        resident.touched = served;
         debug_assert!(resident.subscribers.len() <= SUBSCRIBERS_MAX + WATCHERS_MAX, "the oldest subscriber has ended");
-        drop(self.store.touch(agent, now));
+        drop(self.store.touch(agent, served));
         self.feed(agent, Input::Connect { subscriber, spec });
     }
 
@@ -376,7 +376,7 @@ impl Shard {
 
     fn persist(&mut self, agent: AgentId, request: RequestId) {
         let submitting = self.requests.submitting(request);
-        let message = submitting.submission.to_store(submitting.id, submitting.taken_at);
+        let message = submitting.submission.to_store(submitting.id, submitting.taken_at, self.clock.served());
         let outcome = self.store.append(message);
         let written = async move { Written::Appended { agent, request, outcome: outcome.await } };
         self.writes.push_back(Box::pin(written));

@@ -138,7 +138,7 @@ impl Shards {
         self.handles.iter().for_each(|shard| shard.send(Command::Stop));
     }
 
-    /// Notes in the store that connected agents are in use, if the last note is from before `before`.
+    /// Notes in the store that connected agents are in use, if the last note is from before `before`, a time of service.
     pub(super) async fn touch_connected(&self, before: UnixMs) {
         for shard in &self.handles {
             let (done, touched) = oneshot::channel();

@@ -82,6 +82,7 @@ fn stored(n: i64, receipt: Option<ReceiptSubscriptionId>, headers: &[u8]) -> New
         agent: AGENT,
         subscription: SUBSCRIPTION,
         now: NOW,
+        served: NOW,
         expires_at: NOW.plus(Duration::from_secs(60)),
         topic: None,
         urgency: Urgency::Normal,

@@ -40,6 +40,7 @@ pub(crate) fn message(id: i64, n: u64) -> NewMessage {
         agent: AgentId::from_raw(FIRST_AGENT + n),
         subscription: SubscriptionId::from_raw(FIRST_SUBSCRIPTION + n),
         now: NOON,
+        served: NOON,
         expires_at: NOON.plus(Duration::from_secs(3_600)),
         topic: None,
         urgency: Urgency::Normal,

@@ -13,7 +13,7 @@ use doorbell_protocol::time::UnixMs;
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, ReadError, StoreError};
 use crate::limits::{Limits, PAGE_MAX};
-use crate::model::{Lookup, Page, ReceiptPage, Subscription};
+use crate::model::{ClockRecord, Lookup, Page, ReceiptPage, Subscription};
 use rows::Rows;
 
 /// An engine that stores everything in this process.
@@ -54,11 +54,15 @@ impl Engine for MemoryEngine {
     fn greatest_id(&self) -> i64 {
         self.rows.lock().greatest_id
     }
+
+    fn clock(&self) -> ClockRecord {
+        self.rows.lock().clock.clone()
+    }
 }
 
 fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, StoreError> {
     match write {
-        Write::CreateAgent { id, now } => rows.create_agent(*id, *now).map(|()| Written::Created),
+        Write::CreateAgent { id, served } => rows.create_agent(*id, *served).map(|()| Written::Created),
         Write::CreateSubscription(new) => rows.create_subscription(limits, new).map(|()| Written::Created),
         Write::Append(message) => rows.append(limits, message).map(Written::Appended),
         Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(rows.erase(*id, *agent, *outcome, *now))),
@@ -67,17 +71,21 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
         }
         Write::DeleteAgent { id, now } => Ok(Written::Removed(rows.delete_agent(*id, *now))),
         Write::Sweep { now, max } => Ok(Written::Swept(rows.sweep(*now, *max))),
-        Write::CreateReceiptSubscription { id, now } => {
-            rows.create_receipt_subscription(*id, *now).map(|()| Written::Created)
+        Write::CreateReceiptSubscription { id, served } => {
+            rows.create_receipt_subscription(*id, *served).map(|()| Written::Created)
         }
         Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
             rows.add_receipt(limits, *receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
         }
-        Write::TakeReceipts { receipt_subscription, up_to, now } => {
-            Ok(Written::Erased(rows.take_receipts(limits, *receipt_subscription, *up_to, *now)))
+        Write::TakeReceipts { receipt_subscription, up_to, served } => {
+            Ok(Written::Erased(rows.take_receipts(limits, *receipt_subscription, *up_to, *served)))
         }
         Write::DeleteReceiptSubscription { id } => Ok(Written::Erased(rows.delete_receipt_subscription(*id))),
-        Write::Touch { agent, now } => rows.touch(limits, *agent, *now).map(|()| Written::Touched),
+        Write::Touch { agent, served } => rows.touch(limits, *agent, *served).map(|()| Written::Touched),
+        Write::NoteClock(record) => {
+            rows.clock = record.clone();
+            Ok(Written::Noted)
+        }
         Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(rows.expire_idle(bounds))),
     }
 }

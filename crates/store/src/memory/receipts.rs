@@ -20,12 +20,12 @@ impl Rows {
     pub(super) fn create_receipt_subscription(
         &mut self,
         id: ReceiptSubscriptionId,
-        now: UnixMs,
+        served: UnixMs,
     ) -> Result<(), StoreError> {
         if self.receipt_subscriptions.contains_key(&id) {
             return Err(StoreError::IdTaken);
         }
-        let new = ReceiptSubscription { last_used: now, untaken: BTreeMap::new() };
+        let new = ReceiptSubscription { last_used: served, untaken: BTreeMap::new() };
         self.receipt_subscriptions.insert(id, new);
         self.greatest_id = self.greatest_id.max(id.raw());
         Ok(())
@@ -94,10 +94,15 @@ impl Rows {
     }
 
     /// Records a use of a receipt subscription. `false`: it does not exist.
-    pub(super) fn use_receipt_subscription(&mut self, limits: &Limits, id: ReceiptSubscriptionId, now: UnixMs) -> bool {
+    pub(super) fn use_receipt_subscription(
+        &mut self,
+        limits: &Limits,
+        id: ReceiptSubscriptionId,
+        served: UnixMs,
+    ) -> bool {
         let Some(subscription) = self.receipt_subscriptions.get_mut(&id) else { return false };
-        if limits.is_later_use(subscription.last_used, now) {
-            subscription.last_used = now;
+        if limits.is_later_use(subscription.last_used, served) {
+            subscription.last_used = served;
         }
         true
     }
@@ -107,9 +112,9 @@ impl Rows {
         limits: &Limits,
         of: ReceiptSubscriptionId,
         up_to: i64,
-        now: UnixMs,
+        served: UnixMs,
     ) -> Erased {
-        let existed = self.use_receipt_subscription(limits, of, now);
+        let existed = self.use_receipt_subscription(limits, of, served);
         if let Some(subscription) = self.receipt_subscriptions.get_mut(&of) {
             subscription.untaken.retain(|seq, _| *seq > up_to);
         }
@@ -126,10 +131,10 @@ impl Rows {
         untaken.map(|(_, receipt)| *receipt).filter(|receipt| Some(receipt.seq) > after).take(max).collect()
     }
 
-    pub(super) fn touch(&mut self, limits: &Limits, agent: AgentId, now: UnixMs) -> Result<(), StoreError> {
+    pub(super) fn touch(&mut self, limits: &Limits, agent: AgentId, served: UnixMs) -> Result<(), StoreError> {
         let agent = self.agents.get_mut(&agent).ok_or(StoreError::NoAgent)?;
-        if limits.is_later_use(agent.last_seen, now) {
-            agent.last_seen = now;
+        if limits.is_later_use(agent.last_seen, served) {
+            agent.last_seen = served;
         }
         Ok(())
     }
@@ -148,7 +153,7 @@ impl Rows {
         for id in unseen {
             if bounds.keep.contains(&id) {
                 if let Some(agent) = self.agents.get_mut(&id) {
-                    agent.last_seen = bounds.now;
+                    agent.last_seen = bounds.served;
                 }
                 continue;
             }

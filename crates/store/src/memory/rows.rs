@@ -12,7 +12,7 @@ use super::receipts::ReceiptSubscription;
 use crate::engine::expiry_bucket;
 use crate::error::StoreError;
 use crate::limits::{Limits, SWEEP_MAX};
-use crate::model::{Appended, Erased, NewMessage, Pending, Removed, StoredMessage, Subscription, Swept};
+use crate::model::{Appended, ClockRecord, Erased, NewMessage, Pending, Removed, StoredMessage, Subscription, Swept};
 use crate::quota::Usage;
 
 #[derive(Default)]
@@ -27,6 +27,7 @@ pub(super) struct Rows {
     pub(super) receipt_subscriptions: HashMap<ReceiptSubscriptionId, ReceiptSubscription>,
     pub(super) greatest_id: i64,
     pub(super) greatest_seq: i64,
+    pub(super) clock: ClockRecord,
 }
 
 #[derive(Default)]
@@ -38,11 +39,11 @@ pub(super) struct Agent {
 }
 
 impl Rows {
-    pub(super) fn create_agent(&mut self, id: AgentId, now: UnixMs) -> Result<(), StoreError> {
+    pub(super) fn create_agent(&mut self, id: AgentId, served: UnixMs) -> Result<(), StoreError> {
         if self.agents.contains_key(&id) {
             return Err(StoreError::IdTaken);
         }
-        self.agents.insert(id, Agent { last_seen: now, ..Agent::default() });
+        self.agents.insert(id, Agent { last_seen: served, ..Agent::default() });
         self.greatest_id = self.greatest_id.max(id.raw());
         Ok(())
     }
@@ -89,7 +90,7 @@ impl Rows {
         expired.extend(old.filter(|old| old.expires_at <= new.now));
         let receipts = self.add_receipts(expired, Outcome::Expired, new.now);
         if let Some(receipt) = new.receipt {
-            self.use_receipt_subscription(limits, receipt, new.now);
+            self.use_receipt_subscription(limits, receipt, new.served);
         }
         self.insert(new);
         Ok(Appended { replaced, receipts })

@@ -76,7 +76,7 @@ impl<'a> Batch<'a> {
     pub(super) fn apply(&mut self, write: &Write) -> Result<Written, WriteError> {
         let done = |existed| Ok(Written::Erased(Erased { existed, receipt: None }));
         match write {
-            Write::CreateAgent { id, now } => self.create_agent(*id, *now).map(|()| Written::Created),
+            Write::CreateAgent { id, served } => self.create_agent(*id, *served).map(|()| Written::Created),
             Write::CreateSubscription(new) => self.create_subscription(new).map(|()| Written::Created),
             Write::Append(message) => self.append(message).map(Written::Appended),
             Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(self.erase(*id, *agent, *outcome, *now)?)),
@@ -85,17 +85,18 @@ impl<'a> Batch<'a> {
             }
             Write::DeleteAgent { id, now } => Ok(Written::Removed(self.delete_agent(*id, *now)?)),
             Write::Sweep { now, max } => Ok(Written::Swept(self.sweep(*now, *max)?)),
-            Write::CreateReceiptSubscription { id, now } => {
-                self.create_receipt_subscription(*id, *now).map(|()| Written::Created)
+            Write::CreateReceiptSubscription { id, served } => {
+                self.create_receipt_subscription(*id, *served).map(|()| Written::Created)
             }
             Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
                 self.add_receipt(*receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
             }
-            Write::TakeReceipts { receipt_subscription, up_to, now } => {
-                done(self.take_receipts(*receipt_subscription, *up_to, *now)?)
+            Write::TakeReceipts { receipt_subscription, up_to, served } => {
+                done(self.take_receipts(*receipt_subscription, *up_to, *served)?)
             }
             Write::DeleteReceiptSubscription { id } => done(self.delete_receipt_subscription(*id)?),
-            Write::Touch { agent, now } => self.touch(*agent, *now).map(|()| Written::Touched),
+            Write::Touch { agent, served } => self.touch(*agent, *served).map(|()| Written::Touched),
+            Write::NoteClock(record) => Ok(self.note_clock(record).map(|()| Written::Noted)?),
             Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(self.expire_idle(bounds)?)),
         }
     }
@@ -112,9 +113,9 @@ impl<'a> Batch<'a> {
         Ok(Marks { greatest, stored })
     }
 
-    fn create_agent(&mut self, id: AgentId, now: UnixMs) -> Result<(), WriteError> {
+    fn create_agent(&mut self, id: AgentId, served: UnixMs) -> Result<(), WriteError> {
         self.check_free(sql::AGENT_EXISTS, id.raw())?;
-        self.run(sql::INSERT_AGENT, params![id.raw(), now.as_millis()])?;
+        self.run(sql::INSERT_AGENT, params![id.raw(), served.as_millis()])?;
         self.note_id(id.raw());
         Ok(())
     }
@@ -153,7 +154,7 @@ impl<'a> Batch<'a> {
         let mut appended = Appended { replaced: None, receipts: self.make_room(new)? };
         self.replace(new, &mut appended)?;
         if let Some(receipt) = new.receipt {
-            self.use_receipt_subscription(receipt, new.now)?;
+            self.use_receipt_subscription(receipt, new.served)?;
         }
         self.insert(new)?;
         Ok(appended)

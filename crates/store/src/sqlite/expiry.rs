@@ -35,12 +35,12 @@ impl Batch<'_> {
         Ok(Swept { removed, receipts, more })
     }
 
-    pub(super) fn touch(&mut self, agent: AgentId, now: UnixMs) -> Result<(), WriteError> {
+    pub(super) fn touch(&mut self, agent: AgentId, served: UnixMs) -> Result<(), WriteError> {
         let mut read = self.conn.prepare_cached(sql::AGENT_LAST_SEEN)?;
         let last_seen = read.query_row([agent.raw()], |row| row.get(0)).optional()?;
         let last_seen = last_seen.map(UnixMs::from_millis).ok_or(StoreError::NoAgent)?;
-        if self.limits.is_later_use(last_seen, now) {
-            self.run(sql::SEE_AGENT, [agent.raw(), now.as_millis()])?;
+        if self.limits.is_later_use(last_seen, served) {
+            self.run(sql::SEE_AGENT, [agent.raw(), served.as_millis()])?;
         }
         Ok(())
     }
@@ -59,7 +59,7 @@ impl Batch<'_> {
         removed.more |= more;
         for agent in unseen.into_iter().map(AgentId::from_raw) {
             if bounds.keep.contains(&agent) {
-                self.run(sql::SEE_AGENT, [agent.raw(), bounds.now.as_millis()])?;
+                self.run(sql::SEE_AGENT, [agent.raw(), bounds.served.as_millis()])?;
                 continue;
             }
             removed.receipts.extend(self.delete_agent(agent, bounds.now)?.receipts);

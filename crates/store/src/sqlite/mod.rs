@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod clock;
 mod expiry;
 mod lock;
 mod open;
@@ -22,6 +23,7 @@ use rusqlite::{Connection, ErrorCode};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError, TidyError};
 use crate::limits::Limits;
+use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
 use batch::{Batch, Marks, WriteError};
@@ -52,6 +54,8 @@ pub struct SqliteEngine {
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
     marks: Marks,
+    /// When it was opened.
+    clock: ClockRecord,
     _lock: Lock,
 }
 
@@ -78,11 +82,12 @@ impl SqliteEngine {
         let database = Arc::new(database);
         let log_pages = watch_log(&mut conn).map_err(|e| schema::engine(&path, &e))?;
         let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
+        let clock = clock::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let checkpointer =
             Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&database)).map_err(OpenError::Thread)?;
         let usage = RecentCache::new(USAGE_GENERATION_MAX);
         let counts = Counts { usage, untaken: RecentCache::new(UNTAKEN_GENERATION_MAX) };
-        Ok(Self { checkpointer, conn, _database: database, path, limits, counts, log_pages, marks, _lock: lock })
+        Ok(Self { checkpointer, conn, _database: database, path, limits, counts, log_pages, marks, clock, _lock: lock })
     }
 
     /// All steps of a batch but the commit.
@@ -161,6 +166,10 @@ impl Engine for SqliteEngine {
 
     fn greatest_id(&self) -> i64 {
         self.marks.greatest.id
+    }
+
+    fn clock(&self) -> ClockRecord {
+        self.clock.clone()
     }
 }
 

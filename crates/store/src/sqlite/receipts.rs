@@ -51,10 +51,10 @@ impl Batch<'_> {
     pub(super) fn create_receipt_subscription(
         &mut self,
         id: ReceiptSubscriptionId,
-        now: UnixMs,
+        served: UnixMs,
     ) -> Result<(), WriteError> {
         self.check_free(sql::RECEIPT_SUBSCRIPTION_EXISTS, id.raw())?;
-        self.run(sql::INSERT_RECEIPT_SUBSCRIPTION, [id.raw(), now.as_millis()])?;
+        self.run(sql::INSERT_RECEIPT_SUBSCRIPTION, [id.raw(), served.as_millis()])?;
         self.note_id(id.raw());
         Ok(())
     }
@@ -123,13 +123,13 @@ impl Batch<'_> {
     pub(super) fn use_receipt_subscription(
         &mut self,
         id: ReceiptSubscriptionId,
-        now: UnixMs,
+        served: UnixMs,
     ) -> rusqlite::Result<bool> {
         let limits = self.limits;
         let Some(untaken) = self.untaken(id)? else { return Ok(false) };
-        if limits.is_later_use(untaken.last_used, now) {
-            untaken.last_used = now;
-            self.run(sql::USE_RECEIPT_SUBSCRIPTION, [id.raw(), now.as_millis()])?;
+        if limits.is_later_use(untaken.last_used, served) {
+            untaken.last_used = served;
+            self.run(sql::USE_RECEIPT_SUBSCRIPTION, [id.raw(), served.as_millis()])?;
         }
         Ok(true)
     }
@@ -138,9 +138,9 @@ impl Batch<'_> {
         &mut self,
         of: ReceiptSubscriptionId,
         up_to: i64,
-        now: UnixMs,
+        served: UnixMs,
     ) -> rusqlite::Result<bool> {
-        let exists = self.use_receipt_subscription(of, now)?;
+        let exists = self.use_receipt_subscription(of, served)?;
         if exists {
             // A number that is not in use yet must not remove a future receipt.
             self.delete_receipts(of, up_to.min(self.greatest.seq))?;

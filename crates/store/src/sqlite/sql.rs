@@ -4,6 +4,9 @@ pub(super) const MARK: &str = "SELECT greatest_id, greatest_seq FROM mark";
 pub(super) const GREATEST_MESSAGE: &str = "SELECT max(id) FROM message";
 pub(super) const RAISE_MARK: &str =
     "UPDATE mark SET greatest_id = max(greatest_id, ?1), greatest_seq = max(greatest_seq, ?2)";
+pub(super) const CLOCK: &str = "SELECT served, time, wall, newest_wall, boot, boot_id FROM mark";
+pub(super) const NOTE_CLOCK: &str =
+    "UPDATE mark SET served = ?1, time = ?2, wall = ?3, newest_wall = ?4, boot = ?5, boot_id = ?6";
 
 pub(super) const AGENT_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM agent WHERE id = ?1)";
 pub(super) const INSERT_AGENT: &str = "INSERT INTO agent (id, created, last_seen) VALUES (?1, ?2, ?2)";

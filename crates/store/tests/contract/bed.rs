@@ -129,6 +129,7 @@ pub(crate) fn news(raw: i64) -> NewMessage {
         agent: ALICE,
         subscription: ALICE_NEWS,
         now: NOON,
+        served: NOON,
         expires_at: minutes(60),
         topic: None,
         urgency: Urgency::Normal,

@@ -63,6 +63,7 @@ fn messages() -> impl Strategy<Value = NewMessage> {
             agent,
             subscription,
             now,
+            served: now,
             expires_at,
             topic,
             urgency: Urgency::ALL[urgency],
@@ -77,7 +78,7 @@ fn writes() -> impl Strategy<Value = Write> {
     let key = proptest::option::of(Just(vec![4; 65]));
     let channel = proptest::option::of((0..3).prop_map(|n| format!("channel-{n}")));
     prop_oneof![
-        3 => (agents(), moments()).prop_map(|(id, now)| Write::CreateAgent { id, now }),
+        3 => (agents(), moments()).prop_map(|(id, served)| Write::CreateAgent { id, served }),
         3 => (subscriptions(), key, channel).prop_map(|((agent, id), vapid_key, channel)| {
             Write::CreateSubscription(Subscription { id, agent, vapid_key, channel, created: NOON })
         }),
@@ -89,17 +90,17 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => (agents(), moments()).prop_map(|(id, now)| Write::DeleteAgent { id, now }),
         1 => (moments(), 0u32..4).prop_map(|(now, max)| Write::Sweep { now, max }),
         2 => (receipt_subscriptions(), moments())
-            .prop_map(|(id, now)| Write::CreateReceiptSubscription { id, now }),
+            .prop_map(|(id, served)| Write::CreateReceiptSubscription { id, served }),
         2 => (receipt_subscriptions(), 100i64..160, agents(), outcomes(), moments()).prop_map(
             |(receipt_subscription, raw, agent, outcome, now)| {
                 Write::AddReceipt { receipt_subscription, message: id(raw), agent, outcome, now }
             }
         ),
-        2 => (receipt_subscriptions(), -1i64..60, moments()).prop_map(|(receipt_subscription, up_to, now)| {
-            Write::TakeReceipts { receipt_subscription, up_to, now }
+        2 => (receipt_subscriptions(), -1i64..60, moments()).prop_map(|(receipt_subscription, up_to, served)| {
+            Write::TakeReceipts { receipt_subscription, up_to, served }
         }),
         1 => receipt_subscriptions().prop_map(|id| Write::DeleteReceiptSubscription { id }),
-        2 => (agents(), moments()).prop_map(|(agent, now)| Write::Touch { agent, now }),
+        2 => (agents(), moments()).prop_map(|(agent, served)| Write::Touch { agent, served }),
         1 => idle_bounds().prop_map(Write::ExpireIdle),
     ]
 }
@@ -108,9 +109,10 @@ fn idle_bounds() -> impl Strategy<Value = IdleBounds> {
     // So early that some are not idle.
     let before = || (-5i64..10).prop_map(minutes);
     let keep = proptest::collection::vec(agents(), 0..2);
-    (moments(), before(), before(), 0u32..3, keep).prop_map(
-        |(now, agents_before, receipt_subscriptions_before, max, keep)| IdleBounds {
+    (moments(), moments(), before(), before(), 0u32..3, keep).prop_map(
+        |(now, served, agents_before, receipt_subscriptions_before, max, keep)| IdleBounds {
             now,
+            served,
             agents_before,
             receipt_subscriptions_before,
             max,

@@ -106,8 +106,14 @@ async fn a_file_of_format_1_opens_with_all_its_rows_and_supports_all_that_is_new
 #[tokio::test]
 async fn no_agent_counts_as_idle_for_the_time_before_format_2() {
     let (_dir, store) = open_copy(FORMAT_1);
-    let idle =
-        |now| IdleBounds { now, agents_before: now, receipt_subscriptions_before: now, max: 10, keep: Vec::new() };
+    let idle = |now| IdleBounds {
+        now,
+        served: now,
+        agents_before: now,
+        receipt_subscriptions_before: now,
+        max: 10,
+        keep: Vec::new(),
+    };
     assert_eq!(store.expire_idle(idle(NOON)).await, Ok(IdleRemoved::default()));
     let far = minutes(100 * 365 * 24 * 60);
     assert_eq!(store.expire_idle(idle(far)).await.unwrap().agents, [ALICE, BOB]);
@@ -130,8 +136,14 @@ async fn a_file_of_format_2_opens_with_all_its_rows() {
     let fourth = Receipt { seq: 4, message: id(201), agent: ALICE, outcome: Outcome::Expired, at: minutes(30) };
     assert_eq!(receipts(&store, RECEIPTS).await.last(), Some(&fourth));
     let agents_before = minutes(2 * 24 * 60);
-    let idle =
-        IdleBounds { now: agents_before, agents_before, receipt_subscriptions_before: NOON, max: 10, keep: Vec::new() };
+    let idle = IdleBounds {
+        now: agents_before,
+        served: agents_before,
+        agents_before,
+        receipt_subscriptions_before: NOON,
+        max: 10,
+        keep: Vec::new(),
+    };
     let gone = IdleRemoved { agents: vec![ALICE], ..IdleRemoved::default() };
     assert_eq!(store.expire_idle(idle).await, Ok(gone), "Bob was seen at that moment");
 }

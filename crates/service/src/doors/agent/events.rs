@@ -48,10 +48,10 @@ impl Events {
             return Some(sse::comment());
         }
         loop {
-            let quiet_until = self.doors.clock.now().plus(self.doors.limits.keepalive);
+            let quiet_until = self.doors.clock.served().plus(self.doors.limits.keepalive);
             let event = tokio::select! {
                 event = self.subscriber.next() => event,
-                () = self.doors.clock.sleep_until(quiet_until) => return Some(sse::comment()),
+                () = self.doors.clock.served_until(quiet_until) => return Some(sse::comment()),
             };
             match event {
                 SubscriberEvent::Message(message) => {

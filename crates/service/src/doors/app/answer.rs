@@ -83,7 +83,11 @@ impl Rejection {
     }
 }
 
-/// 401 with a bare challenge for missing credentials, 403 for wrong ones (RFC 8292 s4.2).
+/// After this time a sender looks whether the service's clock is right again: NTP sets one soon after the start.
+const CLOCK_RETRY_SECS: u32 = 60;
+
+/// 401 with a bare challenge for missing credentials, 403 for wrong ones (RFC 8292 s4.2), and 429 if our clock may be the
+/// reason.
 fn unauthorized(rejection: &VapidRejection, text: String) -> Response {
     if matches!(rejection, VapidRejection::Missing) {
         let hint = "Sign with the key that the web app passed as applicationServerKey (RFC 8292).";
@@ -91,6 +95,14 @@ fn unauthorized(rejection: &VapidRejection, text: String) -> Response {
         let mut response = wire::problem(&problem);
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("vapid"));
         return response;
+    }
+    if matches!(rejection, VapidRejection::ClockInDoubt) {
+        let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::CLOCK, text)
+            .with_retry_after(CLOCK_RETRY_SECS)
+            .with_hint(
+                "Try again with the same or a new token. If it stays so, the service's clock must be set (NTP).",
+            );
+        return wire::problem(&problem);
     }
     let hint =
         "Sign with ES256, aud = the origin of the push URL, exp at most 24 hours ahead; check the clock and the key.";

@@ -41,7 +41,8 @@ impl Doors {
         // The body is read before the first check: a client that is still sending it might not receive a rejection.
         let body = incoming.body.read(self.limits.body_max, self.limits.request_timeout).await?;
 
-        let signer = self.vapid.check(&head.headers, restricted_to, self.clock.now())?;
+        let signer = self.vapid.check(&head.headers, restricted_to, self.clock.wall());
+        let signer = signer.map_err(|wrong| if self.clock.doubts_wall() { wrong.in_doubt() } else { wrong })?;
         let ttl = Ttl::from_headers(&head.headers)?.clamp(self.limits.ttl_max_secs);
         // A request without the field has the default urgency (RFC 8030 s5.3).
         let urgency = Urgency::from_headers(&head.headers)?.unwrap_or_default();

@@ -155,7 +155,7 @@ impl Doors {
             message: self.uri(Resource::Message { agent: receipt.agent, id: receipt.message }),
             status: receipt.outcome.status().as_u16(),
             outcome: receipt.outcome.as_str(),
-            at: receipt.at.as_millis(),
+            at: self.clock.wall_at(receipt.at).as_millis(),
         }
     }
 }
@@ -183,17 +183,17 @@ impl Events {
             return Some(sse::comment());
         }
         let clock = self.doors.clock.clone();
-        self.note_written(clock.now());
+        self.note_written(clock.served());
         loop {
             // An error ends the stream, which cannot report it: the client reconnects with its last id.
-            self.take_written(clock.now()).await.ok()?;
+            self.take_written(clock.served()).await.ok()?;
             if let Some(receipt) = self.stream.try_next().await.ok()? {
                 return Some(self.event(&receipt));
             }
             if self.no_wait {
                 return None;
             }
-            let quiet_until = clock.now().plus(self.doors.limits.keepalive);
+            let quiet_until = clock.served().plus(self.doors.limits.keepalive);
             let taken_at = self.written.map(|(at, _)| at.plus(TAKEN_AFTER));
             tokio::select! {
                 event = self.stream.next() => return match event {
@@ -201,8 +201,8 @@ impl Events {
                     ReceiptEvent::Gone | ReceiptEvent::Stopping => None,
                 },
                 // `select!` also creates the future of a disabled branch, and drops it: any moment will do.
-                () = clock.sleep_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {}
-                () = clock.sleep_until(quiet_until) => return Some(sse::comment()),
+                () = clock.served_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {}
+                () = clock.served_until(quiet_until) => return Some(sse::comment()),
             }
         }
     }

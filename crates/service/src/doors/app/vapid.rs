@@ -36,6 +36,20 @@ pub(crate) enum VapidRejection {
     /// The token is valid, but the subscription is restricted to another key.
     #[error("the subscription is restricted to another application server key")]
     OtherKey,
+    /// The token does not fit the time, and the service's own clock may be the reason: 429, because a sender must not
+    /// give the subscription up for it.
+    #[error("the token seems too old or too new, but this service's clock is wrong or has just been set")]
+    ClockInDoubt,
+}
+
+impl VapidRejection {
+    /// The rejection by a service that doubts its clock: no judgement that depends on the time is final then.
+    pub(super) fn in_doubt(self) -> Self {
+        match self {
+            Self::Token(VapidError::Expired { .. } | VapidError::TooLong { .. }) => Self::ClockInDoubt,
+            other => other,
+        }
+    }
 }
 
 /// Verifies credentials, and caches valid ones by the exact bytes of their headers. ES256 costs more than the rest of a

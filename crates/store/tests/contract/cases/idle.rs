@@ -15,7 +15,14 @@ const fn days(n: i64) -> UnixMs {
 /// Removes what was idle for thirty days.
 fn thirty_days_before(now: UnixMs) -> IdleBounds {
     let before = UnixMs::from_millis(now.as_millis() - 30 * 24 * 60 * 60_000);
-    IdleBounds { now, agents_before: before, receipt_subscriptions_before: before, max: 32, keep: Vec::new() }
+    IdleBounds {
+        now,
+        served: now,
+        agents_before: before,
+        receipt_subscriptions_before: before,
+        max: 32,
+        keep: Vec::new(),
+    }
 }
 
 async fn expire(store: &Store, now: UnixMs) -> IdleRemoved {
@@ -104,7 +111,7 @@ async fn a_receipt_subscription_lives_as_long_as_it_is_used_ps_8030_7_3_5() {
     let bed = open(Limits::default()).populate_with_receipts().await;
     let third = ReceiptSubscriptionId::from_raw(33);
     bed.store.create_receipt_subscription(third, NOON).await.unwrap();
-    let sent = NewMessage { now: days(10), expires_at: days(90), ..with_receipt(to_bob(101)) };
+    let sent = NewMessage { now: days(10), served: days(10), expires_at: days(90), ..with_receipt(to_bob(101)) };
     bed.store.append(sent).await.unwrap();
     bed.store.take_receipts(OTHER_RECEIPTS, 0, days(20)).await.unwrap();
     for agent in [ALICE, BOB] {

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{
-    Appended, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, Removed, SqliteEngine, Store,
-    StoreError, Swept, Write, Written,
+    Appended, ClockRecord, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, Removed, SqliteEngine,
+    Store, StoreError, Swept, Write, Written,
 };
 
 use crate::bed::*;
@@ -231,6 +231,10 @@ impl Engine for EarlyAnswers {
 
     fn greatest_id(&self) -> i64 {
         self.engine.greatest_id()
+    }
+
+    fn clock(&self) -> ClockRecord {
+        self.engine.clock()
     }
 }
 

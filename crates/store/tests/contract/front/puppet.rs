@@ -8,8 +8,8 @@ use std::time::Duration;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{
-    CommitError, Engine, Limits, Lookup, MemoryEngine, OpenError, Page, ReadError, Reader, ReceiptPage, Store,
-    StoreError, Subscription, TidyError, Write, Written,
+    ClockRecord, CommitError, Engine, Limits, Lookup, MemoryEngine, OpenError, Page, ReadError, Reader, ReceiptPage,
+    Store, StoreError, Subscription, TidyError, Write, Written,
 };
 
 /// How long a test waits before it fails.
@@ -164,6 +164,10 @@ impl Engine for Puppet {
 
     fn greatest_id(&self) -> i64 {
         self.engine.greatest_id()
+    }
+
+    fn clock(&self) -> ClockRecord {
+        self.engine.clock()
     }
 }
 

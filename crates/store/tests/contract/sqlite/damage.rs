@@ -152,7 +152,7 @@ fn the_log_names_the_column_and_neither_the_row_nor_what_it_holds_ps_8030_8_5_1(
         ..subscription(SubscriptionId::from_raw(secret), AgentId::from_raw(secret))
     };
     let made = [
-        Write::CreateAgent { id: AgentId::from_raw(secret), now: NOON },
+        Write::CreateAgent { id: AgentId::from_raw(secret), served: NOON },
         Write::CreateSubscription(subscribed.clone()),
         Write::Append(NewMessage { agent: subscribed.agent, subscription: subscribed.id, ..news(secret) }),
     ];

@@ -146,8 +146,8 @@ fn a_batch_that_is_rolled_back_uses_up_no_number_and_no_count() {
         now: NOON,
     };
     let made = [
-        Write::CreateReceiptSubscription { id: RECEIPTS, now: NOON },
-        Write::CreateAgent { id: ALICE, now: NOON },
+        Write::CreateReceiptSubscription { id: RECEIPTS, served: NOON },
+        Write::CreateAgent { id: ALICE, served: NOON },
         Write::CreateSubscription(subscription(ALICE_NEWS, ALICE)),
         add(101),
     ];

@@ -37,7 +37,7 @@ impl Doors {
             mcs_port: self.origin.port(),
             checkin_interval_s: Some(INTERVAL_S),
         });
-        let mut response = Response::new(CheckinResponse { device, now: self.clock.now(), settings }.encode().into());
+        let mut response = Response::new(CheckinResponse { device, now: self.clock.wall(), settings }.encode().into());
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         Ok(response)
     }

@@ -73,7 +73,7 @@ impl Doors {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
-        let alarm = doors.clock.now().plus(doors.limits.request_timeout);
+        let alarm = doors.clock.served().plus(doors.limits.request_timeout);
         Self {
             doors,
             socket,
@@ -94,7 +94,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             let wakeup = tokio::select! {
                 frame = self.socket.next() => Wakeup::Received(frame?),
                 event = Subscriber::next_of(&mut self.subscriber), if !self.ended => Wakeup::Subscriber(event),
-                () = Box::pin(doors.clock.sleep_until(self.alarm)) => Wakeup::Alarm,
+                () = Box::pin(doors.clock.served_until(self.alarm)) => Wakeup::Alarm,
                 () = shutdown_signal.as_mut() => return Err(CloseReason::Restarting.into()),
             };
             // On the heap: a session that waits does not need the memory of this work.
@@ -185,7 +185,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
         let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration limits the heartbeat to half an hour");
         let mut effects = Vec::new();
-        self.stream.accept(known, heartbeat_ms, self.doors.clock.now(), &mut effects);
+        self.stream.accept(known, heartbeat_ms, self.doors.clock.wall(), &mut effects);
         self.write(effects).await
     }
 
@@ -303,7 +303,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             return Err(CloseReason::Silent.into());
         }
         self.pinged = true;
-        self.alarm = self.doors.clock.now().plus(self.doors.chromium.settings.heartbeat);
+        self.alarm = self.doors.clock.served().plus(self.doors.chromium.settings.heartbeat);
         match self.stream.ping() {
             Some(frame) => Ok(self.socket.send(&frame).await?),
             None => Err(End::Finished),
@@ -313,7 +313,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     /// The client sent something. Chromium sends a heartbeat by itself, so the service pings after two intervals only.
     fn reset_alarm(&mut self) {
         self.pinged = false;
-        self.alarm = self.doors.clock.now().plus(2 * self.doors.chromium.settings.heartbeat);
+        self.alarm = self.doors.clock.served().plus(2 * self.doors.chromium.settings.heartbeat);
     }
 }
 

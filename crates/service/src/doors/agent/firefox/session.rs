@@ -75,7 +75,7 @@ impl Doors {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
         let in_flight = InFlight::new(doors.limits.window);
-        let alarm = Some(doors.clock.now().plus(doors.limits.request_timeout));
+        let alarm = Some(doors.clock.served().plus(doors.limits.request_timeout));
         Self {
             doors,
             socket,
@@ -95,7 +95,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let mut shutdown_signal = pin!(doors.shutdown.signal());
         loop {
             // On the heap: most sessions have no alarm.
-            let mut alarm = self.alarm.map(|at| Box::pin(doors.clock.sleep_until(at)));
+            let mut alarm = self.alarm.map(|at| Box::pin(doors.clock.served_until(at)));
             // One wait for everything, because each separate future takes memory in every session. Sending comes before
             // receiving: it ends when the window is full, while a client may send without end.
             let wakeup = poll_fn(|cx| {
@@ -381,7 +381,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     fn set_alarm(&mut self) {
-        let after = |interval: Duration| self.doors.clock.now().plus(interval);
+        let after = |interval: Duration| self.doors.clock.served().plus(interval);
         self.alarm = self.doors.firefox.ping_interval.map(after);
     }
 

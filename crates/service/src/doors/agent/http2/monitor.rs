@@ -93,10 +93,11 @@ impl Monitor<'_> {
     /// Pushes until the agent leaves, all messages are sent, the wait is over or the resource is gone.
     async fn run(mut self: Box<Self>, wait_secs: Option<u32>) -> Result<Response, Rejection> {
         let clock = self.doors.clock.clone();
-        let until = wait_secs.filter(|&secs| secs > 0).map(|secs| clock.now().plus(Duration::from_secs(secs.into())));
+        let until =
+            wait_secs.filter(|&secs| secs > 0).map(|secs| clock.served().plus(Duration::from_secs(secs.into())));
         let waited = async {
             match until {
-                Some(moment) => clock.sleep_until(moment).await,
+                Some(moment) => clock.served_until(moment).await,
                 None => std::future::pending().await,
             }
         };

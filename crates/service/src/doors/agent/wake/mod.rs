@@ -191,11 +191,12 @@ impl WakeStream {
         }
         self.pending = None;
         self.is_awake = true;
+        let wall = |moment| self.doors.clock.wall_at(moment).as_millis();
         let data = WaitingJson {
             messages: waiting.messages,
             urgency: waiting.urgency.as_str(),
-            since: waiting.since.as_millis(),
-            expires: waiting.expires.as_millis(),
+            since: wall(waiting.since),
+            expires: wall(waiting.expires),
         };
         Pending::Due(sse::event_without_id("waiting", &data))
     }
