@@ -25,6 +25,9 @@ pub struct Limits {
     pub subscriptions_per_agent_max: u32,
     /// Open connections: each uses memory before its first request.
     pub connections_max: usize,
+    /// Of these, the ones that clients without a subscription may have: they can open connections without end, and
+    /// must not keep out the agents that are waited for.
+    pub strangers_max: usize,
     /// An HTTP/2 connection without a request in progress is closed after this. Clients must read what is sent over
     /// HTTP/2, a WebSocket or MCS within it.
     pub idle_timeout: Duration,
@@ -93,6 +96,8 @@ impl Limits {
             bytes_per_agent_max: s.bytes_per_agent_max(),
             subscriptions_per_agent_max: s.subscriptions_per_agent_max(),
             connections_max,
+            // A quarter is kept for agents with a subscription.
+            strangers_max: (connections_max - connections_max / 4).max(1),
             idle_timeout: Duration::from_secs(s.idle_timeout_secs().max(1)),
             request_timeout: Duration::from_secs(10),
             websocket_frame_max: doorbell_protocol::firefox::FRAME_MAX,
