@@ -42,6 +42,12 @@ pub struct Limits {
     pub ack_timeout: Duration,
     /// Submissions of one shard that wait for the store; more get 429. The same number of acknowledgements may wait.
     pub submissions_max: usize,
+    /// Memory of messages with TTL 0, which no store has: those above it are dropped. Agents that take nothing must not
+    /// use up the memory of the service.
+    pub transient_bytes_max: usize,
+    /// Memory of copies of stored messages that wait for their agents to take them: near it, the service reads them
+    /// from the store one by one.
+    pub copied_bytes_max: usize,
     /// Stopping takes no longer than this.
     pub drain_timeout: Duration,
     /// Messages to one subscription per minute, 0 for no limit. Protects the device.
@@ -104,6 +110,8 @@ impl Limits {
             window: 100,
             ack_timeout,
             submissions_max: 8192,
+            transient_bytes_max: 32 << 20,
+            copied_bytes_max: 32 << 20,
             drain_timeout: Duration::from_secs(s.drain_timeout_secs()),
             per_subscription_per_minute: s.rate_per_subscription(),
             per_key_per_minute: s.rate_per_key(),
