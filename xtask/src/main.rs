@@ -16,6 +16,9 @@ mod words;
 
 use std::process::ExitCode;
 
+/// How long each attack lasts.
+const ATTACK_SECONDS_DEFAULT: &str = "60";
+
 const USAGE: &str = "\
 cargo xtask RECIPE
 
@@ -26,6 +29,8 @@ cargo xtask RECIPE
   instructions [--record]
                   the instructions of a message's way, compared with what was recorded, or recorded
   crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory
+  attack [--seconds N]
+                  attacks on a service beside honest parties, each for N seconds (default 60): latency and memory
   words [--list | --check]
                   how often comments use words of the list, and code assertions; where; or whether a budget is exceeded
   spec-map        fill docs/spec-map.md with the tests that cite each requirement
@@ -47,6 +52,8 @@ fn main() -> ExitCode {
         ["instructions", "--record"] => recipes::record_instructions(),
         ["crash"] => recipes::crash("200"),
         ["crash", rounds] => recipes::crash(rounds),
+        ["attack"] => recipes::attack(ATTACK_SECONDS_DEFAULT),
+        ["attack", "--seconds", seconds] => recipes::attack(seconds),
         ["words"] => words::table(),
         ["words", "--list"] => words::list(),
         ["words", "--check"] => words::check(),

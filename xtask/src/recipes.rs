@@ -13,6 +13,9 @@ use crate::shell;
 use crate::step::Show;
 use crate::tree;
 
+/// How long each attack lasts in CI: long enough to fill what it attacks.
+const ATTACK_SECONDS: &str = "4";
+
 /// Everything: what CI runs.
 pub(crate) fn test() -> Result<ExitCode> {
     let mut report = Report::new();
@@ -29,6 +32,7 @@ pub(crate) fn test() -> Result<ExitCode> {
     report.step("docs", docs, Show::Failures)?;
     packages(&mut report)?;
     dependencies(&mut report)?;
+    attacks(&mut report, &[], ATTACK_SECONDS, Show::Failures)?;
     instructions::check(&mut report)?;
     fuzz::run(&mut report, fuzz::SECONDS_DEFAULT)?;
     Ok(report.finish())
@@ -77,6 +81,24 @@ pub(crate) fn crash(rounds: &str) -> Result<ExitCode> {
     command.env("DOORBELL_CRASH_ROUNDS", rounds);
     report.tests("crash", command)?;
     Ok(report.finish())
+}
+
+/// The attacks, longer than CI has time for, on the program at full speed.
+pub(crate) fn attack(seconds: &str) -> Result<ExitCode> {
+    let mut report = Report::new();
+    attacks(&mut report, &["--release"], seconds, Show::Everything)?;
+    Ok(report.finish())
+}
+
+/// Builds the program and what attacks it, and runs the attacks.
+fn attacks(report: &mut Report, profile: &[&str], seconds: &str, show: Show) -> Result<()> {
+    let build = ["build", "--locked", "-p", "doorbell", "-p", "doorbell-load", "--bins", "--examples"];
+    if report.step("attack build", cargo(&[&build, profile].concat()), Show::Failures)? {
+        let mut run = cargo(&[&["run", "--locked", "-p", "doorbell-load", "--example", "attack"], profile].concat());
+        run.args(["--", "--seconds", seconds]);
+        report.step("attack", run, show)?;
+    }
+    Ok(())
 }
 
 fn format_and_lints(report: &mut Report) -> Result<()> {

@@ -26,7 +26,9 @@ const UNBOUNDED: &[&str] = &[
     "--chromium-enrolments-per-minute=0",
     "--messages-per-agent-max=4000000000",
     "--bytes-per-agent-max=1000000000000",
+    "--chromium-enrolments-per-source=0",
     "--connections-max=1000000",
+    "--connections-per-source-max=0",
 ];
 
 /// A running service.

@@ -11,6 +11,7 @@ pub mod config;
 mod doors;
 mod hub;
 mod locked;
+mod seldom;
 mod service;
 mod transport;
 

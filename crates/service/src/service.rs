@@ -107,7 +107,13 @@ impl Service {
         let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
         let (stop, stopping) = watch::channel(false);
         let watcher = tokio::spawn(clock.clone().watch());
-        let context = Arc::new(Context { handler: Arc::new(doors), limits: config.limits, clock, stopping });
+        let context = Arc::new(Context {
+            handler: Arc::new(doors),
+            limits: config.limits,
+            sources: config.sources.clone(),
+            clock,
+            stopping,
+        });
         let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Limits, Sources};
 
 /// What every connection needs to know.
 pub(crate) struct Context<H> {
@@ -13,6 +13,8 @@ pub(crate) struct Context<H> {
     pub(crate) handler: Arc<H>,
     /// The listener uses the number of connections and the time-outs; another listener may have its own.
     pub(crate) limits: Limits,
+    /// Which connections count for their source.
+    pub(crate) sources: Sources,
     /// The clock of the Date field in answers.
     pub(crate) clock: Clock,
     /// Turns true when the service drains.

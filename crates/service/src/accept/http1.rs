@@ -11,31 +11,33 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::debug;
 
 use super::context::Context;
 use super::handler::Handler;
 use crate::transport::websocket::Socket;
-use crate::transport::{Body, Incoming};
+use crate::transport::{Body, Incoming, Place};
 
 /// The longest request head, in bytes: a capability URL, a VAPID token and the headers around them take under 2 KiB.
 const HEAD_MAX: usize = 16 << 10;
 
 /// Answers requests until the connection ends, or becomes a WebSocket.
-pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, permit: OwnedSemaphorePermit) -> Option<Socket<IO>>
+pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, place: Arc<Place>) -> Option<Socket<IO>>
 where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     // Whether the handler has answered 101.
     let upgraded = Arc::new(AtomicBool::new(false));
-    let (handler, switch) = (context.handler.clone(), upgraded.clone());
+    let (handler, switch, connection) = (context.handler.clone(), upgraded.clone(), place.clone());
     let service = service_fn(move |request: http::Request<hyper::body::Incoming>| {
         let (handler, switch) = (handler.clone(), switch.clone());
-        let request = request.map(|body| Incoming { body: Body::Http1(body), pusher: None });
+        let in_progress = connection.request();
+        let place = connection.clone();
+        let request = request.map(|body| Incoming { body: Body::Http1(body), pusher: None, place });
         Box::pin(async move {
             let response = handler.answer(request).await;
+            drop(in_progress);
             switch.fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
             Ok::<_, Infallible>(response)
         })
@@ -67,6 +69,6 @@ where
     }
     upgraded.load(Ordering::Relaxed).then(|| {
         let (parts, limits) = (connection.into_parts(), &context.limits);
-        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout, permit)
+        Socket::new(parts.io.into_inner(), &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout, place)
     })
 }

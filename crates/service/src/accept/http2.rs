@@ -15,9 +15,10 @@ use tracing::debug;
 use super::context::Context;
 use super::handler::Handler;
 use crate::transport::pings::Pings;
+use crate::transport::place::RequestInProgress;
 use crate::transport::preface::{Peer, Sniffed};
 use crate::transport::push::{Exchange, send_body, send_stream};
-use crate::transport::{Body, Incoming, Payload, date};
+use crate::transport::{Body, Incoming, Payload, Place, date};
 
 /// The longest header list, in bytes as RFC 9113 s6.5.2 counts them.
 const HEADER_LIST_MAX: u32 = 16 << 10;
@@ -27,7 +28,7 @@ const STREAMS_MAX: u32 = 100;
 const RESETS_MAX: usize = 20;
 
 /// Answers requests until the connection ends.
-pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>)
+pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, place: Arc<Place>)
 where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -44,15 +45,19 @@ where
     // memory.
     let handshake = Box::pin(async { builder.handshake(Sniffed::new(io, peer.clone())).await.map(Box::new) });
     match timeout(context.limits.request_timeout, handshake).await {
-        Ok(Ok(connection)) => requests(connection, peer, context).await,
+        Ok(Ok(connection)) => requests(connection, peer, context, place).await,
         Ok(Err(error)) => debug!(error = reason(&error), "HTTP/2 handshake failed"),
         Err(_) => debug!("HTTP/2 handshake timed out"),
     }
 }
 
 /// Answers requests until the client leaves, is idle for too long, or the service drains.
-async fn requests<H, IO>(mut connection: Box<Connection<IO, Bytes>>, peer: Arc<Peer>, context: Arc<Context<H>>)
-where
+async fn requests<H, IO>(
+    mut connection: Box<Connection<IO, Bytes>>,
+    peer: Arc<Peer>,
+    context: Arc<Context<H>>,
+    place: Arc<Place>,
+) where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin,
 {
@@ -66,7 +71,7 @@ where
                 Some(Ok((request, respond))) => {
                     peer.set_pushes_max(connection.max_concurrent_send_streams());
                     let exchange = Exchange::new(respond, peer.clone(), pings.clone());
-                    tokio::spawn(answer(request, exchange, context.clone()));
+                    tokio::spawn(answer(request, exchange, context.clone(), place.request()));
                 }
                 Some(Err(error)) => return debug!(error = reason(&error), "HTTP/2 connection ended"),
                 None => return,
@@ -88,10 +93,17 @@ where
     }
 }
 
-async fn answer<H: Handler>(request: http::Request<RecvStream>, exchange: Exchange, context: Arc<Context<H>>) {
+async fn answer<H: Handler>(
+    request: http::Request<RecvStream>,
+    exchange: Exchange,
+    context: Arc<Context<H>>,
+    in_progress: RequestInProgress,
+) {
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
-    let answer = context.handler.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher })).await;
+    let place = in_progress.place();
+    let answer = context.handler.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher, place })).await;
+    drop(in_progress);
     let (mut head, body) = answer.into_parts();
     // An answer to HEAD has no content (RFC 9110 s9.3.2); in HTTP/1.1 hyper removes it.
     let body = if for_head { Payload::default() } else { body };

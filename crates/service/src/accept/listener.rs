@@ -8,15 +8,17 @@ use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::context::Context;
 use super::handler::Handler;
 use super::{http1, http2};
-use crate::transport::mcs;
+use crate::seldom::{self, Seldom};
+use crate::transport::place::{Bounds, Places};
+use crate::transport::source::Source;
 use crate::transport::tls::TlsStream;
+use crate::transport::{Place, mcs};
 
 /// What runs on top of TCP.
 #[derive(Clone)]
@@ -43,30 +45,41 @@ const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 impl<H: Handler> Listener<H> {
     /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
     pub(crate) async fn run(self) {
-        let most = self.context.limits.connections_max;
-        let permits = Arc::new(Semaphore::new(most));
+        let limits = &self.context.limits;
+        let places = Places::new(Bounds {
+            connections_max: limits.connections_max,
+            strangers_max: limits.strangers_max,
+            per_source_max: self.context.sources.connections_max,
+        });
         tokio::select! {
-            () = self.accept_all(&permits) => {}
+            () = self.accept_all(&places) => {}
+            () = report(&places, &self.context) => {}
             () = self.context.stopping() => {}
         }
         drop(self.socket);
         self.context.handler.shut_down();
-        let all = u32::try_from(most).expect("the configuration limits connections_max to 2^24");
-        if timeout(self.context.limits.drain_timeout, permits.acquire_many(all)).await.is_err() {
+        if timeout(self.context.limits.drain_timeout, places.empty()).await.is_err() {
             warn!("drain time-out: closing the connections that are still open");
         }
     }
 
-    async fn accept_all(&self, permits: &Arc<Semaphore>) {
+    async fn accept_all(&self, places: &Arc<Places>) {
+        let failures = Seldom::default();
         loop {
-            let permit = permits.clone().acquire_owned().await.expect("this semaphore is never closed");
             match self.socket.accept().await {
-                Ok((stream, _)) => {
-                    tokio::spawn(connection(stream, self.security.clone(), self.context.clone(), permit));
+                Ok((stream, address)) => {
+                    let source = self.context.sources.counts(address.ip()).then(|| Source::of(address.ip()));
+                    // Without a place the connection is closed here.
+                    let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
+                    let (security, context) = (self.security.clone(), self.context.clone());
+                    let task = tokio::spawn(connection(stream, security, context, place.clone()));
+                    place.serve_in(task.abort_handle());
                 }
                 Err(error) => {
                     // The usual cause is too few file descriptors: connections that end free some.
-                    warn!(%error, "cannot accept a connection");
+                    if let Some(times) = failures.count(self.context.clock.now()) {
+                        warn!(%error, times, "cannot accept a connection");
+                    }
                     sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -74,14 +87,18 @@ impl<H: Handler> Listener<H> {
     }
 }
 
+/// Logs regularly what happened to connections that have no place.
+async fn report<H>(places: &Places, context: &Context<H>) {
+    let mut times = interval(seldom::INTERVAL);
+    loop {
+        times.tick().await;
+        places.report(context.clock.now());
+    }
+}
+
 /// Each phase of a connection is a separate future on the heap, because the longest phase, an idle agent's, is the
 /// smallest.
-async fn connection<H: Handler>(
-    stream: TcpStream,
-    security: Security,
-    context: Arc<Context<H>>,
-    permit: OwnedSemaphorePermit,
-) {
+async fn connection<H: Handler>(stream: TcpStream, security: Security, context: Arc<Context<H>>, place: Arc<Place>) {
     if let Err(error) = prepare(&stream) {
         debug!(%error, "cannot set the socket's options");
     }
@@ -92,8 +109,8 @@ async fn connection<H: Handler>(
         () = context.stopping() => return,
     };
     match opened {
-        Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, permit).await,
-        Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, permit).await,
+        Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, place).await,
+        Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, place).await,
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
     }
@@ -133,21 +150,21 @@ impl Protocol {
         if byte == Some(mcs::VERSION) { Self::Mcs } else { Self::Http1 }
     }
 
-    async fn serve<H, IO>(self, io: IO, context: Arc<Context<H>>, permit: OwnedSemaphorePermit)
+    async fn serve<H, IO>(self, io: IO, context: Arc<Context<H>>, place: Arc<Place>)
     where
         H: Handler,
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         match self {
-            Self::Http2 => Box::pin(http2::serve(io, context)).await,
+            Self::Http2 => Box::pin(http2::serve(io, context, place)).await,
             Self::Mcs if context.handler.has_mcs() => {
-                let socket = mcs::Socket::new(io, context.limits.idle_timeout, permit);
-                tokio::spawn(context.handler.clone().serve_mcs(socket));
+                let socket = mcs::Socket::new(io, context.limits.idle_timeout, place.clone());
+                place.serve_in(tokio::spawn(context.handler.clone().serve_mcs(socket)).abort_handle());
             }
             // The HTTP/1.1 server answers 400 to MCS.
             Self::Http1 | Self::Mcs => {
-                if let Some(socket) = Box::pin(http1::serve(io, context.clone(), permit)).await {
-                    tokio::spawn(context.handler.clone().serve_websocket(socket));
+                if let Some(socket) = Box::pin(http1::serve(io, context.clone(), place.clone())).await {
+                    place.serve_in(tokio::spawn(context.handler.clone().serve_websocket(socket)).abort_handle());
                 }
             }
         }

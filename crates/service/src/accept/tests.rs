@@ -59,9 +59,9 @@ impl Running {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         let settings = Settings { state_dir: Some("not used".into()), ..Settings::default() };
-        let limits = Config::from_settings(settings).unwrap().limits;
+        let Config { limits, sources, .. } = Config::from_settings(settings).unwrap();
         let (handler, (stop, stopping)) = (Arc::new(Paths::default()), watch::channel(false));
-        let context = Context { handler: handler.clone(), limits, clock: Clock::manual(NOON), stopping };
+        let context = Context { handler: handler.clone(), limits, sources, clock: Clock::manual(NOON), stopping };
         let listener = tokio::spawn(Listener { socket, security, context: Arc::new(context) }.run());
         Self { address, handler, stop, listener }
     }

@@ -14,6 +14,8 @@ pub struct ChromiumSettings {
     pub heartbeat: Duration,
     /// New devices per minute, 0 for no limit: a client needs no credentials to create one.
     pub enrolments_per_minute: u32,
+    /// The same from one source, so that none uses up what is for all.
+    pub enrolments_per_source: u32,
 }
 
 /// Shorter heartbeats keep a mobile radio awake for nothing. With longer ones, most NATs forget the connection after
@@ -34,6 +36,7 @@ impl ChromiumSettings {
             enabled: s.chromium(),
             heartbeat: Duration::from_secs(heartbeat_secs),
             enrolments_per_minute: s.chromium_enrolments_per_minute(),
+            enrolments_per_source: s.chromium_enrolments_per_source(),
         })
     }
 }

@@ -25,6 +25,9 @@ pub struct Limits {
     pub subscriptions_per_agent_max: u32,
     /// Open connections: each uses memory before its first request.
     pub connections_max: usize,
+    /// Of these, the ones that clients without a subscription may have: they can open connections without end, and
+    /// must not keep out the agents that are waited for.
+    pub strangers_max: usize,
     /// An HTTP/2 connection without a request in progress is closed after this. Clients must read what is sent over
     /// HTTP/2, a WebSocket or MCS within it.
     pub idle_timeout: Duration,
@@ -39,6 +42,12 @@ pub struct Limits {
     pub ack_timeout: Duration,
     /// Submissions of one shard that wait for the store; more get 429. The same number of acknowledgements may wait.
     pub submissions_max: usize,
+    /// Memory of messages with TTL 0, which no store has: those above it are dropped. Agents that take nothing must not
+    /// use up the memory of the service.
+    pub transient_bytes_max: usize,
+    /// Memory of copies of stored messages that wait for their agents to take them: near it, the service reads them
+    /// from the store one by one.
+    pub copied_bytes_max: usize,
     /// Stopping takes no longer than this.
     pub drain_timeout: Duration,
     /// Messages to one subscription per minute, 0 for no limit. Protects the device.
@@ -93,12 +102,16 @@ impl Limits {
             bytes_per_agent_max: s.bytes_per_agent_max(),
             subscriptions_per_agent_max: s.subscriptions_per_agent_max(),
             connections_max,
+            // A quarter is kept for agents with a subscription.
+            strangers_max: (connections_max - connections_max / 4).max(1),
             idle_timeout: Duration::from_secs(s.idle_timeout_secs().max(1)),
             request_timeout: Duration::from_secs(10),
             websocket_frame_max: doorbell_protocol::firefox::FRAME_MAX,
             window: 100,
             ack_timeout,
             submissions_max: 8192,
+            transient_bytes_max: 32 << 20,
+            copied_bytes_max: 32 << 20,
             drain_timeout: Duration::from_secs(s.drain_timeout_secs()),
             per_subscription_per_minute: s.rate_per_subscription(),
             per_key_per_minute: s.rate_per_key(),

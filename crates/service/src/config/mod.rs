@@ -9,6 +9,7 @@ mod limits;
 mod origin;
 mod place;
 mod settings;
+mod sources;
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +22,7 @@ pub use limits::Limits;
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
 pub use settings::Settings;
+pub use sources::Sources;
 
 /// A configuration whose settings fit together.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The limits of everything.
     pub limits: Limits,
+    /// What one source of connections may take.
+    pub sources: Sources,
     /// What answers to HTTP clients add.
     pub http: HttpSettings,
     /// How Firefox's protocol is served.
@@ -54,6 +58,7 @@ impl Config {
         Ok(Self {
             place: Place::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
+            sources: Sources::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,
             firefox: FirefoxSettings::from_settings(&settings)?,
             chromium: ChromiumSettings::from_settings(&settings)?,

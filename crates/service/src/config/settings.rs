@@ -133,9 +133,22 @@ settings! {
     #[arg(long, env = "DOORBELL_RATE_PER_KEY", hide_env = true, help_heading = LIMITS, value_name = "N")]
     rate_per_key: u32 = 120_000,
 
-    /// Connections open at once; more wait to be accepted [default: 16384]
+    /// Connections open at once; above it idle ones without a subscription are closed, then new ones wait [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
     connections_max: usize = 16_384,
+
+    /// Connections of one source, an IPv4 address or an IPv6 /64, 0 for no limit; more are closed at once [default: a quarter of --connections-max]
+    #[arg(
+        long, env = "DOORBELL_CONNECTIONS_PER_SOURCE_MAX", hide_env = true, help_heading = LIMITS, value_name = "N"
+    )]
+    connections_per_source_max: usize,
+
+    /// Networks of proxies, whose connections come from many sources and are not counted, such as '127.0.0.1,10.0.0.0/8' [default: all with --trust-proxy]
+    #[arg(
+        long, env = "DOORBELL_TRUSTED_PROXIES", hide_env = true, help_heading = LIMITS,
+        value_delimiter = ',', value_name = "NETWORK"
+    )]
+    trusted_proxies: Vec<String>,
 
     /// Agents and receipt subscriptions that were not used for this long are removed [default: 90]
     #[arg(long, env = "DOORBELL_IDLE_EXPIRY_DAYS", hide_env = true, help_heading = LIMITS, value_name = "DAYS")]
@@ -202,4 +215,11 @@ settings! {
         value_name = "N"
     )]
     chromium_enrolments_per_minute: u32 = 600,
+
+    /// The same from one source, an IPv4 address or an IPv6 /64 [default: 60]
+    #[arg(
+        long, env = "DOORBELL_CHROMIUM_ENROLMENTS_PER_SOURCE", hide_env = true, help_heading = CHROMIUM,
+        value_name = "N"
+    )]
+    chromium_enrolments_per_source: u32 = 60,
 }

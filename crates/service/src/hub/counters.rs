@@ -4,25 +4,44 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{error, warn};
 
-/// Counts since the start. Each count is also an error in the log at that moment.
-#[derive(Debug, Default)]
+use crate::clock::Clock;
+use crate::seldom::Seldom;
+
+/// Counts since the start. Each count is also in an error in the log, at most one a minute: clients may read damaged records
+/// as often as they like.
+#[derive(Debug)]
 pub(crate) struct Counters {
+    clock: Clock,
     damaged_messages: AtomicU64,
     damaged_keys: AtomicU64,
+    message_lines: Seldom,
+    key_lines: Seldom,
 }
 
 impl Counters {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            damaged_messages: AtomicU64::new(0),
+            damaged_keys: AtomicU64::new(0),
+            message_lines: Seldom::default(),
+            key_lines: Seldom::default(),
+        }
+    }
+
     /// The header record of a stored message is damaged. Two readers of one message count it twice.
     pub(super) fn damaged_message(&self) {
         self.damaged_messages.fetch_add(1, Ordering::Relaxed);
         // No id: the message is dropped, so no row is left to examine.
-        error!("a stored message is damaged and is dropped without delivery; check the disk");
+        let Some(times) = self.message_lines.count(self.clock.now()) else { return };
+        error!(times, "a stored message is damaged and is dropped without delivery; check the disk");
     }
 
     /// The stored VAPID key of a subscription is invalid.
     pub(super) fn damaged_key(&self) {
         self.damaged_keys.fetch_add(1, Ordering::Relaxed);
-        error!("the stored key of a subscription is damaged: messages that need it are dropped; check the disk");
+        let Some(times) = self.key_lines.count(self.clock.now()) else { return };
+        error!(times, "the stored key of a subscription is damaged: messages that need it are dropped; check the disk");
     }
 
     /// How many stored messages were damaged.

@@ -4,8 +4,9 @@
 //! Every agent belongs to one shard, so each mailbox has one writer (invariant 4). A message is accepted only after the
 //! store has reported to its shard that it is durable (invariant 1). Files here import only files that come later in
 //! this list: `housekeeping`, `subscriber`, `shards`, `shard`, `resident`, `requests`, `command`, `outbox`, `receipts`,
-//! `message`, `subscription`, `detached`, `counters`, `error`.
+//! `message`, `subscription`, `detached`, `bodies`, `counters`, `error`.
 
+mod bodies;
 mod command;
 mod counters;
 mod detached;
@@ -44,6 +45,7 @@ pub(crate) use subscription::{Agent, NewSubscription};
 use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
 use crate::config::Limits;
+use bodies::Bodies;
 use command::AgentCommand;
 use counters::Counters;
 use detached::detached;
@@ -68,16 +70,19 @@ impl Hub {
     pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Self {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
         let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone()));
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(Counters::new(clock.clone()));
         // A longer time-out is 49 days: no stream stays open that long.
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
+        let (transients, copies) = (Bodies::new(limits.transient_bytes_max), Bodies::new(limits.copied_bytes_max));
         let new_shard = |inbox| {
             let (store, clock, mint) = (store.clone(), clock.clone(), mint.clone());
-            Shard::new(inbox, store, clock, mint, receipts.clone(), counters.clone(), rules)
+            let bodies = (transients.clone(), copies.clone());
+            Shard::new(inbox, store, clock, mint, receipts.clone(), counters.clone(), bodies, rules)
         };
         let permits_max = limits.submissions_max;
-        let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counters.clone(), new_shard);
+        let (copied, counted) = (copies.clone(), counters.clone());
+        let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counted, copied, new_shard);
         let (shards, next_subscriber) = (Arc::new(shards), AtomicU64::new(0));
         Self { shards, store, mint, clock, next_subscriber, receipts, counters }
     }

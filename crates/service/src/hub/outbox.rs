@@ -122,9 +122,9 @@ impl Outbox {
         self.0.lock().remove(id);
     }
 
-    /// The next entry, if there is one.
-    pub(super) fn next(&self) -> Option<Next> {
-        self.0.lock().next()
+    /// The next entry, if there is one; `one`: no more than one id of a stored message.
+    pub(super) fn next(&self, one: bool) -> Option<Next> {
+        self.0.lock().next(if one { 1 } else { BODIES_MAX })
     }
 
     /// Replaces an id with the message from the store, unless it was recalled meanwhile.
@@ -164,14 +164,14 @@ impl Queued {
         debug_assert!(self.place(id).is_none(), "an outbox holds a message once");
     }
 
-    fn next(&mut self) -> Option<Next> {
+    fn next(&mut self, ids_max: usize) -> Option<Next> {
         match self.deliveries.pop_front()? {
             Delivery::Message(message) => Some(Next::Event(SubscriberEvent::Message(message))),
             Delivery::Event(event) => Some(Next::Event(event)),
             first @ Delivery::Stored { .. } => {
                 self.deliveries.push_front(first);
                 let stored = |d: &Delivery| if let Delivery::Stored { id, .. } = d { Some(*id) } else { None };
-                Some(Next::Stored(self.deliveries.iter().map_while(stored).take(BODIES_MAX).collect()))
+                Some(Next::Stored(self.deliveries.iter().map_while(stored).take(ids_max).collect()))
             }
         }
     }
@@ -249,10 +249,10 @@ mod tests {
             outbox.put_latest(SubscriberEvent::Waiting(waiting));
         }
         outbox.put(Delivery::Event(SubscriberEvent::Gone));
-        let next = outbox.next();
+        let next = outbox.next(false);
         assert!(matches!(next, Some(Next::Event(SubscriberEvent::Waiting(waiting))) if waiting.messages == 999));
-        assert!(matches!(outbox.next(), Some(Next::Event(SubscriberEvent::Gone))));
-        assert!(outbox.next().is_none());
+        assert!(matches!(outbox.next(false), Some(Next::Event(SubscriberEvent::Gone))));
+        assert!(outbox.next(false).is_none());
     }
 
     #[test]
@@ -262,11 +262,11 @@ mod tests {
             outbox.put(first);
             outbox.put(stored(1, true));
             outbox.put(stored(1, false));
-            let Some(Next::Stored(ids)) = outbox.next() else { panic!("it is read from the store") };
+            let Some(Next::Stored(ids)) = outbox.next(false) else { panic!("it is read from the store") };
             assert_eq!(ids, [MessageId::from_raw(1)]);
             let Delivery::Message(read) = message(1, None) else { panic!("it is one") };
             outbox.fill(Arc::into_inner(read).unwrap());
-            let next = outbox.next();
+            let next = outbox.next(false);
             assert!(matches!(next, Some(Next::Event(SubscriberEvent::Message(message))) if message.is_second));
         }
     }
@@ -275,15 +275,15 @@ mod tests {
     fn what_is_recalled_while_it_is_read_does_not_come_back() {
         let outbox = Outbox::default();
         (1..=2).for_each(|n| outbox.put(stored(n, false)));
-        let Some(Next::Stored(ids)) = outbox.next() else { panic!("both are in the store") };
+        let Some(Next::Stored(ids)) = outbox.next(false) else { panic!("both are in the store") };
         assert_eq!(ids.len(), 2);
         outbox.recall(ids[0]);
         for id in ids {
             let Delivery::Message(read) = message(id.raw(), None) else { continue };
             outbox.fill(Arc::into_inner(read).unwrap());
         }
-        let next = outbox.next();
+        let next = outbox.next(false);
         assert!(matches!(next, Some(Next::Event(SubscriberEvent::Message(m))) if m.id == MessageId::from_raw(2)));
-        assert!(outbox.next().is_none());
+        assert!(outbox.next(false).is_none());
     }
 }

@@ -8,6 +8,7 @@ use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
+use super::bodies::Bodies;
 use super::message::Message;
 use super::outbox::Outbox;
 
@@ -65,6 +66,11 @@ impl Resident {
 
     pub(super) fn outbox(&self, subscriber: SubscriberId) -> Option<&Arc<Outbox>> {
         self.subscribers.iter().find(|open| open.id == subscriber).map(|open| &open.outbox)
+    }
+
+    /// The memory of its messages that are not in the store.
+    pub(super) fn transient_bytes(&self) -> usize {
+        self.transients.iter().map(|transient| Bodies::size(&transient.message.body)).sum()
     }
 
     pub(super) fn transient(&mut self, id: MessageId) -> Option<&mut Transient> {

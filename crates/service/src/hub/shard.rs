@@ -10,6 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+use super::bodies::Bodies;
 use super::command::{AgentCommand, Command, SettlePermits, SubmitReply};
 use super::counters::Counters;
 use super::error::HubError;
@@ -64,6 +65,10 @@ pub(super) struct Shard {
     mint: Arc<Mint>,
     receipts: Arc<Receipts>,
     counters: Arc<Counters>,
+    /// The bodies that no store has.
+    transients: Arc<Bodies>,
+    /// The bodies of stored messages in memory.
+    copies: Arc<Bodies>,
     residents: Residents,
     requests: Requests,
     /// In the order of the requests, which is the order of the commits: a mailbox must learn of a replaced message
@@ -83,6 +88,7 @@ impl Shard {
         mint: Arc<Mint>,
         receipts: Arc<Receipts>,
         counters: Arc<Counters>,
+        (transients, copies): (Arc<Bodies>, Arc<Bodies>),
         rules: Rules,
     ) -> Self {
         Self {
@@ -92,6 +98,8 @@ impl Shard {
             mint,
             receipts,
             counters,
+            transients,
+            copies,
             residents: Residents::new(rules),
             requests: Requests::default(),
             writes: FuturesOrdered::new(),
@@ -224,13 +232,22 @@ impl Shard {
         self.feed(agent, Input::Disconnect { subscriber: ended.id });
     }
 
-    fn submit(&mut self, agent: AgentId, submission: Submission, reply: SubmitReply, permit: OwnedSemaphorePermit) {
+    fn submit(&mut self, agent: AgentId, mut submission: Submission, reply: SubmitReply, permit: OwnedSemaphorePermit) {
         debug_assert_eq!(submission.agent, agent, "a submission goes to the mailbox of its agent");
         let taken_at = self.clock.now();
         let id = MessageId::from_raw(self.mint.next(taken_at));
         let entry = submission.entry(id, taken_at);
         let transient = submission.is_transient();
         if transient {
+            let own = self.residents.get_mut(agent).map_or(0, |resident| resident.transient_bytes());
+            let Some(body) = self.transients.admit(std::mem::take(&mut submission.body), own) else {
+                // As if the agent's subscriber had no room: the message is accepted and dropped.
+                self.add_receipt(agent, id, submission.receipt, Outcome::Dropped);
+                // As in `Requests::accept`.
+                let _ = reply.send(Ok(id));
+                return drop(permit);
+            };
+            submission.body = body;
             let message = Arc::new(submission.message(id, taken_at));
             let transient = Transient { message, receipt: submission.receipt, outcome: Outcome::Dropped };
             self.residents.enter(agent).transients.push(transient);
@@ -245,8 +262,13 @@ impl Shard {
                 appended.receipts.iter().for_each(|id| self.receipts.wake(*id));
                 let submitting = self.requests.submitting(request);
                 let connected = self.residents.get_mut(agent).is_some_and(|resident| resident.is_connected());
-                let message = || Arc::new(submitting.submission.message(submitting.id, submitting.taken_at));
-                let fresh = connected.then(message);
+                let copies = &self.copies;
+                let message = || {
+                    let message = submitting.submission.message(submitting.id, submitting.taken_at);
+                    Arc::new(Message { body: copies.hold(message.body), ..message })
+                };
+                // Without it the subscriber reads the message when it can send it.
+                let fresh = (connected && !copies.is_scarce()).then(message);
                 self.feed_with(agent, Input::Stored { request, replaced: appended.replaced }, fresh.as_ref());
             }
             Written::Appended { agent, request, outcome: Err(error) } => {
@@ -368,6 +390,11 @@ impl Shard {
         // Nearly every message is in the store: erasing it there writes its receipt.
         let Some(place) = resident.transients.iter().position(|transient| transient.message.id == id) else { return };
         let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
+        self.add_receipt(agent, id, receipt, outcome);
+    }
+
+    /// Writes the receipt of a message that is not in the store, if its sender wants one.
+    fn add_receipt(&mut self, agent: AgentId, id: MessageId, receipt: Option<ReceiptSubscriptionId>, outcome: Outcome) {
         if let Some(receipts) = receipt {
             let added = self.store.add_receipt(receipts, id, agent, outcome, self.clock.now());
             self.writes.push_back(Box::pin(async move { Written::Receipt { receipts, outcome: added.await } }));

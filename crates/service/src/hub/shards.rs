@@ -12,6 +12,7 @@ use doorbell_store::{Lookup, Store};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::bodies::Bodies;
 use super::command::{AgentCommand, Command, SettlePermits, SettleReply};
 use super::counters::Counters;
 use super::error::HubError;
@@ -25,6 +26,8 @@ pub(super) struct Shards {
     store: Store,
     clock: Clock,
     counters: Arc<Counters>,
+    /// The bodies of stored messages in memory.
+    copies: Arc<Bodies>,
     /// Turns true when a shard has panicked: its mailboxes are lost.
     broken: Arc<watch::Sender<bool>>,
 }
@@ -48,6 +51,7 @@ impl Shards {
         store: Store,
         clock: Clock,
         counters: Arc<Counters>,
+        copies: Arc<Bodies>,
         new_shard: impl Fn(mpsc::UnboundedReceiver<Command>) -> Shard,
     ) -> Self {
         let broken = Arc::new(watch::Sender::new(false));
@@ -58,7 +62,7 @@ impl Shards {
             ShardHandle { commands, submissions: permits(), settlements: permits() }
         };
         let handles = (0..count.max(1)).map(start_shard).collect();
-        Self { handles, store, clock, counters, broken }
+        Self { handles, store, clock, counters, copies, broken }
     }
 
     /// Sends a command to the agent's mailbox.
@@ -115,7 +119,9 @@ impl Shards {
         assert_eq!(found.len(), ids.len(), "a store answers for each message");
         let message = |(id, lookup)| {
             let read = match lookup {
-                Lookup::Stored(stored) => Message::from_store(stored).ok(),
+                Lookup::Stored(stored) => {
+                    Message::from_store(stored).ok().map(|read| Message { body: self.copies.hold(read.body), ..read })
+                }
                 Lookup::Damaged => None,
                 Lookup::Absent => return None,
             };
@@ -125,6 +131,16 @@ impl Shards {
             read
         };
         Ok(ids.into_iter().zip(found).map(message).collect())
+    }
+
+    #[cfg(test)]
+    pub(super) fn copied_bytes(&self) -> usize {
+        self.copies.held()
+    }
+
+    /// Whether few bodies should be read at a time.
+    pub(super) fn is_memory_scarce(&self) -> bool {
+        self.copies.is_scarce()
     }
 
     /// Completes when a shard has panicked.

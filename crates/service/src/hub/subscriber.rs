@@ -55,7 +55,7 @@ impl Subscriber {
     /// up loses nothing.
     pub(crate) async fn try_next(&mut self) -> Option<SubscriberEvent> {
         loop {
-            match self.outbox.next()? {
+            match self.outbox.next(self.shards.is_memory_scarce())? {
                 Next::Stored(ids) => {
                     if let Err(error) = self.fetch(ids).await {
                         return Some(SubscriberEvent::Failed(error));
@@ -69,7 +69,7 @@ impl Subscriber {
 
     /// The next event of a watcher, if there is one: none of them is in the store.
     pub(crate) fn try_event(&self) -> Option<SubscriberEvent> {
-        match self.outbox.next()? {
+        match self.outbox.next(false)? {
             Next::Event(event) => Some(event),
             Next::Stored(ids) => {
                 debug_assert!(false, "a watcher is sent no message, and not {ids:?}");

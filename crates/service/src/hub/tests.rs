@@ -22,8 +22,12 @@ fn limits() -> Limits {
 }
 
 fn hub() -> (Hub, Store) {
+    hub_with(&limits())
+}
+
+fn hub_with(limits: &Limits) -> (Hub, Store) {
     let store = Store::open_memory(doorbell_store::Limits::default()).unwrap();
-    (Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1), store)
+    (Hub::start(store.clone(), Clock::manual(NOW), limits, 1), store)
 }
 
 /// A subscriber without the check in the store that a door's subscriber passes.
@@ -67,7 +71,11 @@ const CHANNEL: &str = "channel";
 
 /// An agent with a subscription, which has this key in the store.
 async fn with_subscription(vapid_key: Option<Vec<u8>>) -> (Hub, Store) {
-    let (hub, store) = hub();
+    with_subscription_and(vapid_key, &limits()).await
+}
+
+async fn with_subscription_and(vapid_key: Option<Vec<u8>>, limits: &Limits) -> (Hub, Store) {
+    let (hub, store) = hub_with(limits);
     store.create_agent(AGENT, NOW).await.unwrap();
     let channel = Some(CHANNEL.to_owned());
     let subscription = Subscription { id: SUBSCRIPTION, agent: AGENT, vapid_key, channel, created: NOW };
@@ -158,17 +166,7 @@ async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     let mut subscriber = subscriber(&hub, AGENT, Mode::Hold);
     let first = next_message(&mut subscriber).await;
     subscriber.undeliverable(first);
-    let submission = Submission {
-        agent: AGENT,
-        subscription: SUBSCRIPTION,
-        ttl: Ttl::ZERO,
-        urgency: Urgency::Normal,
-        topic: None,
-        receipt: Some(receipts),
-        headers: ContentHeaders::default(),
-        body: Bytes::new(),
-    };
-    let second = hub.submit(submission).await.unwrap();
+    let second = hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap();
     assert_eq!(next_message(&mut subscriber).await, second);
     subscriber.undeliverable(second);
     let mut stream = hub.receipts().open(receipts, None).await.unwrap();
@@ -179,6 +177,70 @@ async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     }
     outcomes.sort_unstable_by_key(|(id, _)| *id);
     assert_eq!(outcomes, [(first, Outcome::Dropped), (second, Outcome::Dropped)]);
+}
+
+/// A message of 4096 bytes for [`SUBSCRIPTION`].
+fn submission(ttl: Ttl, receipt: Option<ReceiptSubscriptionId>) -> Submission {
+    Submission {
+        agent: AGENT,
+        subscription: SUBSCRIPTION,
+        ttl,
+        urgency: Urgency::Normal,
+        topic: None,
+        receipt,
+        headers: ContentHeaders::default(),
+        body: Bytes::from_static(&[7; 4096]),
+    }
+}
+
+/// Little memory for bodies.
+fn scarce() -> Limits {
+    Limits { transient_bytes_max: 20_000, copied_bytes_max: 20_000, ..limits() }
+}
+
+#[tokio::test]
+async fn messages_with_ttl_0_that_nothing_takes_are_dropped_with_their_receipts_and_another_agent_has_room() {
+    let (hub, store) = with_subscription_and(None, &scarce()).await;
+    let receipts = hub.receipts().subscribe().await.unwrap();
+    let mut slow = subscriber(&hub, AGENT, Mode::Hold);
+    let first = hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap();
+    let mut dropped = Vec::new();
+    for _ in 0..9 {
+        dropped.push(hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap());
+    }
+    let mut stream = hub.receipts().open(receipts, None).await.unwrap();
+    for id in dropped {
+        let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
+        assert_eq!((receipt.message, receipt.outcome), (id, Outcome::Dropped));
+    }
+    let (other, others) = (AgentId::from_raw(8), SubscriptionId::from_raw(9));
+    store.create_agent(other, NOW).await.unwrap();
+    let subscription = Subscription { id: others, agent: other, vapid_key: None, channel: None, created: NOW };
+    store.create_subscription(subscription).await.unwrap();
+    let mut quick = subscriber(&hub, other, Mode::Hold);
+    for _ in 0..20 {
+        let message = Submission { agent: other, subscription: others, ..submission(Ttl::ZERO, None) };
+        let id = hub.submit(message).await.unwrap();
+        assert_eq!(next_message(&mut quick).await, id);
+        quick.settle_for_good(id, Outcome::Delivered).await.unwrap();
+    }
+    assert_eq!(next_message(&mut slow).await, first, "it was there before the flood");
+}
+
+#[tokio::test]
+async fn stored_messages_that_nothing_takes_wait_in_the_store_and_all_arrive_in_order() {
+    let (hub, _store) = with_subscription_and(None, &scarce()).await;
+    let mut subscriber = subscriber(&hub, AGENT, Mode::Hold);
+    let ttl = Ttl::from_secs(60);
+    let mut sent = Vec::new();
+    for _ in 0..10 {
+        sent.push(hub.submit(submission(ttl, None)).await.unwrap());
+    }
+    let held = hub.shards.copied_bytes();
+    assert!(held <= 3 * 5000, "{held} bytes for ten messages");
+    for id in sent {
+        assert_eq!(next_message(&mut subscriber).await, id);
+    }
 }
 
 #[test]

@@ -2,15 +2,16 @@
 //! the frames.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use doorbell_protocol::mcs::frame::{Decoder, Encoder, Frame, FrameError};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::place::Place;
 use super::read::poll_read;
 
 /// The first byte of an MCS connection. No HTTP request begins with it.
@@ -42,20 +43,13 @@ pub(crate) struct Socket<IO> {
     unsent: Vec<u8>,
     /// How long the client may leave our bytes unread.
     write_timeout: Duration,
-    /// Counts the connection.
-    _permit: OwnedSemaphorePermit,
+    /// The place of the connection.
+    pub(crate) place: Arc<Place>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
-    pub(crate) fn new(io: IO, write_timeout: Duration, permit: OwnedSemaphorePermit) -> Self {
-        Self {
-            io,
-            decoder: Decoder::new(),
-            encoder: Encoder::new(),
-            unsent: Vec::new(),
-            write_timeout,
-            _permit: permit,
-        }
+    pub(crate) fn new(io: IO, write_timeout: Duration, place: Arc<Place>) -> Self {
+        Self { io, decoder: Decoder::new(), encoder: Encoder::new(), unsent: Vec::new(), write_timeout, place }
     }
 
     /// Waits for the next frame. Dropping the future loses nothing.
@@ -112,18 +106,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use bytes::Bytes;
     use doorbell_protocol::mcs::frame::tag;
     use tokio::io::{AsyncReadExt, DuplexStream};
-    use tokio::sync::Semaphore;
 
     use super::*;
 
     fn socket(io: DuplexStream, write_timeout: Duration) -> Socket<DuplexStream> {
-        let places = Arc::new(Semaphore::new(1));
-        Socket::new(io, write_timeout, places.try_acquire_owned().unwrap())
+        Socket::new(io, write_timeout, Place::any())
     }
 
     fn ping(byte: u8) -> Frame {

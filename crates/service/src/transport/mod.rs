@@ -9,15 +9,20 @@ pub(crate) mod date;
 pub(crate) mod mcs;
 mod payload;
 pub(crate) mod pings;
+pub(crate) mod place;
 pub(crate) mod preface;
 pub(crate) mod push;
 mod read;
+pub(crate) mod source;
 pub(crate) mod tls;
 mod unsent;
 pub(crate) mod websocket;
 
+use std::sync::Arc;
+
 pub(crate) use body::{Body, BodyError};
 pub(crate) use payload::Payload;
+pub(crate) use place::Place;
 pub(crate) use push::{PushError, Pusher};
 
 /// A request of either HTTP version.
@@ -31,4 +36,6 @@ pub(crate) struct Incoming {
     pub(crate) body: Body,
     /// Pushes responses to the client, if it accepts pushes (HTTP/2 with SETTINGS_ENABLE_PUSH).
     pub(crate) pusher: Option<Pusher>,
+    /// The place of its connection.
+    pub(crate) place: Arc<Place>,
 }

@@ -3,6 +3,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::place::Place;
 use super::read::poll_read;
 use super::unsent::Unsent;
 use super::{Payload, Request, Response};
@@ -110,19 +111,13 @@ pub(crate) struct Socket<IO> {
     client_closed: bool,
     /// How long the client may leave our bytes unread, in milliseconds.
     write_timeout_ms: u32,
-    /// Counts the connection.
-    _permit: OwnedSemaphorePermit,
+    /// The place of the connection.
+    pub(crate) place: Arc<Place>,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
     /// Takes over `io` after the handshake; `read` has the bytes that arrived after it.
-    pub(crate) fn new(
-        io: IO,
-        read: &[u8],
-        message_max: usize,
-        write_timeout: Duration,
-        permit: OwnedSemaphorePermit,
-    ) -> Self {
+    pub(crate) fn new(io: IO, read: &[u8], message_max: usize, write_timeout: Duration, place: Arc<Place>) -> Self {
         let mut decoder = Decoder::new(message_max);
         decoder.feed(read);
         Self {
@@ -134,7 +129,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Socket<IO> {
             client_closed: false,
             // A longer time-out is 49 days: no client waits that long.
             write_timeout_ms: u32::try_from(write_timeout.as_millis()).unwrap_or(u32::MAX),
-            _permit: permit,
+            place,
         }
     }
 

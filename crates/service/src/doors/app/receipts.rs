@@ -57,10 +57,13 @@ impl Doors {
         let (head, incoming) = request.into_parts();
         let no_wait = Prefer::from_headers(&head.headers).wait_secs == Some(0);
         if sse::is_requested(&head.headers) {
-            return self.receipt_events(id, no_wait, &head.headers).await;
+            let answer = self.receipt_events(id, no_wait, &head.headers).await?;
+            incoming.place.keep();
+            return Ok(answer);
         }
         // A missing resource has the same answer on every connection, so it is checked first (PS-8030-8.3-2).
         let stream = self.hub.receipts().open(id, None).await?;
+        incoming.place.keep();
         let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Rejection::NoPush)?;
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Rejection::NoPush)?;
         self.push_receipts(id, stream, &pusher, &promises, no_wait).await

@@ -16,6 +16,7 @@ use tracing::warn;
 use crate::capability::KeyFingerprint;
 use crate::config::Origin;
 use crate::locked::Locked;
+use crate::seldom::Seldom;
 
 /// Tokens in one half of the cache. Senders use one token per origin and key for hours: 64 thousand tokens take few
 /// megabytes, and a flood of new tokens displaces at most the older half.
@@ -60,6 +61,7 @@ pub(crate) struct VapidVerifier {
     without_port: Option<String>,
     tokens: Locked<TokenCache>,
     lenient: Locked<HashSet<KeyFingerprint>>,
+    lenient_lines: Seldom,
 }
 
 /// The maximum of remembered keys that sign for the origin without its port. Each is logged once, and any client can
@@ -88,7 +90,13 @@ impl VapidVerifier {
     /// libraries omit the port; the rest is still the name of this host.
     pub(crate) fn new(origin: Origin, strict_audience: bool) -> Self {
         let without_port = origin.without_port().filter(|_| !strict_audience);
-        Self { origin, without_port, tokens: Locked::default(), lenient: Locked::default() }
+        Self {
+            origin,
+            without_port,
+            tokens: Locked::default(),
+            lenient: Locked::default(),
+            lenient_lines: Seldom::default(),
+        }
     }
 
     /// The key that signed the request, if it is signed and may send to a subscription with this restriction.
@@ -119,18 +127,18 @@ impl VapidVerifier {
             None => verify::verify(&credentials, &[origin], now)?,
         };
         if !claims.aud.iter().any(|aud| aud == origin) {
-            self.note_lenient(&credentials.key);
+            self.note_lenient(&credentials.key, now);
         }
         let token = VerifiedToken { key: credentials.key, until: claims.exp };
         self.tokens.lock().insert(hash, token);
         Ok(Some(token.key))
     }
 
-    /// Logs once per key, without the key, that it signs for the origin without its port. When the set is full it logs
-    /// nothing.
-    fn note_lenient(&self, key: &PublicKey) {
+    /// Logs for a new key, without the key and at most once a minute, that it signs for the origin without its port.
+    /// When the set is full it logs nothing.
+    fn note_lenient(&self, key: &PublicKey, now: UnixMs) {
         let mut keys = self.lenient.lock();
-        if keys.len() < LENIENT_KEYS_MAX && keys.insert(key.fingerprint()) {
+        if keys.len() < LENIENT_KEYS_MAX && keys.insert(key.fingerprint()) && self.lenient_lines.count(now).is_some() {
             let keys = keys.len();
             warn!(keys, "a sender signs for this service's origin without the port; strict_audience would reject it");
         }
@@ -241,7 +249,7 @@ mod tests {
         }
         assert_eq!(verifier.lenient.lock().len(), 1);
         for _ in 0..LENIENT_KEYS_MAX + 2 {
-            verifier.note_lenient(SigningKey::generate().unwrap().public_key());
+            verifier.note_lenient(SigningKey::generate().unwrap().public_key(), NOW);
         }
         assert_eq!(verifier.lenient.lock().len(), LENIENT_KEYS_MAX);
     }

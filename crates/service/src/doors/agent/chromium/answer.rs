@@ -24,6 +24,8 @@ pub(super) enum CheckinRejection {
     Device,
     #[error("the service has reached its limit of new browsers per minute")]
     TooFast(#[from] TooFast),
+    #[error("this address has reached its limit of new browsers per minute")]
+    SourceTooFast(TooFast),
     #[error(transparent)]
     Malformed(#[from] WireError),
     #[error(transparent)]
@@ -41,6 +43,11 @@ impl CheckinRejection {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
                     .with_retry_after(retry_after_secs)
                     .with_hint("Wait for the time in Retry-After, or raise chromium_enrolments_per_minute.")
+            }
+            Self::SourceTooFast(TooFast { retry_after_secs, .. }) => {
+                Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
+                    .with_retry_after(retry_after_secs)
+                    .with_hint("Wait for the time in Retry-After, or raise chromium_enrolments_per_source.")
             }
             Self::Malformed(_) => Problem::new(StatusCode::BAD_REQUEST, errno::BAD_REQUEST, text)
                 .with_hint("Only Chromium checks in here: its --gcm-checkin-url names this URL."),

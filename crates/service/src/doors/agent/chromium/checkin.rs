@@ -7,6 +7,7 @@ use http::header::{self, HeaderValue};
 use super::answer::CheckinRejection;
 use super::{CHECKIN_PATH, REGISTRATION_PATH};
 use crate::doors::Doors;
+use crate::transport::source::Source;
 use crate::transport::{Request, Response};
 
 /// How often devices check in, in seconds: as often as Chromium accepts. Only a check-in shows a browser that the
@@ -19,11 +20,13 @@ impl Doors {
     }
 
     async fn try_check_in(&self, request: Request) -> Result<Response, CheckinRejection> {
-        let body = request.into_body().body.read(REQUEST_MAX, self.limits.request_timeout).await?;
+        let incoming = request.into_body();
+        let source = incoming.place.source();
+        let body = incoming.body.read(REQUEST_MAX, self.limits.request_timeout).await?;
         let device = match CheckinRequest::parse(&body)?.device {
             Some(device) if self.capabilities.agent_of(device).is_none() => return Err(CheckinRejection::Device),
             Some(device) => device,
-            None => self.enrol()?,
+            None => self.enrol(source)?,
         };
         let base = self.origin.as_str();
         let (checkin_url, registration_url) = (format!("{base}{CHECKIN_PATH}"), format!("{base}{REGISTRATION_PATH}"));
@@ -43,8 +46,14 @@ impl Doors {
     }
 
     /// A new id with its secret. The agent is created with its first subscription.
-    fn enrol(&self) -> Result<Device, CheckinRejection> {
-        self.chromium.enrolments.take((), self.clock.now())?;
+    fn enrol(&self, source: Option<Source>) -> Result<Device, CheckinRejection> {
+        let now = self.clock.now();
+        if let Some(source) = source {
+            self.chromium.enrolments_of_source.take(source, now).map_err(CheckinRejection::SourceTooFast)?;
+        }
+        // What the limit for all rejects costs the source nothing.
+        let taken = self.chromium.enrolments.take((), now);
+        taken.inspect_err(|_| source.iter().for_each(|source| self.chromium.enrolments_of_source.give_back(source)))?;
         let agent = self.hub.new_agent().id();
         Ok(self.capabilities.device(agent).expect("minted ids are positive numbers"))
     }

@@ -19,6 +19,7 @@ use doorbell_protocol::id::AgentId;
 
 use crate::config::ChromiumSettings;
 use crate::doors::buckets::Table;
+use crate::transport::source::Source;
 
 /// The path for `--gcm-checkin-url`.
 pub(in crate::doors) const CHECKIN_PATH: &str = "/checkin";
@@ -32,9 +33,11 @@ const ENDPOINTS: [&str; 3] = ["/fcm/send/", "/wp/", "/preprod/wp/"];
 /// The state of this door, in addition to the state of all doors.
 pub(in crate::doors) struct Chromium {
     settings: ChromiumSettings,
-    /// One bucket for the whole service: a new device has no name yet. A client that empties it keeps other new devices
-    /// out; the setting weighs this against unlimited ids.
+    /// One bucket for the whole service: a new device has no name yet. The setting weighs the new devices that it keeps
+    /// out against unlimited ids.
     enrolments: Table<()>,
+    /// One bucket for each source, so that a client alone does not empty the one for all.
+    enrolments_of_source: Table<Source>,
     /// Limited, because each registration is stored.
     registrations: Table<AgentId>,
 }
@@ -45,7 +48,9 @@ const REGISTRATIONS_PER_MINUTE: u32 = 60;
 impl Chromium {
     pub(in crate::doors) fn new(settings: ChromiumSettings) -> Self {
         let registrations = Table::new("the device", REGISTRATIONS_PER_MINUTE);
-        Self { settings, enrolments: Table::new("the service", settings.enrolments_per_minute), registrations }
+        let enrolments = Table::new("the service", settings.enrolments_per_minute);
+        let enrolments_of_source = Table::new("this address", settings.enrolments_per_source);
+        Self { settings, enrolments, enrolments_of_source, registrations }
     }
 
     /// Whether the door is open.

@@ -46,6 +46,9 @@ struct Session<IO> {
     /// Open after the login.
     subscriber: Option<Subscriber>,
     channels: ChannelCache,
+    /// The device after its login, until it is known to have a subscription: it makes its first one on another
+    /// connection.
+    stranger: Option<AgentId>,
     /// When to ping, or to close if nothing has arrived since the ping; before the login, when to close.
     alarm: UnixMs,
     logged_in: bool,
@@ -81,6 +84,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             subscriber: None,
             channels: ChannelCache::default(),
             alarm,
+            stranger: None,
             logged_in: false,
             pinged: false,
             ended: false,
@@ -146,6 +150,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         received?;
         if self.logged_in {
+            self.check_stranger().await;
             self.reset_alarm();
         }
         Ok(())
@@ -182,6 +187,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         self.subscriber = Some(subscriber);
         self.logged_in = true;
+        self.stranger = Some(agent);
         let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
         let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration limits the heartbeat to half an hour");
         let mut effects = Vec::new();
@@ -206,6 +212,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             retry: Retry::NextSubscriber,
         };
         self.doors.hub.take_over_early(agent, spec)
+    }
+
+    /// The connection of a device with a subscription is not closed to make room.
+    async fn check_stranger(&mut self) {
+        if let Some(agent) = self.stranger
+            && self.doors.hub.check_scope(agent, Scope::Agent).await.is_ok()
+        {
+            self.stranger = None;
+            self.socket.place.keep();
+        }
     }
 
     async fn refuse(&mut self, why: LoginRejection) -> Result<(), End> {
@@ -250,6 +266,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
+        self.check_stranger().await;
         let channel = match self.channels.channel(&self.doors, message.subscription).await {
             Err(HubError::Damaged) => {
                 self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));

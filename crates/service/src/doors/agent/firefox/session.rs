@@ -228,6 +228,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             retry: Retry::NextSubscriber,
         };
         self.subscriber = Some(self.doors.hub.take_over(agent, spec).await?);
+        self.socket.place.keep();
         Ok(())
     }
 

@@ -72,6 +72,7 @@ impl Doors {
         let spec = SubscriberSpec { scope, floor, mode, window, retry: Retry::SameSubscriber };
         if sse::is_requested(&head.headers) {
             let subscriber = self.hub.connect(agent, spec).await?;
+            incoming.place.keep();
             return Ok(Opened::Events(events::answer(self.clone(), agent, subscriber)));
         }
         let Some(pusher) = incoming.pusher.filter(|p| p.pushes_max() > 0) else {
@@ -83,6 +84,7 @@ impl Doors {
         let window = pusher.pushes_max().min(window.into());
         let window = u16::try_from(window).expect("the smaller of the two fits into `u16`");
         let subscriber = self.hub.connect(agent, SubscriberSpec { window, ..spec }).await?;
+        incoming.place.keep();
         let channels = ChannelCache::default();
         let monitor = Monitor { doors: self, pusher, promises, subscriber, agent, channels, pushed: 0 };
         Ok(Opened::Pushes(Box::new(monitor), wait_secs))

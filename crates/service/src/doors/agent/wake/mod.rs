@@ -21,8 +21,8 @@ use serde::Serialize;
 
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
-use crate::hub::{Subscriber, SubscriberEvent, SubscriberSpec, Waiting};
-use crate::transport::{Request, Response};
+use crate::hub::{Scope, Subscriber, SubscriberEvent, SubscriberSpec, Waiting};
+use crate::transport::{Place, Request, Response};
 use answer::Rejection;
 pub(in crate::doors) use budget::WakeBudget;
 
@@ -58,6 +58,8 @@ struct WakeStream {
     doors: Arc<Doors>,
     agent: AgentId,
     subscriber: Subscriber,
+    /// The place of its connection.
+    place: Arc<Place>,
     /// To be sent as soon as the budget allows it.
     pending: Option<Waiting>,
     /// When its last report counted.
@@ -79,10 +81,12 @@ enum Pending {
 
 impl Doors {
     pub(in crate::doors) async fn wake(self: &Arc<Self>, request: Request) -> Response {
-        self.try_wake(request.headers()).await.unwrap_or_else(Rejection::answer)
+        self.try_wake(request).await.unwrap_or_else(Rejection::answer)
     }
 
-    async fn try_wake(self: &Arc<Self>, headers: &HeaderMap) -> Result<Response, Rejection> {
+    async fn try_wake(self: &Arc<Self>, request: Request) -> Result<Response, Rejection> {
+        let (head, incoming) = request.into_parts();
+        let (headers, place) = (&head.headers, incoming.place);
         let credential = self.wake_credential(headers).ok_or(Rejection::Credential)?;
         let floor = Urgency::from_headers(headers)?.or(Some(Urgency::Normal));
         if !sse::is_requested(headers) {
@@ -90,14 +94,23 @@ impl Doors {
         }
         let spec = SubscriberSpec::watch(floor);
         let (agent, subscriber) = match credential {
-            Resource::Set { agent } => (agent, self.hub.connect(agent, spec).await?),
+            Resource::Set { agent } => {
+                let subscriber = self.hub.connect(agent, spec).await?;
+                place.keep();
+                (agent, subscriber)
+            }
             // A device keeps its id for as long as its profile exists: its pages may subscribe at any time.
-            Resource::Wake { agent } => (agent, self.hub.connect_early(agent, spec)),
+            Resource::Wake { agent } => {
+                if self.hub.check_scope(agent, Scope::Agent).await.is_ok() {
+                    place.keep();
+                }
+                (agent, self.hub.connect_early(agent, spec))
+            }
             _ => return Err(Rejection::Credential),
         };
         let doors = self.clone();
         let (pending, reported, timer) = (None, None, None);
-        let stream = WakeStream { doors, agent, subscriber, pending, reported, timer, is_awake: false };
+        let stream = WakeStream { doors, agent, subscriber, place, pending, reported, timer, is_awake: false };
         Ok(sse::answer(Box::pin(stream)))
     }
 
@@ -149,6 +162,7 @@ impl WakeStream {
     fn on_event(&mut self, event: SubscriberEvent) -> Option<Option<Bytes>> {
         match event {
             SubscriberEvent::Waiting(waiting) => {
+                self.place.keep();
                 self.pending = Some(waiting);
                 None
             }

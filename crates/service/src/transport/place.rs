@@ -1,0 +1,392 @@
+//! The places of connections: how many there are, how many one source may have, and who has to leave when they are
+//! taken.
+//!
+//! A connection is a **stranger** until the service knows that it belongs to an agent with a subscription, or to an
+//! application server with a receipt subscription. Strangers without a request in progress leave first, the oldest one
+//! before the others, because any client can open such connections without end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+use doorbell_protocol::time::UnixMs;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tracing::warn;
+
+use super::source::Source;
+use crate::locked::Locked;
+use crate::seldom::Seldom;
+
+/// Sources whose rejected connections are counted one by one between two log lines; those of others are counted together.
+const COUNTED_MAX: usize = 64;
+
+/// How many places there are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// All of them.
+    pub(crate) connections_max: usize,
+    /// Those that strangers may have; the others are kept for agents with a subscription.
+    pub(crate) strangers_max: usize,
+    /// Those that one source may have; `None` for no bound.
+    pub(crate) per_source_max: Option<usize>,
+}
+
+/// The places of one listener.
+#[derive(Debug)]
+pub(crate) struct Places {
+    bounds: Bounds,
+    state: Locked<State>,
+    /// A place became free.
+    freed: Notify,
+    rejections: Seldom,
+    closings: Seldom,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: usize,
+    /// Strangers that were told to leave and have not left yet.
+    leaving: usize,
+    /// By their numbers, so the oldest is first.
+    strangers: BTreeMap<u64, Stranger>,
+    /// The open connections of each source, if there is a bound.
+    sources: HashMap<Source, usize>,
+    last_number: u64,
+    /// The rejected connections since the last log line, by source.
+    rejected: HashMap<Source, u64>,
+}
+
+#[derive(Debug)]
+struct Stranger {
+    place: Weak<Place>,
+    /// `None` for the moment before the task is known.
+    task: Option<AbortHandle>,
+}
+
+/// The place of one connection, free again when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    number: u64,
+    source: Option<Source>,
+    /// Requests in progress.
+    requests: AtomicU32,
+    is_known: AtomicBool,
+}
+
+/// A request in progress on a connection: the connection stays as long as this exists.
+#[derive(Debug)]
+pub(crate) struct RequestInProgress(Arc<Place>);
+
+/// What came of an attempt to enter.
+enum Attempt {
+    Entered(Arc<Place>),
+    /// The source has as many as it may have.
+    Rejected,
+    /// All places are taken.
+    Full,
+}
+
+impl Places {
+    pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Self {
+            bounds,
+            state: Locked::default(),
+            freed: Notify::new(),
+            rejections: Seldom::default(),
+            closings: Seldom::default(),
+        })
+    }
+
+    /// A place for a connection from `source` (`None`: from a proxy, which carries the connections of many sources).
+    /// Waits while all places are taken by connections that cannot be closed. `None` if the source has enough of them.
+    pub(crate) async fn enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Option<Arc<Place>> {
+        loop {
+            match self.try_enter(source, now) {
+                Attempt::Entered(place) => return Some(place),
+                Attempt::Rejected => return None,
+                // One task waits, and a place that became free before it waits is noted.
+                Attempt::Full => self.freed.notified().await,
+            }
+        }
+    }
+
+    /// Waits until all connections have ended.
+    pub(crate) async fn empty(&self) {
+        while self.state.lock().open > 0 {
+            self.freed.notified().await;
+        }
+    }
+
+    /// Logs what has happened since the last line, if a line is due.
+    pub(crate) fn report(&self, now: UnixMs) {
+        if let Some(connections) = self.rejections.due(now) {
+            self.log_rejections(connections);
+        }
+        if let Some(connections) = self.closings.due(now) {
+            Self::log_closings(connections);
+        }
+    }
+
+    fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
+        let mut state = self.state.lock();
+        if let Some((source, max)) = source.zip(self.bounds.per_source_max)
+            && state.sources.get(&source).is_some_and(|&open| open >= max)
+        {
+            state.count_rejection(source);
+            drop(state);
+            if let Some(connections) = self.rejections.count(now) {
+                self.log_rejections(connections);
+            }
+            return Attempt::Rejected;
+        }
+        let is_full = state.open >= self.bounds.connections_max;
+        // Those who leave make room for one each.
+        let is_crowded = state.strangers.len() >= self.bounds.strangers_max || (is_full && state.leaving == 0);
+        // Dropped after the lock is released: a place that is dropped takes the lock.
+        let (closed, _seen) = if is_crowded { state.close_oldest() } else { (false, Vec::new()) };
+        let attempt = if is_full { Attempt::Full } else { Attempt::Entered(state.enter(self, source)) };
+        drop(state);
+        if closed && let Some(connections) = self.closings.count(now) {
+            Self::log_closings(connections);
+        }
+        attempt
+    }
+
+    fn log_rejections(&self, connections: u64) {
+        let rejected = std::mem::take(&mut self.state.lock().rejected);
+        let worst = rejected.into_iter().max_by_key(|(_, count)| *count);
+        if let (Some((source, its_own)), Some(max)) = (worst, self.bounds.per_source_max) {
+            warn!(
+                connections, %source, its_own, max,
+                "closed connections of sources that have too many (connections_per_source_max); is it a proxy? then \
+                 name it in trusted_proxies"
+            );
+        }
+    }
+
+    fn log_closings(connections: u64) {
+        warn!(
+            connections,
+            "closed idle connections without a subscription to make room for new ones; raise connections_max if they \
+             are no attack"
+        );
+    }
+}
+
+impl State {
+    fn count_rejection(&mut self, source: Source) {
+        if self.rejected.len() < COUNTED_MAX || self.rejected.contains_key(&source) {
+            *self.rejected.entry(source).or_default() += 1;
+        }
+    }
+
+    fn enter(&mut self, places: &Arc<Places>, source: Option<Source>) -> Arc<Place> {
+        self.open += 1;
+        if places.bounds.per_source_max.is_some()
+            && let Some(source) = source
+        {
+            *self.sources.entry(source).or_default() += 1;
+        }
+        self.last_number += 1;
+        let number = self.last_number;
+        let (requests, is_known) = (AtomicU32::new(0), AtomicBool::new(false));
+        let place = Arc::new(Place { places: places.clone(), number, source, requests, is_known });
+        self.strangers.insert(number, Stranger { place: Arc::downgrade(&place), task: None });
+        place
+    }
+
+    /// Closes the oldest stranger without a request in progress. Returns whether there was one, and the places that
+    /// were looked at.
+    fn close_oldest(&mut self) -> (bool, Vec<Arc<Place>>) {
+        let mut seen = Vec::new();
+        let oldest = self.strangers.iter().find_map(|(&number, stranger)| {
+            // A place without an owner is about to leave by itself.
+            let place = stranger.place.upgrade()?;
+            let is_idle = place.requests.load(Ordering::Relaxed) == 0 && stranger.task.is_some();
+            seen.push(place);
+            is_idle.then_some(number)
+        });
+        let task = oldest.and_then(|number| self.strangers.remove(&number)?.task);
+        if let Some(task) = &task {
+            self.leaving += 1;
+            task.abort();
+        }
+        (task.is_some(), seen)
+    }
+
+    fn leave(&mut self, place: &Place) {
+        self.open -= 1;
+        if self.strangers.remove(&place.number).is_none() && !place.is_known.load(Ordering::Relaxed) {
+            self.leaving -= 1;
+        }
+        if place.places.bounds.per_source_max.is_some()
+            && let Some(source) = place.source
+            && let Some(open) = self.sources.get_mut(&source)
+        {
+            *open -= 1;
+            if *open == 0 {
+                self.sources.remove(&source);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// Where the connection comes from; `None` for a proxy's.
+    pub(crate) fn source(&self) -> Option<Source> {
+        self.source
+    }
+
+    /// The connection belongs to an agent with a subscription, or an application server with a receipt subscription:
+    /// from now on it is not closed to make room.
+    pub(crate) fn keep(&self) {
+        if self.is_known.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut state = self.places.state.lock();
+        // A connection that has to leave already stays a stranger.
+        if state.strangers.remove(&self.number).is_some() {
+            self.is_known.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes the task that serves the connection, so that it can be closed. The last task counts.
+    pub(crate) fn serve_in(&self, task: AbortHandle) {
+        match self.places.state.lock().strangers.get_mut(&self.number) {
+            Some(stranger) => stranger.task = Some(task),
+            None if self.is_known.load(Ordering::Relaxed) => {}
+            // It was told to leave in the task before.
+            None => task.abort(),
+        }
+    }
+
+    /// A request has arrived.
+    pub(crate) fn request(self: &Arc<Self>) -> RequestInProgress {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        RequestInProgress(self.clone())
+    }
+}
+
+#[cfg(test)]
+impl Place {
+    /// A place for a test of something else.
+    pub(crate) fn any() -> Arc<Self> {
+        let places = Places::new(Bounds { connections_max: 1, strangers_max: 1, per_source_max: None });
+        let mut state = places.state.lock();
+        state.enter(&places, None)
+    }
+}
+
+impl RequestInProgress {
+    /// The place of its connection.
+    pub(crate) fn place(&self) -> Arc<Place> {
+        self.0.clone()
+    }
+}
+
+impl Drop for RequestInProgress {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.state.lock().leave(self);
+        self.places.freed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::seldom::INTERVAL;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+
+    fn places(connections_max: usize, strangers_max: usize, per_source_max: Option<usize>) -> Arc<Places> {
+        Places::new(Bounds { connections_max, strangers_max, per_source_max })
+    }
+
+    /// A connection that stays until it is closed.
+    async fn connect(places: &Arc<Places>, prepare: impl FnOnce(&Arc<Place>)) -> Weak<Place> {
+        let place = places.enter(None, NOW).await.unwrap();
+        prepare(&place);
+        let (seen, serving) = (Arc::downgrade(&place), place.clone());
+        let task = tokio::spawn(async move {
+            std::future::pending::<()>().await;
+            drop(serving);
+        });
+        place.serve_in(task.abort_handle());
+        seen
+    }
+
+    #[tokio::test]
+    async fn the_oldest_idle_stranger_leaves_first_and_never_a_known_connection() {
+        let places = places(4, 4, None);
+        let known = connect(&places, |place| place.keep()).await;
+        let busy = connect(&places, |place| std::mem::forget(place.request())).await;
+        let (older, newer) = (connect(&places, |_| ()).await, connect(&places, |_| ()).await);
+        let newcomer = connect(&places, |place| place.keep()).await;
+        assert!(older.upgrade().is_none(), "its place went to the newcomer");
+        assert!([&known, &busy, &newer, &newcomer].iter().all(|place| place.upgrade().is_some()));
+        let last = connect(&places, |place| place.keep()).await;
+        assert!(newer.upgrade().is_none() && last.upgrade().is_some());
+        assert!(places.enter(None, NOW).now_or_never().is_none(), "no connection is left that may be closed");
+    }
+
+    #[tokio::test]
+    async fn strangers_have_a_part_of_the_places_only() {
+        let places = places(8, 6, None);
+        let mut strangers = Vec::new();
+        for _ in 0..20 {
+            strangers.push(connect(&places, |_| ()).await);
+            // Those who have to leave get the time to do it.
+            yield_now().await;
+        }
+        let there = strangers.iter().filter(|place| place.upgrade().is_some()).count();
+        assert_eq!(there, 6);
+        assert!(strangers[14..].iter().all(|place| place.upgrade().is_some()), "the newest ones");
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_free_again_goes_to_the_one_who_waits_and_the_last_one_ends_the_drain() {
+        let places = places(1, 1, None);
+        let first = places.enter(None, NOW).await.unwrap();
+        first.keep();
+        let waiting = tokio::spawn({
+            let places = places.clone();
+            async move { places.enter(None, NOW).await }
+        });
+        yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        let second = waiting.await.unwrap().unwrap();
+        assert!(places.empty().now_or_never().is_none());
+        drop(second);
+        places.empty().await;
+    }
+
+    #[tokio::test]
+    async fn a_source_with_too_many_is_rejected_and_counted() {
+        let (places, one, other) = (places(8, 8, Some(2)), source(1), source(2));
+        let held = [places.enter(one, NOW).await.unwrap(), places.enter(one, NOW).await.unwrap()];
+        for _ in 0..1000 {
+            assert!(places.enter(one, NOW).await.is_none());
+        }
+        assert!(places.enter(other, NOW).await.is_some() && places.enter(None, NOW).await.is_some());
+        assert_eq!(places.rejections.due(NOW.plus(INTERVAL)), Some(999), "one line was written for the first");
+        drop(held);
+        assert!(places.enter(one, NOW).await.is_some());
+        assert!(places.state.lock().sources.is_empty(), "nothing is kept of those who left");
+    }
+
+    fn source(last: u8) -> Option<Source> {
+        Some(Source::of([192, 0, 2, last].into()))
+    }
+}
