@@ -5,6 +5,7 @@
 //! receipts, `notice` has the text of notifications, `steps` and `events` what pages receive, `calls` has the rules of calls, `store` remembers. The
 //! page is in `web/`.
 
+mod allowance;
 mod calls;
 mod clock;
 mod code;
@@ -20,6 +21,8 @@ mod lock;
 mod name;
 mod notice;
 mod pages;
+mod passphrase;
+mod rates;
 mod session;
 mod steps;
 mod store;
@@ -39,6 +42,7 @@ use tokio::task::JoinHandle;
 use crate::courier::Courier;
 use crate::house::House;
 use crate::pages::Pages;
+use crate::passphrase::Hashing;
 use crate::session::Seal;
 use crate::store::Store;
 
@@ -102,7 +106,8 @@ impl Demo {
         let courier = Arc::new(Courier::new(Client::new(client)?, signer, store.clone(), pages.clone()));
         courier.resume()?;
         let ice_servers = settings.ice_servers.iter().map(IceServer::for_page).collect();
-        let (calls, rings, guesses) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (calls, rings) = (Mutex::default(), Mutex::default());
+        let (guesses, rates, hashing) = (Mutex::default(), Mutex::default(), Hashing::default());
         let house = House {
             store,
             pages,
@@ -111,6 +116,8 @@ impl Demo {
             calls,
             rings,
             guesses,
+            rates,
+            hashing,
             site: site.clone(),
             push_origin,
             origins,

@@ -17,6 +17,7 @@ use crate::error::DemoError;
 use crate::house::{Entrance, House, SignIn};
 use crate::limits::VOICE_BYTES_MAX;
 use crate::name::Name;
+use crate::rates::Action;
 use crate::session::Session;
 use crate::token::Token;
 
@@ -45,18 +46,22 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         return files::file(&method, request.uri().path());
     }
     same_site(request.headers())?;
-    let now = clock::now();
+    let at = clock::moment();
+    let now = at.wall;
     match (method.as_str(), &path[1..]) {
         ("GET", ["settings"]) => return Ok(answer::json(&house.settings())),
         ("POST", ["sign-in"]) => {
             let request: SignInBody = body::json(request).await?;
-            let (person, cookie) = house.sign_in(entrance(request, from)?, now)?;
+            let (person, cookie) = house.sign_in(entrance(request, from)?, at).await?;
             return Ok(answer::with_cookie(answer::json(&json!({ "name": person.name })), COOKIE, &cookie, house));
         }
         _ => {}
     }
 
     let session = session(house, request.headers())?;
+    if method != Method::GET && method != Method::HEAD {
+        house.rates().charge(Action::Change(session.person), from, at.instant)?;
+    }
     match (method.as_str(), &path[1..]) {
         ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, now)?)),
         ("GET", ["live"]) => live::upgrade(house.clone(), session, request),
@@ -66,7 +71,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         }
         ("POST", ["invitation"]) => {
             let InvitationBody { guest } = body::json(request).await?;
-            Ok(answer::json(&house.invite(&session, guest, now)))
+            Ok(answer::json(&house.invite(&session, guest, now)?))
         }
 
         ("PUT", ["device"]) => {
@@ -113,6 +118,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
             let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let kind = kind.unwrap_or_default().to_owned();
             let too_large = "a voice mail has at most one MiB, which is two minutes";
+            house.rates().charge(Action::VoiceMail, from, at.instant)?;
             let sound = body::bytes(request, VOICE_BYTES_MAX, too_large).await?;
             Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
         }
