@@ -42,6 +42,9 @@ pub enum DemoError {
     /// Another web site sent the request.
     #[error("the request comes from another web site")]
     OtherSite,
+    /// The request is for another server.
+    #[error("this server does not answer under this name")]
+    WrongHost,
     /// The subscription belongs to a push service that this server does not send to.
     #[error("the subscription cannot be used: {0}")]
     Subscription(String),

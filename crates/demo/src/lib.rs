@@ -24,6 +24,7 @@ mod pages;
 mod passphrase;
 mod rates;
 mod session;
+mod sites;
 mod steps;
 mod store;
 mod token;
@@ -44,6 +45,7 @@ use crate::house::House;
 use crate::pages::Pages;
 use crate::passphrase::Hashing;
 use crate::session::Seal;
+use crate::sites::Sites;
 use crate::store::Store;
 
 pub use error::DemoError;
@@ -118,6 +120,7 @@ impl Demo {
             guesses,
             rates,
             hashing,
+            sites: Sites::new(&site, scheme, address),
             site: site.clone(),
             push_origin,
             origins,

@@ -276,3 +276,26 @@ async fn a_person_who_changes_things_without_end_is_slowed_down() {
     alice.get("overview").await.done();
     bob.post("chat/Alice", json!({ "text": "Hello" })).await.done();
 }
+
+#[tokio::test]
+async fn a_page_under_another_name_or_of_another_site_reaches_nothing() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let port = demo.address().port();
+    let foreign = format!("evil.example:{port}");
+    for (method, path) in [("GET", "/"), ("GET", "/api/overview"), ("POST", "/api/sign-in"), ("GET", "/api/live")] {
+        let answer = alice.asks_as(&foreign, method, path, "application/json", b"{}", "").await;
+        assert!(answer.refused(421).contains("does not answer under this name"), "{method} {path}");
+    }
+    let own = format!("localhost:{port}");
+    assert_eq!(alice.asks_as(&own, "GET", "/api/overview", "", &[], "").await.done()["me"]["name"], "Alice");
+    let page = "live?page=AAAAAAAAAAAAAAAAAAAAAA";
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for origin in ["http://evil.example", &format!("http://{foreign}"), "null"] {
+        let further = format!("{upgrade}Origin: {origin}\r\n");
+        alice.asks("GET", page, "", &[], &further).await.refused(403);
+        alice.asks("PUT", "device", "", b"{}", &format!("Origin: {origin}\r\n")).await.refused(403);
+    }
+    alice.asks("GET", "overview", "", &[], "Sec-Fetch-Site: cross-site\r\n").await.refused(403);
+    alice.asks("PUT", "device", "", b"{}", &format!("Origin: http://{own}\r\n")).await.done();
+}

@@ -121,6 +121,11 @@ fn explain(error: &DemoError) -> (StatusCode, &'static str, &'static str) {
         }
         DemoError::NotYou => (StatusCode::FORBIDDEN, "not-you", "Sign in as the person that you want to act for."),
         DemoError::OtherSite => (StatusCode::FORBIDDEN, "other-site", "Open the demo's own page."),
+        DemoError::WrongHost => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "wrong-host",
+            "Open the address that `doorbell demo` prints, or start it with this one as --demo-url.",
+        ),
         DemoError::Subscription(_) => (
             StatusCode::BAD_REQUEST,
             "subscription",

@@ -39,13 +39,14 @@ pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from:
 
 /// The index.
 async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Result<Response, DemoError> {
+    house.sites.check_host(&request)?;
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let path: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     if path.first() != Some(&"api") {
         return files::file(&method, request.uri().path());
     }
-    same_site(request.headers())?;
+    house.sites.check_page(&request)?;
     let at = clock::moment();
     let now = at.wall;
     match (method.as_str(), &path[1..]) {
@@ -154,14 +155,6 @@ fn is_the_sender(house: &House, session: &Session, from: Option<&str>) -> Result
     let Some(from) = from else { return Ok(()) };
     let named = house.store.person_named(&Name::parse(from)?)?;
     if named.is_some_and(|person| person.id == session.person) { Ok(()) } else { Err(DemoError::NotYou) }
-}
-
-/// Browsers name the site whose page sends a request; only our own pages may act for the person who is signed in.
-fn same_site(headers: &HeaderMap) -> Result<(), DemoError> {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
-    let named = origin.split_once("://").map(|(_, authority)| authority);
-    if named.is_some() && named == text(header::HOST) { Ok(()) } else { Err(DemoError::OtherSite) }
 }
 
 /// A name out of a path.

@@ -25,6 +25,7 @@ use crate::pages::Pages;
 use crate::passphrase::Hashing;
 use crate::rates::Rates;
 use crate::session::{Seal, Session};
+use crate::sites::Sites;
 use crate::steps::{Report, Step, Story};
 use crate::store::{Device, Person, PersonId, Store};
 use crate::token::Token;
@@ -49,6 +50,8 @@ pub(crate) struct House {
     pub(crate) rates: Mutex<Rates>,
     /// Where passphrases are hashed.
     pub(crate) hashing: Hashing,
+    /// The origins that it answers as.
+    pub(crate) sites: Sites,
     /// The origin at which browsers find it.
     pub(crate) site: String,
     /// The only push service on this machine that subscriptions may name.
