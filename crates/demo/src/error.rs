@@ -30,12 +30,21 @@ pub enum DemoError {
     /// It was guessed at too often: how long until the next guess is taken.
     #[error("there were too many wrong passphrases: the next one is taken in {} s", .0.as_secs().saturating_add(1))]
     TooManyGuesses(Duration),
+    /// The source, or all of them, did it too often: how long until it may again.
+    #[error("there were too many requests of this kind: the next one is taken in {} s", .0.as_secs().saturating_add(1))]
+    TooOften(Duration),
+    /// Too many passphrases are being checked: how long until there is room again.
+    #[error("too many people sign in at this moment")]
+    TooManyAtOnce(Duration),
     /// The request names another sender than its session.
     #[error("you can only act for yourself")]
     NotYou,
     /// Another web site sent the request.
     #[error("the request comes from another web site")]
     OtherSite,
+    /// The request is for another server.
+    #[error("this server does not answer under this name")]
+    WrongHost,
     /// The subscription belongs to a push service that this server does not send to.
     #[error("the subscription cannot be used: {0}")]
     Subscription(String),

@@ -5,6 +5,7 @@
 //! receipts, `notice` has the text of notifications, `steps` and `events` what pages receive, `calls` has the rules of calls, `store` remembers. The
 //! page is in `web/`.
 
+mod allowance;
 mod calls;
 mod clock;
 mod code;
@@ -20,7 +21,10 @@ mod lock;
 mod name;
 mod notice;
 mod pages;
+mod passphrase;
+mod rates;
 mod session;
+mod sites;
 mod steps;
 mod store;
 mod token;
@@ -39,7 +43,9 @@ use tokio::task::JoinHandle;
 use crate::courier::Courier;
 use crate::house::House;
 use crate::pages::Pages;
+use crate::passphrase::Hashing;
 use crate::session::Seal;
+use crate::sites::Sites;
 use crate::store::Store;
 
 pub use error::DemoError;
@@ -102,7 +108,8 @@ impl Demo {
         let courier = Arc::new(Courier::new(Client::new(client)?, signer, store.clone(), pages.clone()));
         courier.resume()?;
         let ice_servers = settings.ice_servers.iter().map(IceServer::for_page).collect();
-        let (calls, rings, guesses) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (calls, rings) = (Mutex::default(), Mutex::default());
+        let (guesses, rates, hashing) = (Mutex::default(), Mutex::default(), Hashing::default());
         let house = House {
             store,
             pages,
@@ -111,6 +118,9 @@ impl Demo {
             calls,
             rings,
             guesses,
+            rates,
+            hashing,
+            sites: Sites::new(&site, scheme, address),
             site: site.clone(),
             push_origin,
             origins,

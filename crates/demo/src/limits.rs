@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::guesses::Allowance;
+use crate::allowance::Allowance;
 
 /// People who have signed in. The list is sent to every page as a whole.
 pub(crate) const PEOPLE_MAX: u32 = 200;
@@ -34,12 +34,33 @@ pub(crate) const SIGNAL_BYTES_MAX: usize = 64 << 10;
 pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long an invitation for another device is good.
 pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long a used invitation is remembered after it is void: a clock that is set back by less does not make it good.
+pub(crate) const USED_INVITATIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Wrong passphrases from one address: more than a person needs who mistypes, and then one a minute.
 pub(crate) const GUESSES_OF_ADDRESS: Allowance = Allowance { at_once: 10, one_more_after: Duration::from_secs(60) };
 /// Wrong passphrases for one name, from all addresses together: 2880 a day, of which no passphrase worth the word is found.
 pub(crate) const GUESSES_OF_NAME: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(30) };
-/// Names, and addresses, whose wrong guesses are remembered: less than one MiB.
-pub(crate) const GUESSES_REMEMBERED_MAX: usize = 10_000;
+/// Sign-ins from one source, also with the right passphrase: a class in a room, and no client that keeps a core busy.
+pub(crate) const SIGN_INS_OF_SOURCE: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(3) };
+/// Names that one source takes: a class in a room at once, then one a minute.
+pub(crate) const NAMES_OF_SOURCE: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(60) };
+/// Names that all sources take together: a flood from many networks takes an hour to fill the house, and names that are
+/// not used expire sooner.
+pub(crate) const NAMES_OF_ALL: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(20) };
+/// Requests of a person that change something or notify others: faster than anybody types.
+pub(crate) const CHANGES_OF_PERSON: Allowance = Allowance { at_once: 120, one_more_after: Duration::from_millis(500) };
+/// The same from one source, with as many names as it has: a busy class in a room.
+pub(crate) const CHANGES_OF_SOURCE: Allowance = Allowance { at_once: 1000, one_more_after: Duration::from_millis(50) };
+/// Voice mails from one source, with as many names as it has: each is up to one MiB of the disk for two weeks.
+pub(crate) const VOICE_MAILS_OF_SOURCE: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(60) };
+/// Passphrases that are hashed at a time: one core of a small machine serves everything else meanwhile.
+pub(crate) const HASHES_AT_ONCE: usize = 1;
+/// Sign-ins that wait for it: the last one waits for about a second.
+pub(crate) const HASHES_WAITING_MAX: usize = 16;
+/// Sign-ins of one source that hash or wait, so that it takes eight sources to fill the queue.
+pub(crate) const HASHES_OF_SOURCE_MAX: usize = 2;
+/// Names, people and sources whose debts are remembered, of each kind: less than one MiB.
+pub(crate) const DEBTORS_MAX: usize = 10_000;
 /// How long a request may take to arrive.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a device that is away may still learn of a missed call, a voice mail or a message.

@@ -21,6 +21,15 @@ pub(crate) struct Session {
     pub(crate) device: Token,
 }
 
+/// Lets one more device of a person in, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Invitation {
+    pub(crate) person: PersonId,
+    /// Each is another one, so that the store can keep which are used.
+    pub(crate) id: Token,
+    pub(crate) until: UnixMs,
+}
+
 /// What a sealed text is good for, so that an invitation cannot be used as a cookie.
 #[derive(Clone, Copy)]
 enum Purpose {
@@ -63,20 +72,23 @@ impl Seal {
         let mut parts = claims.split('.');
         let person = PersonId(parts.next()?.parse().ok()?);
         let device = Token::parse(parts.next()?).ok()?;
-        is_good(parts.next()?, now).then_some(Session { person, device })
+        good_until(parts.next()?, now).map(|_| Session { person, device })
     }
 
-    /// What lets another device in as the same person.
-    pub(crate) fn invitation(&self, person: PersonId, now: UnixMs) -> String {
-        self.close(Purpose::Invitation, &format!("{}.{}", person.0, now.plus(INVITATION_KEPT).as_millis()))
+    /// What lets one more device in as the same person.
+    pub(crate) fn invitation(&self, person: PersonId, now: UnixMs) -> Result<String, DemoError> {
+        let (id, until) = (Token::random()?, now.plus(INVITATION_KEPT).as_millis());
+        Ok(self.close(Purpose::Invitation, &format!("{}.{}.{until}", person.0, id.as_str())))
     }
 
-    /// Whose invitation it is.
-    pub(crate) fn open_invitation(&self, invitation: &str, now: UnixMs) -> Option<PersonId> {
+    /// Opens it. Whether it was used before, the store knows.
+    pub(crate) fn open_invitation(&self, invitation: &str, now: UnixMs) -> Option<Invitation> {
         let claims = self.open(Purpose::Invitation, invitation)?;
-        let (person, until) = claims.split_once('.')?;
-        let person = PersonId(person.parse().ok()?);
-        is_good(until, now).then_some(person)
+        let mut parts = claims.split('.');
+        let person = PersonId(parts.next()?.parse().ok()?);
+        let id = Token::parse(parts.next()?).ok()?;
+        let until = good_until(parts.next()?, now)?;
+        Some(Invitation { person, id, until })
     }
 
     fn close(&self, purpose: Purpose, claims: &str) -> String {
@@ -99,8 +111,9 @@ fn bound(purpose: Purpose, claims: &str) -> Vec<u8> {
     format!("{word}:{claims}").into_bytes()
 }
 
-fn is_good(until: &str, now: UnixMs) -> bool {
-    until.parse().is_ok_and(|until| now < UnixMs::from_millis(until))
+/// Until when it is good, if it still is.
+fn good_until(until: &str, now: UnixMs) -> Option<UnixMs> {
+    until.parse().ok().map(UnixMs::from_millis).filter(|until| now < *until)
 }
 
 #[cfg(test)]
@@ -132,7 +145,7 @@ mod tests {
         let as_another_person = cookie.replacen("7.", "8.", 1);
         let longer = cookie.replacen(&format!("{}", NOW.plus(SESSION_KEPT).as_millis()), "99999999999999", 1);
         let of_another_server = seal().session(&alice, NOW);
-        let invitation = ours.invitation(alice.person, NOW);
+        let invitation = ours.invitation(alice.person, NOW).unwrap();
         for forged in [as_another_person.as_str(), &longer, &of_another_server, &invitation, "", "7", "...", "7.x.1.aa"]
         {
             assert_eq!(ours.open_session(forged, NOW), None, "{forged}");
@@ -142,8 +155,10 @@ mod tests {
     #[test]
     fn an_invitation_is_for_one_person_and_a_quarter_of_an_hour() {
         let (seal, alice) = (seal(), alice());
-        let invitation = seal.invitation(alice.person, NOW);
-        assert_eq!(seal.open_invitation(&invitation, NOW), Some(alice.person));
+        let [invitation, another] = [0; 2].map(|_| seal.invitation(alice.person, NOW).unwrap());
+        let opened = seal.open_invitation(&invitation, NOW).unwrap();
+        assert_eq!((opened.person, opened.until), (alice.person, NOW.plus(INVITATION_KEPT)));
+        assert_ne!(seal.open_invitation(&another, NOW).unwrap(), opened, "each can be used on its own");
         assert_eq!(seal.open_invitation(&invitation, NOW.plus(INVITATION_KEPT)), None);
         assert_eq!(seal.open_invitation(&seal.session(&alice, NOW), NOW), None);
     }

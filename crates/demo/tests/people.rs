@@ -6,6 +6,7 @@ mod support;
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::json;
 use support::{Browser, PushService, Running};
 
@@ -214,14 +215,87 @@ async fn of_too_many_devices_the_oldest_is_signed_out() {
 }
 
 #[tokio::test]
-async fn when_there_are_too_many_people_names_without_devices_make_room() {
+async fn an_invitation_for_a_device_works_once() {
     let (_push, Running { demo, .. }) = &setting().await;
-    let mut last = Browser::of(demo);
-    for number in 0..200 {
-        last.cookie = None;
-        last.signs_in(json!({ "name": format!("Person {number}") })).await.done();
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let link = alice.post("invitation", json!({ "for": "device" })).await.done()["link"].clone();
+    let invitation = link.as_str().unwrap().split_once("#in=").unwrap().1;
+    let comes_in = async || Browser::of(demo).signs_in(json!({ "invitation": invitation })).await.status;
+    let statuses: Vec<u16> = join_all((0..8).map(|_| comes_in())).await;
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
+    Browser::of(demo).signs_in(json!({ "invitation": invitation })).await.refused(404);
+    assert_eq!(alice.get("overview").await.done()["me"]["devices"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn one_source_takes_some_names_and_is_refused_further_ones_while_those_who_have_one_get_in() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let mut names = 0;
+    let refused = loop {
+        let answer = Browser::of(demo).signs_in(json!({ "name": format!("Person {names}") })).await;
+        if answer.status != 200 {
+            break answer;
+        }
+        names += 1;
+    };
+    assert_eq!(names, 30);
+    let wait = refused.head.lines().find_map(|line| line.strip_prefix("retry-after: ")).map(str::to_owned);
+    assert!((1..=61).contains(&wait.and_then(|wait| wait.parse::<u32>().ok()).expect("Retry-After")));
+    refused.refused(429);
+    Browser::of(demo).signs_in(json!({ "name": "Person 1" })).await.refused(409);
+}
+
+#[tokio::test]
+async fn passphrases_are_hashed_a_few_at_a_time_and_other_requests_do_not_wait_for_them() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let strangers = (0..20).map(|number| async move {
+        let name = format!("Stranger {number}");
+        Browser::of(demo).signs_in(json!({ "name": name, "passphrase": "open sesame" })).await
+    });
+    let answers = join_all(strangers).await;
+    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
+    assert!(!done.is_empty() && !refused.is_empty(), "one source has two places: {} {}", done.len(), refused.len());
+    for answer in refused {
+        assert!(answer.head.contains("retry-after: "), "{}", answer.head);
+        answer.refused(429);
     }
-    Browser::of(demo).signs_in(json!({ "name": "Alice" })).await.refused(429);
-    last.post("sign-out", json!(null)).await.done();
-    Browser::of(demo).signs_in(json!({ "name": "Alice" })).await.done();
+    alice.get("overview").await.done();
+}
+
+#[tokio::test]
+async fn a_person_who_changes_things_without_end_is_slowed_down() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let (alice, bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
+    let mut taken = 0;
+    while alice.put("device", json!({ "available": taken % 2 == 0 })).await.status == 204 {
+        taken += 1;
+        assert!(taken < 10_000, "there is a bound");
+    }
+    alice.post("chat/Bob", json!({ "text": "Hello" })).await.refused(429);
+    alice.get("overview").await.done();
+    bob.post("chat/Alice", json!({ "text": "Hello" })).await.done();
+}
+
+#[tokio::test]
+async fn a_page_under_another_name_or_of_another_site_reaches_nothing() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let port = demo.address().port();
+    let foreign = format!("evil.example:{port}");
+    for (method, path) in [("GET", "/"), ("GET", "/api/overview"), ("POST", "/api/sign-in"), ("GET", "/api/live")] {
+        let answer = alice.asks_as(&foreign, method, path, "application/json", b"{}", "").await;
+        assert!(answer.refused(421).contains("does not answer under this name"), "{method} {path}");
+    }
+    let own = format!("localhost:{port}");
+    assert_eq!(alice.asks_as(&own, "GET", "/api/overview", "", &[], "").await.done()["me"]["name"], "Alice");
+    let page = "live?page=AAAAAAAAAAAAAAAAAAAAAA";
+    let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    for origin in ["http://evil.example", &format!("http://{foreign}"), "null"] {
+        let further = format!("{upgrade}Origin: {origin}\r\n");
+        alice.asks("GET", page, "", &[], &further).await.refused(403);
+        alice.asks("PUT", "device", "", b"{}", &format!("Origin: {origin}\r\n")).await.refused(403);
+    }
+    alice.asks("GET", "overview", "", &[], "Sec-Fetch-Site: cross-site\r\n").await.refused(403);
+    alice.asks("PUT", "device", "", b"{}", &format!("Origin: http://{own}\r\n")).await.done();
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use doorbell_service::config::{Config, Settings};
+use anyhow::{Result, ensure};
+use doorbell_service::config::{Config, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tracing::{error, info, warn};
 
@@ -22,6 +22,11 @@ pub(crate) struct Args {
     /// Seal URLs with a new key from now on; the existing URLs stay valid
     #[arg(long)]
     rotate_capability_key: bool,
+
+    /// Replace the self-signed CA by one that may sign for this service only; the old one is kept as ca.pem.1 and ca.key.1,
+    /// and clients must trust the new ca.pem. Give it once
+    #[arg(long)]
+    new_ca: bool,
 
     #[command(flatten)]
     settings: Settings,
@@ -42,7 +47,10 @@ file.
 SIGTERM and SIGINT stop the service in order; a second signal stops it at once.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let config = Config::load(args.settings, args.config.as_deref())?;
+    let mut config = Config::load(args.settings, args.config.as_deref())?;
+    let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
+    ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
+    config.new_ca = args.new_ca;
     let mut signals = Signals::new()?;
     let clock = Clock::system();
     open_files::allow_connections(config.limits.connections_max);

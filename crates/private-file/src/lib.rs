@@ -36,6 +36,8 @@ use tempfile::{Builder, NamedTempFile};
 const PRIVATE: u32 = 0o600;
 /// Written by the owner, read by everyone.
 const PUBLIC: u32 = 0o644;
+/// What group and others may do with a file.
+const OTHERS: u32 = 0o077;
 /// A folder that its owner alone can enter.
 const PRIVATE_FOLDER: u32 = 0o700;
 /// The characters at the end of a temporary file's name, ASCII letters and digits.
@@ -59,6 +61,18 @@ pub fn replace_public(path: &Path, contents: &[u8]) -> io::Result<()> {
 /// it at the same time.
 pub fn create_new(path: &Path, contents: &[u8]) -> io::Result<()> {
     put(path, contents, PRIVATE, Existing::Kept)
+}
+
+/// Creates an empty file at `path` with mode 0600 where there is none, and takes the permissions of group and others
+/// from a file that is there: for a library that opens its file itself, such as a database. Its contents stay.
+pub fn ensure_private(path: &Path) -> io::Result<()> {
+    match create_new(path, b"") {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let mode = fs::metadata(path)?.permissions().mode();
+            if mode & OTHERS == 0 { Ok(()) } else { fs::set_permissions(path, Permissions::from_mode(mode & !OTHERS)) }
+        }
+        created => created,
+    }
 }
 
 /// Removes the temporary files that crashes left behind while they wrote `path`: those with the name of `path` between
@@ -190,6 +204,20 @@ mod tests {
         assert_eq!(create_new(&path, b"second").unwrap_err().kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&path).unwrap(), b"first");
         assert_eq!(names(&folder), ["key.pem"], "the second attempt leaves nothing behind");
+    }
+
+    #[test]
+    fn a_file_that_another_library_fills_is_private_before_and_keeps_its_contents() {
+        let folder = folder();
+        let path = folder.path().join("state.sqlite");
+        ensure_private(&path).unwrap();
+        assert_eq!((fs::read(&path).unwrap().len(), mode(&path)), (0, 0o600));
+        fs::write(&path, "rows").unwrap();
+        for (before, after) in [(0o644, 0o600), (0o400, 0o400), (0o600, 0o600)] {
+            fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            ensure_private(&path).unwrap();
+            assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (b"rows".as_slice(), after));
+        }
     }
 
     #[test]

@@ -14,7 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::accept::tls::{self, CertificateResolver, Identity, TlsError, self_signed};
+use crate::accept::tls::self_signed::{self, Name, SelfSigned};
+use crate::accept::tls::{self, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
@@ -36,6 +37,8 @@ pub struct Service {
     listener: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
     watcher: JoinHandle<()>,
+    /// Renews the certificate, where TLS ends here.
+    renewal: Option<JoinHandle<()>>,
 }
 
 /// Why a service cannot continue.
@@ -94,10 +97,10 @@ impl Service {
         let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
         let address = socket.local_addr().map_err(bind)?;
         let origin = config.place.origin(address);
-        let security = match &config.place.tls {
-            TlsSource::Plain => Security::Plain,
-            TlsSource::Files { cert, key } => secured_by(Identity::from_files(cert, key)?)?,
-            TlsSource::SelfSigned => secured_by(self_signed::identity(state_dir, origin.host(), clock.wall())?)?,
+        let certificates = certificates(&config, &origin, address, &clock)?;
+        let security = match &certificates {
+            None => Security::Plain,
+            Some(certificates) => Security::Tls(tls::server_config(certificates.resolver())?),
         };
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
@@ -107,6 +110,7 @@ impl Service {
         let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
         let (stop, stopping) = watch::channel(false);
         let watcher = tokio::spawn(clock.clone().watch());
+        let renewal = certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone())));
         let context = Arc::new(Context {
             handler: Arc::new(doors),
             limits: config.limits,
@@ -117,7 +121,7 @@ impl Service {
         let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher })
+        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal })
     }
 
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
@@ -162,6 +166,7 @@ impl Service {
     /// closes the store. It takes the drain time-out at most, plus a moment for the store.
     pub async fn stop(self) -> Result<(), Failure> {
         self.housekeeper.abort();
+        self.renewal.iter().for_each(JoinHandle::abort);
         self.stop.send_replace(true);
         self.hub.stop();
         if let Err(error) = self.listener.await {
@@ -211,9 +216,24 @@ fn remove_leftovers(state_dir: &Path) -> std::io::Result<()> {
     files.iter().try_for_each(|file| private_file::remove_leftovers(file))
 }
 
-/// TLS with the certificate of `identity`.
-fn secured_by(identity: Identity) -> Result<Security, TlsError> {
-    Ok(Security::Tls(tls::server_config(Arc::new(CertificateResolver::new(identity)?))?))
+/// The certificates of the port, if TLS ends here.
+fn certificates(
+    config: &Config,
+    origin: &Origin,
+    address: SocketAddr,
+    clock: &Clock,
+) -> Result<Option<Certificates>, TlsError> {
+    let source = match &config.place.tls {
+        TlsSource::Plain => return Ok(None),
+        TlsSource::Files { cert, key } => Source::Files(Files::new(cert.clone(), key.clone())),
+        TlsSource::SelfSigned => {
+            let mut names = vec![Name::of_host(origin.host())];
+            // A client that finds us by the address may do so under it.
+            names.extend((!address.ip().is_unspecified()).then(|| Name::Ip(address.ip())));
+            Source::SelfSigned(SelfSigned::open(&config.state_dir, names, config.new_ca)?)
+        }
+    };
+    Certificates::open(source, clock).map(Some)
 }
 
 fn make_private_dir(path: &Path) -> std::io::Result<()> {

@@ -1,6 +1,8 @@
 //! Answers, and the one place where an error becomes one: `{"code","message","hint"}`: what the
 //! page decides by, what is wrong, and what to do.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE,
@@ -20,6 +22,9 @@ pub(super) type Response = http::Response<Full<Bytes>>;
 /// Scripts, styles and sounds from here only, and no other page may frame ours.
 const POLICY: &str = "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; base-uri 'none'; \
     form-action 'none'; frame-ancestors 'none'";
+
+/// When a client should look again whether there is room: what makes it takes minutes at least.
+const ROOM_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) fn json(value: &Value) -> Response {
     with_type("application/json", Bytes::from(value.to_string()))
@@ -62,7 +67,7 @@ pub(super) fn error(error: &DemoError) -> Response {
     let message = if status.is_server_error() { "the server has a problem".to_owned() } else { error.to_string() };
     let mut response = json(&json!({ "code": code, "message": message, "hint": hint }));
     *response.status_mut() = status;
-    if let DemoError::TooManyGuesses(wait) = error {
+    if let Some(wait) = wait(error) {
         // Rounded up: a request at that second is accepted.
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().saturating_add(1)));
     }
@@ -80,6 +85,15 @@ pub(super) fn finish(mut response: Response, head: bool) -> Response {
         *response.body_mut() = Full::default();
     }
     response
+}
+
+/// How long to wait before the same request may succeed: every 429 reports it.
+fn wait(error: &DemoError) -> Option<Duration> {
+    match error {
+        DemoError::TooManyGuesses(wait) | DemoError::TooOften(wait) | DemoError::TooManyAtOnce(wait) => Some(*wait),
+        DemoError::TooMany(_) => Some(ROOM_AFTER),
+        _ => None,
+    }
 }
 
 /// Status, what a page decides by, and what to do.
@@ -101,8 +115,17 @@ fn explain(error: &DemoError) -> (StatusCode, &'static str, &'static str) {
             "too-many-guesses",
             "Wait, or choose \u{201c}Add a device\u{201d} where you are signed in and open its link here.",
         ),
+        DemoError::TooOften(_) => (StatusCode::TOO_MANY_REQUESTS, "too-often", "Wait, and try again then."),
+        DemoError::TooManyAtOnce(_) => {
+            (StatusCode::TOO_MANY_REQUESTS, "too-many-at-once", "Wait a second, and try again.")
+        }
         DemoError::NotYou => (StatusCode::FORBIDDEN, "not-you", "Sign in as the person that you want to act for."),
         DemoError::OtherSite => (StatusCode::FORBIDDEN, "other-site", "Open the demo's own page."),
+        DemoError::WrongHost => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "wrong-host",
+            "Open the address that `doorbell demo` prints, or start it with this one as --demo-url.",
+        ),
         DemoError::Subscription(_) => (
             StatusCode::BAD_REQUEST,
             "subscription",

@@ -17,6 +17,7 @@ use crate::error::DemoError;
 use crate::house::{Entrance, House, SignIn};
 use crate::limits::VOICE_BYTES_MAX;
 use crate::name::Name;
+use crate::rates::Action;
 use crate::session::Session;
 use crate::token::Token;
 
@@ -38,25 +39,30 @@ pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from:
 
 /// The index.
 async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Result<Response, DemoError> {
+    house.sites.check_host(&request)?;
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let path: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     if path.first() != Some(&"api") {
         return files::file(&method, request.uri().path());
     }
-    same_site(request.headers())?;
-    let now = clock::now();
+    house.sites.check_page(&request)?;
+    let at = clock::moment();
+    let now = at.wall;
     match (method.as_str(), &path[1..]) {
         ("GET", ["settings"]) => return Ok(answer::json(&house.settings())),
         ("POST", ["sign-in"]) => {
             let request: SignInBody = body::json(request).await?;
-            let (person, cookie) = house.sign_in(entrance(request, from)?, now)?;
+            let (person, cookie) = house.sign_in(entrance(request, from)?, at).await?;
             return Ok(answer::with_cookie(answer::json(&json!({ "name": person.name })), COOKIE, &cookie, house));
         }
         _ => {}
     }
 
     let session = session(house, request.headers())?;
+    if method != Method::GET && method != Method::HEAD {
+        house.rates().charge(Action::Change(session.person), from, at.instant)?;
+    }
     match (method.as_str(), &path[1..]) {
         ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, now)?)),
         ("GET", ["live"]) => live::upgrade(house.clone(), session, request),
@@ -66,7 +72,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         }
         ("POST", ["invitation"]) => {
             let InvitationBody { guest } = body::json(request).await?;
-            Ok(answer::json(&house.invite(&session, guest, now)))
+            Ok(answer::json(&house.invite(&session, guest, now)?))
         }
 
         ("PUT", ["device"]) => {
@@ -113,6 +119,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
             let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
             let kind = kind.unwrap_or_default().to_owned();
             let too_large = "a voice mail has at most one MiB, which is two minutes";
+            house.rates().charge(Action::VoiceMail, from, at.instant)?;
             let sound = body::bytes(request, VOICE_BYTES_MAX, too_large).await?;
             Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
         }
@@ -148,14 +155,6 @@ fn is_the_sender(house: &House, session: &Session, from: Option<&str>) -> Result
     let Some(from) = from else { return Ok(()) };
     let named = house.store.person_named(&Name::parse(from)?)?;
     if named.is_some_and(|person| person.id == session.person) { Ok(()) } else { Err(DemoError::NotYou) }
-}
-
-/// Browsers name the site whose page sends a request; only our own pages may act for the person who is signed in.
-fn same_site(headers: &HeaderMap) -> Result<(), DemoError> {
-    let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-    let Some(origin) = text(header::ORIGIN) else { return Ok(()) };
-    let named = origin.split_once("://").map(|(_, authority)| authority);
-    if named.is_some() && named == text(header::HOST) { Ok(()) } else { Err(DemoError::OtherSite) }
 }
 
 /// A name out of a path.

@@ -22,7 +22,10 @@ use crate::lock::lock;
 use crate::name::Name;
 use crate::notice::{Letter, News};
 use crate::pages::Pages;
+use crate::passphrase::Hashing;
+use crate::rates::Rates;
 use crate::session::{Seal, Session};
+use crate::sites::Sites;
 use crate::steps::{Report, Step, Story};
 use crate::store::{Device, Person, PersonId, Store};
 use crate::token::Token;
@@ -43,6 +46,12 @@ pub(crate) struct House {
     pub(crate) rings: Mutex<HashMap<Token, Vec<AbortHandle>>>,
     /// Wrong passphrases.
     pub(crate) guesses: Mutex<Guesses>,
+    /// What each source has done lately.
+    pub(crate) rates: Mutex<Rates>,
+    /// Where passphrases are hashed.
+    pub(crate) hashing: Hashing,
+    /// The origins that it answers as.
+    pub(crate) sites: Sites,
     /// The origin at which browsers find it.
     pub(crate) site: String,
     /// The only push service on this machine that subscriptions may name.

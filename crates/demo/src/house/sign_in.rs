@@ -1,16 +1,14 @@
 //! Signing in: the first who comes has the name; another device gets in with its passphrase or by an invitation.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::MutexGuard;
 
-use aws_lc_rs::pbkdf2;
-use doorbell_protocol::base64url;
 use doorbell_protocol::time::UnixMs;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::House;
+use crate::clock::Moment;
 use crate::code;
 use crate::error::DemoError;
 use crate::events::Event;
@@ -18,14 +16,11 @@ use crate::guesses::Guesses;
 use crate::is_on_this_machine;
 use crate::lock::lock;
 use crate::name::Name;
+use crate::rates::{Action, Rates};
 use crate::session::Session;
 use crate::store::Person;
 use crate::token::Token;
 
-const SALT_BYTES: usize = 16;
-const HASH_BYTES: usize = 32;
-/// Some 50 ms of work: nothing for a person, much for a client that guesses.
-const ROUNDS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99_999);
 const PASSPHRASE_BYTES_MAX: usize = 200;
 const LABEL_CHARACTERS_MAX: usize = 40;
 
@@ -56,27 +51,32 @@ pub(crate) enum Guest {
 }
 
 impl House {
-    /// Signs in: the session, and its cookie's value.
-    pub(crate) fn sign_in(&self, request: SignIn, now: UnixMs) -> Result<(Person, String), DemoError> {
-        let person = match request.entrance {
-            Entrance::Name(name, passphrase) => {
-                let passphrase = passphrase.as_deref().filter(|words| !words.is_empty());
-                self.by_name(&name, passphrase, request.address, now)?
-            }
-            Entrance::Invitation(invitation) => {
-                let id = self
-                    .seal
-                    .open_invitation(&invitation, now)
-                    .ok_or(DemoError::NotFound("invitation, or not any more"))?;
-                self.person(id)?
-            }
-        };
+    /// Signs in: the session, and its cookie's value. What is cheap to check comes first, and hashing last.
+    pub(crate) async fn sign_in(&self, request: SignIn, at: Moment) -> Result<(Person, String), DemoError> {
         let label: String = request.label.chars().filter(|c| !c.is_control()).take(LABEL_CHARACTERS_MAX).collect();
         let label = if label.trim().is_empty() { "a browser".to_owned() } else { label };
-        let session = Session { person: person.id, device: Token::random()? };
-        self.store.add_device(&session.device, person.id, &label, now)?;
+        let device = Token::random()?;
+        self.rates().charge(Action::SignIn, request.address, at.instant)?;
+        let person = match request.entrance {
+            Entrance::Name(name, passphrase) => {
+                let passphrase = passphrase.filter(|words| !words.is_empty());
+                let person = self.by_name(&name, passphrase, request.address, at).await?;
+                self.store.add_device(&device, person.id, &label, at.wall)?;
+                person
+            }
+            Entrance::Invitation(invitation) => {
+                let void = || DemoError::NotFound("invitation, or not any more");
+                let invitation = self.seal.open_invitation(&invitation, at.wall).ok_or_else(void)?;
+                let person = self.person(invitation.person)?;
+                if !self.store.add_invited_device(&invitation, &device, &label, at.wall)? {
+                    return Err(void());
+                }
+                person
+            }
+        };
+        let session = Session { person: person.id, device };
         self.pages.broadcast(&Event::People);
-        Ok((person, self.seal.session(&session, now)))
+        Ok((person, self.seal.session(&session, at.wall)))
     }
 
     /// Who a cookie stands for, as long as its device is signed in.
@@ -96,30 +96,36 @@ impl House {
 
     /// A link, and its QR code. For another device it carries who opens it; for another person it is the address of the
     /// demo, where they take a name of their own.
-    pub(crate) fn invite(&self, session: &Session, guest: Guest, now: UnixMs) -> Value {
+    pub(crate) fn invite(&self, session: &Session, guest: Guest, now: UnixMs) -> Result<Value, DemoError> {
         let link = match guest {
-            Guest::Device => format!("{}/#in={}", self.site, self.seal.invitation(session.person, now)),
+            Guest::Device => format!("{}/#in={}", self.site, self.seal.invitation(session.person, now)?),
             Guest::Person => format!("{}/", self.site),
         };
-        json!({ "link": link, "code": code::picture(&link), "hereOnly": is_on_this_machine(&self.site) })
+        Ok(json!({ "link": link, "code": code::picture(&link), "hereOnly": is_on_this_machine(&self.site) }))
     }
 
-    fn by_name(&self, name: &Name, passphrase: Option<&str>, from: IpAddr, now: UnixMs) -> Result<Person, DemoError> {
-        if passphrase.is_some_and(|words| words.len() > PASSPHRASE_BYTES_MAX) {
+    async fn by_name(
+        &self,
+        name: &Name,
+        passphrase: Option<String>,
+        from: IpAddr,
+        at: Moment,
+    ) -> Result<Person, DemoError> {
+        if passphrase.as_ref().is_some_and(|words| words.len() > PASSPHRASE_BYTES_MAX) {
             return Err(DemoError::TooLarge("a passphrase has at most 200 bytes"));
         }
         let Some(person) = self.store.person_named(name)? else {
-            let kept = passphrase.map(keep).transpose()?;
-            return self.store.add_person(name, kept.as_deref());
+            return self.take(name, passphrase, from, at).await;
         };
-        match (&person.passphrase, passphrase) {
+        match (person.passphrase.clone(), passphrase) {
             (Some(kept), Some(given)) => {
-                self.guesses().charge(person.id, from, now)?;
-                if !fits(kept, given)? {
-                    return Err(DemoError::WrongPassphrase);
+                self.guesses().charge(person.id, from, at.instant)?;
+                let fits = self.hashing.fits(kept, given, from).await;
+                // A passphrase that was not compared was no guess.
+                if !matches!(fits, Ok(false)) {
+                    self.guesses().give_back(person.id, from);
                 }
-                self.guesses().give_back(person.id, from);
-                Ok(person)
+                if fits? { Ok(person) } else { Err(DemoError::WrongPassphrase) }
             }
             // No device is signed in with it any more, and no passphrase reserves it.
             (None, None) if self.store.devices_of(person.id)?.is_empty() => Ok(person),
@@ -127,25 +133,28 @@ impl House {
         }
     }
 
+    /// Takes a name that no person has.
+    async fn take(
+        &self,
+        name: &Name,
+        passphrase: Option<String>,
+        from: IpAddr,
+        at: Moment,
+    ) -> Result<Person, DemoError> {
+        self.store.make_room_for_a_person()?;
+        self.rates().charge(Action::TakeName, from, at.instant)?;
+        let kept = match passphrase {
+            Some(passphrase) => Some(self.hashing.keep(passphrase, from).await?),
+            None => None,
+        };
+        self.store.add_person(name, kept.as_deref())
+    }
+
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
         lock(&self.guesses)
     }
-}
 
-fn keep(passphrase: &str) -> Result<String, DemoError> {
-    let mut salt = [0; SALT_BYTES];
-    aws_lc_rs::rand::fill(&mut salt).map_err(|_| DemoError::Random)?;
-    let mut hash = [0; HASH_BYTES];
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, passphrase.as_bytes(), &mut hash);
-    Ok(format!("{}.{}", base64url::encode(&salt), base64url::encode(&hash)))
-}
-
-/// Whether a passphrase is the one that was kept. What is kept and cannot be read is a damaged store, not a wrong
-/// passphrase.
-fn fits(kept: &str, given: &str) -> Result<bool, DemoError> {
-    let damaged = || DemoError::Store(rusqlite::Error::InvalidQuery);
-    let (salt, hash) = kept.split_once('.').ok_or_else(damaged)?;
-    let [salt, hash] = [salt, hash].map(base64url::decode);
-    let (salt, hash) = (salt.map_err(|_| damaged())?, hash.map_err(|_| damaged())?);
-    Ok(pbkdf2::verify(pbkdf2::PBKDF2_HMAC_SHA256, ROUNDS, &salt, given.as_bytes(), &hash).is_ok())
+    pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
+        lock(&self.rates)
+    }
 }

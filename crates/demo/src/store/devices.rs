@@ -2,7 +2,7 @@
 
 use doorbell_protocol::time::UnixMs;
 use doorbell_sender::subscription::Subscription;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{PersonId, Store};
 use crate::error::DemoError;
@@ -29,11 +29,7 @@ impl Store {
     pub(crate) fn add_device(&self, id: &Token, person: PersonId, label: &str, now: UnixMs) -> Result<(), DemoError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
-        let insert = "INSERT INTO devices (id, person, label, signed_in_at) VALUES (?1, ?2, ?3, ?4)";
-        transaction.execute(insert, params![id.as_str(), person.0, label, now.as_millis()])?;
-        let surplus = "DELETE FROM devices WHERE person = ?1 AND id NOT IN
-            (SELECT id FROM devices WHERE person = ?1 ORDER BY signed_in_at DESC, rowid DESC LIMIT ?2)";
-        transaction.execute(surplus, params![person.0, DEVICES_MAX])?;
+        insert_device(&transaction, id, person, label, now)?;
         Ok(transaction.commit()?)
     }
 
@@ -76,6 +72,21 @@ impl Store {
         self.connection().execute("DELETE FROM devices WHERE id = ?1", [id.as_str()])?;
         Ok(())
     }
+}
+
+pub(super) fn insert_device(
+    transaction: &Transaction<'_>,
+    id: &Token,
+    person: PersonId,
+    label: &str,
+    now: UnixMs,
+) -> rusqlite::Result<()> {
+    let insert = "INSERT INTO devices (id, person, label, signed_in_at) VALUES (?1, ?2, ?3, ?4)";
+    transaction.execute(insert, params![id.as_str(), person.0, label, now.as_millis()])?;
+    let surplus = "DELETE FROM devices WHERE person = ?1 AND id NOT IN
+        (SELECT id FROM devices WHERE person = ?1 ORDER BY signed_in_at DESC, rowid DESC LIMIT ?2)";
+    transaction.execute(surplus, params![person.0, DEVICES_MAX])?;
+    Ok(())
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Device> {

@@ -4,14 +4,16 @@
 
 mod chat;
 mod devices;
+mod invitations;
 mod people;
 mod pushes;
 mod voice;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use rusqlite::Connection;
+use doorbell_private_file as private_file;
+use rusqlite::{Connection, Transaction};
 
 use crate::error::DemoError;
 use crate::lock::lock;
@@ -73,6 +75,10 @@ CREATE TABLE IF NOT EXISTS pushes (
   message INTEGER,                   -- the chat message that it carries
   sent_at INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS used_invitations (
+  id TEXT PRIMARY KEY,
+  until INTEGER NOT NULL             -- after that it is void, used or not
+) STRICT;
 CREATE TABLE IF NOT EXISTS receipt_subscriptions (
   origin TEXT PRIMARY KEY,
   url TEXT NOT NULL
@@ -85,6 +91,7 @@ pub(crate) struct Store(Mutex<Connection>);
 impl Store {
     /// Opens it, and makes it if it is missing.
     pub(crate) fn open(file: &Path) -> Result<Self, DemoError> {
+        make_private(file)?;
         let connection = Connection::open(file)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -93,7 +100,65 @@ impl Store {
         Ok(Self(Mutex::new(connection)))
     }
 
+    /// Runs `change` in a transaction that a power cut does not undo, unlike the others.
+    fn durably<T>(&self, change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T, DemoError> {
+        let mut connection = self.connection();
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let done = within(&mut connection, change);
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(done?)
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
         lock(&self.0)
+    }
+}
+
+fn within<T>(
+    connection: &mut Connection,
+    change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    let transaction = connection.transaction()?;
+    let done = change(&transaction)?;
+    transaction.commit()?;
+    Ok(done)
+}
+
+/// Names, conversations, voice mails and endpoints are in the file, and in the two that SQLite keeps next to it with its
+/// mode. An earlier version created all three for everyone to read.
+fn make_private(file: &Path) -> Result<(), DemoError> {
+    let beside = |end: &str| {
+        let mut path = file.as_os_str().to_owned();
+        path.push(end);
+        PathBuf::from(path)
+    };
+    let existing = [beside("-wal"), beside("-shm")].into_iter().filter(|path| path.exists());
+    for path in std::iter::once(file.to_owned()).chain(existing) {
+        private_file::ensure_private(&path).map_err(|error| DemoError::File { path, why: error.to_string() })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_everyone_could_read_is_private_once_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("demo.sqlite");
+        // As a crash leaves it: with the other two files.
+        let other = Connection::open(&file).unwrap();
+        other.pragma_update(None, "journal_mode", "WAL").unwrap();
+        other.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+        let names = ["demo.sqlite", "demo.sqlite-wal", "demo.sqlite-shm"].map(|name| folder.path().join(name));
+        names.iter().for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap());
+        let _store = Store::open(&file).unwrap();
+        for path in &names {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The people who have signed in.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{PersonId, Store};
 use crate::error::DemoError;
@@ -21,20 +21,28 @@ pub(crate) struct Person {
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
-    /// A new person, who takes no calls until they choose to. When there are too many, names that no device is signed in
-    /// with and no passphrase reserves make room.
-    pub(crate) fn add_person(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
+    /// Checks that there is room for one more person. When there are too many, names that no device is signed in with
+    /// and no passphrase reserves make room.
+    pub(crate) fn make_room_for_a_person(&self) -> Result<(), DemoError> {
         let connection = self.connection();
-        let count = || connection.query_row("SELECT count(*) FROM people", [], |row| row.get::<_, u32>(0));
-        if count()? >= PEOPLE_MAX {
+        if count(&connection)? >= PEOPLE_MAX {
             let idle = "DELETE FROM people WHERE passphrase IS NULL AND id NOT IN (SELECT person FROM devices)";
             connection.execute(idle, [])?;
         }
-        if count()? >= PEOPLE_MAX {
-            return Err(DemoError::TooMany("no more people can sign in here"));
+        if count(&connection)? < PEOPLE_MAX { Ok(()) } else { Err(full()) }
+    }
+
+    /// A new person, who takes no calls until they choose to.
+    pub(crate) fn add_person(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
+        let connection = self.connection();
+        // Others may have taken the last place, or the name, while the passphrase was hashed.
+        if count(&connection)? >= PEOPLE_MAX {
+            return Err(full());
         }
-        let insert = "INSERT INTO people (key, name, passphrase) VALUES (?1, ?2, ?3)";
-        connection.execute(insert, params![name.key(), name.as_str(), passphrase])?;
+        let insert = "INSERT OR IGNORE INTO people (key, name, passphrase) VALUES (?1, ?2, ?3)";
+        if connection.execute(insert, params![name.key(), name.as_str(), passphrase])? == 0 {
+            return Err(DemoError::NameTaken(name.as_str().to_owned()));
+        }
         let id = PersonId(connection.last_insert_rowid());
         let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
         Ok(Person { id, name, passphrase, available: false })
@@ -64,6 +72,14 @@ impl Store {
         self.connection().execute("UPDATE people SET available = ?2 WHERE id = ?1", params![id.0, available])?;
         Ok(())
     }
+}
+
+fn count(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("SELECT count(*) FROM people", [], |row| row.get(0))
+}
+
+fn full() -> DemoError {
+    DemoError::TooMany("no more people can sign in here")
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Person> {

@@ -167,12 +167,24 @@ impl Browser {
 
     /// One request on a connection of its own, with further header lines.
     pub async fn asks(&self, method: &str, path: &str, kind: &str, body: &[u8], further: &str) -> Answer {
+        self.asks_as(&self.address.to_string(), method, &format!("/api/{path}"), kind, body, further).await
+    }
+
+    /// The same under another name of the server, and for any path.
+    pub async fn asks_as(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+        further: &str,
+    ) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.expect("the demo listens");
         let cookie = self.cookie.as_ref().map(|cookie| format!("Cookie: {cookie}\r\n")).unwrap_or_default();
         let head = format!(
-            "{method} /api/{path} HTTP/1.1\r\nHost: {}\r\n{cookie}{further}Content-Type: {kind}\r\n\
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{cookie}{further}Content-Type: {kind}\r\n\
              Content-Length: {}\r\nConnection: close\r\n\r\n",
-            self.address,
             body.len()
         );
         let exchange = async {

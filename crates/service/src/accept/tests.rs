@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{CertificateResolver, self_signed, server_config};
+use super::tls::self_signed::{self, Name, SelfSigned};
+use super::tls::{Certificates, Source, server_config};
 use super::{Context, Handler, Listener, Security};
 use crate::clock::Clock;
 use crate::config::{Config, Settings};
@@ -111,9 +112,9 @@ async fn both_http_versions_reach_another_handler_and_stopping_closes_its_port()
 #[tokio::test]
 async fn tls_and_alpn_are_there_for_another_handler_too() {
     let dir = tempfile::tempdir().unwrap();
-    let now = Clock::system().now();
-    let resolver = CertificateResolver::new(self_signed::identity(dir.path(), "localhost", now).unwrap()).unwrap();
-    let running = Running::start(Security::Tls(server_config(Arc::new(resolver)).unwrap())).await;
+    let own = SelfSigned::open(dir.path(), vec![Name::of_host("localhost")], false).unwrap();
+    let certificates = Certificates::open(Source::SelfSigned(own), &Clock::system()).unwrap();
+    let running = Running::start(Security::Tls(server_config(certificates.resolver()).unwrap())).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(self_signed::ca_file(dir.path())).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

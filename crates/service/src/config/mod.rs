@@ -41,6 +41,8 @@ pub struct Config {
     pub firefox: FirefoxSettings,
     /// How Chromium's protocol is served.
     pub chromium: ChromiumSettings,
+    /// Whether this start replaces the self-signed CA. It belongs to one start, so it is not a setting.
+    pub new_ca: bool,
     /// Whether a VAPID token must name our origin with its port (RFC 8292 s2).
     pub strict_audience: bool,
 }
@@ -62,6 +64,7 @@ impl Config {
             http: HttpSettings::from_settings(&settings)?,
             firefox: FirefoxSettings::from_settings(&settings)?,
             chromium: ChromiumSettings::from_settings(&settings)?,
+            new_ca: false,
             strict_audience: settings.strict_audience(),
             state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
                 ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())

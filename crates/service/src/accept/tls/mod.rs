@@ -1,6 +1,7 @@
-//! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195), and a certificate that can be replaced.
+//! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195), and a certificate that is renewed while it runs.
 
 mod identity;
+mod renewal;
 mod resolver;
 pub(crate) mod self_signed;
 
@@ -12,6 +13,7 @@ use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
 
 pub(crate) use identity::Identity;
+pub(crate) use renewal::{Certificates, Files, Source};
 pub(crate) use resolver::CertificateResolver;
 
 /// Why TLS cannot be set up.

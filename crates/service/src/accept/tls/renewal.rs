@@ -1,0 +1,143 @@
+//! Renews the certificate of a listener while it runs: one of our own before it ends, one of the configuration when its
+//! files have changed. No connection is lost: each handshake uses the certificate of its time.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorbell_protocol::time::UnixMs;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::{error, info};
+
+use super::self_signed::SelfSigned;
+use super::{CertificateResolver, Identity, TlsError};
+use crate::clock::Clock;
+
+/// How often the wall clock and the files are looked at. After a boot with a wrong clock, or after a renewal by another
+/// program, the right certificate is there in this time; a look takes two system calls.
+const CHECKED_EVERY: Duration = Duration::from_secs(10);
+
+/// The certificate of a listener, and where the next one comes from.
+pub(crate) struct Certificates {
+    resolver: Arc<CertificateResolver>,
+    source: Source,
+    /// Whether the last look failed, so that each failure is logged once.
+    has_failed: bool,
+}
+
+/// Where certificates come from.
+pub(crate) enum Source {
+    /// We make them.
+    SelfSigned(SelfSigned),
+    /// Another program writes them.
+    Files(Files),
+}
+
+/// Certificate and key of the configuration.
+pub(crate) struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+    /// The files that were read last; none where one could not be looked at.
+    seen: Option<[Option<Stamp>; 2]>,
+}
+
+/// What changes when a file is written or replaced, also by a symbolic link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed_at: (i64, i64),
+}
+
+impl Certificates {
+    /// With the first certificate of `source`.
+    pub(crate) fn open(mut source: Source, clock: &Clock) -> Result<Self, TlsError> {
+        let first = source.next(wall(clock))?.expect("a source has a first certificate or an error");
+        Ok(Self { resolver: Arc::new(CertificateResolver::new(first)?), source, has_failed: false })
+    }
+
+    /// Presents the newest certificate.
+    pub(crate) fn resolver(&self) -> Arc<CertificateResolver> {
+        self.resolver.clone()
+    }
+
+    /// Renews it whenever that is due. Never returns.
+    pub(crate) async fn keep_current(mut self, clock: Clock) {
+        loop {
+            sleep(CHECKED_EVERY).await;
+            let now = wall(&clock);
+            let checked = spawn_blocking(move || {
+                self.check(now);
+                self
+            });
+            self = match checked.await {
+                Ok(checked) => checked,
+                Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+            };
+        }
+    }
+
+    fn check(&mut self, now: UnixMs) {
+        match self.source.next(now).and_then(|next| next.map(|next| self.resolver.replace(next)).transpose()) {
+            Ok(None) => {}
+            Ok(Some(())) => {
+                self.has_failed = false;
+                info!("a new certificate is in use");
+            }
+            Err(error) => {
+                // Files are read again only after they have changed, our own certificate each time.
+                let is_known = std::mem::replace(&mut self.has_failed, true);
+                if !is_known || matches!(self.source, Source::Files(_)) {
+                    error!(%error, "the certificate cannot be renewed: the old one stays in use until this is fixed");
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    /// The next certificate, if there is a newer one than before.
+    fn next(&mut self, now: UnixMs) -> Result<Option<Identity>, TlsError> {
+        match self {
+            Self::SelfSigned(own) => own.renew(now),
+            Self::Files(files) => files.changed(),
+        }
+    }
+}
+
+impl Files {
+    pub(crate) fn new(cert: PathBuf, key: PathBuf) -> Self {
+        Self { cert, key, seen: None }
+    }
+
+    /// What is in the files, if they have changed. The two are written one after the other, so that they may not match
+    /// for a moment; the second one then changes again.
+    fn changed(&mut self) -> Result<Option<Identity>, TlsError> {
+        let now = [&self.cert, &self.key].map(|file| stamp(file).ok());
+        if self.seen == Some(now) {
+            return Ok(None);
+        }
+        self.seen = Some(now);
+        Identity::from_files(&self.cert, &self.key).map(Some)
+    }
+}
+
+fn stamp(file: &Path) -> io::Result<Stamp> {
+    let file = fs::metadata(file)?;
+    Ok(Stamp {
+        device: file.dev(),
+        inode: file.ino(),
+        bytes: file.len(),
+        changed_at: (file.ctime(), file.ctime_nsec()),
+    })
+}
+
+/// The wall time: certificates know no other.
+fn wall(clock: &Clock) -> UnixMs {
+    clock.wall()
+}
