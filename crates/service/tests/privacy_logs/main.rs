@@ -26,8 +26,9 @@ use support::raw::http2::Connection;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::format::FmtSpan;
+use tracing_subscriber::prelude::*;
 
 /// Everything, as with `--log trace`, except what the command keeps out of every log: h2 logs malformed paths and fields
 /// and the text of a client's GOAWAY, and tungstenite logs whole messages. The HPACK decoder belongs to this test.
@@ -52,12 +53,9 @@ impl Log {
     fn collect() -> Self {
         let log = Self::default();
         let writer = log.clone();
-        tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(FILTER))
-            .with_span_events(FmtSpan::FULL)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .init();
+        let lines = tracing_subscriber::fmt::layer().with_span_events(FmtSpan::FULL).with_ansi(false);
+        let filter: Targets = FILTER.parse().unwrap();
+        tracing_subscriber::registry().with(filter).with(lines.with_writer(move || writer.clone())).init();
         log
     }
 
