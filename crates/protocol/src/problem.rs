@@ -51,6 +51,8 @@ pub mod errno {
     pub const RECEIPTS_FULL: u16 = 1011;
     /// 401 or 410: the credential of a wake stream is missing, wrong or outdated.
     pub const WAKE_CREDENTIAL: u16 = 1012;
+    /// 429: the service has no room on its disk, or holds as much as its operator allows.
+    pub const STORE_FULL: u16 = 1014;
 }
 
 /// One error answer.

@@ -17,7 +17,7 @@ mod unsent;
 pub(crate) mod websocket;
 
 pub(crate) use body::{Body, BodyError};
-pub(crate) use payload::Payload;
+pub(crate) use payload::{Cut, Payload, Pieces};
 pub(crate) use push::{PushError, Pusher};
 
 /// A request of either HTTP version.

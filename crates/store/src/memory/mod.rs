@@ -58,7 +58,7 @@ impl Engine for MemoryEngine {
 
 fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, StoreError> {
     match write {
-        Write::CreateAgent { id, now } => rows.create_agent(*id, *now).map(|()| Written::Created),
+        Write::CreateAgent { id, now } => rows.create_agent(limits, *id, *now).map(|()| Written::Created),
         Write::CreateSubscription(new) => rows.create_subscription(limits, new).map(|()| Written::Created),
         Write::Append(message) => rows.append(limits, message).map(Written::Appended),
         Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(rows.erase(*id, *agent, *outcome, *now))),
@@ -68,7 +68,7 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
         Write::DeleteAgent { id, now } => Ok(Written::Removed(rows.delete_agent(*id, *now))),
         Write::Sweep { now, max } => Ok(Written::Swept(rows.sweep(*now, *max))),
         Write::CreateReceiptSubscription { id, now } => {
-            rows.create_receipt_subscription(*id, *now).map(|()| Written::Created)
+            rows.create_receipt_subscription(limits, *id, *now).map(|()| Written::Created)
         }
         Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
             rows.add_receipt(limits, *receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
@@ -79,6 +79,7 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
         Write::DeleteReceiptSubscription { id } => Ok(Written::Erased(rows.delete_receipt_subscription(*id))),
         Write::Touch { agent, now } => rows.touch(limits, *agent, *now).map(|()| Written::Touched),
         Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(rows.expire_idle(bounds))),
+        Write::ExpireUnused(bounds) => Ok(Written::IdleRemoved(rows.expire_unused(limits, bounds))),
     }
 }
 

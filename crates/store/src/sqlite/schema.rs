@@ -7,8 +7,12 @@ use rusqlite::{Connection, ErrorCode};
 use crate::error::OpenError;
 
 /// Step `n` (counted from 1) migrates a database of format `n - 1`. A released step is never edited.
-const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 
 /// "Door", in the file's header: it distinguishes our databases from others.
 const APPLICATION_ID: i32 = 0x446f_6f72;
