@@ -53,6 +53,8 @@ pub mod errno {
     pub const WAKE_CREDENTIAL: u16 = 1012;
     /// 429: the token does not fit the time, and the service's own clock may be the reason.
     pub const CLOCK: u16 = 1013;
+    /// 429: the service has no room on its disk, or holds as much as its operator allows.
+    pub const STORE_FULL: u16 = 1014;
 }
 
 /// One error answer.

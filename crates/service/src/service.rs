@@ -199,6 +199,14 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
         bytes_per_subscription_max: limits.bytes_per_agent_max.div_ceil(2),
         subscriptions_per_agent_max: limits.subscriptions_per_agent_max,
         receipts_per_subscription_max: limits.receipts_per_subscription_max,
+        agents_max: limits.agents_max,
+        unused_agents_max: limits.unused_agents_max,
+        subscriptions_max: limits.subscriptions_max,
+        bytes_max: limits.stored_bytes_max,
+        receipt_subscriptions_max: limits.receipt_subscriptions_max,
+        unused_receipt_subscriptions_max: limits.unused_receipt_subscriptions_max,
+        reserve_bytes: limits.disk_reserve_bytes,
+        disk_floor_bytes: limits.disk_floor_bytes,
         ..doorbell_store::Limits::default()
     };
     let dir = state_dir.to_owned();

@@ -17,6 +17,9 @@ pub(crate) struct Job {
     pub(crate) reply: Reply,
 }
 
+/// How often a batch that found a full disk is divided: each attempt may write to the disk.
+const ATTEMPTS_MAX: u32 = 16;
+
 pub(crate) struct Committer {
     pub(crate) engine: Box<dyn Engine>,
     pub(crate) queue: Arc<Queue<Job>>,
@@ -34,6 +37,13 @@ pub(crate) struct Done {
 
 /// The store has been stopped.
 struct Stopped;
+
+/// The writes of a batch that was not committed.
+enum Refused {
+    Nothing,
+    NoRoom(Vec<Job>),
+    RolledBack(Vec<Job>),
+}
 
 impl Committer {
     /// Commits until the queue is closed and empty, or the engine fails.
@@ -65,6 +75,14 @@ impl Committer {
     }
 
     fn commit(&mut self, batch: Vec<Job>) -> Result<(), Stopped> {
+        match self.try_commit(batch)? {
+            Refused::Nothing => Ok(()),
+            Refused::NoRoom(batch) => self.commit_what_fits(batch),
+            Refused::RolledBack(batch) => self.commit_what_frees(batch),
+        }
+    }
+
+    fn try_commit(&mut self, batch: Vec<Job>) -> Result<Refused, Stopped> {
         let (writes, replies) = split(batch);
         match self.engine.commit(&writes) {
             Ok(outcomes) => {
@@ -75,29 +93,62 @@ impl Committer {
                 self.done.commits += 1;
                 self.done.writes += writes.len() as u64;
                 answer(replies, outcomes);
+                Ok(Refused::Nothing)
             }
-            Err(CommitError::Unknown(reason)) => return self.stop(&reason, replies),
+            Err(CommitError::Unknown(reason)) => self.stop(&reason, replies),
+            Err(CommitError::NoRoom(reason)) => {
+                tracing::debug!(reason, writes = writes.len(), "the disk has no room for a batch");
+                Ok(Refused::NoRoom(join(writes, replies)))
+            }
             Err(CommitError::RolledBack(reason)) => {
                 tracing::warn!(reason, writes = writes.len(), "a batch was rolled back");
-                return self.commit_what_frees(writes, replies);
+                Ok(Refused::RolledBack(join(writes, replies)))
+            }
+        }
+    }
+
+    /// On a full disk: writes that free room must not fail because they share a batch with writes that need room, or
+    /// with too many others. Another attempt is safe, because the first one left nothing behind.
+    fn commit_what_fits(&mut self, batch: Vec<Job>) -> Result<(), Stopped> {
+        let (frees, needs) = batch.into_iter().partition(|job| job.write.frees());
+        refuse(needs, StoreError::NoRoom);
+        let mut parts = vec![frees];
+        let mut attempts_left = ATTEMPTS_MAX;
+        while let Some(part) = parts.pop() {
+            if attempts_left == 0 {
+                refuse(part, StoreError::NoRoom);
+                continue;
+            }
+            attempts_left -= 1;
+            match self.try_commit(part)? {
+                // The next part finds the room that this one has freed.
+                Refused::Nothing => self.tidy()?,
+                Refused::NoRoom(mut part) if part.len() > 1 => {
+                    let later = part.split_off(part.len() / 2);
+                    parts.extend([later, part]);
+                }
+                Refused::NoRoom(part) => refuse(part, StoreError::NoRoom),
+                Refused::RolledBack(part) => refuse(part, StoreError::Unavailable),
             }
         }
         Ok(())
     }
 
-    /// After a roll-back: on a full disk, writes that free room must not fail because they share a batch with writes
-    /// that need room. A second attempt is safe, because the first one left nothing behind.
-    fn commit_what_frees(&mut self, writes: Vec<Write>, replies: Vec<Reply>) -> Result<(), Stopped> {
-        debug_assert_eq!(writes.len(), replies.len(), "each write of a batch has a reply");
-        let together = writes.into_iter().zip(replies).map(|(write, reply)| Job { write, reply });
-        let (frees, needs): (Vec<_>, Vec<_>) = together.partition(|job| job.write.frees());
+    /// After a roll-back for another reason: what frees room, once more.
+    fn commit_what_frees(&mut self, batch: Vec<Job>) -> Result<(), Stopped> {
+        let (frees, needs): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.write.frees());
         let alone = needs.is_empty();
         refuse(needs, StoreError::Unavailable);
         if alone || frees.is_empty() {
             refuse(frees, StoreError::Unavailable);
             return Ok(());
         }
-        self.commit(frees)
+        match self.try_commit(frees)? {
+            Refused::Nothing => {}
+            Refused::NoRoom(frees) => refuse(frees, StoreError::NoRoom),
+            Refused::RolledBack(frees) => refuse(frees, StoreError::Unavailable),
+        }
+        Ok(())
     }
 
     fn tidy(&mut self) -> Result<(), Stopped> {
@@ -105,7 +156,7 @@ impl Committer {
     }
 
     /// Closes the queue before it answers, so that a caller that learns of the failure cannot add a write any more.
-    fn stop(&self, reason: &str, unknown: Vec<Reply>) -> Result<(), Stopped> {
+    fn stop<T>(&self, reason: &str, unknown: Vec<Reply>) -> Result<T, Stopped> {
         self.queue.close();
         self.failure.declare(reason);
         for reply in unknown {
@@ -118,6 +169,11 @@ impl Committer {
 
 fn split(batch: Vec<Job>) -> (Vec<Write>, Vec<Reply>) {
     batch.into_iter().map(|job| (job.write, job.reply)).unzip()
+}
+
+fn join(writes: Vec<Write>, replies: Vec<Reply>) -> Vec<Job> {
+    debug_assert_eq!(writes.len(), replies.len(), "each write of a batch has a reply");
+    writes.into_iter().zip(replies).map(|(write, reply)| Job { write, reply }).collect()
 }
 
 /// Compares what an engine answered with what it was asked; the error is for the operator.

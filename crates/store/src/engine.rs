@@ -8,7 +8,7 @@ use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
 use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
-    Subscription, Swept,
+    Subscription, Swept, UnusedBounds,
 };
 
 /// One change.
@@ -103,6 +103,9 @@ pub enum Write {
     NoteClock(ClockRecord),
     /// Removes agents and receipt subscriptions that were idle for long. Answers [`Written::IdleRemoved`].
     ExpireIdle(IdleBounds),
+    /// Removes agents without a subscription, and what was never used where its share of the store is nearly full.
+    /// Answers [`Written::IdleRemoved`].
+    ExpireUnused(UnusedBounds),
     /// Deletes expired messages (see [`expiry_bucket`]) and adds the receipts of those that want one, which are swept
     /// to the millisecond. Answers [`Written::Swept`].
     Sweep {
@@ -149,7 +152,7 @@ impl Written {
             Write::DeleteSubscription { .. } | Write::DeleteAgent { .. } => matches!(self, Self::Removed(_)),
             Write::Touch { .. } => matches!(self, Self::Touched),
             Write::NoteClock(_) => matches!(self, Self::Noted),
-            Write::ExpireIdle(_) => matches!(self, Self::IdleRemoved(_)),
+            Write::ExpireIdle(_) | Write::ExpireUnused(_) => matches!(self, Self::IdleRemoved(_)),
             Write::Sweep { .. } => matches!(self, Self::Swept(_)),
         }
     }
@@ -250,7 +253,9 @@ impl Write {
             | Self::DeleteAgent { .. }
             | Self::TakeReceipts { .. }
             | Self::DeleteReceiptSubscription { .. } => REMOVAL_COST_BYTES,
-            Self::ExpireIdle(bounds) => bounds.max.min(EXPIRE_MAX) as usize * REMOVAL_COST_BYTES,
+            Self::ExpireIdle(IdleBounds { max, .. }) | Self::ExpireUnused(UnusedBounds { max, .. }) => {
+                (*max).min(EXPIRE_MAX) as usize * REMOVAL_COST_BYTES
+            }
             Self::Sweep { max, .. } => (*max).min(SWEEP_MAX) as usize * 1024,
             _ => self.held_bytes(),
         }

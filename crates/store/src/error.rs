@@ -38,10 +38,16 @@ pub enum StoreError {
     /// The agent has as many subscriptions as [`Limits`](crate::Limits) allows.
     #[error("the agent has too many subscriptions")]
     TooManySubscriptions,
+    /// The disk is full or nearly full, so that only what frees room is taken. Certainly not done.
+    #[error("the disk has no room for this now")]
+    NoRoom,
+    /// The whole store holds as much of this as [`Limits`](crate::Limits) allows.
+    #[error("the store has reached its limit")]
+    StoreFull,
     /// The queue is full: the operation was not started, and may succeed a moment later.
     #[error("the store is overloaded")]
     Overloaded,
-    /// Certainly not done: the disk is full, a read failed, or the store has failed or is closing.
+    /// Certainly not done: a read failed, or the store has failed or is closing.
     #[error("the store cannot do this now")]
     Unavailable,
     /// The requested row exists and holds an invalid value. A later attempt fails too.
@@ -109,9 +115,12 @@ pub enum OpenError {
 /// A batch failed as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum CommitError {
-    /// None of it took effect, and the engine can go on: for instance, the disk was full.
+    /// None of it took effect, and the engine can go on.
     #[error("rolled back: {0}")]
     RolledBack(String),
+    /// None of it took effect, because the disk has no room for it. A smaller batch may succeed.
+    #[error("no room: {0}")]
+    NoRoom(String),
     /// Whether it took effect is not known, or the engine cannot go on. It is not used again.
     #[error("outcome unknown: {0}")]
     Unknown(String),

@@ -43,13 +43,39 @@ pub struct Limits {
     /// Threads that read, each with its own connection. The store starts at least one.
     pub readers: usize,
     /// Bytes that the database file may have; `None`: only the disk bounds it. At the bound, writes that need room fail
-    /// with [`Unavailable`](crate::StoreError::Unavailable).
+    /// with [`NoRoom`](crate::StoreError::NoRoom).
     pub database_bytes_max: Option<u64>,
+    /// Agents in all. Each takes some hundred bytes. At this bound and those that follow, a write fails with
+    /// [`StoreFull`](crate::StoreError::StoreFull). The default sets none of them: the service does.
+    pub agents_max: u32,
+    /// Agents that were never used: no message was sent to them, and they were not seen again. Creating one needs no
+    /// permission, so they may not fill the store.
+    pub unused_agents_max: u32,
+    /// Subscriptions in all.
+    pub subscriptions_max: u32,
+    /// Bytes of messages and receipts in all; each counts with [`MESSAGE_OVERHEAD_BYTES`] or [`RECEIPT_BYTES`] too.
+    pub bytes_max: u64,
+    /// Receipt subscriptions in all.
+    pub receipt_subscriptions_max: u32,
+    /// Receipt subscriptions whose application server never took a receipt.
+    pub unused_receipt_subscriptions_max: u32,
+    /// Bytes of the file that is given up when the disk is full. Removing something needs room in the log first: as much
+    /// as the log has before it is moved, and some commits. 0: no reserve, and a full disk may never recover by itself.
+    pub reserve_bytes: u64,
+    /// With less room on the disk than this, the store does not grow; with less than twice as much, it takes no new
+    /// agents and receipt subscriptions. 0: no floor.
+    pub disk_floor_bytes: u64,
 }
 
 /// What the removal of a subscription or an agent counts for in a batch. It may delete up to
 /// `messages_per_agent_max` messages, so only a few dozen of them share a transaction.
 pub const REMOVAL_COST_BYTES: usize = 128 * 1024;
+
+/// What a message takes in the store beside its size: its row, its places in the indexes, and half-empty pages.
+pub const MESSAGE_OVERHEAD_BYTES: u64 = 256;
+
+/// What a receipt takes in the store.
+pub const RECEIPT_BYTES: u64 = 128;
 
 /// Messages that one sweep deletes at most, whatever the caller asks for, so that appends do not wait behind it for
 /// long.
@@ -88,6 +114,14 @@ impl Default for Limits {
             queued_reads_max: 4_096,
             readers: 2,
             database_bytes_max: None,
+            agents_max: u32::MAX,
+            unused_agents_max: u32::MAX,
+            subscriptions_max: u32::MAX,
+            bytes_max: u64::MAX,
+            receipt_subscriptions_max: u32::MAX,
+            unused_receipt_subscriptions_max: u32::MAX,
+            reserve_bytes: 16 << 20,
+            disk_floor_bytes: 0,
         }
     }
 }

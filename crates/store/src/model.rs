@@ -115,6 +115,22 @@ pub struct IdleBounds {
     pub keep: Vec<AgentId>,
 }
 
+/// A request to remove what was never used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnusedBounds {
+    /// The present.
+    pub now: UnixMs,
+    /// Agents without a subscription that were last seen before this moment are removed.
+    pub empty_agents_before: UnixMs,
+    /// Agents that were never used, and last seen before this moment, are removed while their share of the store is
+    /// nearly full.
+    pub unused_agents_before: UnixMs,
+    /// The same for receipt subscriptions.
+    pub unused_receipt_subscriptions_before: UnixMs,
+    /// Of each kind, as many at most; [`EXPIRE_MAX`](crate::EXPIRE_MAX) bounds it.
+    pub max: u32,
+}
+
 /// Idle agents and receipt subscriptions were removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdleRemoved {

@@ -19,7 +19,7 @@ use crate::failure::{self, Failure, FailureReceiver};
 use crate::limits::{Limits, PAGE_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
-    Subscription, Swept,
+    Subscription, Swept, UnusedBounds,
 };
 use crate::queue::{Priority, PushError, Queue};
 use crate::readers::{self, ReadJob};
@@ -215,6 +215,11 @@ impl Store {
     /// [`Outcome::Unsubscribed`].
     pub fn expire_idle(&self, bounds: IdleBounds) -> Answer<IdleRemoved> {
         self.write(Write::ExpireIdle(bounds), Written::idle_removed)
+    }
+
+    /// Removes agents without a subscription, and what was never used where its share of the store is nearly full.
+    pub fn expire_unused(&self, bounds: UnusedBounds) -> Answer<IdleRemoved> {
+        self.write(Write::ExpireUnused(bounds), Written::idle_removed)
     }
 
     /// Whether the agent exists.

@@ -23,6 +23,26 @@ pub struct Limits {
     pub bytes_per_agent_max: u64,
     /// Subscriptions per agent: limits a set.
     pub subscriptions_per_agent_max: u32,
+    /// Agents in the whole store: each takes some hundred bytes of disk, and anybody may create one.
+    pub agents_max: u32,
+    /// Agents that were never used: they may not take the places of all others.
+    pub unused_agents_max: u32,
+    /// New agents per minute from all clients together, 0 for no limit. Limits how fast the store can be filled.
+    pub new_agents_per_minute: u32,
+    /// Subscriptions in the whole store.
+    pub subscriptions_max: u32,
+    /// Bytes of messages and receipts in the whole store: agents are many, and each may store some MiB.
+    pub stored_bytes_max: u64,
+    /// Receipt subscriptions in the whole store.
+    pub receipt_subscriptions_max: u32,
+    /// Receipt subscriptions from which no receipt was ever taken.
+    pub unused_receipt_subscriptions_max: u32,
+    /// New receipt subscriptions per minute from all senders together, 0 for no limit.
+    pub new_receipt_subscriptions_per_minute: u32,
+    /// The file that is given up when the disk is full: to free room needs some room.
+    pub disk_reserve_bytes: u64,
+    /// Free disk below which the store does not grow: other programs need some too.
+    pub disk_floor_bytes: u64,
     /// Open connections: each uses memory before its first request.
     pub connections_max: usize,
     /// Of these, the ones that clients without a subscription may have: they can open connections without end, and
@@ -91,6 +111,10 @@ impl Limits {
         if !(1..=CONNECTIONS_MAX).contains(&connections_max) {
             return unfit("connections_max must be between 1 and 16777216");
         }
+        let disk_reserve_bytes = s.disk_reserve_bytes();
+        if disk_reserve_bytes != 0 && !(2 << 20..=4 << 30).contains(&disk_reserve_bytes) {
+            return unfit("disk_reserve_bytes must be 0 or between 2097152 (2 MiB) and 4294967296 (4 GiB)");
+        }
         let ack_timeout = Duration::from_secs(s.ack_timeout_secs());
         if ack_timeout.is_zero() {
             return unfit("ack_timeout_secs must be at least 1: agents need time to acknowledge");
@@ -101,6 +125,16 @@ impl Limits {
             messages_per_agent_max: s.messages_per_agent_max(),
             bytes_per_agent_max: s.bytes_per_agent_max(),
             subscriptions_per_agent_max: s.subscriptions_per_agent_max(),
+            agents_max: s.agents_max(),
+            unused_agents_max: s.unused_agents_max(),
+            new_agents_per_minute: s.new_agents_per_minute(),
+            subscriptions_max: s.subscriptions_max(),
+            stored_bytes_max: s.stored_bytes_max(),
+            receipt_subscriptions_max: s.receipt_subscriptions_max(),
+            unused_receipt_subscriptions_max: s.unused_receipt_subscriptions_max(),
+            new_receipt_subscriptions_per_minute: s.new_receipt_subscriptions_per_minute(),
+            disk_reserve_bytes,
+            disk_floor_bytes: s.disk_floor_bytes(),
             connections_max,
             // A quarter is kept for agents with a subscription.
             strangers_max: (connections_max - connections_max / 4).max(1),

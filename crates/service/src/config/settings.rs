@@ -133,6 +133,34 @@ settings! {
     #[arg(long, env = "DOORBELL_RATE_PER_KEY", hide_env = true, help_heading = LIMITS, value_name = "N")]
     rate_per_key: u32 = 120_000,
 
+    /// User agents in the whole store; above it new ones get 429 [default: 200000]
+    #[arg(long, env = "DOORBELL_AGENTS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    agents_max: u32 = 200_000,
+
+    /// Of these, agents that were never sent a message nor seen again; near it, those not seen for 7 days are removed [default: 50000]
+    #[arg(long, env = "DOORBELL_UNUSED_AGENTS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    unused_agents_max: u32 = 50_000,
+
+    /// New user agents per minute, from all clients together, 0 for no limit; above it they get 429 [default: 3000]
+    #[arg(long, env = "DOORBELL_NEW_AGENTS_PER_MINUTE", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    new_agents_per_minute: u32 = 3_000,
+
+    /// Subscriptions in the whole store; above it new ones get 429 [default: 500000]
+    #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    subscriptions_max: u32 = 500_000,
+
+    /// Bytes of messages and receipts in the whole store, with 256 more for each message; above it senders get 429 [default: 4294967296]
+    #[arg(long, env = "DOORBELL_STORED_BYTES_MAX", hide_env = true, help_heading = LIMITS, value_name = "BYTES")]
+    stored_bytes_max: u64 = 4 << 30,
+
+    /// A file of this size is given up when the disk is full, so that room can be freed; 0 for none [default: 16777216]
+    #[arg(long, env = "DOORBELL_DISK_RESERVE_BYTES", hide_env = true, help_heading = LIMITS, value_name = "BYTES")]
+    disk_reserve_bytes: u64 = 16 << 20,
+
+    /// With less free disk than this, new messages get 429, and new agents with less than twice as much; 0 for no limit [default: 134217728]
+    #[arg(long, env = "DOORBELL_DISK_FLOOR_BYTES", hide_env = true, help_heading = LIMITS, value_name = "BYTES")]
+    disk_floor_bytes: u64 = 128 << 20,
+
     /// Connections open at once; above it idle ones without a subscription are closed, then new ones wait [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
     connections_max: usize = 16_384,
@@ -168,6 +196,24 @@ settings! {
         value_name = "N"
     )]
     receipts_per_subscription_max: u32 = 10_000,
+
+    /// Receipt subscriptions in the whole store; above it new ones get 429 [default: 50000]
+    #[arg(long, env = "DOORBELL_RECEIPT_SUBSCRIPTIONS_MAX", hide_env = true, help_heading = RECEIPTS, value_name = "N")]
+    receipt_subscriptions_max: u32 = 50_000,
+
+    /// Of these, those from which no receipt was ever fetched; near it, those unused for 7 days are removed [default: 20000]
+    #[arg(
+        long, env = "DOORBELL_UNUSED_RECEIPT_SUBSCRIPTIONS_MAX", hide_env = true, help_heading = RECEIPTS,
+        value_name = "N"
+    )]
+    unused_receipt_subscriptions_max: u32 = 20_000,
+
+    /// New receipt subscriptions per minute, from all senders together, 0 for no limit; above it they get 429 [default: 3000]
+    #[arg(
+        long, env = "DOORBELL_NEW_RECEIPT_SUBSCRIPTIONS_PER_MINUTE", hide_env = true, help_heading = RECEIPTS,
+        value_name = "N"
+    )]
+    new_receipt_subscriptions_per_minute: u32 = 3_000,
 
     /// A quiet event stream sends a comment this often, so that proxies keep it open [default: 30]
     #[arg(long, env = "DOORBELL_KEEPALIVE_SECS", hide_env = true, help_heading = RECEIPTS, value_name = "SECS")]

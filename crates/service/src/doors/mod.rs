@@ -16,6 +16,7 @@
 mod agent;
 mod app;
 mod buckets;
+mod growth;
 mod promise;
 mod sse;
 mod wire;
@@ -54,6 +55,7 @@ pub(crate) struct Doors {
     chromium: Chromium,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
+    growth: growth::Growth,
     wakes: WakeBudget,
     shutdown: agent::ShutdownRegistry,
 }
@@ -77,6 +79,7 @@ impl Doors {
             chromium: Chromium::new(config.chromium),
             vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
+            growth: growth::Growth::new(limits.new_agents_per_minute, limits.new_receipt_subscriptions_per_minute),
             wakes: WakeBudget::new(limits.wakes_per_hour),
             shutdown: agent::ShutdownRegistry::new(limits.drain_timeout),
             origin,

@@ -1,12 +1,11 @@
 //! Server-sent events: the same deliveries for clients that cannot take server pushes (WHATWG HTML s9.2).
 
 use bytes::Bytes;
-use futures_util::stream::BoxStream;
 use http::HeaderMap;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 
-use crate::transport::{Payload, Response};
+use crate::transport::{Payload, Pieces, Response};
 
 /// The media type.
 const EVENT_STREAM: &str = "text/event-stream";
@@ -29,7 +28,7 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<i64> {
 }
 
 /// The answer whose body is a stream.
-pub(super) fn answer(events: BoxStream<'static, Bytes>) -> Response {
+pub(super) fn answer(events: Pieces) -> Response {
     let mut response = Response::new(Payload::Stream(events));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));

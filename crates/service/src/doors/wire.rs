@@ -4,6 +4,7 @@ use doorbell_protocol::problem::{self, Problem, errno};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LAST_MODIFIED, LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
+use super::buckets::TooFast;
 use crate::config::Origin;
 use crate::hub::{HubError, Message};
 use crate::transport::{BodyError, Payload, Response, date};
@@ -80,6 +81,13 @@ pub(super) fn body_problem(error: BodyError) -> Problem {
     }
 }
 
+/// The problem of a request that would create one more of what anybody may create.
+pub(super) fn growth_problem(text: String, TooFast { retry_after_secs, .. }: TooFast) -> Problem {
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
+        .with_retry_after(retry_after_secs)
+        .with_hint("Wait for the time in Retry-After.")
+}
+
 /// The problem of a request that the hub rejected, except for a missing resource.
 pub(super) fn hub_problem(error: HubError) -> Problem {
     let (status, number, text, secs) = match error {
@@ -95,6 +103,14 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
         HubError::Full => {
             let text = "The user agent has reached its limit of stored messages, bytes or subscriptions.";
             (StatusCode::TOO_MANY_REQUESTS, errno::QUOTA, text, Some(60))
+        }
+        HubError::NoRoom => {
+            let text = "The service has no room on its disk.";
+            (StatusCode::TOO_MANY_REQUESTS, errno::STORE_FULL, text, Some(60))
+        }
+        HubError::StoreFull => {
+            let text = "The service holds as much as its operator allows.";
+            (StatusCode::TOO_MANY_REQUESTS, errno::STORE_FULL, text, Some(60))
         }
         HubError::Overloaded => {
             let text = "The service is overloaded.";

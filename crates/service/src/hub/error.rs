@@ -21,6 +21,12 @@ pub(crate) enum HubError {
     /// The receipt subscription has the maximum of receipts.
     #[error("the receipt subscription has reached its limit")]
     ReceiptsFull,
+    /// The disk is full or nearly full: only what frees room is done.
+    #[error("the service has no room on its disk")]
+    NoRoom,
+    /// The whole store has the maximum of agents, subscriptions, receipt subscriptions or bytes.
+    #[error("the service has reached its limit")]
+    StoreFull,
     /// Too many requests are in progress.
     #[error("the service is overloaded")]
     Overloaded,
@@ -40,6 +46,8 @@ impl From<StoreError> for HubError {
             StoreError::ReceiptsFull => Self::ReceiptsFull,
             StoreError::ChannelTaken => Self::Taken,
             StoreError::QuotaExceeded { .. } | StoreError::TooManySubscriptions => Self::Full,
+            StoreError::NoRoom => Self::NoRoom,
+            StoreError::StoreFull => Self::StoreFull,
             StoreError::Overloaded => Self::Overloaded,
             StoreError::Damaged => Self::Damaged,
             StoreError::Unavailable | StoreError::Unknown | StoreError::IdTaken => Self::Unavailable,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorbell_store::{IdleBounds, Store, StoreError};
+use doorbell_store::{IdleBounds, IdleRemoved, Store, StoreError, UnusedBounds};
 use tracing::debug;
 
 use super::command::AgentCommand;
@@ -15,6 +15,13 @@ use crate::config::Limits;
 /// How often idle agents are searched and the clock is recorded. Agents are removed after days; an hour is precise
 /// enough.
 const HOURLY: Duration = Duration::from_secs(3600);
+/// How often agents and receipt subscriptions that were never used are searched: while they crowd the store, new ones
+/// get 429.
+const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// An agent without a subscription receives nothing.
+const EMPTY_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// A client that subscribes on Friday and gets its first message on Monday is still there, even if the store is crowded.
+const UNUSED_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How precisely the store knows when an agent was last in use.
 const SEEN_PRECISION: Duration = Duration::from_secs(24 * 3600);
 /// Messages removed in one commit: with a thousand, new messages wait about 40 ms while a large backlog expires
@@ -37,6 +44,7 @@ impl Housekeeper {
     pub(crate) async fn run(self) {
         self.note_clock().await;
         let mut next_hour = self.clock.now().plus(HOURLY);
+        let mut next_unused_check = self.clock.now().plus(UNUSED_CHECK_INTERVAL);
         loop {
             let now = self.clock.now();
             tokio::select! {
@@ -49,6 +57,12 @@ impl Housekeeper {
             }
             if let Err(error) = self.sweep().await {
                 debug!(%error, "the sweep of expired messages continues later");
+            }
+            if self.clock.now() >= next_unused_check {
+                next_unused_check = self.clock.now().plus(UNUSED_CHECK_INTERVAL);
+                if let Err(error) = self.expire_unused().await {
+                    debug!(%error, "the search for unused agents continues later");
+                }
             }
             if self.clock.now() >= next_hour {
                 next_hour = self.clock.now().plus(HOURLY);
@@ -96,15 +110,39 @@ impl Housekeeper {
                 max: REMOVED_MAX,
                 keep: Vec::new(),
             };
-            let removed = self.store.expire_idle(bounds).await?;
-            for agent in removed.agents {
-                self.shards.send(agent, AgentCommand::Removed);
-            }
-            let woken = removed.receipt_subscriptions.into_iter().chain(removed.receipts);
-            woken.for_each(|id| self.receipts.wake(id));
+            let mut removed = self.store.expire_idle(bounds).await?;
+            self.report(&mut removed);
             if !removed.more {
                 return Ok(());
             }
         }
+    }
+
+    /// Removes agents without a subscription, and what was never used while it crowds the store.
+    async fn expire_unused(&self) -> Result<(), StoreError> {
+        let (now, served) = (self.clock.now(), self.clock.served());
+        let bounds = UnusedBounds {
+            now,
+            empty_agents_before: served.minus(EMPTY_EXPIRY),
+            unused_agents_before: served.minus(UNUSED_EXPIRY),
+            unused_receipt_subscriptions_before: served.minus(UNUSED_EXPIRY),
+            max: REMOVED_MAX,
+        };
+        loop {
+            let mut removed = self.store.expire_unused(bounds).await?;
+            self.report(&mut removed);
+            if !removed.more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends the streams of what was removed, and wakes those that wait for its receipts.
+    fn report(&self, removed: &mut IdleRemoved) {
+        for agent in removed.agents.drain(..) {
+            self.shards.send(agent, AgentCommand::Removed);
+        }
+        let woken = removed.receipt_subscriptions.drain(..).chain(removed.receipts.drain(..));
+        woken.for_each(|id| self.receipts.wake(id));
     }
 }

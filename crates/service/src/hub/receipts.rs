@@ -38,8 +38,10 @@ pub(crate) enum ReceiptEvent {
     Receipt(Receipt),
     /// The receipt subscription has been removed.
     Gone,
-    /// The service drains, or its store cannot be read: the client should reconnect.
+    /// The service drains: the client should reconnect.
     Stopping,
+    /// The store cannot be read at the moment.
+    Failed(HubError),
 }
 
 /// One stream of a subscription's receipts, oldest first.
@@ -138,7 +140,7 @@ impl ReceiptStream {
                 Ok(Some(receipt)) => return ReceiptEvent::Receipt(receipt),
                 Ok(None) => {}
                 Err(HubError::Gone) => return ReceiptEvent::Gone,
-                Err(_) => return ReceiptEvent::Stopping,
+                Err(error) => return ReceiptEvent::Failed(error),
             }
             tokio::select! {
                 // The sender exists for as long as this stream waits.

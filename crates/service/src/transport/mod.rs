@@ -21,7 +21,7 @@ pub(crate) mod websocket;
 use std::sync::Arc;
 
 pub(crate) use body::{Body, BodyError};
-pub(crate) use payload::Payload;
+pub(crate) use payload::{Cut, Payload, Pieces};
 pub(crate) use place::Place;
 pub(crate) use push::{PushError, Pusher};
 

@@ -1,6 +1,5 @@
 //! The body of an answer: known in full, or a stream.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -8,14 +7,23 @@ use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream::BoxStream;
 use http_body::{Body, Frame, SizeHint};
+use thiserror::Error;
 
 /// The body of an answer.
 pub(crate) enum Payload {
     /// The whole body.
     Whole(Bytes),
     /// Pieces, for as long as the client reads. The stream is dropped when the client leaves.
-    Stream(BoxStream<'static, Bytes>),
+    Stream(Pieces),
 }
+
+/// The pieces of a body. After an error the client sees a body that was cut, and not one that has ended.
+pub(crate) type Pieces = BoxStream<'static, Result<Bytes, Cut>>;
+
+/// The service cannot send the rest of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the rest of the body is not available")]
+pub(crate) struct Cut;
 
 impl Payload {
     /// Whether the body is certainly empty.
@@ -38,14 +46,14 @@ impl<T: Into<Bytes>> From<T> for Payload {
 
 impl Body for Payload {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let next = match &mut *self {
-            Self::Whole(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()),
+            Self::Whole(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()).map(Ok),
             Self::Stream(stream) => ready!(Pin::new(stream).poll_next(cx)),
         };
-        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes))))
+        Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
 use h2::server::SendResponse;
 use h2::{Reason, SendStream};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::payload::{Cut, Pieces};
 use super::pings::Pings;
 use super::preface::Peer;
 use crate::locked::Locked;
@@ -102,7 +102,7 @@ pub(crate) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Res
 /// gone.
 pub(crate) async fn send_stream(
     mut stream: SendStream<Bytes>,
-    mut pieces: BoxStream<'static, Bytes>,
+    mut pieces: Pieces,
     within: Duration,
 ) -> Result<(), h2::Error> {
     loop {
@@ -111,7 +111,11 @@ pub(crate) async fn send_stream(
             reason = poll_fn(|cx| stream.poll_reset(cx)) => return Err(reason?.into()),
         };
         match piece {
-            Some(piece) => {
+            Some(Err(Cut)) => {
+                stream.send_reset(Reason::INTERNAL_ERROR);
+                return Ok(());
+            }
+            Some(Ok(piece)) => {
                 // On the heap: while it waits for a piece, a stream needs no memory for this.
                 let sent = Box::pin(timeout(within, send_piece(&mut stream, piece, false)));
                 sent.await.map_err(|_| Reason::CANCEL)??;

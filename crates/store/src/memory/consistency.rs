@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::rows::Rows;
 use crate::engine::expiry_bucket;
 use crate::quota::Usage;
+use crate::totals::Totals;
 
 impl Rows {
     pub(super) fn assert_consistent(&self) {
@@ -12,6 +13,20 @@ impl Rows {
         self.assert_indexes_hold_nothing_else();
         self.assert_agents_own_what_they_list();
         self.assert_receipts_have_their_numbers();
+        assert_eq!(self.totals, self.counted(), "the totals are what the rows add up to");
+    }
+
+    fn counted(&self) -> Totals {
+        Totals {
+            agents: self.agents.len() as u64,
+            unused_agents: self.agents.values().filter(|agent| !agent.used).count() as u64,
+            subscriptions: self.subscriptions.len() as u64,
+            messages: self.messages.len() as u64,
+            message_bytes: self.messages.values().map(|message| u64::from(message.size())).sum(),
+            receipts: self.receipt_subscriptions.values().map(|subscription| subscription.untaken.len() as u64).sum(),
+            receipt_subscriptions: self.receipt_subscriptions.len() as u64,
+            unused_receipt_subscriptions: self.receipt_subscriptions.values().filter(|s| !s.used).count() as u64,
+        }
     }
 
     fn assert_each_message_is_indexed(&self) {

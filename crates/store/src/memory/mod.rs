@@ -62,7 +62,7 @@ impl Engine for MemoryEngine {
 
 fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, StoreError> {
     match write {
-        Write::CreateAgent { id, served } => rows.create_agent(*id, *served).map(|()| Written::Created),
+        Write::CreateAgent { id, served } => rows.create_agent(limits, *id, *served).map(|()| Written::Created),
         Write::CreateSubscription(new) => rows.create_subscription(limits, new).map(|()| Written::Created),
         Write::Append(message) => rows.append(limits, message).map(Written::Appended),
         Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(rows.erase(*id, *agent, *outcome, *now))),
@@ -72,7 +72,7 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
         Write::DeleteAgent { id, now } => Ok(Written::Removed(rows.delete_agent(*id, *now))),
         Write::Sweep { now, max } => Ok(Written::Swept(rows.sweep(*now, *max))),
         Write::CreateReceiptSubscription { id, served } => {
-            rows.create_receipt_subscription(*id, *served).map(|()| Written::Created)
+            rows.create_receipt_subscription(limits, *id, *served).map(|()| Written::Created)
         }
         Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
             rows.add_receipt(limits, *receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
@@ -87,6 +87,7 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
             Ok(Written::Noted)
         }
         Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(rows.expire_idle(bounds))),
+        Write::ExpireUnused(bounds) => Ok(Written::IdleRemoved(rows.expire_unused(limits, bounds))),
     }
 }
 

@@ -9,23 +9,30 @@ use doorbell_protocol::time::UnixMs;
 use super::rows::Rows;
 use crate::error::StoreError;
 use crate::limits::{EXPIRE_MAX, Limits};
-use crate::model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt};
+use crate::model::{Erased, IdleBounds, IdleRemoved, NewMessage, Receipt, UnusedBounds};
+use crate::totals::lower;
 
 pub(super) struct ReceiptSubscription {
     last_used: UnixMs,
+    /// Whether a receipt was ever taken.
+    pub(super) used: bool,
     pub(super) untaken: BTreeMap<i64, Receipt>,
 }
 
 impl Rows {
     pub(super) fn create_receipt_subscription(
         &mut self,
+        limits: &Limits,
         id: ReceiptSubscriptionId,
         served: UnixMs,
     ) -> Result<(), StoreError> {
         if self.receipt_subscriptions.contains_key(&id) {
             return Err(StoreError::IdTaken);
         }
-        let new = ReceiptSubscription { last_used: served, untaken: BTreeMap::new() };
+        self.totals.check_receipt_subscription(limits)?;
+        self.totals.receipt_subscriptions += 1;
+        self.totals.unused_receipt_subscriptions += 1;
+        let new = ReceiptSubscription { last_used: served, used: false, untaken: BTreeMap::new() };
         self.receipt_subscriptions.insert(id, new);
         self.greatest_id = self.greatest_id.max(id.raw());
         Ok(())
@@ -72,6 +79,7 @@ impl Rows {
         now: UnixMs,
     ) -> Result<(), StoreError> {
         self.check_receipts(limits, of)?;
+        self.totals.check_receipt(limits)?;
         self.insert_receipt(of, message, agent, outcome, now);
         self.greatest_id = self.greatest_id.max(message.raw());
         Ok(())
@@ -88,6 +96,7 @@ impl Rows {
     ) -> bool {
         let Some(subscription) = self.receipt_subscriptions.get_mut(&of) else { return false };
         self.greatest_seq += 1;
+        self.totals.receipts += 1;
         let seq = self.greatest_seq;
         subscription.untaken.insert(seq, Receipt { seq, message, agent, outcome, at });
         true
@@ -116,13 +125,23 @@ impl Rows {
     ) -> Erased {
         let existed = self.use_receipt_subscription(limits, of, served);
         if let Some(subscription) = self.receipt_subscriptions.get_mut(&of) {
+            if !std::mem::replace(&mut subscription.used, true) {
+                lower(&mut self.totals.unused_receipt_subscriptions, 1);
+            }
+            let before = subscription.untaken.len();
             subscription.untaken.retain(|seq, _| *seq > up_to);
+            lower(&mut self.totals.receipts, (before - subscription.untaken.len()) as u64);
         }
         Erased { existed, receipt: None }
     }
 
     pub(super) fn delete_receipt_subscription(&mut self, id: ReceiptSubscriptionId) -> Erased {
-        Erased { existed: self.receipt_subscriptions.remove(&id).is_some(), receipt: None }
+        let removed = self.receipt_subscriptions.remove(&id);
+        if let Some(subscription) = &removed {
+            self.totals.remove_receipt_subscription(subscription.used);
+            lower(&mut self.totals.receipts, subscription.untaken.len() as u64);
+        }
+        Erased { existed: removed.is_some(), receipt: None }
     }
 
     pub(super) fn receipts(&self, of: ReceiptSubscriptionId, after: Option<i64>, max: usize) -> Vec<Receipt> {
@@ -135,8 +154,47 @@ impl Rows {
         let agent = self.agents.get_mut(&agent).ok_or(StoreError::NoAgent)?;
         if limits.is_later_use(agent.last_seen, served) {
             agent.last_seen = served;
+            if !std::mem::replace(&mut agent.used, true) {
+                lower(&mut self.totals.unused_agents, 1);
+            }
         }
         Ok(())
+    }
+
+    pub(super) fn expire_unused(&mut self, limits: &Limits, bounds: &UnusedBounds) -> IdleRemoved {
+        let max = bounds.max.min(EXPIRE_MAX) as usize;
+        let mut removed = IdleRemoved::default();
+        if self.totals.receipt_subscriptions_crowd(limits) {
+            let unused = self.receipt_subscriptions.iter().filter(|(_, subscription)| !subscription.used);
+            let used = unused.map(|(id, subscription)| (subscription.last_used, *id));
+            let (unused, more) = idle(used, bounds.unused_receipt_subscriptions_before, max);
+            removed.more |= more;
+            for id in unused {
+                self.delete_receipt_subscription(id);
+                removed.receipt_subscriptions.push(id);
+            }
+        }
+        let empty = self.agents.iter().filter(|(_, agent)| agent.subscriptions.is_empty());
+        let (empty, more) = idle(empty.map(|(id, agent)| (agent.last_seen, *id)), bounds.empty_agents_before, max);
+        removed.more |= more;
+        self.remove_agents(empty, bounds.now, &mut removed);
+        if self.totals.agents_crowd(limits) {
+            let unused = self.agents.iter().filter(|(_, agent)| !agent.used);
+            let (unused, more) =
+                idle(unused.map(|(id, agent)| (agent.last_seen, *id)), bounds.unused_agents_before, max);
+            removed.more |= more;
+            self.remove_agents(unused, bounds.now, &mut removed);
+        }
+        removed.receipts.sort_unstable();
+        removed.receipts.dedup();
+        removed
+    }
+
+    fn remove_agents(&mut self, ids: Vec<AgentId>, now: UnixMs, removed: &mut IdleRemoved) {
+        for id in ids {
+            removed.receipts.extend(self.delete_agent(id, now).receipts);
+            removed.agents.push(id);
+        }
     }
 
     pub(super) fn expire_idle(&mut self, bounds: &IdleBounds) -> IdleRemoved {

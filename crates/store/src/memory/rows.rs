@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::limits::{Limits, SWEEP_MAX};
 use crate::model::{Appended, ClockRecord, Erased, NewMessage, Pending, Removed, StoredMessage, Subscription, Swept};
 use crate::quota::Usage;
+use crate::totals::{Totals, lower};
 
 #[derive(Default)]
 pub(super) struct Rows {
@@ -28,21 +29,27 @@ pub(super) struct Rows {
     pub(super) greatest_id: i64,
     pub(super) greatest_seq: i64,
     pub(super) clock: ClockRecord,
+    pub(super) totals: Totals,
 }
 
 #[derive(Default)]
 pub(super) struct Agent {
     pub(super) last_seen: UnixMs,
+    /// Whether a message was sent to it, or it was seen again.
+    pub(super) used: bool,
     pub(super) subscriptions: BTreeSet<SubscriptionId>,
     pub(super) messages: BTreeSet<MessageId>,
     pub(super) usage: Usage,
 }
 
 impl Rows {
-    pub(super) fn create_agent(&mut self, id: AgentId, served: UnixMs) -> Result<(), StoreError> {
+    pub(super) fn create_agent(&mut self, limits: &Limits, id: AgentId, served: UnixMs) -> Result<(), StoreError> {
         if self.agents.contains_key(&id) {
             return Err(StoreError::IdTaken);
         }
+        self.totals.check_agent(limits)?;
+        self.totals.agents += 1;
+        self.totals.unused_agents += 1;
         self.agents.insert(id, Agent { last_seen: served, ..Agent::default() });
         self.greatest_id = self.greatest_id.max(id.raw());
         Ok(())
@@ -60,6 +67,8 @@ impl Rows {
         if new.channel.is_some() && agent.subscriptions.iter().any(is_taken) {
             return Err(StoreError::ChannelTaken);
         }
+        self.totals.check_subscription(limits)?;
+        self.totals.subscriptions += 1;
         agent.subscriptions.insert(new.id);
         self.subscriptions.insert(new.id, new.clone());
         self.greatest_id = self.greatest_id.max(new.id.raw());
@@ -83,6 +92,7 @@ impl Rows {
         if let Some(receipt) = new.receipt {
             self.check_receipts(limits, receipt)?;
         }
+        self.totals.check_message(limits, new.size())?;
         self.check_share(limits, new)?;
         let mut expired = self.make_room(limits, new)?;
         let old = self.same_topic(new).map(|id| self.remove(id));
@@ -135,6 +145,10 @@ impl Rows {
 
     fn insert(&mut self, new: &NewMessage) {
         let agent = self.agents.get_mut(&new.agent).expect("the subscription of `append` has an agent");
+        if !std::mem::replace(&mut agent.used, true) {
+            lower(&mut self.totals.unused_agents, 1);
+        }
+        self.totals.add_message(new.size());
         agent.messages.insert(new.id);
         agent.usage.add(new.size(), new.expires_at);
         if let Some(topic) = &new.topic {
@@ -166,6 +180,7 @@ impl Rows {
         let agent = self.agents.get_mut(&message.agent).expect("an agent is removed after its messages");
         agent.messages.remove(&id);
         agent.usage.remove(message.size());
+        self.totals.remove_message(message.size());
         message
     }
 
@@ -176,6 +191,7 @@ impl Rows {
         self.subscriptions.remove(&id);
         let owner = self.agents.get_mut(&agent).expect("an agent is removed with its subscriptions");
         owner.subscriptions.remove(&id);
+        lower(&mut self.totals.subscriptions, 1);
         let removed = self.remove_where(agent, |message| message.subscription == id);
         Removed { existed: true, receipts: self.add_receipts(removed, Outcome::Unsubscribed, now) }
     }
@@ -186,6 +202,8 @@ impl Rows {
         }
         let removed = self.remove_where(id, |_| true);
         let agent = self.agents.remove(&id).expect("it was looked up above");
+        self.totals.remove_agent(agent.used);
+        lower(&mut self.totals.subscriptions, agent.subscriptions.len() as u64);
         for subscription in agent.subscriptions {
             self.subscriptions.remove(&subscription);
         }

@@ -6,12 +6,14 @@ use doorbell_protocol::time::UnixMs;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 
 use super::receipts::{DeletedMessage, counted_size};
+use super::space::Room;
 use super::{Counts, sql};
 use crate::engine::{Write, Written};
 use crate::error::StoreError;
 use crate::limits::Limits;
 use crate::model::{Appended, Erased, NewMessage, Removed, Subscription};
 use crate::quota::Usage;
+use crate::totals::{Totals, lower};
 
 /// Why a write was not done.
 pub(super) enum WriteError {
@@ -66,17 +68,34 @@ pub(super) struct Batch<'a> {
     /// See [`Marks`].
     stored: Mark,
     pub(super) greatest: Mark,
+    pub(super) totals: Totals,
+    room: Room,
+}
+
+/// What a batch has to remember after its commit.
+#[derive(Clone, Copy)]
+pub(super) struct Sums {
+    pub(super) marks: Marks,
+    pub(super) totals: Totals,
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn new(conn: &'a Connection, limits: &'a Limits, counts: &'a mut Counts, marks: Marks) -> Self {
-        Self { conn, limits, counts, stored: marks.stored, greatest: marks.greatest }
+    pub(super) fn new(
+        conn: &'a Connection,
+        limits: &'a Limits,
+        counts: &'a mut Counts,
+        Sums { marks, totals }: Sums,
+        room: Room,
+    ) -> Self {
+        Self { conn, limits, counts, stored: marks.stored, greatest: marks.greatest, totals, room }
     }
 
     pub(super) fn apply(&mut self, write: &Write) -> Result<Written, WriteError> {
         let done = |existed| Ok(Written::Erased(Erased { existed, receipt: None }));
         match write {
-            Write::CreateAgent { id, served } => self.create_agent(*id, *served).map(|()| Written::Created),
+            // Last, so that an agent that exists is recognised on a full disk too.
+            Write::CreateAgent { id, served } => self.create_agent(*id, *served, write).map(|()| Written::Created),
+            _ if !self.room.admits(write) => Err(StoreError::NoRoom.into()),
             Write::CreateSubscription(new) => self.create_subscription(new).map(|()| Written::Created),
             Write::Append(message) => self.append(message).map(Written::Appended),
             Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(self.erase(*id, *agent, *outcome, *now)?)),
@@ -98,11 +117,13 @@ impl<'a> Batch<'a> {
             Write::Touch { agent, served } => self.touch(*agent, *served).map(|()| Written::Touched),
             Write::NoteClock(record) => Ok(self.note_clock(record).map(|()| Written::Noted)?),
             Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(self.expire_idle(bounds)?)),
+            Write::ExpireUnused(bounds) => Ok(Written::IdleRemoved(self.expire_unused(bounds)?)),
         }
     }
 
     /// Stores the greatest numbers if no row shows them. This is the last step before the commit.
-    pub(super) fn finish(self) -> rusqlite::Result<Marks> {
+    pub(super) fn finish(self) -> rusqlite::Result<Sums> {
+        let totals = self.totals;
         let (greatest, mut stored) = (self.greatest, self.stored);
         let is_shown = greatest.seq == stored.seq
             && (greatest.id == stored.id || self.exists(sql::MESSAGE_EXISTS, [greatest.id])?);
@@ -110,11 +131,17 @@ impl<'a> Batch<'a> {
             self.run(sql::RAISE_MARK, [greatest.id, greatest.seq])?;
             stored = greatest;
         }
-        Ok(Marks { greatest, stored })
+        Ok(Sums { marks: Marks { greatest, stored }, totals })
     }
 
-    fn create_agent(&mut self, id: AgentId, served: UnixMs) -> Result<(), WriteError> {
+    fn create_agent(&mut self, id: AgentId, served: UnixMs, write: &Write) -> Result<(), WriteError> {
         self.check_free(sql::AGENT_EXISTS, id.raw())?;
+        if !self.room.admits(write) {
+            return Err(StoreError::NoRoom.into());
+        }
+        self.totals.check_agent(self.limits)?;
+        self.totals.agents += 1;
+        self.totals.unused_agents += 1;
         self.run(sql::INSERT_AGENT, params![id.raw(), served.as_millis()])?;
         self.note_id(id.raw());
         Ok(())
@@ -135,6 +162,11 @@ impl<'a> Batch<'a> {
         {
             return Err(StoreError::ChannelTaken.into());
         }
+        self.totals.check_subscription(self.limits)?;
+        self.totals.subscriptions += 1;
+        if count == 0 {
+            self.run(sql::FILL_AGENT, [new.agent.raw()])?;
+        }
         let key = new.vapid_key.as_deref();
         let created = new.created.as_millis();
         self.run(sql::INSERT_SUBSCRIPTION, params![new.id.raw(), new.agent.raw(), key, new.channel, created])?;
@@ -150,6 +182,7 @@ impl<'a> Batch<'a> {
         if let Some(receipt) = new.receipt {
             self.check_receipts(receipt)?;
         }
+        self.totals.check_message(self.limits, new.size())?;
         self.check_share(new)?;
         let mut appended = Appended { replaced: None, receipts: self.make_room(new)? };
         self.replace(new, &mut appended)?;
@@ -234,7 +267,19 @@ impl<'a> Batch<'a> {
             ],
         )?;
         self.usage(new.agent)?.add(new.size(), new.expires_at);
+        self.totals.add_message(new.size());
+        if self.counts.used.get(new.agent).is_none() {
+            self.use_agent(new.agent)?;
+            self.counts.used.insert(new.agent, ());
+        }
         self.note_id(new.id.raw());
+        Ok(())
+    }
+
+    /// Records that an agent was used, once.
+    pub(super) fn use_agent(&mut self, agent: AgentId) -> rusqlite::Result<()> {
+        let changed = self.run(sql::USE_AGENT, [agent.raw()])?;
+        lower(&mut self.totals.unused_agents, changed as u64);
         Ok(())
     }
 
@@ -249,17 +294,22 @@ impl<'a> Batch<'a> {
         if self.run(sql::DELETE_SUBSCRIPTION, [id.raw(), agent.raw()])? == 0 {
             return Ok(Removed::default());
         }
+        lower(&mut self.totals.subscriptions, 1);
+        self.run(sql::EMPTY_AGENT, [agent.raw()])?;
         let deleted = self.delete_messages(sql::DELETE_MESSAGES_OF_SUBSCRIPTION, [agent.raw(), id.raw()])?;
         Ok(Removed { existed: true, receipts: self.add_receipts(deleted, Outcome::Unsubscribed, now)? })
     }
 
     pub(super) fn delete_agent(&mut self, id: AgentId, now: UnixMs) -> rusqlite::Result<Removed> {
-        if self.run(sql::DELETE_AGENT, [id.raw()])? == 0 {
+        let Some(was_used) = self.delete_returning(sql::DELETE_AGENT, id.raw())? else {
             return Ok(Removed::default());
-        }
-        self.run(sql::DELETE_SUBSCRIPTIONS_OF, [id.raw()])?;
+        };
+        self.totals.remove_agent(was_used);
+        let subscriptions = self.run(sql::DELETE_SUBSCRIPTIONS_OF, [id.raw()])?;
+        lower(&mut self.totals.subscriptions, subscriptions as u64);
         let deleted = self.delete_messages(sql::DELETE_MESSAGES_OF_AGENT, [id.raw()])?;
         self.counts.usage.forget(id);
+        self.counts.used.forget(id);
         Ok(Removed { existed: true, receipts: self.add_receipts(deleted, Outcome::Unsubscribed, now)? })
     }
 
@@ -273,6 +323,7 @@ impl<'a> Batch<'a> {
             if let Some(usage) = self.counts.usage.get(message.agent) {
                 usage.remove(message.size);
             }
+            self.totals.remove_message(message.size);
             deleted.push(message);
         }
         Ok(deleted)
@@ -327,6 +378,11 @@ impl<'a> Batch<'a> {
 
     pub(super) fn exists(&self, sql: &str, params: impl Params) -> rusqlite::Result<bool> {
         self.conn.prepare_cached(sql)?.query_row(params, |row| row.get(0))
+    }
+
+    /// Deletes a row; whether it was used, if it was there.
+    pub(super) fn delete_returning(&self, sql: &str, id: i64) -> rusqlite::Result<Option<bool>> {
+        self.conn.prepare_cached(sql)?.query_row([id], |row| row.get(0)).optional()
     }
 
     pub(super) fn run(&self, sql: &str, params: impl Params) -> rusqlite::Result<usize> {

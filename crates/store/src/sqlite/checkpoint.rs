@@ -11,11 +11,20 @@ use rusqlite::Connection;
 use super::is_full;
 use crate::error::TidyError;
 
+/// What a round did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Moved {
+    /// It moved what could be moved.
+    All,
+    /// The disk was full: pages that could not be moved are safe in the log.
+    NoRoom,
+}
+
 /// A thread with its own connection. It runs one round at a time, which moves what the log holds at its start.
 pub(super) struct Checkpointer {
     /// `None` only while this is dropped, which ends the thread.
     orders: Option<SyncSender<()>>,
-    rounds: Receiver<Result<(), TidyError>>,
+    rounds: Receiver<Result<Moved, TidyError>>,
     is_running: bool,
     thread: Option<JoinHandle<()>>,
 }
@@ -45,21 +54,32 @@ impl Checkpointer {
         }
     }
 
-    /// Whether a round has ended since the last call.
+    /// The round that has ended since the last call, if one has.
     ///
     /// # Errors
-    /// The engine cannot be trusted any longer.
-    pub(super) fn has_ended(&mut self) -> Result<bool, TidyError> {
+    /// The round failed.
+    pub(super) fn has_ended(&mut self) -> Result<Option<Moved>, TidyError> {
         if !self.is_running {
-            return Ok(false);
+            return Ok(None);
         }
         let round = match self.rounds.try_recv() {
             Ok(round) => round,
-            Err(TryRecvError::Empty) => return Ok(false),
+            Err(TryRecvError::Empty) => return Ok(None),
             Err(TryRecvError::Disconnected) => Err(TidyError::ThreadEnded),
         };
         self.is_running = false;
-        round.map(|()| true)
+        round.map(Some)
+    }
+
+    /// Waits until no round runs.
+    ///
+    /// # Errors
+    /// The round failed.
+    pub(super) fn wait(&mut self) -> Result<Moved, TidyError> {
+        if !std::mem::replace(&mut self.is_running, false) {
+            return Ok(Moved::All);
+        }
+        self.rounds.recv().map_err(|_| TidyError::ThreadEnded)?
     }
 }
 
@@ -76,19 +96,32 @@ impl Drop for Checkpointer {
 /// Moves what can be moved, and syncs the database. SQLite syncs it only in the round that moves the last page of the
 /// log: if commits come meanwhile, that is the writer's round, which must not wait for the sync of all pages moved
 /// here.
-fn synced_round(conn: &Connection, database: &File) -> Result<(), TidyError> {
-    round(conn)?;
-    database.sync_data().map_err(TidyError::Sync)
+fn synced_round(conn: &Connection, database: &File) -> Result<Moved, TidyError> {
+    let moved = round(conn)?;
+    database.sync_data().map_err(TidyError::Sync)?;
+    Ok(moved)
 }
 
 /// Moves what can be moved.
 ///
 /// # Errors
-/// The engine cannot be trusted any longer.
-pub(super) fn round(conn: &Connection) -> Result<(), TidyError> {
-    match conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        // On a full disk, pages that could not be moved are safe in the log.
-        Err(error) if !is_full(&error) => Err(TidyError::Checkpoint(error.to_string())),
-        _ => Ok(()),
+/// The engine cannot be trusted any longer, unless the disk is full.
+pub(super) fn round(conn: &Connection) -> Result<Moved, TidyError> {
+    run(conn, "PRAGMA wal_checkpoint(PASSIVE)")
+}
+
+/// Moves everything and cuts the log, once no reader needs it.
+///
+/// # Errors
+/// As for [`round`].
+pub(super) fn truncate(conn: &Connection) -> Result<Moved, TidyError> {
+    run(conn, "PRAGMA wal_checkpoint(TRUNCATE)")
+}
+
+fn run(conn: &Connection, checkpoint: &str) -> Result<Moved, TidyError> {
+    match conn.query_row(checkpoint, [], |_| Ok(())) {
+        Ok(()) => Ok(Moved::All),
+        Err(error) if is_full(&error) => Ok(Moved::NoRoom),
+        Err(error) => Err(TidyError::Checkpoint(error.to_string())),
     }
 }

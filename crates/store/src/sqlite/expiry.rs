@@ -3,7 +3,7 @@
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::batch::{Batch, WriteError};
 use super::open::PAGE_BYTES;
@@ -11,7 +11,7 @@ use super::sql;
 use crate::engine::expiry_bucket;
 use crate::error::StoreError;
 use crate::limits::{EXPIRE_MAX, SWEEP_MAX};
-use crate::model::{IdleBounds, IdleRemoved, Swept};
+use crate::model::{IdleBounds, IdleRemoved, Swept, UnusedBounds};
 
 /// Free pages are returned to the disk once they are more than a quarter of the file and more than this (16 MiB): until
 /// then the next messages use them.
@@ -41,6 +41,45 @@ impl Batch<'_> {
         let last_seen = last_seen.map(UnixMs::from_millis).ok_or(StoreError::NoAgent)?;
         if self.limits.is_later_use(last_seen, served) {
             self.run(sql::SEE_AGENT, [agent.raw(), served.as_millis()])?;
+            self.use_agent(agent)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn expire_unused(&mut self, bounds: &UnusedBounds) -> rusqlite::Result<IdleRemoved> {
+        let max = bounds.max.min(EXPIRE_MAX);
+        let mut removed = IdleRemoved::default();
+        if self.totals.receipt_subscriptions_crowd(self.limits) {
+            let before = bounds.unused_receipt_subscriptions_before;
+            let (unused, more) = self.idle(sql::UNUSED_RECEIPT_SUBSCRIPTIONS, before, max)?;
+            self.remove_receipt_subscriptions(unused, &mut removed)?;
+            removed.more |= more;
+        }
+        let (empty, more) = self.idle(sql::EMPTY_AGENTS, bounds.empty_agents_before, max)?;
+        removed.more |= more;
+        self.remove_agents(empty, bounds.now, &mut removed)?;
+        if self.totals.agents_crowd(self.limits) {
+            let (unused, more) = self.idle(sql::UNUSED_AGENTS, bounds.unused_agents_before, max)?;
+            removed.more |= more;
+            self.remove_agents(unused, bounds.now, &mut removed)?;
+        }
+        removed.receipts.sort_unstable();
+        removed.receipts.dedup();
+        Ok(removed)
+    }
+
+    fn remove_receipt_subscriptions(&mut self, ids: Vec<i64>, removed: &mut IdleRemoved) -> rusqlite::Result<()> {
+        for id in ids.into_iter().map(ReceiptSubscriptionId::from_raw) {
+            self.delete_receipt_subscription(id)?;
+            removed.receipt_subscriptions.push(id);
+        }
+        Ok(())
+    }
+
+    fn remove_agents(&mut self, ids: Vec<i64>, now: UnixMs, removed: &mut IdleRemoved) -> rusqlite::Result<()> {
+        for agent in ids.into_iter().map(AgentId::from_raw) {
+            removed.receipts.extend(self.delete_agent(agent, now)?.receipts);
+            removed.agents.push(agent);
         }
         Ok(())
     }
@@ -51,10 +90,7 @@ impl Batch<'_> {
         // First, so that no receipt is added to a receipt subscription that is then removed.
         let (unused, more) = self.idle(sql::IDLE_RECEIPT_SUBSCRIPTIONS, bounds.receipt_subscriptions_before, max)?;
         removed.more = more;
-        for id in unused.into_iter().map(ReceiptSubscriptionId::from_raw) {
-            self.delete_receipt_subscription(id)?;
-            removed.receipt_subscriptions.push(id);
-        }
+        self.remove_receipt_subscriptions(unused, &mut removed)?;
         let (unseen, more) = self.idle(sql::IDLE_AGENTS, bounds.agents_before, max)?;
         removed.more |= more;
         for agent in unseen.into_iter().map(AgentId::from_raw) {
@@ -84,11 +120,17 @@ impl Batch<'_> {
         let pragma = |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
         let (free, all) = (pragma("freelist_count")?, pragma("page_count")?);
         if u64::from(free) * PAGE_BYTES > FREE_BYTES_KEPT && free > all / 4 {
-            // One step returns one page.
-            let mut vacuum = self.conn.prepare_cached(sql::RETURN_FREE_PAGES)?;
-            let mut steps = vacuum.query([])?;
-            while steps.next()?.is_some() {}
+            return_pages(self.conn)?;
         }
         Ok(())
     }
+}
+
+/// Moves pages from the end of the file to free places, and makes the file shorter.
+pub(super) fn return_pages(conn: &Connection) -> rusqlite::Result<()> {
+    // One step returns one page.
+    let mut vacuum = conn.prepare_cached(sql::RETURN_FREE_PAGES)?;
+    let mut steps = vacuum.query([])?;
+    while steps.next()?.is_some() {}
+    Ok(())
 }

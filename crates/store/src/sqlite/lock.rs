@@ -29,7 +29,8 @@ impl Lock {
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let mut file = options.open(&path).map_err(error)?;
         match acquire(&file) {
-            Ok(()) => note_pid(&mut file).map_err(error)?,
+            // The lock does not depend on it, and on a full disk it may fail.
+            Ok(()) => drop(note_pid(&mut file)),
             Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse { dir: dir.into(), pid: holder(&mut file) }),
             Err(errno) => return Err(error(errno.into())),
         }
@@ -49,10 +50,12 @@ fn acquire(file: &File) -> Result<(), Errno> {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Writes the process id for the error message of another process. The lock does not depend on it.
+/// Writes the process id for the error message of another process. The old one is cut after that: a file that was cut
+/// first may get no block again on a full disk.
 fn note_pid(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())
+    let line = format!("{}\n", std::process::id());
+    file.write_all(line.as_bytes())?;
+    file.set_len(line.len() as u64)
 }
 
 fn holder(file: &mut File) -> Option<u32> {

@@ -10,7 +10,9 @@ mod reader;
 mod receipts;
 mod rows;
 mod schema;
+mod space;
 mod sql;
+mod total;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -26,14 +28,21 @@ use crate::limits::Limits;
 use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
-use batch::{Batch, Marks, WriteError};
-use checkpoint::Checkpointer;
+use batch::{Batch, Marks, Sums, WriteError};
+use checkpoint::{Checkpointer, Moved};
 use lock::Lock;
 use reader::SqliteReader;
 use receipts::Untaken;
+use space::{Room, Space};
 
 /// The log is moved into the database once it has this many pages (4 MiB): the engine's own default.
 const CHECKPOINT_PAGES: i32 = 1_000;
+
+/// The shortest and the longest log, in pages, at which a commit waits until the log has been moved.
+const LOG_PAGES_MAX: std::ops::RangeInclusive<u64> = 256..=16_384;
+
+/// On a full disk, steps that return free pages after one batch, each at most a MiB.
+const RETURNS_MAX: usize = 4;
 
 /// Agents whose usage is cached, in each of two generations: about 4 MiB in all.
 const USAGE_GENERATION_MAX: usize = 32_768;
@@ -53,7 +62,8 @@ pub struct SqliteEngine {
     counts: Counts,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicI32>,
-    marks: Marks,
+    sums: Sums,
+    space: Space,
     /// When it was opened.
     clock: ClockRecord,
     _lock: Lock,
@@ -63,6 +73,16 @@ pub struct SqliteEngine {
 struct Counts {
     usage: RecentCache<AgentId, Usage>,
     untaken: RecentCache<ReceiptSubscriptionId, Untaken>,
+    /// Agents that are recorded as used.
+    used: RecentCache<AgentId, ()>,
+}
+
+impl Counts {
+    fn clear(&mut self) {
+        self.usage.clear();
+        self.untaken.clear();
+        self.used.clear();
+    }
 }
 
 impl SqliteEngine {
@@ -78,22 +98,41 @@ impl SqliteEngine {
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
         open::create_dir(dir)?;
         let lock = Lock::take(dir)?;
-        let (mut conn, path, database) = open::writer(dir, limits.database_bytes_max)?;
+        let mut space = Space::new(dir, &limits);
+        let (mut conn, path, database) = open_with_room(dir, &limits, &mut space)?;
         let database = Arc::new(database);
         let log_pages = watch_log(&mut conn).map_err(|e| schema::engine(&path, &e))?;
         let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let clock = clock::read(&conn).map_err(|e| schema::engine(&path, &e))?;
+        let totals = total::count(&conn).map_err(|e| schema::engine(&path, &e))?;
         let checkpointer =
             Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&database)).map_err(OpenError::Thread)?;
         let usage = RecentCache::new(USAGE_GENERATION_MAX);
-        let counts = Counts { usage, untaken: RecentCache::new(UNTAKEN_GENERATION_MAX) };
-        Ok(Self { checkpointer, conn, _database: database, path, limits, counts, log_pages, marks, clock, _lock: lock })
+        let used = RecentCache::new(USAGE_GENERATION_MAX);
+        let counts = Counts { usage, untaken: RecentCache::new(UNTAKEN_GENERATION_MAX), used };
+        space.prepare().map_err(|source| OpenError::Io { path: dir.into(), source })?;
+        let sums = Sums { marks, totals };
+        let mut engine = Self {
+            checkpointer,
+            conn,
+            _database: database,
+            path,
+            limits,
+            counts,
+            log_pages,
+            sums,
+            space,
+            clock,
+            _lock: lock,
+        };
+        engine.look().map_err(|e| schema::engine(&engine.path, &e))?;
+        Ok(engine)
     }
 
     /// All steps of a batch but the commit.
-    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, Marks)> {
+    fn write(&mut self, batch: &[Write]) -> rusqlite::Result<(Vec<Result<Written, StoreError>>, Sums)> {
         self.conn.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.counts, self.marks);
+        let mut transaction = Batch::new(&self.conn, &self.limits, &mut self.counts, self.sums, self.space.room());
         let mut outcomes = Vec::with_capacity(batch.len());
         for write in batch {
             outcomes.push(match transaction.apply(write) {
@@ -103,43 +142,131 @@ impl SqliteEngine {
             });
         }
         debug_assert!(transaction.usage_is_right(batch), "the cached usage is what the rows add up to");
-        let marks = transaction.finish()?;
-        Ok((outcomes, marks))
+        let sums = transaction.finish()?;
+        Ok((outcomes, sums))
     }
 
     /// Ends a batch that did not reach its commit, or whose commit failed for lack of room.
     fn roll_back(&mut self, cause: &rusqlite::Error) -> CommitError {
         // The counts may include writes that are undone now.
-        self.counts.usage.clear();
-        self.counts.untaken.clear();
+        self.counts.clear();
         if !self.conn.is_autocommit()
             && let Err(error) = self.conn.execute_batch("ROLLBACK")
         {
             return CommitError::Unknown(format!("{cause}; then the roll-back failed: {error}"));
         }
-        if is_damage(cause) {
-            CommitError::Unknown(cause.to_string())
-        } else {
-            CommitError::RolledBack(cause.to_string())
+        if !self.has_no_room(cause) {
+            return match is_damage(cause) {
+                true => CommitError::Unknown(cause.to_string()),
+                false => CommitError::RolledBack(cause.to_string()),
+            };
         }
+        match self.on_full() {
+            Ok(()) => CommitError::NoRoom(cause.to_string()),
+            Err(error) => CommitError::Unknown(format!("{cause}; then {error}")),
+        }
+    }
+
+    /// Whether the disk has no room. A write or a sync that fails for that reason is not always reported as such.
+    fn has_no_room(&self, error: &rusqlite::Error) -> bool {
+        is_full(error) || is_io(error) && self.space.is_exhausted()
+    }
+
+    /// The disk is full: with the room of the reserve, moves the log, and makes it short.
+    fn on_full(&mut self) -> Result<(), TidyError> {
+        // A bound of the database file is no full disk: nothing on the disk would lift it.
+        if self.limits.database_bytes_max.is_none() {
+            self.space.give_up();
+        }
+        let round = self.checkpointer.wait();
+        self.after_round(round)?;
+        self.shorten_log()
+    }
+
+    /// Moves the whole log and returns its room to the disk, unless a reader still needs it.
+    fn shorten_log(&mut self) -> Result<(), TidyError> {
+        let round = checkpoint::truncate(&self.conn);
+        // The next commit reports the length of the log.
+        self.log_pages.store(0, Ordering::Relaxed);
+        self.after_round(round).map(drop)
+    }
+
+    /// Whether a round moved what it could; on a full disk it did not, and the pages are safe in the log.
+    fn after_round(&mut self, round: Result<Moved, TidyError>) -> Result<bool, TidyError> {
+        match round {
+            Ok(Moved::All) => Ok(true),
+            Ok(Moved::NoRoom) => {
+                self.space.give_up();
+                Ok(false)
+            }
+            // Not a failed sync of the database: the engine believes that those pages are moved.
+            Err(TidyError::Checkpoint(_)) if self.space.is_exhausted() => {
+                self.space.give_up();
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// On a full disk: returns what the last batch freed to the disk.
+    fn return_room(&mut self) -> Result<(), TidyError> {
+        for _ in 0..RETURNS_MAX {
+            let returned = match self.free_bytes() {
+                Ok(0) => break,
+                Ok(_) => expiry::return_pages(&self.conn),
+                Err(error) => Err(error),
+            };
+            match returned {
+                Ok(()) => self.shorten_log()?,
+                // Not now: a later batch frees more.
+                Err(error) if self.has_no_room(&error) => break,
+                Err(error) => return Err(TidyError::Checkpoint(error.to_string())),
+            }
+        }
+        self.shorten_log()
+    }
+
+    /// The length at which the log must be moved, in pages. On a full disk the reserve is the room for its pages in the
+    /// database, and for the log of what frees room.
+    fn log_pages_max(&self) -> i32 {
+        let (least, most) = LOG_PAGES_MAX.into_inner();
+        let pages = match self.limits.reserve_bytes {
+            0 => most,
+            bytes => (bytes / open::PAGE_BYTES / 2).clamp(least, most),
+        };
+        i32::try_from(pages).expect("the clamp keeps it small")
+    }
+
+    fn free_bytes(&self) -> rusqlite::Result<u64> {
+        let pages = self.conn.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0))?;
+        Ok(u64::from(pages) * open::PAGE_BYTES)
+    }
+
+    /// Looks how much room there is.
+    fn look(&mut self) -> rusqlite::Result<()> {
+        let free_bytes = self.free_bytes()?;
+        self.space.look(free_bytes);
+        Ok(())
     }
 }
 
 impl Engine for SqliteEngine {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
-        let (outcomes, marks) = self.write(batch).map_err(|error| self.roll_back(&error))?;
+        let (outcomes, sums) = self.write(batch).map_err(|error| self.roll_back(&error))?;
         let committed = self.conn.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
         match committed {
             Ok(_) => {
                 debug_assert!(self.conn.is_autocommit(), "a commit ends the transaction");
                 debug_assert_eq!(outcomes.len(), batch.len(), "each write has an outcome");
-                debug_assert!(marks.greatest.id >= self.marks.greatest.id, "the greatest id only rises");
-                debug_assert!(marks.greatest.seq >= self.marks.greatest.seq, "receipt numbers only rise");
-                self.marks = marks;
+                let (before, after) = (self.sums.marks.greatest, sums.marks.greatest);
+                debug_assert!(after.id >= before.id, "the greatest id only rises");
+                debug_assert!(after.seq >= before.seq, "receipt numbers only rise");
+                self.sums = sums;
                 Ok(outcomes)
             }
-            // The log had no room for all of it: without its commit mark the rest is void.
-            Err(error) if is_full(&error) => Err(self.roll_back(&error)),
+            // The log had no room for all of it. The next commit overwrites what is there; if the process ends before,
+            // the batch may still take effect, which its callers were not told, and which loses nothing.
+            Err(error) if self.has_no_room(&error) => Err(self.roll_back(&error)),
             Err(error) => Err(CommitError::Unknown(error.to_string())),
         }
     }
@@ -147,17 +274,29 @@ impl Engine for SqliteEngine {
     /// The first commit that finds the whole log moved restarts the log. If commits came during a round, their pages
     /// are moved here before the next commit: they are few.
     fn tidy(&mut self) -> Result<(), TidyError> {
-        let ended = self.checkpointer.has_ended()?;
-        if self.log_pages.load(Ordering::Relaxed) < CHECKPOINT_PAGES {
-            return Ok(());
+        let mut ended = self.checkpointer.has_ended();
+        let log_pages = self.log_pages.load(Ordering::Relaxed);
+        if matches!(ended, Ok(None)) && log_pages >= self.log_pages_max() {
+            ended = self.checkpointer.wait().map(Some);
         }
-        if ended {
-            // The next commit reports the length of the log.
-            self.log_pages.store(0, Ordering::Relaxed);
-            return checkpoint::round(&self.conn);
+        let ended = match ended {
+            Ok(None) => false,
+            Ok(Some(moved)) => self.after_round(Ok(moved))?,
+            Err(error) => self.after_round(Err(error))?,
+        };
+        if self.space.room() == Room::None {
+            self.return_room()?;
+        } else if log_pages >= CHECKPOINT_PAGES.min(self.log_pages_max() / 2) {
+            if ended {
+                // The next commit reports the length of the log.
+                self.log_pages.store(0, Ordering::Relaxed);
+                let round = checkpoint::round(&self.conn);
+                self.after_round(round)?;
+            } else {
+                self.checkpointer.begin();
+            }
         }
-        self.checkpointer.begin();
-        Ok(())
+        self.look().map_err(|error| TidyError::Checkpoint(error.to_string()))
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
@@ -165,11 +304,22 @@ impl Engine for SqliteEngine {
     }
 
     fn greatest_id(&self) -> i64 {
-        self.marks.greatest.id
+        self.sums.marks.greatest.id
     }
 
     fn clock(&self) -> ClockRecord {
         self.clock.clone()
+    }
+}
+
+/// Opens the database. On a full disk even that needs some room: then it gives up the reserve and tries again.
+fn open_with_room(dir: &Path, limits: &Limits, space: &mut Space) -> Result<(Connection, PathBuf, File), OpenError> {
+    match open::writer(dir, limits.database_bytes_max) {
+        Err(OpenError::Engine { .. } | OpenError::Io { .. }) if space.is_exhausted() => {
+            space.give_up();
+            open::writer(dir, limits.database_bytes_max)
+        }
+        opened => opened,
     }
 }
 
@@ -186,6 +336,10 @@ fn watch_log(conn: &mut Connection) -> rusqlite::Result<Arc<AtomicI32>> {
 
 fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
+}
+
+fn is_io(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)
 }
 
 /// Whether the files or the disk cannot be trusted any longer.

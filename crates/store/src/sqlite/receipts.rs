@@ -9,6 +9,7 @@ use super::batch::{Batch, WriteError};
 use super::sql;
 use crate::error::StoreError;
 use crate::limits::SWEEP_MAX;
+use crate::totals::lower;
 
 /// What is cached of a receipt subscription.
 pub(super) struct Untaken {
@@ -54,6 +55,9 @@ impl Batch<'_> {
         served: UnixMs,
     ) -> Result<(), WriteError> {
         self.check_free(sql::RECEIPT_SUBSCRIPTION_EXISTS, id.raw())?;
+        self.totals.check_receipt_subscription(self.limits)?;
+        self.totals.receipt_subscriptions += 1;
+        self.totals.unused_receipt_subscriptions += 1;
         self.run(sql::INSERT_RECEIPT_SUBSCRIPTION, [id.raw(), served.as_millis()])?;
         self.note_id(id.raw());
         Ok(())
@@ -97,6 +101,7 @@ impl Batch<'_> {
         now: UnixMs,
     ) -> Result<(), WriteError> {
         self.check_receipts(of)?;
+        self.totals.check_receipt(self.limits)?;
         self.insert_receipt(of, message, agent, outcome, now)?;
         self.note_id(message.raw());
         Ok(())
@@ -113,6 +118,7 @@ impl Batch<'_> {
     ) -> rusqlite::Result<bool> {
         let Some(untaken) = self.untaken(of)? else { return Ok(false) };
         untaken.receipts = untaken.receipts.saturating_add(1);
+        self.totals.receipts += 1;
         let seq = self.next_seq();
         let code = outcome.code();
         self.run(sql::INSERT_RECEIPT, params![seq, of.raw(), message.raw(), agent.raw(), code, at.as_millis()])?;
@@ -142,6 +148,8 @@ impl Batch<'_> {
     ) -> rusqlite::Result<bool> {
         let exists = self.use_receipt_subscription(of, served)?;
         if exists {
+            let changed = self.run(sql::RECEIPT_SUBSCRIPTION_IS_TAKEN, [of.raw()])?;
+            lower(&mut self.totals.unused_receipt_subscriptions, changed as u64);
             // A number that is not in use yet must not remove a future receipt.
             self.delete_receipts(of, up_to.min(self.greatest.seq))?;
         }
@@ -149,17 +157,19 @@ impl Batch<'_> {
     }
 
     pub(super) fn delete_receipt_subscription(&mut self, id: ReceiptSubscriptionId) -> rusqlite::Result<bool> {
-        let existed = self.run(sql::DELETE_RECEIPT_SUBSCRIPTION, [id.raw()])? > 0;
-        if existed {
-            self.delete_receipts(id, self.greatest.seq)?;
-        }
-        Ok(existed)
+        let Some(was_used) = self.delete_returning(sql::DELETE_RECEIPT_SUBSCRIPTION, id.raw())? else {
+            return Ok(false);
+        };
+        self.totals.remove_receipt_subscription(was_used);
+        self.delete_receipts(id, self.greatest.seq)?;
+        Ok(true)
     }
 
     /// Deletes receipts, and leaves those that are too many for one transaction to the sweep.
     fn delete_receipts(&mut self, of: ReceiptSubscriptionId, up_to: i64) -> rusqlite::Result<()> {
         let deleted = self.run(sql::DELETE_RECEIPTS, params![of.raw(), up_to, SWEEP_MAX])?;
         debug_assert!(deleted <= SWEEP_MAX as usize, "the statement has this limit");
+        lower(&mut self.totals.receipts, deleted as u64);
         if deleted >= SWEEP_MAX as usize {
             self.run(sql::NOTE_TAKEN, [of.raw(), up_to])?;
         }
@@ -171,7 +181,9 @@ impl Batch<'_> {
     pub(super) fn sweep_taken(&mut self, max: u32) -> rusqlite::Result<bool> {
         let first = self.conn.prepare_cached(sql::FIRST_TAKEN)?.query_row([], |row| Ok((row.get(0)?, row.get(1)?)));
         let Some((of, up_to)): Option<(i64, i64)> = first.optional()? else { return Ok(false) };
-        if self.run(sql::DELETE_RECEIPTS, params![of, up_to, max])? < max as usize {
+        let deleted = self.run(sql::DELETE_RECEIPTS, params![of, up_to, max])?;
+        lower(&mut self.totals.receipts, deleted as u64);
+        if deleted < max as usize {
             self.run(sql::FORGET_TAKEN, [of])?;
         }
         Ok(true)

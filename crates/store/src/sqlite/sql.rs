@@ -9,11 +9,20 @@ pub(super) const NOTE_CLOCK: &str =
     "UPDATE mark SET served = ?1, time = ?2, wall = ?3, newest_wall = ?4, boot = ?5, boot_id = ?6";
 
 pub(super) const AGENT_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM agent WHERE id = ?1)";
-pub(super) const INSERT_AGENT: &str = "INSERT INTO agent (id, created, last_seen) VALUES (?1, ?2, ?2)";
+pub(super) const INSERT_AGENT: &str =
+    "INSERT INTO agent (id, created, last_seen, used, empty) VALUES (?1, ?2, ?2, 0, 1)";
 pub(super) const AGENT_LAST_SEEN: &str = "SELECT last_seen FROM agent WHERE id = ?1";
 pub(super) const SEE_AGENT: &str = "UPDATE agent SET last_seen = ?2 WHERE id = ?1";
+pub(super) const USE_AGENT: &str = "UPDATE agent SET used = 1 WHERE id = ?1 AND used = 0";
+pub(super) const FILL_AGENT: &str = "UPDATE agent SET empty = 0 WHERE id = ?1 AND empty = 1";
+pub(super) const EMPTY_AGENT: &str = "UPDATE agent SET empty = 1 WHERE id = ?1 \
+    AND NOT EXISTS (SELECT 1 FROM subscription WHERE subscription.agent = ?1)";
+pub(super) const UNUSED_AGENTS: &str =
+    "SELECT id FROM agent WHERE used = 0 AND last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";
+pub(super) const EMPTY_AGENTS: &str =
+    "SELECT id FROM agent WHERE empty = 1 AND last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";
 pub(super) const IDLE_AGENTS: &str = "SELECT id FROM agent WHERE last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";
-pub(super) const DELETE_AGENT: &str = "DELETE FROM agent WHERE id = ?1";
+pub(super) const DELETE_AGENT: &str = "DELETE FROM agent WHERE id = ?1 RETURNING used";
 
 pub(super) const SUBSCRIPTION: &str = "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE id = ?1";
 pub(super) const SUBSCRIPTIONS_OF: &str =
@@ -66,6 +75,15 @@ pub(super) const SWEEP_EXACTLY: &str = "DELETE FROM message WHERE id IN (SELECT 
 pub(super) const SWEEP_EXACTLY_MORE: &str =
     "SELECT EXISTS (SELECT 1 FROM message WHERE receipt IS NOT NULL AND expires_at <= ?1)";
 
+// Only when the store is opened: they walk through whole indexes.
+pub(super) const TOTAL_AGENTS: &str = "SELECT count(*), (SELECT count(*) FROM agent WHERE used = 0) FROM agent";
+pub(super) const TOTAL_SUBSCRIPTIONS: &str = "SELECT count(*) FROM subscription";
+pub(super) const TOTAL_MESSAGES: &str = "SELECT count(*), \
+    coalesce(sum(size) FILTER (WHERE size BETWEEN 0 AND 4294967295), 0) FROM message INDEXED BY message_by_agent";
+pub(super) const TOTAL_RECEIPTS: &str = "SELECT count(*) FROM receipt";
+pub(super) const TOTAL_RECEIPT_SUBSCRIPTIONS: &str =
+    "SELECT count(*), (SELECT count(*) FROM receipt_subscription WHERE used = 0) FROM receipt_subscription";
+
 /// One sweep returns at most a MiB.
 pub(super) const RETURN_FREE_PAGES: &str = "PRAGMA incremental_vacuum(256)";
 
@@ -75,8 +93,13 @@ pub(super) const MESSAGE: &str = "SELECT id, subscription, urgency, expires_at, 
     WHERE id = ?1 AND expires_at > ?2";
 
 pub(super) const RECEIPT_SUBSCRIPTION_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM receipt_subscription WHERE id = ?1)";
-pub(super) const INSERT_RECEIPT_SUBSCRIPTION: &str = "INSERT INTO receipt_subscription (id, last_used) VALUES (?1, ?2)";
-pub(super) const DELETE_RECEIPT_SUBSCRIPTION: &str = "DELETE FROM receipt_subscription WHERE id = ?1";
+pub(super) const INSERT_RECEIPT_SUBSCRIPTION: &str =
+    "INSERT INTO receipt_subscription (id, last_used, used) VALUES (?1, ?2, 0)";
+pub(super) const DELETE_RECEIPT_SUBSCRIPTION: &str = "DELETE FROM receipt_subscription WHERE id = ?1 RETURNING used";
+pub(super) const RECEIPT_SUBSCRIPTION_IS_TAKEN: &str =
+    "UPDATE receipt_subscription SET used = 1 WHERE id = ?1 AND used = 0";
+pub(super) const UNUSED_RECEIPT_SUBSCRIPTIONS: &str =
+    "SELECT id FROM receipt_subscription WHERE used = 0 AND last_used < ?1 ORDER BY last_used, id LIMIT ?2";
 pub(super) const USE_RECEIPT_SUBSCRIPTION: &str = "UPDATE receipt_subscription SET last_used = ?2 WHERE id = ?1";
 pub(super) const IDLE_RECEIPT_SUBSCRIPTIONS: &str =
     "SELECT id FROM receipt_subscription WHERE last_used < ?1 ORDER BY last_used, id LIMIT ?2";
@@ -110,6 +133,14 @@ mod tests {
         AGENT_LAST_SEEN,
         SEE_AGENT,
         IDLE_AGENTS,
+        USE_AGENT,
+        FILL_AGENT,
+        EMPTY_AGENT,
+        UNUSED_AGENTS,
+        EMPTY_AGENTS,
+        RECEIPT_SUBSCRIPTION_IS_TAKEN,
+        UNUSED_RECEIPT_SUBSCRIPTIONS,
+        DELETE_RECEIPT_SUBSCRIPTION,
         SUBSCRIPTION,
         SUBSCRIPTIONS_OF,
         SUBSCRIPTION_OF_CHANNEL,
@@ -172,6 +203,9 @@ mod tests {
         assert!(plan(&conn, USAGE).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, USAGE_OF_SUBSCRIPTION).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, SWEEP_EXACTLY).contains("INDEX message_by_exact_expiry"));
+        assert!(plan(&conn, UNUSED_AGENTS).contains("INDEX agent_unused"));
+        assert!(plan(&conn, EMPTY_AGENTS).contains("INDEX agent_empty"));
+        assert!(plan(&conn, TOTAL_MESSAGES).contains("COVERING INDEX message_by_agent"));
         assert!(plan(&conn, SUBSCRIPTION_OF_CHANNEL).contains("INDEX subscription_by_channel"));
         assert!(plan(&conn, RECEIPTS).contains("INDEX receipt_by_subscription"));
     }

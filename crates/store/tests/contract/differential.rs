@@ -5,7 +5,9 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, Write};
+use doorbell_store::{
+    Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, UnusedBounds, Write,
+};
 use proptest::prelude::*;
 
 use crate::bed::{NOON, id, minutes, topic};
@@ -18,6 +20,12 @@ fn limits() -> Limits {
         subscriptions_per_agent_max: 2,
         receipts_per_subscription_max: 3,
         seen_precision_ms: 5 * 60_000,
+        agents_max: 3,
+        unused_agents_max: 2,
+        subscriptions_max: 3,
+        bytes_max: 2_000,
+        receipt_subscriptions_max: 2,
+        unused_receipt_subscriptions_max: 1,
         ..Limits::default()
     }
 }
@@ -102,7 +110,19 @@ fn writes() -> impl Strategy<Value = Write> {
         1 => receipt_subscriptions().prop_map(|id| Write::DeleteReceiptSubscription { id }),
         2 => (agents(), moments()).prop_map(|(agent, served)| Write::Touch { agent, served }),
         1 => idle_bounds().prop_map(Write::ExpireIdle),
+        1 => unused_bounds().prop_map(Write::ExpireUnused),
     ]
+}
+
+fn unused_bounds() -> impl Strategy<Value = UnusedBounds> {
+    let before = || (-5i64..30).prop_map(minutes);
+    (moments(), before(), before(), before(), 0u32..3).prop_map(|(now, empty, agents, receipts, max)| UnusedBounds {
+        now,
+        empty_agents_before: empty,
+        unused_agents_before: agents,
+        unused_receipt_subscriptions_before: receipts,
+        max,
+    })
 }
 
 fn idle_bounds() -> impl Strategy<Value = IdleBounds> {

@@ -10,6 +10,8 @@ fn open(limits: Limits) -> Bed {
 
 #[path = "cases/agents.rs"]
 mod agents;
+#[path = "cases/bounds.rs"]
+mod bounds;
 #[path = "cases/expiry.rs"]
 mod expiry;
 #[path = "cases/idle.rs"]

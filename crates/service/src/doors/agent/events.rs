@@ -14,7 +14,7 @@ use super::channel_cache::ChannelCache;
 use crate::capability::Resource;
 use crate::doors::{Doors, sse};
 use crate::hub::{HubError, Message, Subscriber, SubscriberEvent};
-use crate::transport::Response;
+use crate::transport::{Cut, Response};
 
 /// A message as an event.
 #[derive(Serialize)]
@@ -31,45 +31,49 @@ struct Events {
     agent: AgentId,
     subscriber: Subscriber,
     channels: ChannelCache,
+    /// Whether the end of the stream reports that nothing more waits (`Prefer: wait=0`).
+    no_wait: bool,
     started: bool,
 }
 
 /// The answer that carries the messages of `subscriber`.
-pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, subscriber: Subscriber) -> Response {
-    let events = Events { doors, agent, subscriber, channels: ChannelCache::default(), started: false };
+pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, subscriber: Subscriber, no_wait: bool) -> Response {
+    let events = Events { doors, agent, subscriber, channels: ChannelCache::default(), no_wait, started: false };
     sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
 }
 
 impl Events {
     /// The next bytes; `None` ends the stream.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
         if !std::mem::replace(&mut self.started, true) {
             // An immediate comment shows the client that the stream is open.
-            return Some(sse::comment());
+            return Some(Ok(sse::comment()));
         }
         loop {
             let quiet_until = self.doors.clock.served().plus(self.doors.limits.keepalive);
             let event = tokio::select! {
                 event = self.subscriber.next() => event,
-                () = self.doors.clock.served_until(quiet_until) => return Some(sse::comment()),
+                () = self.doors.clock.served_until(quiet_until) => return Some(Ok(sse::comment())),
             };
             match event {
                 SubscriberEvent::Message(message) => {
                     match self.channels.push_uri(&self.doors, self.agent, message.subscription).await {
-                        Ok(Some(push)) => return Some(self.event(&message, &push)),
+                        Ok(Some(push)) => return Some(Ok(self.event(&message, &push))),
                         Ok(None) => self.subscriber.gone(message.id),
                         Err(HubError::Damaged) => self.subscriber.undeliverable(message.id),
-                        // The stream cannot report an error. The message stays, and arrives on the next stream.
-                        Err(_) => return None,
+                        // The message stays, and arrives on the next stream.
+                        Err(_) => return Some(Err(Cut)),
                     }
                 }
+                SubscriberEvent::Failed(_) => return Some(Err(Cut)),
+                // With wait=0 the client understands the end as "no more messages".
+                SubscriberEvent::Ended | SubscriberEvent::Superseded if self.no_wait => return Some(Err(Cut)),
                 SubscriberEvent::Drained
                 | SubscriberEvent::Waiting(_)
                 | SubscriberEvent::Quiet
                 | SubscriberEvent::Gone
                 | SubscriberEvent::Ended
-                | SubscriberEvent::Superseded
-                | SubscriberEvent::Failed(_) => return None,
+                | SubscriberEvent::Superseded => return None,
             }
         }
     }

@@ -85,6 +85,7 @@ impl Doors {
             return Ok((None, false));
         }
         let Some(target) = link::target(headers, REL_PUSH_RECEIPT) else {
+            self.growth.admit_receipt_subscription(self.clock.now()).map_err(Rejection::Growth)?;
             return Ok((Some(self.hub.receipts().subscribe().await?), true));
         };
         match self.resource(&target) {

@@ -18,7 +18,7 @@ use crate::capability::Resource;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
 use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptStream};
-use crate::transport::{Pusher, Request, Response};
+use crate::transport::{Cut, Pusher, Request, Response};
 
 /// An event stream does not show which events have arrived. An event that was written this long ago on an open stream
 /// has arrived: TCP ends a connection with unacknowledged bytes sooner.
@@ -97,6 +97,7 @@ impl Doors {
                         event = stream.next() => match event {
                             ReceiptEvent::Receipt(receipt) => Some(receipt),
                             ReceiptEvent::Gone => return Err(HubError::Gone.into()),
+                            ReceiptEvent::Failed(error) => return Err(error.into()),
                             ReceiptEvent::Stopping => None,
                         },
                         () = pusher.closed() => None,
@@ -180,18 +181,22 @@ struct Events {
 
 impl Events {
     /// The next bytes; `None` ends the stream.
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Result<Bytes, Cut>> {
         if !std::mem::replace(&mut self.started, true) {
             // An immediate comment shows the client that the stream is open.
-            return Some(sse::comment());
+            return Some(Ok(sse::comment()));
         }
         let clock = self.doors.clock.clone();
         self.note_written(clock.served());
         loop {
-            // An error ends the stream, which cannot report it: the client reconnects with its last id.
-            self.take_written(clock.served()).await.ok()?;
-            if let Some(receipt) = self.stream.try_next().await.ok()? {
-                return Some(self.event(&receipt));
+            // A cut is not the end: the client reconnects with its last id.
+            let taken = self.take_written(clock.served()).await;
+            let next = if taken.is_ok() { self.stream.try_next().await } else { taken.map(|()| None) };
+            match next {
+                Ok(Some(receipt)) => return Some(Ok(self.event(&receipt))),
+                Ok(None) => {}
+                Err(HubError::Gone) => return None,
+                Err(_) => return Some(Err(Cut)),
             }
             if self.no_wait {
                 return None;
@@ -200,12 +205,13 @@ impl Events {
             let taken_at = self.written.map(|(at, _)| at.plus(TAKEN_AFTER));
             tokio::select! {
                 event = self.stream.next() => return match event {
-                    ReceiptEvent::Receipt(receipt) => Some(self.event(&receipt)),
+                    ReceiptEvent::Receipt(receipt) => Some(Ok(self.event(&receipt))),
                     ReceiptEvent::Gone | ReceiptEvent::Stopping => None,
+                    ReceiptEvent::Failed(_) => Some(Err(Cut)),
                 },
                 // `select!` also creates the future of a disabled branch, and drops it: any moment will do.
                 () = clock.served_until(taken_at.unwrap_or_default()), if taken_at.is_some() => {}
-                () = clock.served_until(quiet_until) => return Some(sse::comment()),
+                () = clock.served_until(quiet_until) => return Some(Ok(sse::comment())),
             }
         }
     }

@@ -1,4 +1,5 @@
--- Format 4: the service's clock, so that it continues after a restart whatever the wall clock shows then.
+-- Format 4: the service's clock, so that it continues after a restart whatever the wall clock shows then; and what was
+-- ever used: creating an agent or a receipt subscription needs no permission, so the unused ones have a share of the store.
 
 -- Its time, the wall clock and the boot clock at the last record, and the machine's run that the boot clock counts.
 ALTER TABLE mark ADD COLUMN time INTEGER;
@@ -14,3 +15,16 @@ UPDATE mark SET served = (
     SELECT min(max(last), unixepoch() * 1000)
     FROM (SELECT max(last_seen) AS last FROM agent UNION ALL SELECT max(last_used) FROM receipt_subscription)
 );
+
+-- Whether a message was sent to the agent, or it was seen again. The old ones count as used.
+ALTER TABLE agent ADD COLUMN used INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX agent_unused ON agent (last_seen) WHERE used = 0;
+
+-- Whether the agent has no subscription.
+ALTER TABLE agent ADD COLUMN empty INTEGER NOT NULL DEFAULT 0;
+UPDATE agent SET empty = 1 WHERE NOT EXISTS (SELECT 1 FROM subscription WHERE subscription.agent = agent.id);
+CREATE INDEX agent_empty ON agent (last_seen) WHERE empty = 1;
+
+-- Whether its application server ever took a receipt.
+ALTER TABLE receipt_subscription ADD COLUMN used INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX receipt_subscription_unused ON receipt_subscription (last_used) WHERE used = 0;

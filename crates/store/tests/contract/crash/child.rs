@@ -191,7 +191,7 @@ async fn child_that_writes() {
 #[tokio::test]
 #[ignore = "the child of a crash test"]
 async fn child_on_a_failing_disk() {
-    let store = open(&dir(), limits());
+    let store = open(&dir(), Limits { reserve_bytes: 0, ..limits() });
     let errors = write_until_it_fails(&store).await;
     assert!(errors.contains(&StoreError::Unknown), "{errors:?}");
     assert!(errors.iter().all(|e| matches!(e, StoreError::Unknown | StoreError::Unavailable)), "{errors:?}");

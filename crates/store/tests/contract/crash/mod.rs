@@ -147,7 +147,7 @@ async fn a_commit_that_the_disk_refuses_is_never_answered_ok_and_stops_the_store
     let dir = tempfile::tempdir().unwrap();
     let exe = std::env::current_exe().unwrap();
     let mut child = Command::new("sh")
-        .args(["-c", r#"trap "" XFSZ; ulimit -f 3000; exec "$0" "$@""#])
+        .args(["-c", r#"trap "" XFSZ; ulimit -f 6000; exec "$0" "$@""#])
         .arg(exe)
         .args(["--exact", "crash::child::child_on_a_failing_disk", "--ignored", "--nocapture"])
         .env(child::DIR, dir.path())

@@ -1,12 +1,14 @@
 //! What only the engine on SQLite guarantees: it continues after a restart, for one process at a time, on any disk.
 
 mod damage;
+mod disk;
 mod receipts;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
+use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Limits, NewMessage, Store, StoreError};
+use doorbell_store::{Limits, MESSAGE_OVERHEAD_BYTES, NewMessage, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -59,6 +61,33 @@ async fn quota_is_right_after_a_restart() {
 }
 
 #[tokio::test]
+async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
+    let limits = Limits {
+        agents_max: 3,
+        unused_agents_max: 2,
+        subscriptions_max: 3,
+        bytes_max: 2 * (MESSAGE_OVERHEAD_BYTES + 1),
+        receipt_subscriptions_max: 2,
+        ..Limits::default()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), limits);
+    populate(&store).await;
+    populate_with_receipts(&store).await;
+    store.append(news(101)).await.unwrap();
+    store.append(to_bob(102)).await.unwrap();
+    store.erase(id(101), ALICE, DELIVERED, NOON).await.unwrap();
+    let store = reopen(&dir, store, limits).await;
+    let full = Err(StoreError::StoreFull);
+    store.append(news(103)).await.unwrap();
+    assert_eq!(store.append(news(104)).await, Err(StoreError::StoreFull));
+    store.create_agent(AgentId::from_raw(50), NOON).await.unwrap();
+    assert_eq!(store.create_agent(AgentId::from_raw(51), NOON).await, full);
+    assert_eq!(store.create_subscription(subscription(SubscriptionId::from_raw(70), BOB)).await, full);
+    assert_eq!(store.create_receipt_subscription(ReceiptSubscriptionId::from_raw(80), NOON).await, full);
+}
+
+#[tokio::test]
 async fn the_mint_continues_after_the_greatest_id_even_if_its_row_is_gone() {
     let (dir, store) = populated(Limits::default()).await;
     store.append(news(900)).await.unwrap();
@@ -83,7 +112,7 @@ async fn a_full_database_refuses_what_needs_room_and_continues_once_there_is_roo
             Err(error) => break error,
         }
     };
-    assert_eq!(refusal, StoreError::Unavailable);
+    assert_eq!(refusal, StoreError::NoRoom);
     assert!(kept.len() > 100, "a MiB holds more than {} messages of 4 KiB", kept.len());
     assert_eq!(waiting(&store, ALICE, NOON).await, kept, "the stored messages are still there, the refused one is not");
 
@@ -105,7 +134,7 @@ async fn a_full_database_can_still_be_swept_under_a_load_of_appends() {
     let more: Vec<_> = (601..651).map(|raw| store.append(big(raw))).collect();
     let mut refused = 0;
     for answer in fill {
-        refused += usize::from(answer.await == Err(StoreError::Unavailable));
+        refused += usize::from(answer.await == Err(StoreError::NoRoom));
     }
     assert!(refused > 0);
     assert!(swept.await.unwrap().removed > 0);

@@ -114,7 +114,7 @@ async fn in_a_full_database_a_message_and_its_receipt_change_together_or_not_at_
         match store.append(with_receipt(NewMessage { body: vec![7; 4096].into(), ..news(raw) })).await {
             Ok(_) => kept.push(raw),
             Err(error) => {
-                assert_eq!(error, StoreError::Unavailable);
+                assert_eq!(error, StoreError::NoRoom);
                 break;
             }
         }
@@ -154,7 +154,7 @@ fn a_batch_that_is_rolled_back_uses_up_no_number_and_no_count() {
     assert_eq!(engine.commit(&made).unwrap().len(), 4);
     let too_much = Write::Append(NewMessage { body: vec![7; 2 << 20].into(), ..news(300) });
     let refused = engine.commit(&[add(102), add(103), too_much]);
-    assert!(matches!(refused, Err(CommitError::RolledBack(_))), "{refused:?}");
+    assert!(matches!(refused, Err(CommitError::NoRoom(_))), "{refused:?}");
 
     let full = Err(StoreError::ReceiptsFull);
     assert_eq!(engine.commit(&[add(102), add(103)]), Ok(vec![Ok(Written::Created), full]));

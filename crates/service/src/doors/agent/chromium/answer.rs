@@ -88,6 +88,9 @@ impl Rejection {
             Self::Body(BodyError::Broken) => (StatusCode::BAD_REQUEST, ErrorWord::Internal),
             // Only unsubscribing makes room, so the page must not wait.
             Self::Hub(HubError::Full) => (StatusCode::TOO_MANY_REQUESTS, ErrorWord::TooManyRegistrations),
+            Self::Hub(HubError::Overloaded | HubError::NoRoom | HubError::StoreFull) => {
+                (StatusCode::TOO_MANY_REQUESTS, ErrorWord::Internal)
+            }
             Self::Hub(_) => (StatusCode::SERVICE_UNAVAILABLE, ErrorWord::Internal),
         }
     }

@@ -7,6 +7,7 @@ use http::StatusCode;
 use http::header::{HeaderValue, SEC_WEBSOCKET_VERSION};
 use thiserror::Error;
 
+use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
 use crate::transport::Response;
@@ -101,6 +102,8 @@ pub(super) enum Rejection {
     Key(#[from] KeyError),
     #[error("the channelID has a subscription with another key")]
     Conflict,
+    #[error("the service has reached its limit of new user agents per minute")]
+    Growth(#[from] TooFast),
     #[error(transparent)]
     Hub(#[from] HubError),
 }
@@ -111,7 +114,8 @@ impl Rejection {
         match self {
             Self::Key(_) => 400,
             Self::Conflict | Self::Hub(HubError::Taken) => 409,
-            Self::Hub(HubError::Full | HubError::Overloaded) => 429,
+            Self::Growth(_)
+            | Self::Hub(HubError::Full | HubError::Overloaded | HubError::NoRoom | HubError::StoreFull) => 429,
             Self::Hub(_) => 503,
         }
     }

@@ -6,6 +6,7 @@ use doorbell_protocol::problem::{Problem, errno};
 use http::StatusCode;
 use thiserror::Error;
 
+use crate::doors::buckets::TooFast;
 use crate::doors::wire;
 use crate::hub::HubError;
 use crate::transport::{BodyError, Response};
@@ -25,6 +26,8 @@ pub(super) enum Rejection {
     Urgency(#[from] UrgencyError),
     #[error(transparent)]
     Body(#[from] BodyError),
+    #[error("the service has reached its limit of new user agents per minute")]
+    Growth(#[from] TooFast),
     #[error(transparent)]
     Hub(#[from] HubError),
 }
@@ -39,6 +42,7 @@ impl Rejection {
             Self::Hub(HubError::Gone) => return wire::not_found(StatusCode::NOT_FOUND),
             Self::Hub(error) => wire::hub_problem(error),
             Self::Body(error) => wire::body_problem(error),
+            Self::Growth(too_fast) => wire::growth_problem(text, too_fast),
             Self::Set => bad(errno::SUBSCRIBE_OPTIONS, "Omit the Link to start a new set."),
             Self::Options | Self::Key(_) => bad(
                 errno::SUBSCRIBE_OPTIONS,

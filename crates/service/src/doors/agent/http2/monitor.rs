@@ -73,7 +73,7 @@ impl Doors {
         if sse::is_requested(&head.headers) {
             let subscriber = self.hub.connect(agent, spec).await?;
             incoming.place.keep();
-            return Ok(Opened::Events(events::answer(self.clone(), agent, subscriber)));
+            return Ok(Opened::Events(events::answer(self.clone(), agent, subscriber, mode == Mode::Drain)));
         }
         let Some(pusher) = incoming.pusher.filter(|p| p.pushes_max() > 0) else {
             // A missing resource has the same answer on every connection, so it is checked first (PS-8030-8.3-2).
@@ -118,7 +118,9 @@ impl Monitor<'_> {
                     }
                 }
                 // With wait=0 the agent understands the answer as "no more messages".
-                SubscriberEvent::Ended if wait_secs == Some(0) => return Err(HubError::Unavailable.into()),
+                SubscriberEvent::Ended | SubscriberEvent::Superseded if wait_secs == Some(0) => {
+                    return Err(HubError::Unavailable.into());
+                }
                 SubscriberEvent::Drained | SubscriberEvent::Ended | SubscriberEvent::Superseded => {
                     return Ok(self.finish());
                 }

@@ -36,6 +36,9 @@ impl Doors {
         let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
         let restricted_to = key.map(|key| key.fingerprint());
+        if set.is_none() {
+            self.growth.admit_agent(self.clock.now())?;
+        }
         let owner = set.map_or_else(|| self.hub.new_agent(), Agent::Known);
         let agent = owner.id();
         let new = NewSubscription { agent: owner, restricted_to: key, channel: None };

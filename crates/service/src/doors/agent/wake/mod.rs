@@ -13,8 +13,8 @@ use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
 use doorbell_protocol::time::UnixMs;
-use futures_util::Stream;
 use futures_util::future::BoxFuture;
+use futures_util::{Stream, StreamExt};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Serialize;
@@ -111,7 +111,7 @@ impl Doors {
         let doors = self.clone();
         let (pending, reported, timer) = (None, None, None);
         let stream = WakeStream { doors, agent, subscriber, place, pending, reported, timer, is_awake: false };
-        Ok(sse::answer(Box::pin(stream)))
+        Ok(sse::answer(Box::pin(stream.map(Ok))))
     }
 
     /// The client's credential. No URL that a web app or a sender gets is accepted: they could watch when the device is
