@@ -2,6 +2,22 @@
 
 use doorbell_protocol::time::UnixMs;
 
+/// How long something takes.
+pub(crate) struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock file")]
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn millis(&self) -> u128 {
+        self.0.elapsed().as_millis()
+    }
+}
+
 /// The time of day. The rules take it as an argument.
 #[expect(clippy::disallowed_methods, reason = "this is the clock file")]
 pub(crate) fn now() -> UnixMs {
