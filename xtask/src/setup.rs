@@ -67,6 +67,11 @@ const NEEDED: &[Needed] = &[
         here: || which("dunst").is_some(),
         why: "shows Firefox's notifications and clicks them",
     },
+    Needed {
+        package: "faketime",
+        here: || which("faketime").is_some(),
+        why: "sets the wall clock of a service back and ahead",
+    },
     Needed { package: "xdotool", here: || which("xdotool").is_some(), why: "presses the keys of a user" },
     Needed { package: "weston", here: || which("weston").is_some(), why: "a desktop without X" },
     Needed { package: "libnotify4", here: || library("libnotify.so.4"), why: "Firefox's way to notifications" },

@@ -13,6 +13,22 @@ pub(crate) struct Moment {
     pub(crate) instant: Instant,
 }
 
+/// How long something takes.
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock file")]
+    pub(crate) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Milliseconds since the start.
+    pub(crate) fn millis(&self) -> u128 {
+        self.0.elapsed().as_millis()
+    }
+}
+
 /// The time of day. The rules take it as an argument.
 #[expect(clippy::disallowed_methods, reason = "this is the clock file")]
 pub(crate) fn now() -> UnixMs {

@@ -105,7 +105,7 @@ impl Courier {
         story.step(&self.pages, Step::Sent { device: label, origin: &origin, ttl: options.ttl, urgency });
         let (signer, receipt) = (&self.signer, ReceiptWish::Book(&self.book));
         let push = Message { subscription, payload: &letter.payload, options, signer, receipt };
-        let sent_at = clock::now();
+        let (sent_at, watch) = (clock::now(), clock::Stopwatch::start());
         let waits = |wait: Wait<'_>| {
             let why = wait.because.as_ref().map_or_else(plain, |reply| format!("it answers {}", reply.status));
             story.step(&self.pages, Step::Retry { why: &why, after_secs: wait.delay.as_secs_f32() });
@@ -113,7 +113,7 @@ impl Courier {
         let result = self.client.send_with_retries(&push, patience(letter), waits).await;
         match result {
             Ok(Reply { answer: Answer::Accepted(accepted), status, .. }) => {
-                let took_ms = clock::now().since(sent_at).as_millis();
+                let took_ms = watch.millis();
                 story.step(&self.pages, Step::Accepted { status: status.as_u16(), took_ms });
                 self.was_accepted(device, accepted, story, message, sent_at)
             }

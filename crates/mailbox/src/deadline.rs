@@ -8,9 +8,6 @@ use crate::input::{Retry, SubscriberId};
 use crate::mailbox::Mailbox;
 use crate::message::{Message, Place};
 
-/// A clock that is back by less than this is not worth a look at every message: a time-out comes that much later.
-const CLOCK_JITTER_MS: i64 = 1_000;
-
 impl Mailbox {
     /// Handles every alarm that is due.
     pub(crate) fn ring(&mut self, now: UnixMs, effects: &mut Vec<Effect>) {
@@ -60,26 +57,6 @@ impl Mailbox {
             Place::Parked { subscriber }
         }
     }
-
-    /// If the clock was set back, moves what counts from "now" back with it: a push must not wait for its
-    /// acknowledgement until the clock has caught up. Expiry is a moment, and stays.
-    pub(crate) fn follow_clock(&mut self, now: UnixMs) {
-        let back_ms = self.latest.as_millis().saturating_sub(now.as_millis());
-        if (1..=CLOCK_JITTER_MS).contains(&back_ms) {
-            return;
-        }
-        self.latest = now;
-        if back_ms <= 0 {
-            return;
-        }
-        let moved = |until: UnixMs| UnixMs::from_millis(until.as_millis().saturating_sub(back_ms));
-        if let Some(watch) = &mut self.watch {
-            watch.move_clock(moved);
-        }
-        for id in self.queue.ids(|message| message.place.until().is_some()) {
-            self.queue.change(id, |message| message.place = message.place.moved(moved));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -87,7 +64,6 @@ mod tests {
     use std::time::Duration;
 
     use doorbell_protocol::headers::urgency::Urgency;
-    use doorbell_protocol::time::UnixMs;
 
     use crate::harness::*;
     use crate::{Input, SubscriberId};
@@ -163,35 +139,6 @@ mod tests {
         assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), []);
         assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS), [release(1)]);
         assert_eq!(desk.mailbox.next_deadline(), None);
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_does_not_prolong_the_wait_for_an_acknowledgement() {
-        let mut desk = Desk::with_subscriber(hold());
-        desk.arrives(message(1));
-        desk.arrives(message(2));
-        desk.declined(1, 2);
-        desk.wait_ms(500);
-        desk.feed(Input::Tick);
-        desk.now = UnixMs::from_millis(desk.now.as_millis() - 7_200_000);
-        assert_eq!(desk.feed(Input::Tick), []);
-        assert_eq!(desk.wait_ms(500), [send(1, 2)]);
-        assert_eq!(desk.wait_ms(ACK_TIMEOUT_MS - 1_000), [send(1, 1)]);
-    }
-
-    #[test]
-    fn a_clock_that_trembles_moves_nothing_and_small_steps_back_add_up() {
-        let mut desk = Desk::with_subscriber(hold());
-        desk.arrives(message(1));
-        let before = desk.mailbox.next_deadline();
-        for step in 1..=10 {
-            desk.now = UnixMs::from_millis(desk.now.as_millis() - 100);
-            desk.feed(Input::Tick);
-            assert_eq!(desk.mailbox.next_deadline(), before, "step {step}");
-        }
-        desk.now = UnixMs::from_millis(desk.now.as_millis() - 100);
-        desk.feed(Input::Tick);
-        assert!(desk.mailbox.next_deadline() < before);
     }
 
     #[test]

@@ -30,7 +30,7 @@ pub struct Mailbox {
     pub(crate) watch: Option<Box<Watch>>,
     /// The agent is removed: no subscriber opens any more.
     pub(crate) removed: bool,
-    /// Where the clock stood, from which waits are counted: it does not follow a clock that trembles.
+    /// The time of the last event, from which waits are counted.
     pub(crate) latest: UnixMs,
 }
 
@@ -49,9 +49,11 @@ impl Mailbox {
         }
     }
 
-    /// Takes in one event and appends what the driver has to do.
+    /// Takes in one event and appends what the driver has to do. `now` never goes back while the mailbox lives; a new
+    /// one, after a restart, may begin at any time.
     pub fn handle(&mut self, input: Input, now: UnixMs, effects: &mut Vec<Effect>) {
-        self.follow_clock(now);
+        debug_assert!(now >= self.latest, "the driver's clock never goes back: {:?}, {now:?}", self.latest);
+        self.latest = now;
         // Before the event: whatever it sends, nothing that has expired is among it.
         self.ring(now, effects);
         let shows_life = self.watch.is_some() && input.shows_life();

@@ -122,14 +122,4 @@ impl Place {
             Self::Storing | Self::Ready | Self::Parked { .. } => None,
         }
     }
-
-    /// The same place, ending at another time.
-    pub(crate) fn moved(self, to: impl Fn(UnixMs) -> UnixMs) -> Self {
-        match self {
-            Self::Delayed { subscriber, until } => Self::Delayed { subscriber, until: to(until) },
-            Self::Held { subscriber, until } => Self::Held { subscriber, until: to(until) },
-            Self::Tombstone { subscriber, until } => Self::Tombstone { subscriber, until: to(until) },
-            Self::Storing | Self::Ready | Self::Parked { .. } => self,
-        }
-    }
 }

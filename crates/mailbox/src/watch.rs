@@ -80,12 +80,6 @@ impl Mailbox {
 }
 
 impl Watch {
-    /// If the clock was set back, moves what counts from "now" back with it.
-    pub(crate) fn move_clock(&mut self, moved: impl Fn(UnixMs) -> UnixMs) {
-        self.away_since = self.away_since.map(&moved);
-        self.unanswered_since = self.unanswered_since.map(&moved);
-    }
-
     fn follow(&mut self, queue: &Queue, shows_life: bool, latest: UnixMs) {
         let mut others = queue.subscribers().iter().filter(|subscriber| subscriber.spec.mode != Mode::Watch).peekable();
         let is_away = others.peek().is_none();
@@ -360,16 +354,6 @@ mod tests {
         let why = crate::CloseReason::AgentGone;
         assert_eq!(desk.feed(Input::AgentRemoved), [Effect::Close { subscriber: WATCHER, why }]);
         assert!(desk.mailbox.is_idle());
-    }
-
-    #[test]
-    fn a_clock_that_is_set_back_delays_no_report() {
-        let mut desk = watched_with(hold());
-        desk.arrives(message(1));
-        desk.disconnect(1);
-        desk.now = desk.now.minus(std::time::Duration::from_secs(3_600));
-        desk.feed(Input::Tick);
-        assert_eq!(desk.wait_ms(1_000), [waiting(1, NORMAL)]);
     }
 
     #[test]

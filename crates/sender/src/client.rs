@@ -12,7 +12,7 @@ use doorbell_protocol::time::UnixMs;
 use http::{Request, StatusCode};
 
 use crate::answer::{Accepted, Answer};
-use crate::clock::Clock;
+use crate::clock::{Clock, Steady};
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::error::{ClientError, SendError};
 use crate::explanation::{EXPLANATION_MAX, Explanation};
@@ -58,6 +58,8 @@ pub struct Client {
     http: reqwest::Client,
     addresses: Arc<AddressPolicy>,
     clock: Clock,
+    /// For waits: a jump of the time of day makes none shorter or longer.
+    steady: Steady,
 }
 
 /// The answer to one attempt.
@@ -103,7 +105,8 @@ impl Client {
             .timeout(config.request_timeout)
             .build()
             .map_err(|e| ClientError::Setup(innermost(&e)))?;
-        Ok(Self { http, addresses, clock: config.clock })
+        let steady = config.clock.steady();
+        Ok(Self { http, addresses, clock: config.clock, steady })
     }
 
     /// Sends a message once. It sends a second time only if the push service rejected the receipt subscription that the
@@ -151,7 +154,7 @@ impl Client {
         policy: RetryPolicy,
         mut on_wait: impl FnMut(Wait<'_>),
     ) -> Result<Reply, SendError> {
-        let mut retry = Retry::new(policy, self.clock.now());
+        let mut retry = Retry::new(policy, self.steady.now());
         loop {
             let result = self.send(message).await;
             let asked = match &result {
@@ -159,13 +162,18 @@ impl Client {
                 Err(SendError::Connect(_)) => None,
                 _ => return result,
             };
-            let Some(delay) = retry.after_failure(asked, self.clock.now(), random()) else { return result };
+            let Some(delay) = retry.after_failure(asked, self.steady.now(), random()) else { return result };
             on_wait(Wait { attempts: retry.attempts(), delay, because: &result });
             tokio::time::sleep(delay).await;
         }
     }
 
-    /// The time.
+    /// The time for waits.
+    pub(crate) fn steady_now(&self) -> UnixMs {
+        self.steady.now()
+    }
+
+    /// The time of day.
     pub(crate) fn now(&self) -> UnixMs {
         self.clock.now()
     }

@@ -34,12 +34,48 @@ impl Clock {
         Self(Source::Function(Arc::new(now)))
     }
 
+    /// A time that begins now and runs evenly, whatever happens to the time of day: for waits.
+    #[cfg(feature = "client")]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock file")]
+    pub(crate) fn steady(&self) -> Steady {
+        match &self.0 {
+            Source::System => Steady::Since(now(), std::time::Instant::now()),
+            Source::Function(now) => Steady::Function(Arc::clone(now)),
+        }
+    }
+
     /// The time.
     pub fn now(&self) -> UnixMs {
         match &self.0 {
             Source::System => now(),
             Source::Function(now) => now(),
         }
+    }
+}
+
+/// See [`Clock::steady`].
+#[cfg(feature = "client")]
+#[derive(Clone)]
+pub(crate) enum Steady {
+    Since(UnixMs, std::time::Instant),
+    Function(Arc<dyn Fn() -> UnixMs + Send + Sync>),
+}
+
+#[cfg(feature = "client")]
+impl Steady {
+    /// The time.
+    pub(crate) fn now(&self) -> UnixMs {
+        match self {
+            Self::Since(start, began) => start.plus(began.elapsed()),
+            Self::Function(now) => now(),
+        }
+    }
+}
+
+#[cfg(feature = "client")]
+impl fmt::Debug for Steady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Steady")
     }
 }
 

@@ -11,6 +11,7 @@ mod imports;
 mod layers;
 mod layout;
 mod published;
+mod released;
 mod sources;
 mod spec_map;
 mod words;
@@ -126,6 +127,11 @@ fn commit_subjects_fit_in_a_list() {
 #[test]
 fn the_documents_name_paths_that_exist() {
     assert_none(documents::paths(&tracked()));
+}
+
+#[test]
+fn the_service_knows_the_time_of_the_newest_release() {
+    assert_none(released::is_fresh(&tracked()));
 }
 
 #[test]

@@ -9,7 +9,6 @@ use tokio::task::AbortHandle;
 
 use super::House;
 use crate::calls::{Call, End, Media, Party};
-use crate::clock;
 use crate::error::DemoError;
 use crate::events::Event;
 use crate::limits::PAGE_AWAY_MAX;
@@ -112,7 +111,8 @@ impl House {
 
     fn stops_ringing_in_time(self: Arc<Self>, call: Call) {
         tokio::spawn(async move {
-            tokio::time::sleep(call.rings_until.since(clock::now())).await;
+            // Not until `rings_until`: the time of day may be set meanwhile.
+            tokio::time::sleep(self.rings_for).await;
             let expired = self.calls().expire(&call.id, call.rings_until);
             if let Some((call, end)) = expired {
                 self.log_error(self.is_over(&call, end, None));

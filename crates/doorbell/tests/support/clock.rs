@@ -1,6 +1,8 @@
 //! The tests' clock: how long a condition may take to come true.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use doorbell_protocol::time::UnixMs;
 
 /// How long anything may take on a busy machine with two cores. Nothing waits this long when all is well.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,4 +40,11 @@ impl Stopwatch {
     pub fn millis(self) -> u128 {
         self.0.elapsed().as_millis()
     }
+}
+
+/// The time of day, for tokens.
+#[expect(clippy::disallowed_methods, reason = "this is the tests' clock file")]
+pub fn now() -> UnixMs {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    UnixMs::default().plus(since_epoch.expect("the tests' machine has a clock"))
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_rustls::TlsConnector;
@@ -73,6 +74,20 @@ impl Peer {
         let socket = TcpStream::connect(authority).await?;
         socket.set_nodelay(true)?;
         let stream = TlsConnector::from(tls).connect(ServerName::try_from("127.0.0.1")?, socket).await?;
+        Self::over(stream, origin).await
+    }
+
+    /// Connects without TLS.
+    pub async fn connect_plain(authority: &str) -> Result<Self, BoxError> {
+        let socket = TcpStream::connect(authority).await?;
+        socket.set_nodelay(true)?;
+        Self::over(socket, &format!("http://{authority}")).await
+    }
+
+    async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        origin: &str,
+    ) -> Result<Self, BoxError> {
         let (requests, connection) = h2::client::Builder::new()
             .enable_push(true)
             .max_concurrent_streams(PUSHES_MAX)

@@ -1,16 +1,19 @@
 //! The real push service: `doorbell serve` on a free port, with a state directory of its own.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::false_clock::FalseClock;
 use super::process::Running;
 
 /// A running service. Its state outlives its process, so that it can be killed and started again.
 pub struct Service {
     state: TempDir,
     settings: Vec<String>,
+    environment: Vec<(&'static str, OsString)>,
     port: u16,
     process: Running,
 }
@@ -24,9 +27,24 @@ impl Service {
     /// The same with settings, as flags.
     pub fn start_with(settings: &[&str]) -> Self {
         let state = tempfile::tempdir().expect("a state directory");
+        Self::in_environment(state, settings, Vec::new())
+    }
+
+    /// The same without TLS and with a wall clock that the test sets.
+    pub fn start_by(clock: &FalseClock, settings: &[&str]) -> Self {
+        let settings = [&["--plain"], settings].concat();
+        Self::in_environment(tempfile::tempdir().expect("a state directory"), &settings, clock.environment())
+    }
+
+    fn in_environment(state: TempDir, settings: &[&str], environment: Vec<(&'static str, OsString)>) -> Self {
         let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let (process, port) = serve(state.path(), 0, &settings);
-        Self { state, settings, port, process }
+        let (process, port) = serve(state.path(), 0, &settings, &environment);
+        Self { state, settings, environment, port, process }
+    }
+
+    /// Waits until it has written `words`: the first such line.
+    pub fn prints(&self, words: &str) -> String {
+        self.process.prints(words)
     }
 
     /// Its origin, such as `https://127.0.0.1:40123`.
@@ -57,7 +75,7 @@ impl Service {
 
     /// Starts it again after [`Service::kill`] or [`Service::ends`]: same state, same port, so that its URLs are good again.
     pub fn start_again(&mut self) {
-        (self.process, self.port) = serve(self.state.path(), self.port, &self.settings);
+        (self.process, self.port) = serve(self.state.path(), self.port, &self.settings, &self.environment);
     }
 
     /// Waits until it prints a command with our `verb`: the whole command line.
@@ -73,12 +91,14 @@ impl Service {
 }
 
 /// A service process and its port.
-fn serve(state: &Path, port: u16, settings: &[String]) -> (Running, u16) {
+fn serve(state: &Path, port: u16, settings: &[String], environment: &[(&'static str, OsString)]) -> (Running, u16) {
     let mut command = doorbell("serve");
     command.args(["--listen", &format!("127.0.0.1:{port}"), "--state-dir"]).arg(state).args(settings);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
     let process = Running::start(&mut command);
-    let port = process.wait_for("line `listening on https://…`", |line| {
-        let (_, authority) = line.split_once("listening on https://")?;
+    let port = process.wait_for("line `listening on http…://…`", |line| {
+        let (_, origin) = line.split_once("listening on ")?;
+        let (_, authority) = origin.split_once("://")?;
         let (_, port) = authority.split_whitespace().next()?.trim_end_matches('/').rsplit_once(':')?;
         port.parse().ok()
     });

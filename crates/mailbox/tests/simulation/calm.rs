@@ -44,9 +44,7 @@ impl World {
     fn watch_what_waits(&mut self) -> Result<(), Violation> {
         let watcher = self.open(SubscriberSpec::watch(None))?;
         self.settle_store()?;
-        // A clock that trembles back by less than a second delays the report by as much.
-        let jitter_ms = if self.judge.clock_steps_back { 1_000 } else { 0 };
-        let end = self.judge.elapsed + GRACE_MS + jitter_ms;
+        let end = self.judge.elapsed + GRACE_MS;
         while !self.undelivered().is_empty() && !self.judge.knows_of_messages(watcher) {
             let wait = self.subject.next_deadline().map(|at| at.since(self.now).as_millis() as u64);
             match wait {

@@ -247,10 +247,6 @@ impl World {
                 self.store.write(Write::RemoveSubscription(removed));
             }
             22 => self.store.write(Write::RemoveAgent),
-            _ if self.judge.clock_steps_back => {
-                let ms = self.random.pick(&[300, 900, 5_000, 7_200_000]).unwrap_or(1);
-                self.set_clock_back_ms(ms);
-            }
             _ => {}
         }
         Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// Everything that has to happen in the default run.
-pub(crate) const EVENTS: [&str; 50] = [
+pub(crate) const EVENTS: [&str; 52] = [
     "accepted during a load",
     "ack during the commit",
     "ack of a message that waits",
@@ -13,7 +13,9 @@ pub(crate) const EVENTS: [&str; 50] = [
     "agent removed",
     "arrived",
     "body gone",
-    "clock set back",
+    "clock ahead after a crash",
+    "clock back after a crash",
+    "clock far ahead after a crash",
     "connect after the agent was removed",
     "crash loses writes",
     "crash",

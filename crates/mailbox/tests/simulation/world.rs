@@ -51,8 +51,8 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64, bug: Option<Bug>) -> Self {
-        let mut random = Random::new(seed);
-        let judge = Judge::new(START, random.percent(10));
+        let random = Random::new(seed);
+        let judge = Judge::new(START);
         let subscriptions = (1..=3).map(SubscriptionId::from_raw).collect();
         Self {
             random,
@@ -135,20 +135,28 @@ impl World {
         self.judge.elapsed += ms;
     }
 
-    pub(crate) fn set_clock_back_ms(&mut self, ms: i64) {
-        self.now = UnixMs::from_millis(self.now.as_millis() - ms);
-        self.judge.now = self.now;
-        self.judge.counts.add("clock set back");
-    }
-
-    /// The service dies and starts again: only what is committed is left.
+    /// The service dies and starts again: only what is committed is left. The clock may stand elsewhere then: nothing
+    /// shows how long the service was away if the wall clock was wrong, and its last record may be old.
     pub(crate) fn crash(&mut self) {
         self.judge.counts.add("crash");
         if self.store.crash() {
             self.judge.counts.add("crash loses writes");
         }
         self.start_anew();
+        let ms = self.random.between(1, 7_200_000) as i64;
+        match self.random.below(6) {
+            0 => self.move_clock_ms("clock back after a crash", -ms),
+            1 => self.move_clock_ms("clock ahead after a crash", ms),
+            2 => self.move_clock_ms("clock far ahead after a crash", 100 * 24 * 3_600_000),
+            _ => {}
+        }
         self.judge.crashed(&self.store);
+    }
+
+    fn move_clock_ms(&mut self, event: &'static str, ms: i64) {
+        self.now = UnixMs::from_millis(self.now.as_millis() + ms);
+        self.judge.now = self.now;
+        self.judge.counts.add(event);
     }
 
     /// Drops an idle mailbox, as the driver does to save memory.

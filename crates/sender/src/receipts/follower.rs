@@ -227,7 +227,8 @@ impl Follower {
             Answer::Accepted(_) if status == StatusCode::NO_CONTENT && self.waits => Ok(Some(ReceiptEvent::Gone)),
             Answer::Accepted(_) if status == StatusCode::NO_CONTENT => Ok(Some(self.nothing())),
             Answer::Accepted(_) if is_event_stream(response.headers()) => {
-                self.stream = Some(Stream { response, parser: Parser::new(), opened_at: now, receipts: 0 });
+                self.stream =
+                    Some(Stream { response, parser: Parser::new(), opened_at: self.client.steady_now(), receipts: 0 });
                 Ok(None)
             }
             Answer::Accepted(_) => Err(FollowError::NotEvents),
@@ -255,7 +256,7 @@ impl Follower {
     /// The stream ended. An event that was incomplete comes again.
     fn cut(&mut self, why: &str) -> Result<Option<ReceiptEvent>, FollowError> {
         let stream = self.stream.take().expect("only a stream that is open is cut");
-        if self.client.now().since(stream.opened_at) > self.policy.retry.delay_max {
+        if self.client.steady_now().since(stream.opened_at) > self.policy.retry.delay_max {
             self.retry = None;
         }
         self.failed(None, why.to_owned())
@@ -268,7 +269,7 @@ impl Follower {
     }
 
     fn failed(&mut self, asked: Option<Duration>, why: String) -> Result<Option<ReceiptEvent>, FollowError> {
-        let now = self.client.now();
+        let now = self.client.steady_now();
         let retry = self.retry.get_or_insert_with(|| Retry::new(self.policy.retry, now));
         let delay = retry.after_failure(asked, now, random());
         let Some(delay) = delay else { return Err(FollowError::GaveUp(why)) };

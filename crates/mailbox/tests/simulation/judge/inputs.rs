@@ -135,10 +135,6 @@ impl Judge {
         self.complete = !more;
         for entry in entries {
             let storing = self.submitted.values().any(|(id, _)| *id == entry.id);
-            if self.clock_steps_back && self.facts.get(&entry.id).is_some_and(|fact| !fact.entered) {
-                // It had expired, and it has not now.
-                self.leave(entry.id);
-            }
             let Some(fact) = self.facts.get_mut(&entry.id) else { continue };
             fact.entered |= fact.announced;
             if fact.over.is_some() {

@@ -37,8 +37,6 @@ pub(crate) struct Judge {
     pub(crate) now: UnixMs,
     /// Milliseconds that have passed, whatever the clock shows.
     pub(crate) elapsed: u64,
-    /// The clock is set back in this schedule: when a wait ends is not exact, and what expired may be unexpired again.
-    pub(crate) clock_steps_back: bool,
     pub(crate) facts: BTreeMap<MessageId, Fact>,
     pub(crate) subscribers: BTreeMap<SubscriberId, LinkFact>,
     pub(crate) counts: Counts,
@@ -72,8 +70,8 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn new(now: UnixMs, clock_steps_back: bool) -> Self {
-        Self { now, clock_steps_back, ..Self::default() }
+    pub(crate) fn new(now: UnixMs) -> Self {
+        Self { now, ..Self::default() }
     }
 
     /// The mailbox was dropped and made anew: it knows nothing.

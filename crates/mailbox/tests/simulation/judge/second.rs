@@ -33,7 +33,7 @@ impl Judge {
         let is_known = is_bound || fact.in_memory;
         let goes_again = !is_over && !may_end && is_known && !is_second;
         // Whether memory has it, or whether it has expired there.
-        let unsure = (fact.excused && !is_bound) || self.clock_steps_back;
+        let unsure = fact.excused && !is_bound;
         self.not_passed_on_now = Some((id, may_end));
         if is_over || fact.transient {
             self.close_offers(id);

@@ -176,14 +176,14 @@ impl Judge {
         }
         match subscriber.offers.get(&id) {
             Some(Offer::Closed) => broken("what is closed stays closed", (subscriber_id, id)),
-            Some(Offer::Second { until }) if self.elapsed < *until && !self.clock_steps_back => {
+            Some(Offer::Second { until }) if self.elapsed < *until => {
                 broken("a second offer waits", (subscriber_id, id))
             }
             Some(Offer::Second { .. }) => Ok(()),
             Some(_) if subscriber.keeps(0) => {
                 broken("a subscriber without retries gets a message once", (subscriber_id, id))
             }
-            Some(Offer::Declined { until }) if self.elapsed < *until && !self.clock_steps_back => {
+            Some(Offer::Declined { until }) if self.elapsed < *until => {
                 broken("a refused push waits", (subscriber_id, id))
             }
             _ => Ok(()),
@@ -202,9 +202,7 @@ impl Judge {
                 && self.is_ready(**other, waiting)
         };
         match self.facts.iter().find(before) {
-            Some((other, _)) if !fact.transient && !self.clock_steps_back => {
-                broken("urgency first, then age", (subscriber_id, id, other))
-            }
+            Some((other, _)) if !fact.transient => broken("urgency first, then age", (subscriber_id, id, other)),
             _ => Ok(()),
         }
     }
@@ -230,7 +228,7 @@ impl Judge {
             due && !fact.excused && !offered(id)
         });
         match unoffered {
-            Some((id, _)) if !self.clock_steps_back => broken("a drain offers everything first", (subscriber_id, id)),
+            Some((id, _)) => broken("a drain offers everything first", (subscriber_id, id)),
             _ if !self.complete => broken("a drain waits for the load", subscriber_id),
             _ => Ok(()),
         }

@@ -74,13 +74,11 @@ impl Judge {
             && is_one(&|id, _| id.minted_at() == since)
             && is_one(&|_, fact| fact.entry.expires_at == expires);
         let silent = self.elapsed - self.life_at >= ANSWER_MS && !self.is_away();
-        if !self.clock_steps_back {
-            if !is_true {
-                return broken(TRUE, (effect, sure, possible));
-            }
-            if !silent && !self.is_away_for_long() {
-                return broken("nothing is reported of an agent that is there", effect);
-            }
+        if !is_true {
+            return broken(TRUE, (effect, sure, possible));
+        }
+        if !silent && !self.is_away_for_long() {
+            return broken("nothing is reported of an agent that is there", effect);
         }
         if !stale && known.is_some_and(|known| urgency <= known) {
             return broken("only news is reported", effect);
@@ -101,7 +99,7 @@ impl Judge {
             return broken("quiet follows a report", subscriber);
         };
         let waits = self.sure(watcher).next().map(|(id, _)| *id);
-        if waits.is_some() && self.is_away() && !self.clock_steps_back {
+        if waits.is_some() && self.is_away() {
             return broken("quiet is true", (subscriber, waits));
         }
         self.counts.add("quiet");
@@ -111,7 +109,7 @@ impl Judge {
 
     /// After each event every watcher knows what it has to know.
     pub(super) fn watchers_know(&self) -> Result<(), Violation> {
-        if self.clock_steps_back || !self.complete || self.loading.is_some() {
+        if !self.complete || self.loading.is_some() {
             return Ok(());
         }
         let is_back = !self.is_away() && self.elapsed - self.life_at < ANSWER_MS;
