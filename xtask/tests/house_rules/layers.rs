@@ -10,10 +10,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("config", &[]),
     ("capability", &[]),
-    ("transport", &[]),
-    ("hub", &["capability", "clock", "config"]),
-    ("accept", &["clock", "config", "transport"]),
-    ("doors", &["accept", "capability", "clock", "config", "hub", "transport"]),
+    ("seldom", &[]),
+    ("transport", &["seldom"]),
+    ("hub", &["capability", "clock", "config", "seldom"]),
+    ("accept", &["clock", "config", "seldom", "transport"]),
+    ("doors", &["accept", "capability", "clock", "config", "hub", "seldom", "transport"]),
     ("service", &["accept", "capability", "clock", "config", "doors", "hub"]),
 ];
 

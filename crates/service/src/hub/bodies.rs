@@ -20,6 +20,15 @@ pub(super) struct Bodies {
     max: usize,
 }
 
+/// All bodies in memory.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    /// Of messages with TTL 0, which no store has.
+    pub(super) transients: Arc<Bodies>,
+    /// Of stored messages, which can be read again.
+    pub(super) copies: Arc<Bodies>,
+}
+
 /// A body that counts.
 struct Held {
     body: Bytes,

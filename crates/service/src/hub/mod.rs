@@ -45,12 +45,12 @@ pub(crate) use subscription::{Agent, NewSubscription};
 use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
 use crate::config::Limits;
-use bodies::Bodies;
+use bodies::{Bodies, Memory};
 use command::AgentCommand;
 use counters::Counters;
 use detached::detached;
 use outbox::Outbox;
-use shard::Shard;
+use shard::{Shard, Shared};
 use shards::Shards;
 use subscription::Restriction;
 
@@ -75,13 +75,18 @@ impl Hub {
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
         let (transients, copies) = (Bodies::new(limits.transient_bytes_max), Bodies::new(limits.copied_bytes_max));
-        let new_shard = |inbox| {
-            let (store, clock, mint) = (store.clone(), clock.clone(), mint.clone());
-            let bodies = (transients.clone(), copies.clone());
-            Shard::new(inbox, store, clock, mint, receipts.clone(), counters.clone(), bodies, rules)
+        let memory = Memory { transients, copies };
+        let (copied, counted) = (memory.copies.clone(), counters.clone());
+        let shared = Shared {
+            store: store.clone(),
+            clock: clock.clone(),
+            mint: mint.clone(),
+            receipts: receipts.clone(),
+            counters: counters.clone(),
+            memory,
         };
+        let new_shard = |inbox| Shard::new(inbox, shared.clone(), rules);
         let permits_max = limits.submissions_max;
-        let (copied, counted) = (copies.clone(), counters.clone());
         let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counted, copied, new_shard);
         let (shards, next_subscriber) = (Arc::new(shards), AtomicU64::new(0));
         Self { shards, store, mint, clock, next_subscriber, receipts, counters }

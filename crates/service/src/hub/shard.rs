@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use super::bodies::Bodies;
+use super::bodies::Memory;
 use super::command::{AgentCommand, Command, SettlePermits, SubmitReply};
 use super::counters::Counters;
 use super::error::HubError;
@@ -58,6 +58,17 @@ struct Loaded {
     page: Result<Page, StoreError>,
 }
 
+/// What all shards use.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) store: Store,
+    pub(super) clock: Clock,
+    pub(super) mint: Arc<Mint>,
+    pub(super) receipts: Arc<Receipts>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) memory: Memory,
+}
+
 pub(super) struct Shard {
     inbox: mpsc::UnboundedReceiver<Command>,
     store: Store,
@@ -65,10 +76,7 @@ pub(super) struct Shard {
     mint: Arc<Mint>,
     receipts: Arc<Receipts>,
     counters: Arc<Counters>,
-    /// The bodies that no store has.
-    transients: Arc<Bodies>,
-    /// The bodies of stored messages in memory.
-    copies: Arc<Bodies>,
+    memory: Memory,
     residents: Residents,
     requests: Requests,
     /// In the order of the requests, which is the order of the commits: a mailbox must learn of a replaced message
@@ -83,12 +91,7 @@ pub(super) struct Shard {
 impl Shard {
     pub(super) fn new(
         inbox: mpsc::UnboundedReceiver<Command>,
-        store: Store,
-        clock: Clock,
-        mint: Arc<Mint>,
-        receipts: Arc<Receipts>,
-        counters: Arc<Counters>,
-        (transients, copies): (Arc<Bodies>, Arc<Bodies>),
+        Shared { store, clock, mint, receipts, counters, memory }: Shared,
         rules: Rules,
     ) -> Self {
         Self {
@@ -98,8 +101,7 @@ impl Shard {
             mint,
             receipts,
             counters,
-            transients,
-            copies,
+            memory,
             residents: Residents::new(rules),
             requests: Requests::default(),
             writes: FuturesOrdered::new(),
@@ -240,7 +242,7 @@ impl Shard {
         let transient = submission.is_transient();
         if transient {
             let own = self.residents.get_mut(agent).map_or(0, |resident| resident.transient_bytes());
-            let Some(body) = self.transients.admit(std::mem::take(&mut submission.body), own) else {
+            let Some(body) = self.memory.transients.admit(std::mem::take(&mut submission.body), own) else {
                 // As if the agent's subscriber had no room: the message is accepted and dropped.
                 self.add_receipt(agent, id, submission.receipt, Outcome::Dropped);
                 // As in `Requests::accept`.
@@ -262,7 +264,7 @@ impl Shard {
                 appended.receipts.iter().for_each(|id| self.receipts.wake(*id));
                 let submitting = self.requests.submitting(request);
                 let connected = self.residents.get_mut(agent).is_some_and(|resident| resident.is_connected());
-                let copies = &self.copies;
+                let copies = &self.memory.copies;
                 let message = || {
                     let message = submitting.submission.message(submitting.id, submitting.taken_at);
                     Arc::new(Message { body: copies.hold(message.body), ..message })

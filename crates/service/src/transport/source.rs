@@ -7,7 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     V4(Ipv4Addr),
-    V6([u8; 8]),
+    /// The first 64 bits.
+    V6(u64),
 }
 
 impl Source {
@@ -16,8 +17,7 @@ impl Source {
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => {
-                let [a, b, c, d, e, f, g, h, ..] = address.octets();
-                Self::V6([a, b, c, d, e, f, g, h])
+                Self::V6(u64::try_from(address.to_bits() >> 64).expect("the upper half has 64 bits"))
             }
         }
     }
@@ -27,11 +27,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::V4(address) => address.fmt(f),
-            Self::V6(network) => {
-                let [a, b, c, d, e, f6, g, h] = *network;
-                let address = Ipv6Addr::from([a, b, c, d, e, f6, g, h, 0, 0, 0, 0, 0, 0, 0, 0]);
-                write!(f, "{address}/64")
-            }
+            Self::V6(network) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*network) << 64)),
         }
     }
 }
