@@ -97,7 +97,7 @@ impl Demo {
     pub async fn start(settings: Settings) -> Result<Self, DemoError> {
         let Settings { listen, certificate, state_dir, push_origin, origins, client, signer, rings_for, .. } = settings;
         let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
-        let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"))?);
+        let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"), clock::moment().instant)?);
         let seal = Seal::load_or_create(&state_dir.join("demo.key"))?;
         let bind = |source| DemoError::Bind { address: listen, source };
         let socket = TcpListener::bind(listen).await.map_err(bind)?;

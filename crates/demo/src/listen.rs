@@ -17,13 +17,12 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
+use crate::allowance::Shares;
 use crate::door;
 use crate::error::DemoError;
 use crate::house::House;
-use crate::limits::{PAGES_MAX, REQUEST_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_OF_SOURCE_MAX, REQUEST_TIMEOUT};
 
-/// A page has its socket, and a few requests at a time.
-const CONNECTIONS_MAX: usize = 4 * PAGES_MAX;
 /// The pause after a connection could not be taken, for want of open files for instance.
 const BREATH: std::time::Duration = std::time::Duration::from_millis(100);
 
@@ -53,6 +52,7 @@ impl Certificate {
 /// Serves until the task ends.
 pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Arc<House>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let sources = Arc::new(Shares::default());
     loop {
         // The semaphore is never closed.
         let Ok(place) = room.clone().acquire_owned().await else { return };
@@ -63,6 +63,11 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
                 sleep(BREATH).await;
                 continue;
             }
+        };
+        // It is closed at once: an answer would need TLS first, which costs more than it is worth here.
+        let Some(share) = sources.take(from, CONNECTIONS_OF_SOURCE_MAX) else {
+            debug!("a source has too many connections");
+            continue;
         };
         // Events and signals are small and shall not wait for each other.
         stream.set_nodelay(true).ok();
@@ -76,7 +81,7 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
                     Err(_) => debug!("TLS took too long"),
                 },
             }
-            drop(place);
+            drop((place, share));
         });
     }
 }

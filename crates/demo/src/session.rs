@@ -1,5 +1,6 @@
 //! Who a request comes from: a cookie that only this server can make, and invitations of the same kind.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use aws_lc_rs::hmac;
@@ -7,6 +8,7 @@ use doorbell_private_file as private_file;
 use doorbell_protocol::base64url;
 use doorbell_protocol::time::UnixMs;
 
+use crate::allowance::source;
 use crate::error::DemoError;
 use crate::limits::{INVITATION_KEPT, SESSION_KEPT};
 use crate::store::PersonId;
@@ -89,6 +91,12 @@ impl Seal {
         let id = Token::parse(parts.next()?).ok()?;
         let until = good_until(parts.next()?, now)?;
         Some(Invitation { person, id, until })
+    }
+
+    /// What is kept of where a request comes from: the same for the same source, and no address.
+    pub(crate) fn source(&self, from: IpAddr) -> String {
+        let tag = hmac::sign(&self.0, format!("source:{}", source(from)).as_bytes());
+        base64url::encode(tag.as_ref())
     }
 
     fn close(&self, purpose: Purpose, claims: &str) -> String {

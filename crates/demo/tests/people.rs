@@ -170,10 +170,11 @@ async fn a_voice_mail_is_bounded_and_for_its_recipient_only() {
     let waiting = alice.get("overview").await.done()["voiceMails"].clone();
     assert_eq!((&waiting[0]["from"], &waiting[0]["playedAt"]), (&json!("Bob"), &json!(null)));
 
-    for _ in 1..32 {
+    for _ in 1..8 {
         leaves("audio/ogg", 1).await.done();
     }
     leaves("audio/ogg", 1).await.refused(429);
+    assert_eq!(alice.get("overview").await.done()["voiceMailsFull"], false, "others still have room");
     alice.asks("DELETE", &format!("voice/{mail}"), "", &[], "").await.done();
     leaves("audio/ogg", 1).await.done();
 }

@@ -140,7 +140,7 @@ function refresh() {
 }
 
 function show() {
-  const { me, people, voiceMails } = overview;
+  const { me, people, voiceMails, voiceMailsFull } = overview;
   element('my-name').textContent = me.name;
   paint(element('my-avatar'), me.name);
   element('available').checked = me.available;
@@ -154,7 +154,7 @@ function show() {
   });
   showPeople(people, act);
   showPartner(people);
-  showVoiceMails(voiceMails, (name) => ring(name, 'audio'), complain);
+  showVoiceMails(voiceMails, voiceMailsFull, (name) => ring(name, 'audio'), complain);
   showReachable();
 }
 

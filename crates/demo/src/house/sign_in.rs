@@ -80,10 +80,14 @@ impl House {
     }
 
     /// Who a cookie stands for, as long as its device is signed in.
-    pub(crate) fn recognise(&self, cookie: &str, now: UnixMs) -> Result<Session, DemoError> {
-        let session = self.seal.open_session(cookie, now).ok_or(DemoError::NotSignedIn)?;
+    pub(crate) fn recognise(&self, cookie: &str, at: Moment) -> Result<Session, DemoError> {
+        let session = self.seal.open_session(cookie, at.wall).ok_or(DemoError::NotSignedIn)?;
         let is_in = self.store.device(&session.device)?.is_some_and(|device| device.person == session.person);
-        if is_in { Ok(session) } else { Err(DemoError::NotSignedIn) }
+        if !is_in {
+            return Err(DemoError::NotSignedIn);
+        }
+        self.store.was_seen(session.person, self.store.service_time(at.instant)?)?;
+        Ok(session)
     }
 
     /// Signs this device out.
@@ -141,13 +145,14 @@ impl House {
         from: IpAddr,
         at: Moment,
     ) -> Result<Person, DemoError> {
-        self.store.make_room_for_a_person()?;
+        let now = self.store.service_time(at.instant)?;
+        self.store.make_room_for_a_person(now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
         let kept = match passphrase {
             Some(passphrase) => Some(self.hashing.keep(passphrase, from).await?),
             None => None,
         };
-        self.store.add_person(name, kept.as_deref())
+        self.store.add_person(name, kept.as_deref(), now)
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {

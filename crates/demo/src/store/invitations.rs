@@ -42,18 +42,20 @@ mod tests {
     use std::sync::Barrier;
     use std::thread;
 
+    use super::super::ServiceTime;
     use super::*;
+    use crate::clock;
     use crate::limits::INVITATION_KEPT;
     use crate::name::Name;
 
     const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
 
     fn setting(file: &std::path::Path) -> (Store, Invitation) {
-        let store = Store::open(file).unwrap();
+        let store = Store::open(file, clock::moment().instant).unwrap();
         let name = Name::parse("Alice").unwrap();
         let person = match store.person_named(&name).unwrap() {
             Some(person) => person.id,
-            None => store.add_person(&name, None).unwrap().id,
+            None => store.add_person(&name, None, ServiceTime(0)).unwrap().id,
         };
         let invitation = Invitation { person, id: Token::random().unwrap(), until: NOW.plus(INVITATION_KEPT) };
         (store, invitation)
