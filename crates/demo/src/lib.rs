@@ -42,6 +42,7 @@ use tokio::task::JoinHandle;
 
 use crate::courier::Courier;
 use crate::house::House;
+use crate::listen::Tls;
 use crate::pages::Pages;
 use crate::passphrase::Hashing;
 use crate::session::Seal;
@@ -96,7 +97,7 @@ impl Demo {
     /// Starts it; it serves when this returns.
     pub async fn start(settings: Settings) -> Result<Self, DemoError> {
         let Settings { listen, certificate, state_dir, push_origin, origins, client, signer, rings_for, .. } = settings;
-        let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let tls = certificate.map(|certificate| Tls::open(certificate, clock::moment().instant)).transpose()?;
         let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"), clock::moment().instant)?);
         let seal = Seal::load_or_create(&state_dir.join("demo.key"))?;
         let bind = |source| DemoError::Bind { address: listen, source };
