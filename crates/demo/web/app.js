@@ -42,7 +42,8 @@ async function start() {
   setUpChat(act, complain);
   setUpInvitations(complain);
   const { invitation } = arrival;
-  if (invitation) await api('POST', 'sign-in', { invitation, label: label() });
+  // One that was used before may have been used here: then the person is signed in.
+  if (invitation) await api('POST', 'sign-in', { invitation, label: label() }).catch(complain);
   try {
     overview = await api('GET', 'overview');
   } catch (error) {
