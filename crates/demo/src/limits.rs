@@ -47,6 +47,8 @@ pub(crate) const SIGNAL_BYTES_MAX: usize = 64 << 10;
 pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long an invitation for another device is good.
 pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long an invitation for another person is good: it may travel by mail.
+pub(crate) const GUEST_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a used invitation is remembered after it is void: a clock that is set back by less does not make it good.
 pub(crate) const USED_INVITATIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Wrong passphrases from one address: more than a person needs who mistypes, and then one a minute.

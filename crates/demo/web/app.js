@@ -59,7 +59,8 @@ function setUpSignIn() {
     event.preventDefault();
     const { name, passphrase } = event.target.elements;
     try {
-      await api('POST', 'sign-in', { name: name.value, passphrase: passphrase.value || undefined, label: label() });
+      const guest = arrival.guest ?? undefined;
+      await api('POST', 'sign-in', { name: name.value, passphrase: passphrase.value || undefined, guest, label: label() });
       overview = await api('GET', 'overview');
       await enter();
     } catch (error) {

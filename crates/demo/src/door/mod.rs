@@ -134,10 +134,10 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
 }
 
 fn entrance(request: SignInBody, address: IpAddr) -> Result<SignIn, DemoError> {
-    let SignInBody { name, passphrase, invitation, label } = request;
+    let SignInBody { name, passphrase, invitation, guest, label } = request;
     let entrance = match (name, invitation) {
         (_, Some(invitation)) => Entrance::Invitation(invitation),
-        (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase),
+        (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase, guest),
         (None, None) => return Err(DemoError::Malformed("a name or an invitation is needed")),
     };
     Ok(SignIn { entrance, label: label.unwrap_or_default(), address })

@@ -69,18 +69,7 @@ impl Store {
         passphrase: Option<&str>,
         now: ServiceTime,
     ) -> Result<Person, DemoError> {
-        let connection = self.connection();
-        // Others may have taken the last place, or the name, while the passphrase was hashed.
-        if count(&connection)? >= PEOPLE_MAX {
-            return Err(full());
-        }
-        let insert = "INSERT OR IGNORE INTO people (key, name, passphrase, seen_at) VALUES (?1, ?2, ?3, ?4)";
-        if connection.execute(insert, params![name.key(), name.as_str(), passphrase, now.0])? == 0 {
-            return Err(DemoError::NameTaken(name.as_str().to_owned()));
-        }
-        let id = PersonId(connection.last_insert_rowid());
-        let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
-        Ok(Person { id, name, passphrase, available: false })
+        insert_person(&self.connection(), name, passphrase, now)?
     }
 
     /// Who has this name.
@@ -107,6 +96,26 @@ impl Store {
         self.connection().execute("UPDATE people SET available = ?2 WHERE id = ?1", params![id.0, available])?;
         Ok(())
     }
+}
+
+/// The answer of the inner result leaves the transaction as it is.
+pub(super) fn insert_person(
+    connection: &Connection,
+    name: &Name,
+    passphrase: Option<&str>,
+    now: ServiceTime,
+) -> rusqlite::Result<Result<Person, DemoError>> {
+    // Others may have taken the last place, or the name, while the passphrase was hashed.
+    if count(connection)? >= PEOPLE_MAX {
+        return Ok(Err(full()));
+    }
+    let insert = "INSERT OR IGNORE INTO people (key, name, passphrase, seen_at) VALUES (?1, ?2, ?3, ?4)";
+    if connection.execute(insert, params![name.key(), name.as_str(), passphrase, now.0])? == 0 {
+        return Ok(Err(DemoError::NameTaken(name.as_str().to_owned())));
+    }
+    let id = PersonId(connection.last_insert_rowid());
+    let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
+    Ok(Ok(Person { id, name, passphrase, available: false }))
 }
 
 fn count(connection: &Connection) -> rusqlite::Result<u32> {
