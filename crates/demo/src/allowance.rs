@@ -1,11 +1,14 @@
-//! How often something may be done: some at once, and then one more after each pause. No IO; the time is an argument.
+//! How often something may be done: some at once, and then one more after each pause; and how much of something one
+//! source may have at a time. No IO; the time is an argument.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::limits::DEBTORS_MAX;
+use crate::lock::lock;
 
 /// How many there are at once, and how long it takes until there is one more.
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +82,47 @@ pub(crate) fn charge_both<A: Copy + Eq + Hash, B: Copy + Eq + Hash>(
     wait
 }
 
+/// How many of something each source has at the moment. Those that have none are not here.
+#[derive(Debug, Default)]
+pub(crate) struct Shares(Mutex<HashMap<IpAddr, usize>>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    shares: Arc<Shares>,
+    source: IpAddr,
+}
+
+impl Shares {
+    /// One more for the source of an address, if it has fewer than `max`.
+    pub(crate) fn take(self: &Arc<Self>, from: IpAddr, max: usize) -> Option<Share> {
+        let source = source(from);
+        let mut counts = lock(&self.0);
+        let count = counts.entry(source).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Share { shares: self.clone(), source })
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        lock(&self.0).is_empty()
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut counts = lock(&self.shares.0);
+        let count = counts.get_mut(&self.source).expect("it was counted");
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(&self.source);
+        }
+    }
+}
+
 /// What counts as one source. A client that has one address of IPv6 has 2^64 of them.
 pub(crate) fn source(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
@@ -102,5 +146,15 @@ mod tests {
         (0..10_100).for_each(|who| debts.charge(who, GUESSES_OF_ADDRESS, start));
         assert_eq!(debts.0.len(), DEBTORS_MAX);
         assert!(debts.0.contains_key(&u32::MAX));
+    }
+
+    #[test]
+    fn a_source_has_a_bounded_share_which_it_gets_back() {
+        let (shares, address) = (Arc::new(Shares::default()), |text: &str| text.parse::<IpAddr>().unwrap());
+        let taken: Vec<_> = std::iter::from_fn(|| shares.take(address("2001:db8::1"), 3)).take(10).collect();
+        assert_eq!(taken.len(), 3);
+        assert!(shares.take(address("2001:db8::2"), 3).is_none() && shares.take(address("192.0.2.1"), 3).is_some());
+        drop(taken);
+        assert!(shares.is_empty());
     }
 }

@@ -42,14 +42,18 @@ use tokio::task::JoinHandle;
 
 use crate::courier::Courier;
 use crate::house::House;
+use crate::listen::Tls;
 use crate::pages::Pages;
 use crate::passphrase::Hashing;
 use crate::session::Seal;
 use crate::sites::Sites;
-use crate::store::Store;
+use crate::store::{PersonId, Store};
 
 pub use error::DemoError;
 pub use listen::Certificate;
+
+/// Who invites on behalf of no person: rows of people begin with 1.
+const OPERATOR: PersonId = PersonId(0);
 
 /// How the demo is set up.
 #[derive(Debug)]
@@ -60,6 +64,8 @@ pub struct Settings {
     pub certificate: Option<Certificate>,
     /// The origin at which browsers find it; none: localhost, with the port that it listens on.
     pub site: Option<String>,
+    /// Whether a person needs an invitation to take a name, as on a public address.
+    pub invited_only: bool,
     /// Where its store and its key are kept. It must exist.
     pub state_dir: PathBuf,
     /// The push service on this machine that subscriptions may name, if there is one.
@@ -88,7 +94,7 @@ pub struct IceServer {
 /// A running demo. It ends with this value.
 pub struct Demo {
     address: SocketAddr,
-    site: String,
+    house: Arc<House>,
     task: JoinHandle<()>,
 }
 
@@ -96,8 +102,8 @@ impl Demo {
     /// Starts it; it serves when this returns.
     pub async fn start(settings: Settings) -> Result<Self, DemoError> {
         let Settings { listen, certificate, state_dir, push_origin, origins, client, signer, rings_for, .. } = settings;
-        let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
-        let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"))?);
+        let tls = certificate.map(|certificate| Tls::open(certificate, clock::moment().instant)).transpose()?;
+        let store = Arc::new(Store::open(&state_dir.join("demo.sqlite"), clock::moment().instant)?);
         let seal = Seal::load_or_create(&state_dir.join("demo.key"))?;
         let bind = |source| DemoError::Bind { address: listen, source };
         let socket = TcpListener::bind(listen).await.map_err(bind)?;
@@ -121,14 +127,16 @@ impl Demo {
             rates,
             hashing,
             sites: Sites::new(&site, scheme, address),
-            site: site.clone(),
+            site,
+            invited_only: settings.invited_only,
             push_origin,
             origins,
             rings_for,
             ice_servers,
         };
-        let task = tokio::spawn(listen::run(socket, tls, Arc::new(house)));
-        Ok(Self { address, site, task })
+        let house = Arc::new(house);
+        let task = tokio::spawn(listen::run(socket, tls, house.clone()));
+        Ok(Self { address, house, task })
     }
 
     /// Where it listens.
@@ -138,12 +146,17 @@ impl Demo {
 
     /// The address that people open.
     pub fn site(&self) -> &str {
-        &self.site
+        &self.house.site
+    }
+
+    /// The link by which the next person takes a name: with an invitation by the operator, if one is needed.
+    pub fn guest_link(&self) -> Result<String, DemoError> {
+        self.house.guest_link(OPERATOR, clock::now())
     }
 
     /// The address as a QR code made of letters, for a terminal; none if no other device can open it.
     pub fn code(&self) -> Option<String> {
-        code::text(&self.site).filter(|_| !is_on_this_machine(&self.site))
+        code::text(self.site()).filter(|_| !is_on_this_machine(self.site()))
     }
 }
 

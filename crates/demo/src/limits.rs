@@ -6,10 +6,19 @@ use crate::allowance::Allowance;
 
 /// People who have signed in. The list is sent to every page as a whole.
 pub(crate) const PEOPLE_MAX: u32 = 200;
+/// How long a name stays that was taken and not used: neither pushes reach it, nor has it written to anybody. The person
+/// is away for so long, too: with an open page it stays.
+pub(crate) const UNUSED_NAME_KEPT: Duration = Duration::from_secs(3600);
 /// Devices of one person: each of them is rung.
 pub(crate) const DEVICES_MAX: u32 = 8;
 /// Open pages of all people: each is a connection.
 pub(crate) const PAGES_MAX: usize = 1000;
+/// Open pages of one person: a few on each device.
+pub(crate) const PAGES_OF_PERSON_MAX: usize = 32;
+/// Connections: a page has its socket, and a few requests at a time.
+pub(crate) const CONNECTIONS_MAX: usize = 4 * PAGES_MAX;
+/// Connections of one source: more than a class in a room has, and seven others still get as many.
+pub(crate) const CONNECTIONS_OF_SOURCE_MAX: usize = CONNECTIONS_MAX / 8;
 /// Events that a page may leave unread before it is cut off; it asks for everything anew when it comes back.
 pub(crate) const EVENTS_WAITING_MAX: usize = 256;
 /// Calls at a time.
@@ -18,12 +27,16 @@ pub(crate) const CALLS_MAX: usize = 1000;
 pub(crate) const PAGE_AWAY_MAX: Duration = Duration::from_secs(10);
 /// The longest chat message, in bytes: with everything around it, it fits into a push message of 3993.
 pub(crate) const TEXT_BYTES_MAX: usize = 1500;
-/// Messages of one conversation that are kept and shown.
-pub(crate) const MESSAGES_KEPT: u32 = 200;
+/// Messages of each of the two in a conversation that are kept and shown.
+pub(crate) const MESSAGES_OF_SENDER_KEPT: u32 = 100;
 /// A voice mail, in bytes: two minutes of Opus at 64 kbit/s.
 pub(crate) const VOICE_BYTES_MAX: usize = 1 << 20;
 /// Voice mails that wait for one person. With the size: 32 MiB.
 pub(crate) const VOICE_MAILS_MAX: u32 = 32;
+/// Those of one sender: it takes four people to fill a box.
+pub(crate) const VOICE_MAILS_OF_SENDER_MAX: u32 = 8;
+/// Those from one source, with as many names as it has: half a box, since a household has one source.
+pub(crate) const VOICE_MAILS_FROM_SOURCE_MAX: u32 = 16;
 /// How long a voice mail is kept.
 pub(crate) const VOICE_KEPT: Duration = Duration::from_secs(14 * 24 * 3600);
 /// The longest JSON body of a request: a subscription has at most 16 KiB.
@@ -34,6 +47,8 @@ pub(crate) const SIGNAL_BYTES_MAX: usize = 64 << 10;
 pub(crate) const SESSION_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long an invitation for another device is good.
 pub(crate) const INVITATION_KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long an invitation for another person is good: it may travel by mail.
+pub(crate) const GUEST_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a used invitation is remembered after it is void: a clock that is set back by less does not make it good.
 pub(crate) const USED_INVITATIONS_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Wrong passphrases from one address: more than a person needs who mistypes, and then one a minute.

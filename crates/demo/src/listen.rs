@@ -4,7 +4,9 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use doorbell_private_file::{self as private_file, Version};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -15,17 +17,19 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
+use tracing::{debug, error, info, warn};
 
+use crate::allowance::Shares;
+use crate::clock;
 use crate::door;
 use crate::error::DemoError;
 use crate::house::House;
-use crate::limits::{PAGES_MAX, REQUEST_TIMEOUT};
+use crate::limits::{CONNECTIONS_MAX, CONNECTIONS_OF_SOURCE_MAX, REQUEST_TIMEOUT};
 
-/// A page has its socket, and a few requests at a time.
-const CONNECTIONS_MAX: usize = 4 * PAGES_MAX;
 /// The pause after a connection could not be taken, for want of open files for instance.
-const BREATH: std::time::Duration = std::time::Duration::from_millis(100);
+const BREATH: Duration = Duration::from_millis(100);
+/// How often the files of the certificate are looked at, at most: two system calls.
+const CERTIFICATE_CHECKED_EVERY: Duration = Duration::from_secs(10);
 
 /// Chain and key of a certificate.
 #[derive(Clone, Debug)]
@@ -36,8 +40,49 @@ pub struct Certificate {
     pub key: PathBuf,
 }
 
+/// Ends TLS with the certificate that is in its files, which another program renews.
+pub(crate) struct Tls {
+    certificate: Certificate,
+    acceptor: TlsAcceptor,
+    read_from: [Option<Version>; 2],
+    looked_at: Instant,
+}
+
+impl Tls {
+    pub(crate) fn open(certificate: Certificate, now: Instant) -> Result<Self, DemoError> {
+        let (read_from, acceptor) = (certificate.versions(), certificate.acceptor()?);
+        Ok(Self { certificate, acceptor, read_from, looked_at: now })
+    }
+
+    /// What ends TLS for a new connection. If new files cannot be used, the certificate stays until they change again.
+    fn acceptor(&mut self, now: Instant) -> TlsAcceptor {
+        if now.saturating_duration_since(self.looked_at) >= CERTIFICATE_CHECKED_EVERY {
+            self.looked_at = now;
+            let versions = self.certificate.versions();
+            if versions != self.read_from {
+                self.read_from = versions;
+                match self.certificate.acceptor() {
+                    Ok(acceptor) => {
+                        info!("a new certificate is in use");
+                        self.acceptor = acceptor;
+                    }
+                    Err(error) => {
+                        error!(%error, "the new certificate is not used: the old one stays until this is fixed")
+                    }
+                }
+            }
+        }
+        self.acceptor.clone()
+    }
+}
+
 impl Certificate {
-    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, DemoError> {
+    fn versions(&self) -> [Option<Version>; 2] {
+        // A file that is away for a moment is a change, and so is its return.
+        [&self.chain, &self.key].map(|file| private_file::version(file).ok())
+    }
+
+    fn acceptor(&self) -> Result<TlsAcceptor, DemoError> {
         let wrong =
             |path: &Path, why: &dyn std::fmt::Display| DemoError::File { path: path.to_owned(), why: why.to_string() };
         let chain = CertificateDer::pem_file_iter(&self.chain).and_then(Iterator::collect::<Result<Vec<_>, _>>);
@@ -51,8 +96,9 @@ impl Certificate {
 }
 
 /// Serves until the task ends.
-pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Arc<House>) {
+pub(crate) async fn run(socket: TcpListener, mut tls: Option<Tls>, house: Arc<House>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let sources = Arc::new(Shares::default());
     loop {
         // The semaphore is never closed.
         let Ok(place) = room.clone().acquire_owned().await else { return };
@@ -64,9 +110,15 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
                 continue;
             }
         };
+        // It is closed at once: an answer would need TLS first, which costs more than it is worth here.
+        let Some(share) = sources.take(from, CONNECTIONS_OF_SOURCE_MAX) else {
+            debug!("a source has too many connections");
+            continue;
+        };
         // Events and signals are small and shall not wait for each other.
         stream.set_nodelay(true).ok();
-        let (tls, house) = (tls.clone(), house.clone());
+        let tls = tls.as_mut().map(|tls| tls.acceptor(clock::moment().instant));
+        let house = house.clone();
         tokio::spawn(async move {
             match tls {
                 None => serve(stream, from, house).await,
@@ -76,7 +128,7 @@ pub(crate) async fn run(socket: TcpListener, tls: Option<TlsAcceptor>, house: Ar
                     Err(_) => debug!("TLS took too long"),
                 },
             }
-            drop(place);
+            drop((place, share));
         });
     }
 }
@@ -90,5 +142,39 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: IO, from
     builder.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIMEOUT).max_buf_size(16 << 10);
     if let Err(error) = builder.serve_connection(TokioIo::new(io), service).with_upgrades().await {
         debug!(%error, "a connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_is_read_again_after_its_files_have_changed_and_stays_while_they_are_of_no_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let certificate = Certificate { chain: folder.path().join("star.pem"), key: folder.path().join("star.key") };
+        let renew = || {
+            let made = rcgen::generate_simple_self_signed(["star.example.org".to_owned()]).unwrap();
+            fs::write(&certificate.chain, made.cert.pem()).unwrap();
+            fs::write(&certificate.key, made.signing_key.serialize_pem()).unwrap();
+        };
+        renew();
+        let start = clock::moment().instant;
+        let mut tls = Tls::open(certificate.clone(), start).unwrap();
+        let mut looks = 0;
+        let mut config = |tls: &mut Tls| {
+            looks += 1;
+            Arc::as_ptr(tls.acceptor(start + CERTIFICATE_CHECKED_EVERY * looks).config())
+        };
+        let first = config(&mut tls);
+        assert_eq!(config(&mut tls), first, "unchanged files are not read again");
+        fs::write(&certificate.chain, "half of a certi").unwrap();
+        assert_eq!(config(&mut tls), first);
+        renew();
+        let second = config(&mut tls);
+        assert_ne!(second, first);
+        assert_eq!(config(&mut tls), second);
     }
 }

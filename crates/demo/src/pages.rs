@@ -8,7 +8,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use crate::calls::Party;
 use crate::error::DemoError;
 use crate::events::Event;
-use crate::limits::{EVENTS_WAITING_MAX, PAGES_MAX};
+use crate::limits::{EVENTS_WAITING_MAX, PAGES_MAX, PAGES_OF_PERSON_MAX};
 use crate::lock::lock;
 use crate::store::PersonId;
 use crate::token::Token;
@@ -29,6 +29,10 @@ impl Pages {
         let taken = pages.get(&party.page).is_some_and(|open| open.party.device != party.device);
         if taken {
             return Err(DemoError::NotYou);
+        }
+        let of_person = pages.values().filter(|open| open.party.person == party.person).count();
+        if of_person >= PAGES_OF_PERSON_MAX && !pages.contains_key(&party.page) {
+            return Err(DemoError::TooMany("too many pages of yours are open"));
         }
         if pages.len() >= PAGES_MAX {
             return Err(DemoError::TooMany("too many pages are open"));
@@ -128,6 +132,17 @@ mod tests {
         let (pages, alice, mallory) = (Pages::default(), party(1), party(2));
         let _listens = pages.open(alice.clone()).unwrap();
         assert!(matches!(pages.open(Party { page: alice.page, ..mallory }), Err(DemoError::NotYou)));
+    }
+
+    #[test]
+    fn a_person_has_a_bounded_number_of_pages_and_each_can_come_back() {
+        let (pages, alice) = (Pages::default(), party(1));
+        let page = || Party { page: Token::random().unwrap(), ..alice.clone() };
+        let parties: Vec<_> = (0..PAGES_OF_PERSON_MAX).map(|_| page()).collect();
+        let _open: Vec<_> = parties.iter().map(|party| pages.open(party.clone()).unwrap()).collect();
+        assert!(matches!(pages.open(page()), Err(DemoError::TooMany(_))));
+        pages.open(parties[0].clone()).unwrap();
+        pages.open(party(2)).unwrap();
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Passphrases: what is kept of them, and a bounded number of threads that compute it, so that pushes and calls do not
 //! wait while strangers sign in.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::pbkdf2;
@@ -12,10 +11,9 @@ use doorbell_protocol::base64url;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use crate::allowance::source;
+use crate::allowance::Shares;
 use crate::error::DemoError;
 use crate::limits::{HASHES_AT_ONCE, HASHES_OF_SOURCE_MAX, HASHES_WAITING_MAX};
-use crate::lock::lock;
 
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
@@ -28,8 +26,8 @@ const COME_BACK_AFTER: Duration = Duration::from_secs(1);
 pub(crate) struct Hashing {
     threads: Arc<Semaphore>,
     room: Arc<Semaphore>,
-    /// How many requests of each source hash or wait. Those without one are not here.
-    sources: Mutex<HashMap<IpAddr, usize>>,
+    /// How many requests of each source hash or wait.
+    sources: Arc<Shares>,
 }
 
 impl Default for Hashing {
@@ -37,7 +35,7 @@ impl Default for Hashing {
         Self {
             threads: Arc::new(Semaphore::new(HASHES_AT_ONCE)),
             room: Arc::new(Semaphore::new(HASHES_AT_ONCE + HASHES_WAITING_MAX)),
-            sources: Mutex::default(),
+            sources: Arc::default(),
         }
     }
 }
@@ -59,47 +57,18 @@ impl Hashing {
         work: impl FnOnce() -> Result<T, DemoError> + Send + 'static,
     ) -> Result<T, DemoError> {
         let full = || DemoError::TooManyAtOnce(COME_BACK_AFTER);
-        let _turn = Turn::take(&self.sources, source(from)).ok_or_else(full)?;
+        let turn = self.sources.take(from, HASHES_OF_SOURCE_MAX).ok_or_else(full)?;
         let place = self.room.clone().try_acquire_owned().map_err(|_| full())?;
         let thread = self.threads.clone().acquire_owned().await.expect("the semaphore is never closed");
         let done = spawn_blocking(move || {
             let done = work();
             // Here and not where it is awaited: a client that is gone does not stop the work.
-            drop((thread, place));
+            drop((thread, place, turn));
             done
         });
         match done.await {
             Ok(done) => done,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        }
-    }
-}
-
-/// One request of a source that hashes or waits.
-struct Turn<'a> {
-    sources: &'a Mutex<HashMap<IpAddr, usize>>,
-    source: IpAddr,
-}
-
-impl<'a> Turn<'a> {
-    fn take(sources: &'a Mutex<HashMap<IpAddr, usize>>, source: IpAddr) -> Option<Self> {
-        let mut counts = lock(sources);
-        let count = counts.entry(source).or_default();
-        if *count >= HASHES_OF_SOURCE_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Self { sources, source })
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut counts = lock(self.sources);
-        let count = counts.get_mut(&self.source).expect("its turn was counted");
-        *count -= 1;
-        if *count == 0 {
-            counts.remove(&self.source);
         }
     }
 }
@@ -123,10 +92,13 @@ fn fits(kept: &str, given: &str) -> Result<bool, DemoError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use futures_util::future::join_all;
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::lock::lock;
 
     fn address(number: usize) -> IpAddr {
         format!("192.0.2.{number}").parse().unwrap()
@@ -161,17 +133,7 @@ mod tests {
         (0..all).for_each(|_| release.send(()).unwrap());
         join_all(running).await.into_iter().for_each(|done| done.unwrap());
         hashing.run(address(all), || Ok(())).await.unwrap();
-        assert!(lock(&hashing.sources).is_empty());
-    }
-
-    #[test]
-    fn one_source_has_a_part_of_the_places() {
-        let sources = Mutex::default();
-        let taken: Vec<_> = std::iter::from_fn(|| Turn::take(&sources, address(1))).take(100).collect();
-        assert_eq!(taken.len(), HASHES_OF_SOURCE_MAX);
-        assert!(Turn::take(&sources, address(2)).is_some());
-        drop(taken);
-        assert!(Turn::take(&sources, address(1)).is_some());
+        assert!(hashing.sources.is_empty());
     }
 
     #[test]

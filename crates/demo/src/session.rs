@@ -1,5 +1,6 @@
 //! Who a request comes from: a cookie that only this server can make, and invitations of the same kind.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use aws_lc_rs::hmac;
@@ -7,8 +8,9 @@ use doorbell_private_file as private_file;
 use doorbell_protocol::base64url;
 use doorbell_protocol::time::UnixMs;
 
+use crate::allowance::source;
 use crate::error::DemoError;
-use crate::limits::{INVITATION_KEPT, SESSION_KEPT};
+use crate::limits::{GUEST_KEPT, INVITATION_KEPT, SESSION_KEPT};
 use crate::store::PersonId;
 use crate::token::Token;
 
@@ -21,9 +23,10 @@ pub(crate) struct Session {
     pub(crate) device: Token,
 }
 
-/// Lets one more device of a person in, once.
+/// Lets one more device of a person in, or one more person, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invitation {
+    /// Who it stands for, or who invites.
     pub(crate) person: PersonId,
     /// Each is another one, so that the store can keep which are used.
     pub(crate) id: Token,
@@ -35,6 +38,7 @@ pub(crate) struct Invitation {
 enum Purpose {
     Session,
     Invitation,
+    Guest,
 }
 
 /// The key that seals them.
@@ -77,18 +81,41 @@ impl Seal {
 
     /// What lets one more device in as the same person.
     pub(crate) fn invitation(&self, person: PersonId, now: UnixMs) -> Result<String, DemoError> {
-        let (id, until) = (Token::random()?, now.plus(INVITATION_KEPT).as_millis());
-        Ok(self.close(Purpose::Invitation, &format!("{}.{}.{until}", person.0, id.as_str())))
+        self.invite(Purpose::Invitation, person, now.plus(INVITATION_KEPT))
     }
 
     /// Opens it. Whether it was used before, the store knows.
     pub(crate) fn open_invitation(&self, invitation: &str, now: UnixMs) -> Option<Invitation> {
-        let claims = self.open(Purpose::Invitation, invitation)?;
+        self.open_invite(Purpose::Invitation, invitation, now)
+    }
+
+    /// What lets one more person take a name.
+    pub(crate) fn guest(&self, invited_by: PersonId, now: UnixMs) -> Result<String, DemoError> {
+        self.invite(Purpose::Guest, invited_by, now.plus(GUEST_KEPT))
+    }
+
+    /// Opens it. Whether it was used before, the store knows.
+    pub(crate) fn open_guest(&self, guest: &str, now: UnixMs) -> Option<Invitation> {
+        self.open_invite(Purpose::Guest, guest, now)
+    }
+
+    fn invite(&self, purpose: Purpose, person: PersonId, until: UnixMs) -> Result<String, DemoError> {
+        Ok(self.close(purpose, &format!("{}.{}.{}", person.0, Token::random()?.as_str(), until.as_millis())))
+    }
+
+    fn open_invite(&self, purpose: Purpose, sealed: &str, now: UnixMs) -> Option<Invitation> {
+        let claims = self.open(purpose, sealed)?;
         let mut parts = claims.split('.');
         let person = PersonId(parts.next()?.parse().ok()?);
         let id = Token::parse(parts.next()?).ok()?;
         let until = good_until(parts.next()?, now)?;
         Some(Invitation { person, id, until })
+    }
+
+    /// What is kept of where a request comes from: the same for the same source, and no address.
+    pub(crate) fn source(&self, from: IpAddr) -> String {
+        let tag = hmac::sign(&self.0, format!("source:{}", source(from)).as_bytes());
+        base64url::encode(tag.as_ref())
     }
 
     fn close(&self, purpose: Purpose, claims: &str) -> String {
@@ -107,6 +134,7 @@ fn bound(purpose: Purpose, claims: &str) -> Vec<u8> {
     let word = match purpose {
         Purpose::Session => "session",
         Purpose::Invitation => "invitation",
+        Purpose::Guest => "guest",
     };
     format!("{word}:{claims}").into_bytes()
 }
@@ -161,5 +189,8 @@ mod tests {
         assert_ne!(seal.open_invitation(&another, NOW).unwrap(), opened, "each can be used on its own");
         assert_eq!(seal.open_invitation(&invitation, NOW.plus(INVITATION_KEPT)), None);
         assert_eq!(seal.open_invitation(&seal.session(&alice, NOW), NOW), None);
+        let guest = seal.guest(alice.person, NOW).unwrap();
+        assert_eq!(seal.open_invitation(&guest, NOW), None, "a guest does not come in as the one who invites");
+        assert!(seal.open_guest(&guest, NOW).is_some() && seal.open_guest(&guest, NOW.plus(GUEST_KEPT)).is_none());
     }
 }

@@ -170,10 +170,11 @@ async fn a_voice_mail_is_bounded_and_for_its_recipient_only() {
     let waiting = alice.get("overview").await.done()["voiceMails"].clone();
     assert_eq!((&waiting[0]["from"], &waiting[0]["playedAt"]), (&json!("Bob"), &json!(null)));
 
-    for _ in 1..32 {
+    for _ in 1..8 {
         leaves("audio/ogg", 1).await.done();
     }
     leaves("audio/ogg", 1).await.refused(429);
+    assert_eq!(alice.get("overview").await.done()["voiceMailsFull"], false, "others still have room");
     alice.asks("DELETE", &format!("voice/{mail}"), "", &[], "").await.done();
     leaves("audio/ogg", 1).await.done();
 }
@@ -298,4 +299,28 @@ async fn a_page_under_another_name_or_of_another_site_reaches_nothing() {
     }
     alice.asks("GET", "overview", "", &[], "Sec-Fetch-Site: cross-site\r\n").await.refused(403);
     alice.asks("PUT", "device", "", b"{}", &format!("Origin: http://{own}\r\n")).await.done();
+}
+
+#[tokio::test]
+async fn where_an_invitation_is_needed_a_stranger_takes_no_name_and_each_invitation_brings_one_person() {
+    let push = PushService::open().await;
+    let Running { demo, .. } = &Running::for_invited_people(&push).await;
+    let guest = |link: &str| link.split_once("#guest=").expect("an invitation").1.to_owned();
+    let takes = async |name: &str, guest: &str| {
+        let mut browser = Browser::of(demo);
+        let answer = browser.signs_in(json!({ "name": name, "guest": guest })).await;
+        (browser, answer)
+    };
+    Browser::of(demo).signs_in(json!({ "name": "Mallory" })).await.refused(403);
+    takes("Mallory", "0.AAAAAAAAAAAAAAAAAAAAAA.9999999999999.AAAA").await.1.refused(404);
+    let first = guest(&demo.guest_link().unwrap());
+    let (alice, answer) = takes("Alice", &first).await;
+    answer.done();
+    takes("Mallory", &first).await.1.refused(404);
+    let link = alice.post("invitation", json!({ "for": "person" })).await.done()["link"].clone();
+    let second = guest(link.as_str().unwrap());
+    takes("Alice", &second).await.1.refused(409);
+    takes("Mom", &second).await.1.done();
+    takes("Mallory", &second).await.1.refused(404);
+    assert_eq!(alice.invites(demo).await.get("overview").await.done()["people"][0]["name"], "Mom");
 }

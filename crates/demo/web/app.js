@@ -42,7 +42,8 @@ async function start() {
   setUpChat(act, complain);
   setUpInvitations(complain);
   const { invitation } = arrival;
-  if (invitation) await api('POST', 'sign-in', { invitation, label: label() });
+  // One that was used before may have been used here: then the person is signed in.
+  if (invitation) await api('POST', 'sign-in', { invitation, label: label() }).catch(complain);
   try {
     overview = await api('GET', 'overview');
   } catch (error) {
@@ -58,7 +59,8 @@ function setUpSignIn() {
     event.preventDefault();
     const { name, passphrase } = event.target.elements;
     try {
-      await api('POST', 'sign-in', { name: name.value, passphrase: passphrase.value || undefined, label: label() });
+      const guest = arrival.guest ?? undefined;
+      await api('POST', 'sign-in', { name: name.value, passphrase: passphrase.value || undefined, guest, label: label() });
       overview = await api('GET', 'overview');
       await enter();
     } catch (error) {
@@ -140,7 +142,7 @@ function refresh() {
 }
 
 function show() {
-  const { me, people, voiceMails } = overview;
+  const { me, people, voiceMails, voiceMailsFull } = overview;
   element('my-name').textContent = me.name;
   paint(element('my-avatar'), me.name);
   element('available').checked = me.available;
@@ -154,7 +156,7 @@ function show() {
   });
   showPeople(people, act);
   showPartner(people);
-  showVoiceMails(voiceMails, (name) => ring(name, 'audio'), complain);
+  showVoiceMails(voiceMails, voiceMailsFull, (name) => ring(name, 'audio'), complain);
   showReachable();
 }
 

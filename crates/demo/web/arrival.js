@@ -9,7 +9,8 @@ export function arrive({ location, history, performance }) {
   const isRestored = navigation?.type !== 'navigate' || Boolean(history.state?.hasArrived);
   const url = location.href;
   history.replaceState({ hasArrived: true }, '', '/');
-  return { url, isRestored, invitation: new URLSearchParams(new URL(url).hash.slice(1)).get('in') };
+  const asked = new URLSearchParams(new URL(url).hash.slice(1));
+  return { url, isRestored, invitation: asked.get('in'), guest: asked.get('guest') };
 }
 
 /**

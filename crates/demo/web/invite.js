@@ -7,7 +7,7 @@ const element = (id) => document.getElementById(id);
 const WORDS = {
   device: {
     title: 'Add a device',
-    words: 'Scan this with your other device, or open the link there, within a quarter of an hour. Any device that opens it is you, so keep it to yourself.',
+    words: 'Scan this with your other device, or open the link there, within a quarter of an hour. The first device that opens it is you, so keep it to yourself.',
   },
   person: {
     title: 'Invite a person',

@@ -39,9 +39,10 @@ export function leaveVoiceMail(name, done, complain) {
   element('record').showModal();
 }
 
-/** Shows what waits. `callBack` is called with a name. */
-export function showVoiceMails(mails, callBack, complain) {
+/** Shows what waits, and whether there is room for more. `callBack` is called with a name. */
+export function showVoiceMails(mails, isFull, callBack, complain) {
   element('voice-mails-part').hidden = mails.length === 0;
+  element('voice-mails-full').hidden = !isFull;
   showList(element('voice-mails'), mails, {
     key: ({ id }) => id,
     make: (mail) => row(mail, callBack, complain),

@@ -41,6 +41,10 @@ pub(crate) struct Args {
     #[arg(long, env = "DOORBELL_DEMO_URL", value_name = "URL")]
     demo_url: Option<String>,
 
+    /// Let only people take a name who were invited, by a person or by the link that is printed at the start
+    #[arg(long, env = "DOORBELL_DEMO_INVITED_ONLY")]
+    demo_invited_only: bool,
+
     /// Certificate chain (PEM) of the application: browsers require TLS except on localhost
     #[arg(long, env = "DOORBELL_DEMO_TLS_CERT", value_name = "FILE", requires = "demo_tls_key")]
     demo_tls_cert: Option<PathBuf>,
@@ -96,7 +100,7 @@ Examples:
   doorbell demo --firefox=alice --firefox=mom         opens two
   doorbell demo --firefox --chromium     one of each, as Alice and as Mom
   doorbell demo --config doorbell.toml --demo-listen 0.0.0.0:443 \\
-      --demo-url https://star.example.org \\
+      --demo-url https://star.example.org --demo-invited-only \\
       --demo-tls-cert star.pem --demo-tls-key star.key
 
 The push service is the one of `doorbell serve`, with the same state: the two must not run at the same time.";
@@ -110,6 +114,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let service = Service::start(config, Clock::system()).await?;
     let demo = Demo::start(settings(&args, &service, state_dir.clone())?).await?;
     info!(address = %demo.address(), "the demo serves");
+    if args.demo_invited_only {
+        println!("invitation    {} (brings one person; they invite others)", demo.guest_link()?);
+    }
     print_welcome(&service, &demo, !(args.firefox.is_empty() && args.chromium.is_empty()));
     let mut reachable = Vec::new();
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
@@ -159,6 +166,7 @@ fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbe
         listen: args.demo_listen,
         certificate,
         site,
+        invited_only: args.demo_invited_only,
         state_dir,
         push_origin: Some(origin),
         origins,
@@ -211,7 +219,7 @@ type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Opened>;
 
 /// Preparing a profile may wait for a headless browser, which must not block the services.
 async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<ProfileConfig> {
-    let (origin, site) = (service.origin().to_string(), demo.site().to_owned());
+    let (origin, site) = (service.origin().to_string(), demo.guest_link()?);
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));
     let Opened { mut process, profile } = opened.await??;

@@ -24,7 +24,7 @@ fn a_second_device_comes_in_by_a_code_and_when_one_of_the_two_answers_the_other_
     laptop.becomes_reachable();
     laptop.clicks(".menu summary");
     laptop.clicks(".menu [data-invite=device]");
-    laptop.sees("#invite", "Any device that opens it is you");
+    laptop.sees("#invite", "The first device that opens it is you");
     let link = laptop.scans("#invite-code");
     laptop.clicks("#invite-close");
     phone.browser.visits(&link);

@@ -27,7 +27,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::{Builder, NamedTempFile};
@@ -73,6 +73,23 @@ pub fn ensure_private(path: &Path) -> io::Result<()> {
         }
         created => created,
     }
+}
+
+/// What a file is at a moment: another one after it was written or replaced, also if its name is a symbolic link. For
+/// programs that read a file again once another program has renewed it, such as a certificate and its key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed_at: (i64, i64),
+}
+
+/// The version of the file at `path`. Ask before the file is read: then a change during the reading shows later.
+pub fn version(path: &Path) -> io::Result<Version> {
+    let file = fs::metadata(path)?;
+    let changed_at = (file.ctime(), file.ctime_nsec());
+    Ok(Version { device: file.dev(), inode: file.ino(), bytes: file.len(), changed_at })
 }
 
 /// Removes the temporary files that crashes left behind while they wrote `path`: those with the name of `path` between
@@ -218,6 +235,27 @@ mod tests {
             ensure_private(&path).unwrap();
             assert_eq!((fs::read(&path).unwrap().as_slice(), mode(&path)), (b"rows".as_slice(), after));
         }
+    }
+
+    #[test]
+    fn a_file_has_another_version_after_it_was_written_or_replaced_or_its_link_was() {
+        let folder = folder();
+        let [file, link, other] = ["cert.pem", "live.pem", "next.pem"].map(|name| folder.path().join(name));
+        replace(&file, b"first").unwrap();
+        replace(&other, b"first").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let first = version(&link).unwrap();
+        assert_eq!(version(&link).unwrap(), first);
+        replace(&file, b"again").unwrap();
+        let second = version(&link).unwrap();
+        assert_ne!(second, first);
+        fs::write(&file, "longer than that").unwrap();
+        let third = version(&link).unwrap();
+        assert_ne!(third, second);
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(&other, &link).unwrap();
+        assert_ne!(version(&link).unwrap(), third);
+        assert_eq!(version(&folder.path().join("missing")).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]

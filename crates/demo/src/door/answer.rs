@@ -109,6 +109,11 @@ fn explain(error: &DemoError) -> (StatusCode, &'static str, &'static str) {
             "If it is you: choose \u{201c}Add a device\u{201d} there and open its link here, or give your passphrase. If not: \
              take another name.",
         ),
+        DemoError::InvitationNeeded => (
+            StatusCode::FORBIDDEN,
+            "invitation-needed",
+            "Ask a person who is here for one (\u{201c}Invite a person\u{201d}), and open its link.",
+        ),
         DemoError::WrongPassphrase => (StatusCode::FORBIDDEN, "wrong-passphrase", "Try again, or take another name."),
         DemoError::TooManyGuesses(_) => (
             StatusCode::TOO_MANY_REQUESTS,

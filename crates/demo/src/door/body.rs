@@ -20,7 +20,10 @@ use crate::steps::Report;
 pub(super) struct SignInBody {
     pub(super) name: Option<String>,
     pub(super) passphrase: Option<String>,
+    /// Lets a device in.
     pub(super) invitation: Option<String>,
+    /// Lets another person take a name.
+    pub(super) guest: Option<String>,
     pub(super) label: Option<String>,
 }
 

@@ -12,7 +12,7 @@ use http::{HeaderMap, Method, Request, header};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
-use crate::clock;
+use crate::clock::{self, Moment};
 use crate::error::DemoError;
 use crate::house::{Entrance, House, SignIn};
 use crate::limits::VOICE_BYTES_MAX;
@@ -59,12 +59,12 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         _ => {}
     }
 
-    let session = session(house, request.headers())?;
+    let session = session(house, request.headers(), at)?;
     if method != Method::GET && method != Method::HEAD {
         house.rates().charge(Action::Change(session.person), from, at.instant)?;
     }
     match (method.as_str(), &path[1..]) {
-        ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, now)?)),
+        ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, at)?)),
         ("GET", ["live"]) => live::upgrade(house.clone(), session, request),
         ("POST", ["sign-out"]) => {
             house.sign_out(&session)?;
@@ -121,10 +121,10 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
             let too_large = "a voice mail has at most one MiB, which is two minutes";
             house.rates().charge(Action::VoiceMail, from, at.instant)?;
             let sound = body::bytes(request, VOICE_BYTES_MAX, too_large).await?;
-            Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, now)?))
+            Ok(answer::json(&house.leave_voice_mail(&session, &decoded(with), &kind, &sound, (from, at))?))
         }
         ("GET", ["voice", id]) => {
-            let (media_type, sound) = house.voice(&session, number(id)?, now)?;
+            let (media_type, sound) = house.voice(&session, number(id)?, at)?;
             Ok(answer::sound(media_type, sound))
         }
         ("POST", ["voice", id, "played"]) => house.play_voice_mail(&session, number(id)?, now).map(|()| answer::done()),
@@ -134,20 +134,20 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
 }
 
 fn entrance(request: SignInBody, address: IpAddr) -> Result<SignIn, DemoError> {
-    let SignInBody { name, passphrase, invitation, label } = request;
+    let SignInBody { name, passphrase, invitation, guest, label } = request;
     let entrance = match (name, invitation) {
         (_, Some(invitation)) => Entrance::Invitation(invitation),
-        (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase),
+        (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase, guest),
         (None, None) => return Err(DemoError::Malformed("a name or an invitation is needed")),
     };
     Ok(SignIn { entrance, label: label.unwrap_or_default(), address })
 }
 
-fn session(house: &House, headers: &HeaderMap) -> Result<Session, DemoError> {
+fn session(house: &House, headers: &HeaderMap, at: Moment) -> Result<Session, DemoError> {
     let values = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut cookies = values.flat_map(|value| value.split(';')).filter_map(|cookie| cookie.trim().split_once('='));
     let (_, cookie) = cookies.find(|(name, _)| *name == COOKIE).ok_or(DemoError::NotSignedIn)?;
-    house.recognise(cookie, clock::now())
+    house.recognise(cookie, at)
 }
 
 /// The session names the sender. A request may name one as well, and then it must be the same.

@@ -5,14 +5,16 @@ use doorbell_sender::subscription::Subscription;
 use serde_json::{Value, json};
 
 use super::House;
+use crate::clock::Moment;
 use crate::error::DemoError;
 use crate::events::Event;
+use crate::limits::VOICE_MAILS_MAX;
 use crate::session::Session;
 use crate::store::{Device, Person};
 
 impl House {
     /// Everything that a page shows of others, and of its own person.
-    pub(crate) fn overview(&self, session: &Session, now: UnixMs) -> Result<Value, DemoError> {
+    pub(crate) fn overview(&self, session: &Session, at: Moment) -> Result<Value, DemoError> {
         let me = self.person(session.person)?;
         let unseen = self.store.unseen(me.id)?;
         let mut people = Vec::new();
@@ -33,12 +35,20 @@ impl House {
         }
         let devices = self.store.devices_of(me.id)?;
         let devices: Vec<_> = devices.iter().map(|device| own_device(device, session)).collect();
-        let mails = self.store.voice_mails(me.id, now)?;
+        let mails = self.store.voice_mails(me.id, self.store.service_time(at.instant)?)?;
+        let is_full = mails.len() >= VOICE_MAILS_MAX as usize;
         let mails = mails.iter().map(|mail| self.voice_mail_for_page(mail)).collect::<Result<Vec<_>, _>>()?;
         let me_now = json!({ "name": me.name, "available": me.available, "devices": devices });
         let call = self.calls().of(me.id).cloned();
         let call = call.map(|call| self.call_for_page(&call)).transpose()?;
-        Ok(json!({ "me": me_now, "people": people, "voiceMails": mails, "call": call, "now": now.as_millis() }))
+        Ok(json!({
+            "me": me_now,
+            "people": people,
+            "voiceMails": mails,
+            "voiceMailsFull": is_full,
+            "call": call,
+            "now": at.wall.as_millis(),
+        }))
     }
 
     /// Whether the person takes calls from now on.

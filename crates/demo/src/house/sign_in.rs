@@ -18,7 +18,7 @@ use crate::lock::lock;
 use crate::name::Name;
 use crate::rates::{Action, Rates};
 use crate::session::Session;
-use crate::store::Person;
+use crate::store::{Person, PersonId};
 use crate::token::Token;
 
 const PASSPHRASE_BYTES_MAX: usize = 200;
@@ -26,8 +26,8 @@ const LABEL_CHARACTERS_MAX: usize = 40;
 
 /// How a person comes in.
 pub(crate) enum Entrance {
-    /// By a name, and a passphrase if they want one or have one.
-    Name(Name, Option<String>),
+    /// By a name, a passphrase if they want one or have one, and another person's invitation if they have one.
+    Name(Name, Option<String>, Option<String>),
     /// By an invitation that one of their devices made.
     Invitation(String),
 }
@@ -58,9 +58,9 @@ impl House {
         let device = Token::random()?;
         self.rates().charge(Action::SignIn, request.address, at.instant)?;
         let person = match request.entrance {
-            Entrance::Name(name, passphrase) => {
+            Entrance::Name(name, passphrase, guest) => {
                 let passphrase = passphrase.filter(|words| !words.is_empty());
-                let person = self.by_name(&name, passphrase, request.address, at).await?;
+                let person = self.by_name(&name, (passphrase, guest), request.address, at).await?;
                 self.store.add_device(&device, person.id, &label, at.wall)?;
                 person
             }
@@ -80,10 +80,14 @@ impl House {
     }
 
     /// Who a cookie stands for, as long as its device is signed in.
-    pub(crate) fn recognise(&self, cookie: &str, now: UnixMs) -> Result<Session, DemoError> {
-        let session = self.seal.open_session(cookie, now).ok_or(DemoError::NotSignedIn)?;
+    pub(crate) fn recognise(&self, cookie: &str, at: Moment) -> Result<Session, DemoError> {
+        let session = self.seal.open_session(cookie, at.wall).ok_or(DemoError::NotSignedIn)?;
         let is_in = self.store.device(&session.device)?.is_some_and(|device| device.person == session.person);
-        if is_in { Ok(session) } else { Err(DemoError::NotSignedIn) }
+        if !is_in {
+            return Err(DemoError::NotSignedIn);
+        }
+        self.store.was_seen(session.person, self.store.service_time(at.instant)?)?;
+        Ok(session)
     }
 
     /// Signs this device out.
@@ -99,15 +103,23 @@ impl House {
     pub(crate) fn invite(&self, session: &Session, guest: Guest, now: UnixMs) -> Result<Value, DemoError> {
         let link = match guest {
             Guest::Device => format!("{}/#in={}", self.site, self.seal.invitation(session.person, now)?),
-            Guest::Person => format!("{}/", self.site),
+            Guest::Person => self.guest_link(session.person, now)?,
         };
         Ok(json!({ "link": link, "code": code::picture(&link), "hereOnly": is_on_this_machine(&self.site) }))
+    }
+
+    /// Where another person takes a name of their own: with an invitation, if one is needed here.
+    pub(crate) fn guest_link(&self, invited_by: PersonId, now: UnixMs) -> Result<String, DemoError> {
+        if !self.invited_only {
+            return Ok(format!("{}/", self.site));
+        }
+        Ok(format!("{}/#guest={}", self.site, self.seal.guest(invited_by, now)?))
     }
 
     async fn by_name(
         &self,
         name: &Name,
-        passphrase: Option<String>,
+        (passphrase, guest): (Option<String>, Option<String>),
         from: IpAddr,
         at: Moment,
     ) -> Result<Person, DemoError> {
@@ -115,7 +127,7 @@ impl House {
             return Err(DemoError::TooLarge("a passphrase has at most 200 bytes"));
         }
         let Some(person) = self.store.person_named(name)? else {
-            return self.take(name, passphrase, from, at).await;
+            return self.take(name, (passphrase, guest), from, at).await;
         };
         match (person.passphrase.clone(), passphrase) {
             (Some(kept), Some(given)) => {
@@ -137,17 +149,30 @@ impl House {
     async fn take(
         &self,
         name: &Name,
-        passphrase: Option<String>,
+        (passphrase, guest): (Option<String>, Option<String>),
         from: IpAddr,
         at: Moment,
     ) -> Result<Person, DemoError> {
-        self.store.make_room_for_a_person()?;
+        let void = || DemoError::NotFound("invitation, or not any more");
+        let invitation = match guest.filter(|_| self.invited_only) {
+            Some(guest) => Some(self.seal.open_guest(&guest, at.wall).ok_or_else(void)?),
+            None if self.invited_only => return Err(DemoError::InvitationNeeded),
+            None => None,
+        };
+        let now = self.store.service_time(at.instant)?;
+        self.store.make_room_for_a_person(now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
         let kept = match passphrase {
             Some(passphrase) => Some(self.hashing.keep(passphrase, from).await?),
             None => None,
         };
-        self.store.add_person(name, kept.as_deref())
+        match invitation {
+            None => self.store.add_person(name, kept.as_deref(), now),
+            Some(invitation) => {
+                let added = self.store.add_guest(&invitation, (name, kept.as_deref()), (at.wall, now))?;
+                added.ok_or_else(void)
+            }
+        }
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {

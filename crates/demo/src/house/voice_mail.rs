@@ -1,17 +1,20 @@
 //! Voice mail: a bounded sound that one person leaves for another, who is notified and alone may play it.
 
+use std::net::IpAddr;
+
 use bytes::Bytes;
 use doorbell_protocol::time::UnixMs;
 use serde_json::{Value, json};
 
 use super::House;
+use crate::clock::Moment;
 use crate::error::DemoError;
 use crate::events::Event;
 use crate::limits::VOICE_BYTES_MAX;
 use crate::notice::News;
 use crate::session::Session;
 use crate::steps::{Step, Story};
-use crate::store::VoiceMail;
+use crate::store::{Parcel, VoiceMail};
 
 /// What `MediaRecorder` makes in the browsers that have it. It is served under these names and no other, so that a
 /// "voice mail" cannot be a page.
@@ -25,7 +28,7 @@ impl House {
         to: &str,
         media_type: &str,
         sound: &Bytes,
-        now: UnixMs,
+        (from, at): (IpAddr, Moment),
     ) -> Result<Value, DemoError> {
         let (me, to) = (self.person(session.person)?, self.person_called(to)?);
         let named = media_type.split(';').next().expect("a split has at least one part").trim();
@@ -38,7 +41,9 @@ impl House {
         if sound.len() > VOICE_BYTES_MAX {
             return Err(DemoError::TooLarge("a voice mail has at most one MiB, which is two minutes"));
         }
-        let mail = self.store.add_voice_mail(me.id, to.id, media_type, sound, now)?;
+        let source = self.seal.source(from);
+        let parcel = Parcel { sender: me.id, recipient: to.id, source: &source, media_type, sound };
+        let mail = self.store.add_voice_mail(&parcel, at.wall, self.store.service_time(at.instant)?)?;
         let story = Story { id: format!("voice-{}", mail.id), viewer: me.id };
         story.step(&self.pages, Step::VoiceMail { to: &to.name, kib: sound.len() / 1024 });
         self.pages.send(to.id, &Event::People);
@@ -47,7 +52,8 @@ impl House {
     }
 
     /// Its media type and its sound.
-    pub(crate) fn voice(&self, session: &Session, id: i64, now: UnixMs) -> Result<(&'static str, Vec<u8>), DemoError> {
+    pub(crate) fn voice(&self, session: &Session, id: i64, at: Moment) -> Result<(&'static str, Vec<u8>), DemoError> {
+        let now = self.store.service_time(at.instant)?;
         let (media_type, sound) =
             self.store.voice(id, session.person, now)?.ok_or(DemoError::NotFound("voice mail"))?;
         let known = MEDIA_TYPES.into_iter().find(|known| *known == media_type);

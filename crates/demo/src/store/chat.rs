@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::{PersonId, Store};
 use crate::error::DemoError;
-use crate::limits::MESSAGES_KEPT;
+use crate::limits::MESSAGES_OF_SENDER_KEPT;
 
 /// A message. Each mark is set once, and stays.
 #[derive(Clone, Debug)]
@@ -33,7 +33,8 @@ const COLUMNS: &str = "id, sender, text, sent_at, accepted_at, delivered_at, see
 const BETWEEN: &str = "((sender = ?1 AND recipient = ?2) OR (sender = ?2 AND recipient = ?1))";
 
 impl Store {
-    /// A new message. The oldest of the conversation make room.
+    /// A new message. The oldest of the same sender make room, so that one of the two cannot push out what the other
+    /// wrote.
     pub(crate) fn add_message(
         &self,
         sender: PersonId,
@@ -46,11 +47,9 @@ impl Store {
         let insert = "INSERT INTO messages (sender, recipient, text, sent_at) VALUES (?1, ?2, ?3, ?4)";
         transaction.execute(insert, params![sender.0, recipient.0, text, now.as_millis()])?;
         let id = transaction.last_insert_rowid();
-        let surplus = format!(
-            "DELETE FROM messages WHERE {BETWEEN} AND id NOT IN
-             (SELECT id FROM messages WHERE {BETWEEN} ORDER BY id DESC LIMIT ?3)"
-        );
-        transaction.execute(&surplus, params![sender.0, recipient.0, MESSAGES_KEPT])?;
+        let surplus = "DELETE FROM messages WHERE sender = ?1 AND recipient = ?2 AND id NOT IN
+             (SELECT id FROM messages WHERE sender = ?1 AND recipient = ?2 ORDER BY id DESC LIMIT ?3)";
+        transaction.execute(surplus, params![sender.0, recipient.0, MESSAGES_OF_SENDER_KEPT])?;
         transaction.commit()?;
         let text = text.to_owned();
         Ok(ChatMessage { id, sender, text, sent_at: now, accepted_at: None, delivered_at: None, seen_at: None })
@@ -107,4 +106,28 @@ fn read(row: &Row<'_>) -> rusqlite::Result<ChatMessage> {
         delivered_at: moment(5)?,
         seen_at: moment(6)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::name::Name;
+    use crate::store::ServiceTime;
+
+    #[test]
+    fn one_of_two_who_writes_without_end_pushes_out_only_what_they_wrote_themselves() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("demo.sqlite"), clock::moment().instant).unwrap();
+        let person = |name| store.add_person(&Name::parse(name).unwrap(), None, ServiceTime(0)).unwrap().id;
+        let (alice, mallory) = (person("Alice"), person("Mallory"));
+        store.add_message(alice, mallory, "Stop it", UnixMs::default()).unwrap();
+        for number in 0..=MESSAGES_OF_SENDER_KEPT {
+            store.add_message(mallory, alice, &number.to_string(), UnixMs::default()).unwrap();
+        }
+        let texts: Vec<_> =
+            store.conversation(alice, mallory).unwrap().into_iter().map(|message| message.text).collect();
+        assert_eq!(texts.len(), 1 + MESSAGES_OF_SENDER_KEPT as usize);
+        assert_eq!((texts[0].as_str(), texts[1].as_str()), ("Stop it", "1"));
+    }
 }

@@ -3,10 +3,12 @@
 use doorbell_protocol::time::UnixMs;
 use rusqlite::{Transaction, params};
 
-use super::Store;
 use super::devices::insert_device;
+use super::people::insert_person;
+use super::{Person, ServiceTime, Store};
 use crate::error::DemoError;
 use crate::limits::USED_INVITATIONS_KEPT;
+use crate::name::Name;
 use crate::session::Invitation;
 use crate::token::Token;
 
@@ -30,6 +32,28 @@ impl Store {
     }
 }
 
+impl Store {
+    /// A new person by an invitation: none if it had been used before. Both are one change.
+    pub(crate) fn add_guest(
+        &self,
+        invitation: &Invitation,
+        (name, passphrase): (&Name, Option<&str>),
+        (at, now): (UnixMs, ServiceTime),
+    ) -> Result<Option<Person>, DemoError> {
+        self.durably(|transaction| {
+            if !use_up(transaction, invitation, at)? {
+                return Ok(Ok(None));
+            }
+            let added = insert_person(transaction, name, passphrase, now)?;
+            if added.is_err() {
+                let again = "DELETE FROM used_invitations WHERE id = ?1";
+                transaction.execute(again, [invitation.id.as_str()])?;
+            }
+            Ok(added.map(Some))
+        })?
+    }
+}
+
 fn use_up(transaction: &Transaction<'_>, invitation: &Invitation, now: UnixMs) -> rusqlite::Result<bool> {
     let old = now.minus(USED_INVITATIONS_KEPT).as_millis();
     transaction.execute("DELETE FROM used_invitations WHERE until < ?1", [old])?;
@@ -43,17 +67,17 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::clock;
     use crate::limits::INVITATION_KEPT;
-    use crate::name::Name;
 
     const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
 
     fn setting(file: &std::path::Path) -> (Store, Invitation) {
-        let store = Store::open(file).unwrap();
+        let store = Store::open(file, clock::moment().instant).unwrap();
         let name = Name::parse("Alice").unwrap();
         let person = match store.person_named(&name).unwrap() {
             Some(person) => person.id,
-            None => store.add_person(&name, None).unwrap().id,
+            None => store.add_person(&name, None, ServiceTime(0)).unwrap().id,
         };
         let invitation = Invitation { person, id: Token::random().unwrap(), until: NOW.plus(INVITATION_KEPT) };
         (store, invitation)
@@ -94,5 +118,19 @@ mod tests {
         let count =
             store.connection().query_row("SELECT count(*) FROM used_invitations", [], |row| row.get::<_, u32>(0));
         assert_eq!(count.unwrap(), 1);
+    }
+
+    #[test]
+    fn an_invitation_for_a_person_is_good_for_one_name_and_not_used_up_by_a_name_that_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (store, invitation) = setting(&folder.path().join("demo.sqlite"));
+        let takes = |name: &str| {
+            let name = Name::parse(name).unwrap();
+            store.add_guest(&invitation, (&name, None), (NOW, ServiceTime(0)))
+        };
+        assert!(matches!(takes("Alice"), Err(DemoError::NameTaken(_))));
+        assert_eq!(takes("Mom").unwrap().expect("it was not used").name, "Mom");
+        assert!(takes("Bob").unwrap().is_none());
+        assert!(store.person_named(&Name::parse("Bob").unwrap()).unwrap().is_none());
     }
 }

@@ -7,22 +7,28 @@ mod devices;
 mod invitations;
 mod people;
 mod pushes;
+mod service_time;
 mod voice;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
+use std::time::Instant;
 
 use doorbell_private_file as private_file;
 use rusqlite::{Connection, Transaction};
 
 use crate::error::DemoError;
+use crate::limits::VOICE_KEPT;
 use crate::lock::lock;
+
+use service_time::Meter;
 
 pub(crate) use chat::Mark;
 pub(crate) use devices::Device;
 pub(crate) use people::Person;
 pub(crate) use pushes::Awaited;
-pub(crate) use voice::VoiceMail;
+pub(crate) use service_time::ServiceTime;
+pub(crate) use voice::{Parcel, VoiceMail};
 
 /// A person's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -75,6 +81,10 @@ CREATE TABLE IF NOT EXISTS pushes (
   message INTEGER,                   -- the chat message that it carries
   sent_at INTEGER NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS service_time (
+  id INTEGER PRIMARY KEY CHECK (id = 1),
+  ms INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS used_invitations (
   id TEXT PRIMARY KEY,
   until INTEGER NOT NULL             -- after that it is void, used or not
@@ -85,19 +95,34 @@ CREATE TABLE IF NOT EXISTS receipt_subscriptions (
 ) STRICT;
 ";
 
+/// Columns that a store of an earlier version does not have.
+const LATER_COLUMNS: [(&str, &str, &str); 3] = [
+    // In service time.
+    ("people", "seen_at", "INTEGER NOT NULL DEFAULT 0"),
+    ("voice_mails", "kept_until", "INTEGER NOT NULL DEFAULT 0"),
+    // Where it came from, as a keyed hash; empty for those that earlier versions kept.
+    ("voice_mails", "source", "TEXT NOT NULL DEFAULT ''"),
+];
+
 /// The open store.
-pub(crate) struct Store(Mutex<Connection>);
+pub(crate) struct Store {
+    connection: Mutex<Connection>,
+    meter: Mutex<Meter>,
+}
 
 impl Store {
     /// Opens it, and makes it if it is missing.
-    pub(crate) fn open(file: &Path) -> Result<Self, DemoError> {
+    pub(crate) fn open(file: &Path, now: Instant) -> Result<Self, DemoError> {
         make_private(file)?;
         let connection = Connection::open(file)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.execute_batch(SCHEMA)?;
-        Ok(Self(Mutex::new(connection)))
+        let meter = Meter::resume(&connection, now)?;
+        let store = Self { connection: Mutex::new(connection), meter: Mutex::new(meter) };
+        store.add_later_columns(store.service_time(now)?)?;
+        Ok(store)
     }
 
     /// Runs `change` in a transaction that a power cut does not undo, unlike the others.
@@ -109,8 +134,22 @@ impl Store {
         Ok(done?)
     }
 
+    /// The age of what earlier versions kept is counted from now on.
+    fn add_later_columns(&self, now: ServiceTime) -> Result<(), DemoError> {
+        let connection = self.connection();
+        for (table, column, kind) in LATER_COLUMNS {
+            if !connection.column_exists(None, table, column)? {
+                connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column} {kind}"))?;
+            }
+        }
+        connection.execute("UPDATE people SET seen_at = ?1 WHERE seen_at = 0", [now.0])?;
+        let until = now.plus(VOICE_KEPT).0;
+        connection.execute("UPDATE voice_mails SET kept_until = ?1 WHERE kept_until = 0", [until])?;
+        Ok(())
+    }
+
     fn connection(&self) -> MutexGuard<'_, Connection> {
-        lock(&self.0)
+        lock(&self.connection)
     }
 }
 
@@ -145,6 +184,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::clock;
 
     #[test]
     fn a_store_that_everyone_could_read_is_private_once_it_is_open() {
@@ -156,7 +196,7 @@ mod tests {
         other.execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
         let names = ["demo.sqlite", "demo.sqlite-wal", "demo.sqlite-shm"].map(|name| folder.path().join(name));
         names.iter().for_each(|path| fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap());
-        let _store = Store::open(&file).unwrap();
+        let _store = Store::open(&file, clock::moment().instant).unwrap();
         for path in &names {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
         }

@@ -1,10 +1,12 @@
 //! The people who have signed in.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{PersonId, Store};
+use super::{PersonId, ServiceTime, Store};
 use crate::error::DemoError;
-use crate::limits::PEOPLE_MAX;
+use crate::limits::{PEOPLE_MAX, SESSION_KEPT, UNUSED_NAME_KEPT};
 use crate::name::Name;
 
 /// A person.
@@ -18,34 +20,56 @@ pub(crate) struct Person {
     pub(crate) available: bool,
 }
 
+/// How exactly it is kept when a person was seen: a write for each request would be many.
+const SEEN_WITHIN: Duration = Duration::from_secs(60);
+
+/// Of a person who can not be reached by push, has written to no one and left no voice mail.
+const UNUSED: &str = "id NOT IN (SELECT person FROM devices WHERE subscription IS NOT NULL)
+    AND id NOT IN (SELECT sender FROM messages) AND id NOT IN (SELECT sender FROM voice_mails)";
+
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
-    /// Checks that there is room for one more person. When there are too many, names that no device is signed in with
-    /// and no passphrase reserves make room.
-    pub(crate) fn make_room_for_a_person(&self) -> Result<(), DemoError> {
+    /// Checks that there is room for one more person. Names that were taken and not used make room after a while; when
+    /// there are still too many, so do those that no device is signed in with and no passphrase reserves, and then those
+    /// whose sessions have all ended. `is_there` tells who has a page open.
+    pub(crate) fn make_room_for_a_person(
+        &self,
+        now: ServiceTime,
+        is_there: impl Fn(PersonId) -> bool,
+    ) -> Result<(), DemoError> {
         let connection = self.connection();
+        let unused = format!("SELECT id FROM people WHERE seen_at < ?1 AND {UNUSED}");
+        let mut unused = connection.prepare_cached(&unused)?;
+        let unused = unused.query_map([now.minus(UNUSED_NAME_KEPT).0], |row| row.get(0).map(PersonId))?;
+        for person in unused.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|person| !is_there(*person)) {
+            connection.execute("DELETE FROM people WHERE id = ?1", [person.0])?;
+        }
         if count(&connection)? >= PEOPLE_MAX {
             let idle = "DELETE FROM people WHERE passphrase IS NULL AND id NOT IN (SELECT person FROM devices)";
             connection.execute(idle, [])?;
         }
+        if count(&connection)? >= PEOPLE_MAX {
+            connection.execute("DELETE FROM people WHERE seen_at < ?1", [now.minus(SESSION_KEPT).0])?;
+        }
         if count(&connection)? < PEOPLE_MAX { Ok(()) } else { Err(full()) }
     }
 
+    /// The person was here.
+    pub(crate) fn was_seen(&self, id: PersonId, now: ServiceTime) -> Result<(), DemoError> {
+        let update = "UPDATE people SET seen_at = ?2 WHERE id = ?1 AND seen_at < ?3";
+        self.connection().execute(update, [id.0, now.0, now.minus(SEEN_WITHIN).0])?;
+        Ok(())
+    }
+
     /// A new person, who takes no calls until they choose to.
-    pub(crate) fn add_person(&self, name: &Name, passphrase: Option<&str>) -> Result<Person, DemoError> {
-        let connection = self.connection();
-        // Others may have taken the last place, or the name, while the passphrase was hashed.
-        if count(&connection)? >= PEOPLE_MAX {
-            return Err(full());
-        }
-        let insert = "INSERT OR IGNORE INTO people (key, name, passphrase) VALUES (?1, ?2, ?3)";
-        if connection.execute(insert, params![name.key(), name.as_str(), passphrase])? == 0 {
-            return Err(DemoError::NameTaken(name.as_str().to_owned()));
-        }
-        let id = PersonId(connection.last_insert_rowid());
-        let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
-        Ok(Person { id, name, passphrase, available: false })
+    pub(crate) fn add_person(
+        &self,
+        name: &Name,
+        passphrase: Option<&str>,
+        now: ServiceTime,
+    ) -> Result<Person, DemoError> {
+        insert_person(&self.connection(), name, passphrase, now)?
     }
 
     /// Who has this name.
@@ -74,6 +98,26 @@ impl Store {
     }
 }
 
+/// The answer of the inner result leaves the transaction as it is.
+pub(super) fn insert_person(
+    connection: &Connection,
+    name: &Name,
+    passphrase: Option<&str>,
+    now: ServiceTime,
+) -> rusqlite::Result<Result<Person, DemoError>> {
+    // Others may have taken the last place, or the name, while the passphrase was hashed.
+    if count(connection)? >= PEOPLE_MAX {
+        return Ok(Err(full()));
+    }
+    let insert = "INSERT OR IGNORE INTO people (key, name, passphrase, seen_at) VALUES (?1, ?2, ?3, ?4)";
+    if connection.execute(insert, params![name.key(), name.as_str(), passphrase, now.0])? == 0 {
+        return Ok(Err(DemoError::NameTaken(name.as_str().to_owned())));
+    }
+    let id = PersonId(connection.last_insert_rowid());
+    let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
+    Ok(Ok(Person { id, name, passphrase, available: false }))
+}
+
 fn count(connection: &Connection) -> rusqlite::Result<u32> {
     connection.query_row("SELECT count(*) FROM people", [], |row| row.get(0))
 }
@@ -84,4 +128,85 @@ fn full() -> DemoError {
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Person> {
     Ok(Person { id: PersonId(row.get(0)?), name: row.get(1)?, passphrase: row.get(2)?, available: row.get(3)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbell_protocol::time::UnixMs;
+
+    use super::*;
+    use crate::clock;
+    use crate::token::Token;
+
+    const NOW: ServiceTime = ServiceTime(1_000_000_000);
+
+    struct House {
+        store: Store,
+        _folder: tempfile::TempDir,
+    }
+
+    impl House {
+        fn open() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(&folder.path().join("demo.sqlite"), clock::moment().instant).unwrap();
+            Self { store, _folder: folder }
+        }
+
+        /// Signs a person in, as the house does.
+        fn takes(&self, name: &str, now: ServiceTime) -> Result<PersonId, DemoError> {
+            self.store.make_room_for_a_person(now, |_| false)?;
+            let person = self.store.add_person(&Name::parse(name)?, None, now)?.id;
+            self.store.add_device(&Token::random()?, person, "a browser", UnixMs::default())?;
+            Ok(person)
+        }
+
+        fn has(&self, name: &str) -> bool {
+            self.store.person_named(&Name::parse(name).unwrap()).unwrap().is_some()
+        }
+    }
+
+    #[test]
+    fn a_flood_of_names_that_are_never_used_is_gone_after_a_while_and_people_are_not() {
+        let house = House::open();
+        let [alice, mom, bob] = ["Alice", "Mom", "Bob"].map(|name| house.takes(name, NOW).unwrap());
+        house.store.add_message(alice, mom, "Hello", UnixMs::default()).unwrap();
+        for number in 3..PEOPLE_MAX {
+            house.takes(&format!("Stranger {number}"), NOW).unwrap();
+        }
+        assert!(matches!(house.takes("Late", NOW), Err(DemoError::TooMany(_))));
+        let later = NOW.plus(UNUSED_NAME_KEPT).plus(Duration::from_millis(1));
+        house.store.was_seen(mom, later).unwrap();
+        house.store.make_room_for_a_person(later, |person| person == bob).unwrap();
+        assert!(house.has("Alice") && house.has("Mom") && house.has("Bob") && !house.has("Stranger 3"));
+        house.takes("Late", later).unwrap();
+    }
+
+    #[test]
+    fn in_a_full_house_a_name_without_a_device_makes_room_and_later_one_whose_sessions_have_ended() {
+        let house = House::open();
+        let takes = |number| {
+            let person = house.takes(&format!("Person {number}"), NOW).unwrap();
+            house.store.add_message(person, person, "used", UnixMs::default()).unwrap();
+            person
+        };
+        let people: Vec<_> = (0..PEOPLE_MAX).map(takes).collect();
+        assert!(matches!(house.takes("Late", NOW), Err(DemoError::TooMany(_))));
+        let devices = house.store.devices_of(people[7]).unwrap();
+        house.store.remove_device(&devices[0].id).unwrap();
+        let late = house.takes("Late", NOW).unwrap();
+        assert!(!house.has("Person 7"));
+        house.store.add_message(late, people[0], "used", UnixMs::default()).unwrap();
+        let ended = NOW.plus(SESSION_KEPT).plus(Duration::from_millis(1));
+        house.store.was_seen(people[8], ended).unwrap();
+        house.takes("Later", ended).unwrap();
+        assert!(house.has("Person 8") && !house.has("Person 9"));
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let house = House::open();
+        house.takes("Alice", NOW).unwrap();
+        let again = house.store.add_person(&Name::parse("ALICE").unwrap(), None, NOW);
+        assert!(matches!(again, Err(DemoError::NameTaken(_))));
+    }
 }

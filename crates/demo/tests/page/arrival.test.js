@@ -21,13 +21,14 @@ function tab(path) {
 
 test('a page reads its address once', () => {
   const { entry, loads } = tab('/?call=c1');
-  assert.deepEqual(loads('navigate'), { url: `${SITE}/?call=c1`, isRestored: false, invitation: null });
+  assert.deepEqual(loads('navigate'), { url: `${SITE}/?call=c1`, isRestored: false, invitation: null, guest: null });
   assert.equal(entry.url, `${SITE}/`);
 });
 
 test('an invitation is read and leaves the address', () => {
   const { entry, loads } = tab('/#in=secret');
   assert.equal(loads('navigate').invitation, 'secret');
+  assert.equal(tab('/#guest=secret').loads('navigate').guest, 'secret');
   assert.equal(entry.url, `${SITE}/`);
 });
 

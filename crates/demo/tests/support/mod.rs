@@ -36,12 +36,22 @@ pub struct Running {
 
 impl Running {
     pub async fn ringing_for(rings_for: Duration, push: &PushService) -> Self {
+        Self::start(rings_for, push, false).await
+    }
+
+    /// One in which a new name needs an invitation.
+    pub async fn for_invited_people(push: &PushService) -> Self {
+        Self::start(Duration::from_secs(60), push, true).await
+    }
+
+    async fn start(rings_for: Duration, push: &PushService, invited_only: bool) -> Self {
         let state = tempfile::tempdir().expect("a state directory");
         let addresses = AddressPolicy::public().allow_loopback();
         let settings = Settings {
             listen: "127.0.0.1:0".parse().expect("an address"),
             certificate: None,
             site: None,
+            invited_only,
             state_dir: state.path().to_owned(),
             push_origin: Some(push.origin()),
             origins: OriginMap::of_chromiums_at(&push.origin()).expect("an origin"),

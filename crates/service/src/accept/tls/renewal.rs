@@ -1,13 +1,11 @@
 //! Renews the certificate of a listener while it runs: one of our own before it ends, one of the configuration when its
 //! files have changed. No connection is lost: each handshake uses the certificate of its time.
 
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use doorbell_private_file::{self as private_file, Version};
 use doorbell_protocol::time::UnixMs;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -42,16 +40,7 @@ pub(crate) struct Files {
     cert: PathBuf,
     key: PathBuf,
     /// The files that were read last; none where one could not be looked at.
-    seen: Option<[Option<Stamp>; 2]>,
-}
-
-/// What changes when a file is written or replaced, also by a symbolic link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    changed_at: (i64, i64),
+    seen: Option<[Option<Version>; 2]>,
 }
 
 impl Certificates {
@@ -118,23 +107,13 @@ impl Files {
     /// What is in the files, if they have changed. The two are written one after the other, so that they may not match
     /// for a moment; the second one then changes again.
     fn changed(&mut self) -> Result<Option<Identity>, TlsError> {
-        let now = [&self.cert, &self.key].map(|file| stamp(file).ok());
+        let now = [&self.cert, &self.key].map(|file| private_file::version(file).ok());
         if self.seen == Some(now) {
             return Ok(None);
         }
         self.seen = Some(now);
         Identity::from_files(&self.cert, &self.key).map(Some)
     }
-}
-
-fn stamp(file: &Path) -> io::Result<Stamp> {
-    let file = fs::metadata(file)?;
-    Ok(Stamp {
-        device: file.dev(),
-        inode: file.ino(),
-        bytes: file.len(),
-        changed_at: (file.ctime(), file.ctime_nsec()),
-    })
 }
 
 /// The wall time: certificates know no other.

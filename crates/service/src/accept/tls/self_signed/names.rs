@@ -53,8 +53,8 @@ pub(super) fn constraints(configured: &[Name]) -> NameConstraints {
     let (network, bits) = LOOPBACK;
     let mut permitted_subtrees = vec![
         GeneralSubtree::DnsName(LOCALHOST.to_owned()),
-        GeneralSubtree::IpAddress(CidrSubnet::from_v4_prefix(network.octets(), bits)),
-        GeneralSubtree::IpAddress(CidrSubnet::from_v6_prefix(Ipv6Addr::LOCALHOST.octets(), 128)),
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(network.into(), bits)),
+        GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(Ipv6Addr::LOCALHOST.into(), 128)),
     ];
     for name in configured {
         match name {
@@ -127,8 +127,8 @@ impl Base {
                 let base = base.trim_start_matches('.');
                 name.strip_suffix(base).is_some_and(|left| base.is_empty() || left.is_empty() || left.ends_with('.'))
             }
-            (Self::Ip(base), Name::Ip(IpAddr::V4(address))) => is_in(&address.octets(), base),
-            (Self::Ip(base), Name::Ip(IpAddr::V6(address))) => is_in(&address.octets(), base),
+            (Self::Ip(base), Name::Ip(IpAddr::V4(address))) => is_in(&address.to_bits().to_be_bytes(), base),
+            (Self::Ip(base), Name::Ip(IpAddr::V6(address))) => is_in(&address.to_bits().to_be_bytes(), base),
             _ => false,
         }
     }

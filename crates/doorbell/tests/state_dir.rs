@@ -1,0 +1,195 @@
+//! The files of the state directory: private where they hold secrets; and the certificates, which are renewed while the
+//! service runs.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use support::Service;
+use support::clock::Deadline;
+use support::process::Running;
+
+/// Files that others may read: a certificate is shown to every client.
+const PUBLIC: [&str; 1] = ["ca.pem"];
+
+#[test]
+fn under_a_lax_umask_every_file_with_secrets_is_private_to_its_owner() {
+    for (verb, started) in [("serve", "listening on"), ("demo", "Sign in as Alice")] {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let script = "umask 022; exec \"$0\" \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, env!("CARGO_BIN_EXE_doorbell"), verb, "--listen=127.0.0.1:0", "--state-dir"]);
+        command.arg(&state);
+        if verb == "demo" {
+            command.arg("--demo-listen=127.0.0.1:0");
+        }
+        let mut process = Running::start(&mut command);
+        process.prints(started);
+        assert_eq!(mode(&state), 0o700, "{verb}");
+        let (mut seen, mut folders) = (Vec::new(), vec![state.clone()]);
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let name = path.strip_prefix(&state).unwrap().to_str().unwrap().to_owned();
+                let expected = match (path.is_dir(), PUBLIC.contains(&name.as_str())) {
+                    (true, _) => 0o700,
+                    (false, true) => 0o644,
+                    (false, false) => 0o600,
+                };
+                assert_eq!(mode(&path), expected, "{verb}: {name}");
+                if path.is_dir() {
+                    folders.push(path);
+                }
+                seen.push(name);
+            }
+        }
+        let expected = ["ca.key", "capability.keys", "doorbell.db"].into_iter();
+        let of_demo = ["demo.sqlite", "demo.sqlite-wal", "demo.sqlite-shm", "demo.key", "demo-vapid.pem"];
+        for name in expected.chain(of_demo.into_iter().filter(|_| verb == "demo")) {
+            assert!(seen.iter().any(|seen| seen == name), "{verb}: {name} in {seen:?}");
+        }
+        process.terminate();
+    }
+}
+
+#[test]
+fn certificates_that_another_program_renews_are_used_without_a_restart_and_no_connection_is_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files { cert: folder.path().join("cert.pem"), key: folder.path().join("key.pem") };
+    let first = files.renew();
+    let service = Service::start_with(&[
+        &format!("--tls-cert={}", files.cert.display()),
+        &format!("--tls-key={}", files.key.display()),
+        "--keepalive-secs=1",
+    ]);
+    let mut open = listen(&service, &first);
+    assert_eq!(presented(&open), first);
+    // A program that is interrupted between the two leaves a pair that does not match.
+    fs::write(&files.cert, "half of a certi").unwrap();
+    service.prints("the old one stays in use until this is fixed");
+    assert_eq!(presented(&connect(&service, &first)), first);
+    let second = files.renew();
+    while !service.output().contains("a new certificate is in use") {
+        lines_until(&mut open, |line| line.starts_with(':'));
+    }
+    assert_eq!(presented(&connect(&service, &second)), second);
+    // Older comments may be in the buffers; the fifth from now was sent after the renewal.
+    (0..5).for_each(|_| drop(lines_until(&mut open, |line| line.starts_with(':'))));
+}
+
+#[test]
+fn a_new_ca_is_made_on_request_only_and_openssl_and_python_accept_its_certificates() {
+    let mut service = Service::start();
+    let first = fs::read(service.ca()).unwrap();
+    service.ends();
+    service.start_again();
+    assert_eq!(fs::read(service.ca()).unwrap(), first, "a restart keeps the CA");
+    judged_by_foreign_clients(&service);
+    service.ends();
+    service.start_again_with("--new-ca");
+    assert_ne!(fs::read(service.ca()).unwrap(), first);
+    assert_eq!(fs::read(service.ca().with_file_name("ca.pem.1")).unwrap(), first);
+    judged_by_foreign_clients(&service);
+    let process =
+        Running::start(support::service::doorbell("serve").args(["--new-ca", "--plain", "--state-dir", "/no"]));
+    process.prints("--new-ca: this service uses no self-signed CA");
+}
+
+/// Certificate and key where another program keeps them.
+struct Files {
+    cert: PathBuf,
+    key: PathBuf,
+}
+
+impl Files {
+    /// Writes new ones: the certificate.
+    fn renew(&self) -> CertificateDer<'static> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&self.cert, made.cert.pem()).unwrap();
+        fs::write(&self.key, made.signing_key.serialize_pem()).unwrap();
+        made.cert.der().clone()
+    }
+}
+
+/// Both verify the name and the constraints of the CA.
+fn judged_by_foreign_clients(service: &Service) {
+    let authority = service.authority();
+    let openssl = ["s_client", "-connect", &authority, "-verify_ip", "127.0.0.1", "-verify_return_error", "-CAfile"];
+    let openssl = Command::new("openssl").args(openssl).arg(service.ca()).stdin(std::process::Stdio::null()).output();
+    let output = openssl.expect("openssl runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && text.contains("Verify return code: 0 (ok)"), "{text}");
+    let script = "import socket, ssl, sys\n\
+        host, port = sys.argv[2].split(':')\n\
+        context = ssl.create_default_context(cafile=sys.argv[1])\n\
+        for name in (host, 'localhost'):\n\
+        \x20   context.wrap_socket(socket.create_connection((host, int(port))), server_hostname=name).close()\n";
+    let python = Command::new("python3").args(["-c", script]).arg(service.ca()).arg(&authority).output();
+    let output = python.expect("python3 runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+type Connection = StreamOwned<ClientConnection, TcpStream>;
+
+fn connect(service: &Service, trusted: &CertificateDer<'static>) -> Connection {
+    let mut roots = RootCertStore::empty();
+    roots.add(trusted.clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(roots).with_no_client_auth();
+    let client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut stream = StreamOwned::new(client, TcpStream::connect(service.authority()).unwrap());
+    stream.flush().unwrap();
+    stream.conn.complete_io(&mut stream.sock).unwrap();
+    stream
+}
+
+fn presented(connection: &Connection) -> CertificateDer<'static> {
+    connection.conn.peer_certificates().unwrap()[0].clone()
+}
+
+/// A connection on which the service sends a comment every second.
+fn listen(service: &Service, trusted: &CertificateDer<'static>) -> Connection {
+    let mut connection = connect(service, trusted);
+    connection.write_all(b"POST /subscribe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n\r\n").unwrap();
+    let head = lines_until(&mut connection, str::is_empty);
+    let location = head.iter().find_map(|line| line.strip_prefix("location: ")).expect("a subscription");
+    let path = &location[location.find("/s/").expect("a path")..];
+    let get = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\naccept: text/event-stream\r\n\r\n");
+    connection.write_all(get.as_bytes()).unwrap();
+    let head = lines_until(&mut connection, str::is_empty);
+    assert!(head[0].starts_with("HTTP/1.1 200 "), "{head:?}");
+    connection
+}
+
+/// Reads lines until one is the last.
+fn lines_until(connection: &mut Connection, is_last: impl Fn(&str) -> bool) -> Vec<String> {
+    let (deadline, mut lines) = (Deadline::soon(), vec![String::new()]);
+    loop {
+        connection.sock.set_read_timeout(Some(deadline.left())).unwrap();
+        let mut byte = [0];
+        connection.read_exact(&mut byte).unwrap();
+        let line = lines.last_mut().expect("there is a first line");
+        match byte[0] {
+            b'\n' if is_last(line) => return lines,
+            b'\n' => lines.push(String::new()),
+            b'\r' => {}
+            byte => line.push(byte.into()),
+        }
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
