@@ -81,12 +81,7 @@ impl Service {
     /// The same with one more flag, for this start only.
     pub fn start_again_with(&mut self, flag: &str) {
         let settings: Vec<String> = self.settings.iter().cloned().chain([flag.to_owned()]).collect();
-        (self.process, self.port) = serve(self.state.path(), self.port, &settings);
-    }
-
-    /// Waits until it has printed `words`: the first such line.
-    pub fn prints(&self, words: &str) -> String {
-        self.process.prints(words)
+        (self.process, self.port) = serve(self.state.path(), self.port, &settings, &self.environment);
     }
 
     /// Waits until it prints a command with our `verb`: the whole command line.
