@@ -34,7 +34,7 @@ fn under_a_lax_umask_every_file_with_secrets_is_private_to_its_owner() {
         if verb == "demo" {
             command.arg("--demo-listen=127.0.0.1:0");
         }
-        let mut process = Running::start(&mut command);
+        let process = Running::start(&mut command);
         process.prints(started);
         assert_eq!(mode(&state), 0o700, "{verb}");
         let (mut seen, mut folders) = (Vec::new(), vec![state.clone()]);
