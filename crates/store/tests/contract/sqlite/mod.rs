@@ -3,10 +3,12 @@
 mod damage;
 mod receipts;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Limits, NewMessage, Store, StoreError};
+use doorbell_store::{ClockReading, ClockRecord, Limits, NewMessage, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -56,6 +58,19 @@ async fn quota_is_right_after_a_restart() {
     let store = reopen(&dir, store, limits).await;
     store.append(NewMessage { now: minutes(2), ..news(105) }).await.unwrap();
     assert_eq!(waiting(&store, ALICE, NOON).await, [104, 105], "both that had expired made room");
+}
+
+#[tokio::test]
+async fn the_clock_is_kept_and_a_new_store_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Limits::default());
+    assert_eq!(store.clock(), &ClockRecord::default());
+    let (boot, boot_id) = (Duration::from_millis(1_500), None);
+    let last = ClockReading { time: minutes(1), wall: minutes(-90), newest_wall: minutes(2), boot, boot_id };
+    let record = ClockRecord { served: Some(minutes(3)), last: Some(last) };
+    store.note_clock(record.clone()).await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(open(dir.path(), Limits::default()).clock(), &record);
 }
 
 #[tokio::test]
