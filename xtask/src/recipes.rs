@@ -74,12 +74,15 @@ pub(crate) fn record_instructions() -> Result<ExitCode> {
     Ok(report.finish())
 }
 
-/// The crash test, longer than CI has time for.
+/// The crash tests, longer than CI has time for.
 pub(crate) fn crash(rounds: &str) -> Result<ExitCode> {
     let mut report = Report::new();
     let mut command = cargo(&["test", "--package", "doorbell", "--test", "crash", "--", "--nocapture"]);
     command.env("DOORBELL_CRASH_ROUNDS", rounds);
     report.tests("crash", command)?;
+    let mut jumps = cargo(&["test", "--package", "doorbell", "--test", "clock", "--", "--nocapture"]);
+    jumps.env("DOORBELL_ROUNDS", rounds);
+    report.tests("crash with clocks that jump", jumps)?;
     Ok(report.finish())
 }
 

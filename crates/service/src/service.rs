@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorbell_private_file as private_file;
 use doorbell_protocol::id::MessageId;
@@ -89,9 +90,8 @@ impl Service {
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
-        let greatest_id = Some(store.greatest_id()).filter(|id| *id > 0);
-        let clock = clock.continued(store.clock(), greatest_id.map(|id| MessageId::from_raw(id).minted_at()));
-        let ring = key_ring(state_dir, greatest_id.is_some(), clock.now())?;
+        let clock = continued(&clock, &store);
+        let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
         let bind = |source| StartError::Bind { address: config.place.listen, source };
         let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
@@ -129,12 +129,20 @@ impl Service {
         let path = config.state_dir.join(CAPABILITY_KEYS);
         make_private_dir(&config.state_dir)
             .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
-        let mut ring = key_ring(&config.state_dir, Store::exists(&config.state_dir), clock.now())?;
+        let in_use = Store::exists(&config.state_dir);
+        let mut ring = key_ring(&config.state_dir, in_use, clock.now())?;
         let shown = path.display().to_string();
         if !ring.has_room() {
             return Err(KeyRingError::Count { path: shown }.into());
         }
-        ring.rotate(clock.now());
+        // By the time in the ids: every URL that exists is sealed with the key of its time, whatever the wall clock shows.
+        let now = if in_use {
+            let store = Store::open_sqlite(&config.state_dir, store_limits(&config.limits))?;
+            continued(clock, &store).now().plus(Duration::from_millis(1))
+        } else {
+            clock.now()
+        };
+        ring.rotate(now);
         ring.save(&path).map_err(|source| KeyRingError::Io { path: shown, source })?;
         Ok(())
     }
@@ -190,8 +198,14 @@ fn key_ring(state_dir: &Path, in_use: bool, now: UnixMs) -> Result<KeyRing, KeyR
     KeyRing::load_or_create(&path, now)
 }
 
-async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartError> {
-    let limits = doorbell_store::Limits {
+/// The clock that continues where the store ended.
+fn continued(clock: &Clock, store: &Store) -> Clock {
+    let greatest_id = Some(store.greatest_id()).filter(|id| *id > 0);
+    clock.continued(store.clock(), greatest_id.map(|id| MessageId::from_raw(id).minted_at()))
+}
+
+fn store_limits(limits: &Limits) -> doorbell_store::Limits {
+    doorbell_store::Limits {
         messages_per_agent_max: limits.messages_per_agent_max,
         bytes_per_agent_max: limits.bytes_per_agent_max,
         // One subscription gets half of it, so that a flooded one leaves room for the others (RFC 8030 s8.4).
@@ -208,8 +222,11 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
         reserve_bytes: limits.disk_reserve_bytes,
         disk_floor_bytes: limits.disk_floor_bytes,
         ..doorbell_store::Limits::default()
-    };
-    let dir = state_dir.to_owned();
+    }
+}
+
+async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartError> {
+    let (dir, limits) = (state_dir.to_owned(), store_limits(limits));
     // Opening may migrate the database, which takes time.
     match tokio::task::spawn_blocking(move || Store::open_sqlite(&dir, limits)).await {
         Ok(opened) => Ok(opened?),

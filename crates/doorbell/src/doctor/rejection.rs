@@ -38,6 +38,10 @@ pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'stat
             "the rate: one message was too many",
             "raise rate_per_subscription and rate_per_key, or wait a minute and try again",
         ),
+        (429, Some(errno::CLOCK)) => (
+            "the service's clock is wrong, or was set less than an hour ago",
+            "set the clock of the service's machine (NTP), and compare it with the clock here",
+        ),
         (429, _) => (
             "the service has more to do than it can",
             "try again later; if it stays so, give it more processor time or a faster disk",
@@ -64,6 +68,7 @@ mod tests {
         assert!(lacking(503, None).0.contains("proxy"), "the service itself always sends a number");
         assert!(lacking(429, Some(errno::QUOTA)).0.contains("quota"));
         assert!(lacking(429, Some(errno::UNAVAILABLE)).0.contains("more to do"));
+        assert!(lacking(429, Some(errno::CLOCK)).1.contains("NTP"));
         assert!(lacking(429, Some(errno::RATE)).1.contains("rate_per_subscription"));
     }
 }

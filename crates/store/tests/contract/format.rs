@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::SubscriptionId;
 use doorbell_protocol::receipt::Outcome;
-use doorbell_store::{IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription};
+use doorbell_store::{
+    ClockReading, ClockRecord, IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription,
+};
 use rusqlite::Connection;
 
 use crate::bed::*;
@@ -14,6 +17,7 @@ use crate::bed::*;
 const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-1.db");
 const FORMAT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-2.db");
 const FORMAT_3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-3.db");
+const FORMAT_4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-4.db");
 
 fn refusal(dir: &Path) -> OpenError {
     Store::open_sqlite(dir, Limits::default()).map(|_| ()).unwrap_err()
@@ -87,6 +91,7 @@ async fn write_a_sample_of_the_present_format() {
     write_sample_of_format_1(&store).await;
     write_sample_of_format_2(&store).await;
     write_sample_of_format_3(&store).await;
+    write_sample_of_format_4(&store).await;
     store.close().await.unwrap();
 }
 
@@ -163,6 +168,40 @@ async fn a_file_of_format_3_opens_with_all_its_rows() {
     assert_eq!(waiting(&store, ALICE, NOON).await, [101, 201]);
     assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(with_a_channel())));
     holds_the_sample_of_format_1(&store).await;
+}
+
+/// What format 4 added: the clock.
+async fn write_sample_of_format_4(store: &Store) {
+    store.note_clock(a_clock()).await.unwrap();
+}
+
+fn a_clock() -> ClockRecord {
+    let (boot, boot_id) = (Duration::from_millis(90_001), Some("3f2c".to_owned()));
+    let last = ClockReading { time: minutes(5), wall: minutes(6), newest_wall: minutes(7), boot, boot_id };
+    ClockRecord { served: Some(minutes(4)), last: Some(last) }
+}
+
+#[tokio::test]
+async fn a_file_of_format_4_opens_with_all_its_rows_and_the_clock() {
+    let (_dir, store) = open_copy(FORMAT_4);
+    assert_eq!(store.clock(), &a_clock());
+    assert_eq!(store.subscription_of_channel(BOB, CHANNEL.to_owned()).await, Ok(Some(with_a_channel())));
+    holds_the_sample_of_format_1(&store).await;
+}
+
+#[tokio::test]
+async fn the_step_to_format_4_ages_no_one() {
+    let last_seen = |file: &str| -> i64 {
+        let read = "SELECT max(last_seen) FROM agent";
+        Connection::open(file).unwrap().query_row(read, [], |row| row.get(0)).unwrap()
+    };
+    for file in [FORMAT_2, FORMAT_3] {
+        let (_dir, store) = open_copy(file);
+        let clock = store.clock();
+        let served = clock.served.expect("the time of service has begun");
+        assert!(served.as_millis() <= last_seen(file), "{file}: the last agent that was seen has no age");
+        assert_eq!(clock.last, None);
+    }
 }
 
 #[tokio::test]

@@ -195,6 +195,18 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_in_doubt_excuses_what_depends_on_the_time_and_nothing_else_ps_8292_2_4() {
+        let key = SigningKey::generate().unwrap();
+        let day = Duration::from_secs(24 * 3600);
+        let rejected = |aud, exp| verifier().check(&signed(&key, aud, exp), None, NOW).unwrap_err().in_doubt();
+        for exp in [NOW.minus(day), NOW.plus(2 * day)] {
+            assert!(matches!(rejected(ORIGIN, exp), VapidRejection::ClockInDoubt));
+        }
+        let other = rejected("https://other.example.org", NOW.plus(day));
+        assert!(matches!(other, VapidRejection::Token(VapidError::Audience { .. })), "{other}");
+    }
+
+    #[test]
     fn a_restricted_subscription_takes_its_own_key_only_ps_8292_4_2_1() {
         let (own, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let only = Some(own.public_key().fingerprint());

@@ -4,11 +4,13 @@ mod damage;
 mod disk;
 mod receipts;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Limits, MESSAGE_OVERHEAD_BYTES, NewMessage, Store, StoreError};
+use doorbell_store::{ClockReading, ClockRecord, Limits, MESSAGE_OVERHEAD_BYTES, NewMessage, Store, StoreError};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -85,6 +87,19 @@ async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
     assert_eq!(store.create_agent(AgentId::from_raw(51), NOON).await, full);
     assert_eq!(store.create_subscription(subscription(SubscriptionId::from_raw(70), BOB)).await, full);
     assert_eq!(store.create_receipt_subscription(ReceiptSubscriptionId::from_raw(80), NOON).await, full);
+}
+
+#[tokio::test]
+async fn the_clock_is_kept_and_a_new_store_has_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Limits::default());
+    assert_eq!(store.clock(), &ClockRecord::default());
+    let (boot, boot_id) = (Duration::from_millis(1_500), None);
+    let last = ClockReading { time: minutes(1), wall: minutes(-90), newest_wall: minutes(2), boot, boot_id };
+    let record = ClockRecord { served: Some(minutes(3)), last: Some(last) };
+    store.note_clock(record.clone()).await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(open(dir.path(), Limits::default()).clock(), &record);
 }
 
 #[tokio::test]
