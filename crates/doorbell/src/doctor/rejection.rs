@@ -24,7 +24,7 @@ pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'stat
     match (status, number) {
         (503, Some(errno::UNAVAILABLE)) => (
             "the disk: the store cannot write, unless the service is just stopping",
-            "make room on the disk of the state directory, see that the service may write there, and read its log",
+            "see that the disk of the state directory is sound and that the service may write there, and read its log",
         ),
         (502..=504, _) => (
             "the proxy does not reach the service",
@@ -33,6 +33,11 @@ pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'stat
         (429, Some(errno::QUOTA)) => (
             "the quota: a new subscription has no room for one message",
             "raise messages_per_agent_max and bytes_per_agent_max: they are meant for many messages",
+        ),
+        (429, Some(errno::STORE_FULL)) => (
+            "the store is full: its disk has no room, or it holds as much as it may",
+            "make room on the disk of the state directory, or raise the bound that its log or `serve --help` names \
+             (agents_max, subscriptions_max, stored_bytes_max)",
         ),
         (429, Some(errno::RATE)) => (
             "the rate: one message was too many",
@@ -66,6 +71,7 @@ mod tests {
     fn a_full_disk_and_a_full_share_differ() {
         assert!(lacking(503, Some(errno::UNAVAILABLE)).0.contains("disk"));
         assert!(lacking(503, None).0.contains("proxy"), "the service itself always sends a number");
+        assert!(lacking(429, Some(errno::STORE_FULL)).1.contains("disk"));
         assert!(lacking(429, Some(errno::QUOTA)).0.contains("quota"));
         assert!(lacking(429, Some(errno::UNAVAILABLE)).0.contains("more to do"));
         assert!(lacking(429, Some(errno::CLOCK)).1.contains("NTP"));

@@ -161,8 +161,8 @@ impl Visit {
             Ok(Reply { answer: Answer::Gone, .. }) => Finding::ok("the doctor's subscription is removed"),
             Ok(_) => Finding::failed(
                 "the doctor's subscription is still there",
-                "fix the rest first, since a full disk takes no removal either, and see that the proxy passes DELETE on; \
-                 the service itself removes it after idle_expiry_days",
+                "fix the rest first, and see that the proxy passes DELETE on; the service itself removes it after \
+                 idle_expiry_days",
             ),
             Err(error) => Finding::warning(
                 format!("whether the doctor's subscription is removed is unknown: {error}"),

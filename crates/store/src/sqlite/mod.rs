@@ -238,7 +238,7 @@ impl SqliteEngine {
     }
 
     fn free_bytes(&self) -> rusqlite::Result<u64> {
-        let pages = self.conn.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0))?;
+        let pages: u32 = self.conn.prepare_cached(sql::FREE_PAGES)?.query_row([], |row| row.get(0))?;
         Ok(u64::from(pages) * open::PAGE_BYTES)
     }
 

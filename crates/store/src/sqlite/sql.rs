@@ -84,6 +84,8 @@ pub(super) const TOTAL_RECEIPTS: &str = "SELECT count(*) FROM receipt";
 pub(super) const TOTAL_RECEIPT_SUBSCRIPTIONS: &str =
     "SELECT count(*), (SELECT count(*) FROM receipt_subscription WHERE used = 0) FROM receipt_subscription";
 
+pub(super) const FREE_PAGES: &str = "PRAGMA freelist_count";
+
 /// One sweep returns at most a MiB.
 pub(super) const RETURN_FREE_PAGES: &str = "PRAGMA incremental_vacuum(256)";
 

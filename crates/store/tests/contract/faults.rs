@@ -78,6 +78,35 @@ async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
 }
 
 #[tokio::test]
+async fn what_frees_room_is_done_in_parts_if_the_disk_has_no_room_for_all_of_it() {
+    let (store, puppeteer) = populated().await;
+    let held = store.append(news(101));
+    puppeteer.next_batch();
+    let appended = store.append(news(102));
+    let erased: Vec<_> = (0..4).map(|_| store.erase(id(101), ALICE, DELIVERED, NOON)).collect();
+    puppeteer.order(Order::Commit);
+    assert_eq!(soon(held).await, KEPT);
+    let orders = [
+        (5, Order::FindNoRoom),
+        (4, Order::FindNoRoom),
+        (2, Order::Commit),
+        (2, Order::FindNoRoom),
+        (1, Order::Commit),
+        (1, Order::FindNoRoom),
+    ];
+    for (writes, order) in orders {
+        assert_eq!(puppeteer.next_batch().len(), writes, "{order:?}");
+        puppeteer.order(order);
+    }
+    assert_eq!(soon(appended).await, Err(StoreError::NoRoom));
+    let mut outcomes = Vec::new();
+    for answer in erased {
+        outcomes.push(soon(answer).await.map(|erased| erased.existed));
+    }
+    assert_eq!(outcomes, [Ok(true), Ok(false), Ok(false), Err(StoreError::NoRoom)]);
+}
+
+#[tokio::test]
 async fn a_failed_housekeeping_stops_the_store_after_the_answers() {
     let (store, puppeteer) = populated().await;
     let committed = store.append(news(101));

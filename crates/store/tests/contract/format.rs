@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_protocol::id::SubscriptionId;
+use doorbell_protocol::id::{AgentId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{
-    ClockReading, ClockRecord, IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, Subscription,
+    ClockReading, ClockRecord, IdleBounds, IdleRemoved, Limits, NewMessage, OpenError, Receipt, Store, StoreError,
+    Subscription, UnusedBounds,
 };
 use rusqlite::Connection;
 
@@ -202,6 +204,27 @@ async fn the_step_to_format_4_ages_no_one() {
         assert!(served.as_millis() <= last_seen(file), "{file}: the last agent that was seen has no age");
         assert_eq!(clock.last, None);
     }
+}
+
+#[tokio::test]
+async fn the_agents_of_format_3_count_as_used_and_none_of_them_goes_because_the_store_is_crowded() {
+    let limits = Limits { unused_agents_max: 1, agents_max: 3, ..Limits::default() };
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(FORMAT_3, dir.path().join("doorbell.db")).unwrap();
+    let store = open(dir.path(), limits);
+    let later = UnixMs::from_millis(i64::MAX / 2);
+    let bounds = UnusedBounds {
+        now: later,
+        empty_agents_before: later,
+        unused_agents_before: later,
+        unused_receipt_subscriptions_before: later,
+        max: 32,
+    };
+    assert_eq!(store.expire_unused(bounds).await.unwrap(), IdleRemoved::default());
+    let new = AgentId::from_raw(400);
+    store.create_agent(new, NOON).await.unwrap();
+    assert_eq!(store.create_agent(AgentId::from_raw(401), NOON).await, Err(StoreError::StoreFull));
+    assert_eq!(store.expire_unused(bounds).await.unwrap().agents, [new]);
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ pub(crate) enum Order {
     Commit,
     /// Fails, and reports that nothing of it was done.
     RollBack,
+    /// Fails because the disk is full.
+    FindNoRoom,
     /// Commits it, and reports that the outcome is unknown.
     LoseAnswer,
     /// Fails, and reports that the outcome is unknown.
@@ -137,7 +139,8 @@ impl Engine for Puppet {
                 self.broken = true;
                 self.engine.commit(batch)
             }
-            Order::RollBack => Err(CommitError::RolledBack("the disk is full".into())),
+            Order::RollBack => Err(CommitError::RolledBack("as ordered".into())),
+            Order::FindNoRoom => Err(CommitError::NoRoom("the disk is full".into())),
             Order::LoseAnswer => {
                 self.engine.commit(batch)?;
                 Err(CommitError::Unknown("fsync failed".into()))
