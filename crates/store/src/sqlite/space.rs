@@ -117,8 +117,8 @@ impl Space {
     /// the database.
     pub(super) fn look(&mut self, free_bytes: u64) {
         if self.room == Room::None {
-            // An error is one more attempt later.
-            if self.allocate().is_err() {
+            // An error is one more attempt later. An attempt without a chance would take the room of what frees some.
+            if !self.may_allocate() || self.allocate().is_err() {
                 return;
             }
             self.room = Room::Enough;
@@ -165,6 +165,12 @@ impl Space {
 
     fn path(&self) -> PathBuf {
         self.dir.join(RESERVE)
+    }
+
+    /// Whether the disk may have room for the reserve and the margin, with the blocks that only root may use.
+    fn may_allocate(&self) -> bool {
+        let wanted = self.reserve_bytes + self.margin_bytes();
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bfree.saturating_mul(disk.f_frsize) >= wanted)
     }
 
     fn margin_bytes(&self) -> u64 {

@@ -74,7 +74,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        run(Command::new("umount").arg("-l").arg(&self.mounted));
+        run(privileged("umount").arg("-l").arg(&self.mounted));
     }
 }
 
