@@ -21,6 +21,7 @@ struct Needed {
 
 const NEEDED: &[Needed] = &[
     Needed { package: "gcc", here: || which("cc").is_some(), why: "links, and compiles SQLite and AWS-LC" },
+    Needed { package: "make", here: || which("make").is_some(), why: "compiles the allocator" },
     Needed { package: "g++", here: || which("c++").is_some(), why: "compiles libFuzzer" },
     Needed { package: "git", here: || which("git").is_some(), why: "the house rules read the list of tracked files" },
     Needed { package: "pkg-config", here: || which("pkg-config").is_some(), why: "finds OpenSSL" },

@@ -23,6 +23,11 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
 
+/// It returns the pages of freed memory to the system, wherever they are. The C library's allocator returns only the end
+/// of its heap, so that a service keeps forever what one flood took. `.cargo/config.toml` has its settings.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Web Push, whole: a push service, a user agent and an application server.
 #[derive(Parser)]
 #[command(name = "doorbell", version, after_help = EXAMPLES)]
