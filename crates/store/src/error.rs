@@ -99,6 +99,15 @@ pub enum OpenError {
         /// The system's error.
         source: io::Error,
     },
+    /// The disk has no room at all, and the reserve is given up already.
+    #[error(
+        "the disk of {} is full, and the store needs some room to open: free a few MiB on it, or move the directory \
+         to a larger disk", dir.display()
+    )]
+    DiskFull {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// The engine refused the file.
     #[error("cannot open {}: {reason}", path.display())]
     Engine {

@@ -317,7 +317,11 @@ fn open_with_room(dir: &Path, limits: &Limits, space: &mut Space) -> Result<(Con
     match open::writer(dir, limits.database_bytes_max) {
         Err(OpenError::Engine { .. } | OpenError::Io { .. }) if space.is_exhausted() => {
             space.give_up();
-            open::writer(dir, limits.database_bytes_max)
+            let opened = open::writer(dir, limits.database_bytes_max);
+            if opened.is_err() && space.is_exhausted() {
+                return Err(OpenError::DiskFull { dir: dir.into() });
+            }
+            opened
         }
         opened => opened,
     }

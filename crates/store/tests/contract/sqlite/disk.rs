@@ -341,6 +341,33 @@ async fn a_store_starts_on_a_full_disk_with_and_without_its_reserve() {
 }
 
 #[tokio::test]
+async fn without_a_byte_of_room_and_without_its_reserve_a_store_says_what_to_do_and_starts_later() {
+    on_each_disk(16 * MIB, async |disk, kind| {
+        let store = populated(disk, limits()).await;
+        for raw in 101..300 {
+            store.append(big(raw)).await.unwrap();
+        }
+        disk.fill();
+        let (kept, refusal) = append_until_full(&store, 300).await;
+        assert_eq!(refusal, StoreError::NoRoom, "{kind:?}");
+        store.close().await.unwrap();
+        drop(store);
+        disk.fill();
+
+        // A tmpfs may give the last page to the index of the log.
+        if let Err(error) = Store::open_sqlite(&disk.state(), limits()) {
+            assert!(error.to_string().contains("free a few MiB"), "{kind:?}: {error}");
+        }
+        fs::remove_file(disk.ballast()).unwrap();
+        let store = open(&disk.state(), limits());
+        assert_eq!(ids(&store).await.len(), 199 + kept.len(), "{kind:?}");
+        store.append(big(10_000)).await.unwrap();
+        assert!(disk.reserve().exists(), "{kind:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_floor_refuses_growth_before_the_disk_is_full() {
     on_each_disk(16 * MIB, async |disk, kind| {
         let store = populated(disk, Limits { disk_floor_bytes: 4 * MIB, ..limits() }).await;
