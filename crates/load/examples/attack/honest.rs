@@ -156,19 +156,23 @@ async fn send(
     mut notifications: mpsc::UnboundedReceiver<String>,
     measured: Arc<Measured>,
 ) {
-    let mut connection = None;
+    let mut connection: Option<Connection> = None;
     for number in 0_u64.. {
         let text = number.to_string();
         let (phase, stopwatch) = (measured.phase.load(Ordering::Relaxed), Stopwatch::start());
         let posting = async {
-            let mut open = match connection.take() {
-                Some(open) => open,
-                None => Connection::open(service, SOURCE).await?,
-            };
             let headers = "ttl: 60\r\ncontent-encoding: aes128gcm\r\n";
-            expect(201, &open.request("POST", &endpoint, headers, text.as_bytes()).await?)?;
+            if let Some(mut kept) = connection.take()
+                && let Ok(answer) = kept.request("POST", &endpoint, headers, text.as_bytes()).await
+            {
+                connection = Some(kept);
+                return expect(201, &answer);
+            }
+            // A service may close an idle connection at any time: clients try again on a new one.
+            let mut open = Connection::open(service, SOURCE).await?;
+            let answer = open.request("POST", &endpoint, headers, text.as_bytes()).await?;
             connection = Some(open);
-            Ok(())
+            expect(201, &answer)
         };
         if measured.time(Party::Sender, posting).await.is_some() {
             let expected = doorbell_protocol::base64url::encode(text.as_bytes());

@@ -43,7 +43,7 @@ struct Args {
     seconds: u64,
 
     /// Agents that are connected and silent all the time
-    #[arg(long, default_value_t = 500)]
+    #[arg(long, default_value_t = 2000)]
     idle: usize,
 
     /// Run these attacks only

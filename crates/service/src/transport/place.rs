@@ -3,10 +3,11 @@
 //!
 //! A connection is a **stranger** until the service knows that it belongs to an agent with a subscription, or to an
 //! application server with a receipt subscription. Strangers without a request in progress leave first, the oldest one
-//! before the others, because any client can open such connections without end.
+//! before the others (one that had an answer lately counts as younger), because any client can open such connections
+//! without end.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use doorbell_protocol::time::UnixMs;
@@ -68,10 +69,13 @@ struct Stranger {
 #[derive(Debug)]
 pub(crate) struct Place {
     places: Arc<Places>,
-    number: u64,
+    /// It changes under the lock only.
+    number: AtomicU64,
     source: Option<Source>,
     /// Requests in progress.
     requests: AtomicU32,
+    /// A request was answered since the place was last looked at.
+    answered: AtomicBool,
     is_known: AtomicBool,
 }
 
@@ -191,24 +195,49 @@ impl State {
         }
         self.last_number += 1;
         let number = self.last_number;
-        let (requests, is_known) = (AtomicU32::new(0), AtomicBool::new(false));
-        let place = Arc::new(Place { places: places.clone(), number, source, requests, is_known });
+        let place = Arc::new(Place {
+            places: places.clone(),
+            number: AtomicU64::new(number),
+            source,
+            requests: AtomicU32::new(0),
+            answered: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
+        });
         self.strangers.insert(number, Stranger { place: Arc::downgrade(&place), task: None });
         place
     }
 
-    /// Closes the oldest stranger without a request in progress. Returns whether there was one, and the places that
-    /// were looked at.
+    /// Closes the oldest stranger without a request in progress. One that has had an answer since it was last looked at
+    /// gets another turn, because an application server that sends regularly is idle in between. Returns whether there
+    /// was one, and the places that were looked at.
     fn close_oldest(&mut self) -> (bool, Vec<Arc<Place>>) {
-        let mut seen = Vec::new();
-        let oldest = self.strangers.iter().find_map(|(&number, stranger)| {
+        let (mut seen, mut again, mut oldest) = (Vec::new(), Vec::new(), None);
+        // Few, so that those who have just come do not become the oldest ones.
+        let turns_max = self.strangers.len() / 4;
+        for (&number, stranger) in &self.strangers {
             // A place without an owner is about to leave by itself.
-            let place = stranger.place.upgrade()?;
+            let Some(place) = stranger.place.upgrade() else { continue };
             let is_idle = place.requests.load(Ordering::Relaxed) == 0 && stranger.task.is_some();
+            let was_answered = is_idle && again.len() < turns_max && place.answered.swap(false, Ordering::Relaxed);
             seen.push(place);
-            is_idle.then_some(number)
-        });
-        let task = oldest.and_then(|number| self.strangers.remove(&number)?.task);
+            if was_answered {
+                again.push(number);
+            } else if is_idle {
+                oldest = Some(number);
+                break;
+            }
+        }
+        let task = oldest.or_else(|| again.first().copied()).and_then(|number| self.strangers.remove(&number)?.task);
+        for number in again {
+            if let Some(stranger) = self.strangers.remove(&number) {
+                self.last_number += 1;
+                if let Some(place) = stranger.place.upgrade() {
+                    place.number.store(self.last_number, Ordering::Relaxed);
+                    seen.push(place);
+                }
+                self.strangers.insert(self.last_number, stranger);
+            }
+        }
         if let Some(task) = &task {
             self.leaving += 1;
             task.abort();
@@ -218,7 +247,9 @@ impl State {
 
     fn leave(&mut self, place: &Place) {
         self.open -= 1;
-        if self.strangers.remove(&place.number).is_none() && !place.is_known.load(Ordering::Relaxed) {
+        if self.strangers.remove(&place.number.load(Ordering::Relaxed)).is_none()
+            && !place.is_known.load(Ordering::Relaxed)
+        {
             self.leaving -= 1;
         }
         if place.places.bounds.per_source_max.is_some()
@@ -247,14 +278,15 @@ impl Place {
         }
         let mut state = self.places.state.lock();
         // A connection that has to leave already stays a stranger.
-        if state.strangers.remove(&self.number).is_some() {
+        if state.strangers.remove(&self.number.load(Ordering::Relaxed)).is_some() {
             self.is_known.store(true, Ordering::Relaxed);
         }
     }
 
     /// Notes the task that serves the connection, so that it can be closed. The last task counts.
     pub(crate) fn serve_in(&self, task: AbortHandle) {
-        match self.places.state.lock().strangers.get_mut(&self.number) {
+        let mut state = self.places.state.lock();
+        match state.strangers.get_mut(&self.number.load(Ordering::Relaxed)) {
             Some(stranger) => stranger.task = Some(task),
             None if self.is_known.load(Ordering::Relaxed) => {}
             // It was told to leave in the task before.
@@ -288,6 +320,7 @@ impl RequestInProgress {
 
 impl Drop for RequestInProgress {
     fn drop(&mut self) {
+        self.0.answered.store(true, Ordering::Relaxed);
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
@@ -338,6 +371,26 @@ mod tests {
         let last = connect(&places, |place| place.keep()).await;
         assert!(newer.upgrade().is_none() && last.upgrade().is_some());
         assert!(places.enter(None, NOW).now_or_never().is_none(), "no connection is left that may be closed");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_that_had_an_answer_is_closed_after_one_that_had_none() {
+        let places = places(8, 8, None);
+        let sender = connect(&places, |_| ()).await;
+        let mut others = Vec::new();
+        for _ in 0..20 {
+            if let Some(sender) = sender.upgrade() {
+                drop(sender.request());
+            }
+            others.push(connect(&places, |_| ()).await);
+            yield_now().await;
+        }
+        assert!(sender.upgrade().is_some() && others[0].upgrade().is_none());
+        for _ in 0..20 {
+            others.push(connect(&places, |_| ()).await);
+            yield_now().await;
+        }
+        assert!(sender.upgrade().is_none(), "it had no further answer");
     }
 
     #[tokio::test]
