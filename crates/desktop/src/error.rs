@@ -44,7 +44,7 @@ pub enum DesktopError {
     NoTrust,
 
     /// The program of the desktop part is not where it belongs.
-    #[error("{} is missing, which belongs next to doorbell: install both from one release", .0.display())]
+    #[error("{} is missing, which belongs next to doorbell: install both from one release, or build both with `cargo build --release`", .0.display())]
     NoProgram(PathBuf),
     /// The program was started by another version of `doorbell`.
     #[error("doorbell and doorbell-desktop are of different versions ({0}): install both from one release")]

@@ -33,19 +33,12 @@ const COMMANDS_MAX: usize = 8;
 /// The path of the program: next to the one of this process.
 ///
 /// # Errors
-/// [`DesktopError::Io`] if the system does not name the program of this process.
-pub fn path() -> Result<PathBuf, DesktopError> {
+/// [`DesktopError::NoProgram`] if it is not there, [`DesktopError::Io`] if the system does not name the program of this
+/// process.
+pub fn find() -> Result<PathBuf, DesktopError> {
     let own = std::env::current_exe().map_err(DesktopError::io("find", Path::new("this program")))?;
-    Ok(own.with_file_name(FILE))
-}
-
-/// Checks that the program is there.
-///
-/// # Errors
-/// [`DesktopError::NoProgram`] if it is not, and as [`path`].
-pub fn check() -> Result<(), DesktopError> {
-    let program = path()?;
-    if program.is_file() { Ok(()) } else { Err(DesktopError::NoProgram(program)) }
+    let program = own.with_file_name(FILE);
+    if program.is_file() { Ok(program) } else { Err(DesktopError::NoProgram(program)) }
 }
 
 /// What the program is started with.

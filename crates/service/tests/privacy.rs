@@ -75,6 +75,7 @@ async fn ten_thousand_uris_of_one_agent_are_like_those_of_as_many_agents_ps_8030
         messages_per_agent_max: Some(2 * many),
         rate_per_subscription: Some(0),
         new_agents_per_minute: Some(0),
+        new_agents_per_source: Some(0),
         ..Settings::default()
     })
     .await;

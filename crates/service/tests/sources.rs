@@ -16,6 +16,7 @@ use support::{TestService, raw, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+const SUBSCRIBE: &[u8] = b"POST /subscribe HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
 /// A connection from an address of loopback.
@@ -160,4 +161,29 @@ async fn a_source_that_enrols_browsers_without_end_does_not_keep_out_those_of_ot
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
     }
     first_check_in_on(from(2, &service).await).await;
+}
+
+#[tokio::test]
+async fn a_source_that_creates_agents_without_end_does_not_keep_out_those_of_others() {
+    let settings = Settings {
+        new_agents_per_source: Some(2),
+        new_receipt_subscriptions_per_source: Some(1),
+        ..Settings::default()
+    };
+    let service = TestService::with(settings).await;
+    let subscription = service.subscribe().await;
+    service.subscribe().await;
+    let refused = "HTTP/1.1 429 ";
+    let (mut first, mut second) = (from(1, &service).await, from(2, &service).await);
+    for _ in 0..200 {
+        assert!(raw::exchange(&mut first, SUBSCRIBE).await.starts_with(refused));
+    }
+    assert!(raw::exchange(&mut second, SUBSCRIBE).await.starts_with("HTTP/1.1 201 "));
+
+    let path = support::path(&subscription.push);
+    let post =
+        format!("POST {path} HTTP/1.1\r\nhost: x\r\nttl: 60\r\nprefer: respond-async\r\ncontent-length: 0\r\n\r\n");
+    assert!(raw::exchange(&mut first, post.as_bytes()).await.starts_with("HTTP/1.1 202 "));
+    assert!(raw::exchange(&mut first, post.as_bytes()).await.starts_with(refused));
+    assert!(raw::exchange(&mut second, post.as_bytes()).await.starts_with("HTTP/1.1 202 "));
 }

@@ -4,7 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use doorbell_browsers::PushService;
 use doorbell_browsers::firefox::default_profile;
 use doorbell_desktop::program::{self, Start};
@@ -68,8 +68,9 @@ pub(super) fn run(args: Args, log: String) -> Result<ExitCode> {
     if start.allow_debug_port {
         status(DEBUG_PORT);
     }
-    let error = Command::new(program::path()?).arg("run").stdin(start.to_file()?).exec();
-    Err(program::check().err().map_or_else(|| anyhow!("cannot start doorbell-desktop: {error}"), explained))
+    let program = program::find().map_err(explained)?;
+    let error = Command::new(&program).arg("run").stdin(start.to_file()?).exec();
+    bail!("cannot start {}: {error}", program.display())
 }
 
 /// The settings for all users, with the profile that this user's Firefox starts with.

@@ -17,6 +17,8 @@ use crate::honest::CHECKIN;
 
 /// Clients that work at the same time in one attack.
 const CLIENTS: usize = 64;
+/// Addresses of an attack that comes from many.
+const SOURCES: usize = 8;
 
 /// As many WebSockets as once kept every new client out.
 const WEBSOCKETS: usize = 16_381;
@@ -37,7 +39,7 @@ pub(crate) enum Attack {
     Websockets,
     /// Eight sources do the same
     Sources,
-    /// 2,000 agents hold a GET and never open their window, and are sent messages with TTL 0
+    /// 2,000 agents of eight sources hold a GET and never open their window, and are sent messages with TTL 0
     Windows,
     /// One source checks in as new browsers
     Checkins,
@@ -84,15 +86,12 @@ impl Attack {
         let target = Target { service, counts: counts.clone(), endpoints: Arc::default() };
         let mut tasks = JoinSet::new();
         for client in 0..CLIENTS {
-            let (target, source) = (target.clone(), source(0));
+            let (target, source, of_eight) = (target.clone(), source(0), source(client % SOURCES));
             match self {
                 Self::Websockets => drop(tasks.spawn(target.hold_websockets(source, WEBSOCKETS.min(files_max)))),
-                Self::Sources => {
-                    let source = self::source(u8::try_from(client % 8).expect("eight sources"));
-                    tasks.spawn(target.hold_websockets(source, WEBSOCKETS.min(files_max)));
-                }
-                Self::Windows if client % 2 == 0 => drop(tasks.spawn(target.hold_windows(source))),
-                Self::Windows => drop(tasks.spawn(target.send_transient(source))),
+                Self::Sources => drop(tasks.spawn(target.hold_websockets(of_eight, WEBSOCKETS.min(files_max)))),
+                Self::Windows if client % 2 == 0 => drop(tasks.spawn(target.hold_windows(of_eight))),
+                Self::Windows => drop(tasks.spawn(target.send_transient(of_eight))),
                 Self::Checkins => drop(tasks.spawn(target.repeat(source, Call::CheckIn))),
                 Self::Subscribing => drop(tasks.spawn(target.repeat(source, Call::Subscribe))),
                 Self::Receipts => drop(tasks.spawn(target.repeat(source, Call::AskForReceipt))),
@@ -104,8 +103,8 @@ impl Attack {
 }
 
 /// An attacker's address of loopback.
-fn source(n: u8) -> Ipv4Addr {
-    Ipv4Addr::new(127, 0, 0, 2 + n)
+fn source(n: usize) -> Ipv4Addr {
+    Ipv4Addr::new(127, 0, 0, 2 + u8::try_from(n).expect("few sources"))
 }
 
 /// A request that is repeated.

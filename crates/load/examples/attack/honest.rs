@@ -17,6 +17,16 @@ use crate::clock::Stopwatch;
 /// Where they come from.
 pub(crate) const SOURCE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
+/// Idle agents of one address: fewer than the agents that one source may create in a minute.
+const IDLE_PER_SOURCE: usize = 250;
+
+/// Where the idle agent with this number comes from.
+pub(crate) fn source_of_idle(number: usize) -> Ipv4Addr {
+    let network = u16::try_from(number / IDLE_PER_SOURCE).expect("as many connections as there are ports");
+    let [high, low] = network.to_be_bytes();
+    Ipv4Addr::new(127, 1, high, low.max(1))
+}
+
 /// The pauses between two messages, newcomers, and new browsers. A subscription takes 20 messages a second, and one
 /// source may enrol one browser a second.
 const MESSAGE_PAUSE: Duration = Duration::from_millis(100);

@@ -78,8 +78,8 @@ async fn run(args: Args) -> io::Result<Vec<String>> {
     let files_max = files_max()?;
     let service = Service::start(&program).await?;
     let mut idle = Vec::new();
-    for _ in 0..args.idle {
-        let mut agent = Connection::open(service.address, honest::SOURCE).await?;
+    for number in 0..args.idle {
+        let mut agent = Connection::open(service.address, honest::source_of_idle(number)).await?;
         agent.hello().await?;
         agent.register().await?;
         idle.push(agent);

@@ -1,4 +1,4 @@
-//! The service that is attacked: `doorbell serve` with its default bounds, in a process of its own.
+//! The service that is attacked: `doorbell serve` with its default bounds but one, in a process of its own.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,6 +21,8 @@ impl Service {
         let state = tempfile::Builder::new().prefix("doorbell-attack-").tempdir()?;
         let mut command = Command::new(program);
         command.args(["serve", "--plain", "--listen=127.0.0.1:0", "--state-dir"]).arg(state.path());
+        // The idle agents and those of an attack from many sources come within seconds, and not over an hour.
+        command.arg("--new-agents-per-minute=12000");
         // Settings in the user's environment are for the user's own service.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
             command.env_remove(name);

@@ -29,6 +29,8 @@ pub struct Limits {
     pub unused_agents_max: u32,
     /// New agents per minute from all clients together, 0 for no limit. Limits how fast the store can be filled.
     pub new_agents_per_minute: u32,
+    /// The same from one source, so that it does not keep all others out.
+    pub new_agents_per_source: u32,
     /// Subscriptions in the whole store.
     pub subscriptions_max: u32,
     /// Bytes of messages and receipts in the whole store: agents are many, and each may store some MiB.
@@ -39,6 +41,8 @@ pub struct Limits {
     pub unused_receipt_subscriptions_max: u32,
     /// New receipt subscriptions per minute from all senders together, 0 for no limit.
     pub new_receipt_subscriptions_per_minute: u32,
+    /// The same from one source.
+    pub new_receipt_subscriptions_per_source: u32,
     /// The file that is given up when the disk is full: to free room needs some room.
     pub disk_reserve_bytes: u64,
     /// Free disk below which the store does not grow: other programs need some too.
@@ -128,11 +132,13 @@ impl Limits {
             agents_max: s.agents_max(),
             unused_agents_max: s.unused_agents_max(),
             new_agents_per_minute: s.new_agents_per_minute(),
+            new_agents_per_source: s.new_agents_per_source(),
             subscriptions_max: s.subscriptions_max(),
             stored_bytes_max: s.stored_bytes_max(),
             receipt_subscriptions_max: s.receipt_subscriptions_max(),
             unused_receipt_subscriptions_max: s.unused_receipt_subscriptions_max(),
             new_receipt_subscriptions_per_minute: s.new_receipt_subscriptions_per_minute(),
+            new_receipt_subscriptions_per_source: s.new_receipt_subscriptions_per_source(),
             disk_reserve_bytes,
             disk_floor_bytes: s.disk_floor_bytes(),
             connections_max,

@@ -145,6 +145,10 @@ settings! {
     #[arg(long, env = "DOORBELL_NEW_AGENTS_PER_MINUTE", hide_env = true, help_heading = LIMITS, value_name = "N")]
     new_agents_per_minute: u32 = 3_000,
 
+    /// The same from one source, an IPv4 address or an IPv6 /64, 0 for no limit [default: 600]
+    #[arg(long, env = "DOORBELL_NEW_AGENTS_PER_SOURCE", hide_env = true, help_heading = LIMITS, value_name = "N")]
+    new_agents_per_source: u32 = 600,
+
     /// Subscriptions in the whole store; above it new ones get 429 [default: 500000]
     #[arg(long, env = "DOORBELL_SUBSCRIPTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
     subscriptions_max: u32 = 500_000,
@@ -214,6 +218,13 @@ settings! {
         value_name = "N"
     )]
     new_receipt_subscriptions_per_minute: u32 = 3_000,
+
+    /// The same from one source, an IPv4 address or an IPv6 /64, 0 for no limit [default: 600]
+    #[arg(
+        long, env = "DOORBELL_NEW_RECEIPT_SUBSCRIPTIONS_PER_SOURCE", hide_env = true, help_heading = RECEIPTS,
+        value_name = "N"
+    )]
+    new_receipt_subscriptions_per_source: u32 = 600,
 
     /// A quiet event stream sends a comment this often, so that proxies keep it open [default: 30]
     #[arg(long, env = "DOORBELL_KEEPALIVE_SECS", hide_env = true, help_heading = RECEIPTS, value_name = "SECS")]

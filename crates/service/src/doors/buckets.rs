@@ -16,7 +16,7 @@ const MINUTE_US: i64 = 60_000_000;
 
 /// The sender exceeds its rate: 429 with Retry-After.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{limited} exceeds {per_minute} messages per minute")]
+#[error("{limited} exceeds {per_minute} per minute")]
 pub(super) struct TooFast {
     /// What the limit applies to.
     limited: &'static str,

@@ -39,6 +39,7 @@ use crate::hub::{Hub, Scope};
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 use agent::wake::{WAKE_PATH, WakeBudget};
+use growth::Growth;
 
 /// The prefix of push resources' paths.
 const PUSH: &str = "/p/";
@@ -55,7 +56,10 @@ pub(crate) struct Doors {
     chromium: Chromium,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
-    growth: growth::Growth,
+    /// New agents.
+    growth: Growth,
+    /// New receipt subscriptions.
+    receipt_growth: Growth,
     wakes: WakeBudget,
     shutdown: agent::ShutdownRegistry,
 }
@@ -79,7 +83,11 @@ impl Doors {
             chromium: Chromium::new(config.chromium),
             vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
-            growth: growth::Growth::new(limits.new_agents_per_minute, limits.new_receipt_subscriptions_per_minute),
+            growth: Growth::new(limits.new_agents_per_minute, limits.new_agents_per_source),
+            receipt_growth: Growth::new(
+                limits.new_receipt_subscriptions_per_minute,
+                limits.new_receipt_subscriptions_per_source,
+            ),
             wakes: WakeBudget::new(limits.wakes_per_hour),
             shutdown: agent::ShutdownRegistry::new(limits.drain_timeout),
             origin,

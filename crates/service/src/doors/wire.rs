@@ -85,7 +85,7 @@ pub(super) fn body_problem(error: BodyError) -> Problem {
 pub(super) fn growth_problem(text: String, TooFast { retry_after_secs, .. }: TooFast) -> Problem {
     Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
         .with_retry_after(retry_after_secs)
-        .with_hint("Wait for the time in Retry-After.")
+        .with_hint("Wait for the time in Retry-After. The operator may raise the limits whose names begin with new_.")
 }
 
 /// The problem of a request that the hub rejected, except for a missing resource.

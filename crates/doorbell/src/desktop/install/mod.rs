@@ -88,7 +88,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     if args.system {
         return system::run(args, &service, ca);
     }
-    program::check().map_err(explained)?;
+    program::find().map_err(explained)?;
     let allow = args.allow_debug_port;
     let profiles = if args.named.is_empty() { args.named.defaults(allow, status)? } else { args.named.profiles()? };
     for profile in &profiles {

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Args, service: &PushService, ca: Option<PathBuf>) -> Re
     let root = std::path::absolute(&args.root)?;
     let is_this_machine = root == Path::new("/");
     let program = if is_this_machine {
-        program::check().map_err(explained)?;
+        program::find().map_err(explained)?;
         env::current_exe().context("cannot find the program of this process")?
     } else {
         PathBuf::from(PACKAGED)

@@ -40,7 +40,7 @@ pub(super) enum Rejection {
     Content(#[from] ContentHeadersError),
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error("the service has reached its limit of new receipt subscriptions per minute")]
+    #[error("too many new receipt subscriptions: {0}")]
     Growth(TooFast),
     #[error(transparent)]
     Hub(HubError),

@@ -15,6 +15,7 @@ use super::answer::{Rejection, accepted};
 use crate::capability::{KeyFingerprint, Resource};
 use crate::doors::Doors;
 use crate::hub::{HubError, Submission};
+use crate::transport::source::Source;
 use crate::transport::{BodyError, Request, Response};
 
 impl Doors {
@@ -38,6 +39,7 @@ impl Doors {
     ) -> Result<Response, Rejection> {
         let (head, incoming) = request.into_parts();
         self.refuse_announced(&head.headers)?;
+        let source = incoming.place.source();
         // The body is read before the first check: a client that is still sending it might not receive a rejection.
         let body = incoming.body.read(self.limits.body_max, self.limits.request_timeout).await?;
 
@@ -54,7 +56,7 @@ impl Doors {
             return Err(Rejection::KeyReuse);
         }
         self.rates.admit(subscription, signer.map(|key| key.fingerprint()), self.clock.now())?;
-        let (receipt, is_new) = self.wanted_receipt(&head.headers).await?;
+        let (receipt, is_new) = self.wanted_receipt(&head.headers, source).await?;
         let submission = Submission { agent, subscription, ttl, urgency, topic, receipt, headers, body };
         let id = match self.hub.submit(submission).await {
             Ok(id) => id,
@@ -80,12 +82,16 @@ impl Doors {
 
     /// The receipt subscription for the outcome of the message: the one in the request's Link, or a new one (RFC 8030
     /// s5.1); and whether it is new. The store checks that the named one exists.
-    async fn wanted_receipt(&self, headers: &HeaderMap) -> Result<(Option<ReceiptSubscriptionId>, bool), Rejection> {
+    async fn wanted_receipt(
+        &self,
+        headers: &HeaderMap,
+        source: Option<Source>,
+    ) -> Result<(Option<ReceiptSubscriptionId>, bool), Rejection> {
         if !Prefer::from_headers(headers).respond_async {
             return Ok((None, false));
         }
         let Some(target) = link::target(headers, REL_PUSH_RECEIPT) else {
-            self.growth.admit_receipt_subscription(self.clock.now()).map_err(Rejection::Growth)?;
+            self.receipt_growth.admit(source, self.clock.now()).map_err(Rejection::Growth)?;
             return Ok((Some(self.hub.receipts().subscribe().await?), true));
         };
         match self.resource(&target) {

@@ -22,10 +22,8 @@ use crate::transport::{BodyError, Response};
 pub(super) enum CheckinRejection {
     #[error("the id and the secret do not belong together")]
     Device,
-    #[error("the service has reached its limit of new browsers per minute")]
+    #[error("too many new browsers: {0}")]
     TooFast(#[from] TooFast),
-    #[error("this address has reached its limit of new browsers per minute")]
-    SourceTooFast(TooFast),
     #[error(transparent)]
     Malformed(#[from] WireError),
     #[error(transparent)]
@@ -42,12 +40,9 @@ impl CheckinRejection {
             Self::TooFast(TooFast { retry_after_secs, .. }) => {
                 Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
                     .with_retry_after(retry_after_secs)
-                    .with_hint("Wait for the time in Retry-After, or raise chromium_enrolments_per_minute.")
-            }
-            Self::SourceTooFast(TooFast { retry_after_secs, .. }) => {
-                Problem::new(StatusCode::TOO_MANY_REQUESTS, errno::RATE, text)
-                    .with_retry_after(retry_after_secs)
-                    .with_hint("Wait for the time in Retry-After, or raise chromium_enrolments_per_source.")
+                    .with_hint(
+                        "Wait for the time in Retry-After, or raise chromium_enrolments_per_minute or _per_source.",
+                    )
             }
             Self::Malformed(_) => Problem::new(StatusCode::BAD_REQUEST, errno::BAD_REQUEST, text)
                 .with_hint("Only Chromium checks in here: its --gcm-checkin-url names this URL."),

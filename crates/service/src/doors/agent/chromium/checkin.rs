@@ -47,13 +47,7 @@ impl Doors {
 
     /// A new id with its secret. The agent is created with its first subscription.
     fn enrol(&self, source: Option<Source>) -> Result<Device, CheckinRejection> {
-        let now = self.clock.now();
-        if let Some(source) = source {
-            self.chromium.enrolments_of_source.take(source, now).map_err(CheckinRejection::SourceTooFast)?;
-        }
-        // What the limit for all rejects costs the source nothing.
-        let taken = self.chromium.enrolments.take((), now);
-        taken.inspect_err(|_| source.iter().for_each(|source| self.chromium.enrolments_of_source.give_back(source)))?;
+        self.chromium.enrolments.admit(source, self.clock.now())?;
         let agent = self.hub.new_agent().id();
         Ok(self.capabilities.device(agent).expect("minted ids are positive numbers"))
     }

@@ -19,7 +19,7 @@ use doorbell_protocol::id::AgentId;
 
 use crate::config::ChromiumSettings;
 use crate::doors::buckets::Table;
-use crate::transport::source::Source;
+use crate::doors::growth::Growth;
 
 /// The path for `--gcm-checkin-url`.
 pub(in crate::doors) const CHECKIN_PATH: &str = "/checkin";
@@ -33,11 +33,8 @@ const ENDPOINTS: [&str; 3] = ["/fcm/send/", "/wp/", "/preprod/wp/"];
 /// The state of this door, in addition to the state of all doors.
 pub(in crate::doors) struct Chromium {
     settings: ChromiumSettings,
-    /// One bucket for the whole service: a new device has no name yet. The setting weighs the new devices that it keeps
-    /// out against unlimited ids.
-    enrolments: Table<()>,
-    /// One bucket for each source, so that a client alone does not empty the one for all.
-    enrolments_of_source: Table<Source>,
+    /// New devices, which have no names yet. The settings weigh those that they keep out against unlimited ids.
+    enrolments: Growth,
     /// Limited, because each registration is stored.
     registrations: Table<AgentId>,
 }
@@ -48,9 +45,8 @@ const REGISTRATIONS_PER_MINUTE: u32 = 60;
 impl Chromium {
     pub(in crate::doors) fn new(settings: ChromiumSettings) -> Self {
         let registrations = Table::new("the device", REGISTRATIONS_PER_MINUTE);
-        let enrolments = Table::new("the service", settings.enrolments_per_minute);
-        let enrolments_of_source = Table::new("this address", settings.enrolments_per_source);
-        Self { settings, enrolments, enrolments_of_source, registrations }
+        let enrolments = Growth::new(settings.enrolments_per_minute, settings.enrolments_per_source);
+        Self { settings, enrolments, registrations }
     }
 
     /// Whether the door is open.

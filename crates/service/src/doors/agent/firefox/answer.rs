@@ -102,7 +102,7 @@ pub(super) enum Rejection {
     Key(#[from] KeyError),
     #[error("the channelID has a subscription with another key")]
     Conflict,
-    #[error("the service has reached its limit of new user agents per minute")]
+    #[error("too many new user agents: {0}")]
     Growth(#[from] TooFast),
     #[error(transparent)]
     Hub(#[from] HubError),

@@ -261,7 +261,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             Some(_) => return Err(Rejection::Conflict),
             None => {
                 if matches!(owner, Agent::New(_)) {
-                    self.doors.growth.admit_agent(self.doors.clock.now())?;
+                    self.doors.growth.admit(self.socket.place.source(), self.doors.clock.now())?;
                 }
                 let channel = Some(channel.as_str().to_owned());
                 self.doors.hub.subscribe(NewSubscription { agent: owner, restricted_to, channel }).await?

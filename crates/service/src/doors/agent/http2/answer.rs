@@ -26,7 +26,7 @@ pub(super) enum Rejection {
     Urgency(#[from] UrgencyError),
     #[error(transparent)]
     Body(#[from] BodyError),
-    #[error("the service has reached its limit of new user agents per minute")]
+    #[error("too many new user agents: {0}")]
     Growth(#[from] TooFast),
     #[error(transparent)]
     Hub(#[from] HubError),

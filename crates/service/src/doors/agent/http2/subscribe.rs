@@ -33,11 +33,12 @@ impl Doors {
             return Ok(wire::redirect(elsewhere.clone()));
         }
         let set = self.named_set(&head.headers)?;
+        let source = incoming.place.source();
         let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
         let restricted_to = key.map(|key| key.fingerprint());
         if set.is_none() {
-            self.growth.admit_agent(self.clock.now())?;
+            self.growth.admit(source, self.clock.now())?;
         }
         let owner = set.map_or_else(|| self.hub.new_agent(), Agent::Known);
         let agent = owner.id();
