@@ -28,7 +28,7 @@ cargo xtask RECIPE
   fuzz [SECONDS]  every fuzz target for SECONDS (default 30), two at a time
   instructions [--record]
                   the instructions of a message's way, compared with what was recorded, or recorded
-  crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory
+  crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory, and as often while the clock jumps
   attack [--seconds N]
                   attacks on a service beside honest parties, each for N seconds (default 60): latency and memory
   words [--list | --check]

@@ -20,10 +20,12 @@ pub(crate) fn to_stderr(filter: &str) -> Result<()> {
     Ok(())
 }
 
-/// A level for everything, and levels for parts of the program: `warn,doorbell_service=debug`.
+/// A level for everything, and levels for parts of the program: `warn,doorbell_service=debug`. Without any, as where a
+/// variable of the environment is empty, what `info` lets through.
 fn parse(filter: &str) -> Result<Targets> {
-    for directive in filter.split(',').map(str::trim) {
-        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+    let directives: Vec<&str> = filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    for directive in &directives {
+        let level = directive.rsplit_once('=').map_or(*directive, |(_, level)| level);
         if level.parse::<LevelFilter>().is_err() {
             bail!(
                 "--log {filter}: {level:?} is no level: use error, warn, info, debug, trace or off, or PART=LEVEL for a \
@@ -31,7 +33,10 @@ fn parse(filter: &str) -> Result<Targets> {
             );
         }
     }
-    filter.parse().map_err(|error| anyhow::anyhow!("--log {filter}: {error}"))
+    if directives.is_empty() {
+        return Ok(Targets::new().with_default(LevelFilter::INFO));
+    }
+    directives.join(",").parse().map_err(|error| anyhow::anyhow!("--log {filter}: {error}"))
 }
 
 fn keeps_secrets(line: &tracing::Metadata<'_>) -> bool {
@@ -45,10 +50,10 @@ mod tests {
 
     #[test]
     fn a_filter_names_levels_and_anything_else_is_refused() {
-        for filter in ["info", "off", "WARN", "warn,doorbell_service=debug", "warn, h2=off"] {
+        for filter in ["info", "off", "WARN", "warn,doorbell_service=debug", "warn, h2=off", "", "info,"] {
             assert!(parse(filter).is_ok(), "{filter}");
         }
-        for filter in ["loud", "", "info,", "doorbell_service", "doorbell_service=loud", "info,loud"] {
+        for filter in ["loud", "doorbell_service", "doorbell_service=loud", "info,loud"] {
             assert!(parse(filter).unwrap_err().to_string().contains("is no level"), "{filter}");
         }
     }

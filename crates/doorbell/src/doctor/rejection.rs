@@ -40,8 +40,9 @@ pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'stat
              (agents_max, subscriptions_max, stored_bytes_max)",
         ),
         (429, Some(errno::RATE)) => (
-            "the rate: one message was too many",
-            "raise rate_per_subscription and rate_per_key, or wait a minute and try again",
+            "a rate: one message, or one new agent or receipt subscription, was too many",
+            "raise the limit that the answer names (rate_per_subscription, rate_per_key, new_agents_per_minute, \
+             new_agents_per_source, and the same of receipt subscriptions), or wait a minute and try again",
         ),
         (429, Some(errno::CLOCK)) => (
             "the service's clock is wrong, or was set less than an hour ago",

@@ -1,6 +1,7 @@
-//! Token buckets: how often one subscription, key or device may act per minute.
+//! Token buckets: how often one subscription, key, device or source may act per minute or day.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
 
 use doorbell_protocol::time::UnixMs;
@@ -12,24 +13,49 @@ use crate::locked::Locked;
 /// messages are accepted.
 const BUCKETS_SWEPT_AT: usize = 1 << 16;
 
-const MINUTE_US: i64 = 60_000_000;
-
 /// The sender exceeds its rate: 429 with Retry-After.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("{limited} exceeds {per_minute} per minute")]
+#[error("{limited} exceeds {most} per {period}")]
 pub(super) struct TooFast {
     /// What the limit applies to.
     limited: &'static str,
     /// The limit.
-    per_minute: u32,
-    /// When the next message is accepted, in whole seconds, at least one.
+    most: u32,
+    period: Period,
+    /// When the next one is accepted, in whole seconds, at least one.
     pub(super) retry_after_secs: u32,
+}
+
+/// What a bucket holds the worth of, and the time in which it fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Period {
+    Minute,
+    Day,
+}
+
+impl Period {
+    fn us(self) -> i64 {
+        match self {
+            Self::Minute => 60_000_000,
+            Self::Day => 24 * 3600 * 1_000_000,
+        }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Minute => "minute",
+            Self::Day => "day",
+        })
+    }
 }
 
 /// Buckets of one kind. A bucket that is not in the table is full.
 pub(super) struct Table<K> {
     limited: &'static str,
-    per_minute: u32,
+    most: u32,
+    period: Period,
     buckets: Locked<Buckets<K>>,
 }
 
@@ -42,13 +68,22 @@ struct Buckets<K> {
 impl<K: Hash + Eq> Table<K> {
     /// `0` removes the limit.
     pub(super) fn new(limited: &'static str, per_minute: u32) -> Self {
-        let buckets = Buckets { full_at_us: HashMap::new(), sweep_at: BUCKETS_SWEPT_AT };
-        Self { limited, per_minute, buckets: Locked::new(buckets) }
+        Self::with(limited, per_minute, Period::Minute)
     }
 
-    /// Takes one message's worth. A bucket holds a minute's worth and fills at the same rate.
+    /// The same with a limit per day.
+    pub(super) fn per_day(limited: &'static str, per_day: u32) -> Self {
+        Self::with(limited, per_day, Period::Day)
+    }
+
+    fn with(limited: &'static str, most: u32, period: Period) -> Self {
+        let buckets = Buckets { full_at_us: HashMap::new(), sweep_at: BUCKETS_SWEPT_AT };
+        Self { limited, most, period, buckets: Locked::new(buckets) }
+    }
+
+    /// Takes one's worth. A bucket holds a period's worth, and fills in a period.
     pub(super) fn take(&self, key: K, now: UnixMs) -> Result<(), TooFast> {
-        if self.per_minute == 0 {
+        if self.most == 0 {
             return Ok(());
         }
         let now_us = now.as_millis().saturating_mul(1000);
@@ -56,12 +91,12 @@ impl<K: Hash + Eq> Table<K> {
         // A bucket that is not in the table is full.
         let full_at_us = buckets.full_at_us.get(&key).copied().unwrap_or(now_us);
         // Two requests may come here in the other order than that in which they read the clock.
-        let missing_us = full_at_us.saturating_sub(now_us).clamp(0, MINUTE_US) + self.each_us();
-        if missing_us > MINUTE_US {
-            let wait_us = missing_us - MINUTE_US;
-            let wait_secs = u32::try_from((wait_us + 999_999) / 1_000_000).expect("a bucket fills within a minute");
+        let missing_us = full_at_us.saturating_sub(now_us).clamp(0, self.period.us()) + self.each_us();
+        if missing_us > self.period.us() {
+            let wait_us = missing_us - self.period.us();
+            let wait_secs = u32::try_from((wait_us + 999_999) / 1_000_000).expect("a bucket fills within a day");
             let retry_after_secs = wait_secs.max(1);
-            return Err(TooFast { limited: self.limited, per_minute: self.per_minute, retry_after_secs });
+            return Err(TooFast { limited: self.limited, most: self.most, period: self.period, retry_after_secs });
         }
         buckets.full_at_us.insert(key, now_us.saturating_add(missing_us));
         if buckets.full_at_us.len() > buckets.sweep_at {
@@ -78,9 +113,9 @@ impl<K: Hash + Eq> Table<K> {
         }
     }
 
-    /// How long one message's worth takes to fill; without a limit the value is unused.
+    /// How long one's worth takes to fill; without a limit the value is unused.
     fn each_us(&self) -> i64 {
-        (MINUTE_US / i64::from(self.per_minute.max(1))).max(1)
+        (self.period.us() / i64::from(self.most.max(1))).max(1)
     }
 }
 
@@ -91,6 +126,17 @@ mod tests {
     use super::*;
 
     const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+
+    #[test]
+    fn a_bucket_of_a_day_fills_in_a_day() {
+        let table = Table::per_day("x", 24);
+        (0..24).for_each(|_| table.take((), NOW).unwrap());
+        let refused = table.take((), NOW).unwrap_err();
+        assert_eq!((refused.retry_after_secs, refused.to_string().as_str()), (3600, "x exceeds 24 per day"));
+        let later = NOW.plus(Duration::from_secs(3600));
+        table.take((), later).unwrap();
+        table.take((), later).unwrap_err();
+    }
 
     #[test]
     fn buckets_that_have_filled_up_are_forgotten() {

@@ -83,11 +83,8 @@ impl Doors {
             chromium: Chromium::new(config.chromium),
             vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
-            growth: Growth::new(limits.new_agents_per_minute, limits.new_agents_per_source),
-            receipt_growth: Growth::new(
-                limits.new_receipt_subscriptions_per_minute,
-                limits.new_receipt_subscriptions_per_source,
-            ),
+            growth: Growth::new("agents", growth::Bounds::of_agents(&limits)),
+            receipt_growth: Growth::new("receipt subscriptions", growth::Bounds::of_receipt_subscriptions(&limits)),
             wakes: WakeBudget::new(limits.wakes_per_hour),
             shutdown: agent::ShutdownRegistry::new(limits.drain_timeout),
             origin,

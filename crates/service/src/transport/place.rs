@@ -4,7 +4,7 @@
 //! A connection is a **stranger** until the service knows that it belongs to an agent with a subscription, or to an
 //! application server with a receipt subscription. Strangers without a request in progress leave first, the oldest one
 //! before the others (one that had an answer lately counts as younger), because any client can open such connections
-//! without end.
+//! without end. Strangers with requests leave only where the places would be taken that are kept for others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -21,6 +21,8 @@ use crate::seldom::Seldom;
 
 /// Sources whose rejected connections are counted one by one between two log lines; those of others are counted together.
 const COUNTED_MAX: usize = 64;
+/// Busy strangers that a newcomer looks at before the oldest one is closed: a flood of them must not cost it more time.
+const LOOKED_AT_MAX: usize = 256;
 
 /// How many places there are.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +44,7 @@ pub(crate) struct Places {
     freed: Notify,
     rejections: Seldom,
     closings: Seldom,
+    waits: Seldom,
 }
 
 #[derive(Debug, Default)]
@@ -100,6 +103,7 @@ impl Places {
             freed: Notify::new(),
             rejections: Seldom::default(),
             closings: Seldom::default(),
+            waits: Seldom::default(),
         })
     }
 
@@ -147,13 +151,18 @@ impl Places {
         }
         let is_full = state.open >= self.bounds.connections_max;
         // Those who leave make room for one each.
-        let is_crowded = state.strangers.len() >= self.bounds.strangers_max || (is_full && state.leaving == 0);
+        let are_too_many = state.strangers.len() >= self.bounds.strangers_max;
+        let is_crowded = are_too_many || (is_full && state.leaving == 0);
         // Dropped after the lock is released: a place that is dropped takes the lock.
-        let (closed, _seen) = if is_crowded { state.close_oldest() } else { (false, Vec::new()) };
+        let (closed, _seen) = if is_crowded { state.close_oldest(are_too_many) } else { (false, Vec::new()) };
+        let must_wait = is_full && state.leaving == 0;
         let attempt = if is_full { Attempt::Full } else { Attempt::Entered(state.enter(self, source)) };
         drop(state);
         if closed && let Some(connections) = self.closings.count(now) {
             Self::log_closings(connections);
+        }
+        if must_wait && let Some(times) = self.waits.count(now) {
+            warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
         }
         attempt
     }
@@ -208,10 +217,11 @@ impl State {
     }
 
     /// Closes the oldest stranger without a request in progress. One that has had an answer since it was last looked at
-    /// gets another turn, because an application server that sends regularly is idle in between. Returns whether there
-    /// was one, and the places that were looked at.
-    fn close_oldest(&mut self) -> (bool, Vec<Arc<Place>>) {
-        let (mut seen, mut again, mut oldest) = (Vec::new(), Vec::new(), None);
+    /// gets another turn, because an application server that sends regularly is idle in between. If all are busy and
+    /// `also_busy`, the oldest of them is closed: requests that never end must not take the places that are kept. Returns
+    /// whether one was closed, and the places that were looked at.
+    fn close_oldest(&mut self, also_busy: bool) -> (bool, Vec<Arc<Place>>) {
+        let (mut seen, mut again, mut oldest, mut busy) = (Vec::new(), Vec::new(), None, None);
         // Few, so that those who have just come do not become the oldest ones.
         let turns_max = self.strangers.len() / 4;
         for (&number, stranger) in &self.strangers {
@@ -219,6 +229,10 @@ impl State {
             let Some(place) = stranger.place.upgrade() else { continue };
             let is_idle = place.requests.load(Ordering::Relaxed) == 0 && stranger.task.is_some();
             let was_answered = is_idle && again.len() < turns_max && place.answered.swap(false, Ordering::Relaxed);
+            if also_busy && busy.is_some() && seen.len() >= LOOKED_AT_MAX {
+                break;
+            }
+            busy = busy.or((also_busy && stranger.task.is_some()).then_some(number));
             seen.push(place);
             if was_answered {
                 again.push(number);
@@ -227,7 +241,8 @@ impl State {
                 break;
             }
         }
-        let task = oldest.or_else(|| again.first().copied()).and_then(|number| self.strangers.remove(&number)?.task);
+        let task =
+            oldest.or_else(|| again.first().copied()).or(busy).and_then(|number| self.strangers.remove(&number)?.task);
         for number in again {
             if let Some(stranger) = self.strangers.remove(&number) {
                 self.last_number += 1;
@@ -391,6 +406,19 @@ mod tests {
             yield_now().await;
         }
         assert!(sender.upgrade().is_none(), "it had no further answer");
+    }
+
+    #[tokio::test]
+    async fn strangers_that_are_always_busy_do_not_get_the_places_that_are_kept() {
+        let places = places(8, 6, None);
+        let mut strangers = Vec::new();
+        for _ in 0..20 {
+            strangers.push(connect(&places, |place| std::mem::forget(place.request())).await);
+            yield_now().await;
+        }
+        let there = strangers.iter().filter(|place| place.upgrade().is_some()).count();
+        assert_eq!(there, 6);
+        assert!(strangers[14..].iter().all(|place| place.upgrade().is_some()), "the newest ones");
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ use doorbell_protocol::id::AgentId;
 
 use crate::config::ChromiumSettings;
 use crate::doors::buckets::Table;
-use crate::doors::growth::Growth;
+use crate::doors::growth::{self, Growth};
 
 /// The path for `--gcm-checkin-url`.
 pub(in crate::doors) const CHECKIN_PATH: &str = "/checkin";
@@ -45,7 +45,13 @@ const REGISTRATIONS_PER_MINUTE: u32 = 60;
 impl Chromium {
     pub(in crate::doors) fn new(settings: ChromiumSettings) -> Self {
         let registrations = Table::new("the device", REGISTRATIONS_PER_MINUTE);
-        let enrolments = Growth::new(settings.enrolments_per_minute, settings.enrolments_per_source);
+        // The service stores nothing for an enrolment, so a day has no limit.
+        let bounds = growth::Bounds {
+            per_minute: settings.enrolments_per_minute,
+            per_minute_of_source: settings.enrolments_per_source,
+            per_day_of_source: 0,
+        };
+        let enrolments = Growth::new("Chromium browsers", bounds);
         Self { settings, enrolments, registrations }
     }
 
