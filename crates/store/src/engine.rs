@@ -53,6 +53,8 @@ pub enum Write {
         agent: AgentId,
         /// The present.
         now: UnixMs,
+        /// The time of service ([`ClockRecord`]): an agent that loses its last subscription was seen then.
+        served: UnixMs,
     },
     /// Removes an agent, its subscriptions and their messages, whose outcome is `Unsubscribed`. Answers
     /// [`Written::Removed`].

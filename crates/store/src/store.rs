@@ -156,8 +156,16 @@ impl Store {
     }
 
     /// Removes a subscription of this agent and its messages, whose outcome is [`Outcome::Unsubscribed`].
-    pub fn delete_subscription(&self, agent: AgentId, id: SubscriptionId, now: UnixMs) -> Answer<Removed> {
-        self.write(Write::DeleteSubscription { id, agent, now }, Written::removed)
+    ///
+    /// An agent that loses its last subscription counts as seen now, whatever `Limits::seen_precision_ms`.
+    pub fn delete_subscription(
+        &self,
+        agent: AgentId,
+        id: SubscriptionId,
+        now: UnixMs,
+        served: UnixMs,
+    ) -> Answer<Removed> {
+        self.write(Write::DeleteSubscription { id, agent, now, served }, Written::removed)
     }
 
     /// Removes an agent, its subscriptions and their messages, whose outcome is [`Outcome::Unsubscribed`].

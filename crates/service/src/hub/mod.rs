@@ -233,7 +233,7 @@ impl Hub {
             Scope::Agent => (self.store.delete_agent(agent, now), AgentCommand::Removed),
             Scope::Subscription(subscription) => {
                 let command = AgentCommand::Unsubscribed { subscription };
-                (self.store.delete_subscription(agent, subscription, now), command)
+                (self.store.delete_subscription(agent, subscription, now, self.clock.served()), command)
             }
         };
         let (shards, receipts) = (self.shards.clone(), self.receipts.clone());

@@ -128,17 +128,32 @@ async fn agents_that_were_never_used_stay_while_there_is_room() {
 }
 
 #[tokio::test]
-async fn an_agent_without_a_subscription_expires_after_a_day() {
+async fn an_agent_without_a_subscription_expires_before_others() {
     let bed = open(Limits::default()).populate().await;
     bed.store.create_agent(agent(50), NOON).await.unwrap();
     bed.store.append(to_bob(101)).await.unwrap();
-    bed.store.delete_subscription(BOB, BOB_NEWS, NOON).await.unwrap();
-    bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await.unwrap();
+    bed.store.delete_subscription(BOB, BOB_NEWS, NOON, NOON).await.unwrap();
+    bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await.unwrap();
     assert_eq!(expire(&bed.store, days(1)).await, IdleRemoved::default());
     let removed = expire(&bed.store, UnixMs::from_millis(days(1).as_millis() + 1)).await;
     assert_eq!(removed.agents, [BOB, agent(50)], "Alice has a subscription");
     subscribed(&bed.store, 51, NOON).await.unwrap();
     assert_eq!(expire(&bed.store, days(40)).await, IdleRemoved::default());
+}
+
+#[tokio::test]
+async fn an_agent_that_loses_its_last_subscription_was_seen_then_however_long_it_was_not_noted() {
+    let bed = open(Limits::default()).populate().await;
+    let gone = bed.store.delete_subscription(BOB, BOB_NEWS, days(40), days(40));
+    assert!(gone.await.unwrap().existed);
+    let one_of_two = bed.store.delete_subscription(ALICE, ALICE_NEWS, days(40), days(40));
+    assert!(one_of_two.await.unwrap().existed);
+    assert_eq!(expire(&bed.store, days(41)).await, IdleRemoved::default());
+    // Times of service are read before writes are queued, and may be queued in another order.
+    bed.store.create_subscription(subscription(BOB_NEWS, BOB)).await.unwrap();
+    bed.store.delete_subscription(BOB, BOB_NEWS, days(39), days(39)).await.unwrap();
+    assert_eq!(expire(&bed.store, days(41)).await, IdleRemoved::default());
+    assert_eq!(expire(&bed.store, UnixMs::from_millis(days(41).as_millis() + 1)).await.agents, [BOB]);
 }
 
 #[tokio::test]

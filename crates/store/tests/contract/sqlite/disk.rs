@@ -299,7 +299,7 @@ async fn a_disk_that_another_program_fills_is_no_end_either() {
         assert_eq!(refusal, StoreError::NoRoom, "{kind:?}");
         // The room of the reserve is gone too.
         disk.fill();
-        let removed = store.delete_subscription(ALICE, ALICE_CHAT, NOON).await;
+        let removed = store.delete_subscription(ALICE, ALICE_CHAT, NOON, NOON).await;
         assert!(matches!(removed, Ok(_) | Err(StoreError::NoRoom)), "{kind:?}: {removed:?}");
         assert_eq!(ids(&store).await.len(), 199 + kept.len(), "{kind:?}: it can still be read");
 
