@@ -167,10 +167,11 @@ impl Space {
         self.dir.join(RESERVE)
     }
 
-    /// Whether the disk may have room for the reserve and the margin, with the blocks that only root may use.
+    /// Whether the disk may have room for the reserve and the margin. Blocks that are reserved for root do not count: an
+    /// attempt that needs them fails for another user, and for the root of a container, and takes all room until then.
     fn may_allocate(&self) -> bool {
         let wanted = self.reserve_bytes + self.margin_bytes();
-        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bfree.saturating_mul(disk.f_frsize) >= wanted)
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= wanted)
     }
 
     fn margin_bytes(&self) -> u64 {

@@ -34,7 +34,7 @@ impl Disk {
     fn new(kind: Kind, bytes: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = match kind {
-            Kind::Ext4 => mount_image(dir.path(), &dir.path().join("image"), bytes),
+            Kind::Ext4 => mount_image(dir.path(), &dir.path().join("image"), bytes, 0),
             Kind::Tmpfs => {
                 let size = format!("size={bytes}");
                 mount(dir.path(), &["-t", "tmpfs", "-o", &size, "tmpfs"])
@@ -43,11 +43,18 @@ impl Disk {
         Some(Self { mounted: mounted.or_else(skipped)?, _below: None, _dir: dir })
     }
 
+    /// An ext4 of which only root may use some percent, as is usual.
+    fn with_blocks_for_root(bytes: u64, percent: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = mount_image(dir.path(), &dir.path().join("image"), bytes, percent).or_else(skipped)?;
+        Some(Self { mounted, _below: None, _dir: dir })
+    }
+
     /// An ext4 that believes in more room than the disk below it has: its writes fail with EIO.
     fn failing() -> Option<Self> {
         let below = Self::new(Kind::Tmpfs, 24 * MIB)?;
         let dir = tempfile::tempdir().unwrap();
-        let mounted = mount_image(dir.path(), &below.mounted.join("image"), 256 * MIB).or_else(skipped)?;
+        let mounted = mount_image(dir.path(), &below.mounted.join("image"), 256 * MIB, 0).or_else(skipped)?;
         Some(Self { mounted, _below: Some(Box::new(below)), _dir: dir })
     }
 
@@ -78,10 +85,12 @@ impl Drop for Disk {
     }
 }
 
-fn mount_image(dir: &Path, image: &Path, bytes: u64) -> Option<PathBuf> {
+/// `for_root`: the percentage of blocks that only root may use.
+fn mount_image(dir: &Path, image: &Path, bytes: u64, for_root: u32) -> Option<PathBuf> {
     File::create(image).unwrap().set_len(bytes).unwrap();
-    // Without reserved blocks, which only root could use.
-    let made = run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0"]).arg(image));
+    let for_root = for_root.to_string();
+    let made =
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", &for_root, "-E", "lazy_itable_init=0"]).arg(image));
     made.then(|| mount(dir, &["-o", "loop", image.to_str().unwrap()])).flatten()
 }
 
@@ -309,6 +318,30 @@ async fn a_disk_that_another_program_fills_is_no_end_either() {
         assert!(disk.reserve().exists(), "{kind:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_reserve_does_not_come_back_from_blocks_that_only_root_may_use() {
+    let Some(disk) = Disk::with_blocks_for_root(32 * MIB, 25) else { return };
+    let store = populated(&disk, limits()).await;
+    disk.fill();
+    let (_, refusal) = append_until_full(&store, 101).await;
+    assert_eq!(refusal, StoreError::NoRoom);
+    let room = || rustix::fs::statvfs(&disk.mounted).map(|disk| (disk.f_bfree * disk.f_frsize, disk.f_bavail)).unwrap();
+    // Root fills all blocks, another user leaves those for root.
+    let ballast = File::options().write(true).open(disk.ballast()).unwrap();
+    while room().0 < 6 * MIB {
+        ballast.set_len(ballast.metadata().unwrap().len() - MIB).unwrap();
+    }
+    assert_eq!(room().1, 0);
+    store.sweep(NOON, 100).await.unwrap();
+    assert_eq!(store.append(big(90_000)).await, Err(StoreError::NoRoom));
+    assert!(!disk.reserve().exists());
+    drop(ballast);
+    fs::remove_file(disk.ballast()).unwrap();
+    store.sweep(NOON, 100).await.unwrap();
+    store.append(big(90_000)).await.unwrap();
+    assert!(disk.reserve().exists());
 }
 
 #[tokio::test]
