@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, StatVfs};
 use rustix::io::Errno;
 
 use crate::engine::Write;
@@ -125,7 +125,7 @@ impl Space {
             tracing::info!(dir = %self.dir.display(), "the disk has room again: the store accepts everything");
         }
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return };
-        let available = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free_bytes);
+        let available = available(&disk).saturating_add(free_bytes);
         let room = self.room_with(available);
         if (room == Room::BelowFloor) != (self.room == Room::BelowFloor) {
             let (dir, floor) = (self.dir.display(), self.floor_bytes);
@@ -171,7 +171,7 @@ impl Space {
     /// attempt that needs them fails for another user, and for the root of a container, and takes all room until then.
     fn may_allocate(&self) -> bool {
         let wanted = self.reserve_bytes + self.margin_bytes();
-        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) >= wanted)
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| available(&disk) >= wanted)
     }
 
     fn margin_bytes(&self) -> u64 {
@@ -194,6 +194,12 @@ impl Space {
         }
         allocated
     }
+}
+
+/// Bytes that any user may allocate. Some file systems in memory, in other programs or of other machines do not know
+/// their size and report zeros: only a failed write shows that they are full.
+fn available(disk: &StatVfs) -> u64 {
+    if disk.f_blocks == 0 { u64::MAX } else { disk.f_bavail.saturating_mul(disk.f_frsize) }
 }
 
 /// A file of `bytes` bytes for which the disk has set blocks aside.
@@ -274,6 +280,18 @@ mod tests {
         }
         space(dir.path(), 0).prepare().unwrap();
         assert!(!dir.path().join(RESERVE).exists());
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_know_its_size_has_room_and_a_full_one_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = rustix::fs::statvfs(dir.path()).unwrap();
+        let full = StatVfs { f_frsize: 4096, f_blocks: 1_000, f_bfree: 50, f_bavail: 0, ..disk };
+        let space = Space::new(dir.path(), &Limits { disk_floor_bytes: 100, ..Limits::default() });
+        let room = |disk: &StatVfs| space.room_with(available(disk));
+        assert_eq!(room(&full), Room::BelowFloor);
+        assert_eq!(room(&StatVfs { f_bavail: 1, ..full }), Room::Enough);
+        assert_eq!(room(&StatVfs { f_blocks: 0, f_bfree: 0, ..full }), Room::Enough);
     }
 
     #[test]
