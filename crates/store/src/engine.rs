@@ -14,7 +14,8 @@ use crate::model::{
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Answers [`Written::Created`], or refuses with `IdTaken`.
+    /// Answers [`Written::Created`], or refuses with `IdTaken`, and with `StoreFull` if there is no room for a
+    /// subscription of it either.
     CreateAgent {
         /// Its id, minted by the service.
         id: AgentId,

@@ -18,8 +18,10 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Refuses a new agent that would be one too many.
+    /// Refuses a new agent that would be one too many. An agent is created for a subscription: without room for that it
+    /// would stay empty.
     pub(crate) fn check_agent(&self, limits: &Limits) -> Result<(), StoreError> {
+        self.check_subscription(limits)?;
         within(self.agents, limits.agents_max)?;
         within(self.unused_agents, limits.unused_agents_max)
     }

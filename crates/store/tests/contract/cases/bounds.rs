@@ -50,8 +50,21 @@ async fn the_store_takes_no_more_agents_and_subscriptions_than_its_bounds() {
     let fifth = subscription(SubscriptionId::from_raw(700), ALICE);
     assert_eq!(bed.store.create_subscription(fifth.clone()).await, Err(StoreError::StoreFull));
     bed.store.delete_agent(agent(50), NOON).await.unwrap();
-    bed.store.create_subscription(fifth).await.unwrap();
     bed.store.create_agent(agent(51), NOON).await.unwrap();
+    bed.store.create_subscription(fifth).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_agent_is_created_without_room_for_its_subscription() {
+    let bed = open(Limits { subscriptions_max: 4, ..Limits::default() }).populate().await;
+    subscribed(&bed.store, 50, NOON).await.unwrap();
+    for raw in 51..60 {
+        assert_eq!(subscribed(&bed.store, raw, NOON).await, Err(StoreError::StoreFull));
+        assert_eq!(bed.store.agent_exists(agent(raw)).await, Ok(false));
+    }
+    assert_eq!(bed.store.create_agent(agent(50), NOON).await, Err(StoreError::IdTaken), "it is there already");
+    bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await.unwrap();
+    subscribed(&bed.store, 51, NOON).await.unwrap();
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
     let limits = Limits {
         agents_max: 3,
         unused_agents_max: 2,
-        subscriptions_max: 3,
+        subscriptions_max: 4,
         bytes_max: 2 * (MESSAGE_OVERHEAD_BYTES + 1),
         receipt_subscriptions_max: 2,
         ..Limits::default()
@@ -85,6 +85,7 @@ async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
     assert_eq!(store.append(news(104)).await, Err(StoreError::StoreFull));
     store.create_agent(AgentId::from_raw(50), NOON).await.unwrap();
     assert_eq!(store.create_agent(AgentId::from_raw(51), NOON).await, full);
+    store.create_subscription(subscription(SubscriptionId::from_raw(60), BOB)).await.unwrap();
     assert_eq!(store.create_subscription(subscription(SubscriptionId::from_raw(70), BOB)).await, full);
     assert_eq!(store.create_receipt_subscription(ReceiptSubscriptionId::from_raw(80), NOON).await, full);
 }
