@@ -36,12 +36,17 @@ async fn below_the_floor_of_free_disk_growth_is_429_and_what_frees_room_is_done(
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
     let (kept, gone) = (service.send(&to, &[], b"x").await, service.subscribe().await);
+    let with_receipt = service.post(&to, &[("prefer", "respond-async")], b"x").await;
+    let receipts = header(&with_receipt, "link").to_owned();
     service.reconfigure(|settings| settings.disk_floor_bytes = Some(HUGE)).await;
 
     assert_refused(&try_subscribe(&service).await, 1014);
     assert_refused(&service.post(&to, &[], b"x").await, 1014);
     let headers = [("prefer", "respond-async")];
     assert_refused(&service.post(&to, &headers, b"x").await, 1014);
+    let known = [("ttl", "0"), ("prefer", "respond-async"), ("link", &receipts)];
+    assert_refused(&service.post(&to, &known, b"x").await, 1014);
+    assert_eq!(service.post(&to, &[("ttl", "0")], b"x").await.status(), StatusCode::CREATED, "it needs no room");
     let (mut socket, _) = Socket::hello(service.address, None).await;
     let answer = socket.ask(json!({"messageType": "register", "channelID": CHANNEL})).await;
     assert_eq!(answer["status"], 429, "{answer}");
@@ -78,6 +83,11 @@ async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_remo
     let with_receipt = service.post(&other, &headers, b"x").await;
     assert_eq!(with_receipt.status(), StatusCode::ACCEPTED, "{}", text(&with_receipt));
     assert_refused(&service.post(&other, &headers, b"x").await, 1014);
+    let link = header(&with_receipt, "link");
+    let known = [("ttl", "0"), ("prefer", "respond-async"), ("link", link)];
+    assert_refused(&service.post(&other, &known, b"x").await, 1014);
+    assert_eq!(service.delete(header(&with_receipt, "location")).await, StatusCode::NO_CONTENT);
+    assert_eq!(service.post(&other, &known, b"x").await.status(), StatusCode::ACCEPTED);
 }
 
 #[tokio::test]

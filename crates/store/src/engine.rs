@@ -66,7 +66,8 @@ pub enum Write {
         now: UnixMs,
     },
     /// Adds the receipt of a message that was never stored (TTL 0). Answers [`Written::Created`], or refuses with
-    /// `NoReceiptSubscription` or `ReceiptsFull`.
+    /// `NoReceiptSubscription` or `ReceiptsFull`. Its message is accepted already, so no bound of the whole store refuses
+    /// it: see [`Engine::receipt_room`].
     AddReceipt {
         /// The receipt subscription that gets it.
         receipt_subscription: ReceiptSubscriptionId,
@@ -180,6 +181,13 @@ pub trait Engine: Send + 'static {
     fn tidy(&mut self) -> Result<(), TidyError> {
         Ok(())
     }
+
+    /// Whether a message that is not stored may be accepted with the promise of a receipt: `NoRoom` or `StoreFull` where
+    /// the same message would be refused if it were stored.
+    ///
+    /// # Errors
+    /// Why not.
+    fn receipt_room(&self) -> Result<(), StoreError>;
 
     /// A reader for another thread. It sees every batch whose commit has returned.
     ///

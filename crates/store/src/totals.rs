@@ -41,7 +41,7 @@ impl Totals {
         if after > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
     }
 
-    /// Refuses a receipt without a message that would be too much.
+    /// Refuses one more message that is not stored and wants a receipt.
     pub(crate) fn check_receipt(&self, limits: &Limits) -> Result<(), StoreError> {
         if self.bytes().saturating_add(RECEIPT_BYTES) > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
     }

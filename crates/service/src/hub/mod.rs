@@ -164,10 +164,11 @@ impl Hub {
         if self.store.subscription(submission.subscription).await?.is_none() {
             return Err(HubError::Gone);
         }
-        match submission.receipt {
-            Some(id) if !self.store.receipt_subscription_exists(id).await? => Err(HubError::NoReceipts),
-            _ => Ok(()),
+        let Some(id) = submission.receipt else { return Ok(()) };
+        if !self.store.receipt_subscription_exists(id).await? {
+            return Err(HubError::NoReceipts);
         }
+        Ok(self.store.receipt_room()?)
     }
 
     /// Opens a delivery stream to the agent; other streams stay open.

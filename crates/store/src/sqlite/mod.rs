@@ -299,6 +299,13 @@ impl Engine for SqliteEngine {
         self.look().map_err(|error| TidyError::Checkpoint(error.to_string()))
     }
 
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        if !self.space.room().admits_messages() {
+            return Err(StoreError::NoRoom);
+        }
+        self.sums.totals.check_receipt(&self.limits)
+    }
+
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
         Ok(Box::new(SqliteReader::new(open::reader(&self.path)?)))
     }

@@ -38,13 +38,20 @@ pub(super) enum Room {
 }
 
 impl Room {
+    /// Whether there is room for messages.
+    pub(super) fn admits_messages(self) -> bool {
+        self >= Self::NearFloor
+    }
+
     /// Whether there is room for `write`.
     pub(super) fn admits(self, write: &Write) -> bool {
         let needed = match write {
             Write::CreateAgent { .. } | Write::CreateReceiptSubscription { .. } => Self::Enough,
-            Write::CreateSubscription(_) | Write::Append(_) | Write::AddReceipt { .. } => Self::NearFloor,
+            Write::CreateSubscription(_) | Write::Append(_) => Self::NearFloor,
             // They change rows in place, and are made again later.
             Write::Touch { .. } | Write::NoteClock(_) => Self::BelowFloor,
+            // It is small, and promised: its message was accepted while there was room.
+            Write::AddReceipt { .. } => Self::BelowFloor,
             Write::Erase { .. }
             | Write::DeleteSubscription { .. }
             | Write::DeleteAgent { .. }

@@ -225,6 +225,10 @@ impl Engine for EarlyAnswers {
         Ok(batch.iter().map(|write| Ok(guess(write))).collect())
     }
 
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        self.engine.receipt_room()
+    }
+
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
         self.engine.reader()
     }

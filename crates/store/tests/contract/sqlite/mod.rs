@@ -91,6 +91,22 @@ async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
 }
 
 #[tokio::test]
+async fn below_the_floor_no_receipt_is_promised_and_promised_ones_are_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Limits::default());
+    populate(&store).await;
+    populate_with_receipts(&store).await;
+    assert_eq!(store.receipt_room(), Ok(()));
+    let limits = Limits { disk_floor_bytes: 1 << 60, ..Limits::default() };
+    let store = reopen(&dir, store, limits).await;
+    assert_eq!(store.receipt_room(), Err(StoreError::NoRoom));
+    store.add_receipt(RECEIPTS, id(101), BOB, DELIVERED, NOON).await.unwrap();
+    assert_eq!(store.append(to_bob(102)).await, Err(StoreError::NoRoom));
+    let store = reopen(&dir, store, Limits::default()).await;
+    assert_eq!(receipts(&store, RECEIPTS).await.len(), 1);
+}
+
+#[tokio::test]
 async fn the_clock_is_kept_and_a_new_store_has_none() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path(), Limits::default());
