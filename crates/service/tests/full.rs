@@ -82,7 +82,9 @@ async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_remo
     let headers = [("prefer", "respond-async")];
     let with_receipt = service.post(&other, &headers, b"x").await;
     assert_eq!(with_receipt.status(), StatusCode::ACCEPTED, "{}", text(&with_receipt));
-    assert_refused(&service.post(&other, &headers, b"x").await, 1014);
+    let refused = service.post(&other, &headers, b"x").await;
+    assert_refused(&refused, 1014);
+    assert!(text(&refused).contains("Link field"), "{}", text(&refused));
     let link = header(&with_receipt, "link");
     let known = [("ttl", "0"), ("prefer", "respond-async"), ("link", link)];
     assert_refused(&service.post(&other, &known, b"x").await, 1014);
@@ -109,7 +111,9 @@ async fn new_agents_and_receipt_subscriptions_have_a_rate_for_the_whole_service(
 
     let headers = [("prefer", "respond-async")];
     assert_eq!(service.post(&to, &headers, b"x").await.status(), StatusCode::ACCEPTED);
-    assert_refused(&service.post(&to, &headers, b"x").await, 1009);
+    let too_many = service.post(&to, &headers, b"x").await;
+    assert_refused(&too_many, 1009);
+    assert!(text(&too_many).contains("Link field"), "{}", text(&too_many));
     let wait = header(&refused, "retry-after").parse().unwrap();
     service.clock.advance(std::time::Duration::from_secs(wait));
     service.subscribe().await;

@@ -18,6 +18,9 @@ const HOURLY: Duration = Duration::from_secs(3600);
 /// How often agents and receipt subscriptions that were never used are searched: while they crowd the store, new ones
 /// get 429.
 const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// A sender that makes a receipt subscription with each message and fetches from none would otherwise hold all of them.
+/// The store knows to a day when one was used, so it stays for a day after its last message.
+const UNUSED_RECEIPTS_EXPIRY: Duration = Duration::from_secs(2 * 24 * 3600);
 /// A client that subscribes on Friday and gets its first message on Monday is still there, even if the store is crowded.
 const UNUSED_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How precisely the store knows when an agent was last in use.
@@ -103,6 +106,7 @@ impl Housekeeper {
         let receipt_subscriptions_before = served.minus(self.limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
         // An agent that stays connected is in use, even without new requests.
         self.shards.touch_connected(served.minus(SEEN_PRECISION)).await;
+        self.receipts.touch_waited_for().await?;
         loop {
             let bounds = IdleBounds {
                 now,
@@ -127,7 +131,7 @@ impl Housekeeper {
             now,
             empty_agents_before: served.minus(EMPTY_EXPIRY),
             unused_agents_before: served.minus(UNUSED_EXPIRY),
-            unused_receipt_subscriptions_before: served.minus(UNUSED_EXPIRY),
+            unused_receipt_subscriptions_before: served.minus(UNUSED_RECEIPTS_EXPIRY),
             max: REMOVED_MAX,
         };
         loop {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use doorbell_protocol::id::{Mint, ReceiptSubscriptionId};
-use doorbell_store::{Receipt, Store};
+use doorbell_store::{Receipt, Store, StoreError};
 use tokio::sync::watch;
 
 use super::detached::detached;
@@ -75,13 +75,25 @@ impl Receipts {
     /// Creates a receipt subscription.
     pub(crate) async fn subscribe(&self) -> Result<ReceiptSubscriptionId, HubError> {
         let id = ReceiptSubscriptionId::from_raw(self.mint.next(self.clock.now()));
-        self.store.create_receipt_subscription(id, self.clock.served()).await?;
-        Ok(id)
+        match self.store.create_receipt_subscription(id, self.clock.served()).await {
+            Err(StoreError::StoreFull) => Err(HubError::ReceiptSubscriptionsFull),
+            created => Ok(created.map(|()| id)?),
+        }
     }
 
     /// The application server has these receipts: they are not sent again.
     pub(crate) async fn take(&self, id: ReceiptSubscriptionId, up_to: i64) -> Result<(), HubError> {
         self.store.take_receipts(id, up_to, self.clock.served()).await?;
+        Ok(())
+    }
+
+    /// Notes in the store that receipt subscriptions with an open stream are in use, even without a receipt.
+    pub(super) async fn touch_waited_for(&self) -> Result<(), StoreError> {
+        let waited_for: Vec<_> = self.waiters.0.lock().keys().copied().collect();
+        for id in waited_for {
+            // Receipts are numbered from 1. One at a time: messages do not wait behind these.
+            self.store.take_receipts(id, 0, self.clock.served()).await?;
+        }
         Ok(())
     }
 
