@@ -71,13 +71,15 @@ pub(super) struct Space {
     reserve_bytes: u64,
     floor_bytes: u64,
     room: Room,
+    /// What the log shows of the floor.
+    logged: Room,
 }
 
 impl Space {
     /// Looks at the directory and changes nothing.
     pub(super) fn new(dir: &Path, limits: &Limits) -> Self {
         let (reserve_bytes, floor_bytes) = (limits.reserve_bytes, limits.disk_floor_bytes);
-        Self { dir: dir.into(), reserve_bytes, floor_bytes, room: Room::Enough }
+        Self { dir: dir.into(), reserve_bytes, floor_bytes, room: Room::Enough, logged: Room::Enough }
     }
 
     pub(super) fn room(&self) -> Room {
@@ -128,27 +130,44 @@ impl Space {
             if !self.may_allocate() || self.allocate().is_err() {
                 return;
             }
-            self.room = Room::Enough;
-            tracing::info!(dir = %self.dir.display(), "the disk has room again: the store accepts everything");
+            (self.room, self.logged) = (Room::Enough, Room::Enough);
+            tracing::info!(dir = %self.dir.display(), "the disk has room again: the reserve is back");
         }
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return };
         let available = available(&disk).saturating_add(free_bytes);
-        let room = self.room_with(available);
-        if (room == Room::BelowFloor) != (self.room == Room::BelowFloor) {
-            let (dir, floor) = (self.dir.display(), self.floor_bytes);
-            if room == Room::BelowFloor {
-                tracing::error!(
+        self.room = self.room_with(available);
+        self.report(available);
+    }
+
+    /// Logs each step towards the floor, and away from it once a quarter of the floor more is free: a disk that stays
+    /// near a bound does not fill the log.
+    fn report(&mut self, available: u64) {
+        let (dir, floor) = (self.dir.display(), self.floor_bytes);
+        let settled = self.room_with(available.saturating_sub(floor / 4));
+        if self.room < self.logged {
+            self.logged = self.room;
+            match self.room {
+                Room::None | Room::BelowFloor => tracing::error!(
                     %dir,
                     available,
                     floor,
                     "the disk is nearly full: new messages and subscriptions get 429; free some room on this disk, or \
                      lower disk_floor_bytes"
-                );
-            } else {
-                tracing::info!(%dir, available, floor, "the disk has room again: new messages are accepted");
+                ),
+                Room::NearFloor | Room::Enough => tracing::warn!(
+                    %dir,
+                    available,
+                    floor,
+                    "the disk has little room: new agents and receipt subscriptions get 429; free some room on this \
+                     disk, or lower disk_floor_bytes"
+                ),
             }
+        } else if settled > self.logged {
+            self.logged = settled;
+            let is_all = settled == Room::Enough;
+            let what = if is_all { "everything is accepted" } else { "new messages are accepted" };
+            tracing::info!(%dir, available, floor, "the disk has room again: {what}");
         }
-        self.room = room;
     }
 
     fn room_with(&self, available: u64) -> Room {

@@ -1,7 +1,7 @@
 //! Real disks that are full or fail: a small ext4 in a file, and a tmpfs with a size. They need root, or `sudo`.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, Once};
@@ -456,6 +456,36 @@ fn a_full_disk_is_an_error_in_the_log_once_when_it_begins_and_a_line_when_it_end
         engine.tidy().unwrap();
     }
     assert_eq!((Log::count(&disk, "ERROR"), Log::count(&disk, "has room again")), (1, 1));
+}
+
+#[test]
+fn each_step_towards_the_floor_is_in_the_log_once_however_often_the_room_changes_at_its_bound() {
+    let Some(disk) = Disk::new(Kind::Tmpfs, 24 * MIB) else { return };
+    Log::collect();
+    let mut engine = SqliteEngine::open(&disk.state(), Limits { disk_floor_bytes: 4 * MIB, ..limits() }).unwrap();
+    let ballast = File::create(disk.ballast()).unwrap();
+    let mut leave_kib = |kib: u64| {
+        let room = rustix::fs::statvfs(&disk.mounted).unwrap();
+        let wanted = ballast.metadata().unwrap().len() + room.f_bavail * room.f_frsize - kib * 1024;
+        ballast.set_len(wanted.min(ballast.metadata().unwrap().len())).unwrap();
+        let held = ballast.metadata().unwrap().len();
+        (&ballast).seek(SeekFrom::End(0)).unwrap();
+        (&ballast).write_all(&vec![1; usize::try_from(wanted - held).unwrap()]).unwrap();
+        engine.tidy().unwrap();
+        ["has little room", "is nearly full", "has room again"].map(|text| Log::count(&disk, text))
+    };
+    assert_eq!(leave_kib(9 * 1024), [0, 0, 0]);
+    for _ in 0..5 {
+        assert_eq!(leave_kib(8 * 1024 - 64), [1, 0, 0]);
+        assert_eq!(leave_kib(8 * 1024 + 64), [1, 0, 0]);
+    }
+    for _ in 0..5 {
+        assert_eq!(leave_kib(4 * 1024 - 64), [1, 1, 0]);
+        assert_eq!(leave_kib(4 * 1024 + 64), [1, 1, 0]);
+    }
+    assert_eq!(leave_kib(6 * 1024), [1, 1, 1]);
+    assert_eq!(leave_kib(10 * 1024), [1, 1, 2]);
+    assert_eq!(leave_kib(7 * 1024), [2, 1, 2]);
 }
 
 #[tokio::test]
