@@ -10,6 +10,7 @@ use doorbell_protocol::id::{Mint, ReceiptSubscriptionId};
 use doorbell_store::{Receipt, Store, StoreError};
 use tokio::sync::watch;
 
+use super::counters::{Bounded, Counters};
 use super::detached::detached;
 use super::error::HubError;
 use crate::clock::Clock;
@@ -23,6 +24,7 @@ pub(crate) struct Receipts {
     store: Store,
     mint: Arc<Mint>,
     clock: Clock,
+    counters: Arc<Counters>,
     waiters: Waiters,
     /// Turns true when the service drains.
     stopping: watch::Sender<bool>,
@@ -56,8 +58,8 @@ pub(crate) struct ReceiptStream {
 }
 
 impl Receipts {
-    pub(super) fn new(store: Store, mint: Arc<Mint>, clock: Clock) -> Self {
-        Self { store, mint, clock, waiters: Waiters::default(), stopping: watch::Sender::new(false) }
+    pub(super) fn new(store: Store, mint: Arc<Mint>, clock: Clock, counters: Arc<Counters>) -> Self {
+        Self { store, mint, clock, counters, waiters: Waiters::default(), stopping: watch::Sender::new(false) }
     }
 
     /// Opens a stream of receipts; with `after`, of the later ones only.
@@ -75,10 +77,9 @@ impl Receipts {
     /// Creates a receipt subscription.
     pub(crate) async fn subscribe(&self) -> Result<ReceiptSubscriptionId, HubError> {
         let id = ReceiptSubscriptionId::from_raw(self.mint.next(self.clock.now()));
-        match self.store.create_receipt_subscription(id, self.clock.served()).await {
-            Err(StoreError::StoreFull) => Err(HubError::ReceiptSubscriptionsFull),
-            created => Ok(created.map(|()| id)?),
-        }
+        let created = self.store.create_receipt_subscription(id, self.clock.served()).await;
+        created.map_err(|error| self.counters.refused(Bounded::ReceiptSubscriptions, error))?;
+        Ok(id)
     }
 
     /// The application server has these receipts: they are not sent again.
