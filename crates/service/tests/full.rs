@@ -5,7 +5,9 @@
 
 mod support;
 
+use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::sync::Mutex;
 
 use bytes::Bytes;
 use doorbell_service::config::Settings;
@@ -36,12 +38,17 @@ async fn below_the_floor_of_free_disk_growth_is_429_and_what_frees_room_is_done(
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
     let (kept, gone) = (service.send(&to, &[], b"x").await, service.subscribe().await);
+    let with_receipt = service.post(&to, &[("prefer", "respond-async")], b"x").await;
+    let receipts = header(&with_receipt, "link").to_owned();
     service.reconfigure(|settings| settings.disk_floor_bytes = Some(HUGE)).await;
 
     assert_refused(&try_subscribe(&service).await, 1014);
     assert_refused(&service.post(&to, &[], b"x").await, 1014);
     let headers = [("prefer", "respond-async")];
     assert_refused(&service.post(&to, &headers, b"x").await, 1014);
+    let known = [("ttl", "0"), ("prefer", "respond-async"), ("link", &receipts)];
+    assert_refused(&service.post(&to, &known, b"x").await, 1014);
+    assert_eq!(service.post(&to, &[("ttl", "0")], b"x").await.status(), StatusCode::CREATED, "it needs no room");
     let (mut socket, _) = Socket::hello(service.address, None).await;
     let answer = socket.ask(json!({"messageType": "register", "channelID": CHANNEL})).await;
     assert_eq!(answer["status"], 429, "{answer}");
@@ -54,15 +61,41 @@ async fn below_the_floor_of_free_disk_growth_is_429_and_what_frees_room_is_done(
     service.subscribe().await;
 }
 
+/// What all tests of this process log: a collector of one thread may not see what other tests made uninteresting.
+struct Log;
+
+static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        LOG.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The warnings with this text.
+    fn warnings(text: &str) -> usize {
+        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|line| line.contains("WARN") && line.contains(text)).count()
+    }
+}
+
 #[tokio::test]
-async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_removed() {
+async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_removed_and_warns() {
+    // No other test here reaches these bounds.
+    tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init();
     let bounds = Settings {
         agents_max: Some(2),
         stored_bytes_max: Some(600),
         receipt_subscriptions_max: Some(1),
         ..Settings::default()
     };
-    let service = TestService::with(bounds).await;
+    let mut service = TestService::with(bounds).await;
     let (to, other) = (service.subscribe().await, service.subscribe().await);
     assert_refused(&try_subscribe(&service).await, 1014);
     let (mut socket, _) = Socket::hello(service.address, None).await;
@@ -77,7 +110,23 @@ async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_remo
     let headers = [("prefer", "respond-async")];
     let with_receipt = service.post(&other, &headers, b"x").await;
     assert_eq!(with_receipt.status(), StatusCode::ACCEPTED, "{}", text(&with_receipt));
-    assert_refused(&service.post(&other, &headers, b"x").await, 1014);
+    let refused = service.post(&other, &headers, b"x").await;
+    assert_refused(&refused, 1014);
+    assert!(text(&refused).contains("Link field"), "{}", text(&refused));
+    let link = header(&with_receipt, "link");
+    let known = [("ttl", "0"), ("prefer", "respond-async"), ("link", link)];
+    assert_refused(&service.post(&other, &known, b"x").await, 1014);
+    assert_eq!(service.delete(header(&with_receipt, "location")).await, StatusCode::NO_CONTENT);
+    assert_eq!(service.post(&other, &known, b"x").await.status(), StatusCode::ACCEPTED);
+
+    for settings in ["raise agents_max", "raise stored_bytes_max", "raise receipt_subscriptions_max"] {
+        assert_eq!(Log::warnings(settings), 1, "{settings}: once a minute");
+    }
+    assert_eq!(Log::warnings("raise it"), 0);
+    service.reconfigure(|_| {}).await;
+    for bound in ["as agents_max allows", "as receipt_subscriptions_max allows"] {
+        assert_eq!(Log::warnings(bound), 1, "{bound}: at the start");
+    }
 }
 
 #[tokio::test]
@@ -99,7 +148,9 @@ async fn new_agents_and_receipt_subscriptions_have_a_rate_for_the_whole_service(
 
     let headers = [("prefer", "respond-async")];
     assert_eq!(service.post(&to, &headers, b"x").await.status(), StatusCode::ACCEPTED);
-    assert_refused(&service.post(&to, &headers, b"x").await, 1009);
+    let too_many = service.post(&to, &headers, b"x").await;
+    assert_refused(&too_many, 1009);
+    assert!(text(&too_many).contains("Link field"), "{}", text(&too_many));
     let wait = header(&refused, "retry-after").parse().unwrap();
     service.clock.advance(std::time::Duration::from_secs(wait));
     service.subscribe().await;

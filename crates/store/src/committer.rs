@@ -1,6 +1,6 @@
 //! The writer's thread: it takes the writes that wait, commits them together and answers in order (group commit).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::engine::{Engine, Write, Written};
 use crate::error::{CommitError, StoreError};
@@ -26,6 +26,25 @@ pub(crate) struct Committer {
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
     pub(crate) done: Done,
+    pub(crate) receipt_room: ReceiptRoom,
+}
+
+/// What [`Engine::receipt_room`] returned last.
+#[derive(Clone)]
+pub(crate) struct ReceiptRoom(Arc<Mutex<Result<(), StoreError>>>);
+
+impl ReceiptRoom {
+    pub(crate) fn new(engine: &impl Engine) -> Self {
+        Self(Arc::new(Mutex::new(engine.receipt_room())))
+    }
+
+    pub(crate) fn get(&self) -> Result<(), StoreError> {
+        *self.0.lock().expect("an assignment does not panic")
+    }
+
+    fn set(&self, room: Result<(), StoreError>) {
+        *self.0.lock().expect("an assignment does not panic") = room;
+    }
 }
 
 /// What was committed since the store was opened. Each commit waits for the disk once.
@@ -92,6 +111,7 @@ impl Committer {
                 }
                 self.done.commits += 1;
                 self.done.writes += writes.len() as u64;
+                self.receipt_room.set(self.engine.receipt_room());
                 answer(replies, outcomes);
                 Ok(Refused::Nothing)
             }
@@ -152,7 +172,9 @@ impl Committer {
     }
 
     fn tidy(&mut self) -> Result<(), Stopped> {
-        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new()))
+        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new()))?;
+        self.receipt_room.set(self.engine.receipt_room());
+        Ok(())
     }
 
     /// Closes the queue before it answers, so that a caller that learns of the failure cannot add a write any more.

@@ -14,7 +14,8 @@ use crate::model::{
 /// One change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Answers [`Written::Created`], or refuses with `IdTaken`.
+    /// Answers [`Written::Created`], or refuses with `IdTaken`, and with `StoreFull` if there is no room for a
+    /// subscription of it either.
     CreateAgent {
         /// Its id, minted by the service.
         id: AgentId,
@@ -53,6 +54,8 @@ pub enum Write {
         agent: AgentId,
         /// The present.
         now: UnixMs,
+        /// The time of service ([`ClockRecord`]): an agent that loses its last subscription was seen then.
+        served: UnixMs,
     },
     /// Removes an agent, its subscriptions and their messages, whose outcome is `Unsubscribed`. Answers
     /// [`Written::Removed`].
@@ -63,7 +66,8 @@ pub enum Write {
         now: UnixMs,
     },
     /// Adds the receipt of a message that was never stored (TTL 0). Answers [`Written::Created`], or refuses with
-    /// `NoReceiptSubscription` or `ReceiptsFull`.
+    /// `NoReceiptSubscription` or `ReceiptsFull`. Its message is accepted already, so no bound of the whole store refuses
+    /// it: see [`Engine::receipt_room`].
     AddReceipt {
         /// The receipt subscription that gets it.
         receipt_subscription: ReceiptSubscriptionId,
@@ -177,6 +181,13 @@ pub trait Engine: Send + 'static {
     fn tidy(&mut self) -> Result<(), TidyError> {
         Ok(())
     }
+
+    /// Whether a message that is not stored may be accepted with the promise of a receipt: `NoRoom` or `StoreFull` where
+    /// the same message would be refused if it were stored.
+    ///
+    /// # Errors
+    /// Why not.
+    fn receipt_room(&self) -> Result<(), StoreError>;
 
     /// A reader for another thread. It sees every batch whose commit has returned.
     ///

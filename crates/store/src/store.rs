@@ -12,7 +12,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::committer::{Committer, Done, Job};
+use crate::committer::{Committer, Done, Job, ReceiptRoom};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
@@ -43,6 +43,7 @@ struct Inner {
     failure: FailureReceiver,
     greatest_id: i64,
     clock: ClockRecord,
+    receipt_room: ReceiptRoom,
     writer: Option<JoinHandle<()>>,
     threads: Vec<ThreadId>,
 }
@@ -84,6 +85,7 @@ impl Store {
     /// [`OpenError::Thread`], or that a reader could not be opened.
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
         let (greatest_id, clock) = (engine.greatest_id(), engine.clock());
+        let receipt_room = ReceiptRoom::new(&engine);
         let (sender, failure) = failure::channel();
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
         let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
@@ -92,7 +94,9 @@ impl Store {
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let mut committer = Committer { engine, queue, failure: sender, limits, done: Done::default() };
+        let done = Done::default();
+        let mut committer =
+            Committer { engine, queue, failure: sender, limits, done, receipt_room: receipt_room.clone() };
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();
@@ -105,7 +109,7 @@ impl Store {
             OpenError::Thread(error)
         })?;
         threads.push(writer.thread().id());
-        let inner = Inner { writes, reads, failure, greatest_id, clock, writer: Some(writer), threads };
+        let inner = Inner { writes, reads, failure, greatest_id, clock, receipt_room, writer: Some(writer), threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -117,6 +121,16 @@ impl Store {
     /// The last record of the service's clock when the store was opened.
     pub fn clock(&self) -> &ClockRecord {
         &self.inner.clock
+    }
+
+    /// Whether there was room after the last commit for one more message that is not stored (TTL 0) and wants a receipt.
+    /// The caller asks before it accepts one: [`Store::add_receipt`] does not refuse for lack of room, until the disk is
+    /// full.
+    ///
+    /// # Errors
+    /// `NoRoom` or `StoreFull`.
+    pub fn receipt_room(&self) -> Result<(), StoreError> {
+        self.inner.receipt_room.get()
     }
 
     /// Records the service's clock.
@@ -156,8 +170,16 @@ impl Store {
     }
 
     /// Removes a subscription of this agent and its messages, whose outcome is [`Outcome::Unsubscribed`].
-    pub fn delete_subscription(&self, agent: AgentId, id: SubscriptionId, now: UnixMs) -> Answer<Removed> {
-        self.write(Write::DeleteSubscription { id, agent, now }, Written::removed)
+    ///
+    /// An agent that loses its last subscription counts as seen now, whatever `Limits::seen_precision_ms`.
+    pub fn delete_subscription(
+        &self,
+        agent: AgentId,
+        id: SubscriptionId,
+        now: UnixMs,
+        served: UnixMs,
+    ) -> Answer<Removed> {
+        self.write(Write::DeleteSubscription { id, agent, now, served }, Written::removed)
     }
 
     /// Removes an agent, its subscriptions and their messages, whose outcome is [`Outcome::Unsubscribed`].

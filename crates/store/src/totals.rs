@@ -18,8 +18,10 @@ pub(crate) struct Totals {
 }
 
 impl Totals {
-    /// Refuses a new agent that would be one too many.
+    /// Refuses a new agent that would be one too many. An agent is created for a subscription: without room for that it
+    /// would stay empty.
     pub(crate) fn check_agent(&self, limits: &Limits) -> Result<(), StoreError> {
+        self.check_subscription(limits)?;
         within(self.agents, limits.agents_max)?;
         within(self.unused_agents, limits.unused_agents_max)
     }
@@ -39,9 +41,26 @@ impl Totals {
         if after > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
     }
 
-    /// Refuses a receipt without a message that would be too much.
+    /// Refuses one more message that is not stored and wants a receipt.
     pub(crate) fn check_receipt(&self, limits: &Limits) -> Result<(), StoreError> {
         if self.bytes().saturating_add(RECEIPT_BYTES) > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
+    }
+
+    /// The bounds that are reached, by the names of the service's settings.
+    pub(crate) fn reached(&self, limits: &Limits) -> Vec<&'static str> {
+        let counts = [
+            ("agents_max", self.agents, limits.agents_max),
+            ("unused_agents_max", self.unused_agents, limits.unused_agents_max),
+            ("subscriptions_max", self.subscriptions, limits.subscriptions_max),
+            ("receipt_subscriptions_max", self.receipt_subscriptions, limits.receipt_subscriptions_max),
+            (
+                "unused_receipt_subscriptions_max",
+                self.unused_receipt_subscriptions,
+                limits.unused_receipt_subscriptions_max,
+            ),
+        ];
+        let reached = counts.into_iter().filter(|(_, count, max)| within(*count, *max).is_err()).map(|(name, ..)| name);
+        reached.chain(self.check_message(limits, 0).is_err().then_some("stored_bytes_max")).collect()
     }
 
     /// Whether agents that were never used have to make room.
@@ -94,4 +113,42 @@ fn within(count: u64, max: u32) -> Result<(), StoreError> {
 /// Seven eighths: the sweep that makes room comes before a client is refused.
 fn is_nearly(count: u64, max: u32) -> bool {
     count >= u64::from(max) - u64::from(max) / 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bounds_that_are_reached_are_named_and_no_others() {
+        let limits = Limits {
+            agents_max: 3,
+            unused_agents_max: 2,
+            subscriptions_max: 4,
+            bytes_max: 1_000,
+            receipt_subscriptions_max: 2,
+            unused_receipt_subscriptions_max: 1,
+            ..Limits::default()
+        };
+        let below = Totals {
+            agents: 2,
+            unused_agents: 1,
+            subscriptions: 3,
+            messages: 1,
+            message_bytes: 400,
+            receipts: 0,
+            receipt_subscriptions: 1,
+            unused_receipt_subscriptions: 0,
+        };
+        let reached = |totals: Totals| totals.reached(&limits);
+        assert!(reached(below).is_empty());
+        assert_eq!(reached(Totals { agents: 3, ..below }), ["agents_max"]);
+        assert_eq!(reached(Totals { unused_agents: 2, ..below }), ["unused_agents_max"]);
+        assert_eq!(reached(Totals { subscriptions: 5, ..below }), ["subscriptions_max"]);
+        assert_eq!(reached(Totals { receipts: 1, ..below }), ["stored_bytes_max"]);
+        assert_eq!(
+            reached(Totals { receipt_subscriptions: 2, unused_receipt_subscriptions: 1, ..below }),
+            ["receipt_subscriptions_max", "unused_receipt_subscriptions_max"]
+        );
+    }
 }

@@ -205,7 +205,7 @@ settings! {
     #[arg(long, env = "DOORBELL_RECEIPT_SUBSCRIPTIONS_MAX", hide_env = true, help_heading = RECEIPTS, value_name = "N")]
     receipt_subscriptions_max: u32 = 50_000,
 
-    /// Of these, those from which no receipt was ever fetched; near it, those unused for 7 days are removed [default: 20000]
+    /// Of these, those from which no receipt was ever fetched; near it, those unused for 2 days are removed [default: 20000]
     #[arg(
         long, env = "DOORBELL_UNUSED_RECEIPT_SUBSCRIPTIONS_MAX", hide_env = true, help_heading = RECEIPTS,
         value_name = "N"

@@ -35,7 +35,7 @@ impl Bounds {
         Self::of(limits.new_agents_per_minute, limits.new_agents_per_source, limits.unused_agents_max / 10)
     }
 
-    /// In a day one source creates at most a quarter of the receipt subscriptions that may be unused, which stay for a day.
+    /// In a day one source creates at most a quarter of the receipt subscriptions that may be unused, which stay for two days.
     pub(super) fn of_receipt_subscriptions(limits: &Limits) -> Self {
         let (per_minute, of_source) =
             (limits.new_receipt_subscriptions_per_minute, limits.new_receipt_subscriptions_per_source);

@@ -88,6 +88,11 @@ pub(super) fn growth_problem(text: String, TooFast { retry_after_secs, .. }: Too
         .with_hint("Wait for the time in Retry-After. The operator may raise the limits whose names begin with new_.")
 }
 
+/// The hint for a sender that may not create another receipt subscription.
+pub(super) const ONE_RECEIPT_SUBSCRIPTION: &str = "Do not make a receipt subscription with each message: name one that \
+    you have in a Link field with rel=\"urn:ietf:params:push:receipt\" (RFC 8030 s5.1), or send without \
+    `Prefer: respond-async`. For a new one, wait for the time in Retry-After.";
+
 /// The problem of a request that the hub rejected, except for a missing resource.
 pub(super) fn hub_problem(error: HubError) -> Problem {
     let (status, number, text, secs) = match error {
@@ -112,6 +117,10 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
             let text = "The service holds as much as its operator allows.";
             (StatusCode::TOO_MANY_REQUESTS, errno::STORE_FULL, text, Some(60))
         }
+        HubError::ReceiptSubscriptionsFull => {
+            let text = "The service holds as many receipt subscriptions as its operator allows.";
+            (StatusCode::TOO_MANY_REQUESTS, errno::STORE_FULL, text, Some(60))
+        }
         HubError::Overloaded => {
             let text = "The service is overloaded.";
             (StatusCode::TOO_MANY_REQUESTS, errno::UNAVAILABLE, text, Some(2))
@@ -127,6 +136,9 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
     };
     let problem = Problem::new(status, number, text);
     match secs {
+        Some(secs) if error == HubError::ReceiptSubscriptionsFull => {
+            problem.with_retry_after(secs).with_hint(ONE_RECEIPT_SUBSCRIPTION)
+        }
         Some(secs) => problem.with_retry_after(secs).with_hint(format!("Try again in {secs} seconds.")),
         None => problem,
     }

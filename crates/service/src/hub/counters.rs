@@ -1,9 +1,11 @@
-//! Counters of the hub: damage that an operator must know.
+//! Counters of the hub: damage that an operator must know, and bounds that turn clients away.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use doorbell_store::StoreError;
 use tracing::{error, warn};
 
+use super::error::HubError;
 use crate::clock::Clock;
 use crate::seldom::Seldom;
 
@@ -16,6 +18,19 @@ pub(crate) struct Counters {
     damaged_keys: AtomicU64,
     message_lines: Seldom,
     key_lines: Seldom,
+    agent_lines: Seldom,
+    byte_lines: Seldom,
+    receipt_lines: Seldom,
+}
+
+/// What the whole store may hold only so much of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bounded {
+    /// Agents and subscriptions.
+    Subscriptions,
+    /// Messages and receipts.
+    Bytes,
+    ReceiptSubscriptions,
 }
 
 impl Counters {
@@ -26,6 +41,32 @@ impl Counters {
             damaged_keys: AtomicU64::new(0),
             message_lines: Seldom::default(),
             key_lines: Seldom::default(),
+            agent_lines: Seldom::default(),
+            byte_lines: Seldom::default(),
+            receipt_lines: Seldom::default(),
+        }
+    }
+
+    /// The store refused to take more of this. If a bound of the whole store is the reason, the log names the settings.
+    pub(super) fn refused(&self, what: Bounded, error: StoreError) -> HubError {
+        if error == StoreError::StoreFull {
+            let (lines, settings) = match what {
+                Bounded::Subscriptions => (&self.agent_lines, "agents_max, unused_agents_max or subscriptions_max"),
+                Bounded::Bytes => (&self.byte_lines, "stored_bytes_max"),
+                Bounded::ReceiptSubscriptions => {
+                    (&self.receipt_lines, "receipt_subscriptions_max or unused_receipt_subscriptions_max")
+                }
+            };
+            if let Some(times) = lines.count(self.clock.now()) {
+                warn!(
+                    times,
+                    "the store holds as much as it may, and clients get 429; if this is no attack, raise {settings}"
+                );
+            }
+        }
+        match (error, what) {
+            (StoreError::StoreFull, Bounded::ReceiptSubscriptions) => HubError::ReceiptSubscriptionsFull,
+            _ => error.into(),
         }
     }
 

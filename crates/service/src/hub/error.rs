@@ -27,6 +27,9 @@ pub(crate) enum HubError {
     /// The whole store has the maximum of agents, subscriptions, receipt subscriptions or bytes.
     #[error("the service has reached its limit")]
     StoreFull,
+    /// The whole store has the maximum of receipt subscriptions.
+    #[error("the service has reached its limit of receipt subscriptions")]
+    ReceiptSubscriptionsFull,
     /// Too many requests are in progress.
     #[error("the service is overloaded")]
     Overloaded,

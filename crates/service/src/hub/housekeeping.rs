@@ -18,12 +18,17 @@ const HOURLY: Duration = Duration::from_secs(3600);
 /// How often agents and receipt subscriptions that were never used are searched: while they crowd the store, new ones
 /// get 429.
 const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// An agent without a subscription receives nothing.
-const EMPTY_EXPIRY: Duration = Duration::from_secs(24 * 3600);
+/// A sender that makes a receipt subscription with each message and fetches from none would otherwise hold all of them.
+/// The store knows to a day when one was used, so it stays for a day after its last message.
+const UNUSED_RECEIPTS_EXPIRY: Duration = Duration::from_secs(2 * 24 * 3600);
 /// A client that subscribes on Friday and gets its first message on Monday is still there, even if the store is crowded.
 const UNUSED_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How precisely the store knows when an agent was last in use.
 const SEEN_PRECISION: Duration = Duration::from_secs(24 * 3600);
+/// An agent without a subscription receives nothing. One that stays connected is noted every other day at the latest, so
+/// it is never removed.
+const EMPTY_EXPIRY: Duration = Duration::from_secs(3 * 24 * 3600);
+const _: () = assert!(EMPTY_EXPIRY.as_secs() > (2 * SEEN_PRECISION.as_secs()) + HOURLY.as_secs());
 /// Messages removed in one commit: with a thousand, new messages wait about 40 ms while a large backlog expires
 /// (docs/performance.md).
 const SWEPT_MAX: u32 = 100;
@@ -93,7 +98,7 @@ impl Housekeeper {
     }
 
     /// Removes agents and receipt subscriptions that were not used for a long time of service (RFC 8030 s7.3).
-    async fn expire_idle(&self) -> Result<(), StoreError> {
+    pub(super) async fn expire_idle(&self) -> Result<(), StoreError> {
         let (now, served) = (self.clock.now(), self.clock.served());
         let agents_before = served.minus(self.limits.idle_expiry.max(2 * SEEN_PRECISION));
         // No message that names a receipt subscription waits longer, and its receipt has a day to be fetched.
@@ -101,6 +106,7 @@ impl Housekeeper {
         let receipt_subscriptions_before = served.minus(self.limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
         // An agent that stays connected is in use, even without new requests.
         self.shards.touch_connected(served.minus(SEEN_PRECISION)).await;
+        self.receipts.touch_waited_for().await?;
         loop {
             let bounds = IdleBounds {
                 now,
@@ -119,13 +125,13 @@ impl Housekeeper {
     }
 
     /// Removes agents without a subscription, and what was never used while it crowds the store.
-    async fn expire_unused(&self) -> Result<(), StoreError> {
+    pub(super) async fn expire_unused(&self) -> Result<(), StoreError> {
         let (now, served) = (self.clock.now(), self.clock.served());
         let bounds = UnusedBounds {
             now,
             empty_agents_before: served.minus(EMPTY_EXPIRY),
             unused_agents_before: served.minus(UNUSED_EXPIRY),
-            unused_receipt_subscriptions_before: served.minus(UNUSED_EXPIRY),
+            unused_receipt_subscriptions_before: served.minus(UNUSED_RECEIPTS_EXPIRY),
             max: REMOVED_MAX,
         };
         loop {

@@ -47,7 +47,7 @@ use crate::clock::Clock;
 use crate::config::Limits;
 use bodies::{Bodies, Memory};
 use command::AgentCommand;
-use counters::Counters;
+use counters::{Bounded, Counters};
 use detached::detached;
 use outbox::Outbox;
 use shard::{Shard, Shared};
@@ -69,8 +69,8 @@ impl Hub {
     /// Starts `shards` shards on the current runtime. They end when the hub and its subscribers are dropped.
     pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Self {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
-        let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone()));
         let counters = Arc::new(Counters::new(clock.clone()));
+        let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone(), counters.clone()));
         // A longer time-out is 49 days: no stream stays open that long.
         let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
         let rules = Rules { ack_timeout_ms, ..Rules::default() };
@@ -109,14 +109,15 @@ impl Hub {
         let channel = new.channel;
         let subscription = Subscription { id, agent, vapid_key, channel, created: now };
         let new_subscription = self.store.create_subscription(subscription);
+        let refused = |error| self.counters.refused(Bounded::Subscriptions, error);
         if let Some(answer) = new_agent {
             match answer.await {
                 // Another connection, or an attempt that failed half-way, has created it.
                 Err(StoreError::IdTaken) => {}
-                made => made?,
+                made => made.map_err(refused)?,
             }
         }
-        new_subscription.await?;
+        new_subscription.await.map_err(refused)?;
         Ok(id)
     }
 
@@ -164,10 +165,11 @@ impl Hub {
         if self.store.subscription(submission.subscription).await?.is_none() {
             return Err(HubError::Gone);
         }
-        match submission.receipt {
-            Some(id) if !self.store.receipt_subscription_exists(id).await? => Err(HubError::NoReceipts),
-            _ => Ok(()),
+        let Some(id) = submission.receipt else { return Ok(()) };
+        if !self.store.receipt_subscription_exists(id).await? {
+            return Err(HubError::NoReceipts);
         }
+        self.store.receipt_room().map_err(|error| self.counters.refused(Bounded::Bytes, error))
     }
 
     /// Opens a delivery stream to the agent; other streams stay open.
@@ -233,7 +235,7 @@ impl Hub {
             Scope::Agent => (self.store.delete_agent(agent, now), AgentCommand::Removed),
             Scope::Subscription(subscription) => {
                 let command = AgentCommand::Unsubscribed { subscription };
-                (self.store.delete_subscription(agent, subscription, now), command)
+                (self.store.delete_subscription(agent, subscription, now, self.clock.served()), command)
             }
         };
         let (shards, receipts) = (self.shards.clone(), self.receipts.clone());

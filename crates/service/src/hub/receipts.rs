@@ -7,9 +7,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use doorbell_protocol::id::{Mint, ReceiptSubscriptionId};
-use doorbell_store::{Receipt, Store};
+use doorbell_store::{Receipt, Store, StoreError};
 use tokio::sync::watch;
 
+use super::counters::{Bounded, Counters};
 use super::detached::detached;
 use super::error::HubError;
 use crate::clock::Clock;
@@ -23,6 +24,7 @@ pub(crate) struct Receipts {
     store: Store,
     mint: Arc<Mint>,
     clock: Clock,
+    counters: Arc<Counters>,
     waiters: Waiters,
     /// Turns true when the service drains.
     stopping: watch::Sender<bool>,
@@ -56,8 +58,8 @@ pub(crate) struct ReceiptStream {
 }
 
 impl Receipts {
-    pub(super) fn new(store: Store, mint: Arc<Mint>, clock: Clock) -> Self {
-        Self { store, mint, clock, waiters: Waiters::default(), stopping: watch::Sender::new(false) }
+    pub(super) fn new(store: Store, mint: Arc<Mint>, clock: Clock, counters: Arc<Counters>) -> Self {
+        Self { store, mint, clock, counters, waiters: Waiters::default(), stopping: watch::Sender::new(false) }
     }
 
     /// Opens a stream of receipts; with `after`, of the later ones only.
@@ -75,13 +77,24 @@ impl Receipts {
     /// Creates a receipt subscription.
     pub(crate) async fn subscribe(&self) -> Result<ReceiptSubscriptionId, HubError> {
         let id = ReceiptSubscriptionId::from_raw(self.mint.next(self.clock.now()));
-        self.store.create_receipt_subscription(id, self.clock.served()).await?;
+        let created = self.store.create_receipt_subscription(id, self.clock.served()).await;
+        created.map_err(|error| self.counters.refused(Bounded::ReceiptSubscriptions, error))?;
         Ok(id)
     }
 
     /// The application server has these receipts: they are not sent again.
     pub(crate) async fn take(&self, id: ReceiptSubscriptionId, up_to: i64) -> Result<(), HubError> {
         self.store.take_receipts(id, up_to, self.clock.served()).await?;
+        Ok(())
+    }
+
+    /// Notes in the store that receipt subscriptions with an open stream are in use, even without a receipt.
+    pub(super) async fn touch_waited_for(&self) -> Result<(), StoreError> {
+        let waited_for: Vec<_> = self.waiters.0.lock().keys().copied().collect();
+        for id in waited_for {
+            // Receipts are numbered from 1. One at a time: messages do not wait behind these.
+            self.store.take_receipts(id, 0, self.clock.served()).await?;
+        }
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::bodies::Memory;
 use super::command::{AgentCommand, Command, SettlePermits, SubmitReply};
-use super::counters::Counters;
+use super::counters::{Bounded, Counters};
 use super::error::HubError;
 use super::message::{Message, Submission};
 use super::outbox::{Delivery, Outbox, SubscriberEvent, Waiting};
@@ -274,7 +274,7 @@ impl Shard {
                 self.feed_with(agent, Input::Stored { request, replaced: appended.replaced }, fresh.as_ref());
             }
             Written::Appended { agent, request, outcome: Err(error) } => {
-                self.requests.submitting(request).refused = Some(error.into());
+                self.requests.submitting(request).refused = Some(self.counters.refused(Bounded::Bytes, error));
                 self.feed(agent, Input::NotStored { request });
             }
             Written::Receipt { receipts, outcome } => {

@@ -243,6 +243,57 @@ async fn stored_messages_that_nothing_takes_wait_in_the_store_and_all_arrive_in_
     }
 }
 
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn pass_hours(clock: &Clock, keeper: &Housekeeper, count: u32) {
+    for _ in 0..count {
+        clock.advance(HOUR);
+        keeper.expire_unused().await.unwrap();
+        keeper.expire_idle().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_crowd_of_receipt_subscriptions_without_a_reader_goes_in_two_days_and_one_with_a_stream_stays() {
+    let bounds = doorbell_store::Limits { unused_receipt_subscriptions_max: 3, ..doorbell_store::Limits::default() };
+    let store = Store::open_memory(bounds).unwrap();
+    let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1);
+    let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(limits()));
+    let fetched = hub.receipts().subscribe().await.unwrap();
+    let _stream = hub.receipts().open(fetched, None).await.unwrap();
+    let mut crowd = vec![hub.receipts().subscribe().await.unwrap(), hub.receipts().subscribe().await.unwrap()];
+    assert_eq!(hub.receipts().subscribe().await, Err(HubError::ReceiptSubscriptionsFull));
+    pass_hours(&clock, &keeper, 1).await;
+    crowd.push(hub.receipts().subscribe().await.unwrap());
+    pass_hours(&clock, &keeper, 47).await;
+    assert_eq!(hub.receipts().subscribe().await, Err(HubError::ReceiptSubscriptionsFull));
+    pass_hours(&clock, &keeper, 2).await;
+    hub.receipts().subscribe().await.unwrap();
+    assert_eq!(store.receipt_subscription_exists(crowd[0]).await, Ok(false));
+    pass_hours(&clock, &keeper, 100 * 24).await;
+    assert_eq!(store.receipt_subscription_exists(fetched).await, Ok(true));
+}
+
+#[tokio::test]
+async fn an_agent_without_a_subscription_stays_while_it_is_connected_and_days_after_its_last_subscription() {
+    let (hub, store) = with_subscription(None).await;
+    let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(limits()));
+    let connected = AgentId::from_raw(8);
+    store.create_agent(connected, clock.served()).await.unwrap();
+    // The store does not record that it is seen again on the same day.
+    clock.advance(23 * HOUR);
+    let _stream = subscriber(&hub, connected, Mode::Hold);
+    let hours = async |count| pass_hours(&clock, &keeper, count).await;
+    hours(20 * 24).await;
+    assert_eq!(store.agent_exists(connected).await, Ok(true));
+    hub.remove(AGENT, Scope::Subscription(SUBSCRIPTION)).await.unwrap();
+    hours(3 * 24).await;
+    assert_eq!(store.agent_exists(AGENT).await, Ok(true), "it was seen when it lost its subscription");
+    hours(1).await;
+    assert_eq!(store.agent_exists(AGENT).await, Ok(false));
+    assert_eq!(store.agent_exists(connected).await, Ok(true));
+}
+
 #[test]
 fn a_subscriber_is_small_because_there_is_one_for_each_connected_agent() {
     assert!(size_of::<Subscriber>() <= 48, "{} bytes", size_of::<Subscriber>());

@@ -47,6 +47,10 @@ impl Engine for MemoryEngine {
         Ok(batch.iter().map(|write| apply(&mut rows, &self.limits, write)).collect())
     }
 
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        self.rows.lock().totals.check_receipt(&self.limits)
+    }
+
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
         Ok(Box::new(self.rows.clone()))
     }
@@ -66,8 +70,8 @@ fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, Sto
         Write::CreateSubscription(new) => rows.create_subscription(limits, new).map(|()| Written::Created),
         Write::Append(message) => rows.append(limits, message).map(Written::Appended),
         Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(rows.erase(*id, *agent, *outcome, *now))),
-        Write::DeleteSubscription { id, agent, now } => {
-            Ok(Written::Removed(rows.delete_subscription(*id, *agent, *now)))
+        Write::DeleteSubscription { id, agent, now, served } => {
+            Ok(Written::Removed(rows.delete_subscription(*id, *agent, *now, *served)))
         }
         Write::DeleteAgent { id, now } => Ok(Written::Removed(rows.delete_agent(*id, *now))),
         Write::Sweep { now, max } => Ok(Written::Swept(rows.sweep(*now, *max))),

@@ -184,13 +184,22 @@ impl Rows {
         message
     }
 
-    pub(super) fn delete_subscription(&mut self, id: SubscriptionId, agent: AgentId, now: UnixMs) -> Removed {
+    pub(super) fn delete_subscription(
+        &mut self,
+        id: SubscriptionId,
+        agent: AgentId,
+        now: UnixMs,
+        served: UnixMs,
+    ) -> Removed {
         if self.subscriptions.get(&id).is_none_or(|s| s.agent != agent) {
             return Removed::default();
         }
         self.subscriptions.remove(&id);
         let owner = self.agents.get_mut(&agent).expect("an agent is removed with its subscriptions");
         owner.subscriptions.remove(&id);
+        if owner.subscriptions.is_empty() {
+            owner.last_seen = owner.last_seen.max(served);
+        }
         lower(&mut self.totals.subscriptions, 1);
         let removed = self.remove_where(agent, |message| message.subscription == id);
         Removed { existed: true, receipts: self.add_receipts(removed, Outcome::Unsubscribed, now) }

@@ -99,8 +99,8 @@ impl<'a> Batch<'a> {
             Write::CreateSubscription(new) => self.create_subscription(new).map(|()| Written::Created),
             Write::Append(message) => self.append(message).map(Written::Appended),
             Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(self.erase(*id, *agent, *outcome, *now)?)),
-            Write::DeleteSubscription { id, agent, now } => {
-                Ok(Written::Removed(self.delete_subscription(*id, *agent, *now)?))
+            Write::DeleteSubscription { id, agent, now, served } => {
+                Ok(Written::Removed(self.delete_subscription(*id, *agent, *now, *served)?))
             }
             Write::DeleteAgent { id, now } => Ok(Written::Removed(self.delete_agent(*id, *now)?)),
             Write::Sweep { now, max } => Ok(Written::Swept(self.sweep(*now, *max)?)),
@@ -290,12 +290,18 @@ impl<'a> Batch<'a> {
         Ok(Erased { existed, receipt })
     }
 
-    fn delete_subscription(&mut self, id: SubscriptionId, agent: AgentId, now: UnixMs) -> rusqlite::Result<Removed> {
+    fn delete_subscription(
+        &mut self,
+        id: SubscriptionId,
+        agent: AgentId,
+        now: UnixMs,
+        served: UnixMs,
+    ) -> rusqlite::Result<Removed> {
         if self.run(sql::DELETE_SUBSCRIPTION, [id.raw(), agent.raw()])? == 0 {
             return Ok(Removed::default());
         }
         lower(&mut self.totals.subscriptions, 1);
-        self.run(sql::EMPTY_AGENT, [agent.raw()])?;
+        self.run(sql::EMPTY_AGENT, [agent.raw(), served.as_millis()])?;
         let deleted = self.delete_messages(sql::DELETE_MESSAGES_OF_SUBSCRIPTION, [agent.raw(), id.raw()])?;
         Ok(Removed { existed: true, receipts: self.add_receipts(deleted, Outcome::Unsubscribed, now)? })
     }

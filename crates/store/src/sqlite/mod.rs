@@ -105,6 +105,9 @@ impl SqliteEngine {
         let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let clock = clock::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let totals = total::count(&conn).map_err(|e| schema::engine(&path, &e))?;
+        for bound in totals.reached(&limits) {
+            tracing::warn!(dir = %dir.display(), "the store holds as much as {bound} allows: raise it, or clients get 429");
+        }
         let checkpointer =
             Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&database)).map_err(OpenError::Thread)?;
         let usage = RecentCache::new(USAGE_GENERATION_MAX);
@@ -297,6 +300,13 @@ impl Engine for SqliteEngine {
             }
         }
         self.look().map_err(|error| TidyError::Checkpoint(error.to_string()))
+    }
+
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        if !self.space.room().admits_messages() {
+            return Err(StoreError::NoRoom);
+        }
+        self.sums.totals.check_receipt(&self.limits)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {

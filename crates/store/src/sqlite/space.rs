@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, StatVfs};
 use rustix::io::Errno;
 
 use crate::engine::Write;
@@ -38,13 +38,20 @@ pub(super) enum Room {
 }
 
 impl Room {
+    /// Whether there is room for messages.
+    pub(super) fn admits_messages(self) -> bool {
+        self >= Self::NearFloor
+    }
+
     /// Whether there is room for `write`.
     pub(super) fn admits(self, write: &Write) -> bool {
         let needed = match write {
             Write::CreateAgent { .. } | Write::CreateReceiptSubscription { .. } => Self::Enough,
-            Write::CreateSubscription(_) | Write::Append(_) | Write::AddReceipt { .. } => Self::NearFloor,
+            Write::CreateSubscription(_) | Write::Append(_) => Self::NearFloor,
             // They change rows in place, and are made again later.
             Write::Touch { .. } | Write::NoteClock(_) => Self::BelowFloor,
+            // It is small, and promised: its message was accepted while there was room.
+            Write::AddReceipt { .. } => Self::BelowFloor,
             Write::Erase { .. }
             | Write::DeleteSubscription { .. }
             | Write::DeleteAgent { .. }
@@ -64,13 +71,15 @@ pub(super) struct Space {
     reserve_bytes: u64,
     floor_bytes: u64,
     room: Room,
+    /// What the log shows of the floor.
+    logged: Room,
 }
 
 impl Space {
     /// Looks at the directory and changes nothing.
     pub(super) fn new(dir: &Path, limits: &Limits) -> Self {
         let (reserve_bytes, floor_bytes) = (limits.reserve_bytes, limits.disk_floor_bytes);
-        Self { dir: dir.into(), reserve_bytes, floor_bytes, room: Room::Enough }
+        Self { dir: dir.into(), reserve_bytes, floor_bytes, room: Room::Enough, logged: Room::Enough }
     }
 
     pub(super) fn room(&self) -> Room {
@@ -121,27 +130,44 @@ impl Space {
             if !self.may_allocate() || self.allocate().is_err() {
                 return;
             }
-            self.room = Room::Enough;
-            tracing::info!(dir = %self.dir.display(), "the disk has room again: the store accepts everything");
+            (self.room, self.logged) = (Room::Enough, Room::Enough);
+            tracing::info!(dir = %self.dir.display(), "the disk has room again: the reserve is back");
         }
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return };
-        let available = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_add(free_bytes);
-        let room = self.room_with(available);
-        if (room == Room::BelowFloor) != (self.room == Room::BelowFloor) {
-            let (dir, floor) = (self.dir.display(), self.floor_bytes);
-            if room == Room::BelowFloor {
-                tracing::error!(
+        let available = available(&disk).saturating_add(free_bytes);
+        self.room = self.room_with(available);
+        self.report(available);
+    }
+
+    /// Logs each step towards the floor, and away from it once a quarter of the floor more is free: a disk that stays
+    /// near a bound does not fill the log.
+    fn report(&mut self, available: u64) {
+        let (dir, floor) = (self.dir.display(), self.floor_bytes);
+        let settled = self.room_with(available.saturating_sub(floor / 4));
+        if self.room < self.logged {
+            self.logged = self.room;
+            match self.room {
+                Room::None | Room::BelowFloor => tracing::error!(
                     %dir,
                     available,
                     floor,
                     "the disk is nearly full: new messages and subscriptions get 429; free some room on this disk, or \
                      lower disk_floor_bytes"
-                );
-            } else {
-                tracing::info!(%dir, available, floor, "the disk has room again: new messages are accepted");
+                ),
+                Room::NearFloor | Room::Enough => tracing::warn!(
+                    %dir,
+                    available,
+                    floor,
+                    "the disk has little room: new agents and receipt subscriptions get 429; free some room on this \
+                     disk, or lower disk_floor_bytes"
+                ),
             }
+        } else if settled > self.logged {
+            self.logged = settled;
+            let is_all = settled == Room::Enough;
+            let what = if is_all { "everything is accepted" } else { "new messages are accepted" };
+            tracing::info!(%dir, available, floor, "the disk has room again: {what}");
         }
-        self.room = room;
     }
 
     fn room_with(&self, available: u64) -> Room {
@@ -167,10 +193,11 @@ impl Space {
         self.dir.join(RESERVE)
     }
 
-    /// Whether the disk may have room for the reserve and the margin, with the blocks that only root may use.
+    /// Whether the disk may have room for the reserve and the margin. Blocks that are reserved for root do not count: an
+    /// attempt that needs them fails for another user, and for the root of a container, and takes all room until then.
     fn may_allocate(&self) -> bool {
         let wanted = self.reserve_bytes + self.margin_bytes();
-        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| disk.f_bfree.saturating_mul(disk.f_frsize) >= wanted)
+        rustix::fs::statvfs(&self.dir).is_ok_and(|disk| available(&disk) >= wanted)
     }
 
     fn margin_bytes(&self) -> u64 {
@@ -193,6 +220,12 @@ impl Space {
         }
         allocated
     }
+}
+
+/// Bytes that any user may allocate. Some file systems in memory, in other programs or of other machines do not know
+/// their size and report zeros: only a failed write shows that they are full.
+fn available(disk: &StatVfs) -> u64 {
+    if disk.f_blocks == 0 { u64::MAX } else { disk.f_bavail.saturating_mul(disk.f_frsize) }
 }
 
 /// A file of `bytes` bytes for which the disk has set blocks aside.
@@ -273,6 +306,18 @@ mod tests {
         }
         space(dir.path(), 0).prepare().unwrap();
         assert!(!dir.path().join(RESERVE).exists());
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_know_its_size_has_room_and_a_full_one_has_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = rustix::fs::statvfs(dir.path()).unwrap();
+        let full = StatVfs { f_frsize: 4096, f_blocks: 1_000, f_bfree: 50, f_bavail: 0, ..disk };
+        let space = Space::new(dir.path(), &Limits { disk_floor_bytes: 100, ..Limits::default() });
+        let room = |disk: &StatVfs| space.room_with(available(disk));
+        assert_eq!(room(&full), Room::BelowFloor);
+        assert_eq!(room(&StatVfs { f_bavail: 1, ..full }), Room::Enough);
+        assert_eq!(room(&StatVfs { f_blocks: 0, f_bfree: 0, ..full }), Room::Enough);
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub(super) const AGENT_LAST_SEEN: &str = "SELECT last_seen FROM agent WHERE id =
 pub(super) const SEE_AGENT: &str = "UPDATE agent SET last_seen = ?2 WHERE id = ?1";
 pub(super) const USE_AGENT: &str = "UPDATE agent SET used = 1 WHERE id = ?1 AND used = 0";
 pub(super) const FILL_AGENT: &str = "UPDATE agent SET empty = 0 WHERE id = ?1 AND empty = 1";
-pub(super) const EMPTY_AGENT: &str = "UPDATE agent SET empty = 1 WHERE id = ?1 \
+pub(super) const EMPTY_AGENT: &str = "UPDATE agent SET empty = 1, last_seen = max(last_seen, ?2) WHERE id = ?1 \
     AND NOT EXISTS (SELECT 1 FROM subscription WHERE subscription.agent = ?1)";
 pub(super) const UNUSED_AGENTS: &str =
     "SELECT id FROM agent WHERE used = 0 AND last_seen < ?1 ORDER BY last_seen, id LIMIT ?2";

@@ -93,8 +93,8 @@ fn writes() -> impl Strategy<Value = Write> {
         12 => messages().prop_map(Write::Append),
         3 => (100i64..140, agents(), outcomes(), moments())
             .prop_map(|(raw, agent, outcome, now)| Write::Erase { id: id(raw), agent, outcome, now }),
-        1 => (subscriptions(), moments())
-            .prop_map(|((agent, id), now)| Write::DeleteSubscription { id, agent, now }),
+        1 => (subscriptions(), moments(), moments())
+            .prop_map(|((agent, id), now, served)| Write::DeleteSubscription { id, agent, now, served }),
         1 => (agents(), moments()).prop_map(|(id, now)| Write::DeleteAgent { id, now }),
         1 => (moments(), 0u32..4).prop_map(|(now, max)| Write::Sweep { now, max }),
         2 => (receipt_subscriptions(), moments())

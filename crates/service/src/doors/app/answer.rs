@@ -68,7 +68,7 @@ impl Rejection {
                     .with_retry_after(retry_after_secs)
                     .with_hint("Wait for the time in Retry-After; send less often, or one message with a Topic.")
             }
-            Self::Growth(too_fast) => wire::growth_problem(text, too_fast),
+            Self::Growth(too_fast) => wire::growth_problem(text, too_fast).with_hint(wire::ONE_RECEIPT_SUBSCRIPTION),
             Self::Receipts => bad(errno::RECEIPTS, "Omit the Link to get a new receipt subscription (RFC 8030 s5.1)."),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text)
                 .with_hint("Ask with `Accept: text/event-stream`, or over HTTP/2 with server push (RFC 8030 s6.3)."),

@@ -38,7 +38,7 @@ async fn an_agent_finds_its_subscription_by_channel_and_uses_each_channel_once()
     assert_eq!(store.create_subscription(again.clone()).await, Err(StoreError::ChannelTaken));
     let bobs = called(15, BOB, &channel());
     assert_eq!(store.create_subscription(bobs).await, Ok(()), "another agent's names are its own");
-    store.delete_subscription(ALICE, first.id, NOON).await.unwrap();
+    store.delete_subscription(ALICE, first.id, NOON, NOON).await.unwrap();
     assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(None));
     assert_eq!(store.create_subscription(again).await, Ok(()));
 }
@@ -51,7 +51,7 @@ async fn what_was_not_created_does_not_exist() {
     assert_eq!(store.subscriptions_of(ALICE).await, Ok(vec![]));
     assert_eq!(store.delete_agent(ALICE, NOON).await, Ok(Removed { existed: false, receipts: Vec::new() }));
     assert_eq!(
-        store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
+        store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await,
         Ok(Removed { existed: false, receipts: Vec::new() })
     );
     assert_eq!(store.erase(id(1), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: false, receipt: None }));
@@ -79,7 +79,7 @@ async fn an_agent_has_a_bounded_number_of_subscriptions() {
     let Bed { store, .. } = open(Limits { subscriptions_per_agent_max: 2, ..Limits::default() }).populate().await;
     let third = subscription(SubscriptionId::from_raw(13), ALICE);
     assert_eq!(store.create_subscription(third.clone()).await, Err(StoreError::TooManySubscriptions));
-    store.delete_subscription(ALICE, ALICE_CHAT, NOON).await.unwrap();
+    store.delete_subscription(ALICE, ALICE_CHAT, NOON, NOON).await.unwrap();
     assert_eq!(store.create_subscription(third).await, Ok(()));
 }
 
@@ -88,7 +88,7 @@ async fn a_subscription_is_removed_by_its_agent_only() {
     let bed = open(Limits::default()).populate().await;
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(
-        bed.store.delete_subscription(BOB, ALICE_NEWS, NOON).await,
+        bed.store.delete_subscription(BOB, ALICE_NEWS, NOON, NOON).await,
         Ok(Removed { existed: false, receipts: Vec::new() })
     );
     assert_eq!(bed.waiting(ALICE, NOON).await, [101]);
@@ -101,7 +101,7 @@ async fn a_removed_subscription_loses_its_messages_and_the_others_stay_ps_8030_7
         bed.store.append(message).await.unwrap();
     }
     assert_eq!(
-        bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
+        bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await,
         Ok(Removed { existed: true, receipts: Vec::new() })
     );
     assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
@@ -110,7 +110,7 @@ async fn a_removed_subscription_loses_its_messages_and_the_others_stay_ps_8030_7
     assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
     assert_eq!(bed.store.append(news(105)).await, Err(StoreError::NoSubscription));
     assert_eq!(
-        bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await,
+        bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await,
         Ok(Removed { existed: false, receipts: Vec::new() })
     );
 }

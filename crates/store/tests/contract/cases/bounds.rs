@@ -50,8 +50,21 @@ async fn the_store_takes_no_more_agents_and_subscriptions_than_its_bounds() {
     let fifth = subscription(SubscriptionId::from_raw(700), ALICE);
     assert_eq!(bed.store.create_subscription(fifth.clone()).await, Err(StoreError::StoreFull));
     bed.store.delete_agent(agent(50), NOON).await.unwrap();
-    bed.store.create_subscription(fifth).await.unwrap();
     bed.store.create_agent(agent(51), NOON).await.unwrap();
+    bed.store.create_subscription(fifth).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_agent_is_created_without_room_for_its_subscription() {
+    let bed = open(Limits { subscriptions_max: 4, ..Limits::default() }).populate().await;
+    subscribed(&bed.store, 50, NOON).await.unwrap();
+    for raw in 51..60 {
+        assert_eq!(subscribed(&bed.store, raw, NOON).await, Err(StoreError::StoreFull));
+        assert_eq!(bed.store.agent_exists(agent(raw)).await, Ok(false));
+    }
+    assert_eq!(bed.store.create_agent(agent(50), NOON).await, Err(StoreError::IdTaken), "it is there already");
+    bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await.unwrap();
+    subscribed(&bed.store, 51, NOON).await.unwrap();
 }
 
 #[tokio::test]
@@ -65,10 +78,13 @@ async fn the_store_holds_no_more_bytes_than_its_bound_whoever_they_are_for() {
     bed.store.append(to_bob(103)).await.unwrap();
     assert_eq!(bed.store.append(to_bob(104)).await, Err(StoreError::StoreFull), "the receipt counts too");
     bed.store.take_receipts(RECEIPTS, i64::MAX, NOON).await.unwrap();
-    let removed = bed.store.add_receipt(RECEIPTS, id(105), BOB, DELIVERED, NOON);
-    removed.await.unwrap();
-    let refused = bed.store.add_receipt(RECEIPTS, id(106), BOB, DELIVERED, NOON);
-    assert_eq!(refused.await, Err(StoreError::StoreFull));
+    assert_eq!(bed.store.receipt_room(), Ok(()));
+    bed.store.add_receipt(RECEIPTS, id(105), BOB, DELIVERED, NOON).await.unwrap();
+    assert_eq!(bed.store.receipt_room(), Err(StoreError::StoreFull));
+    let promised = bed.store.add_receipt(RECEIPTS, id(106), BOB, DELIVERED, NOON);
+    assert_eq!(promised.await, Ok(()), "its message was accepted before");
+    bed.store.take_receipts(RECEIPTS, i64::MAX, NOON).await.unwrap();
+    assert_eq!(bed.store.receipt_room(), Ok(()));
 }
 
 #[tokio::test]
@@ -128,17 +144,32 @@ async fn agents_that_were_never_used_stay_while_there_is_room() {
 }
 
 #[tokio::test]
-async fn an_agent_without_a_subscription_expires_after_a_day() {
+async fn an_agent_without_a_subscription_expires_before_others() {
     let bed = open(Limits::default()).populate().await;
     bed.store.create_agent(agent(50), NOON).await.unwrap();
     bed.store.append(to_bob(101)).await.unwrap();
-    bed.store.delete_subscription(BOB, BOB_NEWS, NOON).await.unwrap();
-    bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON).await.unwrap();
+    bed.store.delete_subscription(BOB, BOB_NEWS, NOON, NOON).await.unwrap();
+    bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await.unwrap();
     assert_eq!(expire(&bed.store, days(1)).await, IdleRemoved::default());
     let removed = expire(&bed.store, UnixMs::from_millis(days(1).as_millis() + 1)).await;
     assert_eq!(removed.agents, [BOB, agent(50)], "Alice has a subscription");
     subscribed(&bed.store, 51, NOON).await.unwrap();
     assert_eq!(expire(&bed.store, days(40)).await, IdleRemoved::default());
+}
+
+#[tokio::test]
+async fn an_agent_that_loses_its_last_subscription_was_seen_then_however_long_it_was_not_noted() {
+    let bed = open(Limits::default()).populate().await;
+    let gone = bed.store.delete_subscription(BOB, BOB_NEWS, days(40), days(40));
+    assert!(gone.await.unwrap().existed);
+    let one_of_two = bed.store.delete_subscription(ALICE, ALICE_NEWS, days(40), days(40));
+    assert!(one_of_two.await.unwrap().existed);
+    assert_eq!(expire(&bed.store, days(41)).await, IdleRemoved::default());
+    // Times of service are read before writes are queued, and may be queued in another order.
+    bed.store.create_subscription(subscription(BOB_NEWS, BOB)).await.unwrap();
+    bed.store.delete_subscription(BOB, BOB_NEWS, days(39), days(39)).await.unwrap();
+    assert_eq!(expire(&bed.store, days(41)).await, IdleRemoved::default());
+    assert_eq!(expire(&bed.store, UnixMs::from_millis(days(41).as_millis() + 1)).await.agents, [BOB]);
 }
 
 #[tokio::test]

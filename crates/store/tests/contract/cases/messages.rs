@@ -110,7 +110,7 @@ async fn writes_queued_without_waiting_take_effect_in_order() {
     let erased = bed.store.erase(id(101), ALICE, DELIVERED, NOON);
     let again = bed.store.append(news(101));
     let twice = bed.store.append(news(101));
-    let removed = bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON);
+    let removed = bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON);
     let too_late = bed.store.append(news(102));
 
     assert_eq!(too_late.await, Err(StoreError::NoSubscription));

@@ -88,7 +88,7 @@ async fn a_removed_subscription_makes_room() {
     let bed = open(TWO_MESSAGES()).populate().await;
     assert_eq!(bed.store.append(chat(101)).await, KEPT);
     assert_eq!(bed.store.append(news(102)).await, KEPT);
-    bed.store.delete_subscription(ALICE, ALICE_CHAT, NOON).await.unwrap();
+    bed.store.delete_subscription(ALICE, ALICE_CHAT, NOON, NOON).await.unwrap();
     assert_eq!(bed.store.append(news(103)).await, KEPT);
     assert!(bed.store.append(news(104)).await.is_err());
 }

@@ -116,7 +116,7 @@ async fn many_messages_have_exactly_one_receipt_however_they_end_ps_8030_6_3_6()
     let bed = open(Limits { messages_per_agent_max: 3_000, ..Limits::default() }).populate_with_receipts().await;
     let kept: Vec<_> = (101..2_101).map(|raw| bed.store.append(with_receipt(news(raw)))).collect();
     let settled: Vec<_> = (101..2_101).step_by(2).map(|raw| bed.store.erase(id(raw), ALICE, DELIVERED, NOON)).collect();
-    let removed = bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON);
+    let removed = bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON);
     let late: Vec<_> = (101..2_101).map(|raw| bed.store.erase(id(raw), ALICE, DELIVERED, NOON)).collect();
     for answer in kept {
         answer.await.unwrap();

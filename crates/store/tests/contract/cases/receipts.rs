@@ -192,9 +192,9 @@ async fn a_removed_subscription_ends_its_messages_ps_8030_6_3_3_and_7_3_4() {
         bed.store.append(message).await.unwrap();
     }
     let removed = Removed { existed: true, receipts: vec![RECEIPTS] };
-    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS, minutes(1)).await, Ok(removed));
+    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS, minutes(1), minutes(1)).await, Ok(removed));
     assert_eq!(bed.receipts(RECEIPTS).await, [(101, Unsubscribed), (104, Expired), (105, Unsubscribed)]);
-    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS, minutes(1)).await, Ok(Removed::default()));
+    assert_eq!(bed.store.delete_subscription(ALICE, ALICE_NEWS, minutes(1), minutes(1)).await, Ok(Removed::default()));
 }
 
 #[tokio::test]

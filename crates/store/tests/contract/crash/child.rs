@@ -152,7 +152,7 @@ async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), S
         let id = unread.id;
         store.create_subscription(subscription(passing, agent(n))).await?;
         store.append(unread).await?;
-        store.delete_subscription(agent(n), passing, NOON).await?;
+        store.delete_subscription(agent(n), passing, NOON, NOON).await?;
         Report::Ended { id, outcome: Outcome::Unsubscribed }.print();
 
         let short = NewMessage { expires_at: minutes(1), ..message(plain_of(n), None, 20) };
@@ -223,6 +223,10 @@ impl Engine for EarlyAnswers {
             self.engine.commit(&std::mem::take(&mut self.held))?;
         }
         Ok(batch.iter().map(|write| Ok(guess(write))).collect())
+    }
+
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        self.engine.receipt_room()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {

@@ -99,7 +99,7 @@ async fn a_damaged_subscription_is_an_error_alone_and_is_left_out_of_a_list() {
         assert_eq!(store.subscription(ALICE_THIRD).await, Err(StoreError::Damaged), "{damaged}");
         let others = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE)];
         assert_eq!(store.subscriptions_of(ALICE).await, Ok(others), "{damaged}");
-        assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON).await.unwrap().existed, "{damaged}");
+        assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON, NOON).await.unwrap().existed, "{damaged}");
     }
 }
 
@@ -119,7 +119,7 @@ async fn a_key_of_another_length_is_returned_as_it_is_stored() {
         assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(Some(damaged.clone())));
         let all = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE), damaged];
         assert_eq!(store.subscriptions_of(ALICE).await, Ok(all));
-        assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON).await.unwrap().existed);
+        assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON, NOON).await.unwrap().existed);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Real disks that are full or fail: a small ext4 in a file, and a tmpfs with a size. They need root, or `sudo`.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, Once};
@@ -34,7 +34,7 @@ impl Disk {
     fn new(kind: Kind, bytes: u64) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = match kind {
-            Kind::Ext4 => mount_image(dir.path(), &dir.path().join("image"), bytes),
+            Kind::Ext4 => mount_image(dir.path(), &dir.path().join("image"), bytes, 0),
             Kind::Tmpfs => {
                 let size = format!("size={bytes}");
                 mount(dir.path(), &["-t", "tmpfs", "-o", &size, "tmpfs"])
@@ -43,11 +43,18 @@ impl Disk {
         Some(Self { mounted: mounted.or_else(skipped)?, _below: None, _dir: dir })
     }
 
+    /// An ext4 of which only root may use some percent, as is usual.
+    fn with_blocks_for_root(bytes: u64, percent: u32) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = mount_image(dir.path(), &dir.path().join("image"), bytes, percent).or_else(skipped)?;
+        Some(Self { mounted, _below: None, _dir: dir })
+    }
+
     /// An ext4 that believes in more room than the disk below it has: its writes fail with EIO.
     fn failing() -> Option<Self> {
         let below = Self::new(Kind::Tmpfs, 24 * MIB)?;
         let dir = tempfile::tempdir().unwrap();
-        let mounted = mount_image(dir.path(), &below.mounted.join("image"), 256 * MIB).or_else(skipped)?;
+        let mounted = mount_image(dir.path(), &below.mounted.join("image"), 256 * MIB, 0).or_else(skipped)?;
         Some(Self { mounted, _below: Some(Box::new(below)), _dir: dir })
     }
 
@@ -78,10 +85,12 @@ impl Drop for Disk {
     }
 }
 
-fn mount_image(dir: &Path, image: &Path, bytes: u64) -> Option<PathBuf> {
+/// `for_root`: the percentage of blocks that only root may use.
+fn mount_image(dir: &Path, image: &Path, bytes: u64, for_root: u32) -> Option<PathBuf> {
     File::create(image).unwrap().set_len(bytes).unwrap();
-    // Without reserved blocks, which only root could use.
-    let made = run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0"]).arg(image));
+    let for_root = for_root.to_string();
+    let made =
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", &for_root, "-E", "lazy_itable_init=0"]).arg(image));
     made.then(|| mount(dir, &["-o", "loop", image.to_str().unwrap()])).flatten()
 }
 
@@ -299,7 +308,7 @@ async fn a_disk_that_another_program_fills_is_no_end_either() {
         assert_eq!(refusal, StoreError::NoRoom, "{kind:?}");
         // The room of the reserve is gone too.
         disk.fill();
-        let removed = store.delete_subscription(ALICE, ALICE_CHAT, NOON).await;
+        let removed = store.delete_subscription(ALICE, ALICE_CHAT, NOON, NOON).await;
         assert!(matches!(removed, Ok(_) | Err(StoreError::NoRoom)), "{kind:?}: {removed:?}");
         assert_eq!(ids(&store).await.len(), 199 + kept.len(), "{kind:?}: it can still be read");
 
@@ -309,6 +318,30 @@ async fn a_disk_that_another_program_fills_is_no_end_either() {
         assert!(disk.reserve().exists(), "{kind:?}");
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_reserve_does_not_come_back_from_blocks_that_only_root_may_use() {
+    let Some(disk) = Disk::with_blocks_for_root(32 * MIB, 25) else { return };
+    let store = populated(&disk, limits()).await;
+    disk.fill();
+    let (_, refusal) = append_until_full(&store, 101).await;
+    assert_eq!(refusal, StoreError::NoRoom);
+    let room = || rustix::fs::statvfs(&disk.mounted).map(|disk| (disk.f_bfree * disk.f_frsize, disk.f_bavail)).unwrap();
+    // Root fills all blocks, another user leaves those for root.
+    let ballast = File::options().write(true).open(disk.ballast()).unwrap();
+    while room().0 < 6 * MIB {
+        ballast.set_len(ballast.metadata().unwrap().len() - MIB).unwrap();
+    }
+    assert_eq!(room().1, 0);
+    store.sweep(NOON, 100).await.unwrap();
+    assert_eq!(store.append(big(90_000)).await, Err(StoreError::NoRoom));
+    assert!(!disk.reserve().exists());
+    drop(ballast);
+    fs::remove_file(disk.ballast()).unwrap();
+    store.sweep(NOON, 100).await.unwrap();
+    store.append(big(90_000)).await.unwrap();
+    assert!(disk.reserve().exists());
 }
 
 #[tokio::test]
@@ -423,6 +456,36 @@ fn a_full_disk_is_an_error_in_the_log_once_when_it_begins_and_a_line_when_it_end
         engine.tidy().unwrap();
     }
     assert_eq!((Log::count(&disk, "ERROR"), Log::count(&disk, "has room again")), (1, 1));
+}
+
+#[test]
+fn each_step_towards_the_floor_is_in_the_log_once_however_often_the_room_changes_at_its_bound() {
+    let Some(disk) = Disk::new(Kind::Tmpfs, 24 * MIB) else { return };
+    Log::collect();
+    let mut engine = SqliteEngine::open(&disk.state(), Limits { disk_floor_bytes: 4 * MIB, ..limits() }).unwrap();
+    let ballast = File::create(disk.ballast()).unwrap();
+    let mut leave_kib = |kib: u64| {
+        let room = rustix::fs::statvfs(&disk.mounted).unwrap();
+        let wanted = ballast.metadata().unwrap().len() + room.f_bavail * room.f_frsize - kib * 1024;
+        ballast.set_len(wanted.min(ballast.metadata().unwrap().len())).unwrap();
+        let held = ballast.metadata().unwrap().len();
+        (&ballast).seek(SeekFrom::End(0)).unwrap();
+        (&ballast).write_all(&vec![1; usize::try_from(wanted - held).unwrap()]).unwrap();
+        engine.tidy().unwrap();
+        ["has little room", "is nearly full", "has room again"].map(|text| Log::count(&disk, text))
+    };
+    assert_eq!(leave_kib(9 * 1024), [0, 0, 0]);
+    for _ in 0..5 {
+        assert_eq!(leave_kib(8 * 1024 - 64), [1, 0, 0]);
+        assert_eq!(leave_kib(8 * 1024 + 64), [1, 0, 0]);
+    }
+    for _ in 0..5 {
+        assert_eq!(leave_kib(4 * 1024 - 64), [1, 1, 0]);
+        assert_eq!(leave_kib(4 * 1024 + 64), [1, 1, 0]);
+    }
+    assert_eq!(leave_kib(6 * 1024), [1, 1, 1]);
+    assert_eq!(leave_kib(10 * 1024), [1, 1, 2]);
+    assert_eq!(leave_kib(7 * 1024), [2, 1, 2]);
 }
 
 #[tokio::test]

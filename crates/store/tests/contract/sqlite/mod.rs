@@ -67,7 +67,7 @@ async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
     let limits = Limits {
         agents_max: 3,
         unused_agents_max: 2,
-        subscriptions_max: 3,
+        subscriptions_max: 4,
         bytes_max: 2 * (MESSAGE_OVERHEAD_BYTES + 1),
         receipt_subscriptions_max: 2,
         ..Limits::default()
@@ -85,8 +85,25 @@ async fn the_bounds_of_the_whole_store_are_right_after_a_restart() {
     assert_eq!(store.append(news(104)).await, Err(StoreError::StoreFull));
     store.create_agent(AgentId::from_raw(50), NOON).await.unwrap();
     assert_eq!(store.create_agent(AgentId::from_raw(51), NOON).await, full);
+    store.create_subscription(subscription(SubscriptionId::from_raw(60), BOB)).await.unwrap();
     assert_eq!(store.create_subscription(subscription(SubscriptionId::from_raw(70), BOB)).await, full);
     assert_eq!(store.create_receipt_subscription(ReceiptSubscriptionId::from_raw(80), NOON).await, full);
+}
+
+#[tokio::test]
+async fn below_the_floor_no_receipt_is_promised_and_promised_ones_are_added() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), Limits::default());
+    populate(&store).await;
+    populate_with_receipts(&store).await;
+    assert_eq!(store.receipt_room(), Ok(()));
+    let limits = Limits { disk_floor_bytes: 1 << 60, ..Limits::default() };
+    let store = reopen(&dir, store, limits).await;
+    assert_eq!(store.receipt_room(), Err(StoreError::NoRoom));
+    store.add_receipt(RECEIPTS, id(101), BOB, DELIVERED, NOON).await.unwrap();
+    assert_eq!(store.append(to_bob(102)).await, Err(StoreError::NoRoom));
+    let store = reopen(&dir, store, Limits::default()).await;
+    assert_eq!(receipts(&store, RECEIPTS).await.len(), 1);
 }
 
 #[tokio::test]
