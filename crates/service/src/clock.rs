@@ -91,9 +91,9 @@ struct Wall {
     ahead_ms: i64,
     /// How long the machine had slept at the last look, in milliseconds.
     slept_ms: i64,
-    /// By the boot clock, since when it has not jumped.
+    /// By the boot clock, since when it is watched and has not jumped.
     steady_since: Duration,
-    /// Whether it has jumped since the start.
+    /// Whether it has jumped since the start, or while the service was stopped.
     has_jumped: bool,
     /// How far it was ahead of the boot clock when it last was believed, in milliseconds: it would show as much now. So a
     /// clock that is behind does not become the newest by running.
@@ -120,11 +120,18 @@ impl Clock {
     pub(crate) fn continued(&self, record: &ClockRecord, newest_id: Option<UnixMs>) -> Self {
         let clock = Self::of(self.source.clone(), record, newest_id);
         let reading = clock.source.read();
-        let newest = clock.line.wall.lock().newest(reading);
+        let (newest, has_jumped) = {
+            let wall = clock.line.wall.lock();
+            (wall.newest(reading), wall.has_jumped)
+        };
         if !clock.source.believes(reading.wall, newest) {
             let (shown, newest) = (shown(reading.wall), shown(newest.max(clock.source.released())));
             warn!(%shown, %newest, "the wall clock is wrong: it is far behind what was seen before, or decades ahead; set it \
                 (NTP). Until then senders whose tokens seem too old or too new are asked to try again");
+        } else if has_jumped {
+            let (shown, newest) = (shown(reading.wall), shown(newest));
+            warn!(%shown, %newest, "the wall clock jumped while the service was stopped, or shortly before. For an hour, \
+                senders whose tokens seem too old or too new are asked to try again");
         }
         clock
     }
@@ -144,13 +151,20 @@ impl Clock {
         };
         // No message outlives its TTL: whenever it was accepted, it was not after this.
         let time = time.max(newest_id);
-        let is_new = can_be_right && reading.wall.plus(JUMP) >= newest;
+        let is_behind = reading.wall.plus(JUMP) < newest;
+        // The store knows what the wall clock should show now; it moved while the service was stopped, or was in doubt then.
+        let is_ahead = record.last.is_some() && reading.wall > newest.plus(JUMP);
+        let has_jumped = is_behind || is_ahead;
         let wall = Wall {
             ahead_ms: reading.ahead_ms(),
             slept_ms: reading.slept_ms(),
-            steady_since: if is_new { reading.boot.saturating_sub(STEADY) } else { reading.boot },
-            has_jumped: false,
-            believed_ahead_ms: if is_new { reading.ahead_ms() } else { newest.minus(reading.boot).as_millis() },
+            steady_since: reading.boot,
+            has_jumped,
+            believed_ahead_ms: if can_be_right && !has_jumped {
+                reading.ahead_ms()
+            } else {
+                newest.minus(reading.boot).as_millis()
+            },
         };
         let line = Line {
             time_zero: time.minus(reading.boot),
@@ -188,8 +202,7 @@ impl Clock {
     pub(crate) fn doubts_wall(&self) -> bool {
         let reading = self.look();
         let wall = *self.line.wall.lock();
-        let just_jumped = wall.has_jumped && reading.boot.saturating_sub(wall.steady_since) < STEADY;
-        just_jumped || !self.source.believes(reading.wall, wall.newest(reading))
+        wall.has_just_jumped(reading) || !self.source.believes(reading.wall, wall.newest(reading))
     }
 
     /// What the store should keep.
@@ -318,21 +331,24 @@ impl Clock {
 impl Wall {
     /// What is known after another look.
     fn after(self, reading: Reading, jumped: bool, can_be_right: bool) -> Self {
-        let steady_since = if jumped { reading.boot } else { self.steady_since };
-        let steady_for = reading.boot.saturating_sub(steady_since);
-        let is_new = reading.wall.plus(JUMP) >= self.newest(reading) && steady_for >= STEADY;
-        let was_wrong = steady_for >= BEHIND_MAX;
-        Self {
-            ahead_ms: reading.ahead_ms(),
-            slept_ms: reading.slept_ms(),
-            steady_since,
-            has_jumped: self.has_jumped || jumped,
-            believed_ahead_ms: if can_be_right && (is_new || was_wrong) {
-                reading.ahead_ms()
-            } else {
-                self.believed_ahead_ms
-            },
+        let mut next = Self { ahead_ms: reading.ahead_ms(), slept_ms: reading.slept_ms(), ..self };
+        if jumped {
+            (next.has_jumped, next.steady_since) = (true, reading.boot);
         }
+        let is_new = reading.wall.plus(JUMP) >= self.newest(reading) && !next.has_just_jumped(reading);
+        let was_wrong = next.steady_for(reading) >= BEHIND_MAX;
+        if can_be_right && (is_new || was_wrong) {
+            next.believed_ahead_ms = reading.ahead_ms();
+        }
+        next
+    }
+
+    fn steady_for(&self, reading: Reading) -> Duration {
+        reading.boot.saturating_sub(self.steady_since)
+    }
+
+    fn has_just_jumped(&self, reading: Reading) -> bool {
+        self.has_jumped && self.steady_for(reading) < STEADY
     }
 
     /// The newest time that is believed: what the wall clock showed then, and how long the machine has run since.
@@ -627,6 +643,40 @@ mod tests {
         hands.advance(DAY);
         clock.wall();
         assert!(!clock.doubts_wall());
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumped_is_in_doubt_for_an_hour_also_if_a_restart_comes_between() {
+        for wall in [NOON.minus(23 * HOUR), NOON.minus(HOUR), NOON.plus(HOUR), NOON.plus(HUNDRED_DAYS)] {
+            let hands = Clock::manual(NOON.minus(2 * DAY));
+            hands.advance(2 * DAY);
+            let before = service_of(&hands);
+            let jumps_while_stopped = before.record();
+            hands.set_wall(wall);
+            assert!(before.doubts_wall());
+            for record in [jumps_while_stopped, before.record()] {
+                let clock = hands.continued(&record, None);
+                assert!(clock.doubts_wall(), "{wall:?}");
+            }
+            let clock = hands.continued(&before.record(), None);
+            hands.advance(STEADY);
+            assert!(!clock.doubts_wall(), "{wall:?}");
+            let believed = clock.record();
+            let again = hands.continued(&believed, None);
+            assert_eq!(again.doubts_wall(), wall < NOON, "what is behind is in doubt at each start of a day: {wall:?}");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_did_not_jump_is_not_in_doubt_after_a_restart() {
+        let hands = Clock::manual(NOON);
+        let record = service_of(&hands).record();
+        hands.advance(HUNDRED_DAYS);
+        assert!(!hands.continued(&record, None).doubts_wall());
+        hands.set_wall(NOON.plus(HUNDRED_DAYS).minus(SECOND));
+        assert!(!hands.continued(&record, None).doubts_wall(), "NTP moves it by as much");
+        assert!(!after_a_boot(&record, NOON.plus(DAY)).doubts_wall());
+        assert!(!after_a_boot(&ClockRecord { last: None, ..record }, NOON.plus(DAY)).doubts_wall());
     }
 
     #[tokio::test]
