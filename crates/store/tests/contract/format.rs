@@ -259,6 +259,21 @@ async fn the_step_to_format_4_moves_no_expiry_if_ids_are_not_ahead_or_the_wall_c
 }
 
 #[tokio::test]
+async fn agents_age_after_the_step_to_format_4_though_the_wall_clock_showed_1970() {
+    let released = UnixMs::from_secs(1_788_220_800);
+    for (wall, served) in [(UnixMs::default(), released), (released.plus(DAY), released.plus(DAY)), (FAR, SEEN)] {
+        let dir = step_to_format_4("", wall);
+        let store = open(dir.path(), Limits::default());
+        assert_eq!(store.clock().served, Some(served), "{wall:?}");
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// When the last agent of the sample was seen.
+const SEEN: UnixMs = minutes(2 * 24 * 60);
+const FAR: UnixMs = minutes(100 * 365 * 24 * 60);
+
+#[tokio::test]
 async fn the_agents_of_format_3_count_as_used_and_none_of_them_goes_because_the_store_is_crowded() {
     let limits = Limits { unused_agents_max: 1, agents_max: 3, ..Limits::default() };
     let dir = tempfile::tempdir().unwrap();

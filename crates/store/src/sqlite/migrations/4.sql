@@ -20,10 +20,11 @@ UPDATE receipt SET at = at + ahead.ms FROM temp.ahead WHERE ahead.ms > 1000;
 DROP TABLE temp.ahead;
 
 -- How long the service has run, by which agents and receipt subscriptions age. It begins at the last use of any of them,
--- and not after the present: so no one is older by this step, also if one of the two was recorded by a wrong clock.
+-- and not after the present: so no one is older by this step, also if one of the two was recorded by a wrong clock. A wall
+-- clock before the release of this format counts as that moment: were it 1970, no one would age for decades.
 ALTER TABLE mark ADD COLUMN served INTEGER;
 UPDATE mark SET served = (
-    SELECT min(max(last), unixepoch() * 1000)
+    SELECT min(max(last), max(unixepoch() * 1000, 1788220800000))
     FROM (SELECT max(last_seen) AS last FROM agent UNION ALL SELECT max(last_used) FROM receipt_subscription)
 );
 
