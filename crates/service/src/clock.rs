@@ -192,6 +192,18 @@ impl Clock {
         self.look().wall
     }
 
+    /// What the wall clock shows if it may be right, and otherwise the newest time that was believed: for certificates,
+    /// which know no other time.
+    pub(crate) fn plausible_wall(&self) -> UnixMs {
+        let reading = self.look();
+        let newest = self.line.wall.lock().newest(reading);
+        if self.source.believes(reading.wall, newest) {
+            reading.wall
+        } else {
+            newest.clamp(self.source.released(), latest())
+        }
+    }
+
     /// What the wall clock shows at the moment `time` of [`Clock::now`], as far as is known.
     pub(crate) fn wall_at(&self, time: UnixMs) -> UnixMs {
         let since_boot = time.as_millis().saturating_sub(self.line.time_zero.as_millis());
@@ -677,6 +689,18 @@ mod tests {
         assert!(!hands.continued(&record, None).doubts_wall(), "NTP moves it by as much");
         assert!(!after_a_boot(&record, NOON.plus(DAY)).doubts_wall());
         assert!(!after_a_boot(&ClockRecord { last: None, ..record }, NOON.plus(DAY)).doubts_wall());
+    }
+
+    #[test]
+    fn certificates_are_made_by_the_newest_time_that_was_believed_while_the_wall_clock_cannot_be_right() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        for (wall, plausible) in [(UnixMs::default(), NOON), (IN_2099, NOON), (NOON.plus(DAY), NOON.plus(DAY))] {
+            hands.set_wall(wall);
+            assert_eq!(clock.plausible_wall(), plausible, "{wall:?}");
+            assert_eq!(after_a_boot(&clock.record(), wall).plausible_wall(), plausible, "{wall:?}");
+        }
+        assert_eq!(service_of(&Clock::manual(IN_2099)).plausible_wall(), RELEASED, "nothing is known");
     }
 
     #[tokio::test]
