@@ -22,11 +22,15 @@ use crate::locked::Locked;
 /// CHANGELOG.md.
 const RELEASED: UnixMs = UnixMs::from_secs(1_788_220_800);
 
+/// A wall clock that shows a later time than so long after [`RELEASED`] is wrong: no release is in use for so long. The time
+/// that the store continues goes no further on the word of a wall clock. Ids have room for 50 years after that.
+const IN_USE_MAX: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+
 /// How often the clocks are compared: a jump, or the end of a suspend, is noticed this late at most.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A wall clock that moves by more between two looks has jumped; NTP slews a clock by far less.
-const JUMP_MS: i64 = 5_000;
+const JUMP: Duration = Duration::from_secs(5);
 
 /// A boot clock that gains more on the monotonic clock between two looks has counted through a suspend.
 const SUSPEND_MS: i64 = 1_000;
@@ -87,12 +91,13 @@ struct Wall {
     ahead_ms: i64,
     /// How long the machine had slept at the last look, in milliseconds.
     slept_ms: i64,
-    /// By the boot clock, since when it has not jumped.
+    /// By the boot clock, since when it is watched and has not jumped.
     steady_since: Duration,
-    /// Whether it has jumped since the start.
+    /// Whether it has jumped since the start, or while the service was stopped.
     has_jumped: bool,
-    /// The newest time that it showed and that was believed.
-    newest: UnixMs,
+    /// How far it was ahead of the boot clock when it last was believed, in milliseconds: it would show as much now. So a
+    /// clock that is behind does not become the newest by running.
+    believed_ahead_ms: i64,
 }
 
 impl Clock {
@@ -114,11 +119,19 @@ impl Clock {
     /// time in the greatest id that it has stored, if any.
     pub(crate) fn continued(&self, record: &ClockRecord, newest_id: Option<UnixMs>) -> Self {
         let clock = Self::of(self.source.clone(), record, newest_id);
-        let (reading, newest) = (clock.source.read(), clock.line.wall.lock().newest);
+        let reading = clock.source.read();
+        let (newest, has_jumped) = {
+            let wall = clock.line.wall.lock();
+            (wall.newest(reading), wall.has_jumped)
+        };
         if !clock.source.believes(reading.wall, newest) {
             let (shown, newest) = (shown(reading.wall), shown(newest.max(clock.source.released())));
-            warn!(%shown, %newest, "the wall clock is wrong: it is far behind what was seen before; set it (NTP). Until \
-                then senders whose tokens seem too old or too new are asked to try again");
+            warn!(%shown, %newest, "the wall clock is wrong: it is far behind what was seen before, or decades ahead; set it \
+                (NTP). Until then senders whose tokens seem too old or too new are asked to try again");
+        } else if has_jumped {
+            let (shown, newest) = (shown(reading.wall), shown(newest));
+            warn!(%shown, %newest, "the wall clock jumped while the service was stopped, or shortly before. For an hour, \
+                senders whose tokens seem too old or too new are asked to try again");
         }
         clock
     }
@@ -127,20 +140,31 @@ impl Clock {
         let (reading, boot_id) = (source.read(), source.boot_id());
         // An empty store has no greatest id, and contains no time.
         let newest_id = newest_id.unwrap_or_default();
-        let newest = record.last.as_ref().map_or(newest_id, |last| last.newest_wall);
-        let time = match &record.last {
-            None => reading.wall.max(source.released()),
-            Some(last) => last.time.plus(source.stopped_for(last, reading, boot_id.as_deref())),
+        let can_be_right = source.can_be_right(reading.wall);
+        let (time, newest) = match &record.last {
+            // A wall clock that cannot be right shows nothing, and no message has aged.
+            None => (if can_be_right { reading.wall } else { source.released() }, newest_id),
+            Some(last) => {
+                let stopped = source.stopped_for(last, reading, boot_id.as_deref());
+                (last.time.plus(stopped), last.newest_wall.plus(stopped))
+            }
         };
         // No message outlives its TTL: whenever it was accepted, it was not after this.
         let time = time.max(newest_id);
-        let is_new = reading.wall >= newest;
+        let is_behind = reading.wall.plus(JUMP) < newest;
+        // The store knows what the wall clock should show now; it moved while the service was stopped, or was in doubt then.
+        let is_ahead = record.last.is_some() && reading.wall > newest.plus(JUMP);
+        let has_jumped = is_behind || is_ahead;
         let wall = Wall {
             ahead_ms: reading.ahead_ms(),
             slept_ms: reading.slept_ms(),
-            steady_since: if is_new { reading.boot.saturating_sub(STEADY) } else { reading.boot },
-            has_jumped: false,
-            newest: if is_new { reading.wall } else { newest },
+            steady_since: reading.boot,
+            has_jumped,
+            believed_ahead_ms: if can_be_right && !has_jumped {
+                reading.ahead_ms()
+            } else {
+                newest.minus(reading.boot).as_millis()
+            },
         };
         let line = Line {
             time_zero: time.minus(reading.boot),
@@ -168,6 +192,18 @@ impl Clock {
         self.look().wall
     }
 
+    /// What the wall clock shows if it may be right, and otherwise the newest time that was believed: for certificates,
+    /// which know no other time.
+    pub(crate) fn plausible_wall(&self) -> UnixMs {
+        let reading = self.look();
+        let newest = self.line.wall.lock().newest(reading);
+        if self.source.believes(reading.wall, newest) {
+            reading.wall
+        } else {
+            newest.clamp(self.source.released(), latest())
+        }
+    }
+
     /// What the wall clock shows at the moment `time` of [`Clock::now`], as far as is known.
     pub(crate) fn wall_at(&self, time: UnixMs) -> UnixMs {
         let since_boot = time.as_millis().saturating_sub(self.line.time_zero.as_millis());
@@ -178,8 +214,7 @@ impl Clock {
     pub(crate) fn doubts_wall(&self) -> bool {
         let reading = self.look();
         let wall = *self.line.wall.lock();
-        let just_jumped = wall.has_jumped && reading.boot.saturating_sub(wall.steady_since) < STEADY;
-        just_jumped || !self.source.believes(reading.wall, wall.newest)
+        wall.has_just_jumped(reading) || !self.source.believes(reading.wall, wall.newest(reading))
     }
 
     /// What the store should keep.
@@ -188,7 +223,7 @@ impl Clock {
         let last = ClockReading {
             time: self.line.time_zero.plus(reading.boot),
             wall: reading.wall,
-            newest_wall: self.line.wall.lock().newest,
+            newest_wall: self.line.wall.lock().newest(reading),
             boot: reading.boot,
             boot_id: self.line.boot_id.clone(),
         };
@@ -288,10 +323,11 @@ impl Clock {
             let reading = self.source.read();
             let jump_ms = reading.ahead_ms().saturating_sub(wall.ahead_ms);
             let slept_ms = reading.slept_ms().saturating_sub(wall.slept_ms);
-            *wall = wall.after(reading, jump_ms.saturating_abs() > JUMP_MS, self.source.released());
-            (jump_ms, slept_ms, reading)
+            let has_jumped = Duration::from_millis(jump_ms.unsigned_abs()) > JUMP;
+            *wall = wall.after(reading, has_jumped, self.source.can_be_right(reading.wall));
+            (has_jumped.then_some(jump_ms), slept_ms, reading)
         };
-        if jump_ms.saturating_abs() > JUMP_MS {
+        if let Some(jump_ms) = jump_ms {
             let (seconds, shown) = (jump_ms / 1000, shown(reading.wall));
             warn!(seconds, %shown, "the wall clock has jumped; nothing expires earlier or later for it. For an hour, \
                 senders whose tokens seem too old or too new are asked to try again");
@@ -306,18 +342,30 @@ impl Clock {
 
 impl Wall {
     /// What is known after another look.
-    fn after(self, reading: Reading, jumped: bool, released: UnixMs) -> Self {
-        let steady_since = if jumped { reading.boot } else { self.steady_since };
-        let steady_for = reading.boot.saturating_sub(steady_since);
-        let is_ahead = reading.wall >= self.newest && steady_for >= STEADY;
-        let was_wrong = reading.wall >= released && steady_for >= BEHIND_MAX;
-        Self {
-            ahead_ms: reading.ahead_ms(),
-            slept_ms: reading.slept_ms(),
-            steady_since,
-            has_jumped: self.has_jumped || jumped,
-            newest: if is_ahead || was_wrong { reading.wall } else { self.newest },
+    fn after(self, reading: Reading, jumped: bool, can_be_right: bool) -> Self {
+        let mut next = Self { ahead_ms: reading.ahead_ms(), slept_ms: reading.slept_ms(), ..self };
+        if jumped {
+            (next.has_jumped, next.steady_since) = (true, reading.boot);
         }
+        let is_new = reading.wall.plus(JUMP) >= self.newest(reading) && !next.has_just_jumped(reading);
+        let was_wrong = next.steady_for(reading) >= BEHIND_MAX;
+        if can_be_right && (is_new || was_wrong) {
+            next.believed_ahead_ms = reading.ahead_ms();
+        }
+        next
+    }
+
+    fn steady_for(&self, reading: Reading) -> Duration {
+        reading.boot.saturating_sub(self.steady_since)
+    }
+
+    fn has_just_jumped(&self, reading: Reading) -> bool {
+        self.has_jumped && self.steady_for(reading) < STEADY
+    }
+
+    /// The newest time that is believed: what the wall clock showed then, and how long the machine has run since.
+    fn newest(&self, reading: Reading) -> UnixMs {
+        UnixMs::from_millis(self.believed_ahead_ms).plus(reading.boot)
     }
 }
 
@@ -355,20 +403,29 @@ impl Source {
     }
 
     /// How long the service was stopped. While the machine runs the boot clock shows it. After a start of the machine
-    /// only the wall clock does: one that is wrong shows nothing, and then no message has aged.
+    /// only the wall clock does: one that is wrong shows nothing, and then no message has aged. What it lags behind the
+    /// newest time that was seen did not pass while the service was stopped.
     fn stopped_for(&self, last: &ClockReading, reading: Reading, boot_id: Option<&str>) -> Duration {
         let same_boot = boot_id.is_some() && last.boot_id.as_deref() == boot_id;
         let believes = |wall| self.believes(wall, last.newest_wall);
         match reading.boot.checked_sub(last.boot).filter(|_| same_boot) {
             Some(exact) => exact,
-            None if believes(last.wall) && believes(reading.wall) => reading.wall.since(last.wall),
+            None if believes(last.wall) && believes(reading.wall) => {
+                let shown = reading.wall.since(last.wall.max(last.newest_wall));
+                shown.min(latest().since(last.time))
+            }
             None => Duration::ZERO,
         }
     }
 
     /// Whether a wall clock may be right, when it has shown `newest` before.
     fn believes(&self, wall: UnixMs, newest: UnixMs) -> bool {
-        wall >= self.released() && wall.plus(BEHIND_MAX) >= newest
+        self.can_be_right(wall) && wall.plus(BEHIND_MAX) >= newest
+    }
+
+    /// Whether a wall clock may be right, whatever it has shown before.
+    fn can_be_right(&self, wall: UnixMs) -> bool {
+        (self.released()..=latest()).contains(&wall)
     }
 
     /// A wall clock that shows an earlier time is wrong.
@@ -378,6 +435,11 @@ impl Source {
             Self::Manual { start, .. } => RELEASED.min(*start),
         }
     }
+}
+
+/// A wall clock that shows a later time is wrong.
+fn latest() -> UnixMs {
+    RELEASED.plus(IN_USE_MAX)
 }
 
 fn since_zero(time: Timespec) -> Duration {
@@ -399,6 +461,8 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
     const HUNDRED_DAYS: Duration = Duration::from_secs(100 * 24 * 3600);
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    const IN_2099: UnixMs = UnixMs::from_secs(4_070_908_800);
 
     /// A clock of another run of the machine, with the wall clock at `wall`.
     fn after_a_boot(record: &ClockRecord, wall: UnixMs) -> Clock {
@@ -462,6 +526,55 @@ mod tests {
             let clock = after_a_boot(&record, wall);
             assert_eq!((clock.now(), clock.served()), (now, NOON), "{why}");
         }
+    }
+
+    #[test]
+    fn what_the_wall_clock_was_behind_is_not_counted_as_time_that_passed() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        hands.set_wall(NOON.minus(5 * HOUR));
+        for hours in [1, 8] {
+            hands.advance(hours * HOUR);
+            let (record, now) = (clock.record(), clock.now());
+            assert_eq!(after_a_boot(&record, now.plus(HOUR)).now(), now.plus(HOUR));
+            assert_eq!(after_a_boot(&record, now.minus(HOUR)).now(), now);
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_decades_ahead_moves_no_time_at_a_boot_and_is_doubted() {
+        let record = service_of(&Clock::manual(NOON)).record();
+        let of_old_format = ClockRecord { served: Some(NOON), last: None };
+        let clock = after_a_boot(&record, IN_2099);
+        assert_eq!(clock.now(), NOON);
+        assert!(clock.doubts_wall());
+        assert_eq!(Clock::manual(IN_2099).continued(&of_old_format, Some(NOON)).now(), NOON);
+        assert_eq!(after_a_boot(&clock.record(), NOON.plus(HOUR)).now(), NOON);
+
+        let hands = Clock::manual(IN_2099);
+        let new = service_of(&hands);
+        assert_eq!(new.now(), RELEASED);
+        hands.advance(DAY);
+        assert!(new.doubts_wall(), "also after it ran steadily");
+        hands.set_wall(NOON);
+        assert!(new.doubts_wall());
+        hands.advance(HOUR);
+        assert!(!new.doubts_wall());
+    }
+
+    #[test]
+    fn boots_with_wrong_wall_clocks_do_not_use_up_the_times_that_ids_have() {
+        let mut record = service_of(&Clock::manual(NOON)).record();
+        for _ in 0..10 {
+            for wall in [NOON.plus(YEAR * 19), NOON] {
+                let clock = after_a_boot(&record, wall);
+                clock.advance(2 * DAY);
+                clock.wall();
+                record = clock.record();
+            }
+        }
+        let last = record.last.expect("the clock was recorded").time;
+        assert!(last < NOON.plus(YEAR * 21), "{last:?}");
     }
 
     #[test]
@@ -542,6 +655,52 @@ mod tests {
         hands.advance(DAY);
         clock.wall();
         assert!(!clock.doubts_wall());
+    }
+
+    #[test]
+    fn a_wall_clock_that_jumped_is_in_doubt_for_an_hour_also_if_a_restart_comes_between() {
+        for wall in [NOON.minus(23 * HOUR), NOON.minus(HOUR), NOON.plus(HOUR), NOON.plus(HUNDRED_DAYS)] {
+            let hands = Clock::manual(NOON.minus(2 * DAY));
+            hands.advance(2 * DAY);
+            let before = service_of(&hands);
+            let jumps_while_stopped = before.record();
+            hands.set_wall(wall);
+            assert!(before.doubts_wall());
+            for record in [jumps_while_stopped, before.record()] {
+                let clock = hands.continued(&record, None);
+                assert!(clock.doubts_wall(), "{wall:?}");
+            }
+            let clock = hands.continued(&before.record(), None);
+            hands.advance(STEADY);
+            assert!(!clock.doubts_wall(), "{wall:?}");
+            let believed = clock.record();
+            let again = hands.continued(&believed, None);
+            assert_eq!(again.doubts_wall(), wall < NOON, "what is behind is in doubt at each start of a day: {wall:?}");
+        }
+    }
+
+    #[test]
+    fn a_wall_clock_that_did_not_jump_is_not_in_doubt_after_a_restart() {
+        let hands = Clock::manual(NOON);
+        let record = service_of(&hands).record();
+        hands.advance(HUNDRED_DAYS);
+        assert!(!hands.continued(&record, None).doubts_wall());
+        hands.set_wall(NOON.plus(HUNDRED_DAYS).minus(SECOND));
+        assert!(!hands.continued(&record, None).doubts_wall(), "NTP moves it by as much");
+        assert!(!after_a_boot(&record, NOON.plus(DAY)).doubts_wall());
+        assert!(!after_a_boot(&ClockRecord { last: None, ..record }, NOON.plus(DAY)).doubts_wall());
+    }
+
+    #[test]
+    fn certificates_are_made_by_the_newest_time_that_was_believed_while_the_wall_clock_cannot_be_right() {
+        let hands = Clock::manual(NOON);
+        let clock = service_of(&hands);
+        for (wall, plausible) in [(UnixMs::default(), NOON), (IN_2099, NOON), (NOON.plus(DAY), NOON.plus(DAY))] {
+            hands.set_wall(wall);
+            assert_eq!(clock.plausible_wall(), plausible, "{wall:?}");
+            assert_eq!(after_a_boot(&clock.record(), wall).plausible_wall(), plausible, "{wall:?}");
+        }
+        assert_eq!(service_of(&Clock::manual(IN_2099)).plausible_wall(), RELEASED, "nothing is known");
     }
 
     #[tokio::test]

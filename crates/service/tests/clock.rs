@@ -2,15 +2,20 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use doorbell_protocol::time::UnixMs;
 use doorbell_service::config::Settings;
 use http::StatusCode;
+use support::chromium::Device;
 use support::{START, TestService};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const HUNDRED_DAYS: Duration = Duration::from_secs(100 * 24 * 3600);
+
+/// Fields of a message to Chromium.
+const TTL: u32 = 17;
+const SENT: u32 = 18;
 
 /// PS-8030-7.3-1
 #[tokio::test]
@@ -51,6 +56,29 @@ async fn a_ttl_runs_through_a_suspend_and_no_jump_cuts_or_stretches_it_ps_8030_5
     assert_eq!(service.get(&message).await.status(), StatusCode::OK);
     service.clock.suspend(Duration::from_secs(1));
     assert_eq!(service.get(&message).await.status(), StatusCode::NOT_FOUND);
+}
+
+/// PS-8030-6-5
+#[tokio::test]
+async fn a_message_is_shown_with_the_wall_time_at_which_it_was_sent_ps_8030_6_5() {
+    let service = TestService::start().await;
+    // Nothing moves the service's time, so that it is a hundred days behind the wall clock.
+    let sent = START.plus(HUNDRED_DAYS);
+    service.clock.set_wall(sent);
+    let device = Device::new(&service).await;
+    let to = device.subscribe(&service).await;
+    let message = service.send(&to, &[("ttl", "3600")], b"x").await;
+    let pulled = service.subscribe().await;
+    service.send(&pulled, &[("ttl", "3600")], b"x").await;
+    service.clock.advance(HOUR / 2);
+
+    let date = httpdate::fmt_http_date(UNIX_EPOCH + sent.since(UnixMs::default()));
+    assert_eq!(support::header(&service.get(&message).await, "last-modified"), date);
+    let (pushes, _) = service.agent().await.fetch(&pulled.subscription).await;
+    assert_eq!(pushes[0].headers["last-modified"], date.as_str());
+    let delivered = support::within(device.connect(&service)).await.message().await;
+    assert_eq!(delivered.number(SENT), u64::try_from(sent.as_secs()).ok());
+    assert_eq!(delivered.number(TTL), Some(3600), "it counts from the same moment");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, LAST_MODIFIE
 use http::{HeaderMap, StatusCode};
 
 use super::buckets::TooFast;
+use crate::clock::Clock;
 use crate::config::Origin;
 use crate::hub::{HubError, Message};
 use crate::transport::{BodyError, Payload, Response, date};
@@ -144,11 +145,11 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
     }
 }
 
-/// The header fields of a message for the agent: the description of the body and the sending time. Urgency, Topic and
+/// The header fields of a message for the agent: the description of the body and the wall time at which it was sent. Urgency, Topic and
 /// credentials are not included (PS-8030-5.3-4, PS-8030-5.4-6, PS-8292-4.2-4).
-pub(super) fn message_headers(message: &Message) -> HeaderMap {
+pub(super) fn message_headers(message: &Message, clock: &Clock) -> HeaderMap {
     let mut headers: HeaderMap = message.headers.iter().collect();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-    headers.insert(LAST_MODIFIED, date::value(message.id.minted_at()));
+    headers.insert(LAST_MODIFIED, date::value(clock.wall_at(message.id.minted_at())));
     headers
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use doorbell_protocol::headers::urgency::Urgency;
-use doorbell_protocol::id::{AgentId, SubscriptionId};
+use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{
@@ -20,6 +20,7 @@ const FORMAT_1: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-
 const FORMAT_2: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-2.db");
 const FORMAT_3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-3.db");
 const FORMAT_4: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-4.db");
+const STEP_TO_FORMAT_4: &str = include_str!("../../src/sqlite/migrations/4.sql");
 
 fn refusal(dir: &Path) -> OpenError {
     Store::open_sqlite(dir, Limits::default()).map(|_| ()).unwrap_err()
@@ -31,6 +32,22 @@ fn open_copy(file: &str) -> (tempfile::TempDir, Store) {
     fs::copy(file, dir.path().join("doorbell.db")).unwrap();
     let store = open(dir.path(), Limits::default());
     (dir, store)
+}
+
+/// A copy of the sample of format 3, changed by `change` and brought to format 4 while the wall clock shows `wall`.
+fn step_to_format_4(change: &str, wall: UnixMs) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("doorbell.db");
+    fs::copy(FORMAT_3, &file).unwrap();
+    let mut conn = Connection::open(file).unwrap();
+    conn.execute_batch(change).unwrap();
+    let step = STEP_TO_FORMAT_4.replace("unixepoch()", &wall.as_secs().to_string());
+    assert!(!step.contains("unixepoch("), "the test sets each clock of the step");
+    let transaction = conn.transaction().unwrap();
+    transaction.execute_batch(&step).unwrap();
+    transaction.pragma_update(None, "user_version", 4).unwrap();
+    transaction.commit().unwrap();
+    dir
 }
 
 /// What the sample files hold, each written with the version that introduced its format. This is the part that format
@@ -205,6 +222,56 @@ async fn the_step_to_format_4_ages_no_one() {
         assert_eq!(clock.last, None);
     }
 }
+
+/// PS-8030-5.2-7
+#[tokio::test]
+async fn a_message_keeps_its_ttl_in_the_step_to_format_4_if_ids_are_ahead_of_the_wall_clock_ps_8030_5_2_7() {
+    const AHEAD_DAYS: i64 = 100;
+    let ahead = minutes(AHEAD_DAYS * 24 * 60);
+    let greatest_id = Mint::new(7, 0).next(ahead);
+    let in_mark = format!("UPDATE mark SET greatest_id = {greatest_id}");
+    let in_a_message = format!("UPDATE message SET id = {greatest_id} WHERE id = 101");
+    for change in [in_mark, in_a_message] {
+        let dir = step_to_format_4(&change, NOON);
+        let store = open(dir.path(), Limits::default());
+        assert_eq!(MessageId::from_raw(store.greatest_id()).minted_at(), ahead, "the service continues here");
+        let on_the_new_line = |n| minutes(AHEAD_DAYS * 24 * 60 + n);
+        assert_eq!(receipts(&store, RECEIPTS).await[0].at, on_the_new_line(2));
+        let waiting_at =
+            async |moment| (waiting(&store, ALICE, moment).await.len(), waiting(&store, BOB, moment).await);
+        store.sweep(ahead, 10).await.unwrap();
+        assert_eq!(waiting_at(ahead).await, (2, vec![102]));
+        assert_eq!(waiting_at(on_the_new_line(30)).await, (1, vec![102]), "201 had 30 minutes");
+        assert_eq!(waiting_at(on_the_new_line(60)).await, (0, vec![]));
+    }
+}
+
+#[tokio::test]
+async fn the_step_to_format_4_moves_no_expiry_if_ids_are_not_ahead_or_the_wall_clock_shows_nothing() {
+    let at_noon = format!("UPDATE mark SET greatest_id = {}", Mint::new(7, 0).next(NOON));
+    for (change, wall) in [("", NOON), (&at_noon, NOON), (&at_noon, minutes(60)), (&at_noon, UnixMs::default())] {
+        let dir = step_to_format_4(change, wall);
+        let store = open(dir.path(), Limits::default());
+        assert_eq!(waiting(&store, ALICE, minutes(30)).await, [101], "{wall:?}");
+        assert!(waiting(&store, BOB, minutes(60)).await.is_empty(), "{wall:?}");
+        assert_eq!(receipts(&store, RECEIPTS).await[0].at, minutes(2), "{wall:?}");
+    }
+}
+
+#[tokio::test]
+async fn agents_age_after_the_step_to_format_4_though_the_wall_clock_showed_1970() {
+    let released = UnixMs::from_secs(1_788_220_800);
+    for (wall, served) in [(UnixMs::default(), released), (released.plus(DAY), released.plus(DAY)), (FAR, SEEN)] {
+        let dir = step_to_format_4("", wall);
+        let store = open(dir.path(), Limits::default());
+        assert_eq!(store.clock().served, Some(served), "{wall:?}");
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// When the last agent of the sample was seen.
+const SEEN: UnixMs = minutes(2 * 24 * 60);
+const FAR: UnixMs = minutes(100 * 365 * 24 * 60);
 
 #[tokio::test]
 async fn the_agents_of_format_3_count_as_used_and_none_of_them_goes_because_the_store_is_crowded() {

@@ -46,7 +46,7 @@ pub(crate) struct Files {
 impl Certificates {
     /// With the first certificate of `source`.
     pub(crate) fn open(mut source: Source, clock: &Clock) -> Result<Self, TlsError> {
-        let first = source.next(wall(clock))?.expect("a source has a first certificate or an error");
+        let first = source.next(clock.plausible_wall())?.expect("a source has a first certificate or an error");
         Ok(Self { resolver: Arc::new(CertificateResolver::new(first)?), source, has_failed: false })
     }
 
@@ -59,7 +59,7 @@ impl Certificates {
     pub(crate) async fn keep_current(mut self, clock: Clock) {
         loop {
             sleep(CHECKED_EVERY).await;
-            let now = wall(&clock);
+            let now = clock.plausible_wall();
             let checked = spawn_blocking(move || {
                 self.check(now);
                 self
@@ -114,9 +114,4 @@ impl Files {
         self.seen = Some(now);
         Identity::from_files(&self.cert, &self.key).map(Some)
     }
-}
-
-/// The wall time: certificates know no other.
-fn wall(clock: &Clock) -> UnixMs {
-    clock.wall()
 }

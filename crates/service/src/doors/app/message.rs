@@ -14,7 +14,7 @@ impl Doors {
         match self.hub.message(agent, id).await {
             Ok(Some(message)) => {
                 let mut response = Response::new(message.body.clone().into());
-                *response.headers_mut() = wire::message_headers(&message);
+                *response.headers_mut() = wire::message_headers(&message, &self.clock);
                 response
             }
             Ok(None) => wire::not_found(StatusCode::NOT_FOUND),

@@ -8,11 +8,23 @@ ALTER TABLE mark ADD COLUMN newest_wall INTEGER;
 ALTER TABLE mark ADD COLUMN boot INTEGER;
 ALTER TABLE mark ADD COLUMN boot_id TEXT;
 
+-- Ids were never given out twice: after a wall clock that was ahead for a moment they stayed ahead, while messages went on
+-- to expire by the wall clock. The clock of this format continues after the newest id, and these moments go with it. Ids
+-- are milliseconds since 2026 above 22 other bits. A step below the second that unixepoch() cuts off is none, and a wall
+-- clock before the release of this format (2026-09-01) shows nothing.
+CREATE TEMP TABLE ahead AS
+    SELECT (max(greatest_id, (SELECT coalesce(max(id), 0) FROM message)) >> 22) + 1767225600000 - unixepoch() * 1000 AS ms
+    FROM mark WHERE unixepoch() >= 1788220800;
+UPDATE message SET expires_at = expires_at + ahead.ms FROM temp.ahead WHERE ahead.ms > 1000;
+UPDATE receipt SET at = at + ahead.ms FROM temp.ahead WHERE ahead.ms > 1000;
+DROP TABLE temp.ahead;
+
 -- How long the service has run, by which agents and receipt subscriptions age. It begins at the last use of any of them,
--- and not after the present: so no one is older by this step, also if one of the two was recorded by a wrong clock.
+-- and not after the present: so no one is older by this step, also if one of the two was recorded by a wrong clock. A wall
+-- clock before the release of this format counts as that moment: were it 1970, no one would age for decades.
 ALTER TABLE mark ADD COLUMN served INTEGER;
 UPDATE mark SET served = (
-    SELECT min(max(last), unixepoch() * 1000)
+    SELECT min(max(last), max(unixepoch() * 1000, 1788220800000))
     FROM (SELECT max(last_seen) AS last FROM agent UNION ALL SELECT max(last_used) FROM receipt_subscription)
 );
 

@@ -59,17 +59,23 @@ impl Authority {
                     CertificateDer::from_pem_slice(&pem).map_err(|error| TlsError::SelfSigned(error.to_string()))?
                 }
                 Some(reason) => {
-                    let old = set_aside(&cert_file).map_err(io(&cert_file))?;
-                    let old = old.map(|path| path.display().to_string());
+                    let old = keep_copy(&cert_file, &pem).map_err(io(&cert_file))?;
                     warn!(
-                        old,
+                        old = %old.display(),
                         "ca.pem {reason}: it was made again for the same key; clients that refuse this service must \
                          trust the new ca.pem"
                     );
-                    create(&cert_file, &key, configured, subject_of(&pem), now)?
+                    let subject = match subject_of(&pem, &key) {
+                        None => subject_of_kept(&cert_file, &key).map_err(io(&cert_file))?,
+                        known => known,
+                    };
+                    create(&cert_file, &key, configured, subject, now)?
                 }
             },
-            Err(error) if error.kind() == ErrorKind::NotFound => create(&cert_file, &key, configured, None, now)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let subject = subject_of_kept(&cert_file, &key).map_err(io(&cert_file))?;
+                create(&cert_file, &key, configured, subject, now)?
+            }
             Err(error) => return Err(io(&cert_file)(error)),
         };
         Self::read(&certificate, key)
@@ -123,14 +129,33 @@ fn reason_to_renew(pem: &[u8], key: &KeyPair, now: OffsetDateTime) -> Option<&'s
     }
 }
 
-/// The issuer that the certificates of an earlier CA name.
-fn subject_of(pem: &[u8]) -> Option<rcgen::DistinguishedName> {
+/// The issuer that the certificates of an earlier CA with this key name.
+fn subject_of(pem: &[u8], key: &KeyPair) -> Option<rcgen::DistinguishedName> {
     let certificate = CertificateDer::from_pem_slice(pem).ok()?;
     let (_, parsed) = X509Certificate::from_der(&certificate).ok()?;
+    if parsed.public_key().raw != key.subject_public_key_info() {
+        return None;
+    }
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
     let mut subject = rcgen::DistinguishedName::new();
     subject.push(DnType::CommonName, name);
     Some(subject)
+}
+
+/// The same of the newest kept certificate with this key.
+fn subject_of_kept(file: &Path, key: &KeyPair) -> io::Result<Option<rcgen::DistinguishedName>> {
+    let name = file.file_name().expect("the certificate has a name").to_string_lossy();
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(folder_of(file))? {
+        let other = entry?.file_name();
+        let number =
+            other.to_str().and_then(|other| other.strip_prefix(&*name)?.strip_prefix('.')?.parse::<u32>().ok());
+        numbers.extend(number);
+    }
+    numbers.sort_unstable();
+    // One that cannot be read shows no name.
+    let subject = |number| subject_of(&fs::read(kept_name(file, number)).ok()?, key);
+    Ok(numbers.into_iter().rev().find_map(subject))
 }
 
 fn create(
@@ -183,17 +208,41 @@ fn set_aside(file: &Path) -> io::Result<Option<PathBuf>> {
         return Ok(None);
     }
     for number in 1_u32.. {
-        let mut name = file.as_os_str().to_owned();
-        name.push(format!(".{number}"));
-        let kept = PathBuf::from(name);
+        let kept = kept_name(file, number);
         if !kept.try_exists()? {
             fs::rename(file, &kept)?;
-            let folder = file.parent().expect("a file of the state directory has a parent");
-            File::open(folder)?.sync_all()?;
+            File::open(folder_of(file))?.sync_all()?;
             return Ok(Some(kept));
         }
     }
     Err(ErrorKind::AlreadyExists.into())
+}
+
+/// Copies a certificate to such a name. `file` stays, so that there is a certificate until the next one takes its place:
+/// after a crash, and on a full disk. The copy of an attempt that failed later is not made again.
+fn keep_copy(file: &Path, pem: &[u8]) -> io::Result<PathBuf> {
+    for number in 1_u32.. {
+        let kept = kept_name(file, number);
+        if !kept.try_exists()? {
+            private_file::remove_leftovers(&kept)?;
+            private_file::replace_public(&kept, pem)?;
+            return Ok(kept);
+        }
+        if fs::read(&kept).is_ok_and(|earlier| earlier == pem) {
+            return Ok(kept);
+        }
+    }
+    Err(ErrorKind::AlreadyExists.into())
+}
+
+fn kept_name(file: &Path, number: u32) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    name.into()
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().expect("a file of the state directory has a parent")
 }
 
 pub(super) fn failed(error: rcgen::Error) -> TlsError {

@@ -12,6 +12,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tempfile::TempDir;
 
 use super::*;
+use crate::accept::tls::{Certificates, Source};
+use crate::clock::Clock;
 
 /// 21 September 2026.
 const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
@@ -208,6 +210,49 @@ fn a_lost_ca_certificate_is_made_again_for_the_key_that_signed_before() {
     next(&mut open(&dir, HOST), NOON).unwrap();
     assert_ne!(read("ca.pem"), certificate, "a new key has a new certificate");
     assert_eq!(kept(&dir), ["ca.pem.1"]);
+}
+
+#[test]
+fn a_ca_is_kept_at_a_start_with_a_wall_clock_that_cannot_be_right() {
+    for wrong in [UnixMs::default(), NOON.plus(DAY * 365 * 70)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, before) = earlier_ca(&dir, NOON.minus(DAY));
+        let clock = Clock::manual(NOON);
+        clock.set_wall(wrong);
+        Certificates::open(Source::SelfSigned(open(&dir, HOST)), &clock).unwrap();
+        assert_eq!(fs::read_to_string(ca_file(dir.path())).unwrap(), before, "{wrong:?}");
+        assert!(kept(&dir).is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_crash_while_a_ca_certificate_is_made_again_takes_no_trust_away() {
+    // Before the new one takes its place; and an earlier version had moved the old one aside.
+    for is_there in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, old) = earlier_ca(&dir, NOON.minus(DAY * 3600));
+        fs::write(dir.path().join("ca.pem.1"), &old).unwrap();
+        // Of another key.
+        fs::write(dir.path().join("ca.pem.2"), earlier_ca(&tempfile::tempdir().unwrap(), NOON).1).unwrap();
+        if !is_there {
+            fs::remove_file(ca_file(dir.path())).unwrap();
+        }
+        let leaf = next(&mut open(&dir, HOST), NOON).unwrap();
+        let old = CertificateDer::from_pem_slice(old.as_bytes()).unwrap();
+        assert!(is_accepted(&old, &leaf, HOST, NOON), "by a client that trusts the old CA");
+        assert!(is_accepted(&ca(&dir), &leaf, HOST, NOON));
+        assert_eq!(kept(&dir), ["ca.pem.1", "ca.pem.2"], "no try leaves a copy of its own");
+    }
+}
+
+#[test]
+fn a_ca_certificate_that_cannot_be_kept_stays_where_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_, old) = earlier_ca(&dir, NOON.minus(DAY * 3600));
+    // A link to itself: whether there is a file cannot be found out.
+    std::os::unix::fs::symlink("ca.pem.1", dir.path().join("ca.pem.1")).unwrap();
+    assert!(open(&dir, HOST).renew(NOON).is_err());
+    assert_eq!(fs::read_to_string(ca_file(dir.path())).unwrap(), old);
 }
 
 #[test]

@@ -282,7 +282,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let names = APP_DATA;
         let app_data = names.iter().filter_map(|name| Some((name.as_str(), message.headers.get(name)?)));
         let app_data: Vec<_> = app_data.collect();
-        let sent = message.id.minted_at();
+        let accepted = message.id.minted_at();
         let stanza = DataMessage {
             persistent_id: &persistent_id::to_text(message.id),
             from: address.sender,
@@ -290,8 +290,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             subtype: address.subtype,
             app_data: &app_data,
             body: Some(&message.body[..]).filter(|body| !body.is_empty()),
-            ttl_s: message.expires_at.map_or(0, |at| whole_seconds(at.since(sent))),
-            sent,
+            ttl_s: message.expires_at.map_or(0, |at| whole_seconds(at.since(accepted))),
+            sent: self.doors.clock.wall_at(accepted),
             // The device acknowledges each one immediately, so a login has little to list.
             immediate_ack: true,
         };

@@ -155,7 +155,7 @@ impl Monitor<'_> {
         // RFC 8030 s6.1 requires the Link on the request, its example shows it on the response: both have it.
         request.headers_mut().insert(LINK, push_link.clone());
         let mut response = http::Response::new(());
-        *response.headers_mut() = wire::message_headers(message);
+        *response.headers_mut() = wire::message_headers(message, &self.doors.clock);
         response.headers_mut().insert(LINK, push_link);
         self.doors.add_date(response.headers_mut());
         if !message.body.is_empty() {
