@@ -324,3 +324,26 @@ async fn where_an_invitation_is_needed_a_stranger_takes_no_name_and_each_invitat
     takes("Mallory", &second).await.1.refused(404);
     assert_eq!(alice.invites(demo).await.get("overview").await.done()["people"][0]["name"], "Mom");
 }
+
+#[tokio::test]
+async fn where_an_invitation_is_needed_a_name_that_is_free_again_needs_one_too() {
+    let push = PushService::open().await;
+    let Running { demo, .. } = &Running::for_invited_people(&push).await;
+    let guest = || demo.guest_link().unwrap().split_once("#guest=").expect("an invitation").1.to_owned();
+    let comes = async |guest: Option<&str>| {
+        let mut browser = Browser::of(demo);
+        let answer = browser.signs_in(json!({ "name": "Alice", "guest": guest })).await;
+        (browser, answer)
+    };
+    let (first, second) = (guest(), guest());
+    let (alice, answer) = comes(Some(&first)).await;
+    answer.done();
+    alice.post("sign-out", json!(null)).await.done();
+    assert!(comes(None).await.1.refused(403).contains("a name needs an invitation"));
+    comes(Some("0.AAAAAAAAAAAAAAAAAAAAAA.9999999999999.AAAA")).await.1.refused(404);
+    comes(Some(&first)).await.1.refused(404);
+    let (alice, answer) = comes(Some(&second)).await;
+    answer.done();
+    alice.post("sign-out", json!(null)).await.done();
+    comes(Some(&second)).await.1.refused(404);
+}

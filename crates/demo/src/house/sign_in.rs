@@ -17,7 +17,7 @@ use crate::is_on_this_machine;
 use crate::lock::lock;
 use crate::name::Name;
 use crate::rates::{Action, Rates};
-use crate::session::Session;
+use crate::session::{Invitation, Session};
 use crate::store::{Person, PersonId};
 use crate::token::Token;
 
@@ -65,7 +65,6 @@ impl House {
                 person
             }
             Entrance::Invitation(invitation) => {
-                let void = || DemoError::NotFound("invitation, or not any more");
                 let invitation = self.seal.open_invitation(&invitation, at.wall).ok_or_else(void)?;
                 let person = self.person(invitation.person)?;
                 if !self.store.add_invited_device(&invitation, &device, &label, at.wall)? {
@@ -140,7 +139,10 @@ impl House {
                 if fits? { Ok(person) } else { Err(DemoError::WrongPassphrase) }
             }
             // No device is signed in with it any more, and no passphrase reserves it.
-            (None, None) if self.store.devices_of(person.id)?.is_empty() => Ok(person),
+            (None, None) if self.store.devices_of(person.id)?.is_empty() => match self.guest(guest, at.wall)? {
+                Some(invitation) if !self.store.use_up_guest(&invitation, at.wall)? => Err(void()),
+                _ => Ok(person),
+            },
             _ => Err(DemoError::NameTaken(person.name)),
         }
     }
@@ -153,12 +155,7 @@ impl House {
         from: IpAddr,
         at: Moment,
     ) -> Result<Person, DemoError> {
-        let void = || DemoError::NotFound("invitation, or not any more");
-        let invitation = match guest.filter(|_| self.invited_only) {
-            Some(guest) => Some(self.seal.open_guest(&guest, at.wall).ok_or_else(void)?),
-            None if self.invited_only => return Err(DemoError::InvitationNeeded),
-            None => None,
-        };
+        let invitation = self.guest(guest, at.wall)?;
         let now = self.store.service_time(at.instant)?;
         self.store.make_room_for_a_person(now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
@@ -175,6 +172,15 @@ impl House {
         }
     }
 
+    /// The invitation by which a stranger comes in, if one is needed here. Whether it was used before, the store knows.
+    fn guest(&self, guest: Option<String>, now: UnixMs) -> Result<Option<Invitation>, DemoError> {
+        if !self.invited_only {
+            return Ok(None);
+        }
+        let guest = guest.ok_or(DemoError::InvitationNeeded)?;
+        self.seal.open_guest(&guest, now).ok_or_else(void).map(Some)
+    }
+
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
         lock(&self.guesses)
     }
@@ -182,4 +188,8 @@ impl House {
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
         lock(&self.rates)
     }
+}
+
+fn void() -> DemoError {
+    DemoError::NotFound("invitation, or not any more")
 }

@@ -52,6 +52,11 @@ impl Store {
             Ok(added.map(Some))
         })?
     }
+
+    /// An invitation lets a person in under a name that is free again: whether it had not been used before.
+    pub(crate) fn use_up_guest(&self, invitation: &Invitation, now: UnixMs) -> Result<bool, DemoError> {
+        self.durably(|transaction| use_up(transaction, invitation, now))
+    }
 }
 
 fn use_up(transaction: &Transaction<'_>, invitation: &Invitation, now: UnixMs) -> rusqlite::Result<bool> {
