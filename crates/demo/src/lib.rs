@@ -52,7 +52,7 @@ use crate::store::{PersonId, Store};
 pub use error::DemoError;
 pub use listen::Certificate;
 
-/// Who invites on behalf of no person: rows of people begin with 1.
+/// Who invites on behalf of no person: people have positive numbers.
 const OPERATOR: PersonId = PersonId(0);
 
 /// How the demo is set up.

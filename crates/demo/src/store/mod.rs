@@ -81,6 +81,9 @@ CREATE TABLE IF NOT EXISTS pushes (
   message INTEGER,                   -- the chat message that it carries
   sent_at INTEGER NOT NULL
 ) STRICT;
+-- Their messages go as well, and the number of the newest one is used again: no receipt may mark another message.
+CREATE TRIGGER IF NOT EXISTS pushes_of_a_person_who_is_gone AFTER DELETE ON people
+  BEGIN DELETE FROM pushes WHERE sender = OLD.id; END;
 CREATE TABLE IF NOT EXISTS service_time (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   ms INTEGER NOT NULL

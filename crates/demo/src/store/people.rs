@@ -27,6 +27,9 @@ const SEEN_WITHIN: Duration = Duration::from_secs(60);
 const UNUSED: &str = "id NOT IN (SELECT person FROM devices WHERE subscription IS NOT NULL)
     AND id NOT IN (SELECT sender FROM messages) AND id NOT IN (SELECT sender FROM voice_mails)";
 
+/// From how many numbers one is drawn.
+const IDS: i64 = (1 << 53) - 1;
+
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
@@ -109,13 +112,22 @@ pub(super) fn insert_person(
     if count(connection)? >= PEOPLE_MAX {
         return Ok(Err(full()));
     }
-    let insert = "INSERT OR IGNORE INTO people (key, name, passphrase, seen_at) VALUES (?1, ?2, ?3, ?4)";
-    if connection.execute(insert, params![name.key(), name.as_str(), passphrase, now.0])? == 0 {
+    let Ok(id) = new_id() else { return Ok(Err(DemoError::Random)) };
+    let insert = "INSERT INTO people (id, key, name, passphrase, seen_at) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (key) DO NOTHING";
+    if connection.execute(insert, params![id.0, name.key(), name.as_str(), passphrase, now.0])? == 0 {
         return Ok(Err(DemoError::NameTaken(name.as_str().to_owned())));
     }
-    let id = PersonId(connection.last_insert_rowid());
     let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
     Ok(Ok(Person { id, name, passphrase, available: false }))
+}
+
+/// A number that no person has had: an invitation, a push and a debt outlive the person whose number they have. It is
+/// exact in JSON, and 0 is the operator's.
+fn new_id() -> Result<PersonId, DemoError> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+    Ok(PersonId(i64::from_le_bytes(bytes).rem_euclid(IDS) + 1))
 }
 
 fn count(connection: &Connection) -> rusqlite::Result<u32> {
@@ -208,5 +220,19 @@ mod tests {
         house.takes("Alice", NOW).unwrap();
         let again = house.store.add_person(&Name::parse("ALICE").unwrap(), None, NOW);
         assert!(matches!(again, Err(DemoError::NameTaken(_))));
+    }
+
+    #[test]
+    fn the_number_of_a_person_who_is_gone_is_not_given_to_the_next_one() {
+        let house = House::open();
+        let numbers: std::collections::HashSet<_> = (0..50)
+            .map(|number| {
+                let person = house.takes(&format!("Person {number}"), NOW).unwrap();
+                house.store.connection().execute("DELETE FROM people WHERE id = ?1", [person.0]).unwrap();
+                assert!((1..1 << 53).contains(&person.0), "{person:?}");
+                person
+            })
+            .collect();
+        assert_eq!(numbers.len(), 50);
     }
 }
