@@ -42,6 +42,7 @@ use tokio::task::JoinHandle;
 
 use crate::courier::Courier;
 use crate::house::House;
+use crate::limits::CONNECTIONS_OF_SOURCE_MAX;
 use crate::listen::Tls;
 use crate::pages::Pages;
 use crate::passphrase::Hashing;
@@ -135,7 +136,7 @@ impl Demo {
             ice_servers,
         };
         let house = Arc::new(house);
-        let task = tokio::spawn(listen::run(socket, tls, house.clone()));
+        let task = tokio::spawn(listen::run(socket, tls, house.clone(), CONNECTIONS_OF_SOURCE_MAX));
         Ok(Self { address, house, task })
     }
 

@@ -15,7 +15,9 @@ pub(crate) const DEVICES_MAX: u32 = 8;
 pub(crate) const PAGES_MAX: usize = 1000;
 /// Open pages of one person: a few on each device.
 pub(crate) const PAGES_OF_PERSON_MAX: usize = 32;
-/// Connections: a page has its socket, and a few requests at a time.
+/// Open pages of one source, with as many names as it has: four for each in a class, and seven others still get as many.
+pub(crate) const PAGES_OF_SOURCE_MAX: usize = PAGES_MAX / 8;
+/// Connections: a page has its socket, which counts as long as it is open, and a few requests at a time.
 pub(crate) const CONNECTIONS_MAX: usize = 4 * PAGES_MAX;
 /// Connections of one source: more than a class in a room has, and seven others still get as many.
 pub(crate) const CONNECTIONS_OF_SOURCE_MAX: usize = CONNECTIONS_MAX / 8;

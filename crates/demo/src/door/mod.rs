@@ -16,6 +16,7 @@ use crate::clock::{self, Moment};
 use crate::error::DemoError;
 use crate::house::{Entrance, House, SignIn};
 use crate::limits::VOICE_BYTES_MAX;
+use crate::listen::Peer;
 use crate::name::Name;
 use crate::rates::Action;
 use crate::session::Session;
@@ -27,10 +28,10 @@ use body::{CallBody, DeviceBody, InvitationBody, PageBody, ReportBody, SignInBod
 /// The session's cookie.
 const COOKIE: &str = "doorbell_demo";
 
-/// Answers one request that comes from an address.
-pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Response {
+/// Answers one request that comes from a peer.
+pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, peer: &Peer) -> Response {
     let head = request.method() == Method::HEAD;
-    let response = match respond(house, request, from).await {
+    let response = match respond(house, request, peer).await {
         Ok(response) => response,
         Err(error) => answer::error(&error),
     };
@@ -38,7 +39,8 @@ pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from:
 }
 
 /// The index.
-async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Result<Response, DemoError> {
+async fn respond(house: &Arc<House>, request: Request<Incoming>, peer: &Peer) -> Result<Response, DemoError> {
+    let from = peer.address;
     house.sites.check_host(&request)?;
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -65,7 +67,7 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
     }
     match (method.as_str(), &path[1..]) {
         ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, at)?)),
-        ("GET", ["live"]) => live::upgrade(house.clone(), session, request),
+        ("GET", ["live"]) => live::upgrade(house.clone(), session, peer.clone(), request),
         ("POST", ["sign-out"]) => {
             house.sign_out(&session)?;
             Ok(answer::with_cookie(answer::done(), COOKIE, "", house))
