@@ -64,7 +64,8 @@ pub(crate) const NAMES_OF_SOURCE: Allowance = Allowance { at_once: 30, one_more_
 /// Names that all sources take together: a flood from many networks takes an hour to fill the house, and names that are
 /// not used expire sooner.
 pub(crate) const NAMES_OF_ALL: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(20) };
-/// Requests of a person that change something or notify others: faster than anybody types.
+/// Requests of a person that change something or notify others: faster than anybody types. Reports and marks that what
+/// others send causes have as many of their own; what ends a call or a session is never refused.
 pub(crate) const CHANGES_OF_PERSON: Allowance = Allowance { at_once: 120, one_more_after: Duration::from_millis(500) };
 /// The same from one source, with as many names as it has: a busy class in a room.
 pub(crate) const CHANGES_OF_SOURCE: Allowance = Allowance { at_once: 1000, one_more_after: Duration::from_millis(50) };

@@ -20,6 +20,7 @@ use crate::listen::Peer;
 use crate::name::Name;
 use crate::rates::Action;
 use crate::session::Session;
+use crate::store::PersonId;
 use crate::token::Token;
 
 use answer::Response;
@@ -62,8 +63,8 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, peer: &Peer) ->
     }
 
     let session = session(house, request.headers(), at)?;
-    if method != Method::GET && method != Method::HEAD {
-        house.rates().charge(Action::Change(session.person), from, at.instant)?;
+    if let Some(action) = action(&method, &path[1..], session.person) {
+        house.rates().charge(action, from, at.instant)?;
     }
     match (method.as_str(), &path[1..]) {
         ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, at)?)),
@@ -132,6 +133,16 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, peer: &Peer) ->
         ("POST", ["voice", id, "played"]) => house.play_voice_mail(&session, number(id)?, now).map(|()| answer::done()),
         ("DELETE", ["voice", id]) => house.remove_voice_mail(&session, number(id)?).map(|()| answer::done()),
         _ => Err(DemoError::NotFound("request")),
+    }
+}
+
+/// What a request of a person is charged as.
+fn action(method: &Method, path: &[&str], person: PersonId) -> Option<Action> {
+    match (method.as_str(), path) {
+        // A person can always hang up and sign out. Both are cheap.
+        ("GET" | "HEAD", _) | ("POST", ["sign-out"] | ["calls", _, "end"]) => None,
+        ("POST", ["reports"] | ["chat", _, "seen"]) => Some(Action::Echo(person)),
+        _ => Some(Action::Change(person)),
     }
 }
 
