@@ -6,8 +6,8 @@ use crate::allowance::Allowance;
 
 /// People who have signed in. The list is sent to every page as a whole.
 pub(crate) const PEOPLE_MAX: u32 = 200;
-/// How long a name stays that was taken and not used: neither pushes reach it, nor has it written to anybody. The person
-/// is away for so long, too: with an open page it stays.
+/// How long a name stays for certain that was taken and not used: it has no passphrase, pushes do not reach it, and it has
+/// neither sent nor received anything. The person is away for so long, too: with an open page it stays.
 pub(crate) const UNUSED_NAME_KEPT: Duration = Duration::from_secs(3600);
 /// Devices of one person: each of them is rung.
 pub(crate) const DEVICES_MAX: u32 = 8;
@@ -61,8 +61,8 @@ pub(crate) const GUESSES_OF_NAME: Allowance = Allowance { at_once: 30, one_more_
 pub(crate) const SIGN_INS_OF_SOURCE: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(3) };
 /// Names that one source takes: a class in a room at once, then one a minute.
 pub(crate) const NAMES_OF_SOURCE: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(60) };
-/// Names that all sources take together: a flood from many networks takes an hour to fill the house, and names that are
-/// not used expire sooner.
+/// Names that all sources take together: a flood from many networks takes an hour to fill the house, and by then the first
+/// names that are not used make room.
 pub(crate) const NAMES_OF_ALL: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(20) };
 /// Requests of a person that change something or notify others: faster than anybody types. Reports and marks that what
 /// others send causes have as many of their own; what ends a call or a session is never refused.

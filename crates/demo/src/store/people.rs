@@ -23,9 +23,10 @@ pub(crate) struct Person {
 /// How exactly it is kept when a person was seen: a write for each request would be many.
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
-/// Of a person who can not be reached by push, has written to no one and left no voice mail.
-const UNUSED: &str = "id NOT IN (SELECT person FROM devices WHERE subscription IS NOT NULL)
-    AND id NOT IN (SELECT sender FROM messages) AND id NOT IN (SELECT sender FROM voice_mails)";
+/// Of a person whom no push reaches, who has no passphrase, and who has neither sent nor received anything that is kept.
+const UNUSED: &str = "passphrase IS NULL AND id NOT IN (SELECT person FROM devices WHERE subscription IS NOT NULL)
+    AND id NOT IN (SELECT sender FROM messages UNION SELECT recipient FROM messages)
+    AND id NOT IN (SELECT sender FROM voice_mails UNION SELECT recipient FROM voice_mails)";
 
 /// From how many numbers one is drawn.
 const IDS: i64 = (1 << 53) - 1;
@@ -33,20 +34,22 @@ const IDS: i64 = (1 << 53) - 1;
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
-    /// Checks that there is room for one more person. Names that were taken and not used make room after a while; when
-    /// there are still too many, so do those that no device is signed in with and no passphrase reserves, and then those
-    /// whose sessions have all ended. `is_there` tells who has a page open.
+    /// Checks that there is room for one more person. In a full house, names that were taken and not used for a while
+    /// make room; when there are still too many, so do those that no device is signed in with and no passphrase reserves,
+    /// and then those whose sessions have all ended. `is_there` tells who has a page open.
     pub(crate) fn make_room_for_a_person(
         &self,
         now: ServiceTime,
         is_there: impl Fn(PersonId) -> bool,
     ) -> Result<(), DemoError> {
         let connection = self.connection();
-        let unused = format!("SELECT id FROM people WHERE seen_at < ?1 AND {UNUSED}");
-        let mut unused = connection.prepare_cached(&unused)?;
-        let unused = unused.query_map([now.minus(UNUSED_NAME_KEPT).0], |row| row.get(0).map(PersonId))?;
-        for person in unused.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|person| !is_there(*person)) {
-            connection.execute("DELETE FROM people WHERE id = ?1", [person.0])?;
+        if count(&connection)? >= PEOPLE_MAX {
+            let unused = format!("SELECT id FROM people WHERE seen_at < ?1 AND {UNUSED}");
+            let mut unused = connection.prepare_cached(&unused)?;
+            let unused = unused.query_map([now.minus(UNUSED_NAME_KEPT).0], |row| row.get(0).map(PersonId))?;
+            for person in unused.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|person| !is_there(*person)) {
+                connection.execute("DELETE FROM people WHERE id = ?1", [person.0])?;
+            }
         }
         if count(&connection)? >= PEOPLE_MAX {
             let idle = "DELETE FROM people WHERE passphrase IS NULL AND id NOT IN (SELECT person FROM devices)";
@@ -148,6 +151,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::store::Parcel;
     use crate::token::Token;
 
     const NOW: ServiceTime = ServiceTime(1_000_000_000);
@@ -234,5 +238,25 @@ mod tests {
             })
             .collect();
         assert_eq!(numbers.len(), 50);
+    }
+
+    #[test]
+    fn a_name_goes_only_if_there_is_no_room_and_never_one_with_a_passphrase_or_mail() {
+        let house = House::open();
+        let [alice, mom, dad, gran] = ["Alice", "Mom", "Dad", "Gran"].map(|name| house.takes(name, NOW).unwrap());
+        house.store.add_message(alice, mom, "Are you there?", UnixMs::default()).unwrap();
+        let parcel =
+            Parcel { sender: alice, recipient: dad, source: "home", media_type: "audio/ogg", sound: b"Call me" };
+        house.store.add_voice_mail(&parcel, UnixMs::default(), NOW).unwrap();
+        let reserve = "UPDATE people SET passphrase = 'salt.hash' WHERE id = ?1";
+        house.store.connection().execute(reserve, [gran.0]).unwrap();
+        house.takes("Stranger", NOW).unwrap();
+        let later = NOW.plus(UNUSED_NAME_KEPT * 2);
+        for number in 5..PEOPLE_MAX {
+            house.takes(&format!("Stranger {number}"), later).unwrap();
+            assert!(house.has("Stranger"), "there is room");
+        }
+        house.takes("Late", later).unwrap();
+        assert!(!house.has("Stranger") && ["Alice", "Mom", "Dad", "Gran"].iter().all(|name| house.has(name)));
     }
 }
