@@ -75,8 +75,9 @@ pub(crate) const VOICE_MAILS_OF_SOURCE: Allowance = Allowance { at_once: 60, one
 pub(crate) const HASHES_AT_ONCE: usize = 1;
 /// Sign-ins that wait for it: the last one waits for about a second.
 pub(crate) const HASHES_WAITING_MAX: usize = 16;
-/// Sign-ins of one source that hash or wait, so that it takes eight sources to fill the queue.
-pub(crate) const HASHES_OF_SOURCE_MAX: usize = 2;
+/// Sign-ins of one source that hash or wait: a few of a class at once, and it takes more than two sources to fill the
+/// queue. The others of the class come back after a second, when these are done.
+pub(crate) const HASHES_OF_SOURCE_MAX: usize = 8;
 /// Names, people and sources whose debts are remembered, of each kind: less than one MiB.
 pub(crate) const DEBTORS_MAX: usize = 10_000;
 /// How long a request may take to arrive.

@@ -63,6 +63,12 @@ impl Rates {
         };
         if wait.is_zero() { Ok(()) } else { Err(DemoError::TooOften(wait)) }
     }
+
+    /// The name was not taken: it costs nothing.
+    pub(crate) fn give_back_name(&mut self, from: IpAddr) {
+        self.names.give_back(source(from), NAMES_OF_SOURCE);
+        self.names_of_all.give_back((), NAMES_OF_ALL);
+    }
 }
 
 #[cfg(test)]
@@ -110,6 +116,17 @@ mod tests {
         let all: u32 = (0..250).map(|number| taken(&mut rates, Action::TakeName, number, start)).sum();
         assert_eq!(all, NAMES_OF_ALL.at_once);
         const { assert!(NAMES_OF_SOURCE.at_once * 2 <= NAMES_OF_ALL.at_once) }
+    }
+
+    #[test]
+    fn a_name_that_was_not_taken_costs_neither_its_source_nor_others_anything() {
+        let (start, mut rates) = (clock::moment().instant, Rates::default());
+        for _ in 0..1000 {
+            rates.charge(Action::TakeName, address(1), start).unwrap();
+            rates.give_back_name(address(1));
+        }
+        let all: u32 = (1..250).map(|number| taken(&mut rates, Action::TakeName, number, start)).sum();
+        assert_eq!(all, NAMES_OF_ALL.at_once);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::lock::lock;
 use crate::name::Name;
 use crate::rates::{Action, Rates};
 use crate::session::{Invitation, Session};
-use crate::store::{Person, PersonId};
+use crate::store::{Person, PersonId, ServiceTime};
 use crate::token::Token;
 
 const PASSPHRASE_BYTES_MAX: usize = 200;
@@ -159,6 +159,20 @@ impl House {
         let now = self.store.service_time(at.instant)?;
         self.store.make_room_for_a_person(now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
+        let added = self.add(name, (passphrase, invitation), from, (at.wall, now)).await;
+        if added.is_err() {
+            self.rates().give_back_name(from);
+        }
+        added
+    }
+
+    async fn add(
+        &self,
+        name: &Name,
+        (passphrase, invitation): (Option<String>, Option<Invitation>),
+        from: IpAddr,
+        (at, now): (UnixMs, ServiceTime),
+    ) -> Result<Person, DemoError> {
         let kept = match passphrase {
             Some(passphrase) => Some(self.hashing.keep(passphrase, from).await?),
             None => None,
@@ -166,7 +180,7 @@ impl House {
         match invitation {
             None => self.store.add_person(name, kept.as_deref(), now),
             Some(invitation) => {
-                let added = self.store.add_guest(&invitation, (name, kept.as_deref()), (at.wall, now))?;
+                let added = self.store.add_guest(&invitation, (name, kept.as_deref()), (at, now))?;
                 added.ok_or_else(void)
             }
         }
