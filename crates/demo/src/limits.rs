@@ -6,6 +6,8 @@ use crate::allowance::Allowance;
 
 /// People who have signed in. The list is sent to every page as a whole.
 pub(crate) const PEOPLE_MAX: u32 = 200;
+/// Those whose names one source took: a class in a room and more, and it takes four sources to fill the house.
+pub(crate) const PEOPLE_OF_SOURCE_MAX: u32 = PEOPLE_MAX / 4;
 /// How long a name stays for certain that was taken and not used: it has no passphrase, pushes do not reach it, and it has
 /// neither sent nor received anything. The person is away for so long, too: with an open page it stays.
 pub(crate) const UNUSED_NAME_KEPT: Duration = Duration::from_secs(3600);

@@ -18,7 +18,7 @@ use crate::lock::lock;
 use crate::name::Name;
 use crate::rates::{Action, Rates};
 use crate::session::{Invitation, Session};
-use crate::store::{Person, PersonId, ServiceTime};
+use crate::store::{Newcomer, Person, PersonId, ServiceTime};
 use crate::token::Token;
 
 const PASSPHRASE_BYTES_MAX: usize = 200;
@@ -157,7 +157,7 @@ impl House {
     ) -> Result<Person, DemoError> {
         let invitation = self.guest(guest, at.wall)?;
         let now = self.store.service_time(at.instant)?;
-        self.store.make_room_for_a_person(now, |person| self.pages.has(person))?;
+        self.store.make_room_for_a_person(&self.seal.source(from), now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
         let added = self.add(name, (passphrase, invitation), from, (at.wall, now)).await;
         if added.is_err() {
@@ -177,12 +177,11 @@ impl House {
             Some(passphrase) => Some(self.hashing.keep(passphrase, from).await?),
             None => None,
         };
+        let source = self.seal.source(from);
+        let newcomer = Newcomer { name, passphrase: kept.as_deref(), source: &source };
         match invitation {
-            None => self.store.add_person(name, kept.as_deref(), now),
-            Some(invitation) => {
-                let added = self.store.add_guest(&invitation, (name, kept.as_deref()), (at, now))?;
-                added.ok_or_else(void)
-            }
+            None => self.store.add_person(&newcomer, now),
+            Some(invitation) => self.store.add_guest(&invitation, &newcomer, (at, now))?.ok_or_else(void),
         }
     }
 

@@ -83,14 +83,17 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::name::Name;
-    use crate::store::ServiceTime;
+    use crate::store::{Newcomer, ServiceTime};
 
     #[test]
     fn a_receipt_for_a_person_who_is_gone_marks_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("demo.sqlite"), clock::moment().instant).unwrap();
         let (now, device) = (UnixMs::default(), Token::random().unwrap());
-        let person = |name| store.add_person(&Name::parse(name).unwrap(), None, ServiceTime(0)).unwrap().id;
+        let person = |name| {
+            let newcomer = Newcomer { name: &Name::parse(name).unwrap(), passphrase: None, source: "home" };
+            store.add_person(&newcomer, ServiceTime(0)).unwrap().id
+        };
         let (alice, mom) = (person("Alice"), person("Mom"));
         store.add_device(&device, mom, "a browser", now).unwrap();
         let pushes = [alice, mom].map(|sender| Awaited {
