@@ -24,8 +24,8 @@ pub enum DemoError {
     /// Another device has the name, and the request does not show that it is the same person's.
     #[error("{0} is signed in already, on another device")]
     NameTaken(String),
-    /// Only people who were invited can take a name here.
-    #[error("a new name needs an invitation here")]
+    /// Only people who were invited can take a name here that is new, or free again.
+    #[error("a name needs an invitation here")]
     InvitationNeeded,
     /// The name is right and the passphrase is not.
     #[error("the passphrase is wrong")]

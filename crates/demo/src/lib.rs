@@ -39,9 +39,11 @@ use doorbell_sender::origins::OriginMap;
 use doorbell_sender::token::Signer;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use url::Url;
 
 use crate::courier::Courier;
 use crate::house::House;
+use crate::limits::CONNECTIONS_OF_SOURCE_MAX;
 use crate::listen::Tls;
 use crate::pages::Pages;
 use crate::passphrase::Hashing;
@@ -52,7 +54,7 @@ use crate::store::{PersonId, Store};
 pub use error::DemoError;
 pub use listen::Certificate;
 
-/// Who invites on behalf of no person: rows of people begin with 1.
+/// Who invites on behalf of no person: people have positive numbers.
 const OPERATOR: PersonId = PersonId(0);
 
 /// How the demo is set up.
@@ -63,7 +65,7 @@ pub struct Settings {
     /// Its certificate; without one it serves plain HTTP, which browsers take for a secure context on localhost only.
     pub certificate: Option<Certificate>,
     /// The origin at which browsers find it; none: localhost, with the port that it listens on.
-    pub site: Option<String>,
+    pub site: Option<Url>,
     /// Whether a person needs an invitation to take a name, as on a public address.
     pub invited_only: bool,
     /// Where its store and its key are kept. It must exist.
@@ -109,7 +111,10 @@ impl Demo {
         let socket = TcpListener::bind(listen).await.map_err(bind)?;
         let address = socket.local_addr().map_err(bind)?;
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let site = settings.site.unwrap_or_else(|| format!("{scheme}://localhost:{}", address.port()));
+        let site = settings.site.unwrap_or_else(|| {
+            Url::parse(&format!("{scheme}://localhost:{}", address.port()))
+                .expect("a scheme, a host and a port are a URL")
+        });
         let pages = Arc::new(Pages::default());
         let courier = Arc::new(Courier::new(Client::new(client)?, signer, store.clone(), pages.clone()));
         courier.resume()?;
@@ -127,7 +132,7 @@ impl Demo {
             rates,
             hashing,
             sites: Sites::new(&site, scheme, address),
-            site,
+            site: site.origin().ascii_serialization(),
             invited_only: settings.invited_only,
             push_origin,
             origins,
@@ -135,7 +140,7 @@ impl Demo {
             ice_servers,
         };
         let house = Arc::new(house);
-        let task = tokio::spawn(listen::run(socket, tls, house.clone()));
+        let task = tokio::spawn(listen::run(socket, tls, house.clone(), CONNECTIONS_OF_SOURCE_MAX));
         Ok(Self { address, house, task })
     }
 
@@ -168,7 +173,7 @@ impl Drop for Demo {
 
 /// Whether only this machine can open the address.
 fn is_on_this_machine(site: &str) -> bool {
-    match url::Url::parse(site).ok().as_ref().and_then(url::Url::host) {
+    match Url::parse(site).ok().as_ref().and_then(url::Url::host) {
         Some(url::Host::Domain(name)) => name == "localhost",
         Some(url::Host::Ipv4(address)) => address.is_loopback(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),

@@ -6,8 +6,10 @@ use crate::allowance::Allowance;
 
 /// People who have signed in. The list is sent to every page as a whole.
 pub(crate) const PEOPLE_MAX: u32 = 200;
-/// How long a name stays that was taken and not used: neither pushes reach it, nor has it written to anybody. The person
-/// is away for so long, too: with an open page it stays.
+/// Those whose names one source took: a class in a room and more, and it takes four sources to fill the house.
+pub(crate) const PEOPLE_OF_SOURCE_MAX: u32 = PEOPLE_MAX / 4;
+/// How long a name stays for certain that was taken and not used: it has no passphrase, pushes do not reach it, and it has
+/// neither sent nor received anything. The person is away for so long, too: with an open page it stays.
 pub(crate) const UNUSED_NAME_KEPT: Duration = Duration::from_secs(3600);
 /// Devices of one person: each of them is rung.
 pub(crate) const DEVICES_MAX: u32 = 8;
@@ -15,7 +17,9 @@ pub(crate) const DEVICES_MAX: u32 = 8;
 pub(crate) const PAGES_MAX: usize = 1000;
 /// Open pages of one person: a few on each device.
 pub(crate) const PAGES_OF_PERSON_MAX: usize = 32;
-/// Connections: a page has its socket, and a few requests at a time.
+/// Open pages of one source, with as many names as it has: four for each in a class, and seven others still get as many.
+pub(crate) const PAGES_OF_SOURCE_MAX: usize = PAGES_MAX / 8;
+/// Connections: a page has its socket, which counts as long as it is open, and a few requests at a time.
 pub(crate) const CONNECTIONS_MAX: usize = 4 * PAGES_MAX;
 /// Connections of one source: more than a class in a room has, and seven others still get as many.
 pub(crate) const CONNECTIONS_OF_SOURCE_MAX: usize = CONNECTIONS_MAX / 8;
@@ -59,10 +63,11 @@ pub(crate) const GUESSES_OF_NAME: Allowance = Allowance { at_once: 30, one_more_
 pub(crate) const SIGN_INS_OF_SOURCE: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(3) };
 /// Names that one source takes: a class in a room at once, then one a minute.
 pub(crate) const NAMES_OF_SOURCE: Allowance = Allowance { at_once: 30, one_more_after: Duration::from_secs(60) };
-/// Names that all sources take together: a flood from many networks takes an hour to fill the house, and names that are
-/// not used expire sooner.
+/// Names that all sources take together: a flood from many networks takes an hour to fill the house, and by then the first
+/// names that are not used make room.
 pub(crate) const NAMES_OF_ALL: Allowance = Allowance { at_once: 60, one_more_after: Duration::from_secs(20) };
-/// Requests of a person that change something or notify others: faster than anybody types.
+/// Requests of a person that change something or notify others: faster than anybody types. Reports and marks that what
+/// others send causes have as many of their own; what ends a call or a session is never refused.
 pub(crate) const CHANGES_OF_PERSON: Allowance = Allowance { at_once: 120, one_more_after: Duration::from_millis(500) };
 /// The same from one source, with as many names as it has: a busy class in a room.
 pub(crate) const CHANGES_OF_SOURCE: Allowance = Allowance { at_once: 1000, one_more_after: Duration::from_millis(50) };
@@ -72,8 +77,9 @@ pub(crate) const VOICE_MAILS_OF_SOURCE: Allowance = Allowance { at_once: 60, one
 pub(crate) const HASHES_AT_ONCE: usize = 1;
 /// Sign-ins that wait for it: the last one waits for about a second.
 pub(crate) const HASHES_WAITING_MAX: usize = 16;
-/// Sign-ins of one source that hash or wait, so that it takes eight sources to fill the queue.
-pub(crate) const HASHES_OF_SOURCE_MAX: usize = 2;
+/// Sign-ins of one source that hash or wait: a few of a class at once, and it takes more than two sources to fill the
+/// queue. The others of the class come back after a second, when these are done.
+pub(crate) const HASHES_OF_SOURCE_MAX: usize = 8;
 /// Names, people and sources whose debts are remembered, of each kind: less than one MiB.
 pub(crate) const DEBTORS_MAX: usize = 10_000;
 /// How long a request may take to arrive.

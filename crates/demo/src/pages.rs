@@ -1,14 +1,16 @@
 //! The open pages, which receive events as they happen. Nothing depends on a page being open.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::allowance::source;
 use crate::calls::Party;
 use crate::error::DemoError;
 use crate::events::Event;
-use crate::limits::{EVENTS_WAITING_MAX, PAGES_MAX, PAGES_OF_PERSON_MAX};
+use crate::limits::{EVENTS_WAITING_MAX, PAGES_MAX, PAGES_OF_PERSON_MAX, PAGES_OF_SOURCE_MAX};
 use crate::lock::lock;
 use crate::store::PersonId;
 use crate::token::Token;
@@ -19,26 +21,31 @@ pub(crate) struct Pages(Mutex<HashMap<Token, Page>>);
 
 struct Page {
     party: Party,
+    source: IpAddr,
     events: Sender<String>,
 }
 
 impl Pages {
-    /// A page receives events from now on. An older connection of the same page, which may be dead, receives no more.
-    pub(crate) fn open(&self, party: Party) -> Result<Receiver<String>, DemoError> {
-        let mut pages = self.lock();
+    /// A page at an address receives events from now on. An older connection of the same page, which may be dead,
+    /// receives no more.
+    pub(crate) fn open(&self, party: Party, from: IpAddr) -> Result<Receiver<String>, DemoError> {
+        let (mut pages, source) = (self.lock(), source(from));
         let taken = pages.get(&party.page).is_some_and(|open| open.party.device != party.device);
         if taken {
             return Err(DemoError::NotYou);
         }
-        let of_person = pages.values().filter(|open| open.party.person == party.person).count();
-        if of_person >= PAGES_OF_PERSON_MAX && !pages.contains_key(&party.page) {
+        let others = || pages.values().filter(|open| open.party.page != party.page);
+        if others().filter(|open| open.party.person == party.person).count() >= PAGES_OF_PERSON_MAX {
             return Err(DemoError::TooMany("too many pages of yours are open"));
         }
-        if pages.len() >= PAGES_MAX {
+        if others().filter(|open| open.source == source).count() >= PAGES_OF_SOURCE_MAX {
+            return Err(DemoError::TooMany("too many pages are open in your network"));
+        }
+        if others().count() >= PAGES_MAX {
             return Err(DemoError::TooMany("too many pages are open"));
         }
         let (events, receiver) = channel(EVENTS_WAITING_MAX);
-        pages.insert(party.page.clone(), Page { party, events });
+        pages.insert(party.page.clone(), Page { party, source, events });
         Ok(receiver)
     }
 
@@ -103,6 +110,8 @@ impl Pages {
 mod tests {
     use super::*;
 
+    const HOME: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     fn party(person: i64) -> Party {
         Party { person: PersonId(person), device: Token::random().unwrap(), page: Token::random().unwrap() }
     }
@@ -110,7 +119,7 @@ mod tests {
     #[test]
     fn a_page_receives_the_events_of_its_person_only() {
         let (pages, alice, mom) = (Pages::default(), party(1), party(2));
-        let (mut to_alice, mut to_mom) = (pages.open(alice.clone()).unwrap(), pages.open(mom).unwrap());
+        let (mut to_alice, mut to_mom) = (pages.open(alice.clone(), HOME).unwrap(), pages.open(mom, HOME).unwrap());
         pages.send(alice.person, &Event::Chat);
         assert_eq!(to_alice.try_recv().unwrap(), r#"{"type":"chat"}"#);
         assert!(to_mom.try_recv().is_err());
@@ -119,8 +128,8 @@ mod tests {
     #[test]
     fn a_page_that_comes_back_is_not_taken_away_by_the_end_of_its_old_connection() {
         let (pages, alice) = (Pages::default(), party(1));
-        let old = pages.open(alice.clone()).unwrap();
-        let new = pages.open(alice.clone()).unwrap();
+        let old = pages.open(alice.clone(), HOME).unwrap();
+        let new = pages.open(alice.clone(), HOME).unwrap();
         pages.close(&alice.page, old);
         assert!(pages.is_open(&alice.page));
         pages.close(&alice.page, new);
@@ -130,8 +139,8 @@ mod tests {
     #[test]
     fn another_device_cannot_take_a_page_over() {
         let (pages, alice, mallory) = (Pages::default(), party(1), party(2));
-        let _listens = pages.open(alice.clone()).unwrap();
-        assert!(matches!(pages.open(Party { page: alice.page, ..mallory }), Err(DemoError::NotYou)));
+        let _listens = pages.open(alice.clone(), HOME).unwrap();
+        assert!(matches!(pages.open(Party { page: alice.page, ..mallory }, HOME), Err(DemoError::NotYou)));
     }
 
     #[test]
@@ -139,16 +148,26 @@ mod tests {
         let (pages, alice) = (Pages::default(), party(1));
         let page = || Party { page: Token::random().unwrap(), ..alice.clone() };
         let parties: Vec<_> = (0..PAGES_OF_PERSON_MAX).map(|_| page()).collect();
-        let _open: Vec<_> = parties.iter().map(|party| pages.open(party.clone()).unwrap()).collect();
-        assert!(matches!(pages.open(page()), Err(DemoError::TooMany(_))));
-        pages.open(parties[0].clone()).unwrap();
-        pages.open(party(2)).unwrap();
+        let _open: Vec<_> = parties.iter().map(|party| pages.open(party.clone(), HOME).unwrap()).collect();
+        assert!(matches!(pages.open(page(), HOME), Err(DemoError::TooMany(_))));
+        pages.open(parties[0].clone(), HOME).unwrap();
+        pages.open(party(2), HOME).unwrap();
+    }
+
+    #[test]
+    fn a_source_has_a_bounded_number_of_pages_with_as_many_names_as_it_has_and_others_have_theirs() {
+        let pages = Pages::default();
+        let parties: Vec<_> = (0..).take(PAGES_OF_SOURCE_MAX).map(party).collect();
+        let _open: Vec<_> = parties.iter().map(|party| pages.open(party.clone(), HOME).unwrap()).collect();
+        assert!(matches!(pages.open(party(-1), HOME), Err(DemoError::TooMany(_))));
+        pages.open(parties[0].clone(), HOME).unwrap();
+        pages.open(party(-1), "192.0.2.1".parse().unwrap()).unwrap();
     }
 
     #[test]
     fn a_page_that_reads_nothing_is_cut_off() {
         let (pages, alice) = (Pages::default(), party(1));
-        let _unread = pages.open(alice.clone()).unwrap();
+        let _unread = pages.open(alice.clone(), HOME).unwrap();
         (0..=EVENTS_WAITING_MAX).for_each(|_| pages.send(alice.person, &Event::People));
         assert!(!pages.has(alice.person));
     }

@@ -94,6 +94,7 @@ fn fits(kept: &str, given: &str) -> Result<bool, DemoError> {
 mod tests {
     use std::sync::Mutex;
 
+    use futures_util::FutureExt;
     use futures_util::future::join_all;
     use tokio::sync::Notify;
 
@@ -134,6 +135,20 @@ mod tests {
         join_all(running).await.into_iter().for_each(|done| done.unwrap());
         hashing.run(address(all), || Ok(())).await.unwrap();
         assert!(hashing.sources.is_empty());
+    }
+
+    #[tokio::test]
+    async fn one_source_has_a_part_of_the_queue_and_others_get_in() {
+        const { assert!(HASHES_OF_SOURCE_MAX * 2 < HASHES_AT_ONCE + HASHES_WAITING_MAX) }
+        let hashing = Hashing::default();
+        let thread = hashing.threads.clone().acquire_owned().await.unwrap();
+        let from = |number| Box::pin(hashing.run(address(number), || Ok(())));
+        let mut waiting: Vec<_> = (0..HASHES_OF_SOURCE_MAX).map(|_| from(1)).collect();
+        waiting.iter_mut().for_each(|run| assert!(run.now_or_never().is_none()));
+        assert!(matches!(from(1).await, Err(DemoError::TooManyAtOnce(_))));
+        waiting.push(from(2));
+        drop(thread);
+        join_all(waiting).await.into_iter().for_each(|done| done.unwrap());
     }
 
     #[test]

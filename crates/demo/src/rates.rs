@@ -1,7 +1,7 @@
 //! How often one source may do what costs the server or others something. No IO; the time is an argument.
 //!
 //! Each action is charged to the address that it comes from. Names are also charged to all addresses together, and
-//! changes to the person who makes them.
+//! changes and echoes to the person who makes them.
 
 use std::net::IpAddr;
 use std::time::Instant;
@@ -22,6 +22,8 @@ pub(crate) enum Action {
     TakeName,
     /// A request of a person that changes something or notifies others.
     Change(PersonId),
+    /// A request that a person's devices make because another person did something.
+    Echo(PersonId),
     /// Leaving a voice mail.
     VoiceMail,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Rates {
     names_of_all: Debts<()>,
     changes: Debts<IpAddr>,
     changes_of_people: Debts<PersonId>,
+    echoes: Debts<IpAddr>,
+    echoes_of_people: Debts<PersonId>,
     voice_mails: Debts<IpAddr>,
 }
 
@@ -52,8 +56,18 @@ impl Rates {
                 let of_source = Account(&mut self.changes, from, CHANGES_OF_SOURCE);
                 charge_both(of_source, Account(&mut self.changes_of_people, person, CHANGES_OF_PERSON), now)
             }
+            Action::Echo(person) => {
+                let of_source = Account(&mut self.echoes, from, CHANGES_OF_SOURCE);
+                charge_both(of_source, Account(&mut self.echoes_of_people, person, CHANGES_OF_PERSON), now)
+            }
         };
         if wait.is_zero() { Ok(()) } else { Err(DemoError::TooOften(wait)) }
+    }
+
+    /// The name was not taken: it costs nothing.
+    pub(crate) fn give_back_name(&mut self, from: IpAddr) {
+        self.names.give_back(source(from), NAMES_OF_SOURCE);
+        self.names_of_all.give_back((), NAMES_OF_ALL);
     }
 }
 
@@ -76,12 +90,13 @@ mod tests {
     #[test]
     fn a_source_has_some_at_once_and_then_one_after_each_pause_and_another_source_its_own() {
         let start = clock::moment().instant;
-        let person = Action::Change(PersonId(1));
+        let [change, echo] = [Action::Change(PersonId(1)), Action::Echo(PersonId(1))];
         for (action, allowed) in [
             (Action::SignIn, SIGN_INS_OF_SOURCE),
             (Action::TakeName, NAMES_OF_SOURCE),
             (Action::VoiceMail, VOICE_MAILS_OF_SOURCE),
-            (person, CHANGES_OF_PERSON),
+            (change, CHANGES_OF_PERSON),
+            (echo, CHANGES_OF_PERSON),
         ] {
             let Allowance { at_once, one_more_after } = allowed;
             let mut rates = Rates::default();
@@ -89,7 +104,7 @@ mod tests {
             let DemoError::TooOften(wait) = rates.charge(action, address(1), start).unwrap_err() else { panic!() };
             assert_eq!(wait, one_more_after, "{action:?}");
             assert_eq!(taken(&mut rates, action, 1, start + one_more_after), 1, "{action:?}");
-            if action != person {
+            if action != change && action != echo {
                 assert_eq!(taken(&mut rates, action, 2, start + one_more_after), at_once, "{action:?}");
             }
         }
@@ -104,10 +119,30 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_was_not_taken_costs_neither_its_source_nor_others_anything() {
+        let (start, mut rates) = (clock::moment().instant, Rates::default());
+        for _ in 0..1000 {
+            rates.charge(Action::TakeName, address(1), start).unwrap();
+            rates.give_back_name(address(1));
+        }
+        let all: u32 = (1..250).map(|number| taken(&mut rates, Action::TakeName, number, start)).sum();
+        assert_eq!(all, NAMES_OF_ALL.at_once);
+    }
+
+    #[test]
     fn a_source_with_many_names_has_one_allowance_for_changes() {
         let (start, mut rates) = (clock::moment().instant, Rates::default());
         let all: u32 = (0..100).map(|person| taken(&mut rates, Action::Change(PersonId(person)), 1, start)).sum();
         assert_eq!(all, CHANGES_OF_SOURCE.at_once);
         assert_eq!(taken(&mut rates, Action::Change(PersonId(200)), 2, start), CHANGES_OF_PERSON.at_once);
+    }
+
+    #[test]
+    fn what_others_make_the_devices_of_a_person_do_leaves_them_and_their_household_their_changes() {
+        let (start, mut rates) = (clock::moment().instant, Rates::default());
+        for person in 0..100 {
+            taken(&mut rates, Action::Echo(PersonId(person)), 1, start);
+        }
+        assert_eq!(taken(&mut rates, Action::Change(PersonId(1)), 1, start), CHANGES_OF_PERSON.at_once);
     }
 }

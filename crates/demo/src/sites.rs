@@ -15,21 +15,25 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// Our own origins.
 #[derive(Debug)]
-pub(crate) struct Sites(Vec<Url>);
+pub(crate) struct Sites {
+    named: Vec<Url>,
+    /// Scheme and port of those under any address, if it listens on all of the machine's.
+    at_any_address: Option<(&'static str, u16)>,
+}
 
 impl Sites {
     /// The site that people open; and where it listens, under the names that no other machine can have: an address, and
     /// localhost for a loopback address.
-    pub(crate) fn new(site: &str, scheme: &str, listens: SocketAddr) -> Self {
+    pub(crate) fn new(site: &Url, scheme: &'static str, listens: SocketAddr) -> Self {
         let (port, ip) = (listens.port(), listens.ip());
-        let mut sites = vec![site.to_owned()];
-        if !ip.is_unspecified() {
-            sites.push(format!("{scheme}://{listens}"));
-        }
+        let mut named = vec![format!("{scheme}://{listens}")];
         if ip.is_unspecified() || ip.is_loopback() {
-            sites.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}")));
+            named.extend(["localhost", "127.0.0.1", "[::1]"].map(|host| format!("{scheme}://{host}:{port}")));
         }
-        Self(sites.iter().filter_map(|site| Url::parse(site).ok()).collect())
+        let named = named.iter().map(|own| Url::parse(own).expect("a scheme, a host and a port are a URL"));
+        // The machine may have more addresses than it knows, behind a router for instance.
+        let at_any_address = ip.is_unspecified().then_some((scheme, port));
+        Self { named: named.chain([site.clone()]).collect(), at_any_address }
     }
 
     /// Whether a request is for one of them.
@@ -47,28 +51,41 @@ impl Sites {
         if is_ours { Ok(()) } else { Err(DemoError::WrongHost) }
     }
 
-    /// Whether a request may come from one of our own pages, as its browser reports it. What is not a browser reports
-    /// nothing, and has no cookie that it does not know.
+    /// Whether a request may come from one of our own pages, as its browser reports it: by the page's origin, or else, with
+    /// requests that have none, by how its site relates to ours. What is not a browser reports nothing, and has no cookie
+    /// that it does not know.
     ///
     /// # Errors
     /// [`DemoError::OtherSite`].
     pub(crate) fn check_page<B>(&self, request: &Request<B>) -> Result<(), DemoError> {
         let headers = request.headers();
-        let origin_is_ours = headers.get_all(ORIGIN).iter().all(|origin| {
-            let page = origin.to_str().ok().and_then(|origin| Url::parse(origin).ok());
-            page.is_some_and(|page| self.0.iter().any(|site| site.origin() == page.origin()))
-        });
-        let is_same_site = headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none");
-        if origin_is_ours && is_same_site { Ok(()) } else { Err(DemoError::OtherSite) }
+        let asked = headers.get(HOST).and_then(|host| self.at_an_address(&Authority::try_from(host.as_bytes()).ok()?));
+        let is_ours = if headers.contains_key(ORIGIN) {
+            headers.get_all(ORIGIN).iter().all(|origin| {
+                let page = origin.to_str().ok().and_then(|origin| Url::parse(origin).ok());
+                page.is_some_and(|page| self.named.iter().chain(&asked).any(|site| site.origin() == page.origin()))
+            })
+        } else {
+            headers.get_all(SEC_FETCH_SITE).iter().all(|site| site == "same-origin" || site == "none")
+        };
+        if is_ours { Ok(()) } else { Err(DemoError::OtherSite) }
     }
 
-    fn has(&self, named: &Authority) -> bool {
-        !named.as_str().contains('@')
-            && self.0.iter().any(|site| {
-                let host = site.host_str().is_some_and(|host| host.eq_ignore_ascii_case(named.host()));
+    fn has(&self, asked: &Authority) -> bool {
+        !asked.as_str().contains('@')
+            && self.named.iter().chain(&self.at_an_address(asked)).any(|site| {
+                let host = site.host_str().is_some_and(|host| host.eq_ignore_ascii_case(asked.host()));
                 // Without a port it is the scheme's own.
-                host && site.port() == named.port_u16().filter(|port| Some(*port) != default_port(site))
+                host && site.port() == asked.port_u16().filter(|port| Some(*port) != default_port(site))
             })
+    }
+
+    /// Our site under the address that a request names, if it names one and all are ours. No attacker lets an address
+    /// point elsewhere.
+    fn at_an_address(&self, asked: &Authority) -> Option<Url> {
+        let (scheme, port) = self.at_any_address?;
+        let site = Url::parse(&format!("{scheme}://{}:{port}", asked.host())).ok()?;
+        (!matches!(site.host()?, url::Host::Domain(_))).then_some(site)
     }
 }
 
@@ -89,12 +106,16 @@ mod tests {
         fields.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value)).body(()).unwrap()
     }
 
+    fn sites(site: &str, scheme: &'static str, listens: &str) -> Sites {
+        Sites::new(&Url::parse(site).unwrap(), scheme, listens.parse().unwrap())
+    }
+
     fn at_home() -> Sites {
-        Sites::new("http://localhost:8444", "http", "127.0.0.1:8444".parse().unwrap())
+        sites("http://localhost:8444", "http", "127.0.0.1:8444")
     }
 
     fn public() -> Sites {
-        Sites::new("https://Star.Example.org", "https", "192.0.2.7:443".parse().unwrap())
+        sites("https://Star.Example.org", "https", "192.0.2.7:443")
     }
 
     #[test]
@@ -137,5 +158,40 @@ mod tests {
         }
         assert!(!check(&[("sec-fetch-site", "cross-site")]) && !check(&[("sec-fetch-site", "same-site")]));
         assert!(!check(&[("origin", "http://localhost:8444"), ("origin", "http://evil.example")]));
+    }
+
+    #[test]
+    fn who_listens_on_all_addresses_takes_any_address_but_no_name_and_no_page_of_another_address() {
+        for listens in ["0.0.0.0:8444", "[::]:8444"] {
+            let all = sites("https://localhost:8444", "https", listens);
+            let takes = |host: &str| all.check_host(&request("/", &[("host", host)])).is_ok();
+            for host in ["192.168.1.5:8444", "[2001:db8::5]:8444", "localhost:8444", "127.0.0.1:8444"] {
+                assert!(takes(host), "{host}");
+            }
+            for host in
+                ["192.168.1.5", "192.168.1.5:80", "evil.example:8444", "a@192.168.1.5:8444", "192.168.1.5.x:8444"]
+            {
+                assert!(!takes(host), "{host}");
+            }
+            let check = |origin: &str| {
+                let fields = [("host", "192.168.1.5:8444"), ("origin", origin)];
+                all.check_page(&request("/api/live", &fields)).is_ok()
+            };
+            assert!(check("https://192.168.1.5:8444") && check("https://localhost:8444"));
+            for origin in ["https://192.168.1.6:8444", "http://192.168.1.5:8444", "https://192.168.1.5", "null"] {
+                assert!(!check(origin), "{origin}");
+            }
+        }
+        let at_its_own = sites("https://192.0.2.7", "https", "192.0.2.7:443");
+        assert!(at_its_own.check_host(&request("/", &[("host", "192.0.2.8")])).is_err());
+        let by_default = sites("https://localhost", "https", "0.0.0.0:443");
+        assert!(by_default.check_host(&request("/", &[("host", "192.0.2.8")])).is_ok());
+    }
+
+    #[test]
+    fn a_page_whose_origin_is_ours_may_ask_whatever_else_its_browser_reports() {
+        let check = |fields: &[(&str, &str)]| at_home().check_page(&request("/api/live", fields)).is_ok();
+        assert!(check(&[("origin", "http://localhost:8444"), ("sec-fetch-site", "cross-site")]));
+        assert!(!check(&[("origin", "http://evil.example"), ("sec-fetch-site", "same-origin")]));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
-use support::{Browser, PushService, Running};
+use support::{Answer, Browser, PushService, Running};
 
 async fn setting() -> (PushService, Running) {
     let push = PushService::open().await;
@@ -247,35 +247,59 @@ async fn one_source_takes_some_names_and_is_refused_further_ones_while_those_who
 }
 
 #[tokio::test]
-async fn passphrases_are_hashed_a_few_at_a_time_and_other_requests_do_not_wait_for_them() {
+async fn a_class_with_passphrases_gets_in_although_they_are_hashed_a_few_at_a_time() {
     let (_push, Running { demo, .. }) = &setting().await;
     let alice = Browser::signed_in(demo, "Alice").await;
-    let strangers = (0..20).map(|number| async move {
-        let name = format!("Stranger {number}");
+    let comes = async |number: usize| {
+        let name = format!("Pupil {number}");
         Browser::of(demo).signs_in(json!({ "name": name, "passphrase": "open sesame" })).await
-    });
-    let answers = join_all(strangers).await;
-    let (done, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 200);
-    assert!(!done.is_empty() && !refused.is_empty(), "one source has two places: {} {}", done.len(), refused.len());
-    for answer in refused {
+    };
+    // Together with Alice, as many as may take a name from one source at once.
+    let answers = join_all((0..29).map(&comes)).await;
+    alice.get("overview").await.done();
+    for (number, answer) in answers.into_iter().enumerate().filter(|(_, answer)| answer.status != 200) {
         assert!(answer.head.contains("retry-after: "), "{}", answer.head);
         answer.refused(429);
+        comes(number).await.done();
     }
-    alice.get("overview").await.done();
 }
 
 #[tokio::test]
 async fn a_person_who_changes_things_without_end_is_slowed_down() {
     let (_push, Running { demo, .. }) = &setting().await;
     let (alice, bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
-    let mut taken = 0;
-    while alice.put("device", json!({ "available": taken % 2 == 0 })).await.status == 204 {
-        taken += 1;
-        assert!(taken < 10_000, "there is a bound");
-    }
-    alice.post("chat/Bob", json!({ "text": "Hello" })).await.refused(429);
+    let refused = refused_in_the_end(async || alice.put("device", json!({ "available": true })).await).await;
+    refused.refused(429);
     alice.get("overview").await.done();
     bob.post("chat/Alice", json!({ "text": "Hello" })).await.done();
+}
+
+/// The first answer of many that is 429.
+async fn refused_in_the_end(asks: impl AsyncFn() -> Answer) -> Answer {
+    for _ in 0..10_000 {
+        let answer = asks().await;
+        if answer.status == 429 {
+            return answer;
+        }
+        answer.done();
+    }
+    panic!("there is no bound")
+}
+
+#[tokio::test]
+async fn a_flood_of_messages_takes_nothing_from_its_victim_who_can_always_hang_up_and_sign_out() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    let (mut alice, mut bob) = (Browser::signed_in(demo, "Alice").await, Browser::signed_in(demo, "Bob").await);
+    alice.opens_a_page().await;
+    bob.opens_a_page().await;
+    let report = json!({ "from": "Bob", "story": "message-1", "what": "shown", "afterMs": 1 });
+    refused_in_the_end(async || alice.post("reports", report.clone()).await).await;
+    refused_in_the_end(async || alice.post("chat/Bob/seen", json!(null)).await).await;
+    let call = bob.calls("Alice").await.done()["id"].as_str().unwrap().to_owned();
+    alice.answers(&call).await.done();
+    refused_in_the_end(async || alice.put("device", json!({ "available": false })).await).await;
+    alice.ends(&call).await.done();
+    alice.post("sign-out", json!(null)).await.done();
 }
 
 #[tokio::test]
@@ -323,4 +347,27 @@ async fn where_an_invitation_is_needed_a_stranger_takes_no_name_and_each_invitat
     takes("Mom", &second).await.1.done();
     takes("Mallory", &second).await.1.refused(404);
     assert_eq!(alice.invites(demo).await.get("overview").await.done()["people"][0]["name"], "Mom");
+}
+
+#[tokio::test]
+async fn where_an_invitation_is_needed_a_name_that_is_free_again_needs_one_too() {
+    let push = PushService::open().await;
+    let Running { demo, .. } = &Running::for_invited_people(&push).await;
+    let guest = || demo.guest_link().unwrap().split_once("#guest=").expect("an invitation").1.to_owned();
+    let comes = async |guest: Option<&str>| {
+        let mut browser = Browser::of(demo);
+        let answer = browser.signs_in(json!({ "name": "Alice", "guest": guest })).await;
+        (browser, answer)
+    };
+    let (first, second) = (guest(), guest());
+    let (alice, answer) = comes(Some(&first)).await;
+    answer.done();
+    alice.post("sign-out", json!(null)).await.done();
+    assert!(comes(None).await.1.refused(403).contains("a name needs an invitation"));
+    comes(Some("0.AAAAAAAAAAAAAAAAAAAAAA.9999999999999.AAAA")).await.1.refused(404);
+    comes(Some(&first)).await.1.refused(404);
+    let (alice, answer) = comes(Some(&second)).await;
+    answer.done();
+    alice.post("sign-out", json!(null)).await.done();
+    comes(Some(&second)).await.1.refused(404);
 }

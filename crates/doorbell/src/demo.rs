@@ -19,6 +19,7 @@ use doorbell_service::config::{Config, Settings};
 use doorbell_service::{Clock, Service};
 use tokio::sync::mpsc;
 use tracing::{error, info};
+use url::Url;
 
 use crate::browser::{Opened, status};
 use crate::chromium;
@@ -155,11 +156,7 @@ fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbe
     let client = ClientConfig { addresses: addresses(&origin), extra_ca_pem, ..ClientConfig::default() };
     let certificate = args.demo_tls_cert.clone().zip(args.demo_tls_key.clone());
     let certificate = certificate.map(|(chain, key)| Certificate { chain, key });
-    let site = args.demo_url.as_deref().map(|url| url.trim_end_matches('/').to_owned());
-    if let Some(site) = &site {
-        let is_origin = site.starts_with("https://") || (site.starts_with("http://") && is_loopback(site));
-        ensure!(is_origin, "--demo-url {site}: browsers take https:// only, except on localhost");
-    }
+    let site = args.demo_url.as_deref().map(site).transpose()?;
     let own_chromiums = args.own_chromiums || !args.chromium.is_empty();
     let origins = if own_chromiums { OriginMap::of_chromiums_at(&origin)? } else { OriginMap::default() };
     Ok(doorbell_demo::Settings {
@@ -175,6 +172,17 @@ fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbe
         rings_for: Duration::from_secs(u64::from(args.ring_secs)),
         ice_servers: args.stun.iter().chain(&args.turn).cloned().collect(),
     })
+}
+
+/// The origin that browsers find.
+fn site(url: &str) -> Result<Url> {
+    let site =
+        Url::parse(url).with_context(|| format!("--demo-url {url}: give an origin, as https://star.example.org"))?;
+    let is_secure = site.scheme() == "https" || (site.scheme() == "http" && is_loopback(site.as_str()));
+    ensure!(is_secure, "--demo-url {url}: browsers take https:// only, except on localhost");
+    let is_origin = site.as_str().trim_end_matches('/') == site.origin().ascii_serialization();
+    ensure!(is_origin, "--demo-url {url}: leave out what is not the origin, {}", site.origin().ascii_serialization());
+    Ok(site)
 }
 
 /// Public push services, and ours wherever it is.
@@ -279,6 +287,27 @@ mod tests {
         assert!(!permits("https://127.0.0.1:8443", "10.0.0.1") && !permits("https://push.example.org", "127.0.0.1"));
         assert!(permits("https://10.0.0.7", "10.0.0.7") && !permits("https://10.0.0.7", "10.0.0.8"));
         assert!(permits("https://[::1]:8443", "::1") && permits("https://localhost:8443", "127.0.0.1"));
+    }
+
+    #[test]
+    fn the_url_of_the_demo_is_an_origin_at_which_browsers_allow_push() {
+        for url in ["https://star.example.org", "https://star.example.org/", "http://localhost:8444", "http://[::1]:1"]
+        {
+            assert_eq!(format!("{}/", url.trim_end_matches('/')), site(url).unwrap().as_str());
+        }
+        for url in [
+            "https://",
+            "https://star.example.org:99999",
+            "https://star example.org",
+            "http://star.example.org",
+            "ftp://star.example.org",
+            "star.example.org",
+            "https://star.example.org/path",
+            "https://star.example.org/?query",
+            "https://alice@star.example.org",
+        ] {
+            assert!(site(url).unwrap_err().to_string().starts_with(&format!("--demo-url {url}: ")), "{url}");
+        }
     }
 
     #[test]

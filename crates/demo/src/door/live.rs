@@ -24,6 +24,7 @@ use crate::error::DemoError;
 use crate::events::Event;
 use crate::house::House;
 use crate::limits::SIGNAL_BYTES_MAX;
+use crate::listen::Peer;
 use crate::session::Session;
 use crate::token::Token;
 
@@ -45,6 +46,7 @@ struct SignalMessage {
 pub(super) fn upgrade(
     house: Arc<House>,
     session: Session,
+    peer: Peer,
     mut request: Request<Incoming>,
 ) -> Result<Response, DemoError> {
     let query = request.uri().query().and_then(|query| query.strip_prefix("page="));
@@ -52,7 +54,7 @@ pub(super) fn upgrade(
     let response = create_response_with_body(&request, Full::default)
         .map_err(|_| DemoError::Malformed("this address is for WebSockets"))?;
     let party = Party { person: session.person, device: session.device, page };
-    let events = house.pages.open(party.clone())?;
+    let events = house.pages.open(party.clone(), peer.address)?;
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
         let mut events = events;
@@ -70,6 +72,8 @@ pub(super) fn upgrade(
         house.pages.close(&party.page, events);
         house.pages.broadcast(&Event::People);
         house.page_left(party.page);
+        // Until here the connection counts.
+        drop(peer);
     });
     Ok(response)
 }

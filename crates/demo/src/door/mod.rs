@@ -16,9 +16,11 @@ use crate::clock::{self, Moment};
 use crate::error::DemoError;
 use crate::house::{Entrance, House, SignIn};
 use crate::limits::VOICE_BYTES_MAX;
+use crate::listen::Peer;
 use crate::name::Name;
 use crate::rates::Action;
 use crate::session::Session;
+use crate::store::PersonId;
 use crate::token::Token;
 
 use answer::Response;
@@ -27,10 +29,10 @@ use body::{CallBody, DeviceBody, InvitationBody, PageBody, ReportBody, SignInBod
 /// The session's cookie.
 const COOKIE: &str = "doorbell_demo";
 
-/// Answers one request that comes from an address.
-pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Response {
+/// Answers one request that comes from a peer.
+pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, peer: &Peer) -> Response {
     let head = request.method() == Method::HEAD;
-    let response = match respond(house, request, from).await {
+    let response = match respond(house, request, peer).await {
         Ok(response) => response,
         Err(error) => answer::error(&error),
     };
@@ -38,7 +40,8 @@ pub(crate) async fn answer(house: &Arc<House>, request: Request<Incoming>, from:
 }
 
 /// The index.
-async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -> Result<Response, DemoError> {
+async fn respond(house: &Arc<House>, request: Request<Incoming>, peer: &Peer) -> Result<Response, DemoError> {
+    let from = peer.address;
     house.sites.check_host(&request)?;
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -60,12 +63,12 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
     }
 
     let session = session(house, request.headers(), at)?;
-    if method != Method::GET && method != Method::HEAD {
-        house.rates().charge(Action::Change(session.person), from, at.instant)?;
+    if let Some(action) = action(&method, &path[1..], session.person) {
+        house.rates().charge(action, from, at.instant)?;
     }
     match (method.as_str(), &path[1..]) {
         ("GET", ["overview"]) => Ok(answer::json(&house.overview(&session, at)?)),
-        ("GET", ["live"]) => live::upgrade(house.clone(), session, request),
+        ("GET", ["live"]) => live::upgrade(house.clone(), session, peer.clone(), request),
         ("POST", ["sign-out"]) => {
             house.sign_out(&session)?;
             Ok(answer::with_cookie(answer::done(), COOKIE, "", house))
@@ -130,6 +133,16 @@ async fn respond(house: &Arc<House>, request: Request<Incoming>, from: IpAddr) -
         ("POST", ["voice", id, "played"]) => house.play_voice_mail(&session, number(id)?, now).map(|()| answer::done()),
         ("DELETE", ["voice", id]) => house.remove_voice_mail(&session, number(id)?).map(|()| answer::done()),
         _ => Err(DemoError::NotFound("request")),
+    }
+}
+
+/// What a request of a person is charged as.
+fn action(method: &Method, path: &[&str], person: PersonId) -> Option<Action> {
+    match (method.as_str(), path) {
+        // A person can always hang up and sign out. Both are cheap.
+        ("GET" | "HEAD", _) | ("POST", ["sign-out"] | ["calls", _, "end"]) => None,
+        ("POST", ["reports"] | ["chat", _, "seen"]) => Some(Action::Echo(person)),
+        _ => Some(Action::Change(person)),
     }
 }
 

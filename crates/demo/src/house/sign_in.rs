@@ -17,8 +17,8 @@ use crate::is_on_this_machine;
 use crate::lock::lock;
 use crate::name::Name;
 use crate::rates::{Action, Rates};
-use crate::session::Session;
-use crate::store::{Person, PersonId};
+use crate::session::{Invitation, Session};
+use crate::store::{Newcomer, Person, PersonId, ServiceTime};
 use crate::token::Token;
 
 const PASSPHRASE_BYTES_MAX: usize = 200;
@@ -65,7 +65,6 @@ impl House {
                 person
             }
             Entrance::Invitation(invitation) => {
-                let void = || DemoError::NotFound("invitation, or not any more");
                 let invitation = self.seal.open_invitation(&invitation, at.wall).ok_or_else(void)?;
                 let person = self.person(invitation.person)?;
                 if !self.store.add_invited_device(&invitation, &device, &label, at.wall)? {
@@ -140,7 +139,10 @@ impl House {
                 if fits? { Ok(person) } else { Err(DemoError::WrongPassphrase) }
             }
             // No device is signed in with it any more, and no passphrase reserves it.
-            (None, None) if self.store.devices_of(person.id)?.is_empty() => Ok(person),
+            (None, None) if self.store.devices_of(person.id)?.is_empty() => match self.guest(guest, at.wall)? {
+                Some(invitation) if !self.store.use_up_guest(&invitation, at.wall)? => Err(void()),
+                _ => Ok(person),
+            },
             _ => Err(DemoError::NameTaken(person.name)),
         }
     }
@@ -153,26 +155,43 @@ impl House {
         from: IpAddr,
         at: Moment,
     ) -> Result<Person, DemoError> {
-        let void = || DemoError::NotFound("invitation, or not any more");
-        let invitation = match guest.filter(|_| self.invited_only) {
-            Some(guest) => Some(self.seal.open_guest(&guest, at.wall).ok_or_else(void)?),
-            None if self.invited_only => return Err(DemoError::InvitationNeeded),
-            None => None,
-        };
+        let invitation = self.guest(guest, at.wall)?;
         let now = self.store.service_time(at.instant)?;
-        self.store.make_room_for_a_person(now, |person| self.pages.has(person))?;
+        self.store.make_room_for_a_person(&self.seal.source(from), now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
+        let added = self.add(name, (passphrase, invitation), from, (at.wall, now)).await;
+        if added.is_err() {
+            self.rates().give_back_name(from);
+        }
+        added
+    }
+
+    async fn add(
+        &self,
+        name: &Name,
+        (passphrase, invitation): (Option<String>, Option<Invitation>),
+        from: IpAddr,
+        (at, now): (UnixMs, ServiceTime),
+    ) -> Result<Person, DemoError> {
         let kept = match passphrase {
             Some(passphrase) => Some(self.hashing.keep(passphrase, from).await?),
             None => None,
         };
+        let source = self.seal.source(from);
+        let newcomer = Newcomer { name, passphrase: kept.as_deref(), source: &source };
         match invitation {
-            None => self.store.add_person(name, kept.as_deref(), now),
-            Some(invitation) => {
-                let added = self.store.add_guest(&invitation, (name, kept.as_deref()), (at.wall, now))?;
-                added.ok_or_else(void)
-            }
+            None => self.store.add_person(&newcomer, now),
+            Some(invitation) => self.store.add_guest(&invitation, &newcomer, (at, now))?.ok_or_else(void),
         }
+    }
+
+    /// The invitation by which a stranger comes in, if one is needed here. Whether it was used before, the store knows.
+    fn guest(&self, guest: Option<String>, now: UnixMs) -> Result<Option<Invitation>, DemoError> {
+        if !self.invited_only {
+            return Ok(None);
+        }
+        let guest = guest.ok_or(DemoError::InvitationNeeded)?;
+        self.seal.open_guest(&guest, now).ok_or_else(void).map(Some)
     }
 
     fn guesses(&self) -> MutexGuard<'_, Guesses> {
@@ -182,4 +201,8 @@ impl House {
     pub(crate) fn rates(&self) -> MutexGuard<'_, Rates> {
         lock(&self.rates)
     }
+}
+
+fn void() -> DemoError {
+    DemoError::NotFound("invitation, or not any more")
 }

@@ -113,13 +113,16 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::name::Name;
-    use crate::store::ServiceTime;
+    use crate::store::{Newcomer, ServiceTime};
 
     #[test]
     fn one_of_two_who_writes_without_end_pushes_out_only_what_they_wrote_themselves() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&folder.path().join("demo.sqlite"), clock::moment().instant).unwrap();
-        let person = |name| store.add_person(&Name::parse(name).unwrap(), None, ServiceTime(0)).unwrap().id;
+        let person = |name| {
+            let newcomer = Newcomer { name: &Name::parse(name).unwrap(), passphrase: None, source: "home" };
+            store.add_person(&newcomer, ServiceTime(0)).unwrap().id
+        };
         let (alice, mallory) = (person("Alice"), person("Mallory"));
         store.add_message(alice, mallory, "Stop it", UnixMs::default()).unwrap();
         for number in 0..=MESSAGES_OF_SENDER_KEPT {

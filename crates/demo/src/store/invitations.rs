@@ -5,10 +5,9 @@ use rusqlite::{Transaction, params};
 
 use super::devices::insert_device;
 use super::people::insert_person;
-use super::{Person, ServiceTime, Store};
+use super::{Newcomer, Person, ServiceTime, Store};
 use crate::error::DemoError;
 use crate::limits::USED_INVITATIONS_KEPT;
-use crate::name::Name;
 use crate::session::Invitation;
 use crate::token::Token;
 
@@ -37,20 +36,25 @@ impl Store {
     pub(crate) fn add_guest(
         &self,
         invitation: &Invitation,
-        (name, passphrase): (&Name, Option<&str>),
+        newcomer: &Newcomer<'_>,
         (at, now): (UnixMs, ServiceTime),
     ) -> Result<Option<Person>, DemoError> {
         self.durably(|transaction| {
             if !use_up(transaction, invitation, at)? {
                 return Ok(Ok(None));
             }
-            let added = insert_person(transaction, name, passphrase, now)?;
+            let added = insert_person(transaction, newcomer, now)?;
             if added.is_err() {
                 let again = "DELETE FROM used_invitations WHERE id = ?1";
                 transaction.execute(again, [invitation.id.as_str()])?;
             }
             Ok(added.map(Some))
         })?
+    }
+
+    /// An invitation lets a person in under a name that is free again: whether it had not been used before.
+    pub(crate) fn use_up_guest(&self, invitation: &Invitation, now: UnixMs) -> Result<bool, DemoError> {
+        self.durably(|transaction| use_up(transaction, invitation, now))
     }
 }
 
@@ -69,6 +73,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::limits::INVITATION_KEPT;
+    use crate::name::Name;
 
     const NOW: UnixMs = UnixMs::from_secs(1_800_000_000);
 
@@ -77,7 +82,12 @@ mod tests {
         let name = Name::parse("Alice").unwrap();
         let person = match store.person_named(&name).unwrap() {
             Some(person) => person.id,
-            None => store.add_person(&name, None, ServiceTime(0)).unwrap().id,
+            None => {
+                store
+                    .add_person(&Newcomer { name: &name, passphrase: None, source: "home" }, ServiceTime(0))
+                    .unwrap()
+                    .id
+            }
         };
         let invitation = Invitation { person, id: Token::random().unwrap(), until: NOW.plus(INVITATION_KEPT) };
         (store, invitation)
@@ -126,7 +136,11 @@ mod tests {
         let (store, invitation) = setting(&folder.path().join("demo.sqlite"));
         let takes = |name: &str| {
             let name = Name::parse(name).unwrap();
-            store.add_guest(&invitation, (&name, None), (NOW, ServiceTime(0)))
+            store.add_guest(
+                &invitation,
+                &Newcomer { name: &name, passphrase: None, source: "home" },
+                (NOW, ServiceTime(0)),
+            )
         };
         assert!(matches!(takes("Alice"), Err(DemoError::NameTaken(_))));
         assert_eq!(takes("Mom").unwrap().expect("it was not used").name, "Mom");

@@ -25,7 +25,7 @@ use service_time::Meter;
 
 pub(crate) use chat::Mark;
 pub(crate) use devices::Device;
-pub(crate) use people::Person;
+pub(crate) use people::{Newcomer, Person};
 pub(crate) use pushes::Awaited;
 pub(crate) use service_time::ServiceTime;
 pub(crate) use voice::{Parcel, VoiceMail};
@@ -81,6 +81,9 @@ CREATE TABLE IF NOT EXISTS pushes (
   message INTEGER,                   -- the chat message that it carries
   sent_at INTEGER NOT NULL
 ) STRICT;
+-- Their messages go as well, and the number of the newest one is used again: no receipt may mark another message.
+CREATE TRIGGER IF NOT EXISTS pushes_of_a_person_who_is_gone AFTER DELETE ON people
+  BEGIN DELETE FROM pushes WHERE sender = OLD.id; END;
 CREATE TABLE IF NOT EXISTS service_time (
   id INTEGER PRIMARY KEY CHECK (id = 1),
   ms INTEGER NOT NULL
@@ -96,9 +99,11 @@ CREATE TABLE IF NOT EXISTS receipt_subscriptions (
 ";
 
 /// Columns that a store of an earlier version does not have.
-const LATER_COLUMNS: [(&str, &str, &str); 3] = [
+const LATER_COLUMNS: [(&str, &str, &str); 4] = [
     // In service time.
     ("people", "seen_at", "INTEGER NOT NULL DEFAULT 0"),
+    // Where the name was taken from, as a keyed hash; empty for those that earlier versions kept.
+    ("people", "source", "TEXT NOT NULL DEFAULT ''"),
     ("voice_mails", "kept_until", "INTEGER NOT NULL DEFAULT 0"),
     // Where it came from, as a keyed hash; empty for those that earlier versions kept.
     ("voice_mails", "source", "TEXT NOT NULL DEFAULT ''"),
@@ -199,6 +204,22 @@ mod tests {
         let _store = Store::open(&file, clock::moment().instant).unwrap();
         for path in &names {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn people_of_an_earlier_version_stay_and_count_for_no_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("demo.sqlite");
+        let earlier = Connection::open(&file).unwrap();
+        earlier.execute_batch(SCHEMA).unwrap();
+        earlier.execute_batch("INSERT INTO people (id, key, name) VALUES (1, 'alice', 'Alice')").unwrap();
+        drop(earlier);
+        for _ in 0..2 {
+            let store = Store::open(&file, clock::moment().instant).unwrap();
+            assert_eq!(store.people().unwrap()[0].name, "Alice");
+            let read = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+            assert_eq!(store.connection().query_row("SELECT source FROM people", [], read).unwrap(), "");
         }
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{PersonId, ServiceTime, Store};
 use crate::error::DemoError;
-use crate::limits::{PEOPLE_MAX, SESSION_KEPT, UNUSED_NAME_KEPT};
+use crate::limits::{PEOPLE_MAX, PEOPLE_OF_SOURCE_MAX, SESSION_KEPT, UNUSED_NAME_KEPT};
 use crate::name::Name;
 
 /// A person.
@@ -20,39 +20,65 @@ pub(crate) struct Person {
     pub(crate) available: bool,
 }
 
+/// A person who takes a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer<'a> {
+    pub(crate) name: &'a Name,
+    /// Salt and hash.
+    pub(crate) passphrase: Option<&'a str>,
+    /// Where they come from, as a keyed hash.
+    pub(crate) source: &'a str,
+}
+
 /// How exactly it is kept when a person was seen: a write for each request would be many.
 const SEEN_WITHIN: Duration = Duration::from_secs(60);
 
-/// Of a person who can not be reached by push, has written to no one and left no voice mail.
-const UNUSED: &str = "id NOT IN (SELECT person FROM devices WHERE subscription IS NOT NULL)
-    AND id NOT IN (SELECT sender FROM messages) AND id NOT IN (SELECT sender FROM voice_mails)";
+/// Of a person whom no push reaches, who has no passphrase, and who has neither sent nor received anything that is kept.
+const UNUSED: &str = "passphrase IS NULL AND id NOT IN (SELECT person FROM devices WHERE subscription IS NOT NULL)
+    AND id NOT IN (SELECT sender FROM messages UNION SELECT recipient FROM messages)
+    AND id NOT IN (SELECT sender FROM voice_mails UNION SELECT recipient FROM voice_mails)";
+
+/// From how many numbers one is drawn.
+const IDS: i64 = (1 << 53) - 1;
 
 const COLUMNS: &str = "id, name, passphrase, available";
 
 impl Store {
-    /// Checks that there is room for one more person. Names that were taken and not used make room after a while; when
-    /// there are still too many, so do those that no device is signed in with and no passphrase reserves, and then those
-    /// whose sessions have all ended. `is_there` tells who has a page open.
+    /// Checks that there is room for one more person, in the part of their source and in the house. If there is none,
+    /// names that were taken there and not used for a while make room; when there are still too many, so do those that no
+    /// device is signed in with and no passphrase reserves, and then those whose sessions have all ended. `is_there` tells
+    /// who has a page open.
     pub(crate) fn make_room_for_a_person(
         &self,
+        source: &str,
         now: ServiceTime,
         is_there: impl Fn(PersonId) -> bool,
     ) -> Result<(), DemoError> {
         let connection = self.connection();
-        let unused = format!("SELECT id FROM people WHERE seen_at < ?1 AND {UNUSED}");
-        let mut unused = connection.prepare_cached(&unused)?;
-        let unused = unused.query_map([now.minus(UNUSED_NAME_KEPT).0], |row| row.get(0).map(PersonId))?;
-        for person in unused.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|person| !is_there(*person)) {
-            connection.execute("DELETE FROM people WHERE id = ?1", [person.0])?;
+        for part in [Part::Source(source), Part::House] {
+            let of = part.source();
+            if part.is_full(&connection)? {
+                let unused = format!("SELECT id FROM people WHERE {OF_SOURCE} AND seen_at < ?2 AND {UNUSED}");
+                let mut unused = connection.prepare_cached(&unused)?;
+                let before = now.minus(UNUSED_NAME_KEPT).0;
+                let unused = unused.query_map(params![of, before], |row| row.get(0).map(PersonId))?;
+                for person in unused.collect::<Result<Vec<_>, _>>()?.into_iter().filter(|person| !is_there(*person)) {
+                    connection.execute("DELETE FROM people WHERE id = ?1", [person.0])?;
+                }
+            }
+            if part.is_full(&connection)? {
+                let idle = "passphrase IS NULL AND id NOT IN (SELECT person FROM devices)";
+                connection.execute(&format!("DELETE FROM people WHERE {OF_SOURCE} AND {idle}"), params![of])?;
+            }
+            if part.is_full(&connection)? {
+                let ended = format!("DELETE FROM people WHERE {OF_SOURCE} AND seen_at < ?2");
+                connection.execute(&ended, params![of, now.minus(SESSION_KEPT).0])?;
+            }
+            if part.is_full(&connection)? {
+                return Err(part.full());
+            }
         }
-        if count(&connection)? >= PEOPLE_MAX {
-            let idle = "DELETE FROM people WHERE passphrase IS NULL AND id NOT IN (SELECT person FROM devices)";
-            connection.execute(idle, [])?;
-        }
-        if count(&connection)? >= PEOPLE_MAX {
-            connection.execute("DELETE FROM people WHERE seen_at < ?1", [now.minus(SESSION_KEPT).0])?;
-        }
-        if count(&connection)? < PEOPLE_MAX { Ok(()) } else { Err(full()) }
+        Ok(())
     }
 
     /// The person was here.
@@ -63,13 +89,8 @@ impl Store {
     }
 
     /// A new person, who takes no calls until they choose to.
-    pub(crate) fn add_person(
-        &self,
-        name: &Name,
-        passphrase: Option<&str>,
-        now: ServiceTime,
-    ) -> Result<Person, DemoError> {
-        insert_person(&self.connection(), name, passphrase, now)?
+    pub(crate) fn add_person(&self, newcomer: &Newcomer<'_>, now: ServiceTime) -> Result<Person, DemoError> {
+        insert_person(&self.connection(), newcomer, now)?
     }
 
     /// Who has this name.
@@ -101,29 +122,70 @@ impl Store {
 /// The answer of the inner result leaves the transaction as it is.
 pub(super) fn insert_person(
     connection: &Connection,
-    name: &Name,
-    passphrase: Option<&str>,
+    newcomer: &Newcomer<'_>,
     now: ServiceTime,
 ) -> rusqlite::Result<Result<Person, DemoError>> {
+    let Newcomer { name, passphrase, source } = *newcomer;
     // Others may have taken the last place, or the name, while the passphrase was hashed.
-    if count(connection)? >= PEOPLE_MAX {
-        return Ok(Err(full()));
+    for part in [Part::Source(source), Part::House] {
+        if part.is_full(connection)? {
+            return Ok(Err(part.full()));
+        }
     }
-    let insert = "INSERT OR IGNORE INTO people (key, name, passphrase, seen_at) VALUES (?1, ?2, ?3, ?4)";
-    if connection.execute(insert, params![name.key(), name.as_str(), passphrase, now.0])? == 0 {
+    let Ok(id) = new_id() else { return Ok(Err(DemoError::Random)) };
+    let insert = "INSERT INTO people (id, key, name, passphrase, seen_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT (key) DO NOTHING";
+    if connection.execute(insert, params![id.0, name.key(), name.as_str(), passphrase, now.0, source])? == 0 {
         return Ok(Err(DemoError::NameTaken(name.as_str().to_owned())));
     }
-    let id = PersonId(connection.last_insert_rowid());
     let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
     Ok(Ok(Person { id, name, passphrase, available: false }))
 }
 
-fn count(connection: &Connection) -> rusqlite::Result<u32> {
-    connection.query_row("SELECT count(*) FROM people", [], |row| row.get(0))
+/// A number that no person has had: an invitation, a push and a debt outlive the person whose number they have. It is
+/// exact in JSON, and 0 is the operator's.
+fn new_id() -> Result<PersonId, DemoError> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| DemoError::Random)?;
+    Ok(PersonId(i64::from_le_bytes(bytes).rem_euclid(IDS) + 1))
 }
 
-fn full() -> DemoError {
-    DemoError::TooMany("no more people can sign in here")
+/// Where there is room for a number of people.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    /// For those whose names this source took.
+    Source(&'a str),
+    /// For all.
+    House,
+}
+
+/// Of the source that is the first parameter, or of all if it is null.
+const OF_SOURCE: &str = "(?1 IS NULL OR source = ?1)";
+
+impl Part<'_> {
+    fn source(&self) -> Option<&str> {
+        match self {
+            Self::Source(source) => Some(source),
+            Self::House => None,
+        }
+    }
+
+    fn is_full(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        let max = match self {
+            Self::Source(_) => PEOPLE_OF_SOURCE_MAX,
+            Self::House => PEOPLE_MAX,
+        };
+        let count = format!("SELECT count(*) FROM people WHERE {OF_SOURCE}");
+        let count: u32 = connection.query_row(&count, params![self.source()], |row| row.get(0))?;
+        Ok(count >= max)
+    }
+
+    fn full(&self) -> DemoError {
+        DemoError::TooMany(match self {
+            Self::Source(_) => "too many people have signed in from your network",
+            Self::House => "no more people can sign in here",
+        })
+    }
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Person> {
@@ -136,6 +198,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::store::Parcel;
     use crate::token::Token;
 
     const NOW: ServiceTime = ServiceTime(1_000_000_000);
@@ -154,8 +217,13 @@ mod tests {
 
         /// Signs a person in, as the house does.
         fn takes(&self, name: &str, now: ServiceTime) -> Result<PersonId, DemoError> {
-            self.store.make_room_for_a_person(now, |_| false)?;
-            let person = self.store.add_person(&Name::parse(name)?, None, now)?.id;
+            self.takes_from(&format!("network of {name}"), name, now)
+        }
+
+        fn takes_from(&self, source: &str, name: &str, now: ServiceTime) -> Result<PersonId, DemoError> {
+            self.store.make_room_for_a_person(source, now, |_| false)?;
+            let newcomer = Newcomer { name: &Name::parse(name)?, passphrase: None, source };
+            let person = self.store.add_person(&newcomer, now)?.id;
             self.store.add_device(&Token::random()?, person, "a browser", UnixMs::default())?;
             Ok(person)
         }
@@ -176,7 +244,7 @@ mod tests {
         assert!(matches!(house.takes("Late", NOW), Err(DemoError::TooMany(_))));
         let later = NOW.plus(UNUSED_NAME_KEPT).plus(Duration::from_millis(1));
         house.store.was_seen(mom, later).unwrap();
-        house.store.make_room_for_a_person(later, |person| person == bob).unwrap();
+        house.store.make_room_for_a_person("another", later, |person| person == bob).unwrap();
         assert!(house.has("Alice") && house.has("Mom") && house.has("Bob") && !house.has("Stranger 3"));
         house.takes("Late", later).unwrap();
     }
@@ -206,7 +274,61 @@ mod tests {
     fn a_name_is_taken_once() {
         let house = House::open();
         house.takes("Alice", NOW).unwrap();
-        let again = house.store.add_person(&Name::parse("ALICE").unwrap(), None, NOW);
+        let again = house.takes("ALICE", NOW);
         assert!(matches!(again, Err(DemoError::NameTaken(_))));
+    }
+
+    #[test]
+    fn the_number_of_a_person_who_is_gone_is_not_given_to_the_next_one() {
+        let house = House::open();
+        let numbers: std::collections::HashSet<_> = (0..50)
+            .map(|number| {
+                let person = house.takes(&format!("Person {number}"), NOW).unwrap();
+                house.store.connection().execute("DELETE FROM people WHERE id = ?1", [person.0]).unwrap();
+                assert!((1..1 << 53).contains(&person.0), "{person:?}");
+                person
+            })
+            .collect();
+        assert_eq!(numbers.len(), 50);
+    }
+
+    #[test]
+    fn a_name_goes_only_if_there_is_no_room_and_never_one_with_a_passphrase_or_mail() {
+        let house = House::open();
+        let [alice, mom, dad, gran] = ["Alice", "Mom", "Dad", "Gran"].map(|name| house.takes(name, NOW).unwrap());
+        house.store.add_message(alice, mom, "Are you there?", UnixMs::default()).unwrap();
+        let parcel =
+            Parcel { sender: alice, recipient: dad, source: "home", media_type: "audio/ogg", sound: b"Call me" };
+        house.store.add_voice_mail(&parcel, UnixMs::default(), NOW).unwrap();
+        let reserve = "UPDATE people SET passphrase = 'salt.hash' WHERE id = ?1";
+        house.store.connection().execute(reserve, [gran.0]).unwrap();
+        house.takes("Stranger", NOW).unwrap();
+        let later = NOW.plus(UNUSED_NAME_KEPT * 2);
+        for number in 5..PEOPLE_MAX {
+            house.takes(&format!("Stranger {number}"), later).unwrap();
+            assert!(house.has("Stranger"), "there is room");
+        }
+        house.takes("Late", later).unwrap();
+        assert!(!house.has("Stranger") && ["Alice", "Mom", "Dad", "Gran"].iter().all(|name| house.has(name)));
+    }
+
+    #[test]
+    fn a_source_has_a_part_of_the_house_in_which_its_own_unused_names_make_room() {
+        let house = House::open();
+        let alice = house.takes("Alice", NOW).unwrap();
+        for number in 0..PEOPLE_OF_SOURCE_MAX {
+            let person = house.takes_from("flood", &format!("Stranger {number}"), NOW).unwrap();
+            if number > 0 {
+                house.store.add_message(person, alice, "used", UnixMs::default()).unwrap();
+            }
+        }
+        assert!(matches!(house.takes_from("flood", "Late", NOW), Err(DemoError::TooMany(_))));
+        let late = Newcomer { name: &Name::parse("Late").unwrap(), passphrase: None, source: "flood" };
+        assert!(matches!(house.store.add_person(&late, NOW), Err(DemoError::TooMany(_))), "also after a hash");
+        house.takes("Mom", NOW).unwrap();
+        let later = NOW.plus(UNUSED_NAME_KEPT * 2);
+        house.takes_from("flood", "Late", later).unwrap();
+        assert!(!house.has("Stranger 0") && house.has("Stranger 1") && house.has("Mom"));
+        assert!(matches!(house.takes_from("flood", "Later", later), Err(DemoError::TooMany(_))));
     }
 }

@@ -77,3 +77,36 @@ impl Store {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+    use crate::name::Name;
+    use crate::store::{Newcomer, ServiceTime};
+
+    #[test]
+    fn a_receipt_for_a_person_who_is_gone_marks_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("demo.sqlite"), clock::moment().instant).unwrap();
+        let (now, device) = (UnixMs::default(), Token::random().unwrap());
+        let person = |name| {
+            let newcomer = Newcomer { name: &Name::parse(name).unwrap(), passphrase: None, source: "home" };
+            store.add_person(&newcomer, ServiceTime(0)).unwrap().id
+        };
+        let (alice, mom) = (person("Alice"), person("Mom"));
+        store.add_device(&device, mom, "a browser", now).unwrap();
+        let pushes = [alice, mom].map(|sender| Awaited {
+            location: format!("https://push.example/m/{}", sender.0),
+            device: device.clone(),
+            sender,
+            story: "message-1".to_owned(),
+            message: Some(store.add_message(sender, mom, "Hello", now).unwrap().id),
+            sent_at: now,
+        });
+        pushes.iter().for_each(|push| store.await_receipt(push).unwrap());
+        store.connection().execute("DELETE FROM people WHERE id = ?1", [alice.0]).unwrap();
+        let [gone, stays] = pushes.map(|push| store.take_awaited(&push.location).unwrap());
+        assert!(gone.is_none() && stays.is_some());
+    }
+}

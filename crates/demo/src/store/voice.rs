@@ -113,6 +113,7 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::name::Name;
+    use crate::store::Newcomer;
 
     const NOW: ServiceTime = ServiceTime(1_000_000_000);
 
@@ -127,7 +128,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(&folder.path().join("demo.sqlite"), clock::moment().instant).unwrap();
             let name = |number| Name::parse(&format!("Person {number}")).unwrap();
-            let people = (0..10).map(|number| store.add_person(&name(number), None, NOW).unwrap().id).collect();
+            let person = |number| {
+                let newcomer = Newcomer { name: &name(number), passphrase: None, source: "home" };
+                store.add_person(&newcomer, NOW).unwrap().id
+            };
+            let people = (0..10).map(person).collect();
             Self { store, people, _folder: folder }
         }
 
