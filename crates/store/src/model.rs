@@ -161,7 +161,7 @@ pub struct ClockReading {
     pub time: UnixMs,
     /// The wall clock.
     pub wall: UnixMs,
-    /// The newest time that the wall clock showed and that was believed.
+    /// The newest time that the wall clock showed and that was believed; it runs on with the boot clock.
     pub newest_wall: UnixMs,
     /// How long the machine ran.
     pub boot: Duration,
