@@ -413,7 +413,15 @@ mod tests {
         let places = places(8, 6, None);
         let mut strangers = Vec::new();
         for _ in 0..20 {
-            strangers.push(connect(&places, |place| std::mem::forget(place.request())).await);
+            let place = places.enter(None, NOW).await.unwrap();
+            let request = place.request();
+            let task = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(request);
+            });
+            place.serve_in(task.abort_handle());
+            strangers.push(Arc::downgrade(&place));
+            drop(place);
             yield_now().await;
         }
         let there = strangers.iter().filter(|place| place.upgrade().is_some()).count();
