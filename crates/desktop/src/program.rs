@@ -31,13 +31,18 @@ const FILE: &str = "doorbell-desktop";
 const COMMANDS_MAX: usize = 8;
 
 /// The path of the program: next to the one of this process.
+pub(crate) fn path() -> Result<PathBuf, DesktopError> {
+    let own = std::env::current_exe().map_err(DesktopError::io("find", Path::new("this program")))?;
+    Ok(own.with_file_name(FILE))
+}
+
+/// The path of the program, which is there.
 ///
 /// # Errors
 /// [`DesktopError::NoProgram`] if it is not there, [`DesktopError::Io`] if the system does not name the program of this
 /// process.
 pub fn find() -> Result<PathBuf, DesktopError> {
-    let own = std::env::current_exe().map_err(DesktopError::io("find", Path::new("this program")))?;
-    let program = own.with_file_name(FILE);
+    let program = path()?;
     if program.is_file() { Ok(program) } else { Err(DesktopError::NoProgram(program)) }
 }
 

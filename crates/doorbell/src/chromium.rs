@@ -10,6 +10,7 @@ use doorbell_browsers::chromium::{
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
 use doorbell_desktop::chromium::install_extension;
+use doorbell_desktop::program;
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
 use crate::browser::{Opened, check, check_later, explain, notify, profile_folder, status, wait_for_start_lock};
@@ -125,6 +126,10 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         return Err(explain(replace_this_process(command)));
     }
     if reachable_extension(&folder).is_some() {
+        // Without the program of the desktop part this Chromium works, but is not woken.
+        if let Err(error) = program::find() {
+            status(&error.to_string());
+        }
         // This program may have been moved by an upgrade.
         install_extension(&folder)?;
     }

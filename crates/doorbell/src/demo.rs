@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use doorbell_demo::{Certificate, Demo, IceServer};
 use doorbell_desktop::rules::Bounds;
-use doorbell_desktop::{ProfileConfig, Trust};
+use doorbell_desktop::{Browser, ProfileConfig, Trust, program};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_sender::client::ClientConfig;
 use doorbell_sender::network::{AddressPolicy, Network};
@@ -247,6 +247,10 @@ async fn keep_reachable(service: &Service, profiles: Vec<ProfileConfig>, state: 
 }
 
 async fn wake(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) -> Result<()> {
+    if profiles.iter().any(|profile| profile.browser == Browser::Chromium) {
+        // Its extension talks to it.
+        program::find().map_err(desktop::explained)?;
+    }
     let config = doorbell_desktop::Config {
         url: service.origin().to_string().parse()?,
         trust: Trust::with(service.ca_file())?,

@@ -32,7 +32,7 @@ const HOST_ARGUMENTS: [&str; 2] = ["native-host", "--profile"];
 /// Puts the extension into the profile in `folder`, and the path of our program that it talks to, which an upgrade may have changed. The
 /// next Chromium with this profile loads it.
 pub fn install_extension(folder: &Path) -> Result<(), DesktopError> {
-    let program = program::find()?;
+    let program = program::path()?;
     let mut arguments: Vec<&OsStr> = HOST_ARGUMENTS.iter().map(OsStr::new).collect();
     arguments.push(folder.as_os_str());
     Ok(keep_reachable(folder, &program, &arguments)?)
