@@ -84,7 +84,8 @@ impl Driver {
             11 => self.feed(Input::Gone { subscriber, id }),
             12 => self.feed(Input::Unsubscribed { subscription: subscription(a) }),
             13 if a == b => self.feed(Input::AgentRemoved),
-            14 => self.now = self.now.minus(Duration::from_millis(u64::from(a) << (b % 16))),
+            // Time passes, and no tick comes. It never goes back: that is the driver's contract.
+            14 => self.now = self.now.plus(Duration::from_millis(u64::from(a) << (b % 16))),
             15 => {
                 self.now = self.now.plus(Duration::from_millis(u64::from(a) << (b % 16)));
                 self.feed(Input::Tick);
