@@ -5,15 +5,14 @@
 
 mod support;
 
-use std::io::Write;
 use std::os::unix::fs::FileExt;
-use std::sync::Mutex;
 
 use bytes::Bytes;
 use doorbell_service::config::Settings;
 use http::{Request, StatusCode};
 use rusqlite::Connection;
 use serde_json::json;
+use support::log::Log;
 use support::socket::Socket;
 use support::{Answer, Subscription, TestService, header, path, raw, text, within};
 
@@ -61,34 +60,10 @@ async fn below_the_floor_of_free_disk_growth_is_429_and_what_frees_room_is_done(
     service.subscribe().await;
 }
 
-/// What all tests of this process log: a collector of one thread may not see what other tests made uninteresting.
-struct Log;
-
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The warnings with this text.
-    fn warnings(text: &str) -> usize {
-        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| line.contains("WARN") && line.contains(text)).count()
-    }
-}
-
 #[tokio::test]
 async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_removed_and_warns() {
     // No other test here reaches these bounds.
-    tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init();
+    Log::collect();
     let bounds = Settings {
         agents_max: Some(2),
         stored_bytes_max: Some(600),
@@ -120,12 +95,12 @@ async fn a_store_with_as_much_as_it_may_hold_answers_429_until_something_is_remo
     assert_eq!(service.post(&other, &known, b"x").await.status(), StatusCode::ACCEPTED);
 
     for settings in ["raise agents_max", "raise stored_bytes_max", "raise receipt_subscriptions_max"] {
-        assert_eq!(Log::warnings(settings), 1, "{settings}: once a minute");
+        assert_eq!(Log::count("WARN", settings), 1, "{settings}: once a minute");
     }
-    assert_eq!(Log::warnings("raise it"), 0);
+    assert_eq!(Log::count("WARN", "raise it"), 0);
     service.reconfigure(|_| {}).await;
     for bound in ["as agents_max allows", "as receipt_subscriptions_max allows"] {
-        assert_eq!(Log::warnings(bound), 1, "{bound}: at the start");
+        assert_eq!(Log::count("WARN", bound), 1, "{bound}: at the start");
     }
 }
 

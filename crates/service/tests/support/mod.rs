@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod chromium;
 pub mod events;
+pub mod log;
 pub mod raw;
 pub mod socket;
 
