@@ -146,6 +146,27 @@ async fn populated(disk: &Disk, limits: Limits) -> Store {
     store
 }
 
+/// A store with messages from [`FIRST`] on.
+async fn with_messages(disk: &Disk) -> Store {
+    let store = populated(disk, limits()).await;
+    for raw in FIRST..FIRST + MESSAGES {
+        store.append(big(raw)).await.unwrap();
+    }
+    store
+}
+
+/// The other program has removed its file: everything is taken again.
+async fn recovers(disk: &Disk, store: &Store) {
+    fs::remove_file(disk.ballast()).unwrap();
+    store.sweep(NOON, 100).await.unwrap();
+    store.append(big(90_000)).await.unwrap();
+    assert!(disk.reserve().exists(), "{}", disk.mounted.display());
+}
+
+/// The messages of [`with_messages`].
+const FIRST: i64 = 101;
+const MESSAGES: i64 = 199;
+
 /// Writes that share a commit.
 const TOGETHER: usize = 16;
 
@@ -296,23 +317,17 @@ async fn the_sweep_of_what_has_expired_frees_a_full_disk_by_itself() {
 #[tokio::test]
 async fn a_disk_that_another_program_fills_is_no_end_either() {
     on_each_disk(16 * MIB, async |disk, kind| {
-        let store = populated(disk, limits()).await;
-        for raw in 101..300 {
-            store.append(big(raw)).await.unwrap();
-        }
+        let store = with_messages(disk).await;
         disk.fill();
-        let (kept, refusal) = append_until_full(&store, 300).await;
+        let (kept, refusal) = append_until_full(&store, FIRST + MESSAGES).await;
         assert_eq!(refusal, StoreError::NoRoom, "{kind:?}");
         // The room of the reserve is gone too.
         disk.fill();
         let removed = store.delete_subscription(ALICE, ALICE_CHAT, NOON, NOON).await;
         assert!(matches!(removed, Ok(_) | Err(StoreError::NoRoom)), "{kind:?}: {removed:?}");
-        assert_eq!(ids(&store).await.len(), 199 + kept.len(), "{kind:?}: it can still be read");
+        assert_eq!(ids(&store).await.len(), MESSAGES as usize + kept.len(), "{kind:?}: it can still be read");
 
-        fs::remove_file(disk.ballast()).unwrap();
-        store.sweep(NOON, 100).await.unwrap();
-        store.append(big(90_000)).await.unwrap();
-        assert!(disk.reserve().exists(), "{kind:?}");
+        recovers(disk, &store).await;
     })
     .await;
 }
@@ -335,25 +350,19 @@ async fn the_reserve_does_not_come_back_from_blocks_that_only_root_may_use() {
     assert_eq!(store.append(big(90_000)).await, Err(StoreError::NoRoom));
     assert!(!disk.reserve().exists());
     drop(ballast);
-    fs::remove_file(disk.ballast()).unwrap();
-    store.sweep(NOON, 100).await.unwrap();
-    store.append(big(90_000)).await.unwrap();
-    assert!(disk.reserve().exists());
+    recovers(&disk, &store).await;
 }
 
 #[tokio::test]
 async fn a_store_starts_on_a_full_disk_with_and_without_its_reserve() {
     on_each_disk(16 * MIB, async |disk, kind| {
-        let store = populated(disk, limits()).await;
-        for raw in 101..300 {
-            store.append(big(raw)).await.unwrap();
-        }
+        let store = with_messages(disk).await;
         store.close().await.unwrap();
         disk.fill();
 
         let store = open(&disk.state(), limits());
         assert!(store.erase(id(101), ALICE, DELIVERED, NOON).await.unwrap().existed, "{kind:?}");
-        let (_, refusal) = append_until_full(&store, 300).await;
+        let (_, refusal) = append_until_full(&store, FIRST + MESSAGES).await;
         assert_eq!(refusal, StoreError::NoRoom, "{kind:?}");
         assert!(!disk.reserve().exists(), "{kind:?}");
         assert!(store.erase(id(102), ALICE, DELIVERED, NOON).await.unwrap().existed, "{kind:?}");
@@ -362,10 +371,7 @@ async fn a_store_starts_on_a_full_disk_with_and_without_its_reserve() {
         let store = open(&disk.state(), limits());
         assert_eq!(store.append(big(10_000)).await, Err(StoreError::NoRoom), "{kind:?}: there is no reserve yet");
         assert!(store.erase(id(103), ALICE, DELIVERED, NOON).await.unwrap().existed, "{kind:?}");
-        fs::remove_file(disk.ballast()).unwrap();
-        store.sweep(NOON, 100).await.unwrap();
-        store.append(big(10_000)).await.unwrap();
-        assert!(disk.reserve().exists(), "{kind:?}");
+        recovers(disk, &store).await;
     })
     .await;
 }
@@ -373,12 +379,9 @@ async fn a_store_starts_on_a_full_disk_with_and_without_its_reserve() {
 #[tokio::test]
 async fn without_a_byte_of_room_and_without_its_reserve_a_store_says_what_to_do_and_starts_later() {
     on_each_disk(16 * MIB, async |disk, kind| {
-        let store = populated(disk, limits()).await;
-        for raw in 101..300 {
-            store.append(big(raw)).await.unwrap();
-        }
+        let store = with_messages(disk).await;
         disk.fill();
-        let (kept, refusal) = append_until_full(&store, 300).await;
+        let (kept, refusal) = append_until_full(&store, FIRST + MESSAGES).await;
         assert_eq!(refusal, StoreError::NoRoom, "{kind:?}");
         store.close().await.unwrap();
         drop(store);
@@ -390,7 +393,7 @@ async fn without_a_byte_of_room_and_without_its_reserve_a_store_says_what_to_do_
         }
         fs::remove_file(disk.ballast()).unwrap();
         let store = open(&disk.state(), limits());
-        assert_eq!(ids(&store).await.len(), 199 + kept.len(), "{kind:?}");
+        assert_eq!(ids(&store).await.len(), MESSAGES as usize + kept.len(), "{kind:?}");
         store.append(big(10_000)).await.unwrap();
         assert!(disk.reserve().exists(), "{kind:?}");
     })
