@@ -17,30 +17,13 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 use crate::locked::Locked;
-
-/// A wall clock that shows an earlier time is wrong: 2026-09-01. A house rule keeps it at or after the newest release in
-/// CHANGELOG.md.
-const RELEASED: UnixMs = UnixMs::from_secs(1_788_220_800);
-
-/// A wall clock that shows a later time than so long after [`RELEASED`] is wrong: no release is in use for so long. The time
-/// that the store continues goes no further on the word of a wall clock. Ids have room for 50 years after that.
-const IN_USE_MAX: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
+use crate::wall::{Plausible, RELEASED, Reading, Wall};
 
 /// How often the clocks are compared: a jump, or the end of a suspend, is noticed this late at most.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// A wall clock that moves by more between two looks has jumped; NTP slews a clock by far less.
-const JUMP: Duration = Duration::from_secs(5);
-
 /// A boot clock that gains more on the monotonic clock between two looks has counted through a suspend.
 const SUSPEND_MS: i64 = 1_000;
-
-/// How long a wall clock that has jumped must run steadily until the service believes it.
-const STEADY: Duration = Duration::from_secs(3600);
-
-/// A wall clock that is further behind the newest time in the store is wrong, unless it runs steadily for as long: then
-/// the time in the store was wrong.
-const BEHIND_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Reads the time and waits for a moment, by the system's clocks or by some that a test moves.
 #[derive(Clone, Debug)]
@@ -59,16 +42,6 @@ enum Source {
     },
 }
 
-/// What the clocks show at one moment.
-#[derive(Clone, Copy, Debug)]
-struct Reading {
-    wall: UnixMs,
-    /// Since the machine was started, suspends included.
-    boot: Duration,
-    /// The same without the suspends.
-    awake: Duration,
-}
-
 /// Where the lines of time lie on the clocks. They are straight: nothing moves them while the process lives.
 #[derive(Debug)]
 struct Line {
@@ -82,22 +55,6 @@ struct Line {
     jumped: Notify,
     /// The machine slept. The timers of the runtime did too: every sleeper must look again.
     resumed: Notify,
-}
-
-/// What is known of the wall clock.
-#[derive(Clone, Copy, Debug)]
-struct Wall {
-    /// How far it was ahead of the boot clock at the last look, in milliseconds.
-    ahead_ms: i64,
-    /// How long the machine had slept at the last look, in milliseconds.
-    slept_ms: i64,
-    /// By the boot clock, since when it is watched and has not jumped.
-    steady_since: Duration,
-    /// Whether it has jumped since the start, or while the service was stopped.
-    has_jumped: bool,
-    /// How far it was ahead of the boot clock when it last was believed, in milliseconds: it would show as much now. So a
-    /// clock that is behind does not become the newest by running.
-    believed_ahead_ms: i64,
 }
 
 impl Clock {
@@ -124,8 +81,9 @@ impl Clock {
             let wall = clock.line.wall.lock();
             (wall.newest(reading), wall.has_jumped)
         };
-        if !clock.source.believes(reading.wall, newest) {
-            let (shown, newest) = (shown(reading.wall), shown(newest.max(clock.source.released())));
+        let plausible = clock.source.plausible();
+        if !plausible.believes(reading.wall, newest) {
+            let (shown, newest) = (shown(reading.wall), shown(newest.max(plausible.released)));
             warn!(%shown, %newest, "the wall clock is wrong: it is far behind what was seen before, or decades ahead; set it \
                 (NTP). Until then senders whose tokens seem too old or too new are asked to try again");
         } else if has_jumped {
@@ -140,10 +98,10 @@ impl Clock {
         let (reading, boot_id) = (source.read(), source.boot_id());
         // An empty store has no greatest id, and contains no time.
         let newest_id = newest_id.unwrap_or_default();
-        let can_be_right = source.can_be_right(reading.wall);
+        let plausible = source.plausible();
         let (time, newest) = match &record.last {
             // A wall clock that cannot be right shows nothing, and no message has aged.
-            None => (if can_be_right { reading.wall } else { source.released() }, newest_id),
+            None => (if plausible.includes(reading.wall) { reading.wall } else { plausible.released }, newest_id),
             Some(last) => {
                 let stopped = source.stopped_for(last, reading, boot_id.as_deref());
                 (last.time.plus(stopped), last.newest_wall.plus(stopped))
@@ -151,21 +109,8 @@ impl Clock {
         };
         // No message outlives its TTL: whenever it was accepted, it was not after this.
         let time = time.max(newest_id);
-        let is_behind = reading.wall.plus(JUMP) < newest;
-        // The store knows what the wall clock should show now; it moved while the service was stopped, or was in doubt then.
-        let is_ahead = record.last.is_some() && reading.wall > newest.plus(JUMP);
-        let has_jumped = is_behind || is_ahead;
-        let wall = Wall {
-            ahead_ms: reading.ahead_ms(),
-            slept_ms: reading.slept_ms(),
-            steady_since: reading.boot,
-            has_jumped,
-            believed_ahead_ms: if can_be_right && !has_jumped {
-                reading.ahead_ms()
-            } else {
-                newest.minus(reading.boot).as_millis()
-            },
-        };
+        // The store knows what the wall clock should show now.
+        let wall = Wall::at_start(reading, newest, record.last.is_some(), plausible);
         let line = Line {
             time_zero: time.minus(reading.boot),
             served_zero: record.served.unwrap_or(time).minus(reading.awake),
@@ -197,10 +142,11 @@ impl Clock {
     pub(crate) fn plausible_wall(&self) -> UnixMs {
         let reading = self.look();
         let newest = self.line.wall.lock().newest(reading);
-        if self.source.believes(reading.wall, newest) {
+        let plausible = self.source.plausible();
+        if plausible.believes(reading.wall, newest) {
             reading.wall
         } else {
-            newest.clamp(self.source.released(), latest())
+            newest.clamp(plausible.released, Plausible::latest())
         }
     }
 
@@ -214,7 +160,7 @@ impl Clock {
     pub(crate) fn doubts_wall(&self) -> bool {
         let reading = self.look();
         let wall = *self.line.wall.lock();
-        wall.has_just_jumped(reading) || !self.source.believes(reading.wall, wall.newest(reading))
+        wall.has_just_jumped(reading) || !self.source.plausible().believes(reading.wall, wall.newest(reading))
     }
 
     /// What the store should keep.
@@ -321,11 +267,9 @@ impl Clock {
             let mut wall = self.line.wall.lock();
             // Read under the lock, so that two looks do not come in the wrong order.
             let reading = self.source.read();
-            let jump_ms = reading.ahead_ms().saturating_sub(wall.ahead_ms);
-            let slept_ms = reading.slept_ms().saturating_sub(wall.slept_ms);
-            let has_jumped = Duration::from_millis(jump_ms.unsigned_abs()) > JUMP;
-            *wall = wall.after(reading, has_jumped, self.source.can_be_right(reading.wall));
-            (has_jumped.then_some(jump_ms), slept_ms, reading)
+            let (jump_ms, slept_ms) = (wall.jump_ms(reading), reading.slept_ms().saturating_sub(wall.slept_ms));
+            *wall = wall.after(reading, self.source.plausible());
+            (jump_ms, slept_ms, reading)
         };
         if let Some(jump_ms) = jump_ms {
             let (seconds, shown) = (jump_ms / 1000, shown(reading.wall));
@@ -337,45 +281,6 @@ impl Clock {
             self.line.resumed.notify_waiters();
         }
         reading
-    }
-}
-
-impl Wall {
-    /// What is known after another look.
-    fn after(self, reading: Reading, jumped: bool, can_be_right: bool) -> Self {
-        let mut next = Self { ahead_ms: reading.ahead_ms(), slept_ms: reading.slept_ms(), ..self };
-        if jumped {
-            (next.has_jumped, next.steady_since) = (true, reading.boot);
-        }
-        let is_new = reading.wall.plus(JUMP) >= self.newest(reading) && !next.has_just_jumped(reading);
-        let was_wrong = next.steady_for(reading) >= BEHIND_MAX;
-        if can_be_right && (is_new || was_wrong) {
-            next.believed_ahead_ms = reading.ahead_ms();
-        }
-        next
-    }
-
-    fn steady_for(&self, reading: Reading) -> Duration {
-        reading.boot.saturating_sub(self.steady_since)
-    }
-
-    fn has_just_jumped(&self, reading: Reading) -> bool {
-        self.has_jumped && self.steady_for(reading) < STEADY
-    }
-
-    /// The newest time that is believed: what the wall clock showed then, and how long the machine has run since.
-    fn newest(&self, reading: Reading) -> UnixMs {
-        UnixMs::from_millis(self.believed_ahead_ms).plus(reading.boot)
-    }
-}
-
-impl Reading {
-    fn ahead_ms(self) -> i64 {
-        self.wall.minus(self.boot).as_millis()
-    }
-
-    fn slept_ms(self) -> i64 {
-        UnixMs::default().plus(self.boot).minus(self.awake).as_millis()
     }
 }
 
@@ -407,44 +312,30 @@ impl Source {
     /// newest time that was seen did not pass while the service was stopped.
     fn stopped_for(&self, last: &ClockReading, reading: Reading, boot_id: Option<&str>) -> Duration {
         let same_boot = boot_id.is_some() && last.boot_id.as_deref() == boot_id;
-        let believes = |wall| self.believes(wall, last.newest_wall);
+        let believes = |wall| self.plausible().believes(wall, last.newest_wall);
         match reading.boot.checked_sub(last.boot).filter(|_| same_boot) {
             Some(exact) => exact,
             None if believes(last.wall) && believes(reading.wall) => {
                 let shown = reading.wall.since(last.wall.max(last.newest_wall));
-                shown.min(latest().since(last.time))
+                shown.min(Plausible::latest().since(last.time))
             }
             None => Duration::ZERO,
         }
     }
 
-    /// Whether a wall clock may be right, when it has shown `newest` before.
-    fn believes(&self, wall: UnixMs, newest: UnixMs) -> bool {
-        self.can_be_right(wall) && wall.plus(BEHIND_MAX) >= newest
-    }
-
-    /// Whether a wall clock may be right, whatever it has shown before.
-    fn can_be_right(&self, wall: UnixMs) -> bool {
-        (self.released()..=latest()).contains(&wall)
-    }
-
-    /// A wall clock that shows an earlier time is wrong.
-    fn released(&self) -> UnixMs {
-        match self {
+    /// What a right wall clock may show.
+    fn plausible(&self) -> Plausible {
+        let released = match self {
             Self::System => RELEASED,
             Self::Manual { start, .. } => RELEASED.min(*start),
-        }
+        };
+        Plausible { released }
     }
-}
-
-/// A wall clock that shows a later time is wrong.
-fn latest() -> UnixMs {
-    RELEASED.plus(IN_USE_MAX)
 }
 
 fn since_zero(time: Timespec) -> Duration {
     // These clocks show no negative times.
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).expect("less than a second"))
 }
 
 /// A time for the log.
@@ -455,6 +346,7 @@ fn shown(time: UnixMs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wall::STEADY;
 
     const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
     const SECOND: Duration = Duration::from_secs(1);
@@ -629,7 +521,7 @@ mod tests {
         hands.advance(HOUR);
         assert!(!clock.doubts_wall());
 
-        hands.set_wall(NOON.minus(2 * DAY).max(hands.source.released()));
+        hands.set_wall(NOON.minus(2 * DAY).max(hands.source.plausible().released));
         let clock = after_a_boot(&clock.record(), NOON.minus(2 * DAY));
         assert!(clock.doubts_wall(), "two days before the newest time in the store");
     }

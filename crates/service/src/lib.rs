@@ -14,6 +14,7 @@ mod locked;
 mod seldom;
 mod service;
 mod transport;
+mod wall;
 
 pub use accept::tls::TlsError;
 pub use clock::Clock;

@@ -7,7 +7,8 @@ use crate::files::File;
 /// not listed must be added, and this is the moment to think about its direction.
 const MAY_USE: &[(&str, &[&str])] = &[
     (EVERYWHERE, &[]),
-    ("clock", &[]),
+    ("clock", &["wall"]),
+    ("wall", &[]),
     ("config", &[]),
     ("capability", &[]),
     ("seldom", &[]),
