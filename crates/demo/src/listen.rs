@@ -168,7 +168,7 @@ mod tests {
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
     use super::*;
-    use crate::house::{Entrance, SignIn};
+    use crate::house::{Claim, Entrance, SignIn};
     use crate::name::Name;
     use crate::{Demo, Settings};
 
@@ -223,7 +223,7 @@ mod tests {
     async fn a_page_that_is_open_counts_as_a_connection_of_its_source_until_it_is_closed() {
         let folder = tempfile::tempdir().unwrap();
         let demo = demo(folder.path()).await;
-        let name = Entrance::Name(Name::parse("Alice").unwrap(), None, None);
+        let name = Entrance::Name(Claim { name: Name::parse("Alice").unwrap(), passphrase: None, guest: None });
         let request = SignIn { entrance: name, label: String::new(), address: demo.address().ip() };
         let (_, cookie) = demo.house.sign_in(request, clock::moment()).await.unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::clock::{self, Moment};
 use crate::error::DemoError;
-use crate::house::{Entrance, House, SignIn};
+use crate::house::{Claim, Entrance, House, SignIn};
 use crate::limits::VOICE_BYTES_MAX;
 use crate::listen::Peer;
 use crate::name::Name;
@@ -150,7 +150,7 @@ fn entrance(request: SignInBody, address: IpAddr) -> Result<SignIn, DemoError> {
     let SignInBody { name, passphrase, invitation, guest, label } = request;
     let entrance = match (name, invitation) {
         (_, Some(invitation)) => Entrance::Invitation(invitation),
-        (Some(name), None) => Entrance::Name(Name::parse(&name)?, passphrase, guest),
+        (Some(name), None) => Entrance::Name(Claim { name: Name::parse(&name)?, passphrase, guest }),
         (None, None) => return Err(DemoError::Malformed("a name or an invitation is needed")),
     };
     Ok(SignIn { entrance, label: label.unwrap_or_default(), address })

@@ -30,7 +30,7 @@ use crate::steps::{Report, Step, Story};
 use crate::store::{Device, Person, PersonId, Store};
 use crate::token::Token;
 
-pub(crate) use sign_in::{Entrance, Guest, SignIn};
+pub(crate) use sign_in::{Claim, Entrance, Guest, SignIn};
 
 /// The longest name of a story: `trial-` and a token, or `message-` and a number.
 const STORY_BYTES_MAX: usize = 32;

@@ -26,10 +26,17 @@ const LABEL_CHARACTERS_MAX: usize = 40;
 
 /// How a person comes in.
 pub(crate) enum Entrance {
-    /// By a name, a passphrase if they want one or have one, and another person's invitation if they have one.
-    Name(Name, Option<String>, Option<String>),
+    /// By a name.
+    Name(Claim),
     /// By an invitation that one of their devices made.
     Invitation(String),
+}
+
+/// A name, a passphrase if the person wants one or has one, and another person's invitation if they have one.
+pub(crate) struct Claim {
+    pub(crate) name: Name,
+    pub(crate) passphrase: Option<String>,
+    pub(crate) guest: Option<String>,
 }
 
 /// A request to come in, on a device that calls itself so.
@@ -58,9 +65,8 @@ impl House {
         let device = Token::random()?;
         self.rates().charge(Action::SignIn, request.address, at.instant)?;
         let person = match request.entrance {
-            Entrance::Name(name, passphrase, guest) => {
-                let passphrase = passphrase.filter(|words| !words.is_empty());
-                let person = self.by_name(&name, (passphrase, guest), request.address, at).await?;
+            Entrance::Name(claim) => {
+                let person = self.by_name(claim, request.address, at).await?;
                 self.store.add_device(&device, person.id, &label, at.wall)?;
                 person
             }
@@ -115,20 +121,15 @@ impl House {
         Ok(format!("{}/#guest={}", self.site, self.seal.guest(invited_by, now)?))
     }
 
-    async fn by_name(
-        &self,
-        name: &Name,
-        (passphrase, guest): (Option<String>, Option<String>),
-        from: IpAddr,
-        at: Moment,
-    ) -> Result<Person, DemoError> {
-        if passphrase.as_ref().is_some_and(|words| words.len() > PASSPHRASE_BYTES_MAX) {
+    async fn by_name(&self, mut claim: Claim, from: IpAddr, at: Moment) -> Result<Person, DemoError> {
+        claim.passphrase = claim.passphrase.filter(|words| !words.is_empty());
+        if claim.passphrase.as_ref().is_some_and(|words| words.len() > PASSPHRASE_BYTES_MAX) {
             return Err(DemoError::TooLarge("a passphrase has at most 200 bytes"));
         }
-        let Some(person) = self.store.person_named(name)? else {
-            return self.take(name, (passphrase, guest), from, at).await;
+        let Some(person) = self.store.person_named(&claim.name)? else {
+            return self.take(claim, from, at).await;
         };
-        match (person.passphrase.clone(), passphrase) {
+        match (person.passphrase.clone(), claim.passphrase) {
             (Some(kept), Some(given)) => {
                 self.guesses().charge(person.id, from, at.instant)?;
                 let fits = self.hashing.fits(kept, given, from).await;
@@ -139,7 +140,7 @@ impl House {
                 if fits? { Ok(person) } else { Err(DemoError::WrongPassphrase) }
             }
             // No device is signed in with it any more, and no passphrase reserves it.
-            (None, None) if self.store.devices_of(person.id)?.is_empty() => match self.guest(guest, at.wall)? {
+            (None, None) if self.store.devices_of(person.id)?.is_empty() => match self.guest(claim.guest, at.wall)? {
                 Some(invitation) if !self.store.use_up_guest(&invitation, at.wall)? => Err(void()),
                 _ => Ok(person),
             },
@@ -148,18 +149,13 @@ impl House {
     }
 
     /// Takes a name that no person has.
-    async fn take(
-        &self,
-        name: &Name,
-        (passphrase, guest): (Option<String>, Option<String>),
-        from: IpAddr,
-        at: Moment,
-    ) -> Result<Person, DemoError> {
+    async fn take(&self, claim: Claim, from: IpAddr, at: Moment) -> Result<Person, DemoError> {
+        let Claim { name, passphrase, guest } = claim;
         let invitation = self.guest(guest, at.wall)?;
         let now = self.store.service_time(at.instant)?;
         self.store.make_room_for_a_person(&self.seal.source(from), now, |person| self.pages.has(person))?;
         self.rates().charge(Action::TakeName, from, at.instant)?;
-        let added = self.add(name, (passphrase, invitation), from, (at.wall, now)).await;
+        let added = self.add(&name, passphrase, invitation, from, (at.wall, now)).await;
         if added.is_err() {
             self.rates().give_back_name(from);
         }
@@ -169,7 +165,8 @@ impl House {
     async fn add(
         &self,
         name: &Name,
-        (passphrase, invitation): (Option<String>, Option<Invitation>),
+        passphrase: Option<String>,
+        invitation: Option<Invitation>,
         from: IpAddr,
         (at, now): (UnixMs, ServiceTime),
     ) -> Result<Person, DemoError> {
