@@ -46,8 +46,8 @@ const COLUMNS: &str = "id, name, passphrase, available";
 impl Store {
     /// Checks that there is room for one more person, in the part of their source and in the house. If there is none,
     /// names that were taken there and not used for a while make room; when there are still too many, so do those that no
-    /// device is signed in with and no passphrase reserves, and then those whose sessions have all ended. `is_there` tells
-    /// who has a page open.
+    /// device is signed in with and no passphrase reserves, and then those whose sessions have all ended. `is_there`: who
+    /// has a page open.
     pub(crate) fn make_room_for_a_person(
         &self,
         source: &str,

@@ -29,8 +29,8 @@ pub(crate) use windows::shall_end;
 /// The words after `doorbell-desktop` by which Chromium starts the program that its extension talks to, before the profile.
 const HOST_ARGUMENTS: [&str; 2] = ["native-host", "--profile"];
 
-/// Puts the extension into the profile in `folder`, and the path of our program that it talks to, which an upgrade may have changed. The
-/// next Chromium with this profile loads it.
+/// Puts the extension into the profile in `folder`, and the path of our program that it talks to, which an upgrade may
+/// have changed. The next Chromium with this profile loads it.
 pub fn install_extension(folder: &Path) -> Result<(), DesktopError> {
     let program = program::path()?;
     let mut arguments: Vec<&OsStr> = HOST_ARGUMENTS.iter().map(OsStr::new).collect();

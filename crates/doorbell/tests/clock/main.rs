@@ -112,7 +112,7 @@ async fn a_clock_that_is_a_hundred_days_ahead_for_some_seconds_deletes_no_agent_
 }
 
 #[tokio::test]
-async fn a_boot_in_1970_loses_nothing_and_no_sender_is_told_to_give_up_ps_8030_5_2() {
+async fn a_boot_in_1970_loses_nothing_and_no_sender_gives_up_ps_8030_5_2() {
     let Some(clock) = FalseClock::new() else { return };
     let mut service = Service::start_by(&clock, &[]);
     let made = Peer::connect_plain(&service.authority()).await.unwrap().subscribe().await;

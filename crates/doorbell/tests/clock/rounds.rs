@@ -80,13 +80,13 @@ async fn nothing_accepted_is_lost_over_any_door_when_the_service_is_killed_and_t
 fn start(agents: &Arc<Vec<Agent>>, authority: &str, seen: &Arc<Seen>, round: usize) -> JoinSet<()> {
     let mut work = JoinSet::new();
     for n in 0..agents.len() {
-        let (all, to, told) = (agents.clone(), authority.to_owned(), seen.clone());
-        work.spawn(async move { send(&all[n], &to, &told, (round, n)).await });
+        let (all, to, noted) = (agents.clone(), authority.to_owned(), seen.clone());
+        work.spawn(async move { send(&all[n], &to, &noted, (round, n)).await });
         if n % 2 == 0 {
-            let (all, to, told) = (agents.clone(), authority.to_owned(), seen.clone());
+            let (all, to, noted) = (agents.clone(), authority.to_owned(), seen.clone());
             work.spawn(async move {
                 let take = |body| {
-                    told.received.lock().unwrap().insert(body);
+                    noted.received.lock().unwrap().insert(body);
                     false
                 };
                 // It ends with the service.

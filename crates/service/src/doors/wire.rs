@@ -145,8 +145,8 @@ pub(super) fn hub_problem(error: HubError) -> Problem {
     }
 }
 
-/// The header fields of a message for the agent: the description of the body and the wall time at which it was sent. Urgency, Topic and
-/// credentials are not included (PS-8030-5.3-4, PS-8030-5.4-6, PS-8292-4.2-4).
+/// The header fields of a message for the agent: the description of the body and the wall time at which it was sent.
+/// Urgency, Topic and credentials are not included (PS-8030-5.3-4, PS-8030-5.4-6, PS-8292-4.2-4).
 pub(super) fn message_headers(message: &Message, clock: &Clock) -> HeaderMap {
     let mut headers: HeaderMap = message.headers.iter().collect();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));

@@ -50,7 +50,7 @@ pub(crate) struct Places {
 #[derive(Debug, Default)]
 struct State {
     open: usize,
-    /// Strangers that were told to leave and have not left yet.
+    /// Strangers whose task was aborted and that have not left yet.
     leaving: usize,
     /// By their numbers, so the oldest is first.
     strangers: BTreeMap<u64, Stranger>,
@@ -304,7 +304,7 @@ impl Place {
         match state.strangers.get_mut(&self.number.load(Ordering::Relaxed)) {
             Some(stranger) => stranger.task = Some(task),
             None if self.is_known.load(Ordering::Relaxed) => {}
-            // It was told to leave in the task before.
+            // It was closed in the task before.
             None => task.abort(),
         }
     }

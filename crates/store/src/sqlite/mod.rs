@@ -268,7 +268,7 @@ impl Engine for SqliteEngine {
                 Ok(outcomes)
             }
             // The log had no room for all of it. The next commit overwrites what is there; if the process ends before,
-            // the batch may still take effect, which its callers were not told, and which loses nothing.
+            // the batch may still take effect, although its callers got an error, which loses nothing.
             Err(error) if self.has_no_room(&error) => Err(self.roll_back(&error)),
             Err(error) => Err(CommitError::Unknown(error.to_string())),
         }
