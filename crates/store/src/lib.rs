@@ -21,7 +21,10 @@ mod totals;
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
-pub use limits::{EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SWEEP_MAX};
+pub use limits::{
+    EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
+    SWEEP_MAX,
+};
 pub use memory::MemoryEngine;
 pub use model::{
     Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,

@@ -22,7 +22,7 @@ pub struct Limits {
     /// a receipt there are refused; messages that were accepted before still get their receipts.
     pub receipts_per_subscription_max: u32,
     /// How exactly the store records when an agent was last seen and a receipt subscription last used, in milliseconds:
-    /// it writes a later moment only if it is later by this much. A day keeps these writes few.
+    /// it writes a later moment only if it is later by this much.
     pub seen_precision_ms: u32,
     /// Writes that may wait for a commit. The next one fails with [`Overloaded`](crate::StoreError::Overloaded).
     pub queued_writes_max: usize,
@@ -88,6 +88,9 @@ pub const EXPIRE_MAX: u32 = 32;
 /// whatever the caller asks for.
 pub const PAGE_MAX: u32 = 1_000;
 
+/// The default of [`Limits::seen_precision_ms`]: three writes a day for an agent that stays connected.
+pub const SEEN_PRECISION_MS: u32 = 8 * 60 * 60 * 1_000;
+
 impl Limits {
     /// Whether a use `now` must be recorded after the recorded one.
     pub(crate) fn is_later_use(&self, recorded: UnixMs, now: UnixMs) -> bool {
@@ -104,7 +107,7 @@ impl Default for Limits {
             bytes_per_subscription_max: u64::MAX,
             subscriptions_per_agent_max: 4_096,
             receipts_per_subscription_max: 10_000,
-            seen_precision_ms: 24 * 60 * 60 * 1_000,
+            seen_precision_ms: SEEN_PRECISION_MS,
             queued_writes_max: 16_384,
             queued_bytes_max: 64 << 20,
             batch_writes_max: 4_096,

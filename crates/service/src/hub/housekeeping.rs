@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorbell_store::{IdleBounds, IdleRemoved, Store, StoreError, UnusedBounds};
+use doorbell_store::{IdleBounds, IdleRemoved, SEEN_PRECISION_MS, Store, StoreError, UnusedBounds};
 use tracing::debug;
 
 use super::command::AgentCommand;
@@ -19,16 +19,15 @@ const HOURLY: Duration = Duration::from_secs(3600);
 /// get 429.
 const UNUSED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// A sender that makes a receipt subscription with each message and fetches from none would otherwise hold all of them.
-/// The store knows to a day when one was used, so it stays for a day after its last message.
+/// The store knows to some hours when one was used, so it stays for more than a day after its last message.
 const UNUSED_RECEIPTS_EXPIRY: Duration = Duration::from_secs(2 * 24 * 3600);
 /// A client that subscribes on Friday and gets its first message on Monday is still there, even if the store is crowded.
 const UNUSED_EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How precisely the store knows when an agent was last in use.
-const SEEN_PRECISION: Duration = Duration::from_secs(24 * 3600);
-/// An agent without a subscription receives nothing. One that stays connected is noted every other day at the latest, so
-/// it is never removed.
-const EMPTY_EXPIRY: Duration = Duration::from_secs(3 * 24 * 3600);
-const _: () = assert!(EMPTY_EXPIRY.as_secs() > (2 * SEEN_PRECISION.as_secs()) + HOURLY.as_secs());
+const SEEN_PRECISION: Duration = Duration::from_millis(SEEN_PRECISION_MS as u64);
+/// An agent without a subscription receives nothing, and is removed when it was not seen for a day. The last note of one
+/// that was connected may be this much older than the end of its connection.
+const EMPTY_EXPIRY: Duration = Duration::from_secs(24 * 3600 + SEEN_PRECISION.as_secs() + HOURLY.as_secs());
 /// Messages removed in one commit: with a thousand, new messages wait about 40 ms while a large backlog expires
 /// (docs/performance.md).
 const SWEPT_MAX: u32 = 100;

@@ -61,8 +61,9 @@ async fn an_agent_that_is_seen_stays() {
 }
 
 #[tokio::test]
-async fn the_last_use_of_an_agent_is_recorded_to_the_day_and_never_moves_back() {
-    let bed = open(Limits::default()).populate().await;
+async fn the_last_use_of_an_agent_is_recorded_as_precisely_as_the_limits_say_and_never_moves_back() {
+    let day = 24 * 60 * 60 * 1_000;
+    let bed = open(Limits { seen_precision_ms: day, ..Limits::default() }).populate().await;
     let almost = UnixMs::from_millis(days(1).as_millis() - 1);
     for moment in [almost, days(-40)] {
         bed.store.touch(ALICE, moment).await.unwrap();
