@@ -69,6 +69,11 @@ const NEEDED: &[Needed] = &[
         why: "shows Firefox's notifications and clicks them",
     },
     Needed {
+        package: "pebble",
+        here: || which("pebble").is_some() && which("pebble-challtestsrv").is_some(),
+        why: "a certificate authority for tests",
+    },
+    Needed {
         package: "faketime",
         here: || which("faketime").is_some(),
         why: "sets the wall clock of a service back and ahead",

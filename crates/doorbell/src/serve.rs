@@ -35,6 +35,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   doorbell serve                         to try it: https://127.0.0.1:8443
+  doorbell serve --domain push.example.org         on a public host, with a certificate by ACME
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
   doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests

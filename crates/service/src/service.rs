@@ -1,6 +1,6 @@
 //! The composition root: opens the state directory, starts the parts, and stops them in order.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
-use crate::accept::tls::{self, Certificates, Files, Source, TlsError};
+use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
@@ -94,7 +94,7 @@ impl Service {
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
         let bind = |source| StartError::Bind { address: config.place.listen, source };
-        let socket = TcpListener::bind(config.place.listen).await.map_err(bind)?;
+        let socket = listen(config.place.listen).await.map_err(bind)?;
         let address = socket.local_addr().map_err(bind)?;
         let origin = config.place.origin(address);
         let certificates = certificates(&config, &origin, address, &clock)?;
@@ -189,6 +189,22 @@ impl Service {
     }
 }
 
+/// Binds an address. Every address of both versions of IP is that of IPv4 where the system has no other.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let every = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
+    match TcpListener::bind(address).await {
+        Err(error) if address == every && has_no_ipv6(&error) => {
+            TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())).await
+        }
+        bound => bound,
+    }
+}
+
+fn has_no_ipv6(error: &std::io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    matches!(errno, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
+}
+
 /// The keys of the URLs. They are created for a store that is new, and for no other.
 fn key_ring(state_dir: &Path, in_use: bool, now: UnixMs) -> Result<KeyRing, KeyRingError> {
     let path = state_dir.join(CAPABILITY_KEYS);
@@ -251,6 +267,7 @@ fn certificates(
     let source = match &config.place.tls {
         TlsSource::Plain => return Ok(None),
         TlsSource::Files { cert, key } => Source::Files(Files::new(cert.clone(), key.clone())),
+        TlsSource::Acme(settings) => Source::Acme(Box::new(Acme::open(settings.clone(), &config.state_dir)?)),
         TlsSource::SelfSigned => {
             let mut names = vec![Name::of_host(origin.host())];
             // A client that finds us by the address may do so under it.

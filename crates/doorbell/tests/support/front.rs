@@ -6,15 +6,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
-use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::authority::Signed;
 use super::process::Running;
 use super::service::doorbell;
 
@@ -97,20 +96,14 @@ fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
 
 /// TLS with a certificate of a CA of its own, which is written to `ca_file`.
 fn acceptor(faults: Faults, ca_file: &Path) -> TlsAcceptor {
-    let mut ca = CertificateParams::default();
-    ca.distinguished_name.push(DnType::CommonName, "a test's CA");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.not_after = date_time_ymd(2100, 1, 1);
-    let ca_key = KeyPair::generate().expect("a key");
-    std::fs::write(ca_file, ca.self_signed(&ca_key).expect("a CA").pem()).expect("the CA file");
-    let mut leaf = CertificateParams::new([faults.name.to_owned()]).expect("a name");
-    (leaf.not_before, leaf.not_after) = (date_time_ymd(2019, 1, 1), date_time_ymd(faults.last_year, 1, 1));
-    let key = KeyPair::generate().expect("a key");
-    let leaf = leaf.signed_by(&key, &Issuer::new(ca, ca_key)).expect("a certificate");
-    let key = PrivateKeyDer::try_from(key.serialize_der()).expect("a key");
+    let signed = Signed::until(faults.last_year, faults.name);
+    std::fs::write(ca_file, &signed.ca_pem).expect("the CA file");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let certified = versions.expect("versions").with_no_client_auth().with_single_cert(vec![leaf.der().clone()], key);
+    let certified = versions
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![signed.der.clone()], signed.private_key());
     let mut config = certified.expect("a certificate and its key");
     let protocols: &[&[u8]] = if faults.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
     config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();

@@ -12,6 +12,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 pub mod app_server;
+pub mod authority;
 pub mod browser;
 pub mod chromium;
 pub mod clock;
@@ -27,6 +28,7 @@ pub mod front;
 pub mod home;
 pub mod listener;
 pub mod page;
+pub mod pebble;
 pub mod peer;
 pub mod person;
 pub mod process;
@@ -52,6 +54,7 @@ pub use front::{Faults, Front};
 pub use home::Home;
 pub use listener::Listener;
 pub use page::Site;
+pub use pebble::Pebble;
 pub use peer::{Peer, Pushed, Reply};
 pub use person::Person;
 pub use rust_senders::RustSender;

@@ -71,9 +71,19 @@ impl Peer {
 
     /// Connects with a TLS configuration that was made before ([`tls`]).
     pub async fn connect_with(origin: &str, authority: &str, tls: Arc<ClientConfig>) -> Result<Self, BoxError> {
-        let socket = TcpStream::connect(authority).await?;
+        Self::connect_as("127.0.0.1", origin, authority, tls).await
+    }
+
+    /// The same to a service that has a name.
+    pub async fn connect_as(
+        name: &'static str,
+        origin: &str,
+        address: &str,
+        tls: Arc<ClientConfig>,
+    ) -> Result<Self, BoxError> {
+        let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
-        let stream = TlsConnector::from(tls).connect(ServerName::try_from("127.0.0.1")?, socket).await?;
+        let stream = TlsConnector::from(tls).connect(ServerName::try_from(name)?, socket).await?;
         Self::over(stream, origin).await
     }
 
@@ -180,14 +190,19 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// TLS that trusts the service's own CA, for HTTP/2.
 pub fn tls(service: &Service) -> Arc<ClientConfig> {
+    tls_of(&std::fs::read_to_string(service.ca()).expect("the CA file"), &[b"h2"])
+}
+
+/// TLS that trusts the CAs in `pem` and offers these protocols.
+pub fn tls_of(pem: &str, protocols: &[&[u8]]) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(service.ca()).expect("the CA file") {
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         roots.add(certificate.expect("a certificate")).expect("a CA");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let mut config = versions.expect("versions").with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Arc::new(config)
 }
 

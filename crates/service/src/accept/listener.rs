@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 
 use super::context::Context;
 use super::handler::Handler;
+use super::tls::ACME_TLS;
 use super::{http1, http2};
 use crate::seldom::{self, Seldom};
 use crate::transport::place::{Bounds, Places};
@@ -111,6 +112,7 @@ async fn connection<H: Handler>(stream: TcpStream, security: Security, context: 
     match opened {
         Ok(Ok(Opened::Tls(tls, protocol))) => protocol.serve(tls, context, place).await,
         Ok(Ok(Opened::Plain(stream, protocol))) => protocol.serve(stream, context, place).await,
+        Ok(Ok(Opened::Validated)) => debug!("a certificate authority validated the domain"),
         Ok(Err(error)) => debug!(%error, "a connection did not open"),
         Err(_) => debug!("a connection did not open in time"),
     }
@@ -122,6 +124,8 @@ async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
             let mut tls = Box::new(TlsStream::accept(config, stream).await?);
             let protocol = match tls.alpn() {
                 Some(b"h2") => Protocol::Http2,
+                // The handshake was all that the authority wanted, and no other protocol may follow (RFC 8737 s3).
+                Some(ACME_TLS) => return Ok(Opened::Validated),
                 Some(_) => Protocol::Http1,
                 None => Protocol::of_first(tls.first_byte().await?),
             };
@@ -135,6 +139,8 @@ async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
 enum Opened {
     Tls(Box<TlsStream<TcpStream>>, Protocol),
     Plain(TcpStream, Protocol),
+    /// A certificate authority has validated the domain.
+    Validated,
 }
 
 /// The protocol of a connection.

@@ -1,5 +1,6 @@
 //! The configuration: flags, then environment, TOML file and defaults, checked as a whole before anything starts.
 
+mod acme;
 mod chromium;
 mod error;
 mod file;
@@ -13,6 +14,7 @@ mod sources;
 
 use std::path::{Path, PathBuf};
 
+pub use acme::{AcmeSettings, ExternalAccount};
 pub use chromium::ChromiumSettings;
 pub use error::ConfigError;
 pub use file::suggest;

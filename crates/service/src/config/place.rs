@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use super::acme::AcmeSettings;
 use super::error::ConfigError;
 use super::origin::Origin;
 use super::settings::Settings;
@@ -30,6 +31,8 @@ pub enum TlsSource {
         /// Its key, PEM.
         key: PathBuf,
     },
+    /// A certificate authority signs one for a domain.
+    Acme(AcmeSettings),
     /// None: loopback, or a proxy in front.
     Plain,
 }
@@ -37,8 +40,18 @@ pub enum TlsSource {
 impl Place {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
         let unfit = |text: &str| Err(ConfigError::Unfit(text.into()));
-        let listen = s.listen();
+        let acme = AcmeSettings::from_settings(s)?;
+        let listen = match (s.listen, &acme) {
+            (None, Some(_)) => AcmeSettings::LISTEN,
+            _ => s.listen(),
+        };
         let public_url = s.public_url.as_deref().map(Origin::parse).transpose()?;
+        let public_url = public_url.or_else(|| acme.as_ref().map(AcmeSettings::origin));
+        if let (Some(acme), Some(url)) = (&acme, &public_url)
+            && url.host() != acme.domain
+        {
+            return unfit("public_url has another host than domain, which the certificate is for");
+        }
         let (plain, proxied) = (s.plain(), s.trust_proxy());
         let tls = match (&s.tls_cert, &s.tls_key) {
             (Some(_), Some(_)) if plain => return unfit("plain and tls_cert exclude each other"),
@@ -46,7 +59,7 @@ impl Place {
             (Some(_), None) => return unfit("tls_cert needs tls_key, the file with its private key"),
             (None, Some(_)) => return unfit("tls_key needs tls_cert, the file with the certificate chain"),
             (None, None) if plain => TlsSource::Plain,
-            (None, None) => TlsSource::SelfSigned,
+            (None, None) => acme.map_or(TlsSource::SelfSigned, TlsSource::Acme),
         };
         if plain && proxied && public_url.is_none() {
             return unfit("trust_proxy needs public_url: the origin that the proxy serves, https://push.example.org");
@@ -94,6 +107,20 @@ mod tests {
         let public_url = Some("https://push.example.org".to_owned());
         let proxied = place(Settings { trust_proxy: Some(true), public_url, ..anywhere() }).unwrap();
         assert_eq!(proxied.origin(proxied.listen).as_str(), "https://push.example.org");
+    }
+
+    #[test]
+    fn a_domain_is_served_on_port_443_of_every_address() {
+        let domain = Some("push.example.org".to_owned());
+        let public = place(Settings { domain: domain.clone(), ..Settings::default() }).unwrap();
+        assert_eq!(public.listen.to_string(), "[::]:443");
+        assert_eq!(public.origin(public.listen).as_str(), "https://push.example.org");
+        let forwarded =
+            Settings { listen: Some("0.0.0.0:8443".parse().unwrap()), domain: domain.clone(), ..Settings::default() };
+        let forwarded = place(forwarded).unwrap();
+        assert_eq!(forwarded.origin(forwarded.listen).as_str(), "https://push.example.org", "port 443 leads there");
+        let other = Settings { public_url: Some("https://example.org".to_owned()), domain, ..Settings::default() };
+        assert!(place(other).unwrap_err().to_string().contains("another host"));
     }
 
     #[test]

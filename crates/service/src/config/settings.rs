@@ -60,6 +60,34 @@ settings! {
     #[arg(long, env = "DOORBELL_PUBLIC_URL", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
     public_url: String,
 
+    /// The name of this host on the Internet: serves it on port 443 of every address, with a certificate by ACME
+    #[arg(long, env = "DOORBELL_DOMAIN", hide_env = true, help_heading = ADDRESS, value_name = "NAME")]
+    domain: String,
+
+    /// The directory of the certificate authority; to use it agrees to its terms of service [default: Let's Encrypt's]
+    #[arg(long, env = "DOORBELL_ACME_DIRECTORY", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
+    acme_directory: String,
+
+    /// The CA (PEM) of the directory's own certificate, if this machine does not trust it
+    #[arg(long, env = "DOORBELL_ACME_CA", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
+    acme_ca: PathBuf,
+
+    /// A mail address for the certificate authority
+    #[arg(long, env = "DOORBELL_ACME_CONTACT", hide_env = true, help_heading = ADDRESS, value_name = "ADDRESS")]
+    acme_contact: String,
+
+    /// The kind of certificate, such as shortlived, if the authority offers several
+    #[arg(long, env = "DOORBELL_ACME_PROFILE", hide_env = true, help_heading = ADDRESS, value_name = "NAME")]
+    acme_profile: String,
+
+    /// The key identifier of an account at the authority (external account binding)
+    #[arg(long, env = "DOORBELL_ACME_BINDING_ID", hide_env = true, help_heading = ADDRESS, value_name = "ID")]
+    acme_binding_id: String,
+
+    /// The file with the HMAC key of that account, in base64url
+    #[arg(long, env = "DOORBELL_ACME_BINDING_KEY_FILE", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
+    acme_binding_key_file: PathBuf,
+
     /// Certificate chain (PEM); without it a self-signed CA in the state directory signs one for localhost
     #[arg(long, env = "DOORBELL_TLS_CERT", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
     tls_cert: PathBuf,

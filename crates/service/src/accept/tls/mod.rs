@@ -1,10 +1,12 @@
 //! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195), and a certificate that is renewed while it runs.
 
+mod acme;
 mod identity;
 mod renewal;
 mod resolver;
 pub(crate) mod self_signed;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -12,6 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;
 use thiserror::Error;
 
+pub(crate) use acme::{ACME_TLS, Acme};
 pub(crate) use identity::Identity;
 pub(crate) use renewal::{Certificates, Files, Source};
 pub(crate) use resolver::CertificateResolver;
@@ -32,6 +35,14 @@ pub enum TlsError {
     /// Certificate and key do not match, or rustls does not support their kind.
     #[error("certificate and key cannot be used: {0}")]
     Unusable(#[from] rustls::Error),
+    /// A folder in the state directory could not be created.
+    #[error("cannot create {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// The service could not make its own certificate, or could not keep the CA that signs it.
     #[error("cannot make the self-signed certificate: {0}")]
     SelfSigned(String),
@@ -42,14 +53,15 @@ fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
 
-/// Presents the certificate of `certificates`, offers HTTP/2 and HTTP/1.1, and lets clients resume.
+/// Presents the certificate of `certificates`, offers HTTP/2, HTTP/1.1 and the validation of a domain, and lets clients
+/// resume.
 ///
 /// # Errors
 /// Those of rustls: its provider has no suite for these versions, or no randomness for the keys of tickets.
 pub(crate) fn server_config(certificates: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     // A client that returns uses one ticket and gets the next one.
     config.send_tls13_tickets = 1;

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use tracing::{error, info};
 
 use super::self_signed::SelfSigned;
-use super::{CertificateResolver, Identity, TlsError};
+use super::{Acme, CertificateResolver, Identity, TlsError};
 use crate::clock::Clock;
 
 /// How often the wall clock and the files are looked at. After a boot with a wrong clock, or after a renewal by another
@@ -33,6 +33,8 @@ pub(crate) enum Source {
     SelfSigned(SelfSigned),
     /// Another program writes them.
     Files(Files),
+    /// A certificate authority signs them.
+    Acme(Box<Acme>),
 }
 
 /// Certificate and key of the configuration.
@@ -44,10 +46,18 @@ pub(crate) struct Files {
 }
 
 impl Certificates {
-    /// With the first certificate of `source`.
+    /// With the first certificate of `source`; that of an authority may come later.
     pub(crate) fn open(mut source: Source, clock: &Clock) -> Result<Self, TlsError> {
-        let first = source.next(clock.plausible_wall())?.expect("a source has a first certificate or an error");
-        Ok(Self { resolver: Arc::new(CertificateResolver::new(first)?), source, has_failed: false })
+        let resolver = CertificateResolver::empty();
+        match &mut source {
+            Source::SelfSigned(own) => {
+                let first = own.renew(clock.plausible_wall())?;
+                resolver.replace(first.expect("there is a first certificate or an error"))?;
+            }
+            Source::Files(files) => resolver.replace(files.changed()?.expect("files are new at first"))?,
+            Source::Acme(acme) => acme.present(&resolver)?,
+        }
+        Ok(Self { resolver: Arc::new(resolver), source, has_failed: false })
     }
 
     /// Presents the newest certificate.
@@ -57,6 +67,9 @@ impl Certificates {
 
     /// Renews it whenever that is due. Never returns.
     pub(crate) async fn keep_current(mut self, clock: Clock) {
+        if let Source::Acme(acme) = self.source {
+            return acme.keep_current(self.resolver, clock).await;
+        }
         loop {
             sleep(CHECKED_EVERY).await;
             let now = clock.plausible_wall();
@@ -95,6 +108,7 @@ impl Source {
         match self {
             Self::SelfSigned(own) => own.renew(now),
             Self::Files(files) => files.changed(),
+            Self::Acme(_) => unreachable!("an authority has a task of its own"),
         }
     }
 }

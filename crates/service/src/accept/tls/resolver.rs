@@ -1,10 +1,12 @@
-//! The certificate of a listener. It can be replaced while connections stay open.
+//! The certificate of a listener. It can be replaced while connections stay open. For a moment there is also one that
+//! proves to a certificate authority that the domain leads here (RFC 8737).
 
 use std::sync::Arc;
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use super::acme::ACME_TLS;
 use super::{Identity, TlsError, provider};
 use crate::locked::Locked;
 
@@ -12,20 +14,26 @@ use crate::locked::Locked;
 /// connection never reads it again.
 #[derive(Debug)]
 pub(crate) struct CertificateResolver {
-    /// Empty only within [`CertificateResolver::new`], so that the first certificate passes the same check as each
-    /// later one.
+    /// `None` until the first certificate is there: handshakes are refused until then.
     current: Locked<Option<Arc<CertifiedKey>>>,
+    /// The domain that is being validated, and the certificate that proves it.
+    challenge: Locked<Option<(String, Arc<CertifiedKey>)>>,
 }
 
+/// While it exists, the validation of a domain is answered.
+#[derive(Debug)]
+pub(super) struct ChallengeGuard<'a>(&'a CertificateResolver);
+
 impl CertificateResolver {
-    /// A resolver that presents `identity`.
-    ///
-    /// # Errors
-    /// Those of [`replace`](Self::replace).
-    pub(crate) fn new(identity: Identity) -> Result<Self, TlsError> {
-        let resolver = Self { current: Locked::default() };
-        resolver.replace(identity)?;
-        Ok(resolver)
+    /// A resolver that presents no certificate yet.
+    pub(crate) fn empty() -> Self {
+        Self { current: Locked::default(), challenge: Locked::default() }
+    }
+
+    /// Answers the validation of `domain` with this certificate, until the guard is dropped.
+    pub(super) fn answer_challenge(&self, domain: &str, answer: Arc<CertifiedKey>) -> ChallengeGuard<'_> {
+        *self.challenge.lock() = Some((domain.to_owned(), answer));
+        ChallengeGuard(self)
     }
 
     /// Presents `identity` from the next handshake on.
@@ -46,11 +54,26 @@ impl CertificateResolver {
 }
 
 impl ResolvesServerCert for CertificateResolver {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.current.lock().clone();
-        debug_assert!(current.is_some(), "the constructor installs a certificate");
-        current
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if is_validation(&hello) {
+            let challenge = self.challenge.lock();
+            let (domain, answer) = challenge.as_ref()?;
+            let is_named = hello.server_name().is_some_and(|name| name.eq_ignore_ascii_case(domain));
+            return is_named.then(|| answer.clone());
+        }
+        self.current.lock().clone()
     }
+}
+
+impl Drop for ChallengeGuard<'_> {
+    fn drop(&mut self) {
+        *self.0.challenge.lock() = None;
+    }
+}
+
+/// Whether the client offers the protocol of validations and no other one (RFC 8737 s3).
+fn is_validation(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| offered.next() == Some(ACME_TLS) && offered.next().is_none())
 }
 
 #[cfg(test)]
@@ -75,7 +98,9 @@ mod tests {
     /// A resolver, and the certificate that it presents.
     fn resolver() -> (Arc<CertificateResolver>, CertificateDer<'static>) {
         let (identity, certificate) = identity();
-        (Arc::new(CertificateResolver::new(identity).unwrap()), certificate)
+        let resolver = CertificateResolver::empty();
+        resolver.replace(identity).unwrap();
+        (Arc::new(resolver), certificate)
     }
 
     /// A client that trusts both certificates and has no ticket.
@@ -139,14 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn a_resolver_is_never_made_of_what_cannot_be_used() {
+    fn what_cannot_be_used_is_refused() {
+        let resolver = CertificateResolver::empty();
         let (no_chain, _) = identity();
-        assert!(CertificateResolver::new(Identity { chain: Vec::new(), ..no_chain }).is_err());
+        assert!(resolver.replace(Identity { chain: Vec::new(), ..no_chain }).is_err());
         let (no_certificate, _) = identity();
         let chain = vec![CertificateDer::from(b"no certificate".to_vec())];
-        assert!(CertificateResolver::new(Identity { chain, ..no_certificate }).is_err());
+        assert!(resolver.replace(Identity { chain, ..no_certificate }).is_err());
         let (no_key, _) = identity();
         let key = PrivateKeyDer::Pkcs8(b"no key".to_vec().into());
-        assert!(CertificateResolver::new(Identity { key, ..no_key }).is_err());
+        assert!(resolver.replace(Identity { key, ..no_key }).is_err());
     }
 }

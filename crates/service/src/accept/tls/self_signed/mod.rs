@@ -16,7 +16,7 @@ use tracing::{error, warn};
 use super::{Identity, TlsError};
 
 use authority::{Authority, failed};
-use validity::{Validity, plausible};
+pub(super) use validity::{Validity, plausible};
 
 pub(crate) use names::Name;
 

@@ -21,14 +21,14 @@ const LATEST: OffsetDateTime = datetime!(9000-01-01 00:00 UTC);
 
 /// From when to when a certificate is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Validity {
-    pub(super) not_before: OffsetDateTime,
-    pub(super) not_after: OffsetDateTime,
+pub(in crate::accept::tls) struct Validity {
+    pub(in crate::accept::tls) not_before: OffsetDateTime,
+    pub(in crate::accept::tls) not_after: OffsetDateTime,
 }
 
 impl Validity {
     /// Reads it from a certificate.
-    pub(super) fn of(certificate: &X509Certificate<'_>) -> Self {
+    pub(in crate::accept::tls) fn of(certificate: &X509Certificate<'_>) -> Self {
         let valid = certificate.validity();
         Self { not_before: valid.not_before.to_datetime(), not_after: valid.not_after.to_datetime() }
     }
@@ -47,7 +47,7 @@ impl Validity {
 }
 
 /// The time by which certificates are made. A clock that is plainly wrong counts as the nearest time that can be.
-pub(super) fn plausible(now: UnixMs) -> OffsetDateTime {
+pub(in crate::accept::tls) fn plausible(now: UnixMs) -> OffsetDateTime {
     // Out of the range of dates is far in the future, or before 1970.
     let read = OffsetDateTime::from_unix_timestamp(now.as_secs()).unwrap_or(LATEST);
     read.clamp(RELEASED, LATEST)

@@ -1,0 +1,149 @@
+//! When a certificate is renewed, and when after a failure.
+
+use std::time::Duration;
+
+use doorbell_protocol::time::UnixMs;
+use instant_acme::{Account, RenewalInfo};
+use time::OffsetDateTime;
+use tracing::debug;
+
+use super::super::self_signed::Validity;
+use super::certificate::Certificate;
+use super::error::AcmeError;
+
+/// How often the authority is asked when to renew, at least and at most (RFC 9773 s4.3.2).
+const ASKED_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));
+/// Where the authority gives no interval.
+const ASKED_WITHOUT_ANSWER: Duration = Duration::from_secs(6 * 3600);
+/// After a failed validation. Authorities count these: Let's Encrypt permits five in an hour.
+const AFTER_VALIDATION: (Duration, Duration) = (Duration::from_secs(12 * 60), Duration::from_secs(12 * 3600));
+/// After any other failure.
+const AFTER_OTHER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+
+/// What the authority wants.
+#[derive(Default)]
+pub(super) struct Schedule {
+    /// When to renew, if the authority suggests a time.
+    suggested: Option<OffsetDateTime>,
+    /// The window of that suggestion: within one window the time stays.
+    window: Option<(OffsetDateTime, OffsetDateTime)>,
+    is_supported: bool,
+    /// By the time of service: not asked again before it.
+    not_before: UnixMs,
+}
+
+impl Schedule {
+    /// Asks the authority when to renew, if it is time to ask again.
+    pub(super) async fn ask(&mut self, account: &Account, current: &Certificate, served: UnixMs) {
+        if served < self.not_before {
+            return;
+        }
+        self.not_before = served.plus(ASKED_WITHOUT_ANSWER);
+        let Some(identifier) = current.identifier() else { return };
+        match tokio::time::timeout(Duration::from_secs(30), account.renewal_info(&identifier)).await {
+            Ok(Ok((info, again))) => {
+                self.is_supported = true;
+                self.not_before = served.plus(again.clamp(ASKED_EVERY.0, ASKED_EVERY.1));
+                self.suggest(&info, random());
+            }
+            Ok(Err(error)) => debug!(%error, "the authority suggests no time of renewal"),
+            Err(_) => debug!("the authority did not answer when to renew"),
+        }
+    }
+
+    /// A moment in the window, at random, so that not all clients renew at once; `random` is from 0 to 1.
+    fn suggest(&mut self, info: &RenewalInfo, random: f64) {
+        let window = (info.suggested_window.start, info.suggested_window.end);
+        if self.window != Some(window) && window.0 <= window.1 {
+            self.window = Some(window);
+            self.suggested = Some(window.0 + (window.1 - window.0) * random);
+        }
+    }
+
+    /// Whether the authority has this interface, so that orders may name the certificate that they replace.
+    pub(super) fn is_supported(&self) -> bool {
+        self.is_supported
+    }
+
+    /// Whether it is time to renew the certificate: when the authority suggests, else in the last third of its life.
+    pub(super) fn is_due(&self, current: &Certificate, now: OffsetDateTime) -> bool {
+        is_due(current.validity(), self.suggested, now)
+    }
+}
+
+fn is_due(valid: Validity, suggested: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
+    let lifetime = valid.not_after - valid.not_before;
+    // A suggestion near the end would leave no time for a second attempt.
+    let latest = valid.not_after - lifetime / 10;
+    now >= suggested.unwrap_or(valid.not_after - lifetime / 3).min(latest)
+}
+
+/// How long to wait after this failure, the `failures`th in a row.
+pub(super) fn wait_after(error: &AcmeError, failures: u32) -> Duration {
+    let counts = error.is_about_the_domain() || error.is_rate_limited();
+    let (first, most) = if counts { AFTER_VALIDATION } else { AFTER_OTHER };
+    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most)
+}
+
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use instant_acme::Problem;
+    use time::macros::datetime;
+
+    use super::*;
+
+    const VALID: Validity =
+        Validity { not_before: datetime!(2026-12-01 00:00 UTC), not_after: datetime!(2027-03-01 00:00 UTC) };
+
+    #[test]
+    fn a_certificate_is_renewed_a_third_of_its_life_before_its_end() {
+        assert!(!is_due(VALID, None, datetime!(2027-01-29 23:00 UTC)));
+        assert!(is_due(VALID, None, datetime!(2027-01-30 00:00 UTC)));
+        let of_six_days = Validity { not_after: VALID.not_before + time::Duration::days(6), ..VALID };
+        assert!(!is_due(of_six_days, None, datetime!(2026-12-04 23:00 UTC)));
+        assert!(is_due(of_six_days, None, datetime!(2026-12-05 00:00 UTC)));
+    }
+
+    #[test]
+    fn the_authority_may_suggest_an_earlier_or_a_later_time_and_none_that_is_too_late() {
+        let early = datetime!(2026-12-03 00:00 UTC);
+        assert!(!is_due(VALID, Some(early), datetime!(2026-12-02 23:00 UTC)) && is_due(VALID, Some(early), early));
+        let late = datetime!(2027-02-10 00:00 UTC);
+        assert!(!is_due(VALID, Some(late), datetime!(2027-02-09 23:00 UTC)) && is_due(VALID, Some(late), late));
+        assert!(is_due(VALID, Some(datetime!(2028-01-01 00:00 UTC)), datetime!(2027-02-20 00:00 UTC)));
+    }
+
+    #[test]
+    fn a_suggestion_stays_within_one_window() {
+        let info = |start, end| RenewalInfo {
+            suggested_window: instant_acme::SuggestedWindow { start, end },
+            explanation_url: None,
+        };
+        let (start, end) = (datetime!(2027-01-01 00:00 UTC), datetime!(2027-01-03 00:00 UTC));
+        let mut schedule = Schedule::default();
+        schedule.suggest(&info(start, end), 0.5);
+        schedule.suggest(&info(start, end), 1.0);
+        assert_eq!(schedule.suggested, Some(datetime!(2027-01-02 00:00 UTC)));
+        schedule.suggest(&info(start, start), 1.0);
+        assert_eq!(schedule.suggested, Some(start), "another window");
+        schedule.suggest(&info(end, start), 1.0);
+        assert_eq!(schedule.suggested, Some(start), "one that ends before it begins is none");
+    }
+
+    #[test]
+    fn a_failed_validation_waits_twelve_minutes_at_least_and_every_wait_is_bounded() {
+        let problem = Problem { r#type: None, detail: None, status: None, subproblems: Vec::new() };
+        let invalid = AcmeError::Invalid(problem);
+        assert_eq!(wait_after(&invalid, 1), Duration::from_secs(720));
+        assert_eq!(wait_after(&invalid, 2), Duration::from_secs(1440));
+        assert_eq!(wait_after(&invalid, 99), Duration::from_secs(12 * 3600));
+        assert_eq!(wait_after(&AcmeError::TimedOut, 1), Duration::from_secs(30));
+        assert_eq!(wait_after(&AcmeError::TimedOut, 99), Duration::from_secs(3600));
+    }
+}
