@@ -14,6 +14,7 @@ mod log;
 mod open_files;
 mod send;
 mod serve;
+mod service_manager;
 mod shell;
 mod signals;
 mod state;

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use doorbell_service::config::{Config, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
+use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
 use crate::open_files;
+use crate::service_manager::{self, ServiceManager};
 use crate::shell::quoted;
 use crate::signals::Signals;
 
@@ -45,29 +47,51 @@ A setting is read from its flag, else from its environment variable, else from t
 The variable is the flag's name after DOORBELL_: --ttl-max-secs is DOORBELL_TTL_MAX_SECS, and ttl_max_secs in the \
 file.
 
-SIGTERM and SIGINT stop the service in order; a second signal stops it at once.";
+SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate again. \
+systemd may give the socket (LISTEN_FDS), and learns when the service is ready (NOTIFY_SOCKET).";
 
-pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
+    let socket = service_manager::socket()?;
+    if let Some(socket) = &socket {
+        // The settings must fit the address on which it really listens.
+        args.settings.listen = Some(socket.local_addr().context("cannot use the socket of the service manager")?);
+    }
     let mut config = Config::load(args.settings, args.config.as_deref())?;
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     config.new_ca = args.new_ca;
     let mut signals = Signals::new()?;
+    let mut hangups = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let clock = Clock::system();
     open_files::allow_connections(config.limits.connections_max);
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
-    let service = Service::start(config, clock).await?;
+    let service = Service::start_on(socket, config, clock).await?;
     print_welcome(&service);
-    tokio::select! {
-        signal = signals.next() => info!("{signal}: draining"),
-        failure = service.failed() => {
-            // No message in progress may be answered as accepted now; the next start reads what is on the disk.
-            error!(%failure, "stopping");
-            return Ok(ExitCode::FAILURE);
+    let mut manager = ServiceManager::new();
+    manager.ready(service.origin().as_str());
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                info!("{signal}: draining");
+                break;
+            }
+            _ = hangups.recv() => {
+                manager.reloading();
+                info!("SIGHUP: the certificate is read again; other settings change with a restart");
+                service.reload();
+                manager.ready(service.origin().as_str());
+            }
+            failure = service.failed() => {
+                // No message in progress may be answered as accepted now; the next start reads what is on the disk.
+                error!(%failure, "stopping");
+                return Ok(ExitCode::FAILURE);
+            }
+            () = manager.watched() => {}
         }
     }
+    manager.stopping();
     tokio::select! {
         stopped = service.stop() => stopped?,
         signal = signals.next() => {

@@ -11,7 +11,7 @@ use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Failure, OpenError, Store};
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
@@ -40,6 +40,8 @@ pub struct Service {
     watcher: JoinHandle<()>,
     /// Renews the certificate, where TLS ends here.
     renewal: Option<JoinHandle<()>>,
+    /// Asks it to look for a new certificate now.
+    reload: Arc<Notify>,
 }
 
 /// Why a service cannot continue.
@@ -86,6 +88,15 @@ pub enum StartError {
 impl Service {
     /// Starts a service; it serves requests when this returns.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
+        Self::start_on(None, config, clock).await
+    }
+
+    /// The same on a socket that listens already, at the address of the configuration.
+    pub async fn start_on(
+        socket: Option<std::net::TcpListener>,
+        config: Config,
+        clock: Clock,
+    ) -> Result<Self, StartError> {
         let state_dir = &config.state_dir;
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
@@ -94,7 +105,10 @@ impl Service {
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
         let bind = |source| StartError::Bind { address: config.place.listen, source };
-        let socket = listen(config.place.listen).await.map_err(bind)?;
+        let socket = match socket {
+            Some(socket) => inherited(socket).map_err(bind)?,
+            None => listen(config.place.listen).await.map_err(bind)?,
+        };
         let address = socket.local_addr().map_err(bind)?;
         let origin = config.place.origin(address);
         let certificates = certificates(&config, &origin, address, &clock)?;
@@ -110,7 +124,9 @@ impl Service {
         let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
         let (stop, stopping) = watch::channel(false);
         let watcher = tokio::spawn(clock.clone().watch());
-        let renewal = certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone())));
+        let reload = Arc::new(Notify::new());
+        let renewal =
+            certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
         let context = Arc::new(Context {
             handler: Arc::new(doors),
             limits: config.limits,
@@ -121,7 +137,7 @@ impl Service {
         let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal })
+        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal, reload })
     }
 
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
@@ -162,6 +178,12 @@ impl Service {
         self.ca_file.as_deref()
     }
 
+    /// Reads the certificate again, if it comes from files that have changed. One that cannot be used is logged, and the
+    /// old one stays.
+    pub fn reload(&self) {
+        self.reload.notify_one();
+    }
+
     /// Completes when the service cannot continue. The process must end then, because the service can keep no promise.
     pub async fn failed(&self) -> Failed {
         tokio::select! {
@@ -187,6 +209,12 @@ impl Service {
         }
         self.store.close().await
     }
+}
+
+/// A socket that another process has bound.
+fn inherited(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket)
 }
 
 /// Binds an address. Every address of both versions of IP is that of IPv4 where the system has no other.

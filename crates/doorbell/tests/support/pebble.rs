@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::authority::Signed;
+use super::desktop::on_path;
 use super::foreign::here;
 use super::peer::{Peer, tls_of};
 use super::process::Running;
@@ -41,11 +42,7 @@ impl Pebble {
 
     /// Whether it is installed.
     pub fn is_here() -> bool {
-        let finds = |program: &str| {
-            std::env::var_os("PATH")
-                .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
-        };
-        here("pebble", finds("pebble") && finds("pebble-challtestsrv"))
+        here("pebble", ["pebble", "pebble-challtestsrv"].iter().all(|program| on_path(program).is_some()))
     }
 
     /// Starts one that validates domains at `port` of this machine.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use doorbell_private_file::{self as private_file, Version};
 use doorbell_protocol::time::UnixMs;
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info};
@@ -65,13 +66,16 @@ impl Certificates {
         self.resolver.clone()
     }
 
-    /// Renews it whenever that is due. Never returns.
-    pub(crate) async fn keep_current(mut self, clock: Clock) {
+    /// Renews it whenever that is due, and looks at once when it is notified. Never returns.
+    pub(crate) async fn keep_current(mut self, clock: Clock, reload: Arc<Notify>) {
         if let Source::Acme(acme) = self.source {
             return acme.keep_current(self.resolver, clock).await;
         }
         loop {
-            sleep(CHECKED_EVERY).await;
+            tokio::select! {
+                () = sleep(CHECKED_EVERY) => {}
+                () = reload.notified() => {}
+            }
             let now = clock.plausible_wall();
             let checked = spawn_blocking(move || {
                 self.check(now);

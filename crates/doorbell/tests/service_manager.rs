@@ -1,0 +1,128 @@
+//! The push service under systemd: its units, the socket that it is given, and what it reports.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::Command;
+
+use support::clock::Deadline;
+use support::desktop::on_path;
+use support::foreign::here;
+use support::pebble::free_port;
+use support::process::Running;
+
+/// Whether systemd's programs are installed. They need no systemd as the first process.
+fn is_here() -> bool {
+    here("systemd", ["systemd-analyze", "systemd-socket-activate"].iter().all(|program| on_path(program).is_some()))
+}
+
+/// A service manager's end of the reports.
+struct Reports(UnixDatagram);
+
+impl Reports {
+    fn at(path: &Path) -> Self {
+        Self(UnixDatagram::bind(path).unwrap())
+    }
+
+    /// Waits for a report with this line.
+    fn wait_for(&self, line: &str) -> String {
+        let deadline = Deadline::soon();
+        loop {
+            self.0.set_read_timeout(Some(deadline.left())).unwrap();
+            let mut report = [0; 4096];
+            let length = self.0.recv(&mut report).unwrap_or_else(|error| panic!("no report {line}: {error}"));
+            let report = String::from_utf8(report[..length].to_vec()).unwrap();
+            if report.lines().any(|found| found == line) {
+                return report;
+            }
+        }
+    }
+}
+
+/// The status line of a request of HTTP/1.1.
+fn status_at(port: u16) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Deadline::soon().left())).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.lines().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_given_socket_is_served_and_systemd_learns_of_start_life_reload_and_stop() {
+    if !is_here() {
+        return;
+    }
+    let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+    let path = folder.path().join("notify");
+    let reports = Reports::at(&path);
+    let mut activator = Command::new("systemd-socket-activate");
+    activator.args(["-l", &format!("127.0.0.1:{port}")]);
+    activator.args(["-E", &format!("NOTIFY_SOCKET={}", path.display()), "-E", "WATCHDOG_USEC=100000"]);
+    activator
+        .args([env!("CARGO_BIN_EXE_doorbell"), "serve", "--plain", "--state-dir"])
+        .arg(folder.path().join("state"));
+    let mut service = Running::start(&mut activator);
+    service.prints("Listening on");
+    // The first connection starts the program, and waits for it.
+    assert_eq!(status_at(port), "HTTP/1.1 200 OK");
+    let ready = reports.wait_for("READY=1");
+    assert!(ready.contains(&format!("STATUS=serving http://127.0.0.1:{port}")), "{ready}");
+    reports.wait_for("WATCHDOG=1");
+    let hung_up = Command::new("kill").args(["-HUP", &service.id().to_string()]).status();
+    assert!(hung_up.unwrap().success());
+    assert!(reports.wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
+    reports.wait_for("READY=1");
+    assert_eq!(status_at(port), "HTTP/1.1 200 OK", "a reload ends nothing");
+    service.terminate();
+    reports.wait_for("STOPPING=1");
+    assert!(service.exit(|_| {}).success());
+}
+
+#[test]
+fn plain_http_on_a_given_socket_of_every_address_is_refused_like_on_one_of_its_own() {
+    if !is_here() {
+        return;
+    }
+    let (port, folder) = (free_port(), tempfile::tempdir().unwrap());
+    let mut activator = Command::new("systemd-socket-activate");
+    activator.args([
+        "-l",
+        &format!("0.0.0.0:{port}"),
+        env!("CARGO_BIN_EXE_doorbell"),
+        "serve",
+        "--plain",
+        "--state-dir",
+    ]);
+    let service = Running::start(activator.arg(folder.path()));
+    service.prints("Listening on");
+    let _starts_it = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    service.prints("plain HTTP is served on loopback addresses only");
+}
+
+#[test]
+fn the_units_are_valid_for_systemd() {
+    if !is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../extras/systemd");
+    for unit in ["doorbell.service", "doorbell.socket"] {
+        // Where the program is installed there is none on this machine.
+        let text = std::fs::read_to_string(units.join(unit)).unwrap();
+        let text = text.replace("/usr/local/bin/doorbell", env!("CARGO_BIN_EXE_doorbell"));
+        std::fs::write(folder.path().join(unit), text).unwrap();
+    }
+    let mut analyze = Command::new("systemd-analyze");
+    analyze.args(["verify", "--man=no", "--recursive-errors=no"]);
+    analyze.args(["doorbell.service", "doorbell.socket"].map(|unit| folder.path().join(unit)));
+    let output = analyze.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
