@@ -1,35 +1,27 @@
-"""pywebpush: aes128gcm or aesgcm, always with `Authorization: vapid`. The job and the answer are those of job.mjs."""
+"""PyPI's pywebpush: aes128gcm or aesgcm, always with `Authorization: vapid`."""
 
-import json
-import sys
-
-import requests
 from pywebpush import WebPushException, webpush
 
 
-def send(job: dict) -> requests.Response:
-    """Sends the job's text; the service's answer, whatever it is."""
-    session = requests.Session()
-    # The environment may name a bundle of its own, which requests would prefer to the job's.
-    session.trust_env = False
-    session.verify = job["ca"]
-    extra = {name: job[name] for name in ("urgency", "topic") if job.get(name)}
+def arguments(job: dict) -> dict:
+    """What both of its functions take."""
+    return {
+        "subscription_info": job["subscription"],
+        "data": job["text"],
+        "vapid_private_key": job["vapid"]["privateKey"],
+        "vapid_claims": {"sub": job["vapid"]["subject"]},
+        "content_encoding": job["encoding"],
+        "ttl": job["ttl"],
+        "headers": {name: job[name] for name in ("urgency", "topic") if job.get(name)},
+    }
+
+
+def send(job: dict) -> dict:
+    """The service's answer, whatever it is."""
     try:
-        return webpush(
-            job["subscription"],
-            data=job["text"],
-            vapid_private_key=job["vapid"]["privateKey"],
-            vapid_claims={"sub": job["vapid"]["subject"]},
-            content_encoding=job.get("encoding") or "aes128gcm",
-            ttl=job["ttl"],
-            headers=extra,
-            requests_session=session,
-        )
+        response = webpush(**arguments(job))
     except WebPushException as error:
         if error.response is None:
             raise
-        return error.response
-
-
-response = send(json.load(sys.stdin))
-print(json.dumps({"status": response.status_code, "location": response.headers.get("location"), "body": response.text}))
+        response = error.response
+    return {"status": response.status_code, "location": response.headers.get("location"), "body": response.text}
