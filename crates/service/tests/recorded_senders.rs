@@ -50,8 +50,8 @@ const RECORDED: [Recorded; 6] = [
         contact: "mailto:me@example.org",
         valid: HOUR.saturating_mul(12),
         head: "Host: {host}\r\nUser-Agent: GuzzleHttp/7\r\nContent-Type: application/octet-stream\r\n\
-               Content-Encoding: aes128gcm\r\nContent-Length: {length}\r\nTTL: 2419200\r\n\
-               Authorization: vapid t={token}, k={key}\r\n",
+               Content-Encoding: aes128gcm\r\nTTL: 2419200\r\nAuthorization: vapid t={token}, k={key}\r\n\
+               Content-Length: {length}\r\n",
     },
     Recorded {
         library: "PHP's web-push, aesgcm",
@@ -59,7 +59,7 @@ const RECORDED: [Recorded; 6] = [
         valid: HOUR.saturating_mul(12),
         head: "Host: {host}\r\nUser-Agent: GuzzleHttp/7\r\nContent-Type: application/octet-stream\r\n\
                Content-Encoding: aesgcm\r\nEncryption: salt={salt}\r\nCrypto-Key: dh={dh};p256ecdsa={key}\r\n\
-               Content-Length: {length}\r\nTTL: 2419200\r\nAuthorization: WebPush {token}\r\n",
+               TTL: 2419200\r\nAuthorization: WebPush {token}\r\nContent-Length: {length}\r\n",
     },
     // Java's nl.martijndwars:web-push at commit 355be4b, AbstractPushService.java, over Apache's HttpAsyncClient 4.1, in the
     // order of its HashMap. Only its `dh` is padded; its key is in Crypto-Key with both codings.
@@ -69,7 +69,7 @@ const RECORDED: [Recorded; 6] = [
         valid: HOUR.saturating_mul(12),
         head: "Authorization: vapid t={token}, k={key}\r\nContent-Encoding: aes128gcm\r\nTTL: 2419200\r\n\
                Crypto-Key: p256ecdsa={key}\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\
-               Host: {host}\r\nConnection: Keep-Alive\r\nUser-Agent: Apache-HttpAsyncClient/4.1.4 (Java/17.0.15)\r\n",
+               Host: {host}\r\nConnection: Keep-Alive\r\nUser-Agent: Apache-HttpAsyncClient/4.1.5 (Java/17.0.15)\r\n",
     },
     Recorded {
         library: "Java's webpush-java, aesgcm",
@@ -77,7 +77,7 @@ const RECORDED: [Recorded; 6] = [
         valid: HOUR.saturating_mul(12),
         head: "Authorization: WebPush {token}\r\nContent-Encoding: aesgcm\r\nEncryption: salt={salt}\r\nTTL: 2419200\r\n\
                Crypto-Key: dh={dh}=;p256ecdsa={key}\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\
-               Host: {host}\r\nConnection: Keep-Alive\r\nUser-Agent: Apache-HttpAsyncClient/4.1.4 (Java/17.0.15)\r\n",
+               Host: {host}\r\nConnection: Keep-Alive\r\nUser-Agent: Apache-HttpAsyncClient/4.1.5 (Java/17.0.15)\r\n",
     },
 ];
 
