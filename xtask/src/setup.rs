@@ -1,4 +1,4 @@
-//! Installs what the tests need and the machine lacks: Debian packages, the foreign senders' packages, cargo-deny.
+//! Installs what the tests need and the machine lacks: Debian packages, the foreign senders with Deno and Bun, cargo-deny.
 
 use std::fs;
 use std::path::Path;

@@ -5,11 +5,16 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::thread;
 
 use doorbell_protocol::vapid::sign::SigningKey;
 use http::Method;
-use serde_json::json;
-use support::{Listener, NodeAgent, Peer, RustSender, Sender, Service, nghttp};
+use serde_json::{Value, json};
+use support::front::Faults;
+use support::{
+    Browser, Chromium, Front, Listener, NodeAgent, Peer, Runtime, RustSender, Sender, Service, Site, nghttp,
+};
 
 /// How often a user agent that resets pushes may have to come back for ten messages.
 const VISITS_MAX: usize = 10;
@@ -19,18 +24,32 @@ fn every_byte() -> Vec<u8> {
     (0..=255).cycle().take(4096).collect()
 }
 
-/// PS-8292-L-1, PS-8292-3-1, CR-aesgcm-1, CR-aesgcm-5, PS-8030-4-5
+/// All but Bun verify the CA that a service makes for itself: Bun knows no CA that may sign only for some addresses.
+const AT_OUR_CA: [Runtime; 3] = [Runtime::Node, Runtime::Deno, Runtime::Python];
+
+/// Each sends a text of its own, all at once: what arrives.
+fn all_send(senders: &[Sender], words: &str, subscription: &Value, ca: &Path) -> Vec<String> {
+    let text = |sender: &Sender| format!("{words} {sender} ☎");
+    thread::scope(|scope| {
+        for sender in senders {
+            scope.spawn(move || {
+                let answer = sender.send(&text(sender), subscription, ca);
+                assert_eq!(answer["status"], 201, "{sender}: {answer}");
+                let location = answer["location"].as_str();
+                assert_eq!(location.is_some(), sender.returns_location(), "{sender}: {answer}");
+            });
+        }
+    });
+    senders.iter().map(|sender| sender.payload(&text(sender))).collect()
+}
+
+/// PS-8292-L-1, PS-8292-2-4, PS-8292-3-1, CR-aesgcm-1, CR-aesgcm-5, PS-8030-4-5
 #[test]
 fn doorbell_listen_prints_what_each_foreign_sender_sends() {
     let service = Service::start();
     let listener = Listener::of(&service);
-    for sender in Sender::ALL.into_iter().filter(|sender| sender.is_here()) {
-        let text = format!("Grüße von {sender:?} ☎");
-        let answer = sender.send(&text, &listener.subscription(), &service);
-        assert_eq!(answer["status"], 201, "{sender:?}: {answer}");
-        assert!(answer["location"].is_string(), "{sender:?} gets the message's URL: {answer}");
-        listener.prints(&sender.payload(&text));
-    }
+    let senders = Sender::on(&AT_OUR_CA);
+    listener.prints_all(all_send(&senders, "Grüße von", &listener.subscription(), &service.ca()));
 }
 
 /// PS-8030-6-8, PS-8030-7.2-2
@@ -40,21 +59,50 @@ fn doorbell_listen_gets_what_foreign_senders_sent_while_it_was_away() {
     let mut listener = Listener::of(&service);
     let subscription = listener.subscription();
     listener.goes_away();
-    let senders: Vec<Sender> = Sender::ALL.into_iter().filter(|sender| sender.is_here()).collect();
-    for sender in &senders {
-        let answer = sender.send(&format!("stored for {sender:?}"), &subscription, &service);
-        assert_eq!(answer["status"], 201, "{sender:?}: {answer}");
-    }
+    let sent = all_send(&Sender::on(&AT_OUR_CA), "stored for", &subscription, &service.ca());
     listener.comes_back(&service);
-    for sender in &senders {
-        listener.prints(&sender.payload(&format!("stored for {sender:?}")));
+    listener.prints_all(sent);
+}
+
+/// PS-8292-L-1, PS-8292-3-1, CR-aesgcm-1
+#[tokio::test(flavor = "multi_thread")]
+async fn bun_sends_through_a_proxy_with_a_certificate_like_those_of_public_cas() {
+    let senders = Sender::on(&[Runtime::Bun]);
+    if senders.is_empty() {
+        return;
+    }
+    let front = Front::with(Faults::default()).await;
+    let listener = Listener::behind(&front);
+    listener.prints_all(all_send(&senders, "Grüße von", &listener.subscription(), &front.ca()));
+}
+
+/// The page's origin is not the service's: each request needs the service's permission (CORS).
+/// PS-8292-L-1, PS-8292-3-1, CR-aesgcm-1
+#[test]
+fn a_page_of_another_site_sends_with_libraries_from_npm() {
+    let senders = Sender::on(&[Runtime::Page]);
+    if senders.is_empty() || !Chromium::is_here() {
+        return;
+    }
+    let (service, site) = (Service::start(), Site::open());
+    let listener = Listener::of(&service);
+    let mut chromium = Chromium::prepared_for(&service, &site);
+    chromium.visits(&site.url_of_sender());
+    let key = SigningKey::generate().unwrap();
+    for sender in senders {
+        let text = format!("Grüße von {sender} ☎");
+        let job = sender.job(&key, &json!({ "text": text }), &listener.subscription());
+        let answers = chromium.runs("return sends(...arguments)", json!([job, sender.script]));
+        assert_eq!(answers[0]["status"], 201, "{sender}: {answers}");
+        assert!(answers[0]["location"].is_string(), "{sender} may read the message's URL: {answers}");
+        listener.prints(&sender.payload(&text));
     }
 }
 
-/// The `web-push` crate names the audience without its port: accepted, and logged once per key, without the key.
+/// The foreign crates name the audience without its port: accepted, and logged once per key, without the key.
 /// PS-8292-2-4
 #[test]
-fn a_program_against_web_push_and_one_against_our_library_do_the_same() {
+fn programs_against_web_push_and_web_push_native_and_our_library_do_the_same() {
     if !RustSender::are_here() {
         return;
     }
@@ -88,9 +136,12 @@ fn a_strict_service_rejects_an_audience_without_its_port() {
     let service = Service::start_with(&["--strict-audience"]);
     let listener = Listener::of(&service);
     let key = SigningKey::generate().unwrap();
-    let (outcome, detail) = RustSender::WebPush.send(&key, "ding", &listener.subscription(), &service);
-    assert_eq!(outcome, "unauthorized", "{detail}");
-    assert!(detail.contains("https://127.0.0.1\\\"") && detail.contains(&service.origin()), "{detail}");
+    for sender in RustSender::FOREIGN {
+        let (outcome, detail) = sender.send(&key, "ding", &listener.subscription(), &service);
+        assert_eq!(outcome, "unauthorized", "{sender:?}: {detail}");
+        let named = ["https://127.0.0.1\\\"", &service.origin()];
+        assert!(named.iter().all(|origin| detail.contains(origin)), "{sender:?}: {detail}");
+    }
     let (outcome, detail) = RustSender::Doorbell.send(&key, "dong", &listener.subscription(), &service);
     assert_eq!(outcome, "accepted", "{detail}");
     listener.prints("dong");

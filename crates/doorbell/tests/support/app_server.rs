@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::clock::Stopwatch;
 use super::events::{Event, Events};
-use super::foreign::Sender;
 use super::peer::Peer;
+use super::senders::{Runtime, Sender};
 use super::service::Service;
 
 const TTL_SECS: u32 = 600;
@@ -43,7 +43,7 @@ impl From<&Value> for Sent {
 
 impl AppServer {
     pub fn is_here() -> bool {
-        Sender::WebPush.is_here()
+        Runtime::Node.is_here()
     }
 
     pub fn new() -> Self {
@@ -63,7 +63,7 @@ impl AppServer {
 
     /// Sends `text`, which the service takes.
     pub fn sends(&self, text: &str, subscription: &Value, service: &Service) -> Sent {
-        Sent::from(&self.tries(Sender::WebPush, text, subscription, service))
+        Sent::from(&self.tries(Sender::WEB_PUSH, text, subscription, service))
     }
 
     /// Sends `text` from this process: the moment at which the service has accepted it.
@@ -81,13 +81,13 @@ impl AppServer {
 
     /// The same in `aesgcm`, as senders did before RFC 8188 and RFC 8291.
     pub fn sends_in_the_older_coding(&self, text: &str, subscription: &Value, service: &Service) -> Sent {
-        Sent::from(&self.tries(Sender::WebPushLegacy, text, subscription, service))
+        Sent::from(&self.tries(Sender::WEB_PUSH_LEGACY, text, subscription, service))
     }
 
     /// Sends all of them, one after the other.
     pub fn sends_all(&self, texts: &[String], subscription: &Value, service: &Service) -> Vec<Sent> {
         let job = json!({ "texts": texts, "headers": receipts() });
-        let answers = Sender::WebPush.does(&self.key, job, subscription, service);
+        let answers = Sender::WEB_PUSH.does(&self.key, &job, subscription, &service.ca());
         assert_eq!(answers.len(), texts.len());
         answers.iter().map(Sent::from).collect()
     }
@@ -104,7 +104,7 @@ impl AppServer {
 
     fn does(&self, mut job: Value, subscription: &Value, service: &Service) -> Sent {
         job["headers"] = receipts();
-        Sent::from(&Sender::WebPush.does(&self.key, job, subscription, service)[0])
+        Sent::from(&Sender::WEB_PUSH.does(&self.key, &job, subscription, &service.ca())[0])
     }
 
     /// A subscription as a backend keeps it that knows whose Chromiums its users have: the endpoint names our service
@@ -118,11 +118,11 @@ impl AppServer {
 
     /// Sends `text`, which the service no longer takes: the status of its answer.
     pub fn sends_in_vain(&self, text: &str, subscription: &Value, service: &Service) -> u64 {
-        self.tries(Sender::WebPush, text, subscription, service)["status"].as_u64().expect("a status")
+        self.tries(Sender::WEB_PUSH, text, subscription, service)["status"].as_u64().expect("a status")
     }
 
     fn tries(&self, sender: Sender, text: &str, subscription: &Value, service: &Service) -> Value {
-        sender.send_with(&self.key, &receipts(), text, subscription, service)
+        sender.send_with(&self.key, &receipts(), text, subscription, &service.ca())
     }
 
     /// Waits for the receipt of a message that the user agent has acknowledged.

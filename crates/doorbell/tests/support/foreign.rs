@@ -1,4 +1,4 @@
-//! Clients that are not ours: senders on npm and PyPI, user agents on Node's http2 and nghttp.
+//! Clients that are not ours: user agents on Node's http2 and nghttp; and what all of them need.
 //!
 //! Where their tools are missing a test prints so and passes, except in CI, where that is a failure.
 
@@ -8,120 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use doorbell_protocol::base64url;
-use doorbell_protocol::vapid::sign::SigningKey;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::process::Running;
 use super::service::Service;
-
-/// How long a message is kept: longer than any test takes.
-const TTL_SECS: u32 = 600;
-
-/// A foreign application server.
-#[derive(Clone, Copy, Debug)]
-pub enum Sender {
-    /// npm's web-push: `aes128gcm`, `Authorization: vapid`.
-    WebPush,
-    /// npm's web-push: `aesgcm`, `Authorization: WebPush`.
-    WebPushLegacy,
-    /// PyPI's pywebpush: `aes128gcm`, `Authorization: vapid`.
-    Pywebpush,
-    /// PyPI's pywebpush: `aesgcm`, `Authorization: vapid`.
-    PywebpushLegacy,
-    /// npm's @pushforge/builder: `aesgcm`, `Authorization: vapid`.
-    Pushforge,
-    /// npm's webpush-webcrypto: `aesgcm`, `Authorization: WebPush`.
-    WebpushWebcrypto,
-}
-
-impl Sender {
-    /// All of them.
-    pub const ALL: [Self; 6] = [
-        Self::WebPush,
-        Self::WebPushLegacy,
-        Self::Pywebpush,
-        Self::PywebpushLegacy,
-        Self::Pushforge,
-        Self::WebpushWebcrypto,
-    ];
-
-    /// Whether its tools are here.
-    pub fn is_here(self) -> bool {
-        match self {
-            Self::Pywebpush | Self::PywebpushLegacy => here("pywebpush", python().is_file()),
-            _ => here("npm's senders", senders().join("node_modules/.installed").is_file() && runs("node")),
-        }
-    }
-
-    /// Sends `text` to the W3C `subscription`: the service's answer.
-    pub fn send(self, text: &str, subscription: &Value, service: &Service) -> Value {
-        self.send_with(&SigningKey::generate().expect("a key"), &json!({}), text, subscription, service)
-    }
-
-    /// The same, signed with `key`, which is the one that the subscription was made for. npm's web-push also sends the
-    /// `headers`.
-    pub fn send_with(
-        self,
-        key: &SigningKey,
-        headers: &Value,
-        text: &str,
-        subscription: &Value,
-        service: &Service,
-    ) -> Value {
-        let job = json!({ "text": text, "headers": headers });
-        self.does(key, job, subscription, service).pop().expect("an answer")
-    }
-
-    /// Does a job that names what to send: the service's answers, as many as there are texts.
-    pub fn does(self, key: &SigningKey, what: Value, subscription: &Value, service: &Service) -> Vec<Value> {
-        let mut job = json!({
-            "subscription": subscription,
-            "vapid": {
-                "publicKey": key.public_key().to_base64url(),
-                "privateKey": *key.to_base64url().expect("a private key"),
-                "subject": "mailto:tests@example.org",
-            },
-            "ca": service.ca(),
-            "ttl": TTL_SECS,
-            "encoding": self.encoding(),
-        });
-        for (name, value) in what.as_object().expect("a job is an object") {
-            job[name] = value.clone();
-        }
-        let mut child = self.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("a sender");
-        let mut stdin = child.stdin.take().expect("stdin is piped");
-        stdin.write_all(job.to_string().as_bytes()).expect("it reads its job");
-        drop(stdin);
-        let output = child.wait_with_output().expect("it ends");
-        assert!(output.status.success(), "{self:?} failed");
-        output.stdout.trim_ascii_end().split(|byte| *byte == b'\n').map(answer).collect()
-    }
-
-    /// What arrives when it sends `text`: @pushforge/builder has no payloads but JSON.
-    pub fn payload(self, text: &str) -> String {
-        if matches!(self, Self::Pushforge) { json!(text).to_string() } else { text.to_owned() }
-    }
-
-    fn encoding(self) -> &'static str {
-        if matches!(self, Self::WebPush | Self::Pywebpush) { "aes128gcm" } else { "aesgcm" }
-    }
-
-    fn command(self) -> Command {
-        let (program, script) = match self {
-            Self::WebPush | Self::WebPushLegacy => (PathBuf::from("node"), "web_push.mjs"),
-            Self::Pywebpush | Self::PywebpushLegacy => (python(), "pywebpush_sender.py"),
-            Self::Pushforge => (PathBuf::from("node"), "pushforge.mjs"),
-            Self::WebpushWebcrypto => (PathBuf::from("node"), "webpush_webcrypto.mjs"),
-        };
-        let mut command = Command::new(program);
-        command.arg(senders().join(script));
-        command
-    }
-}
-
-fn answer(line: &[u8]) -> Value {
-    serde_json::from_slice(line).expect("its answer is JSON")
-}
 
 /// A foreign user agent on Node's http2 module.
 pub struct NodeAgent {
@@ -249,15 +139,6 @@ pub fn here(tool: &str, here: bool) -> bool {
 pub(super) fn runs(tool: &str) -> bool {
     let version = Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     version.is_ok_and(|status| status.success())
-}
-
-fn senders() -> PathBuf {
-    tree("e2e/senders")
-}
-
-/// The Python environment that `cargo xtask setup` makes.
-fn python() -> PathBuf {
-    tree("target/e2e-python/bin/python")
 }
 
 pub(super) fn tree(path: &str) -> PathBuf {

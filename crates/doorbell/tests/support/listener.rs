@@ -1,8 +1,12 @@
 //! Our user agent: `doorbell listen`, which prints each message's text.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::front::Front;
 use super::process::Running;
 use super::service::{Service, doorbell};
 
@@ -15,8 +19,17 @@ pub struct Listener {
 impl Listener {
     /// Subscribes at `service` and listens.
     pub fn of(service: &Service) -> Self {
+        Self::at(&service.origin(), &service.ca())
+    }
+
+    /// The same at a service behind a proxy.
+    pub fn behind(front: &Front) -> Self {
+        Self::at(&front.origin(), &front.ca())
+    }
+
+    fn at(origin: &str, ca: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a profile directory");
-        let process = listen(&folder, service, &[]);
+        let process = listen(&folder, origin, ca, &[]);
         Self { folder, process }
     }
 
@@ -32,6 +45,15 @@ impl Listener {
         self.process.wait_for(&format!("line {text:?}"), |line| (line == text).then_some(()));
     }
 
+    /// Waits until it prints each of the texts, in whichever order, on a line of its own.
+    pub fn prints_all(&self, texts: impl IntoIterator<Item = String>) {
+        let mut missing: BTreeSet<String> = texts.into_iter().collect();
+        while !missing.is_empty() {
+            let what = format!("lines {missing:?}");
+            self.process.wait_for(&what, |line| missing.take(line));
+        }
+    }
+
     /// Ends it; its profile stays.
     pub fn goes_away(&mut self) {
         self.process.kill();
@@ -39,18 +61,18 @@ impl Listener {
 
     /// Starts it again with the same profile.
     pub fn comes_back(&mut self, service: &Service) {
-        self.process = listen(&self.folder, service, &[]);
+        self.process = listen(&self.folder, &service.origin(), &service.ca(), &[]);
     }
 
     /// Starts it again with a new subscription, for which it leaves the old one.
     pub fn comes_back_anew(&mut self, service: &Service) {
-        self.process = listen(&self.folder, service, &["--new"]);
+        self.process = listen(&self.folder, &service.origin(), &service.ca(), &["--new"]);
     }
 }
 
-fn listen(folder: &TempDir, service: &Service, options: &[&str]) -> Running {
+fn listen(folder: &TempDir, origin: &str, ca: &Path, options: &[&str]) -> Running {
     let mut command = doorbell("listen");
-    command.arg(service.origin()).arg("--ca").arg(service.ca());
+    command.arg(origin).arg("--ca").arg(ca);
     command.arg("--profile").arg(folder.path().join("profile"));
     command.arg("--subscription").arg(folder.path().join("subscription.json")).args(options);
     Running::start(&mut command)

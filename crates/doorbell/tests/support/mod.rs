@@ -3,7 +3,7 @@
 //! ```text
 //! let service = Service::start();
 //! let listener = Listener::of(&service);
-//! Sender::WebPush.send("hello", &listener.subscription(), &service);
+//! Sender::WEB_PUSH.send("hello", &listener.subscription(), &service.ca());
 //! listener.prints("hello");
 //! ```
 //! Waits are for conditions, with a deadline. Every process ends with the value that owns it.
@@ -33,6 +33,7 @@ pub mod peer;
 pub mod person;
 pub mod process;
 pub mod rust_senders;
+pub mod senders;
 pub mod series;
 pub mod service;
 pub mod star;
@@ -49,7 +50,7 @@ pub use events::{Event, Events};
 pub use false_clock::FalseClock;
 pub use figures::{Figures, runs};
 pub use firefox::{Firefox, Installed};
-pub use foreign::{NodeAgent, Sender, nghttp};
+pub use foreign::{NodeAgent, nghttp};
 pub use front::{Faults, Front};
 pub use home::Home;
 pub use listener::Listener;
@@ -58,6 +59,7 @@ pub use pebble::Pebble;
 pub use peer::{Peer, Pushed, Reply};
 pub use person::Person;
 pub use rust_senders::RustSender;
+pub use senders::{Runtime, Sender};
 pub use series::Series;
 pub use service::Service;
 pub use star::Star;

@@ -1,4 +1,5 @@
-//! The web site: a small HTTP server on localhost for `e2e/page`, which receives reports from the page and its service worker.
+//! The web site: a small HTTP server on localhost for `e2e/page`, which receives reports from the page and its service
+//! worker; and for the page that is a sender itself, `e2e/senders/page.html`.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,6 +11,9 @@ use serde_json::{Value, json};
 
 use super::clock::Deadline;
 use super::foreign::tree;
+
+/// Where the libraries are that a page may send with.
+const SENDERS: &str = "senders/";
 
 /// A running site. Its address is a secure context for browsers, although it has no TLS, because it is localhost.
 pub struct Site {
@@ -38,6 +42,11 @@ impl Site {
     /// Its address.
     pub fn url(&self) -> String {
         format!("http://localhost:{}/", self.port)
+    }
+
+    /// The page that sends with libraries from npm.
+    pub fn url_of_sender(&self) -> String {
+        format!("{}{SENDERS}page.html", self.url())
     }
 
     /// Waits until the service worker has got `text`: how many pages were open then.
@@ -157,13 +166,14 @@ fn answer(
     };
     let kind = match name.rsplit_once('.') {
         Some((_, "html")) => "text/html; charset=utf-8",
-        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "js" | "mjs")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
         Some((_, "png")) => "image/png",
         Some((_, "svg")) => "image/svg+xml",
         _ => "application/octet-stream",
     };
-    match std::fs::read(tree("e2e/page").join(name)) {
+    let file = if name.starts_with(SENDERS) { tree("e2e").join(name) } else { tree("e2e/page").join(name) };
+    match std::fs::read(file) {
         Ok(content) => ("200 OK", kind, content),
         Err(_) => ("404 Not Found", "text/plain", Vec::new()),
     }

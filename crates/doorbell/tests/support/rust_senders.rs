@@ -1,4 +1,4 @@
-//! One program against two Rust libraries: the `web-push` crate and ours (`e2e/senders/rust`).
+//! One program against three Rust libraries: the `web-push` and `web-push-native` crates and ours (`e2e/senders/rust`).
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -15,13 +15,17 @@ use super::service::Service;
 pub enum RustSender {
     /// `web-push` 0.11.
     WebPush,
+    /// `web-push-native` 0.5.
+    WebPushNative,
     /// `doorbell-sender`.
     Doorbell,
 }
 
 impl RustSender {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::WebPush, Self::Doorbell];
+    /// The foreign ones.
+    pub const FOREIGN: [Self; 2] = [Self::WebPush, Self::WebPushNative];
+    /// All.
+    pub const ALL: [Self; 3] = [Self::WebPush, Self::WebPushNative, Self::Doorbell];
 
     /// Whether the programs can be built; builds them, once for all tests of the process.
     pub fn are_here() -> bool {
@@ -50,6 +54,7 @@ impl RustSender {
         });
         let program = match self {
             Self::WebPush => "with_web_push",
+            Self::WebPushNative => "with_web_push_native",
             Self::Doorbell => "with_doorbell_sender",
         };
         let mut command = Command::new(tree("target/e2e-rust/debug").join(program));

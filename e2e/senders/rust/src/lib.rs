@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What to send, in the shape that all foreign senders read (`job.mjs` describes it).
+/// What to send, in the shape that all foreign senders read (`job.mjs` describes it), and whom to trust.
 #[derive(Debug, Deserialize)]
 pub struct Job {
     /// The JSON of the Push API, as a web page posts it.
