@@ -119,11 +119,14 @@ impl ServerMessage<'_> {
     }
 }
 
-/// The parameters of a header without quotes and padding, which Firefox's decoder does not accept.
+/// The parameters of a header without quotes and padding, which Firefox's decoder does not accept, and with their names in
+/// the lower case that it looks for.
 fn bare(field: &str) -> String {
     let parameter = |piece: &str| match params::pair(piece) {
-        (name, Some(value)) => format!("{name}={}", params::unquote(value).trim_end_matches('=')),
-        (name, None) => name.to_owned(),
+        (name, Some(value)) => {
+            format!("{}={}", name.to_ascii_lowercase(), params::unquote(value).trim_end_matches('='))
+        }
+        (name, None) => name.to_ascii_lowercase(),
     };
     let entry = |entry: &str| params::split(entry, ';').map(parameter).collect::<Vec<_>>().join(";");
     params::split(field, ',').map(entry).collect::<Vec<_>>().join(",")
@@ -194,8 +197,8 @@ mod tests {
     fn the_older_coding_keeps_its_parameters_without_quotes_and_padding_fx_5_cr_aesgcm_5() {
         let older = headers(&[
             ("content-encoding", "aesgcm"),
-            ("encryption", "keyid=\"p256dh\"; salt=\"lngarbyKfMoi9Z75xYXmkg==\""),
-            ("crypto-key", "keyid=p256dh;dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7=,p256ecdsa=BA1H"),
+            ("encryption", "keyid=\"p256dh\"; Salt=\"lngarbyKfMoi9Z75xYXmkg==\""),
+            ("crypto-key", "keyid=p256dh;DH=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7=,p256ecdsa=BA1H"),
         ]);
         let text = notified(&Notification::new("c", VERSION, &older, b"x"));
         assert!(text.contains(r#""encryption":"keyid=p256dh;salt=lngarbyKfMoi9Z75xYXmkg""#), "{text}");
