@@ -81,7 +81,7 @@ impl Doors {
             settings: config.http.clone(),
             firefox: config.firefox.clone(),
             chromium: Chromium::new(config.chromium),
-            vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
+            vapid: app::vapid::VapidVerifier::new(&origin, config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
             growth: Growth::new("agents", growth::Bounds::of_agents(&limits)),
             receipt_growth: Growth::new("receipt subscriptions", growth::Bounds::of_receipt_subscriptions(&limits)),
