@@ -3,7 +3,7 @@
 use http::header::CONTENT_ENCODING;
 use serde::Serialize;
 
-use super::words::{Broadcasts, ChannelId, Version};
+use super::words::{BroadcastNews, ChannelId, Version};
 use crate::base64url;
 use crate::headers::coding::{CRYPTO_KEY, ENCRYPTION};
 use crate::headers::params;
@@ -22,7 +22,7 @@ pub enum ServerMessage<'a> {
         /// Without `true` a subscription in Firefox has no keys.
         use_webpush: bool,
         /// The broadcasts that have another version than the client has.
-        broadcasts: &'a Broadcasts,
+        broadcasts: &'a BroadcastNews,
     },
     /// The answer to `register`.
     Register {
@@ -46,7 +46,7 @@ pub enum ServerMessage<'a> {
     /// Broadcasts that have another version than the client has.
     Broadcast {
         /// Their versions.
-        broadcasts: &'a Broadcasts,
+        broadcasts: &'a BroadcastNews,
     },
     /// The answer to `urgency`.
     Urgency {
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn answers_have_every_member_that_firefox_reads_fx_1_and_3_and_4() {
-        let (channel, broadcasts) = (channel(), Broadcasts::new());
+        let (channel, broadcasts) = (channel(), BroadcastNews::default());
         let hello = ServerMessage::Hello { uaid: "abc", status: 200, use_webpush: true, broadcasts: &broadcasts };
         let expected = r#"{"messageType":"hello","uaid":"abc","status":200,"use_webpush":true,"broadcasts":{}}"#;
         assert_eq!(text(&hello), expected);
@@ -178,9 +178,13 @@ mod tests {
             r#"{"messageType":"unregister","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200}"#;
         assert_eq!(text(&unregister), expected);
         assert_eq!(text(&ServerMessage::Urgency { status: 200 }), r#"{"messageType":"urgency","status":200}"#);
-        let news = [("a".to_owned(), "\"2\"".to_owned())].into();
+        let mut news = BroadcastNews { changed: [("a".to_owned(), "\"2\"".to_owned())].into(), ..broadcasts };
         let broadcast = ServerMessage::Broadcast { broadcasts: &news };
         assert_eq!(text(&broadcast), r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\""}}"#);
+        news.errors.insert("x".to_owned(), "why");
+        let broadcast = ServerMessage::Broadcast { broadcasts: &news };
+        let expected = r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\"","errors":{"x":"why"}}}"#;
+        assert_eq!(text(&broadcast), expected);
     }
 
     #[test]

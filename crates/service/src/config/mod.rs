@@ -1,6 +1,7 @@
 //! The configuration: flags, then environment, TOML file and defaults, checked as a whole before anything starts.
 
 mod chromium;
+mod compat;
 mod error;
 mod file;
 mod firefox;
@@ -14,6 +15,7 @@ mod sources;
 use std::path::{Path, PathBuf};
 
 pub use chromium::ChromiumSettings;
+pub use compat::Compat;
 pub use error::ConfigError;
 pub use file::suggest;
 pub use firefox::FirefoxSettings;

@@ -18,7 +18,7 @@ impl Doors {
                 response
             }
             Ok(None) => wire::not_found(StatusCode::NOT_FOUND),
-            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(),
         }
     }
 
@@ -38,7 +38,7 @@ impl Doors {
         match self.hub.settle(agent, id, outcome).await {
             Ok(true) => wire::empty(StatusCode::NO_CONTENT),
             Ok(false) => wire::not_found(StatusCode::NOT_FOUND),
-            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(),
         }
     }
 }

@@ -27,7 +27,8 @@ impl Doors {
         request: Request,
     ) -> Response {
         let accepting = self.try_push(agent, subscription, restricted_to, request);
-        accepting.await.unwrap_or_else(|rejection| rejection.answer(self.limits.gone_status))
+        let (gone, vapid) = (self.limits.gone_status, self.limits.vapid_status);
+        accepting.await.unwrap_or_else(|rejection| rejection.answer_with(gone, vapid))
     }
 
     async fn try_push(

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{CloseReason, End, Rejection};
-use super::dialogue::{Dialogue, changed};
+use super::dialogue::{Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
 use crate::doors::Doors;
@@ -187,12 +187,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             ClientMessage::Unregister { channel } => self.unregister(&channel).await,
             ClientMessage::Ack { updates } => self.settle(updates).await,
             ClientMessage::BroadcastSubscribe { broadcasts } => {
-                let changes = changed(&self.doors.firefox.broadcasts, &broadcasts);
-                if changes.is_empty() {
-                    Ok(())
-                } else {
-                    self.send(&ServerMessage::Broadcast { broadcasts: &changes }).await
-                }
+                let news = news(&self.doors.firefox, &broadcasts);
+                if news.is_empty() { Ok(()) } else { self.send(&ServerMessage::Broadcast { broadcasts: &news }).await }
             }
             ClientMessage::Urgency { min } => self.set_floor(min).await,
             ClientMessage::Ping => Ok(self.socket.send(|out| out.extend(ServerMessage::PONG.as_bytes())).await?),
@@ -214,8 +210,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         let agent = *self.agent.get_or_insert_with(|| self.doors.hub.new_agent());
         let uaid = self.doors.capabilities.token(Resource::Set { agent: agent.id() });
-        let changes = changed(&self.doors.firefox.broadcasts, followed);
-        self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &changes }).await
+        let news = news(&self.doors.firefox, followed);
+        self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
     }
 
     async fn connect(&mut self, agent: AgentId) -> Result<(), HubError> {
