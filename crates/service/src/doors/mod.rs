@@ -39,6 +39,7 @@ use crate::hub::{Hub, Scope};
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 use agent::wake::{WAKE_PATH, WakeBudget};
+use app::push::Target;
 use growth::Growth;
 
 /// The prefix of push resources' paths.
@@ -125,8 +126,8 @@ impl Doors {
         request: Request,
     ) -> BoxFuture<'_, Response> {
         match (resource, method) {
-            (Resource::Push { agent, subscription, restricted_to }, &Method::POST) => {
-                Box::pin(self.push(agent, subscription, restricted_to, request))
+            (Resource::Push { agent, subscription, restricted_to, of_browser }, &Method::POST) => {
+                Box::pin(self.push(Target { agent, subscription, restricted_to, of_browser }, request))
             }
             (Resource::Push { .. }, _) => immediate(wire::method_not_allowed("POST")),
 

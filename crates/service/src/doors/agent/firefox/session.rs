@@ -53,6 +53,8 @@ struct Session<IO> {
     /// When to ping, or to close if the ping is not answered.
     alarm: Option<UnixMs>,
     pinged: bool,
+    /// Whether its hello has a list of broadcasts, as Firefox's always has.
+    follows_broadcasts: bool,
 }
 
 impl Doors {
@@ -87,6 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             in_flight,
             alarm,
             pinged: false,
+            follows_broadcasts: false,
         }
     }
 
@@ -182,7 +185,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let message = self.dialogue.receive(&text)?;
         self.reset_alarm();
         match message {
-            ClientMessage::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
+            ClientMessage::Hello { uaid, broadcasts } => {
+                self.follows_broadcasts = broadcasts.is_some();
+                self.hello(uaid, &broadcasts.unwrap_or_default()).await
+            }
             ClientMessage::Register { channel, key } => self.register(&channel, key).await,
             ClientMessage::Unregister { channel } => self.unregister(&channel).await,
             ClientMessage::Ack { updates } => self.settle(updates).await,
@@ -197,14 +203,18 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    /// Uses the client's agent, if the service knows it. Otherwise the client gets a new uaid, and sees from it that it
-    /// must start over.
+    /// Uses the client's agent, if the service knows it.
+    ///
+    /// If this service made the uaid, but the store has lost the agent, Firefox gets a new uaid: it sees from it that it must
+    /// start over, and its sites subscribe again. Other clients keep the uaid: they never register again by themselves, and
+    /// with their uaid they receive again as soon as the right store is back.
     async fn hello(&mut self, uaid: Option<String>, followed: &Broadcasts) -> Result<(), End> {
         let known = uaid.and_then(|uaid| self.doors.capabilities.open(&format!("{SET}{uaid}")));
         if let Some(Resource::Set { agent }) = known {
             match self.connect(agent).await {
                 Ok(()) => self.agent = Some(Agent::Known(agent)),
-                Err(HubError::Gone) => {}
+                Err(HubError::Gone) if self.follows_broadcasts => {}
+                Err(HubError::Gone) => self.agent = Some(Agent::New(agent)),
                 Err(error) => return Err(error.into()),
             }
         }
@@ -267,7 +277,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         if self.subscriber.is_none() {
             self.connect(agent).await?;
         }
-        Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint }))
+        // Firefox alone does both. Test programs send its hello without the subprotocol, and bodies of their own.
+        let of_browser = self.follows_broadcasts && self.socket.place.has_subprotocol();
+        Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint, of_browser }))
     }
 
     async fn unregister(&mut self, channel: &ChannelId) -> Result<(), End> {
