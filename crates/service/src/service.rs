@@ -250,7 +250,9 @@ fn certificates(
 ) -> Result<Option<Certificates>, TlsError> {
     let source = match &config.place.tls {
         TlsSource::Plain => return Ok(None),
-        TlsSource::Files { cert, key } => Source::Files(Files::new(cert.clone(), key.clone())),
+        TlsSource::Files { cert, key } => {
+            Source::Files(Files::new(cert.clone(), key.clone(), origin.host().to_owned()))
+        }
         TlsSource::SelfSigned => {
             let mut names = vec![Name::of_host(origin.host())];
             // A client that finds us by the address may do so under it.

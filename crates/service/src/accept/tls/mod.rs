@@ -1,6 +1,7 @@
 //! TLS 1.2 and 1.3 only, with the suites that rustls offers (BCP 195), and a certificate that is renewed while it runs.
 
 mod identity;
+mod inspection;
 mod renewal;
 mod resolver;
 pub(crate) mod self_signed;
@@ -30,7 +31,9 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// Certificate and key do not match, or rustls does not support their kind.
-    #[error("certificate and key cannot be used: {0}")]
+    #[error(
+        "certificate and key cannot be used: {0}; give as tls_key the private key of the first certificate in tls_cert"
+    )]
     Unusable(#[from] rustls::Error),
     /// The service could not make its own certificate, or could not keep the CA that signs it.
     #[error("cannot make the self-signed certificate: {0}")]
