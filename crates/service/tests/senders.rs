@@ -1,6 +1,8 @@
 //! What senders of other projects depend on: the spelling of `aud`, bodies that a browser cannot open, and the behaviour
 //! of Mozilla's service.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
 mod support;
 
 use std::time::Duration;
@@ -69,8 +71,10 @@ async fn an_internationalised_service_takes_both_spellings_of_its_origin_ps_8292
     }
 }
 
-/// The headers and bodies that are accepted for no browser, each with a word of the reason.
-fn unopenable() -> Vec<(Vec<(&'static str, &'static str)>, Vec<u8>, &'static str)> {
+/// Headers, a body, and a word of the reason for which no browser gets it.
+type Unopenable = (Vec<(&'static str, &'static str)>, Vec<u8>, &'static str);
+
+fn unopenable() -> Vec<Unopenable> {
     let short = wrapped(b"")[..86].to_vec();
     let aesgcm = ("content-encoding", "aesgcm");
     vec![

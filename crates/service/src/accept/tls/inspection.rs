@@ -184,9 +184,9 @@ mod tests {
     #[test]
     fn a_chain_that_is_missing_or_in_another_order_is_a_warning() {
         let [leaf, middle_of, root] = chain(&["push.example.org"]);
-        let alone = warning(&[leaf.clone()], "push.example.org", middle());
+        let alone = warning(std::slice::from_ref(&leaf), "push.example.org", middle());
         assert!(alone.contains("CN=middle") && alone.contains("fullchain.pem"), "{alone}");
-        for wrong in [[leaf.clone(), root.clone(), middle_of.clone()], [leaf.clone(), root.clone(), root]] {
+        for wrong in [[leaf.clone(), root.clone(), middle_of], [leaf, root.clone(), root]] {
             let text = warning(&wrong, "push.example.org", middle());
             assert!(text.contains("certificate 2 in tls_cert is not the issuer"), "{text}");
         }
