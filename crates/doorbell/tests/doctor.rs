@@ -83,7 +83,7 @@ fn a_service_that_refuses_senders_without_the_port_is_warned_about() {
     let diagnosis = Diagnosis::of(&strict.origin(), Some(&strict.ca()), &["--idle-secs", "0"]);
     let audience = diagnosis.step("audience");
     assert_eq!((&audience["result"], diagnosis.exit), (&"warning".into(), 0), "{diagnosis:?}");
-    assert!(audience["fix"].as_str().unwrap().contains("--strict-audience"), "{audience}");
+    assert!(audience["advice"].as_str().unwrap().contains("--strict-audience"), "{audience}");
     let lenient = Service::start();
     let diagnosis = Diagnosis::of(&lenient.origin(), Some(&lenient.ca()), &["--idle-secs", "0"]);
     assert_eq!(diagnosis.step("audience")["result"], "ok", "{diagnosis:?}");
