@@ -14,13 +14,13 @@ static OURS: LazyLock<Capabilities> = LazyLock::new(|| {
     Capabilities::new(&ring)
 });
 
-fuzz_target!(|input: (i64, i64, Option<[u8; 16]>, &str)| {
-    let (agent, id, restricted_to, stranger) = input;
+fuzz_target!(|input: (i64, i64, Option<[u8; 16]>, bool, &str)| {
+    let (agent, id, restricted_to, of_browser, stranger) = input;
     assert!(OURS.open(stranger).is_none(), "somebody else made {stranger:?}");
 
     let (agent, subscription) = (AgentId::from_raw(agent), SubscriptionId::from_raw(id));
     let resources = [
-        Resource::Push { agent, subscription, restricted_to },
+        Resource::Push { agent, subscription, restricted_to, of_browser },
         Resource::Message { agent, id: MessageId::from_raw(id) },
         Resource::Subscription { agent, subscription },
         Resource::Set { agent },

@@ -13,7 +13,7 @@ pub(crate) fn check(command: &Command) -> Result<()> {
     let known = variables(command);
     let mut given = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let Some(name) = given.find(|name| name.starts_with(PREFIX) && !known.contains(name)) else { return Ok(()) };
-    let hint = suggest(&name, known.iter().map(String::as_str));
+    let hint = suggest(&name, PREFIX, known.iter().map(String::as_str));
     bail!("the environment has {name}, which is not a setting{hint}; unset it, or see `doorbell serve --help`")
 }
 
@@ -28,6 +28,15 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_misspelt_variable_is_compared_without_the_prefix_that_all_have() {
+        let known = variables(&crate::Cli::command());
+        let hint = |name: &str| suggest(name, PREFIX, known.iter().map(String::as_str));
+        assert_eq!(hint("DOORBELL_TTL_MAX_SEC"), ": did you mean `DOORBELL_TTL_MAX_SECS`?");
+        assert_eq!(hint("DOORBELL_FROBNICATE"), "");
+        assert_eq!(hint("DOORBELL_"), "");
+    }
 
     #[test]
     fn every_setting_of_the_service_has_the_same_word_as_flag_and_in_the_environment() {

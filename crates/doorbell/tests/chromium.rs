@@ -22,6 +22,7 @@ async fn chromium_gets_every_message_once_whether_a_page_is_open_or_chromium_its
 
     chromium.opens(&mut site);
     let subscription = shop.places(&chromium.subscribes(&shop.key()), &service);
+    assert_eq!(shop.posts_unencrypted(b"Chromium would drop it", &subscription, &service).await, 400);
     let sent = shop.sends("while the page is open", &subscription, &service);
     assert_eq!(site.waits_for_push("while the page is open"), 1);
     chromium.shows_on_the_page("while the page is open");

@@ -76,6 +76,19 @@ fn a_healthy_service_passes_every_step() {
     assert!(receipt.contains("204"), "{receipt}");
 }
 
+/// PS-8292-2-4
+#[test]
+fn a_service_that_refuses_senders_without_the_port_is_warned_about() {
+    let strict = Service::start_with(&["--strict-audience"]);
+    let diagnosis = Diagnosis::of(&strict.origin(), Some(&strict.ca()), &["--idle-secs", "0"]);
+    let audience = diagnosis.step("audience");
+    assert_eq!((&audience["result"], diagnosis.exit), (&"warning".into(), 0), "{diagnosis:?}");
+    assert!(audience["advice"].as_str().unwrap().contains("--strict-audience"), "{audience}");
+    let lenient = Service::start();
+    let diagnosis = Diagnosis::of(&lenient.origin(), Some(&lenient.ca()), &["--idle-secs", "0"]);
+    assert_eq!(diagnosis.step("audience")["result"], "ok", "{diagnosis:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_behind_a_good_proxy_passes_every_step() {
     let front = with(Faults::default()).await;

@@ -22,6 +22,7 @@ async fn firefox_gets_every_message_whether_a_page_is_open_or_firefox_itself_was
 
     firefox.opens(&mut site);
     let subscription = firefox.subscribes(&shop.key());
+    assert_eq!(shop.posts_unencrypted(b"Firefox would drop it", &subscription, &service).await, 400);
     let sent = shop.sends("while the page is open", &subscription, &service);
     assert_eq!(site.waits_for_push("while the page is open"), 1);
     desktop.shows("while the page is open");

@@ -78,7 +78,7 @@ impl ContentHeaders {
         &self.0
     }
 
-    /// The headers, as they were sent.
+    /// The headers, as they were sent; a coding in lower case.
     pub fn iter(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> + '_ {
         self.raw().filter_map(|(place, value)| {
             Some((CARRIED.get(usize::from(place))?.clone(), HeaderValue::from_bytes(value).ok()?))
@@ -105,6 +105,10 @@ impl ContentHeaders {
 
 /// The bytes of `value` that go to the user agent.
 fn carried_value<'a>(name: &HeaderName, value: &'a HeaderValue) -> Result<Cow<'a, [u8]>, ContentHeadersError> {
+    if *name == header::CONTENT_ENCODING && value.as_bytes().iter().any(u8::is_ascii_uppercase) {
+        // Codings have no case (RFC 9110 s8.4.1), but browsers compare them exactly.
+        return Ok(Cow::Owned(value.as_bytes().to_ascii_lowercase()));
+    }
     if *name != CRYPTO_KEY {
         return Ok(Cow::Borrowed(value.as_bytes()));
     }
@@ -150,6 +154,12 @@ mod tests {
         assert_eq!(back.get(&header::CONTENT_ENCODING), Some("aes128gcm"));
         assert_eq!(back.get(&header::CONTENT_TYPE), Some("text/x"));
         assert_eq!(back.iter().count(), 2);
+    }
+
+    #[test]
+    fn a_coding_goes_on_in_the_case_that_browsers_know() {
+        let kept = ContentHeaders::from_headers(&headers(&[("content-encoding", "AES128gcm")])).unwrap();
+        assert_eq!(kept.get(&header::CONTENT_ENCODING), Some("aes128gcm"));
     }
 
     #[test]

@@ -294,7 +294,9 @@ fn certificates(
 ) -> Result<Option<Certificates>, TlsError> {
     let source = match &config.place.tls {
         TlsSource::Plain => return Ok(None),
-        TlsSource::Files { cert, key } => Source::Files(Files::new(cert.clone(), key.clone())),
+        TlsSource::Files { cert, key } => {
+            Source::Files(Files::new(cert.clone(), key.clone(), origin.host().to_owned()))
+        }
         TlsSource::Acme(settings) => Source::Acme(Box::new(Acme::open(settings.clone(), &config.state_dir)?)),
         TlsSource::SelfSigned => {
             let mut names = vec![Name::of_host(origin.host())];

@@ -9,7 +9,7 @@ use doorbell_service::Service;
 use http::StatusCode;
 use rusqlite::Connection;
 use serde_json::json;
-use support::chromium::Device;
+use support::chromium::{Device, wrapped};
 use support::events::EventStream;
 use support::log::Log;
 use support::socket::Socket;
@@ -177,7 +177,7 @@ async fn a_damaged_message_is_dropped_at_the_door_of_chromium() {
     let mut service = TestService::start().await;
     let device = Device::new(&service).await;
     let to = device.subscribe(&service).await;
-    let (damaged, receipts) = send_with_receipt(&service, &to, b"damaged").await;
+    let (damaged, receipts) = send_with_receipt(&service, &to, &wrapped(b"damaged")).await;
     service.send(&to, &[], b"second").await;
     damage(&mut service, DAMAGE_HEADERS).await;
     let mut chromium = device.connect(&service).await;

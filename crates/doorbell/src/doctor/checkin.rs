@@ -28,7 +28,7 @@ pub(super) async fn check(connector: &Connector) -> Finding {
     for (method, path, body, status, mark) in QUESTIONS {
         let fix =
             format!("let the proxy pass {path} on to `doorbell serve`, and see that the setting `chromium` is on");
-        match ask(connector, method, path, body).await {
+        match ask(connector, method, path, "", body).await {
             Ok(answer) if answer.starts_with(status) && answer.to_lowercase().contains(&mark.to_lowercase()) => {}
             Ok(answer) => {
                 let line = answer.split_once('\n').map_or(answer.as_str(), |(line, _)| line);
@@ -41,12 +41,19 @@ pub(super) async fn check(connector: &Connector) -> Finding {
     Finding::ok("check-in, registration and Chromium's endpoints are answered")
 }
 
-async fn ask(connector: &Connector, method: &str, path: &str, body: &[u8]) -> io::Result<String> {
+/// Sends one request and returns the whole answer. Each of `fields` ends with CRLF.
+pub(super) async fn ask(
+    connector: &Connector,
+    method: &str,
+    path: &str,
+    fields: &str,
+    body: &[u8],
+) -> io::Result<String> {
     let mut stream = connector.tls(&[b"http/1.1"]).await?;
     let host = connector.target.authority();
     let head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n\
-         content-length: {}\r\n\r\n",
+         {fields}content-length: {}\r\n\r\n",
         body.len()
     );
     within(async {

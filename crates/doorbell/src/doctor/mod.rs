@@ -1,5 +1,6 @@
 //! `doorbell doctor`: examines a push service from the outside, step by step, and names the fix for what is wrong.
 
+mod audience;
 mod checkin;
 mod chromium;
 mod connector;
@@ -197,7 +198,11 @@ async fn deliver(connector: &Connector, ca_files: &[PathBuf], http2: bool, repor
         }
     };
     if report.add("subscribe", visit.subscribe(&connector.target).await) {
-        visit.deliver(report).await;
+        if visit.deliver(report).await
+            && let Some((push, authorization)) = visit.without_port()
+        {
+            report.add("audience", audience::check(connector, push, authorization).await);
+        }
     } else {
         report.skip(&["send", "receive", "receipt"], "there is no subscription");
     }

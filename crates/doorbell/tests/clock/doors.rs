@@ -135,7 +135,8 @@ impl Socket {
         let stream = TcpStream::connect(authority).await?;
         let (stream, _) = tokio_tungstenite::client_async(format!("ws://{authority}/"), stream).await?;
         let mut socket = Self { stream, uaid: String::new() };
-        let hello = json!({"messageType": "hello", "use_webpush": true, "uaid": uaid.unwrap_or_default()});
+        let hello =
+            json!({"messageType": "hello", "use_webpush": true, "broadcasts": {}, "uaid": uaid.unwrap_or_default()});
         socket.send(&hello).await?;
         let answer = socket.next().await?;
         socket.uaid = answer["uaid"].as_str().ok_or("its hello names no uaid")?.to_owned();
@@ -237,6 +238,17 @@ fn field(frame: &Frame, wanted: u32) -> Option<Vec<u8>> {
     fields.find(|field| field.number == wanted).map(|field| field.bytes().unwrap().to_vec())
 }
 
+/// What is before the content of an `aes128gcm` body (RFC 8188 s2.1), with a key that begins as keys do; and after it.
+const HEAD: [u8; 22] = [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 16, 0, 65, 4];
+const KEY_REST: usize = 64;
+const TAIL: usize = 17;
+
+/// `text` in the form of an encrypted message: to a browser nothing else may be sent.
+pub(crate) fn wrapped(text: &str) -> Vec<u8> {
+    [&HEAD[..], &[7; KEY_REST], text.as_bytes(), &[7; TAIL]].concat()
+}
+
 fn text(body: &[u8]) -> String {
-    String::from_utf8(body.to_vec()).expect("the bodies of these tests are text")
+    let content = &body[HEAD.len() + KEY_REST..body.len() - TAIL];
+    String::from_utf8(content.to_vec()).expect("the bodies of these tests are text")
 }

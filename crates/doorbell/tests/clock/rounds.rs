@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::doors::{Agent, Door};
+use crate::doors::{Agent, Door, wrapped};
 use crate::support::clock::Deadline;
 use crate::support::{FalseClock, Peer, Service};
 
@@ -101,7 +101,8 @@ async fn send(agent: &Agent, authority: &str, seen: &Seen, (round, n): (usize, u
     let Ok(peer) = Peer::connect_plain(authority).await else { return };
     for message in 0.. {
         let body = format!("{round}/{n}/{message}");
-        match peer.request(Method::POST, &agent.push, &[("ttl", "86400")], body.as_bytes()).await {
+        let headers = [("ttl", "86400"), ("content-encoding", "aes128gcm")];
+        match peer.request(Method::POST, &agent.push, &headers, &wrapped(&body)).await {
             Ok(reply) if reply.status == StatusCode::CREATED => {
                 seen.accepted.lock().unwrap().entry(n).or_default().insert(body);
                 if seen.left.fetch_sub(1, Ordering::Relaxed) == 1 {

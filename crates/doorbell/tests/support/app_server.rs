@@ -5,10 +5,13 @@ use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::vapid::sign::SigningKey;
 use doorbell_sender::answer::{Accepted, Answer};
 use doorbell_sender::client::{Client, ClientConfig};
+use doorbell_sender::clock;
+use doorbell_sender::endpoint::Endpoint;
 use doorbell_sender::network::AddressPolicy;
 use doorbell_sender::request::{Message, Options, ReceiptWish};
 use doorbell_sender::subscription::Subscription;
 use doorbell_sender::token::Signer;
+use http::Method;
 use serde_json::{Value, json};
 
 use super::clock::Stopwatch;
@@ -77,6 +80,18 @@ impl AppServer {
             panic!("{reply:?}");
         };
         (Sent { location: path(&message), receipts: path(&receipts) }, watch)
+    }
+
+    /// Posts `body` as it is, signed and without a coding: the status of the answer.
+    pub async fn posts_unencrypted(&self, body: &[u8], subscription: &Value, service: &Service) -> u16 {
+        let subscription = Subscription::from_json(&subscription.to_string()).expect("a subscription");
+        let endpoint = Endpoint::parse(&format!("{}{}", service.origin(), path(subscription.endpoint.as_str())));
+        let endpoint = endpoint.expect("an endpoint");
+        let authorization = self.signer().authorization(&endpoint, clock::now()).expect("a token");
+        let headers = [("ttl", "60"), ("authorization", authorization.to_str().expect("text"))];
+        let peer = Peer::connect(service).await.expect("a connection");
+        let reply = peer.request(Method::POST, &path(endpoint.as_str()), &headers, body).await.expect("an answer");
+        reply.status.as_u16()
     }
 
     /// The same in `aesgcm`, as senders did before RFC 8188 and RFC 8291.

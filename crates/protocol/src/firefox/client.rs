@@ -17,8 +17,9 @@ pub enum ClientMessage {
     Hello {
         /// The id that an earlier connection was given.
         uaid: Option<String>,
-        /// The broadcasts that the client follows, with the versions that it has.
-        broadcasts: Broadcasts,
+        /// The broadcasts that the client follows, with the versions that it has. `None` if the hello has no such member:
+        /// Firefox always sends it, and other programs do not.
+        broadcasts: Option<Broadcasts>,
     },
     /// `register`: a new subscription.
     Register {
@@ -123,22 +124,19 @@ impl ClientMessage {
             // The members of a message of a later dialect may be anything.
             Err(_) => return Kind::parse(text).filter(Kind::is_unknown).map(|_| Self::Unknown).ok_or(Malformed::Json),
         };
-        let broadcasts = |all: Option<BTreeMap<String, Value>>| {
+        let broadcasts = frame.broadcasts.map(|all| {
             let text = |(id, version)| if let Value::String(version) = version { Some((id, version)) } else { None };
-            all.unwrap_or_default().into_iter().filter_map(text).collect()
-        };
+            all.into_iter().filter_map(text).collect::<Broadcasts>()
+        });
         let channel = |channel: Option<ChannelId>| channel.ok_or(Malformed::Missing("channelID"));
         Ok(match frame.kind.as_deref() {
             None | Some("ping") => Self::Ping,
-            Some("hello") => Self::Hello {
-                uaid: frame.uaid.filter(|uaid| !uaid.is_empty()),
-                broadcasts: broadcasts(frame.broadcasts),
-            },
+            Some("hello") => Self::Hello { uaid: frame.uaid.filter(|uaid| !uaid.is_empty()), broadcasts },
             Some("register") => {
                 Self::Register { channel: channel(frame.channel)?, key: frame.key.filter(|key| !key.is_empty()) }
             }
             Some("unregister") => Self::Unregister { channel: channel(frame.channel)? },
-            Some("broadcast_subscribe") => Self::BroadcastSubscribe { broadcasts: broadcasts(frame.broadcasts) },
+            Some("broadcast_subscribe") => Self::BroadcastSubscribe { broadcasts: broadcasts.unwrap_or_default() },
             Some("ack") => {
                 let updates = frame.updates.ok_or(Malformed::Missing("updates"))?;
                 Self::Ack { updates: updates.iter().filter_map(Acknowledged::from_update).collect() }
@@ -178,8 +176,10 @@ mod tests {
     fn hello_is_read_as_firefox_and_as_kde_send_it_fx_1() {
         let firefox = r#"{"messageType":"hello","broadcasts":{"remote-settings/monitor_changes":"\"168\"","odd":5},"use_webpush":true,"uaid":"c53"}"#;
         let broadcasts = [("remote-settings/monitor_changes".to_owned(), "\"168\"".to_owned())].into();
-        assert_eq!(parse(firefox), Ok(ClientMessage::Hello { uaid: Some("c53".into()), broadcasts }));
-        let unknown = Ok(ClientMessage::Hello { uaid: None, broadcasts: Broadcasts::new() });
+        assert_eq!(parse(firefox), Ok(ClientMessage::Hello { uaid: Some("c53".into()), broadcasts: Some(broadcasts) }));
+        let none = parse(r#"{"messageType":"hello","broadcasts":{}}"#);
+        assert_eq!(none, Ok(ClientMessage::Hello { uaid: None, broadcasts: Some(Broadcasts::new()) }));
+        let unknown = Ok(ClientMessage::Hello { uaid: None, broadcasts: None });
         assert_eq!(parse(r#"{"messageType":"hello"}"#), unknown);
         assert_eq!(parse(r#"{"messageType":"hello","uaid":"","broadcasts":null,"channelIDs":[]}"#), unknown);
     }

@@ -9,7 +9,7 @@ mod words;
 
 pub use client::{Acknowledged, ClientMessage, Malformed};
 pub use server::{Notification, ServerMessage};
-pub use words::{AckCode, Broadcasts, CHANNEL_ID_MAX, ChannelId, Version};
+pub use words::{AckCode, BroadcastNews, Broadcasts, CHANNEL_ID_MAX, ChannelId, Version};
 
 /// The longest frame that is read, in bytes: a message with a thousand acknowledgements fits.
 pub const FRAME_MAX: usize = 64 << 10;

@@ -3,7 +3,7 @@
 use http::header::CONTENT_ENCODING;
 use serde::Serialize;
 
-use super::words::{Broadcasts, ChannelId, Version};
+use super::words::{BroadcastNews, ChannelId, Version};
 use crate::base64url;
 use crate::headers::coding::{CRYPTO_KEY, ENCRYPTION};
 use crate::headers::params;
@@ -22,7 +22,7 @@ pub enum ServerMessage<'a> {
         /// Without `true` a subscription in Firefox has no keys.
         use_webpush: bool,
         /// The broadcasts that have another version than the client has.
-        broadcasts: &'a Broadcasts,
+        broadcasts: &'a BroadcastNews,
     },
     /// The answer to `register`.
     Register {
@@ -46,7 +46,7 @@ pub enum ServerMessage<'a> {
     /// Broadcasts that have another version than the client has.
     Broadcast {
         /// Their versions.
-        broadcasts: &'a Broadcasts,
+        broadcasts: &'a BroadcastNews,
     },
     /// The answer to `urgency`.
     Urgency {
@@ -119,11 +119,14 @@ impl ServerMessage<'_> {
     }
 }
 
-/// The parameters of a header without quotes and padding, which Firefox's decoder does not accept.
+/// The parameters of a header without quotes and padding, which Firefox's decoder does not accept, and with their names in
+/// the lower case that it looks for.
 fn bare(field: &str) -> String {
     let parameter = |piece: &str| match params::pair(piece) {
-        (name, Some(value)) => format!("{name}={}", params::unquote(value).trim_end_matches('=')),
-        (name, None) => name.to_owned(),
+        (name, Some(value)) => {
+            format!("{}={}", name.to_ascii_lowercase(), params::unquote(value).trim_end_matches('='))
+        }
+        (name, None) => name.to_ascii_lowercase(),
     };
     let entry = |entry: &str| params::split(entry, ';').map(parameter).collect::<Vec<_>>().join(";");
     params::split(field, ',').map(entry).collect::<Vec<_>>().join(",")
@@ -163,7 +166,7 @@ mod tests {
 
     #[test]
     fn answers_have_every_member_that_firefox_reads_fx_1_and_3_and_4() {
-        let (channel, broadcasts) = (channel(), Broadcasts::new());
+        let (channel, broadcasts) = (channel(), BroadcastNews::default());
         let hello = ServerMessage::Hello { uaid: "abc", status: 200, use_webpush: true, broadcasts: &broadcasts };
         let expected = r#"{"messageType":"hello","uaid":"abc","status":200,"use_webpush":true,"broadcasts":{}}"#;
         assert_eq!(text(&hello), expected);
@@ -175,9 +178,13 @@ mod tests {
             r#"{"messageType":"unregister","channelID":"d9b74644-4f97-46aa-b8fa-9393985cd6cd","status":200}"#;
         assert_eq!(text(&unregister), expected);
         assert_eq!(text(&ServerMessage::Urgency { status: 200 }), r#"{"messageType":"urgency","status":200}"#);
-        let news = [("a".to_owned(), "\"2\"".to_owned())].into();
+        let mut news = BroadcastNews { changed: [("a".to_owned(), "\"2\"".to_owned())].into(), ..broadcasts };
         let broadcast = ServerMessage::Broadcast { broadcasts: &news };
         assert_eq!(text(&broadcast), r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\""}}"#);
+        news.errors.insert("x".to_owned(), "why");
+        let broadcast = ServerMessage::Broadcast { broadcasts: &news };
+        let expected = r#"{"messageType":"broadcast","broadcasts":{"a":"\"2\"","errors":{"x":"why"}}}"#;
+        assert_eq!(text(&broadcast), expected);
     }
 
     #[test]
@@ -194,8 +201,8 @@ mod tests {
     fn the_older_coding_keeps_its_parameters_without_quotes_and_padding_fx_5_cr_aesgcm_5() {
         let older = headers(&[
             ("content-encoding", "aesgcm"),
-            ("encryption", "keyid=\"p256dh\"; salt=\"lngarbyKfMoi9Z75xYXmkg==\""),
-            ("crypto-key", "keyid=p256dh;dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7=,p256ecdsa=BA1H"),
+            ("encryption", "keyid=\"p256dh\"; Salt=\"lngarbyKfMoi9Z75xYXmkg==\""),
+            ("crypto-key", "keyid=p256dh;DH=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7=,p256ecdsa=BA1H"),
         ]);
         let text = notified(&Notification::new("c", VERSION, &older, b"x"));
         assert!(text.contains(r#""encryption":"keyid=p256dh;salt=lngarbyKfMoi9Z75xYXmkg""#), "{text}");

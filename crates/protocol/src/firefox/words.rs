@@ -14,6 +14,24 @@ pub const CHANNEL_ID_MAX: usize = 256;
 /// Broadcast ids and their versions.
 pub type Broadcasts = BTreeMap<String, String>;
 
+/// Which broadcasts a client gets, and which it asked for in vain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BroadcastNews {
+    /// Those that have another version than the client has.
+    #[serde(flatten)]
+    pub changed: Broadcasts,
+    /// Ids that the service does not have, each with a reason; Mozilla's service sends them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<String, &'static str>,
+}
+
+impl BroadcastNews {
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.errors.is_empty()
+    }
+}
+
 /// What the client calls one of its subscriptions: a UUID as a rule, and echoed exactly as it came.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String")]

@@ -41,7 +41,9 @@ impl Prefer {
         if name.eq_ignore_ascii_case("respond-async") {
             self.respond_async = true;
         } else if name.eq_ignore_ascii_case("wait") && self.wait_secs.is_none() {
-            self.wait_secs = value.and_then(|v| params::unquote(v).parse().ok());
+            // Digits only (RFC 7240 s4.3): `parse` alone accepts a sign.
+            let digits = value.map(params::unquote).filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+            self.wait_secs = digits.and_then(|digits| digits.parse().ok());
         }
     }
 }
@@ -73,7 +75,16 @@ mod tests {
 
     #[test]
     fn nothing_unknown_or_unreadable_is_a_preference() {
-        for values in [&[][..], &[""], &["wait"], &["wait=-1"], &["wait=99999999999"], &["respond-asyncx"], &[",;=,"]] {
+        for values in [
+            &[][..],
+            &[""],
+            &["wait"],
+            &["wait=-1"],
+            &["wait=+1"],
+            &["wait=99999999999"],
+            &["respond-asyncx"],
+            &[",;=,"],
+        ] {
             assert_eq!(parse(values), Prefer::default(), "{values:?}");
         }
         assert_eq!(parse(&["wait=0"]).wait_secs, Some(0));

@@ -59,8 +59,9 @@ impl Urgency {
 impl std::str::FromStr for Urgency {
     type Err = UrgencyError;
 
+    /// In any case: the words are literals of ABNF (RFC 5234 s2.3).
     fn from_str(word: &str) -> Result<Self, UrgencyError> {
-        Self::ALL.into_iter().find(|u| u.as_str() == word).ok_or(UrgencyError::Unknown)
+        Self::ALL.into_iter().find(|u| word.eq_ignore_ascii_case(u.as_str())).ok_or(UrgencyError::Unknown)
     }
 }
 
@@ -74,10 +75,10 @@ impl std::fmt::Display for Urgency {
 mod tests {
     use super::*;
 
-    fn parse(values: &[&'static str]) -> Result<Option<Urgency>, UrgencyError> {
+    fn parse(values: &[&str]) -> Result<Option<Urgency>, UrgencyError> {
         let mut headers = HeaderMap::new();
         for v in values {
-            headers.append(URGENCY, http::HeaderValue::from_static(v));
+            headers.append(URGENCY, http::HeaderValue::from_bytes(v.as_bytes()).unwrap());
         }
         Urgency::from_headers(&headers)
     }
@@ -92,6 +93,12 @@ mod tests {
     }
 
     #[test]
+    fn the_words_have_no_case_ps_8030_5_3_1() {
+        assert_eq!(parse(&["High"]), Ok(Some(Urgency::High)));
+        assert_eq!(parse(&["VERY-LOW"]), Ok(Some(Urgency::VeryLow)));
+    }
+
+    #[test]
     fn two_values_are_refused_ps_8030_5_3_2() {
         assert_eq!(parse(&["low", "high"]), Err(UrgencyError::Repeated));
         assert_eq!(parse(&["low, high"]), Err(UrgencyError::Repeated));
@@ -99,7 +106,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_refused_ps_8030_5_3_3() {
-        for word in ["urgent", "", "HIGH"] {
+        for word in ["urgent", "", "very low", "hıgh"] {
             assert_eq!(parse(&[word]), Err(UrgencyError::Unknown), "{word}");
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use thiserror::Error;
 
 use super::claims::{Claims, Wire};
@@ -36,6 +36,9 @@ pub enum VapidError {
     /// The signature is not 64 bytes, or not made by the key over this token.
     #[error("the signature does not match the key")]
     Signature,
+    /// A claim that is there twice has no one meaning.
+    #[error("a claim of the token is there twice")]
+    Twice,
     /// `aud` does not include the origin of the push resource, or is missing.
     #[error("the audience (aud) is {came}, and must be {wanted}, the origin of the push URL")]
     Audience {
@@ -53,16 +56,16 @@ pub enum VapidError {
     /// `exp` is past.
     #[error("the token has expired: the expiry (exp) is {exp}, and must not be before {now}, which is now")]
     Expired {
-        /// The claim, in seconds.
-        exp: i64,
+        /// The claim, as JSON.
+        exp: String,
         /// The time, in seconds.
         now: i64,
     },
     /// `exp` is more than 24 hours ahead.
     #[error("the token expires more than 24 hours from now: the expiry (exp) is {exp}, and must be at most {latest}")]
     TooLong {
-        /// The claim, in seconds.
-        exp: i64,
+        /// The claim, as JSON.
+        exp: String,
         /// The latest `exp` that is accepted now, in seconds.
         latest: i64,
     },
@@ -92,11 +95,11 @@ pub fn verify(credentials: &Credentials<'_>, origins: &[&str], now: UnixMs) -> R
     check_algorithm(header)?;
     // Nothing of the payload is read before the signature is verified (RFC 8292 s2).
     check_signature(credentials, signed, signature)?;
-    let claims = read_claims(payload, origins, now)?;
+    let (claims, written_exp) = read_claims(payload, origins, now)?;
     if !claims.aud.iter().any(|aud| origins.contains(&aud.as_str())) {
         return Err(audience(&serde_json::json!(claims.aud), origins));
     }
-    check_expiry(claims.exp, now)?;
+    check_expiry(claims.exp, written_exp, now)?;
     Ok(claims)
 }
 
@@ -122,17 +125,17 @@ fn check_signature(credentials: &Credentials<'_>, signed: &str, signature: &str)
         .map_err(|_| VapidError::Signature)
 }
 
-fn read_claims(payload: &str, origins: &[&str], now: UnixMs) -> Result<Claims, VapidError> {
+/// The claims, and the expiry as it was written: one that is beyond every clock has another value in the claims.
+fn read_claims(payload: &str, origins: &[&str], now: UnixMs) -> Result<(Claims, Number), VapidError> {
     let json = base64url::decode(payload).map_err(|_| VapidError::Malformed)?;
     let wire: Wire = serde_json::from_slice(&json).map_err(|_| mismatch(&json, origins))?;
     let exp = wire.exp.ok_or_else(|| VapidError::NoExpiry { latest: latest_expiry(now).as_secs() })?;
     let aud = wire.aud.ok_or_else(|| audience(&Value::Null, origins))?;
-    Ok(Claims { aud: aud.into_vec(), exp: numeric_date(&exp), sub: wire.sub })
+    Ok((Claims { aud: aud.into_vec(), exp: numeric_date(&exp), sub: wire.sub }, exp))
 }
 
 /// Why `json` is not the claims of a token: the first claim of another type than it must have.
 fn mismatch(json: &[u8], origins: &[&str]) -> VapidError {
-    // A claim that is there twice has no one meaning; a map would keep one of the two, and both may be good.
     let Ok(claims) = serde_json::from_slice::<Map<String, Value>>(json) else { return VapidError::Malformed };
     match (claims.get("aud"), claims.get("exp"), claims.get("sub")) {
         (Some(aud), _, _) if !is_text(aud) && !is_list_of_text(aud) && !aud.is_null() => audience(aud, origins),
@@ -142,7 +145,8 @@ fn mismatch(json: &[u8], origins: &[&str]) -> VapidError {
         (_, _, Some(sub)) if !is_text(sub) && !sub.is_null() => {
             VapidError::Type { name: "sub", came: shown(sub), wanted: "a mailto: or https: URI" }
         }
-        _ => VapidError::Malformed,
+        // A map keeps one of two claims with the same name, and the claims themselves accept no second one.
+        _ => VapidError::Twice,
     }
 }
 
@@ -168,35 +172,39 @@ fn is_list_of_text(value: &Value) -> bool {
 /// The longest form of a claim in an error, in characters: enough for an origin, and no answer is filled with it.
 const SHOWN_MAX: usize = 120;
 
-/// A claim as JSON, cut after [`SHOWN_MAX`] characters. What is neither a letter, a digit nor printable ASCII is escaped:
-/// it could change how a terminal shows the rest.
+/// A claim as JSON, cut where it would have more than [`SHOWN_MAX`] characters. What is neither a letter, a digit nor
+/// printable ASCII is escaped: it could change how a terminal shows the rest.
 fn shown(claim: &Value) -> String {
-    let json = claim.to_string();
     let mut text = String::new();
-    for c in json.chars().take(SHOWN_MAX) {
-        if c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric() {
+    let mut left = SHOWN_MAX;
+    for c in claim.to_string().chars() {
+        let is_plain = c.is_ascii_graphic() || c == ' ' || c.is_alphanumeric();
+        let length = if is_plain { 1 } else { c.escape_unicode().count() };
+        let Some(rest) = left.checked_sub(length) else {
+            text.push('…');
+            break;
+        };
+        left = rest;
+        if is_plain {
             text.push(c);
         } else {
             text.extend(c.escape_unicode());
         }
     }
-    if json.chars().nth(SHOWN_MAX).is_some() {
-        text.push('…');
-    }
     text
 }
 
 /// A NumericDate (RFC 7519 s2) may have a fraction; it is rounded down. A number beyond every clock saturates.
-fn numeric_date(exp: &serde_json::Number) -> UnixMs {
+fn numeric_date(exp: &Number) -> UnixMs {
     let secs = exp.as_i64().or_else(|| exp.as_f64().map(|secs| secs as i64));
     UnixMs::from_secs(secs.unwrap_or(i64::MAX))
 }
 
-fn check_expiry(exp: UnixMs, now: UnixMs) -> Result<(), VapidError> {
+fn check_expiry(exp: UnixMs, written: Number, now: UnixMs) -> Result<(), VapidError> {
     if exp < now {
-        Err(VapidError::Expired { exp: exp.as_secs(), now: now.as_secs() })
+        Err(VapidError::Expired { exp: shown(&Value::Number(written)), now: now.as_secs() })
     } else if exp > latest_expiry(now) {
-        Err(VapidError::TooLong { exp: exp.as_secs(), latest: latest_expiry(now).as_secs() })
+        Err(VapidError::TooLong { exp: shown(&Value::Number(written)), latest: latest_expiry(now).as_secs() })
     } else {
         Ok(())
     }

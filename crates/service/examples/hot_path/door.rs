@@ -16,7 +16,8 @@ const AGENT: AgentId = AgentId::from_raw(1);
 /// Opens a push resource's path.
 pub(crate) fn open() -> Step {
     let capabilities = capabilities();
-    let push = Resource::Push { agent: AGENT, subscription: SubscriptionId::from_raw(2), restricted_to: Some([7; 16]) };
+    let subscription = SubscriptionId::from_raw(2);
+    let push = Resource::Push { agent: AGENT, subscription, restricted_to: Some([7; 16]), of_browser: true };
     let path = capabilities.path(push);
     Box::new(move || assert!(black_box(&capabilities).open(black_box(&path)).is_some()))
 }

@@ -38,6 +38,8 @@ pub enum Resource {
         subscription: SubscriptionId,
         /// The only key that may sign them, if the subscription is restricted.
         restricted_to: Option<KeyFingerprint>,
+        /// Whether a browser registered it: nothing else can open the messages. URLs of earlier versions do not say so.
+        of_browser: bool,
     },
     /// `/m/`: one message, to read, acknowledge or withdraw (RFC 8030 s6.2).
     Message {
@@ -216,7 +218,8 @@ impl Resource {
     fn to_record(self) -> (Kind, [u8; RECORD_LEN]) {
         let mut record = [0; RECORD_LEN];
         let (kind, first, second) = match self {
-            Self::Push { agent, subscription, restricted_to } => {
+            Self::Push { agent, subscription, restricted_to, of_browser } => {
+                record[17] = u8::from(of_browser);
                 if let Some(fingerprint) = restricted_to {
                     record[16] = 1;
                     record[24..].copy_from_slice(&fingerprint);
@@ -241,7 +244,7 @@ impl Resource {
         match kind {
             Kind::Push => {
                 let restricted_to = (record[16] == 1).then(|| std::array::from_fn(|i| record[24 + i]));
-                Self::Push { agent, subscription, restricted_to }
+                Self::Push { agent, subscription, restricted_to, of_browser: record[17] == 1 }
             }
             Kind::Message => Self::Message { agent, id: MessageId::from_raw(number(8)) },
             Kind::Subscription => Self::Subscription { agent, subscription },
@@ -260,12 +263,13 @@ mod tests {
 
     const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
 
-    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 7] {
+    fn every_kind(mint: &Mint, now: UnixMs) -> [Resource; 8] {
         let agent = AgentId::from_raw(mint.next(now));
         let subscription = SubscriptionId::from_raw(mint.next(now));
         [
-            Resource::Push { agent, subscription, restricted_to: None },
-            Resource::Push { agent, subscription, restricted_to: Some([7; 16]) },
+            Resource::Push { agent, subscription, restricted_to: None, of_browser: false },
+            Resource::Push { agent, subscription, restricted_to: Some([7; 16]), of_browser: false },
+            Resource::Push { agent, subscription, restricted_to: Some([7; 16]), of_browser: true },
             Resource::Message { agent, id: MessageId::from_raw(mint.next(now)) },
             Resource::Subscription { agent, subscription },
             Resource::Set { agent },
@@ -345,7 +349,7 @@ mod tests {
         let agent = AgentId::from_raw(mint.next(NOON));
         let path = |agent| {
             let subscription = SubscriptionId::from_raw(mint.next(NOON));
-            capabilities.path(Resource::Push { agent, subscription, restricted_to: None })
+            capabilities.path(Resource::Push { agent, subscription, restricted_to: None, of_browser: false })
         };
         let one: Vec<_> = (0..2000).map(|_| path(agent)).collect();
         let many: Vec<_> = (0..2000).map(|_| path(AgentId::from_raw(mint.next(NOON)))).collect();

@@ -15,15 +15,18 @@ fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     let toml = |source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
     let table: toml::Table = text.parse().map_err(toml)?;
     if let Some(key) = table.keys().find(|k| !Settings::NAMES.contains(&k.as_str())) {
-        let hint = suggest(key, Settings::NAMES.iter().copied());
+        let hint = suggest(key, "", Settings::NAMES.iter().copied());
         return Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone(), hint });
     }
     toml::from_str(text).map_err(toml)
 }
 
-/// `: did you mean ...?` for a word that is similar to one of `known`; otherwise empty.
-pub fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let closeness = |k: &str| strsim::jaro_winkler(&word.to_lowercase().replace('-', "_"), &k.to_lowercase());
+/// `: did you mean ...?` for a word that is similar to one of `known`; otherwise empty. A prefix that all of them have is
+/// not compared: it would make each similar to every other.
+pub fn suggest<'a>(word: &str, prefix: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let bare = |name: &str| name.strip_prefix(prefix).unwrap_or(name).to_lowercase();
+    let word = bare(word).replace('-', "_");
+    let closeness = |k: &str| strsim::jaro_winkler(&word, &bare(k));
     known
         .map(|k| (closeness(k), k))
         .filter(|(close, _)| *close > 0.8)

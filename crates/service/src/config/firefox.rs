@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use doorbell_protocol::firefox::Broadcasts;
 
+use super::compat::Compat;
 use super::error::ConfigError;
 use super::settings::Settings;
 
@@ -18,7 +19,12 @@ pub struct FirefoxSettings {
     pub ping_interval: Option<Duration>,
     /// The broadcasts that clients can follow.
     pub broadcasts: Broadcasts,
+    /// Whether a client that follows a broadcast that is not there gets an error for it, as Mozilla's service sends it.
+    pub reports_unknown_broadcasts: bool,
 }
+
+/// The name that is no broadcast's: errors stand beside the broadcasts under it.
+const ERRORS: &str = "errors";
 
 impl FirefoxSettings {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
@@ -36,7 +42,10 @@ impl FirefoxSettings {
         let broadcast = |text: &String| {
             let parts = text.split_once('=').filter(|(id, _)| !id.is_empty());
             let owned = parts.map(|(id, version)| (id.to_owned(), version.to_owned()));
-            owned.ok_or_else(|| unfit(format!("firefox_broadcasts: `{text}` is not ID=VERSION")))
+            let owned = owned.filter(|(id, _)| id != ERRORS);
+            owned.ok_or_else(|| {
+                unfit(format!("firefox_broadcasts: `{text}` is not ID=VERSION, or its ID is `{ERRORS}`"))
+            })
         };
         let ping_secs = s.firefox_ping_secs();
         Ok(Self {
@@ -44,6 +53,7 @@ impl FirefoxSettings {
             path: s.firefox_path.as_ref().map(path).transpose()?,
             ping_interval: (ping_secs > 0).then(|| Duration::from_secs(ping_secs)),
             broadcasts: s.firefox_broadcasts.iter().flatten().map(broadcast).collect::<Result<_, _>>()?,
+            reports_unknown_broadcasts: s.compat() == Compat::Mozilla,
         })
     }
 
@@ -82,5 +92,6 @@ mod tests {
         assert_eq!(settings.broadcasts["a"], "b=c");
         assert!(with(None, &["a"]).is_err());
         assert!(with(None, &["=a"]).is_err());
+        assert!(with(None, &["errors=a"]).is_err());
     }
 }

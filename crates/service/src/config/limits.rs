@@ -93,19 +93,29 @@ pub struct Limits {
     pub sweep_interval: Duration,
     /// The answer for a removed subscription: 404, or 410 like Mozilla's service.
     pub gone_status: StatusCode,
+    /// The answer to wrong VAPID credentials: 403, or 401 like Mozilla's service.
+    pub vapid_status: StatusCode,
 }
 
 impl Limits {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
         let unfit = |text: &str| Err(ConfigError::Unfit(text.into()));
-        let body_max = s.body_max();
+        let compat = s.compat();
+        let body_max = s.body_max.unwrap_or_else(|| compat.body_max());
         if !(4096..=1 << 20).contains(&body_max) {
             return unfit("body_max must be between 4096 (the minimum of RFC 8030 s7.2) and 1048576");
         }
-        let gone_status = match s.gone_status() {
-            404 => StatusCode::NOT_FOUND,
-            410 => StatusCode::GONE,
-            _ => return unfit("gone_status must be 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer)"),
+        let gone_status = match s.gone_status {
+            None => compat.gone_status(),
+            Some(404) => StatusCode::NOT_FOUND,
+            Some(410) => StatusCode::GONE,
+            Some(_) => return unfit("gone_status must be 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer)"),
+        };
+        let vapid_status = match s.vapid_status {
+            None => compat.vapid_status(),
+            Some(403) => StatusCode::FORBIDDEN,
+            Some(401) => StatusCode::UNAUTHORIZED,
+            Some(_) => return unfit("vapid_status must be 403 (RFC 8292) or 401 (as Mozilla answers)"),
         };
         let ttl_max_secs = s.ttl_max_secs();
         if ttl_max_secs > 1 << 31 {
@@ -162,6 +172,7 @@ impl Limits {
             // Often, because an expired message may owe a receipt; a sweep that finds nothing costs nothing.
             sweep_interval: Duration::from_secs(1),
             gone_status,
+            vapid_status,
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod acme;
 mod chromium;
+mod compat;
 mod error;
 mod file;
 mod firefox;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use acme::{AcmeSettings, ExternalAccount};
 pub use chromium::ChromiumSettings;
+pub use compat::Compat;
 pub use error::ConfigError;
 pub use file::suggest;
 pub use firefox::FirefoxSettings;

@@ -1,18 +1,21 @@
 //! The origin of all capability URLs, and the required audience of VAPID tokens (RFC 8292 s2).
 
+use std::borrow::Cow;
+
 use super::error::ConfigError;
 
-/// `https://host[:port]`, in its serialized form: lower case, no default port, no path (RFC 6454 s6.2).
+/// `https://host[:port]`, in its ASCII serialization: lower case, no default port, no path (RFC 6454 s6.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin(String);
 
 impl Origin {
-    /// Parses an origin from the configuration.
+    /// Parses an origin from the configuration. Its host may be written in Unicode.
     pub fn parse(url: &str) -> Result<Self, ConfigError> {
         let wrong = |why: &str| {
             ConfigError::Unfit(format!("public_url `{url}` {why}; give something like https://push.example.org"))
         };
-        let uri: http::Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
+        let ascii = with_ascii_host(url).ok_or_else(|| wrong("has a host that is not a domain name (UTS 46)"))?;
+        let uri: http::Uri = ascii.parse().map_err(|_| wrong("is not a URL"))?;
         let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(wrong("has no scheme or no host"));
         };
@@ -54,9 +57,21 @@ impl Origin {
         &self.0
     }
 
-    /// The origin without its port; `None` if it has the default one.
-    pub fn without_port(&self) -> Option<String> {
-        (self.authority() != self.host()).then(|| format!("{}://{}", self.scheme(), self.host()))
+    /// The origin as senders may write it: this serialization, and the one in Unicode (RFC 6454 s6.1) if the host has one.
+    pub fn spellings(&self) -> Vec<String> {
+        self.spelled(self.authority().strip_prefix(self.host()).expect("an authority begins with its host"))
+    }
+
+    /// The same without the port; empty if it has the default one.
+    pub fn spellings_without_port(&self) -> Vec<String> {
+        if self.authority() == self.host() { Vec::new() } else { self.spelled("") }
+    }
+
+    fn spelled(&self, port: &str) -> Vec<String> {
+        let (scheme, host) = (self.scheme(), self.host());
+        let (unicode, valid) = idna::domain_to_unicode(host);
+        let unicode = Some(unicode).filter(|unicode| valid.is_ok() && unicode != host);
+        [host.to_owned()].into_iter().chain(unicode).map(|host| format!("{scheme}://{host}{port}")).collect()
     }
 
     /// What follows the scheme: the `:authority` of requests to this service.
@@ -100,6 +115,15 @@ impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// The URL with its host in ASCII (UTS 46, as browsers convert it). Everything else stays as it is.
+fn with_ascii_host(url: &str) -> Option<Cow<'_, str>> {
+    let (Some((scheme, rest)), false) = (url.split_once("://"), url.is_ascii()) else { return Some(url.into()) };
+    let end = rest.find([':', '/', '?', '#']).unwrap_or(rest.len());
+    let (host, rest) = rest.split_at(end);
+    let host = idna::domain_to_ascii(host).ok()?;
+    Some(format!("{scheme}://{host}{rest}").into())
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -154,11 +178,31 @@ mod tests {
 
     #[test]
     fn the_port_is_what_follows_the_last_colon_outside_an_address() {
-        let without_port = |url| Origin::parse(url).unwrap().without_port();
-        assert_eq!(without_port("https://push.example.org:8443").as_deref(), Some("https://push.example.org"));
-        assert_eq!(without_port("http://[::1]:8080").as_deref(), Some("http://[::1]"));
+        let without_port = |url| Origin::parse(url).unwrap().spellings_without_port();
+        assert_eq!(without_port("https://push.example.org:8443"), ["https://push.example.org"]);
+        assert_eq!(without_port("http://[::1]:8080"), ["http://[::1]"]);
         for default in ["https://push.example.org", "https://[::1]", "https://[2001:db8::1234]"] {
-            assert_eq!(without_port(default), None, "{default}");
+            assert!(without_port(default).is_empty(), "{default}");
+        }
+    }
+
+    #[test]
+    fn an_internationalised_host_has_two_spellings_and_urls_have_the_ascii_one_ps_8292_2_4() {
+        for url in
+            ["https://münchen.example:8443", "https://MÜNCHEN.example:8443/", "https://xn--mnchen-3ya.example:8443"]
+        {
+            let origin = Origin::parse(url).unwrap();
+            assert_eq!(origin.as_str(), "https://xn--mnchen-3ya.example:8443", "{url}");
+            assert_eq!(origin.spellings(), [origin.as_str(), "https://münchen.example:8443"]);
+            let without_port = ["https://xn--mnchen-3ya.example", "https://münchen.example"];
+            assert_eq!(origin.spellings_without_port(), without_port);
+        }
+        assert_eq!(Origin::parse("https://例え.テスト").unwrap().as_str(), "https://xn--r8jz45g.xn--zckzah");
+        assert_eq!(Origin::parse("https://[::1]:8443").unwrap().spellings(), ["https://[::1]:8443"]);
+        // What only looks like an internationalised name has one spelling.
+        assert_eq!(Origin::parse("https://xn--a.example").unwrap().spellings(), ["https://xn--a.example"]);
+        for bad in ["https://mün chen.example", "https://ü@b", "https://münchen.example/ü", "https://a\u{202e}b"] {
+            assert!(Origin::parse(bad).is_err(), "{bad}");
         }
     }
 

@@ -7,6 +7,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::compat::Compat;
+
 /// Declares the settings, their defaults, and how one layer (flags and environment) overrides another (the file).
 macro_rules! settings {
     ($($(#[$meta:meta])* $name:ident: $type:ty $(= $default:expr)?,)*) => {
@@ -122,9 +124,17 @@ settings! {
     #[arg(long, env = "DOORBELL_TTL_MAX_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
     ttl_max_secs: u32 = 2_592_000,
 
-    /// The largest message body, in bytes, at least 4096 (RFC 8030 s7.2) [default: 4096]
+    /// The largest message body, in bytes, at least 4096 (RFC 8030 s7.2) [default: 4096; 5630 with --compat mozilla]
     #[arg(long, env = "DOORBELL_BODY_MAX", hide_env = true, help_heading = MESSAGES, value_name = "BYTES")]
-    body_max: usize = 4096,
+    body_max: usize,
+
+    /// `mozilla`: answer as Mozilla's push service does, for senders that expect it: 410 with Cache-Control, 401 for wrong
+    /// VAPID credentials, bodies of 5630 bytes, errors for broadcasts that are not there [default: rfc]
+    #[arg(
+        long, env = "DOORBELL_COMPAT", hide_env = true, help_heading = MESSAGES, hide_possible_values = true,
+        value_name = "rfc|mozilla"
+    )]
+    compat: Compat = Compat::Rfc,
 
     /// A message that was pushed and not acknowledged is offered again after this time [default: 30]
     #[arg(long, env = "DOORBELL_ACK_TIMEOUT_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
@@ -137,9 +147,14 @@ settings! {
     )]
     strict_audience: bool = false,
 
-    /// The answer to a push to a removed subscription: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404]
+    /// The answer to a push to a removed subscription: 404 (RFC 8030) or 410 (as Mozilla, Google and Apple answer) [default: 404;
+    /// 410 with --compat mozilla]
     #[arg(long, env = "DOORBELL_GONE_STATUS", hide_env = true, help_heading = MESSAGES, value_name = "STATUS")]
-    gone_status: u16 = 404,
+    gone_status: u16,
+
+    /// The answer to wrong VAPID credentials: 403 (RFC 8292) or 401 (as Mozilla answers) [default: 403; 401 with --compat mozilla]
+    #[arg(long, env = "DOORBELL_VAPID_STATUS", hide_env = true, help_heading = MESSAGES, value_name = "STATUS")]
+    vapid_status: u16,
 
     /// Messages kept for one user agent, at most half of them for one subscription; above it senders get 429 [default: 20000]
     #[arg(long, env = "DOORBELL_MESSAGES_PER_AGENT_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]

@@ -39,6 +39,7 @@ use crate::hub::{Hub, Scope};
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 use agent::wake::{WAKE_PATH, WakeBudget};
+use app::push::Target;
 use growth::Growth;
 
 /// The prefix of push resources' paths.
@@ -81,7 +82,7 @@ impl Doors {
             settings: config.http.clone(),
             firefox: config.firefox.clone(),
             chromium: Chromium::new(config.chromium),
-            vapid: app::vapid::VapidVerifier::new(origin.clone(), config.strict_audience),
+            vapid: app::vapid::VapidVerifier::new(&origin, config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
             growth: Growth::new("agents", growth::Bounds::of_agents(&limits)),
             receipt_growth: Growth::new("receipt subscriptions", growth::Bounds::of_receipt_subscriptions(&limits)),
@@ -125,8 +126,8 @@ impl Doors {
         request: Request,
     ) -> BoxFuture<'_, Response> {
         match (resource, method) {
-            (Resource::Push { agent, subscription, restricted_to }, &Method::POST) => {
-                Box::pin(self.push(agent, subscription, restricted_to, request))
+            (Resource::Push { agent, subscription, restricted_to, of_browser }, &Method::POST) => {
+                Box::pin(self.push(Target { agent, subscription, restricted_to, of_browser }, request))
             }
             (Resource::Push { .. }, _) => immediate(wire::method_not_allowed("POST")),
 

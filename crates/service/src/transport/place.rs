@@ -80,6 +80,8 @@ pub(crate) struct Place {
     /// A request was answered since the place was last looked at.
     answered: AtomicBool,
     is_known: AtomicBool,
+    /// The handshake of a WebSocket agreed on the subprotocol that the client offered.
+    has_subprotocol: AtomicBool,
 }
 
 /// A request in progress on a connection: the connection stays as long as this exists.
@@ -211,6 +213,7 @@ impl State {
             requests: AtomicU32::new(0),
             answered: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
+            has_subprotocol: AtomicBool::new(false),
         });
         self.strangers.insert(number, Stranger { place: Arc::downgrade(&place), task: None });
         place
@@ -307,6 +310,16 @@ impl Place {
             // It was closed in the task before.
             None => task.abort(),
         }
+    }
+
+    /// The connection becomes a WebSocket with a subprotocol.
+    pub(crate) fn agree_on_subprotocol(&self) {
+        self.has_subprotocol.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did.
+    pub(crate) fn has_subprotocol(&self) -> bool {
+        self.has_subprotocol.load(Ordering::Relaxed)
     }
 
     /// A request has arrived.

@@ -51,6 +51,7 @@ pub(crate) fn accept(request: &Request, subprotocol: &'static str) -> Result<Res
     answer.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     if has_token(headers, &SEC_WEBSOCKET_PROTOCOL, subprotocol) {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        request.body().place.agree_on_subprotocol();
     }
     Ok(response)
 }

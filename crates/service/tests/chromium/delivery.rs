@@ -6,7 +6,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_service::config::Settings;
 use http::StatusCode;
 
-use crate::support::chromium::{Device, OLD_SENDER, SUBTYPE, at};
+use crate::support::chromium::{Device, OLD_SENDER, SENDER, SUBTYPE, at, wrapped};
 use crate::support::events::EventStream;
 use crate::support::{START, TestService, header};
 
@@ -17,21 +17,23 @@ async fn a_message_has_the_fields_that_chromium_needs_and_no_others() {
     let push = device.subscribe(&service).await;
     let mut chromium = device.connect(&service).await;
     let headers = [("content-encoding", "aes128gcm"), ("ttl", "3600"), ("urgency", "low"), ("topic", "t")];
-    service.send(&push, &headers, b"\xff\x00").await;
+    service.send(&push, &headers, &wrapped(b"\xff\x00")).await;
     let message = chromium.message().await;
     assert_eq!(message.text(3).as_deref(), Some(OLD_SENDER));
     assert_eq!(message.text(5).as_deref(), Some("org.chromium.linux"));
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let app_data = [pair("subtype", SUBTYPE), pair("content-encoding", "aes128gcm")];
     assert_eq!(message.app_data(), app_data, "PS-8030-5.3-4, PS-8030-5.4-6: nothing of urgency and topic");
-    assert_eq!(message.bytes(21).unwrap(), b"\xff\x00");
+    assert_eq!(message.bytes(21).unwrap(), wrapped(b"\xff\x00"));
     assert_eq!((message.number(17), message.number(18)), (Some(3600), Some(START.as_secs() as u64)));
     assert_eq!((message.number(11), message.number(24)), (Some(1), Some(1)), "the login arrived; acknowledge at once");
     assert_eq!((message.text(2), message.persistent_id().len()), (Some(message.persistent_id()), 16));
 
-    let older = [("content-encoding", "aesgcm"), ("encryption", "salt=abc"), ("crypto-key", "dh=BNoR;p256ecdsa=BA1H")];
-    service.send(&push, &older, b"x").await;
-    let coding = [pair("content-encoding", "aesgcm"), pair("encryption", "salt=abc"), pair("crypto-key", "dh=BNoR")];
+    let (salt, dh) = ("salt=lngarbyKfMoi9Z75xYXmkg", format!("dh={SENDER}"));
+    let key = format!("{dh};p256ecdsa=BA1H");
+    let older = [("content-encoding", "aesgcm"), ("encryption", salt), ("crypto-key", &*key)];
+    service.send(&push, &older, &[7; 18]).await;
+    let coding = [pair("content-encoding", "aesgcm"), pair("encryption", salt), pair("crypto-key", &dh)];
     assert_eq!(chromium.message().await.app_data()[1..], coding);
 
     service.send(&push, &[], b"").await;
@@ -122,7 +124,7 @@ async fn the_first_subscription_of_a_connected_device_is_delivered_at_once() {
     let push = device.subscribe(&service).await;
     service.send(&push, &[], b"first").await;
     assert_eq!(chromium.message().await.body(), "first");
-    let other = at(&service, "/p/", &device.register(&service, "wp:http://other/#1-V2", OLD_SENDER).await);
+    let other = at(&service, "/wp/", &device.register(&service, "wp:http://other/#1-V2", OLD_SENDER).await);
     service.send(&other, &[("ttl", "0")], b"second").await;
     assert_eq!(chromium.message().await.body(), "second");
 }

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::support::chromium::wrapped;
 use crate::support::socket::Socket;
 use crate::support::{START, TestService, text};
 use crate::{CHANNEL, OTHER_CHANNEL, at, is_below};
@@ -35,8 +36,9 @@ async fn firefox_sends_hello_and_registers_in_its_own_format_fx_1_and_3() {
     assert_eq!(service.post(&at(push), &[], b"x").await.status(), StatusCode::UNAUTHORIZED, "it is restricted");
     let token = key.sign(&service.origin(), START.plus(Duration::from_secs(3600)), None).unwrap();
     let signed = format!("vapid t={token}, k={}", key.public_key().to_base64url());
-    service.send(&at(push), &[("authorization", &signed)], b"signed").await;
-    assert_eq!(socket.notified().await.text, "signed");
+    let body = wrapped(b"signed");
+    service.send(&at(push), &[("authorization", &*signed), ("content-encoding", "aes128gcm")], &body).await;
+    assert_eq!(socket.notified().await.text.as_bytes(), body);
 }
 
 #[tokio::test]
@@ -58,15 +60,46 @@ async fn kde_leaves_out_what_it_can_and_is_served_fx_1_and_3_and_4_and_6() {
 #[tokio::test]
 async fn a_uaid_that_is_not_known_is_answered_with_a_new_one_and_a_known_one_with_itself_fx_2() {
     let service = TestService::start().await;
-    let (mut socket, uaid) = Socket::hello(service.address, None).await;
+    let (mut socket, uaid) = Socket::hello_like_firefox(service.address, None).await;
     let stranger = "A".repeat(91);
-    for odd in ["c53525ec1ffa4bcb94a96cf13ddd4cd6", "../p/x", "\u{1f514}", &stranger, &"u".repeat(60_000), &uaid] {
+    for odd in ["c53525ec1ffa4bcb94a96cf13ddd4cd6", "../p/x", "\u{1f514}", &stranger, &"u".repeat(60_000)] {
         let (_, other) = Socket::hello(service.address, Some(odd)).await;
-        assert_ne!(other, odd, "also ours, which has no subscription yet");
+        assert_ne!(other, odd);
     }
+    let (_, other) = Socket::hello_like_firefox(service.address, Some(&uaid)).await;
+    assert_ne!(other, uaid, "it is ours, but has no subscription yet");
     socket.register(CHANNEL).await;
-    let (_again, same) = Socket::hello(service.address, Some(&uaid)).await;
+    let (_again, same) = Socket::hello_like_firefox(service.address, Some(&uaid)).await;
     assert_eq!(same, uaid);
+}
+
+/// KDE's client never registers again by itself. Firefox does, when it gets another uaid.
+#[tokio::test]
+async fn a_uaid_of_ours_that_the_store_has_lost_is_kept_for_all_but_firefox_fx_2() {
+    let service = TestService::start().await;
+    let lost = |uaid: String| {
+        let (set, service) = (format!("{}/a/{uaid}", service.origin()), &service);
+        async move { assert_eq!(service.delete(&set).await, StatusCode::NO_CONTENT) }
+    };
+    let (mut kde, uaid) = Socket::hello(service.address, None).await;
+    let old = at(&kde.register(CHANNEL).await);
+    kde.cut();
+    lost(uaid.clone()).await;
+    let (mut kde, same) = Socket::hello(service.address, Some(&uaid)).await;
+    assert_eq!(same, uaid);
+    assert_eq!(service.post(&old, &[], b"x").await.status(), StatusCode::NOT_FOUND, "its subscription is gone");
+    let new = at(&kde.register(CHANNEL).await);
+    service.send(&new, &[], b"again").await;
+    assert_eq!(kde.notified().await.text, "again");
+    let (_kde, same) = Socket::hello(service.address, Some(&uaid)).await;
+    assert_eq!(same, uaid);
+
+    let (mut firefox, uaid) = Socket::hello_like_firefox(service.address, None).await;
+    firefox.register(CHANNEL).await;
+    firefox.cut();
+    lost(uaid.clone()).await;
+    let (_firefox, other) = Socket::hello_like_firefox(service.address, Some(&uaid)).await;
+    assert_ne!(other, uaid, "it drops its subscriptions, and its sites subscribe again");
 }
 
 #[tokio::test]

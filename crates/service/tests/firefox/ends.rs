@@ -120,12 +120,12 @@ mod clock {
 #[tokio::test]
 async fn a_client_whose_agent_is_removed_is_disconnected_and_gets_a_new_uaid_fx_2_ps_8030_7_3_1_2() {
     let service = TestService::start().await;
-    let (mut socket, uaid) = Socket::hello(service.address, None).await;
+    let (mut socket, uaid) = Socket::hello_like_firefox(service.address, None).await;
     let push = at(&socket.register(CHANNEL).await);
     assert_eq!(service.delete(&format!("{}/a/{uaid}", service.origin())).await, StatusCode::NO_CONTENT);
     assert_eq!(socket.closed().await, 1000);
-    assert_eq!(service.post(&push, &[], b"x").await.status(), StatusCode::NOT_FOUND);
-    let (_, other) = Socket::hello(service.address, Some(&uaid)).await;
+    assert_eq!(service.post(&push, &[], b"").await.status(), StatusCode::NOT_FOUND);
+    let (_, other) = Socket::hello_like_firefox(service.address, Some(&uaid)).await;
     assert_ne!(other, uaid);
 }
 

@@ -147,6 +147,22 @@ pub fn at(service: &TestService, endpoint: &str, token: &str) -> Subscription {
     Subscription { subscription: String::new(), push, set: String::new() }
 }
 
+/// Whether a push resource is at one of Chromium's paths.
+pub fn is_endpoint(push: &str) -> bool {
+    ["/fcm/send/", "/wp/"].iter().any(|path| push.contains(path))
+}
+
+/// Salt, record size, the length of the key and the first byte of the key of an `aes128gcm` body (RFC 8188 s2.1).
+const HEAD: [u8; 22] = [7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0, 0, 16, 0, 65, 4];
+/// What follows: the rest of the key, and after the content the delimiter and the tag.
+const KEY_REST: usize = 64;
+const TAIL: usize = 17;
+
+/// `content` where an encrypted message has its own, which no party can open.
+pub fn wrapped(content: &[u8]) -> Vec<u8> {
+    [&HEAD[..], &[7; KEY_REST], content, &[7; TAIL]].concat()
+}
+
 /// One stanza of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stanza {
@@ -183,8 +199,11 @@ impl Stanza {
         self.text(9).unwrap()
     }
 
+    /// The content of a body that was [`wrapped`].
     pub fn body(&self) -> String {
-        self.text(21).unwrap()
+        let whole = self.bytes(21).unwrap();
+        let content = &whole[HEAD.len() + KEY_REST..whole.len() - TAIL];
+        String::from_utf8(content.to_vec()).unwrap()
     }
 }
 

@@ -56,10 +56,22 @@ impl Socket {
         (Self { stream }, response)
     }
 
-    /// Opens a socket and sends a hello with this uaid: the socket, and the uaid that it has from now on.
+    /// Opens a socket and sends a hello with this uaid as KDE's client does, to which anything may be sent: the socket, and
+    /// the uaid that it has from now on.
     pub async fn hello(address: SocketAddr, uaid: Option<&str>) -> (Self, String) {
-        let mut socket = Self::open(address).await;
-        let mut hello = json!({"messageType": "hello", "use_webpush": true, "broadcasts": {}});
+        let socket = Self::open(address).await;
+        socket.greet(json!({"messageType": "hello"}), uaid).await
+    }
+
+    /// The same as Firefox does, to which only encrypted messages may be sent.
+    pub async fn hello_like_firefox(address: SocketAddr, uaid: Option<&str>) -> (Self, String) {
+        let (socket, _) = Self::open_like_firefox(address).await;
+        socket.greet(json!({"messageType": "hello", "use_webpush": true, "broadcasts": {}}), uaid).await
+    }
+
+    /// Sends this hello with this uaid.
+    pub async fn greet(self, mut hello: Value, uaid: Option<&str>) -> (Self, String) {
+        let mut socket = self;
         if let Some(uaid) = uaid {
             hello["uaid"] = uaid.into();
         }

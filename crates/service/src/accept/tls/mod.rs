@@ -2,6 +2,7 @@
 
 mod acme;
 mod identity;
+mod inspection;
 mod renewal;
 mod resolver;
 pub(crate) mod self_signed;
@@ -33,7 +34,9 @@ pub enum TlsError {
         source: rustls::pki_types::pem::Error,
     },
     /// Certificate and key do not match, or rustls does not support their kind.
-    #[error("certificate and key cannot be used: {0}")]
+    #[error(
+        "certificate and key cannot be used: {0}; give as tls_key the private key of the first certificate in tls_cert"
+    )]
     Unusable(#[from] rustls::Error),
     /// A folder in the state directory could not be created.
     #[error("cannot create {}: {source}", path.display())]

@@ -10,10 +10,10 @@ use doorbell_protocol::time::UnixMs;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::self_signed::SelfSigned;
-use super::{Acme, CertificateResolver, Identity, TlsError};
+use super::{Acme, CertificateResolver, Identity, TlsError, inspection};
 use crate::clock::Clock;
 
 /// How often the wall clock and the files are looked at. After a boot with a wrong clock, or after a renewal by another
@@ -42,6 +42,8 @@ pub(crate) enum Source {
 pub(crate) struct Files {
     cert: PathBuf,
     key: PathBuf,
+    /// The host that clients open, as in a URL.
+    host: String,
     /// The files that were read last; none where one could not be looked at.
     seen: Option<[Option<Version>; 2]>,
 }
@@ -55,7 +57,10 @@ impl Certificates {
                 let first = own.renew(clock.plausible_wall())?;
                 resolver.replace(first.expect("there is a first certificate or an error"))?;
             }
-            Source::Files(files) => resolver.replace(files.changed()?.expect("files are new at first"))?,
+            Source::Files(files) => {
+                let first = files.changed(clock.plausible_wall())?;
+                resolver.replace(first.expect("files are new at first"))?;
+            }
             Source::Acme(acme) => acme.present(&resolver)?,
         }
         Ok(Self { resolver: Arc::new(resolver), source, has_failed: false })
@@ -111,25 +116,29 @@ impl Source {
     fn next(&mut self, now: UnixMs) -> Result<Option<Identity>, TlsError> {
         match self {
             Self::SelfSigned(own) => own.renew(now),
-            Self::Files(files) => files.changed(),
+            Self::Files(files) => files.changed(now),
             Self::Acme(_) => unreachable!("an authority has a task of its own"),
         }
     }
 }
 
 impl Files {
-    pub(crate) fn new(cert: PathBuf, key: PathBuf) -> Self {
-        Self { cert, key, seen: None }
+    pub(crate) fn new(cert: PathBuf, key: PathBuf, host: String) -> Self {
+        Self { cert, key, host, seen: None }
     }
 
     /// What is in the files, if they have changed. The two are written one after the other, so that they may not match
-    /// for a moment; the second one then changes again.
-    fn changed(&mut self) -> Result<Option<Identity>, TlsError> {
-        let now = [&self.cert, &self.key].map(|file| private_file::version(file).ok());
-        if self.seen == Some(now) {
+    /// for a moment; the second one then changes again. What clients will refuse is logged.
+    fn changed(&mut self, now: UnixMs) -> Result<Option<Identity>, TlsError> {
+        let versions = [&self.cert, &self.key].map(|file| private_file::version(file).ok());
+        if self.seen == Some(versions) {
             return Ok(None);
         }
-        self.seen = Some(now);
-        Identity::from_files(&self.cert, &self.key).map(Some)
+        self.seen = Some(versions);
+        let identity = Identity::from_files(&self.cert, &self.key)?;
+        for warning in inspection::warnings(&identity.chain, &self.host, now) {
+            warn!("{warning}");
+        }
+        Ok(Some(identity))
     }
 }

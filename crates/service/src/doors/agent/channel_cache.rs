@@ -28,7 +28,8 @@ impl ChannelCache {
             return Ok(Some(known));
         }
         let Some(restricted_to) = doors.hub.restriction(subscription).await? else { return Ok(None) };
-        let uri = doors.uri(Resource::Push { agent, subscription, restricted_to });
+        // A browser does not come to the doors that name push URIs.
+        let uri = doors.uri(Resource::Push { agent, subscription, restricted_to, of_browser: false });
         Ok(Some(self.keep(doors, subscription, uri.into())))
     }
 

@@ -18,7 +18,7 @@ impl Doors {
                 response
             }
             Ok(None) => wire::not_found(StatusCode::NOT_FOUND),
-            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(),
         }
     }
 
@@ -31,12 +31,14 @@ impl Doors {
         id: MessageId,
         headers: &HeaderMap,
     ) -> Response {
-        let undecryptable = headers.get(OUTCOME).is_some_and(|word| word == Outcome::Undecryptable.as_str());
+        let undecryptable = headers
+            .get(OUTCOME)
+            .is_some_and(|word| word.as_bytes().eq_ignore_ascii_case(Outcome::Undecryptable.as_str().as_bytes()));
         let outcome = if undecryptable { Outcome::Undecryptable } else { Outcome::Delivered };
         match self.hub.settle(agent, id, outcome).await {
             Ok(true) => wire::empty(StatusCode::NO_CONTENT),
             Ok(false) => wire::not_found(StatusCode::NOT_FOUND),
-            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod answer;
 mod message;
-mod push;
+pub(super) mod push;
 pub(super) mod rates;
 mod receipts;
 pub(super) mod vapid;

@@ -18,25 +18,25 @@ use crate::hub::{HubError, Submission};
 use crate::transport::source::Source;
 use crate::transport::{BodyError, Request, Response};
 
+/// The push resource of a request: what its URL says.
+#[derive(Clone, Copy)]
+pub(in crate::doors) struct Target {
+    pub(in crate::doors) agent: AgentId,
+    pub(in crate::doors) subscription: SubscriptionId,
+    /// The only key that may sign.
+    pub(in crate::doors) restricted_to: Option<KeyFingerprint>,
+    /// Whether the messages are for a browser, which opens nothing but what RFC 8291 and its drafts describe.
+    pub(in crate::doors) of_browser: bool,
+}
+
 impl Doors {
-    pub(in crate::doors) async fn push(
-        &self,
-        agent: AgentId,
-        subscription: SubscriptionId,
-        restricted_to: Option<KeyFingerprint>,
-        request: Request,
-    ) -> Response {
-        let accepting = self.try_push(agent, subscription, restricted_to, request);
-        accepting.await.unwrap_or_else(|rejection| rejection.answer(self.limits.gone_status))
+    pub(in crate::doors) async fn push(&self, to: Target, request: Request) -> Response {
+        let (gone, vapid) = (self.limits.gone_status, self.limits.vapid_status);
+        self.try_push(to, request).await.unwrap_or_else(|rejection| rejection.answer_with(gone, vapid))
     }
 
-    async fn try_push(
-        &self,
-        agent: AgentId,
-        subscription: SubscriptionId,
-        restricted_to: Option<KeyFingerprint>,
-        request: Request,
-    ) -> Result<Response, Rejection> {
+    async fn try_push(&self, to: Target, request: Request) -> Result<Response, Rejection> {
+        let Target { agent, subscription, restricted_to, of_browser } = to;
         let (head, incoming) = request.into_parts();
         self.refuse_announced(&head.headers)?;
         let source = incoming.place.source();
@@ -50,6 +50,9 @@ impl Doors {
         let urgency = Urgency::from_headers(&head.headers)?.unwrap_or_default();
         let topic = Topic::from_headers(&head.headers)?;
         let headers = ContentHeaders::from_headers(&head.headers)?;
+        if of_browser {
+            coding::check_openable(&headers, &body)?;
+        }
         if let Some(signer) = signer
             && coding::sender_key(&headers, &body).is_some_and(|key| key == *signer.as_bytes())
         {

@@ -39,13 +39,13 @@ struct ReceiptJson {
 
 impl Doors {
     pub(in crate::doors) async fn receipts(self: &Arc<Self>, id: ReceiptSubscriptionId, request: Request) -> Response {
-        self.try_receipts(id, request).await.unwrap_or_else(|rejection| rejection.answer(StatusCode::NOT_FOUND))
+        self.try_receipts(id, request).await.unwrap_or_else(|rejection| rejection.answer())
     }
 
     pub(in crate::doors) async fn remove_receipts(&self, id: ReceiptSubscriptionId) -> Response {
         match self.hub.receipts().remove(id).await {
             Ok(()) => wire::empty(StatusCode::NO_CONTENT),
-            Err(error) => Rejection::from(error).answer(StatusCode::NOT_FOUND),
+            Err(error) => Rejection::from(error).answer(),
         }
     }
 

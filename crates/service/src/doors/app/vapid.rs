@@ -16,7 +16,6 @@ use tracing::warn;
 use crate::capability::KeyFingerprint;
 use crate::config::Origin;
 use crate::locked::Locked;
-use crate::seldom::Seldom;
 
 /// Tokens in one half of the cache. Senders use one token per origin and key for hours: 64 thousand tokens take few
 /// megabytes, and a flood of new tokens displaces at most the older half.
@@ -56,16 +55,16 @@ impl VapidRejection {
 /// Verifies credentials, and caches valid ones by the exact bytes of their headers. ES256 costs more than the rest of a
 /// message, and parsing the key, which must be a point of the curve, costs much of that rest.
 pub(crate) struct VapidVerifier {
-    origin: Origin,
-    /// The origin without its port, which senders may also name; `None` if it has none or the audience is strict.
-    without_port: Option<String>,
+    /// The origin, as senders may write it.
+    origins: Vec<String>,
+    /// The origin without its port, which senders may also name; empty if it has none or the audience is strict.
+    without_port: Vec<String>,
     tokens: Locked<TokenCache>,
     lenient: Locked<HashSet<KeyFingerprint>>,
-    lenient_lines: Seldom,
 }
 
-/// The maximum of remembered keys that sign for the origin without its port. Each is logged once, and any client can
-/// create keys.
+/// The maximum of remembered keys that sign for the origin without its port. Each has a line in the log, and any client
+/// can create keys.
 const LENIENT_KEYS_MAX: usize = 256;
 
 /// Two halves: when the newer one is full it becomes the older one, and the tokens of the older one are dropped.
@@ -88,15 +87,9 @@ struct VerifiedToken {
 impl VapidVerifier {
     /// `strict_audience`: whether a token must name the origin with its port, as RFC 8292 s2 requires. Several
     /// libraries omit the port; the rest is still the name of this host.
-    pub(crate) fn new(origin: Origin, strict_audience: bool) -> Self {
-        let without_port = origin.without_port().filter(|_| !strict_audience);
-        Self {
-            origin,
-            without_port,
-            tokens: Locked::default(),
-            lenient: Locked::default(),
-            lenient_lines: Seldom::default(),
-        }
+    pub(crate) fn new(origin: &Origin, strict_audience: bool) -> Self {
+        let without_port = if strict_audience { Vec::new() } else { origin.spellings_without_port() };
+        Self { origins: origin.spellings(), without_port, tokens: Locked::default(), lenient: Locked::default() }
     }
 
     /// The key that signed the request, if it is signed and may send to a subscription with this restriction.
@@ -121,24 +114,21 @@ impl VapidVerifier {
             return Ok(Some(token.key));
         }
         let Some(credentials) = Credentials::parse(headers)? else { return Ok(None) };
-        let origin = self.origin.as_str();
-        let claims = match &self.without_port {
-            Some(without_port) => verify::verify(&credentials, &[origin, without_port], now)?,
-            None => verify::verify(&credentials, &[origin], now)?,
-        };
-        if !claims.aud.iter().any(|aud| aud == origin) {
-            self.note_lenient(&credentials.key, now);
+        let accepted: Vec<&str> = self.origins.iter().chain(&self.without_port).map(String::as_str).collect();
+        let claims = verify::verify(&credentials, &accepted, now)?;
+        if !claims.aud.iter().any(|aud| self.origins.contains(aud)) {
+            self.note_lenient(&credentials.key);
         }
         let token = VerifiedToken { key: credentials.key, until: claims.exp };
         self.tokens.lock().insert(hash, token);
         Ok(Some(token.key))
     }
 
-    /// Logs for a new key, without the key and at most once a minute, that it signs for the origin without its port.
-    /// When the set is full it logs nothing.
-    fn note_lenient(&self, key: &PublicKey, now: UnixMs) {
+    /// Logs once for each key, without the key, that it signs for the origin without its port. When the set is full it
+    /// logs nothing.
+    fn note_lenient(&self, key: &PublicKey) {
         let mut keys = self.lenient.lock();
-        if keys.len() < LENIENT_KEYS_MAX && keys.insert(key.fingerprint()) && self.lenient_lines.count(now).is_some() {
+        if keys.len() < LENIENT_KEYS_MAX && keys.insert(key.fingerprint()) {
             let keys = keys.len();
             warn!(keys, "a sender signs for this service's origin without the port; strict_audience would reject it");
         }
@@ -185,7 +175,7 @@ mod tests {
     const ORIGIN: &str = "https://push.example.org";
 
     fn verifier() -> VapidVerifier {
-        VapidVerifier::new(Origin::parse(ORIGIN).unwrap(), false)
+        VapidVerifier::new(&Origin::parse(ORIGIN).unwrap(), false)
     }
 
     fn signed(key: &SigningKey, aud: &str, exp: UnixMs) -> HeaderMap {
@@ -231,7 +221,7 @@ mod tests {
     fn our_origin_without_its_port_is_an_audience_unless_it_is_strict_ps_8292_2_4() {
         let key = SigningKey::generate().unwrap();
         let judged = |origin: &str, strict: bool, aud: &str| {
-            let verifier = VapidVerifier::new(Origin::parse(origin).unwrap(), strict);
+            let verifier = VapidVerifier::new(&Origin::parse(origin).unwrap(), strict);
             let headers = signed(&key, aud, NOW.plus(Duration::from_secs(3600)));
             // Twice: the second time from the cache.
             let accepted = verifier.check(&headers, None, NOW).is_ok();
@@ -242,6 +232,10 @@ mod tests {
         assert!(judged(on_port, false, on_port) && judged(on_port, true, on_port));
         assert!(judged(on_port, false, ORIGIN) && !judged(on_port, true, ORIGIN));
         assert!(judged("https://[::1]:8443", false, "https://[::1]"));
+        // Both spellings, also where the port must be there.
+        let (ascii, unicode) = ("https://xn--mnchen-3ya.example:8443", "https://münchen.example:8443");
+        assert!(judged(ascii, true, unicode) && judged(unicode, true, ascii) && judged(unicode, true, unicode));
+        assert!(judged(ascii, false, "https://münchen.example") && !judged(ascii, true, "https://münchen.example"));
         for other in
             ["http://push.example.org", "https://push.example.org:8444", "https://push.example.org:", "https://h"]
         {
@@ -252,7 +246,7 @@ mod tests {
 
     #[test]
     fn keys_that_leave_the_port_out_are_remembered_once_and_bounded() {
-        let verifier = VapidVerifier::new(Origin::parse("https://push.example.org:8443").unwrap(), false);
+        let verifier = VapidVerifier::new(&Origin::parse("https://push.example.org:8443").unwrap(), false);
         let exp = NOW.plus(Duration::from_secs(3600));
         let key = SigningKey::generate().unwrap();
         for secs in 0..3 {
@@ -261,7 +255,7 @@ mod tests {
         }
         assert_eq!(verifier.lenient.lock().len(), 1);
         for _ in 0..LENIENT_KEYS_MAX + 2 {
-            verifier.note_lenient(SigningKey::generate().unwrap().public_key(), NOW);
+            verifier.note_lenient(SigningKey::generate().unwrap().public_key());
         }
         assert_eq!(verifier.lenient.lock().len(), LENIENT_KEYS_MAX);
     }

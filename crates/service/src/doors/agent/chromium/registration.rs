@@ -53,7 +53,8 @@ impl Doors {
         let restricted_to = address.restriction().map_err(|_| Rejection::Sender)?;
         let fingerprint = restricted_to.as_ref().map(|key| key.fingerprint());
         let subscription = self.subscribe_once(agent, address.to_channel(), restricted_to).await?;
-        Ok(token(&self.capabilities.token(Resource::Push { agent, subscription, restricted_to: fingerprint })))
+        let push = Resource::Push { agent, subscription, restricted_to: fingerprint, of_browser: true };
+        Ok(token(&self.capabilities.token(push)))
     }
 
     /// The device's subscription with this name, or a new one: the device may not have received our first answer.

@@ -1,8 +1,9 @@
 //! Which messages a client may send in which order. No IO.
 
-use doorbell_protocol::firefox::{Broadcasts, ClientMessage};
+use doorbell_protocol::firefox::{BroadcastNews, Broadcasts, ClientMessage};
 
 use super::answer::CloseReason;
+use crate::config::FirefoxSettings;
 
 /// The state of a connection.
 #[derive(Debug, Default)]
@@ -29,10 +30,21 @@ impl Dialogue {
     }
 }
 
-/// The broadcasts that the client follows and whose version differs from the service's.
-pub(super) fn changed(ours: &Broadcasts, followed: &Broadcasts) -> Broadcasts {
+/// What Mozilla's service answers to the id of a broadcast that it does not have.
+const NOT_FOUND: &str = "Broadcast not found";
+
+/// The most ids that are reported as unknown: they come from the client, and each is sent back.
+const UNKNOWN_MAX: usize = 100;
+
+/// The broadcasts that the client follows and whose version differs from the service's; and, where the service reports
+/// them, those that it does not have.
+pub(super) fn news(settings: &FirefoxSettings, followed: &Broadcasts) -> BroadcastNews {
+    let ours = &settings.broadcasts;
     let is_changed = |(id, version): &(&String, &String)| followed.get(*id).is_some_and(|known| known != *version);
-    ours.iter().filter(is_changed).map(|(id, version)| (id.clone(), version.clone())).collect()
+    let changed = ours.iter().filter(is_changed).map(|(id, version)| (id.clone(), version.clone())).collect();
+    let unknown = followed.keys().filter(|id| settings.reports_unknown_broadcasts && !ours.contains_key(*id));
+    let errors = unknown.take(UNKNOWN_MAX).map(|id| (id.clone(), NOT_FOUND)).collect();
+    BroadcastNews { changed, errors }
 }
 
 #[cfg(test)]
@@ -70,8 +82,21 @@ mod tests {
     #[test]
     fn only_other_versions_of_what_is_followed_are_news_fx_9() {
         let set = |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-        let ours: Broadcasts = set(&[("a", "2"), ("b", "1"), ("c", "1")]);
-        assert_eq!(changed(&ours, &set(&[("a", "1"), ("b", "1"), ("x", "1")])), set(&[("a", "2")]));
-        assert_eq!(changed(&Broadcasts::new(), &set(&[("a", "1")])), Broadcasts::new());
+        let with = |broadcasts: Broadcasts, reports_unknown_broadcasts| FirefoxSettings {
+            enabled: true,
+            path: None,
+            ping_interval: None,
+            broadcasts,
+            reports_unknown_broadcasts,
+        };
+        let ours = with(set(&[("a", "2"), ("b", "1"), ("c", "1")]), false);
+        let followed = set(&[("a", "1"), ("b", "1"), ("x", "1")]);
+        assert_eq!(news(&ours, &followed), BroadcastNews { changed: set(&[("a", "2")]), ..BroadcastNews::default() });
+        assert!(news(&with(Broadcasts::new(), false), &set(&[("a", "1")])).is_empty());
+        let reporting = with(ours.broadcasts, true);
+        let errors = [("x".to_owned(), NOT_FOUND)].into();
+        assert_eq!(news(&reporting, &followed), BroadcastNews { changed: set(&[("a", "2")]), errors });
+        let many = (0..1000).map(|n| (n.to_string(), String::new())).collect();
+        assert_eq!(news(&reporting, &many).errors.len(), UNKNOWN_MAX);
     }
 }

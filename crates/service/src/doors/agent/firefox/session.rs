@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::answer::{CloseReason, End, Rejection};
-use super::dialogue::{Dialogue, changed};
+use super::dialogue::{Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
 use crate::doors::Doors;
@@ -53,6 +53,8 @@ struct Session<IO> {
     /// When to ping, or to close if the ping is not answered.
     alarm: Option<UnixMs>,
     pinged: bool,
+    /// Whether its hello has a list of broadcasts, as Firefox's always has.
+    follows_broadcasts: bool,
 }
 
 impl Doors {
@@ -87,6 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             in_flight,
             alarm,
             pinged: false,
+            follows_broadcasts: false,
         }
     }
 
@@ -182,17 +185,16 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let message = self.dialogue.receive(&text)?;
         self.reset_alarm();
         match message {
-            ClientMessage::Hello { uaid, broadcasts } => self.hello(uaid, &broadcasts).await,
+            ClientMessage::Hello { uaid, broadcasts } => {
+                self.follows_broadcasts = broadcasts.is_some();
+                self.hello(uaid, &broadcasts.unwrap_or_default()).await
+            }
             ClientMessage::Register { channel, key } => self.register(&channel, key).await,
             ClientMessage::Unregister { channel } => self.unregister(&channel).await,
             ClientMessage::Ack { updates } => self.settle(updates).await,
             ClientMessage::BroadcastSubscribe { broadcasts } => {
-                let changes = changed(&self.doors.firefox.broadcasts, &broadcasts);
-                if changes.is_empty() {
-                    Ok(())
-                } else {
-                    self.send(&ServerMessage::Broadcast { broadcasts: &changes }).await
-                }
+                let news = news(&self.doors.firefox, &broadcasts);
+                if news.is_empty() { Ok(()) } else { self.send(&ServerMessage::Broadcast { broadcasts: &news }).await }
             }
             ClientMessage::Urgency { min } => self.set_floor(min).await,
             ClientMessage::Ping => Ok(self.socket.send(|out| out.extend(ServerMessage::PONG.as_bytes())).await?),
@@ -201,21 +203,25 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
     }
 
-    /// Uses the client's agent, if the service knows it. Otherwise the client gets a new uaid, and sees from it that it
-    /// must start over.
+    /// Uses the client's agent, if the service knows it.
+    ///
+    /// If this service made the uaid, but the store has lost the agent, Firefox gets a new uaid: it sees from it that it must
+    /// start over, and its sites subscribe again. Other clients keep the uaid: they never register again by themselves, and
+    /// with their uaid they receive again as soon as the right store is back.
     async fn hello(&mut self, uaid: Option<String>, followed: &Broadcasts) -> Result<(), End> {
         let known = uaid.and_then(|uaid| self.doors.capabilities.open(&format!("{SET}{uaid}")));
         if let Some(Resource::Set { agent }) = known {
             match self.connect(agent).await {
                 Ok(()) => self.agent = Some(Agent::Known(agent)),
-                Err(HubError::Gone) => {}
+                Err(HubError::Gone) if self.follows_broadcasts => {}
+                Err(HubError::Gone) => self.agent = Some(Agent::New(agent)),
                 Err(error) => return Err(error.into()),
             }
         }
         let agent = *self.agent.get_or_insert_with(|| self.doors.hub.new_agent());
         let uaid = self.doors.capabilities.token(Resource::Set { agent: agent.id() });
-        let changes = changed(&self.doors.firefox.broadcasts, followed);
-        self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &changes }).await
+        let news = news(&self.doors.firefox, followed);
+        self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
     }
 
     async fn connect(&mut self, agent: AgentId) -> Result<(), HubError> {
@@ -271,7 +277,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         if self.subscriber.is_none() {
             self.connect(agent).await?;
         }
-        Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint }))
+        // Firefox alone does both. Test programs send its hello without the subprotocol, and bodies of their own.
+        let of_browser = self.follows_broadcasts && self.socket.place.has_subprotocol();
+        Ok(self.doors.uri(Resource::Push { agent, subscription, restricted_to: fingerprint, of_browser }))
     }
 
     async fn unregister(&mut self, channel: &ChannelId) -> Result<(), End> {

@@ -52,7 +52,8 @@ impl Doors {
         let mut response = wire::empty(StatusCode::CREATED);
         let headers = response.headers_mut();
         headers.insert(LOCATION, self.location(Resource::Subscription { agent, subscription }));
-        headers.append(LINK, self.link(Resource::Push { agent, subscription, restricted_to }, REL_PUSH));
+        let push = Resource::Push { agent, subscription, restricted_to, of_browser: false };
+        headers.append(LINK, self.link(push, REL_PUSH));
         headers.append(LINK, self.link(Resource::Set { agent }, REL_PUSH_SET));
         Ok(response)
     }
