@@ -122,7 +122,7 @@ impl Doors {
 
     /// Whether the client confirms the pushes in time. If it cancels the request, the wait ends: otherwise it could
     /// leave any number of requests behind.
-    async fn confirmed(&self, pusher: &Pusher) -> bool {
+    pub(in crate::doors) async fn confirmed(&self, pusher: &Pusher) -> bool {
         tokio::select! {
             confirmed = timeout(self.limits.idle_timeout, pusher.confirm()) => confirmed == Ok(true),
             () = pusher.closed() => false,
