@@ -102,7 +102,9 @@ async fn answer<H: Handler>(
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
     let place = in_progress.place();
-    let answer = context.handler.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher, place })).await;
+    let (head, body) = request.into_parts();
+    let incoming = Incoming { body: Body::http2(body, &head.headers), pusher, place };
+    let answer = context.handler.answer(http::Request::from_parts(head, incoming)).await;
     drop(in_progress);
     let (mut head, body) = answer.into_parts();
     // An answer to HEAD has no content (RFC 9110 s9.3.2); in HTTP/1.1 hyper removes it.
@@ -126,7 +128,7 @@ async fn answer<H: Handler>(
             Err(_elapsed) => log_unsent(Err(Reason::CANCEL.into())),
         },
         // In a task of its own: it may last for hours, and the task of the request is three times as large.
-        Payload::Stream(pieces) => drop(tokio::spawn(async move {
+        Payload::Stream(pieces) | Payload::Held(pieces) => drop(tokio::spawn(async move {
             log_unsent(send_stream(stream, pieces, within).await);
         })),
     }

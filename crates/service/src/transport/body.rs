@@ -3,12 +3,22 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::timeout;
 
 /// A body that has not been read yet.
-pub(crate) enum Body {
+pub(crate) struct Body {
+    pieces: Pieces,
+    /// Its Content-Length, if it has one.
+    announced: Option<u64>,
+    /// The client sends it after an interim answer (`Expect: 100-continue`).
+    waits: bool,
+}
+
+enum Pieces {
     Http1(hyper::body::Incoming),
     Http2(h2::RecvStream),
 }
@@ -32,11 +42,33 @@ pub(crate) enum BodyError {
 const DISCARDED_MAX: usize = 2 << 20;
 
 impl Body {
-    /// Reads the whole body; more than `max` bytes are an error.
-    pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
-        timeout(within, self.collect(max)).await.map_err(|_| BodyError::TimedOut)?
+    pub(crate) fn http1(body: hyper::body::Incoming, request: &HeaderMap) -> Self {
+        Self::new(Pieces::Http1(body), request)
     }
 
+    pub(crate) fn http2(stream: h2::RecvStream, request: &HeaderMap) -> Self {
+        Self::new(Pieces::Http2(stream), request)
+    }
+
+    fn new(pieces: Pieces, request: &HeaderMap) -> Self {
+        let length = request.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        Self { pieces, announced: length.and_then(|value| value.parse().ok()), waits: request.contains_key(EXPECT) }
+    }
+
+    /// Reads the whole body; more than `max` bytes are an error, immediately if Content-Length announces them.
+    pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
+        if self.announced.is_some_and(|length| length > max as u64) {
+            // A client that waits for an interim answer has not sent it, and does not.
+            if !self.waits {
+                tokio::spawn(timeout(within, self.pieces.collect(0)));
+            }
+            return Err(BodyError::TooLarge { max });
+        }
+        timeout(within, self.pieces.collect(max)).await.map_err(|_| BodyError::TimedOut)?
+    }
+}
+
+impl Pieces {
     async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
         // Copied, because a slice would keep the whole read buffer in memory for the message's lifetime.
         let mut whole = Vec::new();
