@@ -43,7 +43,11 @@ async fn a_poll_of_events_gets_each_waiting_message_once_and_ends_ps_8030_6_6() 
     for uri in [&to.subscription, &to.set] {
         let polled = events(&service, uri).await;
         assert_eq!(polled.len(), WAITING);
-        assert_eq!(polled.iter().cloned().collect::<BTreeSet<_>>(), uris, "what is not acknowledged comes with each poll");
+        assert_eq!(
+            polled.iter().cloned().collect::<BTreeSet<_>>(),
+            uris,
+            "what is not acknowledged comes with each poll"
+        );
     }
     for uri in uris.iter().skip(1) {
         assert_eq!(service.delete(uri).await, StatusCode::NO_CONTENT);

@@ -42,7 +42,7 @@ struct Events {
 pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, subscriber: Subscriber, no_wait: bool) -> Response {
     let channels = ChannelCache::default();
     let events = Events { doors, agent, subscriber, channels, no_wait, last_returned: None, started: false };
-    sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
+    sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))), no_wait)
 }
 
 impl Events {

@@ -9,7 +9,7 @@ use doorbell_protocol::id::ReceiptSubscriptionId;
 use doorbell_protocol::receipt::OUTCOME;
 use doorbell_protocol::time::UnixMs;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -55,6 +55,12 @@ impl Doors {
         request: Request,
     ) -> Result<Response, Rejection> {
         let (head, incoming) = request.into_parts();
+        if head.method == Method::HEAD {
+            // It is opened to see that it exists, and closed.
+            drop(self.hub.receipts().open(id, None).await?);
+            let takes_pushes = incoming.pusher.is_some_and(|p| p.pushes_max() > 0);
+            return sse::head(&head.headers, takes_pushes).ok_or(Rejection::NoPush);
+        }
         let no_wait = Prefer::from_headers(&head.headers).wait_secs == Some(0);
         if sse::is_requested(&head.headers) {
             let answer = self.receipt_events(id, no_wait, &head.headers).await?;
@@ -151,7 +157,8 @@ impl Doors {
             written_later: None,
             started: false,
         };
-        Ok(sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events))))))
+        let pieces = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
+        Ok(sse::answer(Box::pin(pieces), no_wait))
     }
 
     fn receipt_json(&self, receipt: &Receipt) -> ReceiptJson {

@@ -8,8 +8,8 @@ use doorbell_protocol::headers::link::REL_PUSH;
 use doorbell_protocol::headers::prefer::Prefer;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, LINK};
+use http::{Method, StatusCode};
 
 use super::answer::Rejection;
 use crate::capability::Resource;
@@ -68,6 +68,11 @@ impl Doors {
     ) -> Result<Opened<'_>, Rejection> {
         let (head, incoming) = request.into_parts();
         let floor = Urgency::from_headers(&head.headers)?;
+        if head.method == Method::HEAD {
+            self.hub.check_scope(agent, scope).await?;
+            let takes_pushes = incoming.pusher.is_some_and(|p| p.pushes_max() > 0);
+            return sse::head(&head.headers, takes_pushes).map(Opened::Events).ok_or(Rejection::NoPush);
+        }
         let wait_secs = Prefer::from_headers(&head.headers).wait_secs;
         let mode = if wait_secs == Some(0) { Mode::Drain } else { Mode::Hold };
         let window = self.limits.window;
