@@ -1,5 +1,6 @@
 //! Request bodies of either HTTP version, read whole with a limit on bytes and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,8 @@ use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::timeout;
+
+use super::half_close::Owed;
 
 /// A body that has not been read yet.
 pub(crate) struct Body {
@@ -20,7 +23,7 @@ pub(crate) struct Body {
 
 enum Pieces {
     Http1(hyper::body::Incoming),
-    Http2(h2::RecvStream),
+    Http2(h2::RecvStream, Arc<Owed>),
 }
 
 /// Why a body was not accepted.
@@ -46,8 +49,9 @@ impl Body {
         Self::new(Pieces::Http1(body), request)
     }
 
-    pub(crate) fn http2(stream: h2::RecvStream, request: &HeaderMap) -> Self {
-        Self::new(Pieces::Http2(stream), request)
+    /// `owed` reports the end of the connection's requests.
+    pub(crate) fn http2(stream: h2::RecvStream, request: &HeaderMap, owed: Arc<Owed>) -> Self {
+        Self::new(Pieces::Http2(stream, owed), request)
     }
 
     fn new(pieces: Pieces, request: &HeaderMap) -> Self {
@@ -97,15 +101,18 @@ impl Pieces {
                     },
                 }
             },
-            Self::Http2(stream) => match stream.data().await {
-                None => Ok(None),
-                Some(Err(_)) => Err(BodyError::Broken),
-                Some(Ok(data)) => {
-                    // Bodies are bounded, so the window opens again immediately.
-                    stream.flow_control().release_capacity(data.len()).map_err(|_| BodyError::Broken)?;
-                    Ok(Some(data))
-                }
-            },
+            Self::Http2(stream, owed) => {
+                let data = tokio::select! {
+                    // What came before the end counts.
+                    biased;
+                    data = stream.data() => data,
+                    () = owed.ended() => return Err(BodyError::Broken),
+                };
+                let Some(data) = data.transpose().map_err(|_| BodyError::Broken)? else { return Ok(None) };
+                // Bodies are bounded, so the window opens again immediately.
+                stream.flow_control().release_capacity(data.len()).map_err(|_| BodyError::Broken)?;
+                Ok(Some(data))
+            }
         }
     }
 }

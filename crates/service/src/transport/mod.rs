@@ -6,6 +6,7 @@
 
 mod body;
 pub(crate) mod date;
+pub(crate) mod half_close;
 pub(crate) mod mcs;
 mod payload;
 pub(crate) mod pings;

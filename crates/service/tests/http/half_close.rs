@@ -69,6 +69,59 @@ async fn a_whole_request_is_answered_over_http_1() {
 }
 
 #[tokio::test]
+async fn a_whole_request_is_answered_over_http_2() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    for _ in 0..TIMES {
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        let answer = half_closed(stream, &post_http2("x", &path(&to.push), true)).await;
+        assert_eq!(status_of(&answer).as_deref(), Some("201"), "{}", answer.escape_ascii());
+    }
+    let many: Vec<u8> = (0..20)
+        .flat_map(|n| {
+            let fields = [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", "/")];
+            frame(HEADERS, END_HEADERS | END_STREAM, 2 * n + 1, &header_block(&fields))
+        })
+        .collect();
+    let stream = TcpStream::connect(service.address).await.unwrap();
+    let answers = half_closed(stream, &[http2_preface(), many].concat()).await;
+    let ended = |(kind, flags, ..): &(u8, u8, u32, Vec<u8>)| *kind == HEADERS && *flags & END_HEADERS != 0;
+    assert_eq!(frames(&answers).iter().filter(|frame| ended(frame)).count(), 20);
+    let poll = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "x"),
+        (":path", &path(&to.set)),
+        ("accept", "text/event-stream"),
+        ("prefer", "wait=0"),
+    ];
+    let poll = frame(HEADERS, END_HEADERS | END_STREAM, 1, &header_block(&poll));
+    let stream = TcpStream::connect(service.address).await.unwrap();
+    let polled = half_closed(stream, &[http2_preface(), poll].concat()).await;
+    let events: Vec<u8> =
+        frames(&polled).into_iter().filter(|frame| frame.0 == DATA).flat_map(|frame| frame.3).collect();
+    assert_eq!(String::from_utf8(events).unwrap().matches("\nevent: message\n").count(), TIMES);
+}
+
+#[tokio::test]
+async fn a_held_request_over_http_2_ends_with_its_client() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let message = service.send(&to, &[], b"x").await;
+    let path = path(&to.set);
+    for accept in ["*/*", "text/event-stream"] {
+        let fields =
+            [(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", &path), ("accept", accept)];
+        let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &header_block(&fields));
+        let stream = TcpStream::connect(service.address).await.unwrap();
+        // It ends as soon as the service sees the end: otherwise after the clock, which stands still, has moved on.
+        half_closed(stream, &[http2_preface(), get].concat()).await;
+    }
+    let (pushes, _) = service.agent().await.fetch(&to.set).await;
+    assert_eq!(pushes.into_iter().map(|push| push.uri).collect::<Vec<_>>(), [message]);
+}
+
+#[tokio::test]
 async fn a_request_that_ends_early_is_an_error_and_not_stored() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
@@ -108,6 +161,8 @@ async fn a_whole_request_is_answered_over_tls_after_close_notify() {
     for _ in 0..TIMES {
         let answer = half_closed(connect(&service, b"http/1.1").await, &post(&push, 5)).await;
         assert!(answer.starts_with(b"HTTP/1.1 201 "), "{}", answer.escape_ascii());
+        let answer = half_closed(connect(&service, b"h2").await, &post_http2("x", &push, true)).await;
+        assert_eq!(status_of(&answer).as_deref(), Some("201"), "{}", answer.escape_ascii());
     }
     let old = format!("POST {push} HTTP/1.0\r\nTTL: 60\r\nContent-Length: 5\r\n\r\nhello");
     let answer = half_closed(connect(&service, b"http/1.0").await, old.as_bytes()).await;

@@ -72,6 +72,9 @@ impl Doors {
         incoming.place.keep();
         let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Rejection::NoPush)?;
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Rejection::NoPush)?;
+        if !no_wait {
+            pusher.hold();
+        }
         self.push_receipts(id, stream, &pusher, &promises, no_wait).await
     }
 

@@ -96,6 +96,9 @@ impl Doors {
         incoming.place.keep();
         let channels = ChannelCache::default();
         let is_poll = mode == Mode::Drain;
+        if !is_poll {
+            pusher.hold();
+        }
         let monitor = Monitor { doors: self, pusher, promises, subscriber, agent, channels, is_poll, pushed: 0 };
         Ok(Opened::Pushes(Box::new(monitor), wait_secs))
     }
