@@ -49,6 +49,8 @@ fn escaped(part: &str) -> Option<char> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
+
     use super::*;
 
     #[test]
@@ -71,6 +73,24 @@ mod tests {
             assert_eq!(unescaped(path), path);
         }
         assert_eq!(unescaped("/%%41"), "/%A", "a second look would decode more, so there is none");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_escaped_of_a_path_of_ours_names_the_same(path in "/[a-z]/[A-Za-z0-9_-]{0,120}", which: u128) {
+            let escape = |(n, byte): (usize, u8)| match byte {
+                b'/' => "/".to_owned(),
+                _ if which >> n & 1 == 1 => format!("%{byte:02x}"),
+                _ => char::from(byte).to_string(),
+            };
+            let escaped: String = path.bytes().enumerate().map(escape).collect();
+            prop_assert_eq!(unescaped(&escaped), path);
+        }
+
+        #[test]
+        fn no_path_panics_or_grows(path: String) {
+            prop_assert!(unescaped(&path).len() <= path.len());
+        }
     }
 
     #[test]
