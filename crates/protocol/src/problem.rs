@@ -73,7 +73,7 @@ pub struct Problem {
     pub retry_after_secs: Option<u32>,
 }
 
-/// Where a push service explains its errors; `more_info` of the body is a reference to it.
+/// Where a push service explains its errors; `more_info` of the body links to it.
 pub const ERRORS_PATH: &str = "/errors";
 
 /// The media type of [`Problem::to_json`].
@@ -97,15 +97,15 @@ impl Problem {
         Self { retry_after_secs: Some(secs), ..self }
     }
 
-    /// The body of the answer.
-    pub fn to_json(&self) -> Vec<u8> {
+    /// The body of the answer. `origin` is that of the service, for the absolute URI of the explanation.
+    pub fn to_json(&self, origin: &str) -> Vec<u8> {
         let body = Body {
             code: self.status.as_u16(),
             errno: self.errno,
             error: self.status.canonical_reason().unwrap_or("Error"),
             message: &self.message,
             hint: &self.hint,
-            more_info: format!("{ERRORS_PATH}#{}", self.errno),
+            more_info: format!("{origin}{ERRORS_PATH}#{}", self.errno),
         };
         serde_json::to_vec(&body).expect("numbers and text always have a JSON form")
     }
@@ -131,13 +131,13 @@ mod tests {
         let problem = Problem::new(StatusCode::BAD_REQUEST, errno::TTL_MISSING, "There is no TTL.")
             .with_hint("Send \"TTL: 60\".")
             .with_retry_after(3);
-        let json: serde_json::Value = serde_json::from_slice(&problem.to_json()).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&problem.to_json("https://push.example")).unwrap();
         assert_eq!(
             json,
             serde_json::json!({
                 "code": 400, "errno": 111, "error": "Bad Request",
                 "message": "There is no TTL.", "hint": "Send \"TTL: 60\".",
-                "more_info": "/errors#111"
+                "more_info": "https://push.example/errors#111"
             })
         );
     }
@@ -145,6 +145,6 @@ mod tests {
     #[test]
     fn no_hint_leaves_no_member_behind() {
         let problem = Problem::new(StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "Unknown.");
-        assert!(!String::from_utf8(problem.to_json()).unwrap().contains("hint"));
+        assert!(!String::from_utf8(problem.to_json("https://push.example")).unwrap().contains("hint"));
     }
 }

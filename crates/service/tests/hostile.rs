@@ -119,12 +119,24 @@ async fn bad_subscribe_options_are_400_and_never_silently_unrestricted_ps_8292_4
         let head = format!("Content-Type: {media_type}\r\nContent-Length: {length}\r\n\r\n{body}");
         raw::once(service.address, format!("POST /subscribe HTTP/1.1\r\nHost: x\r\n{head}")).await
     };
-    for body in ["{", "[]", "{\"vapid\":5}", "{\"vapid\":\"AAAA\"}", "{\"vapid\":\"\"}"] {
-        let answer = post("application/webpush-options+json", body).await;
-        assert!(answer.starts_with("HTTP/1.1 400 "), "{body}: {answer}");
+    let options = "application/webpush-options+json";
+    for body in
+        ["", "{", "[]", "{\"vapid\":5}", "{\"vapid\":null}", "{\"vapid\":\"AAAA\"}", "{\"vapid\":\"\"}", "{\"key\":1}"]
+    {
+        let answer = post(options, body).await;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("\"hint\":"), "{body}: {answer}");
     }
-    let other_type = post("application/json", "{\"vapid\":\"AAAA\"}").await;
-    assert!(other_type.starts_with("HTTP/1.1 201 "), "PS-8292-4.1-2: {other_type}");
+    for media_type in ["application/json", "application/x-www-form-urlencoded", "text/plain"] {
+        for body in ["{\"vapid\":\"AAAA\"}", " {\"applicationServerKey\":\"AAAA\"}", "vapid=AAAA"] {
+            let answer = post(media_type, body).await;
+            assert!(answer.starts_with("HTTP/1.1 415 "), "{media_type} {body}: {answer}");
+            assert!(answer.contains("\"errno\":1003") && answer.contains(options), "the hint names it: {answer}");
+        }
+        let other = post(media_type, "hello").await;
+        assert!(other.starts_with("HTTP/1.1 201 "), "PS-8292-4.1-2: {other}");
+    }
+    let no_options = post(options, "{}").await;
+    assert!(no_options.starts_with("HTTP/1.1 201 "), "{no_options}");
 }
 
 #[tokio::test]

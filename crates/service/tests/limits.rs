@@ -147,7 +147,7 @@ async fn errors_link_to_their_explanation() {
     let refused = service.post(&to, &[("ttl", "soon")], b"x").await;
     let body: serde_json::Value = serde_json::from_slice(refused.body()).unwrap();
     let more = body["more_info"].as_str().unwrap();
-    let explained = service.get(&(service.origin() + more)).await;
+    let explained = service.get(more).await;
     assert_eq!(explained.status(), StatusCode::OK);
     assert!(text(&explained).contains("<a id=\"114\"></a>"));
 }

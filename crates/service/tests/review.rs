@@ -103,18 +103,26 @@ async fn refusing_a_push_that_waits_for_the_window_leaves_the_stream_open_ps_803
 async fn wait_0_that_is_cut_short_by_a_stop_is_not_answered_as_complete_ps_8030_6_6() {
     let mut service = TestService::start().await;
     let to = service.subscribe().await;
+    let mut other = service.agent().await;
+    let held = service.monitored_with(&mut other, &to.set, &to, &[("urgency", "high")]).await;
     for _ in 0..2 {
-        service.send(&to, &[], b"x").await;
+        service.send(&to, &[], b"xx").await;
     }
     let mut builder = settings();
-    // One push at a time: the second waits for the acknowledgement of the first, which does not come.
-    builder.max_concurrent_streams(1);
+    // One push at a time, and the second byte of the first one waits for the client's window.
+    builder.max_concurrent_streams(1).initial_window_size(1);
     let mut agent = service.agent_with(builder).await;
     let mut stream = agent.monitor(&to.set, &[("prefer", "wait=0")]).await;
-    stream.push().await;
+    let first = stream.promised().await;
     let stopped = tokio::spawn(service.service.take().unwrap().stop());
+    // All streams of the agent end at the same time.
+    assert_eq!(held.finish().await, StatusCode::OK);
+    let mut body = within(first).await.unwrap().into_body();
+    while let Some(byte) = within(body.data()).await {
+        body.flow_control().release_capacity(byte.unwrap().len()).unwrap();
+    }
     assert_eq!(stream.finish().await, StatusCode::SERVICE_UNAVAILABLE);
-    drop(agent);
+    drop((other, agent));
     within(stopped).await.unwrap().unwrap();
 }
 

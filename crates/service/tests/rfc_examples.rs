@@ -410,7 +410,7 @@ async fn the_restricted_subscribe_example_takes_the_keys_messages_only_ps_8292_4
     let forged = TOKEN.replace(".i3CY", ".i3CZ");
     let forged = signed_push(&service.0, &to, &format!("vapid t={forged}, k={KEY}")).await;
     assert!(forged.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{forged}");
-    let other_type = subscribe_at(&service.0, "Content-Type: application/json\r\n", &options).await;
+    let other_type = subscribe_at(&service.0, "Content-Type: text/plain\r\n", "hello").await;
     let unsigned = push_at(&service.0, &other_type, "").await;
     assert!(unsigned.starts_with("HTTP/1.1 201 Created\r\n"), "PS-8292-4.1-2: {unsigned}");
 }

@@ -249,7 +249,7 @@ async fn no_other_credential_opens_it_and_an_error_ends_only_its_own_stream() {
         assert_eq!(ask(&service, Method::GET, &headers).await.status(), status, "{headers:?}");
     }
     let answer = ask(&service, Method::POST, &[("authorization", &right)]).await;
-    assert_eq!((answer.status(), header(&answer, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET"));
+    assert_eq!((answer.status(), header(&answer, "allow")), (StatusCode::METHOD_NOT_ALLOWED, "GET, HEAD, OPTIONS"));
     service.send(&to, &[DAY], b"x").await;
     assert_eq!(wake.waiting(&service.clock, STEP).await["messages"], 1);
 }

@@ -3,6 +3,8 @@
 use std::future::ready;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use doorbell_protocol::problem::Problem;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::transport::{Request, Response, mcs, websocket};
@@ -10,11 +12,14 @@ use crate::transport::{Request, Response, mcs, websocket};
 /// Answers the requests of one listener, and serves the connections that leave HTTP.
 ///
 /// Static dispatch: a connection holds the handler's own future, without a box around it. A handler that serves HTTP
-/// only implements [`answer`](Self::answer); the default methods reject everything else.
+/// only implements [`answer`](Self::answer) and [`reject`](Self::reject); the default methods reject everything else.
 pub(crate) trait Handler: Send + Sync + 'static {
     /// Answers one request of either HTTP version. With status 101 the connection of an HTTP/1.1 request becomes a
     /// WebSocket and goes to [`serve_websocket`](Self::serve_websocket).
     fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send;
+
+    /// The answer to a request that HTTP itself rejects, in the handler's form of a problem.
+    fn reject(&self, problem: &Problem) -> http::Response<Bytes>;
 
     /// Serves a connection that became a WebSocket, until one side ends it or the service stops.
     ///

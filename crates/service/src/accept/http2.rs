@@ -14,6 +14,7 @@ use tracing::debug;
 
 use super::context::Context;
 use super::handler::Handler;
+use crate::transport::half_close::{HalfClose, Owed};
 use crate::transport::pings::Pings;
 use crate::transport::place::RequestInProgress;
 use crate::transport::preface::{Peer, Sniffed};
@@ -43,9 +44,11 @@ where
         .max_send_buffer_size(64 << 10);
     // On the heap, like the connection after it: a stream that stays open for hours does not need the handshake's
     // memory.
-    let handshake = Box::pin(async { builder.handshake(Sniffed::new(io, peer.clone())).await.map(Box::new) });
+    let owed = Arc::new(Owed::default());
+    let io = HalfClose::new(Sniffed::new(io, peer.clone()), owed.clone());
+    let handshake = Box::pin(async { builder.handshake(io).await.map(Box::new) });
     match timeout(context.limits.request_timeout, handshake).await {
-        Ok(Ok(connection)) => requests(connection, peer, context, place).await,
+        Ok(Ok(connection)) => requests(connection, peer, owed, context, place).await,
         Ok(Err(error)) => debug!(error = reason(&error), "HTTP/2 handshake failed"),
         Err(_) => debug!("HTTP/2 handshake timed out"),
     }
@@ -55,12 +58,14 @@ where
 async fn requests<H, IO>(
     mut connection: Box<Connection<IO, Bytes>>,
     peer: Arc<Peer>,
+    owed: Arc<Owed>,
     context: Arc<Context<H>>,
     place: Arc<Place>,
 ) where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin,
 {
+    owed.open();
     let mut stopping = std::pin::pin!(context.stopping());
     let mut shutting_down = false;
     let pings = connection.ping_pong().map(Pings::start);
@@ -70,7 +75,8 @@ async fn requests<H, IO>(
             next = connection.accept() => match next {
                 Some(Ok((request, respond))) => {
                     peer.set_pushes_max(connection.max_concurrent_send_streams());
-                    let exchange = Exchange::new(respond, peer.clone(), pings.clone());
+                    let exchange = Exchange::new(respond, owed.add(), peer.clone(), pings.clone());
+                    let request = request.map(|body| (body, owed.clone()));
                     tokio::spawn(answer(request, exchange, context.clone(), place.request()));
                 }
                 Some(Err(error)) => return debug!(error = reason(&error), "HTTP/2 connection ended"),
@@ -94,7 +100,7 @@ async fn requests<H, IO>(
 }
 
 async fn answer<H: Handler>(
-    request: http::Request<RecvStream>,
+    request: http::Request<(RecvStream, Arc<Owed>)>,
     exchange: Exchange,
     context: Arc<Context<H>>,
     in_progress: RequestInProgress,
@@ -102,7 +108,9 @@ async fn answer<H: Handler>(
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
     let place = in_progress.place();
-    let answer = context.handler.answer(request.map(|b| Incoming { body: Body::Http2(b), pusher, place })).await;
+    let (head, (body, owed)) = request.into_parts();
+    let incoming = Incoming { body: Body::http2(body, &head.headers, owed), pusher, place };
+    let answer = context.handler.answer(http::Request::from_parts(head, incoming)).await;
     drop(in_progress);
     let (mut head, body) = answer.into_parts();
     // An answer to HEAD has no content (RFC 9110 s9.3.2); in HTTP/1.1 hyper removes it.
@@ -127,6 +135,10 @@ async fn answer<H: Handler>(
         },
         // In a task of its own: it may last for hours, and the task of the request is three times as large.
         Payload::Stream(pieces) => drop(tokio::spawn(async move {
+            log_unsent(send_stream(stream, pieces, within).await);
+            drop(exchange);
+        })),
+        Payload::Held(pieces) => drop(tokio::spawn(async move {
             log_unsent(send_stream(stream, pieces, within).await);
         })),
     }

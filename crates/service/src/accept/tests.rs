@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use doorbell_protocol::problem::Problem;
 use doorbell_protocol::time::UnixMs;
 use http::header::DATE;
 use http::{Request as HttpRequest, StatusCode};
@@ -40,6 +41,10 @@ struct Paths {
 impl Handler for Paths {
     async fn answer(self: &Arc<Self>, request: Request) -> Response {
         Response::new(request.uri().path().to_owned().into())
+    }
+
+    fn reject(&self, problem: &Problem) -> http::Response<Bytes> {
+        http::Response::builder().status(problem.status).body(problem.to_json("").into()).unwrap()
     }
 
     fn shut_down(&self) {

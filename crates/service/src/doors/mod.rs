@@ -12,11 +12,15 @@
 //! | `/p/…` push resource, also `/fcm/send/…`, `/wp/…`, `/preprod/wp/…` | application server | | send | |
 //! | `/m/…` message | any client that has the URL | read | | acknowledge, withdraw |
 //! | `/r/…` receipt subscription | application server | receive the outcomes of messages | | remove |
+//!
+//! Each also answers OPTIONS, and HEAD if it has GET (`methods`).
 
 mod agent;
 mod app;
 mod buckets;
 mod growth;
+mod methods;
+mod path;
 mod promise;
 mod sse;
 mod wire;
@@ -24,8 +28,9 @@ mod wire;
 use std::future::ready;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use doorbell_protocol::headers::link::Link;
-use doorbell_protocol::problem::ERRORS_PATH;
+use doorbell_protocol::problem::{ERRORS_PATH, Problem};
 use futures_util::future::BoxFuture;
 use http::header::{ALT_SVC, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -41,9 +46,12 @@ use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 use agent::wake::{WAKE_PATH, WakeBudget};
 use app::push::Target;
 use growth::Growth;
+use methods::Methods;
 
 /// The prefix of push resources' paths.
 const PUSH: &str = "/p/";
+/// The path of the subscribe resource.
+const SUBSCRIBE_PATH: &str = "/subscribe";
 
 /// What the doors need: they call the hub and no layer below it (invariant 5).
 pub(crate) struct Doors {
@@ -94,63 +102,55 @@ impl Doors {
 
     /// Creates the answer to a request. Each future is boxed on its own, and no async function around it awaits the
     /// request: an agent's request to receive stays open for hours, and each such function would reserve its size.
-    fn route(self: &Arc<Self>, request: Request) -> BoxFuture<'_, Response> {
+    fn route(self: &Arc<Self>, methods: Option<Methods>, request: Request) -> BoxFuture<'_, Response> {
         let method = request.method().clone();
-        match (&method, request.uri().path()) {
-            (&Method::GET, path) if self.firefox.serves(path) && websocket::is_requested(request.headers()) => {
-                immediate(agent::firefox::accept(&request))
-            }
-            (&Method::GET, "/") => immediate(wire::greeting(&self.origin)),
-            (&Method::GET, ERRORS_PATH) => immediate(wire::errors()),
-            (&Method::GET, WAKE_PATH) => Box::pin(self.wake(request)),
-            (_, WAKE_PATH) => immediate(wire::method_not_allowed("GET")),
-            (&Method::POST, "/subscribe") => Box::pin(self.subscribe(request)),
-            (_, "/subscribe") => immediate(wire::method_not_allowed("POST")),
-            (&Method::POST, CHECKIN_PATH) if self.chromium.is_open() => Box::pin(self.check_in(request)),
-            (&Method::POST, REGISTRATION_PATH) if self.chromium.is_open() => Box::pin(self.register(request)),
-            (_, CHECKIN_PATH | REGISTRATION_PATH) if self.chromium.is_open() => {
-                immediate(wire::method_not_allowed("POST"))
-            }
-            (_, path) => match self.open(path) {
-                Some(resource) => self.route_resource(&method, resource, request),
-                None if self.chromium.push_token(path).is_some() => immediate(no_resource(&method, PUSH)),
-                None => immediate(no_resource(&method, path)),
+        let path = request.uri().path();
+        if method == Method::GET && self.firefox.serves(path) && websocket::is_requested(request.headers()) {
+            return immediate(agent::firefox::accept(&request));
+        }
+        let Some(methods) = methods else { return immediate(wire::not_found(StatusCode::NOT_FOUND)) };
+        if method == Method::OPTIONS {
+            return immediate(methods.options(request.headers()));
+        }
+        if !methods.have(&method) {
+            return immediate(wire::method_not_allowed(methods.list));
+        }
+        match path {
+            "/" => immediate(wire::greeting(&self.origin)),
+            ERRORS_PATH => immediate(wire::errors()),
+            WAKE_PATH => Box::pin(self.wake(request)),
+            SUBSCRIBE_PATH => Box::pin(self.subscribe(request)),
+            CHECKIN_PATH => Box::pin(self.check_in(request)),
+            REGISTRATION_PATH => Box::pin(self.register(request)),
+            path => match self.open(path) {
+                Some(resource) => self.route_resource(resource, request),
+                None => immediate(wire::not_found(StatusCode::NOT_FOUND)),
             },
         }
     }
 
-    fn route_resource(
-        self: &Arc<Self>,
-        method: &Method,
-        resource: Resource,
-        request: Request,
-    ) -> BoxFuture<'_, Response> {
-        match (resource, method) {
-            (Resource::Push { agent, subscription, restricted_to, of_browser }, &Method::POST) => {
+    /// The answer of a resource that has the request's method. The answer to HEAD is that to GET; its body is not sent.
+    fn route_resource(self: &Arc<Self>, resource: Resource, request: Request) -> BoxFuture<'_, Response> {
+        let is_removal = request.method() == Method::DELETE;
+        match resource {
+            Resource::Push { agent, subscription, restricted_to, of_browser } => {
                 Box::pin(self.push(Target { agent, subscription, restricted_to, of_browser }, request))
             }
-            (Resource::Push { .. }, _) => immediate(wire::method_not_allowed("POST")),
-
-            (Resource::Message { agent, id }, &Method::GET) => Box::pin(self.read_message(agent, id)),
-            (Resource::Message { agent, id }, &Method::DELETE) => {
+            Resource::Message { agent, id } if is_removal => {
                 Box::pin(async move { self.settle_message(agent, id, request.headers()).await })
             }
-            (Resource::Message { .. }, _) => immediate(wire::method_not_allowed("GET, DELETE")),
-
-            (Resource::Subscription { agent, subscription }, &Method::GET) => {
-                Box::pin(self.monitor(agent, Scope::Subscription(subscription), request))
-            }
-            (Resource::Set { agent }, &Method::GET) => Box::pin(self.monitor(agent, Scope::Agent, request)),
-            (Resource::Subscription { agent, subscription }, &Method::DELETE) => {
+            Resource::Message { agent, id } => Box::pin(self.read_message(agent, id)),
+            Resource::Subscription { agent, subscription } if is_removal => {
                 Box::pin(self.remove(agent, Scope::Subscription(subscription)))
             }
-            (Resource::Set { agent }, &Method::DELETE) => Box::pin(self.remove(agent, Scope::Agent)),
-            (Resource::Receipts { id }, &Method::GET) => Box::pin(self.receipts(id, request)),
-            (Resource::Receipts { id }, &Method::DELETE) => Box::pin(self.remove_receipts(id)),
-            (Resource::Subscription { .. } | Resource::Set { .. } | Resource::Receipts { .. }, _) => {
-                immediate(wire::method_not_allowed("GET, DELETE"))
+            Resource::Subscription { agent, subscription } => {
+                Box::pin(self.monitor(agent, Scope::Subscription(subscription), request))
             }
-            (Resource::Wake { .. }, _) => immediate(wire::not_found(StatusCode::NOT_FOUND)),
+            Resource::Set { agent } if is_removal => Box::pin(self.remove(agent, Scope::Agent)),
+            Resource::Set { agent } => Box::pin(self.monitor(agent, Scope::Agent, request)),
+            Resource::Receipts { id } if is_removal => Box::pin(self.remove_receipts(id)),
+            Resource::Receipts { id } => Box::pin(self.receipts(id, request)),
+            Resource::Wake { .. } => immediate(wire::not_found(StatusCode::NOT_FOUND)),
         }
     }
 
@@ -164,7 +164,7 @@ impl Doors {
 
     /// The resource of a link, by an absolute URI of this service or by a path.
     fn resource(&self, target: &str) -> Option<Resource> {
-        self.capabilities.open(target.strip_prefix(self.origin.as_str()).unwrap_or(target))
+        self.capabilities.open(&path::unescaped(target.strip_prefix(self.origin.as_str()).unwrap_or(target)))
     }
 
     /// The absolute URI of a resource.
@@ -190,15 +190,26 @@ impl Doors {
 
 /// What the public listener serves: HTTP, Firefox's WebSocket and Chromium's MCS.
 impl Handler for Doors {
-    fn answer(self: &Arc<Self>, request: Request) -> impl Future<Output = Response> + Send {
-        let answer = self.route(request);
+    fn answer(self: &Arc<Self>, mut request: Request) -> impl Future<Output = Response> + Send {
+        path::normalize(request.uri_mut());
+        let methods = Methods::of(request.uri().path(), &self.chromium);
+        let answers_pages = methods.is_some_and(|methods| methods.answer_pages(request.method(), request.headers()));
+        let answer = self.route(methods, request);
         async move {
             let mut response = answer.await;
+            wire::write_problem(&mut response, &self.origin);
+            if answers_pages {
+                methods::show_to_pages(response.headers_mut());
+            }
             if let Some(alt_svc) = &self.settings.alt_svc {
                 response.headers_mut().insert(ALT_SVC, alt_svc.clone());
             }
             response
         }
+    }
+
+    fn reject(&self, problem: &Problem) -> http::Response<Bytes> {
+        wire::problem(problem).map(|_unwritten| problem.to_json(self.origin.as_str()).into())
     }
 
     fn serve_websocket<IO>(self: Arc<Self>, socket: websocket::Socket<IO>) -> impl Future<Output = ()> + Send
@@ -233,16 +244,4 @@ fn link_to(uri: &str, rel: &str) -> HeaderValue {
 /// An answer that does not wait.
 fn immediate(answer: Response) -> BoxFuture<'static, Response> {
     Box::pin(ready(answer))
-}
-
-/// The answer to a URL that names nothing. A removed resource and one that never existed reject the same methods, so
-/// that no client can distinguish the two (PS-8030-8.3-2).
-fn no_resource(method: &Method, path: &str) -> Response {
-    match (path.get(..3), method) {
-        (Some(PUSH), &Method::POST) => wire::not_found(StatusCode::NOT_FOUND),
-        (Some(PUSH), _) => wire::method_not_allowed("POST"),
-        (_, &Method::GET | &Method::DELETE) => wire::not_found(StatusCode::NOT_FOUND),
-        (Some("/m/" | "/s/" | "/a/" | "/r/"), _) => wire::method_not_allowed("GET, DELETE"),
-        _ => wire::not_found(StatusCode::NOT_FOUND),
-    }
 }

@@ -1,10 +1,12 @@
 //! Server-sent events: the same deliveries for clients that cannot take server pushes (WHATWG HTML s9.2).
 
 use bytes::Bytes;
-use http::HeaderMap;
+use futures_util::stream;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 
+use super::wire;
 use crate::transport::{Payload, Pieces, Response};
 
 /// The media type.
@@ -27,15 +29,24 @@ pub(super) fn last_event_id(headers: &HeaderMap) -> Option<i64> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// The answer whose body is a stream.
-pub(super) fn answer(events: Pieces) -> Response {
-    let mut response = Response::new(Payload::Stream(events));
+/// The answer whose body is a stream, which ends by itself if it is a poll.
+pub(super) fn answer(events: Pieces, is_poll: bool) -> Response {
+    let mut response = Response::new(if is_poll { Payload::Stream(events) } else { Payload::Held(events) });
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(EVENT_STREAM));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     // A proxy that buffers an answer would delay every event.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
+}
+
+/// The answer to HEAD of a resource whose GET is a stream; `None` if the client can receive neither events nor, by
+/// `takes_pushes`, pushes. Nothing is opened: HEAD is safe.
+pub(super) fn head(request: &HeaderMap, takes_pushes: bool) -> Option<Response> {
+    if is_requested(request) {
+        return Some(answer(Box::pin(stream::empty()), true));
+    }
+    takes_pushes.then(|| wire::empty(StatusCode::NO_CONTENT))
 }
 
 /// One event. JSON has no line breaks of its own, so the data is one line.

@@ -24,16 +24,23 @@ pub(super) fn redirect(to: HeaderValue) -> Response {
     response
 }
 
-/// A problem as JSON, with Retry-After if it has one.
+/// An answer with a problem, and Retry-After if it has one. [`write_problem`] writes its body.
 pub(super) fn problem(problem: &Problem) -> Response {
-    let mut response = Response::new(problem.to_json().into());
-    *response.status_mut() = problem.status;
+    let mut response = empty(problem.status);
+    response.extensions_mut().insert(problem.clone());
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
     if let Some(secs) = problem.retry_after_secs {
         headers.insert(RETRY_AFTER, HeaderValue::from(secs));
     }
     response
+}
+
+/// Writes the body of an answer with a problem: the one place that knows how the service is called.
+pub(super) fn write_problem(response: &mut Response, origin: &Origin) {
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        *response.body_mut() = problem.to_json(origin.as_str()).into();
+    }
 }
 
 /// The same answer for every unknown, removed or expired URL: a client cannot distinguish them (PS-8030-8.3-2).

@@ -1,16 +1,29 @@
 //! Request bodies of either HTTP version, read whole with a limit on bytes and time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, EXPECT};
 use http_body_util::BodyExt;
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::half_close::Owed;
+
 /// A body that has not been read yet.
-pub(crate) enum Body {
+pub(crate) struct Body {
+    pieces: Pieces,
+    /// Its Content-Length, if it has one.
+    announced: Option<u64>,
+    /// The client sends it after an interim answer (`Expect: 100-continue`).
+    waits: bool,
+}
+
+enum Pieces {
     Http1(hyper::body::Incoming),
-    Http2(h2::RecvStream),
+    Http2(h2::RecvStream, Arc<Owed>),
 }
 
 /// Why a body was not accepted.
@@ -32,11 +45,34 @@ pub(crate) enum BodyError {
 const DISCARDED_MAX: usize = 2 << 20;
 
 impl Body {
-    /// Reads the whole body; more than `max` bytes are an error.
-    pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
-        timeout(within, self.collect(max)).await.map_err(|_| BodyError::TimedOut)?
+    pub(crate) fn http1(body: hyper::body::Incoming, request: &HeaderMap) -> Self {
+        Self::new(Pieces::Http1(body), request)
     }
 
+    /// `owed` reports the end of the connection's requests.
+    pub(crate) fn http2(stream: h2::RecvStream, request: &HeaderMap, owed: Arc<Owed>) -> Self {
+        Self::new(Pieces::Http2(stream, owed), request)
+    }
+
+    fn new(pieces: Pieces, request: &HeaderMap) -> Self {
+        let length = request.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+        Self { pieces, announced: length.and_then(|value| value.parse().ok()), waits: request.contains_key(EXPECT) }
+    }
+
+    /// Reads the whole body; more than `max` bytes are an error, immediately if Content-Length announces them.
+    pub(crate) async fn read(self, max: usize, within: Duration) -> Result<Bytes, BodyError> {
+        if self.announced.is_some_and(|length| length > max as u64) {
+            // A client that waits for an interim answer has not sent it, and does not.
+            if !self.waits {
+                tokio::spawn(timeout(within, self.pieces.collect(0)));
+            }
+            return Err(BodyError::TooLarge { max });
+        }
+        timeout(within, self.pieces.collect(max)).await.map_err(|_| BodyError::TimedOut)?
+    }
+}
+
+impl Pieces {
     async fn collect(mut self, max: usize) -> Result<Bytes, BodyError> {
         // Copied, because a slice would keep the whole read buffer in memory for the message's lifetime.
         let mut whole = Vec::new();
@@ -65,15 +101,18 @@ impl Body {
                     },
                 }
             },
-            Self::Http2(stream) => match stream.data().await {
-                None => Ok(None),
-                Some(Err(_)) => Err(BodyError::Broken),
-                Some(Ok(data)) => {
-                    // Bodies are bounded, so the window opens again immediately.
-                    stream.flow_control().release_capacity(data.len()).map_err(|_| BodyError::Broken)?;
-                    Ok(Some(data))
-                }
-            },
+            Self::Http2(stream, owed) => {
+                let data = tokio::select! {
+                    // What came before the end counts.
+                    biased;
+                    data = stream.data() => data,
+                    () = owed.ended() => return Err(BodyError::Broken),
+                };
+                let Some(data) = data.transpose().map_err(|_| BodyError::Broken)? else { return Ok(None) };
+                // Bodies are bounded, so the window opens again immediately.
+                stream.flow_control().release_capacity(data.len()).map_err(|_| BodyError::Broken)?;
+                Ok(Some(data))
+            }
         }
     }
 }

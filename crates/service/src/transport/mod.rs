@@ -6,6 +6,7 @@
 
 mod body;
 pub(crate) mod date;
+pub(crate) mod half_close;
 pub(crate) mod mcs;
 mod payload;
 pub(crate) mod pings;
@@ -24,6 +25,8 @@ pub(crate) use body::{Body, BodyError};
 pub(crate) use payload::{Cut, Payload, Pieces};
 pub(crate) use place::Place;
 pub(crate) use push::{PushError, Pusher};
+pub(crate) use read::poll_read;
+pub(crate) use unsent::Unsent;
 
 /// A request of either HTTP version.
 pub(crate) type Request = http::Request<Incoming>;

@@ -13,8 +13,10 @@ use thiserror::Error;
 pub(crate) enum Payload {
     /// The whole body.
     Whole(Bytes),
-    /// Pieces, for as long as the client reads. The stream is dropped when the client leaves.
+    /// Pieces that end by themselves, such as those of a poll.
     Stream(Pieces),
+    /// Pieces for as long as the client stays. The stream is dropped when the client leaves.
+    Held(Pieces),
 }
 
 /// The pieces of a body. After an error the client sees a body that was cut, and not one that has ended.
@@ -51,7 +53,7 @@ impl Body for Payload {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let next = match &mut *self {
             Self::Whole(bytes) => Some(std::mem::take(bytes)).filter(|bytes| !bytes.is_empty()).map(Ok),
-            Self::Stream(stream) => ready!(Pin::new(stream).poll_next(cx)),
+            Self::Stream(stream) | Self::Held(stream) => ready!(Pin::new(stream).poll_next(cx)),
         };
         Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }
@@ -63,7 +65,7 @@ impl Body for Payload {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Held(_) => SizeHint::default(),
         }
     }
 }

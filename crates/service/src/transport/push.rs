@@ -11,23 +11,31 @@ use h2::{Reason, SendStream};
 use thiserror::Error;
 use tokio::time::timeout;
 
+use super::half_close::Due;
 use super::payload::{Cut, Pieces};
 use super::pings::Pings;
 use super::preface::Peer;
 use crate::locked::Locked;
 
-/// One request in progress: it can be answered once, and receives pushes until then.
+/// One request in progress: it can be answered once, and receives pushes until then. Its answer is due until it is
+/// dropped, or held.
 pub(crate) struct Exchange {
-    respond: Arc<Locked<SendResponse<Bytes>>>,
+    shared: Arc<Shared>,
     peer: Arc<Peer>,
     pings: Option<Pings>,
 }
 
 /// Pushes responses to a client that waits for an answer.
 pub(crate) struct Pusher {
-    respond: Arc<Locked<SendResponse<Bytes>>>,
+    shared: Arc<Shared>,
     peer: Arc<Peer>,
     pings: Option<Pings>,
+}
+
+/// What the answer and the pushes of a request have in common.
+struct Shared {
+    respond: Locked<SendResponse<Bytes>>,
+    due: Due,
 }
 
 /// Why a push failed.
@@ -42,18 +50,18 @@ pub(crate) enum PushError {
 }
 
 impl Exchange {
-    pub(crate) fn new(respond: SendResponse<Bytes>, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
-        Self { respond: Arc::new(Locked::new(respond)), peer, pings }
+    pub(crate) fn new(respond: SendResponse<Bytes>, due: Due, peer: Arc<Peer>, pings: Option<Pings>) -> Self {
+        Self { shared: Arc::new(Shared { respond: Locked::new(respond), due }), peer, pings }
     }
 
     /// The way to push, unless the client's settings disable it.
     pub(crate) fn pusher(&self) -> Option<Pusher> {
-        let pusher = || Pusher { respond: self.respond.clone(), peer: self.peer.clone(), pings: self.pings.clone() };
+        let pusher = || Pusher { shared: self.shared.clone(), peer: self.peer.clone(), pings: self.pings.clone() };
         self.peer.accepts_pushes().then(pusher)
     }
 
     pub(crate) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
-        self.respond.lock().send_response(head, ends)
+        self.shared.respond.lock().send_response(head, ends)
     }
 }
 
@@ -71,11 +79,16 @@ impl Pusher {
         response: http::Response<()>,
         body: Bytes,
     ) -> Result<(), PushError> {
-        let promised = self.respond.lock().push_request(request);
+        let promised = self.shared.respond.lock().push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
         // If the whole connection ended, `closed` reports it.
         send_body(stream, body).await.map_err(|_| PushError::Refused)
+    }
+
+    /// The request stays open until its client leaves: it has no answer that is due.
+    pub(crate) fn hold(&self) {
+        self.shared.due.hold();
     }
 
     /// Waits until the client has proved that it has received every push without a body; `false` if it never will.
@@ -89,7 +102,7 @@ impl Pusher {
     /// Waits until the client cancels the exchange or its connection ends.
     pub(crate) async fn closed(&self) {
         // A reset or an error: after both, no client waits.
-        let _ = poll_fn(|cx| self.respond.lock().poll_reset(cx)).await;
+        let _ = poll_fn(|cx| self.shared.respond.lock().poll_reset(cx)).await;
     }
 }
 

@@ -14,7 +14,7 @@ const READ: usize = 4 << 10;
 ///
 /// # Errors
 /// Those of the network; `UnexpectedEof` at the end.
-pub(super) fn poll_read(
+pub(crate) fn poll_read(
     io: &mut (impl AsyncRead + Unpin),
     cx: &mut Context<'_>,
     take: impl FnOnce(&[u8]),

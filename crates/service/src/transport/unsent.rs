@@ -8,14 +8,14 @@ use tokio::io::AsyncWrite;
 
 /// Bytes that wait for a socket.
 #[derive(Default)]
-pub(super) struct Unsent {
+pub(crate) struct Unsent {
     bytes: Vec<u8>,
     sent: usize,
 }
 
 impl Unsent {
     /// How many bytes it holds, including those already sent.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.bytes.len()
     }
 
@@ -25,7 +25,7 @@ impl Unsent {
     }
 
     /// Adds the bytes that `write` appends.
-    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
         write(&mut self.bytes);
     }
 
@@ -55,7 +55,7 @@ impl Unsent {
     }
 
     /// Sends everything. Bytes that were sent before the future is dropped are not sent again.
-    pub(super) fn poll_send(
+    pub(crate) fn poll_send(
         &mut self,
         cx: &mut Context<'_>,
         io: &mut (impl AsyncWrite + Unpin),

@@ -56,15 +56,16 @@ fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()
 }
 
-/// Presents the certificate of `certificates`, offers HTTP/2, HTTP/1.1 and the validation of a domain, and lets clients
-/// resume.
+/// Presents the certificate of `certificates`, offers HTTP/2, HTTP/1.1, HTTP/1.0 and the validation of a domain, and
+/// lets clients resume.
 ///
 /// # Errors
 /// Those of rustls: its provider has no suite for these versions, or no randomness for the keys of tickets.
 pub(crate) fn server_config(certificates: Arc<CertificateResolver>) -> Result<Arc<ServerConfig>, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::new(provider())).with_safe_default_protocol_versions()?;
     let mut config = builder.with_no_client_auth().with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec(), ACME_TLS.to_vec()];
+    let protocols: [&[u8]; 4] = [b"h2", b"http/1.1", b"http/1.0", ACME_TLS];
+    config.alpn_protocols = protocols.map(<[u8]>::to_vec).to_vec();
     config.ticketer = aws_lc_rs::Ticketer::new()?;
     // A client that returns uses one ticket and gets the next one.
     config.send_tls13_tickets = 1;

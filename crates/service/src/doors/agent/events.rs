@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorbell_protocol::base64url;
-use doorbell_protocol::id::AgentId;
+use doorbell_protocol::id::{AgentId, MessageId};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -33,13 +33,16 @@ struct Events {
     channels: ChannelCache,
     /// Whether the end of the stream reports that nothing more waits (`Prefer: wait=0`).
     no_wait: bool,
+    /// The last message of a poll; it counts as written when the next one is requested.
+    last_returned: Option<MessageId>,
     started: bool,
 }
 
 /// The answer that carries the messages of `subscriber`.
 pub(super) fn answer(doors: Arc<Doors>, agent: AgentId, subscriber: Subscriber, no_wait: bool) -> Response {
-    let events = Events { doors, agent, subscriber, channels: ChannelCache::default(), no_wait, started: false };
-    sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))))
+    let channels = ChannelCache::default();
+    let events = Events { doors, agent, subscriber, channels, no_wait, last_returned: None, started: false };
+    sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events)))), no_wait)
 }
 
 impl Events {
@@ -48,6 +51,10 @@ impl Events {
         if !std::mem::replace(&mut self.started, true) {
             // An immediate comment shows the client that the stream is open.
             return Some(Ok(sse::comment()));
+        }
+        // A poll delivers all that waits: a window of unacknowledged messages would hold back the rest.
+        if let Some(id) = self.last_returned.take() {
+            self.subscriber.arrived(id);
         }
         loop {
             let quiet_until = self.doors.clock.served().plus(self.doors.limits.keepalive);
@@ -58,7 +65,10 @@ impl Events {
             match event {
                 SubscriberEvent::Message(message) => {
                     match self.channels.push_uri(&self.doors, self.agent, message.subscription).await {
-                        Ok(Some(push)) => return Some(Ok(self.event(&message, &push))),
+                        Ok(Some(push)) => {
+                            self.last_returned = self.no_wait.then_some(message.id);
+                            return Some(Ok(self.event(&message, &push)));
+                        }
                         Ok(None) => self.subscriber.gone(message.id),
                         Err(HubError::Damaged) => self.subscriber.undeliverable(message.id),
                         // The message stays, and arrives on the next stream.

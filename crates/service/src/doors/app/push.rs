@@ -8,7 +8,7 @@ use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::message::ContentHeaders;
-use http::header::{CONTENT_LENGTH, LINK, LOCATION};
+use http::header::{LINK, LOCATION};
 use http::{HeaderMap, StatusCode};
 
 use super::answer::{Rejection, accepted};
@@ -16,7 +16,7 @@ use crate::capability::{KeyFingerprint, Resource};
 use crate::doors::Doors;
 use crate::hub::{HubError, Submission};
 use crate::transport::source::Source;
-use crate::transport::{BodyError, Request, Response};
+use crate::transport::{Request, Response};
 
 /// The push resource of a request: what its URL says.
 #[derive(Clone, Copy)]
@@ -38,7 +38,6 @@ impl Doors {
     async fn try_push(&self, to: Target, request: Request) -> Result<Response, Rejection> {
         let Target { agent, subscription, restricted_to, of_browser } = to;
         let (head, incoming) = request.into_parts();
-        self.refuse_announced(&head.headers)?;
         let source = incoming.place.source();
         // The body is read before the first check: a client that is still sending it might not receive a rejection.
         let body = incoming.body.read(self.limits.body_max, self.limits.request_timeout).await?;
@@ -100,17 +99,6 @@ impl Doors {
         match self.resource(&target) {
             Some(Resource::Receipts { id }) => Ok((Some(id), false)),
             _ => Err(Rejection::Receipts),
-        }
-    }
-
-    /// Rejects a body by its Content-Length, before a client that waits for permission (`Expect`) sends it.
-    fn refuse_announced(&self, headers: &HeaderMap) -> Result<(), Rejection> {
-        let max = self.limits.body_max;
-        let announced = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-        let expects = headers.contains_key(http::header::EXPECT);
-        match announced {
-            Some(length) if expects && length > max as u64 => Err(BodyError::TooLarge { max }.into()),
-            _ => Ok(()),
         }
     }
 }

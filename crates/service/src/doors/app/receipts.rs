@@ -9,7 +9,7 @@ use doorbell_protocol::id::ReceiptSubscriptionId;
 use doorbell_protocol::receipt::OUTCOME;
 use doorbell_protocol::time::UnixMs;
 use futures_util::stream;
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
 
@@ -55,6 +55,12 @@ impl Doors {
         request: Request,
     ) -> Result<Response, Rejection> {
         let (head, incoming) = request.into_parts();
+        if head.method == Method::HEAD {
+            // It is opened to see that it exists, and closed.
+            drop(self.hub.receipts().open(id, None).await?);
+            let takes_pushes = incoming.pusher.is_some_and(|p| p.pushes_max() > 0);
+            return sse::head(&head.headers, takes_pushes).ok_or(Rejection::NoPush);
+        }
         let no_wait = Prefer::from_headers(&head.headers).wait_secs == Some(0);
         if sse::is_requested(&head.headers) {
             let answer = self.receipt_events(id, no_wait, &head.headers).await?;
@@ -66,6 +72,9 @@ impl Doors {
         incoming.place.keep();
         let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Rejection::NoPush)?;
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Rejection::NoPush)?;
+        if !no_wait {
+            pusher.hold();
+        }
         self.push_receipts(id, stream, &pusher, &promises, no_wait).await
     }
 
@@ -122,7 +131,7 @@ impl Doors {
 
     /// Whether the client confirms the pushes in time. If it cancels the request, the wait ends: otherwise it could
     /// leave any number of requests behind.
-    async fn confirmed(&self, pusher: &Pusher) -> bool {
+    pub(in crate::doors) async fn confirmed(&self, pusher: &Pusher) -> bool {
         tokio::select! {
             confirmed = timeout(self.limits.idle_timeout, pusher.confirm()) => confirmed == Ok(true),
             () = pusher.closed() => false,
@@ -151,7 +160,8 @@ impl Doors {
             written_later: None,
             started: false,
         };
-        Ok(sse::answer(Box::pin(stream::unfold(events, async |mut events| Some((events.next().await?, events))))))
+        let pieces = stream::unfold(events, async |mut events| Some((events.next().await?, events)));
+        Ok(sse::answer(Box::pin(pieces), no_wait))
     }
 
     fn receipt_json(&self, receipt: &Receipt) -> ReceiptJson {

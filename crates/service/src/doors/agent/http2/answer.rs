@@ -16,8 +16,10 @@ use crate::transport::{BodyError, Response};
 pub(super) enum Rejection {
     #[error("the subscription set is unknown")]
     Set,
-    #[error("the options are not JSON with a member `vapid`")]
+    #[error("the options are not a JSON object with a member `vapid` that is text")]
     Options,
+    #[error("the body looks like options and has another media type")]
+    MediaType,
     #[error(transparent)]
     Key(KeyError),
     #[error("this connection cannot receive server pushes")]
@@ -46,8 +48,14 @@ impl Rejection {
             Self::Set => bad(errno::SUBSCRIBE_OPTIONS, "Omit the Link to start a new set."),
             Self::Options | Self::Key(_) => bad(
                 errno::SUBSCRIBE_OPTIONS,
-                "Send {\"vapid\": \"<base64url of the 65-byte P-256 key>\"} (RFC 8292 s4.1).",
+                "Send {\"vapid\": \"<base64url of the 65-byte P-256 key>\"} (RFC 8292 s4.1), or no body for a \
+                 subscription that is open to all senders.",
             ),
+            Self::MediaType => Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, errno::SUBSCRIBE_OPTIONS, text)
+                .with_hint(
+                    "Send the options with `Content-Type: application/webpush-options+json` (RFC 8292 s4.1), or no \
+                     body for a subscription that is open to all senders.",
+                ),
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or omit it."),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text).with_hint(
                 "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6), or with \

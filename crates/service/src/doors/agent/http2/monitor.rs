@@ -8,8 +8,8 @@ use doorbell_protocol::headers::link::REL_PUSH;
 use doorbell_protocol::headers::prefer::Prefer;
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::AgentId;
-use http::StatusCode;
 use http::header::{CONTENT_LENGTH, LINK};
+use http::{Method, StatusCode};
 
 use super::answer::Rejection;
 use crate::capability::Resource;
@@ -28,6 +28,8 @@ struct Monitor<'a> {
     subscriber: Subscriber,
     agent: AgentId,
     channels: ChannelCache,
+    /// `Prefer: wait=0`.
+    is_poll: bool,
     pushed: u64,
 }
 
@@ -66,10 +68,17 @@ impl Doors {
     ) -> Result<Opened<'_>, Rejection> {
         let (head, incoming) = request.into_parts();
         let floor = Urgency::from_headers(&head.headers)?;
+        if head.method == Method::HEAD {
+            self.hub.check_scope(agent, scope).await?;
+            let takes_pushes = incoming.pusher.is_some_and(|p| p.pushes_max() > 0);
+            return sse::head(&head.headers, takes_pushes).map(Opened::Events).ok_or(Rejection::NoPush);
+        }
         let wait_secs = Prefer::from_headers(&head.headers).wait_secs;
         let mode = if wait_secs == Some(0) { Mode::Drain } else { Mode::Hold };
         let window = self.limits.window;
-        let spec = SubscriberSpec { scope, floor, mode, window, retry: Retry::SameSubscriber };
+        // A poll sends each message once: the client comes again for what it did not take.
+        let retry = if mode == Mode::Drain { Retry::NextSubscriber } else { Retry::SameSubscriber };
+        let spec = SubscriberSpec { scope, floor, mode, window, retry };
         if sse::is_requested(&head.headers) {
             let subscriber = self.hub.connect(agent, spec).await?;
             incoming.place.keep();
@@ -86,7 +95,11 @@ impl Doors {
         let subscriber = self.hub.connect(agent, SubscriberSpec { window, ..spec }).await?;
         incoming.place.keep();
         let channels = ChannelCache::default();
-        let monitor = Monitor { doors: self, pusher, promises, subscriber, agent, channels, pushed: 0 };
+        let is_poll = mode == Mode::Drain;
+        if !is_poll {
+            pusher.hold();
+        }
+        let monitor = Monitor { doors: self, pusher, promises, subscriber, agent, channels, is_poll, pushed: 0 };
         Ok(Opened::Pushes(Box::new(monitor), wait_secs))
     }
 }
@@ -118,7 +131,7 @@ impl Monitor<'_> {
                     }
                 }
                 // With wait=0 the agent understands the answer as "no more messages".
-                SubscriberEvent::Ended | SubscriberEvent::Superseded if wait_secs == Some(0) => {
+                SubscriberEvent::Ended | SubscriberEvent::Superseded if self.is_poll => {
                     return Err(HubError::Unavailable.into());
                 }
                 SubscriberEvent::Drained | SubscriberEvent::Ended | SubscriberEvent::Superseded => {
@@ -174,7 +187,7 @@ impl Monitor<'_> {
         Ok(match pushed {
             Ok(()) => {
                 self.pushed += 1;
-                ControlFlow::Continue(())
+                if self.is_poll { self.arrived(message).await } else { ControlFlow::Continue(()) }
             }
             Err(PushError::Refused) => {
                 self.subscriber.declined(message.id);
@@ -182,5 +195,14 @@ impl Monitor<'_> {
             }
             Err(PushError::Over) => ControlFlow::Break(()),
         })
+    }
+    /// The message no longer counts in the window, so that a poll is sent all that waits. The client's flow control
+    /// limits the pushes with a body; those without one must have been received before the next one goes.
+    async fn arrived(&self, message: &Message) -> ControlFlow<()> {
+        if message.body.is_empty() && !self.doors.confirmed(&self.pusher).await {
+            return ControlFlow::Break(());
+        }
+        self.subscriber.arrived(message.id);
+        ControlFlow::Continue(())
     }
 }

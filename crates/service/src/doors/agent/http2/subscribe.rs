@@ -5,7 +5,7 @@ use doorbell_protocol::id::AgentId;
 use doorbell_protocol::key::PublicKey;
 use http::header::{CONTENT_TYPE, LINK, LOCATION};
 use http::{HeaderMap, StatusCode};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::answer::Rejection;
 use crate::capability::Resource;
@@ -16,11 +16,11 @@ use crate::transport::{Request, Response};
 /// The maximum length of the options; a key takes 100 bytes.
 const OPTIONS_MAX: usize = 4096;
 
-/// `application/webpush-options+json`; unknown members are ignored (PS-8292-4.1-3).
-#[derive(Deserialize)]
-struct Options {
-    vapid: Option<String>,
-}
+/// The media type of the options (RFC 8292 s4.1).
+const OPTIONS_TYPE: &str = "application/webpush-options+json";
+
+/// The member of the options that has the key.
+const VAPID: &str = "vapid";
 
 impl Doors {
     pub(in crate::doors) async fn subscribe(&self, request: Request) -> Response {
@@ -68,15 +68,26 @@ impl Doors {
     }
 }
 
-/// The key that the subscription is restricted to; a body of another type restricts nothing (PS-8292-4.1-2).
+/// The key that the subscription is restricted to. A body of another type restricts nothing (PS-8292-4.1-2), unless it
+/// looks like options: a client that meant to restrict its subscription must not get one that is open to all.
 fn restriction(headers: &HeaderMap, body: &[u8]) -> Result<Option<PublicKey>, Rejection> {
     let is_options = |media_type: &str| {
         let essence = media_type.split(';').next().expect("`split` returns at least one part");
-        essence.trim().eq_ignore_ascii_case("application/webpush-options+json")
+        essence.trim().eq_ignore_ascii_case(OPTIONS_TYPE)
     };
     if !headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_options) {
-        return Ok(None);
+        return if resembles_options(body) { Err(Rejection::MediaType) } else { Ok(None) };
     }
-    let options: Options = serde_json::from_slice(body).map_err(|_| Rejection::Options)?;
-    options.vapid.map(|key| PublicKey::from_base64url(&key)).transpose().map_err(Rejection::Key)
+    let options: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Rejection::Options)?;
+    match options.get(VAPID) {
+        Some(Value::String(key)) => PublicKey::from_base64url(key).map(Some).map_err(Rejection::Key),
+        None if options.is_empty() => Ok(None),
+        // Unknown members are ignored next to `vapid` (PS-8292-4.1-3). On their own they may be that member, misspelt.
+        Some(_) | None => Err(Rejection::Options),
+    }
+}
+
+/// Whether it is a JSON object, or names the member.
+fn resembles_options(body: &[u8]) -> bool {
+    body.trim_ascii_start().first() == Some(&b'{') || body.windows(VAPID.len()).any(|part| part == VAPID.as_bytes())
 }

@@ -15,8 +15,8 @@ use doorbell_protocol::id::AgentId;
 use doorbell_protocol::time::UnixMs;
 use futures_util::future::BoxFuture;
 use futures_util::{Stream, StreamExt};
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Method};
 use serde::Serialize;
 
 use crate::capability::Resource;
@@ -92,6 +92,9 @@ impl Doors {
         if !sse::is_requested(headers) {
             return Err(Rejection::NoEvents);
         }
+        if head.method == Method::HEAD {
+            return sse::head(headers, false).ok_or(Rejection::NoEvents);
+        }
         let spec = SubscriberSpec::watch(floor);
         let (agent, subscriber) = match credential {
             Resource::Set { agent } => {
@@ -111,7 +114,7 @@ impl Doors {
         let doors = self.clone();
         let (pending, reported, timer) = (None, None, None);
         let stream = WakeStream { doors, agent, subscriber, place, pending, reported, timer, is_awake: false };
-        Ok(sse::answer(Box::pin(stream.map(Ok))))
+        Ok(sse::answer(Box::pin(stream.map(Ok)), false))
     }
 
     /// The client's credential. No URL that a web app or a sender gets is accepted: they could watch when the device is
