@@ -17,7 +17,8 @@ pub trait App: Send {
     type Failure: Display + Send;
 
     /// Takes a message over. `Ok` is final: the message is then acknowledged, and the service deletes it. After an
-    /// error the message comes again, [`Limits::attempts_max`](crate::Limits::attempts_max) times in all. `Break` ends
+    /// error the message comes again, [`Limits::attempts_max`](crate::Limits::attempts_max) times in all; then the service
+    /// deletes it, and its sender gets the receipt `refused`. `Break` ends
     /// the run with [`Outcome::Enough`](crate::Outcome::Enough) after this message was acknowledged. Messages come one
     /// after the other: until this returns, no other one is handed over.
     ///
@@ -57,7 +58,7 @@ pub enum Event {
     Failed {
         /// The failure that it returned.
         why: String,
-        /// Whether that was the last attempt: then the message was acknowledged.
+        /// Whether that was the last attempt: then the message is acknowledged as refused, and its sender learns that.
         given_up: bool,
     },
 }

@@ -7,6 +7,7 @@ mod support;
 use std::path::Path;
 
 use doorbell_agent::{Error, Event, Outcome, Profile, ProfileError};
+use doorbell_protocol::receipt::OUTCOME;
 use http::Method;
 use support::app::{Idle, Manner, Running};
 use support::quick;
@@ -80,7 +81,7 @@ async fn an_agent_that_is_stopped_leaves_the_unfinished_message_for_the_next_run
 }
 
 #[tokio::test]
-async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_wa_14() {
+async fn a_failing_app_gets_the_message_three_times_and_then_it_is_refused_wa_14() {
     let service = Service::start().await;
     let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
@@ -93,6 +94,7 @@ async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_
         assert_eq!(given_up, last);
     }
     service.until_deleted(&message).await;
+    assert_eq!(service.seen(Method::DELETE, &message)[0].headers[OUTCOME], "refused", "the app did not take it");
     assert!(running.is_quiet());
 }
 
@@ -109,7 +111,9 @@ async fn an_app_that_recovers_loses_nothing_and_is_acknowledged_once_wa_14_wa_15
     assert_eq!(attempts, ["one", "two"]);
     for message in [one, two] {
         service.until_deleted(&message).await;
-        assert_eq!(service.seen(Method::DELETE, &message).len(), 1);
+        let deletions = service.seen(Method::DELETE, &message);
+        assert_eq!(deletions.len(), 1);
+        assert!(!deletions[0].headers.contains_key(OUTCOME), "it was delivered");
     }
 }
 

@@ -297,7 +297,7 @@ impl<'a, A: App> Run<'a, A> {
 
     /// Acknowledges what cannot be opened: it would come again forever.
     fn discard(&mut self, uri: Url, why: Discarded) {
-        self.inbox.discard(uri);
+        self.inbox.discard(uri, why.outcome());
         self.app.event(Event::Discarded(why));
     }
 

@@ -29,7 +29,8 @@ pub(crate) async fn delete(requests: SendRequest<Bytes>, url: &Url, limit: Durat
     delete_with(requests, url, HeaderMap::new(), limit).await
 }
 
-/// Deletes a message. A field reports that it could not be opened, to services that send receipts; others ignore it.
+/// Deletes a message. A field reports that it could not be opened or that the app did not take it, to services that send
+/// receipts; others ignore it.
 pub(crate) async fn acknowledge(
     requests: SendRequest<Bytes>,
     message: &Url,

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,6 +132,10 @@ fn json_line(message: &Message) -> String {
     format!("{object}\n")
 }
 
+/// How long after a signal ended a command our own is awaited. A terminal and a service manager signal both processes:
+/// then the message was not refused, and comes again the next time.
+const SIGNAL_GRACE: Duration = Duration::from_millis(500);
+
 /// Runs the command; success is exit status 0 in time. Dropped, it ends the command.
 async fn execute(command: &str, limit: Duration, message: &Message) -> Result<(), String> {
     let mut shell = Command::new("sh");
@@ -150,10 +154,20 @@ async fn execute(command: &str, limit: Duration, message: &Message) -> Result<()
     };
     match timeout(limit, run).await {
         Ok(Ok(end)) if end.success() => Ok(()),
-        Ok(Ok(end)) => Err(format!("the command failed ({end})")),
+        Ok(Ok(end)) => {
+            if is_signalled(end) {
+                tokio::time::sleep(SIGNAL_GRACE).await;
+            }
+            Err(format!("the command failed ({end})"))
+        }
         Ok(Err(e)) => Err(format!("the command cannot be waited for: {e}")),
         Err(_) => Err(format!("the command took longer than {} s", limit.as_secs())),
     }
+}
+
+/// Whether a signal ended the command. A shell reports that of its own child as 128 and the number.
+fn is_signalled(end: ExitStatus) -> bool {
+    end.code().is_none_or(|code| code > 128)
 }
 
 #[cfg(test)]

@@ -15,8 +15,13 @@ pub struct Listener {
 impl Listener {
     /// Subscribes at `service` and listens.
     pub fn of(service: &Service) -> Self {
+        Self::with(service, &[])
+    }
+
+    /// The same with more flags.
+    pub fn with(service: &Service, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a profile directory");
-        let process = listen(&folder, service, &[]);
+        let process = listen(&folder, service, options);
         Self { folder, process }
     }
 
@@ -30,6 +35,11 @@ impl Listener {
     /// Waits until it prints `text` on a line of its own.
     pub fn prints(&self, text: &str) {
         self.process.wait_for(&format!("line {text:?}"), |line| (line == text).then_some(()));
+    }
+
+    /// Waits until it ends by itself, in order; its profile stays.
+    pub fn ends(&mut self) {
+        assert!(self.process.exit(|_| {}).success(), "{}", self.process.output());
     }
 
     /// Ends it; its profile stays.

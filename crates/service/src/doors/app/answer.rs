@@ -5,6 +5,7 @@ use doorbell_protocol::headers::ttl::{TTL, Ttl, TtlError};
 use doorbell_protocol::headers::urgency::UrgencyError;
 use doorbell_protocol::message::ContentHeadersError;
 use doorbell_protocol::problem::{Problem, errno};
+use doorbell_protocol::receipt::ReportError;
 use http::header::{HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use thiserror::Error;
@@ -38,6 +39,8 @@ pub(super) enum Rejection {
     Topic(#[from] TopicError),
     #[error(transparent)]
     Content(#[from] ContentHeadersError),
+    #[error(transparent)]
+    Outcome(#[from] ReportError),
     #[error(transparent)]
     Body(#[from] BodyError),
     #[error("too many new receipt subscriptions: {0}")]
@@ -80,6 +83,10 @@ impl Rejection {
             Self::Ttl(_) => bad(errno::TTL_INVALID, "TTL is one whole number of seconds, such as `TTL: 3600`."),
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or omit it."),
             Self::Topic(_) => bad(errno::TOPIC, "Send one topic of 1 to 32 characters out of A-Z a-z 0-9 - _."),
+            Self::Outcome(_) => bad(
+                errno::BAD_REQUEST,
+                "Send `Doorbell-Outcome: undecryptable` or `refused` once, or omit it if the message was delivered.",
+            ),
             Self::Content(_) => bad(errno::ENCRYPTION_HEADERS, "Send each content header once and in its usual form."),
         };
         wire::problem(&problem)
