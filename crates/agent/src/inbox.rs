@@ -43,6 +43,8 @@ struct Owed {
     /// The outcome of the message that is reported to the service.
     outcome: Outcome,
     failures: u32,
+    /// Answers that the resource is gone, of which it is not known who gave them.
+    doubts: u32,
     not_before: Duration,
     in_flight: bool,
 }
@@ -58,7 +60,7 @@ pub(crate) enum Verdict {
 
 impl Owed {
     fn new(outcome: Outcome) -> Self {
-        Self { outcome, failures: 0, not_before: Duration::ZERO, in_flight: false }
+        Self { outcome, failures: 0, doubts: 0, not_before: Duration::ZERO, in_flight: false }
     }
 }
 
@@ -182,6 +184,14 @@ impl<M> Inbox<M> {
     fn put_down(&mut self, uri: &Url) {
         let was_in_hand = self.in_hand.remove(uri);
         debug_assert!(was_in_hand, "the app returns only what it got");
+    }
+
+    /// A DELETE was answered with a doubtful 404: whether there were so many that it is believed. [`Inbox::answered`]
+    /// must follow.
+    pub(crate) fn doubted(&mut self, uri: &Url) -> bool {
+        let owed = self.owed.get_mut(uri).expect("an entry stays until its DELETE is answered");
+        owed.doubts = owed.doubts.saturating_add(1);
+        owed.doubts >= self.limits.doubts_max
     }
 
     /// A DELETE was answered for good, or failed and is due again later.
@@ -375,6 +385,17 @@ mod tests {
         assert_eq!(inbox.deadline(at(0)), Some(at(1)));
         inbox.connected();
         assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
+    }
+
+    #[test]
+    fn a_doubtful_404_is_believed_after_some_because_another_service_may_know_no_other() {
+        let mut inbox = Inbox::<&str>::new(Limits { doubts_max: 3, ..limits() }, [uri(1)]);
+        for is_believed in [false, false, true] {
+            inbox.next_acknowledgement(NEVER).unwrap();
+            assert_eq!(inbox.doubted(&uri(1)), is_believed);
+            inbox.answered(&uri(1), is_believed, at(0), 0);
+        }
+        assert!(inbox.is_empty());
     }
 
     #[test]

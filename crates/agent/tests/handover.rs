@@ -11,7 +11,7 @@ use doorbell_protocol::receipt::OUTCOME;
 use http::Method;
 use support::app::{Idle, Manner, Running};
 use support::quick;
-use support::service::{Service, status};
+use support::service::{Service, problem, status};
 
 fn agent_in(folder: &Path, service: &Service) -> Idle {
     service.agent(Profile::open(folder).unwrap(), quick())
@@ -122,15 +122,42 @@ async fn an_acknowledgement_that_fails_is_sent_again_ua_8030_6_2_1() {
     let service = Service::start().await;
     let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
-    for answer in [503, 429, 500] {
+    for answer in [503, 429, 500, 404, 410] {
         service.answer_once(Method::DELETE, "/m/", status(answer));
     }
     let message = service.send(&subscription, "once");
     let mut running = Running::start(agent, Manner::Takes);
     assert_eq!(running.text().await, "once");
     service.until_deleted(&message).await;
-    assert_eq!(service.seen(Method::DELETE, &message).len(), 4);
+    assert_eq!(service.seen(Method::DELETE, &message).len(), 6, "a 404 of a proxy is no answer of the service");
     assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn the_old_keys_go_only_when_a_new_subscription_takes_their_place() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let agent = agent_in(folder.path(), &service);
+    let old = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    service.end_monitoring(&problem(404));
+    let (agent, outcome) = running.end().await;
+    assert_eq!(outcome.unwrap(), Outcome::Gone);
+    drop((agent, running));
+
+    // The process ended before it had a new one.
+    let agent = agent_in(folder.path(), &service);
+    assert!(agent.subscriptions()[0].to_push_subscription() == old);
+    service.answer_once(Method::GET, "/a/", problem(410));
+    let (agent, outcome) = Running::start(agent, Manner::Takes).end().await;
+    assert_eq!(outcome.unwrap(), Outcome::Gone);
+    service.answer_once(Method::POST, "/subscribe", status(503));
+    assert!(agent.subscribe(None).await.is_err());
+    let new = agent.subscribe(None).await.unwrap();
+    drop(agent);
+    let kept: Vec<_> = agent_in(folder.path(), &service).subscriptions().iter().map(|s| s.endpoint().clone()).collect();
+    assert_eq!(kept, [new.endpoint.parse().unwrap()]);
 }
 
 #[tokio::test]
