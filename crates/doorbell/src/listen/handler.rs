@@ -6,7 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use doorbell_agent::{App, Event, Message};
+use doorbell_agent::{App, Error, Event, Message};
 use doorbell_protocol::base64url;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, ErrorKind};
@@ -23,6 +23,8 @@ pub(super) struct Handler {
     handled: usize,
     handled_max: Option<usize>,
     was_connected: bool,
+    /// The last error of the connection, as long as there is none: each is reported once.
+    last_error: Option<String>,
 }
 
 enum Manner {
@@ -46,12 +48,26 @@ impl Handler {
             None => Manner::Text { terminal: std::io::stdout().is_terminal() },
         };
         let handled_max = if args.once { Some(1) } else { args.count.map(Into::into) };
-        Self { manner, output_closed, handled: 0, handled_max, was_connected: false }
+        Self { manner, output_closed, handled: 0, handled_max, was_connected: false, last_error: None }
     }
 
     /// How many messages were handled.
     pub(super) fn handled(&self) -> usize {
         self.handled
+    }
+
+    /// Reports an error of the connection once, however often it is tried again.
+    fn disconnected(&mut self, why: &Error) {
+        let text = match why {
+            Error::Stranger { .. } => {
+                format!("{why}. The subscription is kept; add --new for another one if this stays so")
+            }
+            _ => why.to_string(),
+        };
+        if self.last_error.as_ref() != Some(&text) {
+            status(&format!("{text}; trying again until it works"));
+            self.last_error = Some(text);
+        }
     }
 
     async fn print(&self, line: &[u8]) -> Result<(), String> {
@@ -88,17 +104,24 @@ impl App for Handler {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Connected if self.was_connected => status("connected again"),
-            Event::Connected => status("listening"),
-            Event::Disconnected { why, wait } => {
-                status(&format!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
+            Event::Connected => {
+                status(if self.was_connected { "connected again" } else { "listening" });
+                (self.was_connected, self.last_error) = (true, None);
             }
-            Event::Discarded(why) => status(&format!("a message was discarded: {why}")),
-            Event::Refused(why) => status(&format!("refused {why}")),
+            Event::WithoutPushes => status(
+                "a proxy on the way lets no server pushes pass: messages come as events instead. Pushes are tried again \
+                 every hour; to have them, the proxy must pass HTTP/2 through",
+            ),
+            Event::Disconnected { why, .. } => self.disconnected(&why),
+            Event::Discarded(why) => status(&format!("a message is thrown away: {why}")),
+            Event::Refused(why) => status(&format!("ignored {why}")),
             Event::Failed { why, given_up: false } => status(&format!("{why}; the message comes again")),
-            Event::Failed { why, given_up: true } => status(&format!("{why}; the message is given up")),
+            Event::Failed { why, given_up: true } => {
+                status(&format!(
+                    "{why} for the last time: the message is given up, and its sender's receipt is `refused`"
+                ));
+            }
         }
-        self.was_connected = true;
     }
 }
 
@@ -129,7 +152,15 @@ fn json_line(message: &Message) -> String {
     if let Some(kind) = &message.content_type {
         object["contentType"] = json!(kind);
     }
-    format!("{object}\n")
+    let mut line = String::new();
+    for c in object.to_string().chars() {
+        match c {
+            // JSON leaves these as they are; a terminal may take them for commands.
+            '\u{7f}'..='\u{9f}' => line += &format!("\\u{:04x}", u32::from(c)),
+            c => line.push(c),
+        }
+    }
+    line + "\n"
 }
 
 /// How long after a signal ended a command our own is awaited. A terminal and a service manager signal both processes:
@@ -193,6 +224,7 @@ mod tests {
     fn json_holds_text_or_bytes_or_nothing_in_one_line() {
         assert_eq!(json_line(&message(Some(b"a\nb"), None)), "{\"text\":\"a\\nb\"}\n");
         assert_eq!(json_line(&message(Some(b"\xff"), None)), "{\"base64url\":\"_w\"}\n");
+        assert_eq!(json_line(&message(Some("\u{9b}2J\u{7f}ü".as_bytes()), None)), "{\"text\":\"\\u009b2J\\u007fü\"}\n");
         assert_eq!(json_line(&message(None, Some("x/y"))), "{\"contentType\":\"x/y\",\"text\":null}\n");
     }
 

@@ -85,7 +85,7 @@ impl Front {
 }
 
 /// A service without TLS that its users know as `public_url`, and where it listens.
-fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
+pub(super) fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
     // It is configured with the address of its users and not of its listener, so its port is chosen here.
     let behind = StdListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let mut command = doorbell("serve");
@@ -96,7 +96,7 @@ fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
 }
 
 /// TLS with a certificate of a CA of its own, which is written to `ca_file`.
-fn acceptor(faults: Faults, ca_file: &Path) -> TlsAcceptor {
+pub(super) fn acceptor(faults: Faults, ca_file: &Path) -> TlsAcceptor {
     let mut ca = CertificateParams::default();
     ca.distinguished_name.push(DnType::CommonName, "a test's CA");
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
