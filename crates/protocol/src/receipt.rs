@@ -45,7 +45,7 @@ impl Outcome {
     pub fn from_delete(headers: &HeaderMap) -> Result<Self, ReportError> {
         let mut words = headers.get_all(OUTCOME).iter();
         let Some(word) = words.next() else { return Ok(Self::Delivered) };
-        let outcome = word.to_str().ok().and_then(|word| word.trim().parse().ok());
+        let outcome = word.to_str().ok().and_then(|word| word.trim().to_ascii_lowercase().parse().ok());
         let reported = outcome.filter(|it| matches!(it, Self::Delivered | Self::Undecryptable | Self::Refused));
         reported.filter(|_| words.next().is_none()).ok_or(ReportError)
     }
@@ -135,6 +135,7 @@ mod tests {
         for outcome in [Outcome::Delivered, Outcome::Undecryptable, Outcome::Refused] {
             assert_eq!(read(&[outcome.as_str()]), Ok(outcome));
         }
+        assert_eq!(read(&[" Refused"]), Ok(Outcome::Refused), "words compare without case");
         for words in [&["expired"][..], &["unsubscribed"], &["dropped"], &["eaten"], &[""], &["refused", "refused"]] {
             assert_eq!(read(words), Err(ReportError), "{words:?}");
         }

@@ -130,14 +130,14 @@ async fn a_delete_with_an_outcome_that_no_agent_can_know_settles_nothing() {
             .body(Bytes::new())
             .unwrap()
     };
-    for words in [&["eaten"][..], &["expired"], &["Refused"], &[""], &["refused", "delivered"]] {
+    for words in [&["eaten"][..], &["expired"], &["dropped"], &[""], &["refused", "delivered"]] {
         let answer = service.ask(report(words)).await;
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{words:?}");
         let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
         assert_eq!(problem["errno"], 1000);
         assert!(problem["hint"].as_str().unwrap().contains("undecryptable"), "{problem}");
     }
-    assert_eq!(service.ask(report(&["refused"])).await.status(), StatusCode::NO_CONTENT, "it was still there");
+    assert_eq!(service.ask(report(&["Refused"])).await.status(), StatusCode::NO_CONTENT, "it was still there");
     assert_eq!(fetch(&service, &receipts).await, [(path(&message), "refused".to_owned())]);
 }
 

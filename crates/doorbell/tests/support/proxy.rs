@@ -9,7 +9,7 @@ use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::{Request, Response};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -65,7 +65,13 @@ impl Proxy {
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, behind: SocketAddr, own: watch::Receiver<OwnAnswer>) {
-    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let Ok(mut stream) = acceptor.accept(stream).await else { return };
+    if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        if let Ok(mut service) = TcpStream::connect(behind).await {
+            copy_bidirectional(&mut stream, &mut service).await.ok();
+        }
+        return;
+    }
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         let mut own = own.clone();
