@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -160,6 +161,23 @@ fn standard_output_has_messages_and_nothing_else() {
     assert_eq!(texts, ["one", "two"]);
     place.send("three");
     assert_eq!(listen(&["--once"]).0, ["three"]);
+}
+
+/// UA-8030-6.2-2
+#[test]
+fn a_message_that_cannot_be_printed_is_not_given_up_and_comes_the_next_time() {
+    let service = Service::start();
+    let place = Place::of(&service);
+    assert!(place.listen(&["--drain"]).status().unwrap().success());
+    place.send("one");
+    place.send("two");
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let stopped = place.listen(&[]).stdout(full).output().unwrap();
+    assert_eq!(stopped.status.code(), Some(1));
+    let said = String::from_utf8(stopped.stderr).unwrap();
+    assert!(said.contains("cannot write to standard output (No space left"), "{said}");
+    let again = place.listen(&["--drain"]).output().unwrap();
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), "one\ntwo\n");
 }
 
 /// A program in the place of another one, which prints its arguments on one line: as hexadecimal digits, each with a NUL

@@ -3,7 +3,6 @@
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use doorbell_agent::{App, Error, Event, Message};
@@ -11,7 +10,7 @@ use doorbell_protocol::base64url;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, ErrorKind};
 use tokio::process::Command;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Args, status};
@@ -19,7 +18,7 @@ use super::{Args, status};
 /// The application behind `doorbell listen`.
 pub(super) struct Handler {
     manner: Manner,
-    output_closed: Arc<Notify>,
+    end: watch::Sender<Option<u8>>,
     handled: usize,
     handled_max: Option<usize>,
     was_connected: bool,
@@ -40,7 +39,8 @@ enum Manner {
 }
 
 impl Handler {
-    pub(super) fn new(args: &Args, output_closed: Arc<Notify>) -> Self {
+    /// `end` ends listening with an exit status.
+    pub(super) fn new(args: &Args, end: watch::Sender<Option<u8>>) -> Self {
         let limit = Duration::from_secs(args.exec_timeout);
         let manner = match &args.exec {
             Some(command) => Manner::Exec { command: command.clone(), limit },
@@ -48,7 +48,7 @@ impl Handler {
             None => Manner::Text { terminal: std::io::stdout().is_terminal() },
         };
         let handled_max = if args.once { Some(1) } else { args.count.map(Into::into) };
-        Self { manner, output_closed, handled: 0, handled_max, was_connected: false, last_error: None }
+        Self { manner, end, handled: 0, handled_max, was_connected: false, last_error: None }
     }
 
     /// How many messages were handled.
@@ -70,21 +70,21 @@ impl Handler {
         }
     }
 
-    async fn print(&self, line: &[u8]) -> Result<(), String> {
+    /// Prints a line, or stops: then the message was not taken.
+    async fn print(&self, line: &[u8]) {
         let mut output = tokio::io::stdout();
         let written = async {
             output.write_all(line).await?;
             output.flush().await
         };
-        match written.await {
-            Ok(()) => Ok(()),
-            // The reader has closed its end: stop, and leave this message for the next time.
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => {
-                self.output_closed.notify_one();
-                std::future::pending().await
-            }
-            Err(e) => Err(format!("standard output: {e}")),
+        let Err(why) = written.await else { return };
+        // The reader has closed its end: that is a success. After every other error a later message has no better chance.
+        let is_closed = why.kind() == ErrorKind::BrokenPipe;
+        if !is_closed {
+            status(&format!("cannot write to standard output ({why}): this message and later ones come the next time"));
         }
+        self.end.send_replace(Some(u8::from(!is_closed)));
+        std::future::pending().await
     }
 }
 
@@ -93,8 +93,8 @@ impl App for Handler {
 
     async fn message(&mut self, message: &Message) -> Result<ControlFlow<()>, String> {
         match &self.manner {
-            Manner::Text { terminal } => self.print(&text_line(message, *terminal)).await?,
-            Manner::Json => self.print(json_line(message).as_bytes()).await?,
+            Manner::Text { terminal } => self.print(&text_line(message, *terminal)).await,
+            Manner::Json => self.print(json_line(message).as_bytes()).await,
             Manner::Exec { command, limit } => execute(command, *limit, message).await?,
         }
         self.handled += 1;

@@ -104,7 +104,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     agent.set_urgency(args.urgency);
     let subscription = setup::subscription(&agent, &args).await?;
     announce(&subscription, &args)?;
-    let mut handler = Handler::new(&args, signals.output_closed.clone());
+    let mut handler = Handler::new(&args, signals.end.clone());
     let mut endings = 0;
     loop {
         let handled_before = handler.handled();
