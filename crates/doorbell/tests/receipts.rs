@@ -111,7 +111,7 @@ fn a_message_that_the_command_does_not_take_is_refused() {
     assert_eq!(sending.learns(), learned("the user agent did not hand it to the web app", 6));
 }
 
-/// A service manager signals the command together with `listen`, here at the last attempt.
+/// A service manager signals the command together with `listen`, here at the last attempt, and the command a moment before.
 ///
 /// WA-14, UA-8030-6.2-2
 #[test]
@@ -119,7 +119,8 @@ fn a_message_whose_command_ends_with_the_listener_is_not_refused_and_comes_the_n
     let service = Service::start();
     let folder = tempfile::tempdir().unwrap();
     let attempts = folder.path().join("attempts");
-    let command = "echo x >> \"$0\"; test $(wc -l < \"$0\") -lt 3 && exit 1; kill -TERM $PPID $$";
+    let command =
+        "echo x >> \"$0\"; test $(wc -l < \"$0\") -lt 3 && exit 1; (sleep 0.1; kill -TERM $PPID) & kill -TERM $$";
     let command = format!("exec sh -c '{command}' {}", attempts.display());
     let mut listener = Listener::with(&service, &["--exec", &command]);
     let sending = Sending::start(&service, &listener.subscription(), "ding", &[]).waits();

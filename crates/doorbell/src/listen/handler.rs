@@ -165,7 +165,7 @@ fn json_line(message: &Message) -> String {
 
 /// How long after a signal ended a command our own is awaited. A terminal and a service manager signal both processes:
 /// then the message was not refused, and comes again the next time.
-const SIGNAL_GRACE: Duration = Duration::from_millis(500);
+const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command; success is exit status 0 in time. Dropped, it ends the command.
 async fn execute(command: &str, limit: Duration, message: &Message) -> Result<(), String> {
