@@ -163,7 +163,11 @@ mod tests {
     /// A message by its URI and body, or why it is none.
     fn shown(push: Push) -> String {
         match push {
-            Push::Complete(pushed) => format!("{} {:?} for {}", pushed.uri, pushed.body, pushed.endpoints()[0]),
+            Push::Complete(pushed) => {
+                let endpoints = pushed.endpoints();
+                let endpoint = endpoints.first().map_or("none", Url::as_str);
+                format!("{} {:?} for {endpoint}", pushed.uri, pushed.body)
+            }
             Push::TooLong(pushed) => format!("{} is too long", pushed.uri),
             Push::Unusable(why) => why.to_owned(),
         }
@@ -210,6 +214,25 @@ mod tests {
             assert!(matches!(read(&good.replace(from, to))[..], [Push::Unusable(_)]), "{to}");
         }
         assert!(parser(9).feed(b"event: news\ndata: x\n\nevent: message\n\ndata: x\n\n").is_empty());
+    }
+
+    #[test]
+    fn a_stream_with_any_byte_changed_is_read_the_same_however_it_is_cut() {
+        let read = |stream: &[u8], size| {
+            let mut parser = parser(3);
+            let pushes: Vec<_> = stream.chunks(size).flat_map(|cut| parser.feed(cut)).map(shown).collect();
+            (pushes, parser.is_between_events())
+        };
+        for place in 0..STREAM.len() {
+            for byte in *b"\r\n: \0{\"\xff" {
+                let mut stream = STREAM.as_bytes().to_vec();
+                stream[place] = byte;
+                let whole = read(&stream, stream.len());
+                assert!(whole.0.len() <= 3, "{place} {byte}");
+                assert_eq!(read(&stream, 1), whole, "{place} {byte}");
+                assert_eq!(read(&stream, 5), whole, "{place} {byte}");
+            }
+        }
     }
 
     #[test]
