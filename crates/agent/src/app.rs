@@ -17,7 +17,8 @@ pub trait App: Send {
     type Failure: Display + Send;
 
     /// Takes a message over. `Ok` is final: the message is then acknowledged, and the service deletes it. After an
-    /// error the message comes again, [`Limits::attempts_max`](crate::Limits::attempts_max) times in all. `Break` ends
+    /// error the message comes again, [`Limits::attempts_max`](crate::Limits::attempts_max) times in all; then the service
+    /// deletes it, and its sender gets the receipt `refused`. `Break` ends
     /// the run with [`Outcome::Enough`](crate::Outcome::Enough) after this message was acknowledged. Messages come one
     /// after the other: until this returns, no other one is handed over.
     ///
@@ -27,9 +28,9 @@ pub trait App: Send {
     /// Receives a report of everything else.
     fn event(&mut self, event: Event);
 
-    /// The service has ended the subscriptions with these endpoints (RFC 8030 s7.3); they are no longer in the profile.
-    /// `Break` ends the run with [`Outcome::Gone`](crate::Outcome::Gone). `Continue` keeps receiving for the others and
-    /// for those that a handle adds.
+    /// The service has ended the subscriptions with these endpoints (RFC 8030 s7.3): it answered 404 or 410, in its own
+    /// form. A 404 of a proxy ends nothing. `Break` ends the run with [`Outcome::Gone`](crate::Outcome::Gone).
+    /// `Continue` drops them from the profile, and keeps receiving for the others and for those that a handle adds.
     fn ended(&mut self, endpoints: &[Url]) -> ControlFlow<()> {
         let _ = endpoints;
         ControlFlow::Break(())
@@ -41,6 +42,9 @@ pub trait App: Send {
 pub enum Event {
     /// The service can be reached: messages may come.
     Connected,
+    /// Server pushes cannot pass on the way to the service: messages come as events (server-sent events). Pushes are
+    /// tried again after [`Limits::pushes_again`](crate::Limits::pushes_again).
+    WithoutPushes,
     /// The service cannot be reached.
     Disconnected {
         /// What happened.
@@ -57,7 +61,7 @@ pub enum Event {
     Failed {
         /// The failure that it returned.
         why: String,
-        /// Whether that was the last attempt: then the message was acknowledged.
+        /// Whether that was the last attempt: then the message is acknowledged as refused, and its sender learns that.
         given_up: bool,
     },
 }
@@ -117,6 +121,7 @@ where
     fn event(&mut self, event: Event) {
         match event {
             Event::Connected => tracing::info!("connected to the push service"),
+            Event::WithoutPushes => tracing::info!("pushes cannot pass; messages come as events"),
             Event::Disconnected { why, wait } => tracing::warn!(%why, ?wait, "disconnected from the push service"),
             Event::Discarded(why) => tracing::warn!(%why, "a message was discarded"),
             Event::Refused(why) => tracing::warn!(why, "a push was refused"),

@@ -91,7 +91,7 @@ async fn ask(shared: &Shared, vapid: Option<&PublicKey>) -> Result<Granted, Erro
 pub(crate) async fn delete_left(shared: Arc<Shared>, resource: Url) -> Result<(), Error> {
     let mut saved = shared.profile.save().await;
     match send_delete(&shared, &resource).await {
-        Ok(Deleted::NotYet) => tracing::info!("the service removes a subscription later"),
+        Ok(Deleted::NotYet | Deleted::Doubtful) => tracing::info!("the service removes a subscription later"),
         Ok(Deleted::Now | Deleted::Before | Deleted::Never) => {
             shared.profile.contents().settle(&resource);
             saved = shared.profile.save().await;

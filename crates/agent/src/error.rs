@@ -78,6 +78,17 @@ pub enum Error {
         /// How long the service wants to be left alone.
         retry_after: Option<Duration>,
     },
+    /// 404 or 410, and not in the form of Doorbell: most likely a proxy answers while the service is away. Nothing is
+    /// concluded from it.
+    #[error(
+        "{status}, which is not this push service's own answer: a proxy answers in its place, or its address is wrong"
+    )]
+    Stranger {
+        /// The status.
+        status: StatusCode,
+        /// How long the client is to wait.
+        retry_after: Option<Duration>,
+    },
     /// The service answered with what RFC 8030 does not allow.
     #[error("the service does not follow RFC 8030: {0}")]
     Unusable(&'static str),
@@ -123,10 +134,26 @@ pub enum ProfileError {
 }
 
 impl Error {
-    /// How long the service wants to be left alone, if it sent that.
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
+    /// Whether it is an error of the network, of the service, or of what is in between, which can end without a change
+    /// here.
+    pub fn may_pass(&self) -> bool {
         match self {
-            Self::Refused { retry_after, .. } => *retry_after,
+            Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Lost(_) | Self::Timeout(..) => true,
+            Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_) => true,
+            Self::Address(_) | Self::Trust { .. } | Self::NoTrust | Self::Profile(_) | Self::NotSubscribed => false,
+            Self::Randomness | Self::TooManySubscriptions(_) | Self::TooManyDeletions(_) | Self::Shutdown => false,
+        }
+    }
+
+    /// Whether it is an answer: the connection to it works.
+    pub(crate) fn is_answer(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_))
+    }
+
+    /// How long the service wants to be left alone, if it sent that.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } | Self::Stranger { retry_after, .. } => *retry_after,
             _ => None,
         }
     }

@@ -7,7 +7,7 @@
 //! The invariants, which [`Inbox::check`] asserts: a URI is in one place only (waiting, with the app, or owed); the
 //! counter of DELETE requests in flight is right; every bound is kept.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
@@ -43,6 +43,8 @@ struct Owed {
     /// The outcome of the message that is reported to the service.
     outcome: Outcome,
     failures: u32,
+    /// Answers that the resource is gone, of which it is not known who gave them.
+    doubts: u32,
     not_before: Duration,
     in_flight: bool,
 }
@@ -58,7 +60,7 @@ pub(crate) enum Verdict {
 
 impl Owed {
     fn new(outcome: Outcome) -> Self {
-        Self { outcome, failures: 0, not_before: Duration::ZERO, in_flight: false }
+        Self { outcome, failures: 0, doubts: 0, not_before: Duration::ZERO, in_flight: false }
     }
 }
 
@@ -81,8 +83,8 @@ impl<M> Inbox<M> {
             owed.not_before = owed.not_before.min(now);
             return true;
         }
-        if self.settled.contains(uri) {
-            self.owe(uri.clone());
+        if let Some(outcome) = self.settled.outcome(uri) {
+            self.owe_as(uri.clone(), outcome);
             return true;
         }
         self.is_unhandled(uri)
@@ -94,11 +96,12 @@ impl<M> Inbox<M> {
         self.check();
     }
 
-    /// Acknowledges what cannot be opened, and so cannot be handed over at all (WA-13). While too much is owed it is
-    /// only dropped: the service pushes it again later.
-    pub(crate) fn discard(&mut self, uri: Url) {
+    /// Acknowledges what cannot be handed over at all (WA-13), with the outcome that its sender gets. While too much is
+    /// owed it is only dropped: the service pushes it again later.
+    pub(crate) fn discard(&mut self, uri: Url, outcome: Outcome) {
+        debug_assert_ne!(outcome, Outcome::Delivered, "what was delivered was handed over");
         if self.owed.len() < self.limits.owed_max {
-            self.owe_as(uri, Outcome::Undecryptable);
+            self.owe_as(uri, outcome);
         }
     }
 
@@ -164,12 +167,12 @@ impl<M> Inbox<M> {
         self.owe(uri.clone());
     }
 
-    /// The app could not handle it (WA-14).
+    /// The app could not handle it (WA-14). What it never took is not delivered: its sender learns that it was refused.
     pub(crate) fn failed(&mut self, mut waiting: Waiting<M>, now: Duration, random: u32) -> Verdict {
         self.put_down(&waiting.uri);
         waiting.failures += 1;
         if waiting.failures >= self.limits.attempts_max {
-            self.owe(waiting.uri);
+            self.owe_as(waiting.uri, Outcome::Refused);
             return Verdict::GivenUp;
         }
         waiting.not_before = now + self.limits.redeliver.wait(waiting.failures, random);
@@ -183,6 +186,14 @@ impl<M> Inbox<M> {
         debug_assert!(was_in_hand, "the app returns only what it got");
     }
 
+    /// A DELETE was answered with a doubtful 404: whether there were so many that it is believed. [`Inbox::answered`]
+    /// must follow.
+    pub(crate) fn doubted(&mut self, uri: &Url) -> bool {
+        let owed = self.owed.get_mut(uri).expect("an entry stays until its DELETE is answered");
+        owed.doubts = owed.doubts.saturating_add(1);
+        owed.doubts >= self.limits.doubts_max
+    }
+
     /// A DELETE was answered for good, or failed and is due again later.
     pub(crate) fn answered(&mut self, uri: &Url, settled: bool, now: Duration, random: u32) {
         let owed = self.owed.get_mut(uri).expect("an entry stays until its DELETE is answered");
@@ -190,8 +201,9 @@ impl<M> Inbox<M> {
         owed.in_flight = false;
         self.acknowledging -= 1;
         if settled {
+            let outcome = owed.outcome;
             self.owed.remove(uri);
-            self.settled.insert(uri.clone(), self.limits.remembered_max);
+            self.settled.insert(uri.clone(), outcome, self.limits.remembered_max);
         } else {
             owed.failures = owed.failures.saturating_add(1);
             owed.not_before = now + self.limits.acknowledge.wait(owed.failures, random);
@@ -246,27 +258,28 @@ impl<M> Inbox<M> {
 #[derive(Default)]
 struct Settled {
     order: VecDeque<Url>,
-    uris: HashSet<Url>,
+    /// With the outcome that was reported: it is reported again if the message comes again.
+    outcomes: HashMap<Url, Outcome>,
 }
 
 impl Settled {
-    fn contains(&self, uri: &Url) -> bool {
-        self.uris.contains(uri)
+    fn outcome(&self, uri: &Url) -> Option<Outcome> {
+        self.outcomes.get(uri).copied()
     }
 
-    fn insert(&mut self, uri: Url, max: usize) {
-        if self.uris.insert(uri.clone()) {
+    fn insert(&mut self, uri: Url, outcome: Outcome, max: usize) {
+        if self.outcomes.insert(uri.clone(), outcome).is_none() {
             self.order.push_back(uri);
         }
         while self.order.len() > max
             && let Some(oldest) = self.order.pop_front()
         {
-            self.uris.remove(&oldest);
+            self.outcomes.remove(&oldest);
         }
     }
 
     fn check(&self, max: usize) {
-        assert_eq!(self.order.len(), self.uris.len(), "every settled URI has its turn to be forgotten");
+        assert_eq!(self.order.len(), self.outcomes.len(), "every settled URI has its turn to be forgotten");
         assert!(self.order.len() <= max, "the memory of settled messages is bounded");
     }
 }
@@ -346,16 +359,19 @@ mod tests {
         let third = inbox.next_message(at(2)).unwrap();
         assert_eq!(inbox.failed(third, at(2), u32::MAX), Verdict::GivenUp);
         assert!(inbox.next_message(NEVER).is_none());
-        assert_eq!(inbox.next_acknowledgement(at(2)), Some((uri(1), Outcome::Delivered)));
+        assert_eq!(inbox.next_acknowledgement(at(2)), Some((uri(1), Outcome::Refused)), "the app did not take it");
     }
 
     #[test]
-    fn what_could_not_be_opened_is_acknowledged_as_such_until_it_is_answered_wa_13() {
+    fn what_could_not_be_opened_is_acknowledged_as_such_also_when_it_comes_again_wa_13() {
         let mut inbox = inbox();
-        inbox.discard(uri(1));
+        inbox.discard(uri(1), Outcome::Undecryptable);
         assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Undecryptable)));
         inbox.answered(&uri(1), false, at(0), u32::MAX);
         assert!(inbox.knows(&uri(1), at(0)), "a redelivery before the acknowledgement");
+        assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Undecryptable)));
+        inbox.answered(&uri(1), true, at(0), 0);
+        assert!(inbox.knows(&uri(1), at(0)), "a redelivery after the acknowledgement");
         assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Undecryptable)));
     }
 
@@ -369,6 +385,17 @@ mod tests {
         assert_eq!(inbox.deadline(at(0)), Some(at(1)));
         inbox.connected();
         assert_eq!(inbox.next_acknowledgement(at(0)), Some((uri(1), Outcome::Delivered)));
+    }
+
+    #[test]
+    fn a_doubtful_404_is_believed_after_some_because_another_service_may_know_no_other() {
+        let mut inbox = Inbox::<&str>::new(Limits { doubts_max: 3, ..limits() }, [uri(1)]);
+        for is_believed in [false, false, true] {
+            inbox.next_acknowledgement(NEVER).unwrap();
+            assert_eq!(inbox.doubted(&uri(1)), is_believed);
+            inbox.answered(&uri(1), is_believed, at(0), 0);
+        }
+        assert!(inbox.is_empty());
     }
 
     #[test]
@@ -395,7 +422,7 @@ mod tests {
     #[test]
     fn what_cannot_be_opened_is_dropped_while_too_much_is_owed() {
         let mut inbox = Inbox::<&str>::new(limits(), (1..=3).map(uri));
-        inbox.discard(uri(4));
+        inbox.discard(uri(4), Outcome::Refused);
         assert!(!inbox.knows(&uri(4), at(0)));
     }
 
@@ -487,7 +514,7 @@ mod tests {
                     // One that the app has is in hand here too: so it does not fill the inbox again when it fails.
                     let has_room = inbox.waiting.len() + in_hand.len() < limits.waiting_max;
                     match inbox.knows(&uri(arrived), now) {
-                        false if draws.below(8) == 0 => inbox.discard(uri(arrived)),
+                        false if draws.below(8) == 0 => inbox.discard(uri(arrived), Outcome::Undecryptable),
                         false if has_room => inbox.take(uri(arrived), arrived),
                         _ => {}
                     }

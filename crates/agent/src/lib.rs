@@ -30,8 +30,8 @@
 //! most the one that the application was handling.
 //!
 //! # What it needs
-//! A tokio runtime with IO and time enabled, and a service that offers HTTP/2 with server push over TLS. Every queue
-//! has a bound, in [`Limits`].
+//! A tokio runtime with IO and time enabled, and a service that offers HTTP/2 with server push over TLS. Where a proxy
+//! lets no pushes pass, Doorbell's server-sent events take their place. Every queue has a bound, in [`Limits`].
 
 mod agent;
 mod app;

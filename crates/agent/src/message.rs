@@ -8,6 +8,7 @@ use bytes::Bytes;
 use doorbell_protocol::ece::{self, EceError};
 use doorbell_protocol::headers::link::{self, REL_PUSH};
 use doorbell_protocol::message::{ContentHeaders, ContentHeadersError};
+use doorbell_protocol::receipt::Outcome;
 use http::{HeaderMap, HeaderName, header};
 use thiserror::Error;
 use url::Url;
@@ -67,6 +68,17 @@ pub enum Discarded {
     /// It is longer than the agent reads.
     #[error("it is longer than {0} bytes")]
     TooLong(usize),
+}
+
+impl Discarded {
+    /// What its sender learns, if it asked for a receipt.
+    pub(crate) fn outcome(&self) -> Outcome {
+        match self {
+            // Nothing was tried with the keys: there are none, or the body was not read.
+            Self::UnknownSubscription | Self::TooLong(_) => Outcome::Refused,
+            Self::Headers(_) | Self::Unencrypted | Self::Undecryptable(_) => Outcome::Undecryptable,
+        }
+    }
 }
 
 /// Opens `pushed` with the keys of the subscription that it came for, one of `subscriptions`.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use doorbell_agent::{App, Backoff, Error, Event, Limits, Message, Outcome, Profile, Urgency, Url, app_fn};
 use http::Method;
 use support::app::{Idle, Manner, Running};
-use support::service::{Push, Seen, Service, status};
+use support::service::{Push, Seen, Service, problem, status};
 use support::{quick, soon};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -245,7 +245,7 @@ async fn an_app_that_goes_on_keeps_receiving_when_the_service_ends_a_subscriptio
     let old = agent.subscribe(None).await.unwrap();
     let mut running = Running::start(agent, Manner::GoesOn);
     service.until_monitored().await;
-    service.end_monitoring(410);
+    service.end_monitoring(&problem(410));
     let ended: Vec<String> = running.ended().await.into_iter().map(String::from).collect();
     assert_eq!(ended, [old.endpoint]);
     assert!(running.agent().subscriptions().is_empty());
@@ -296,7 +296,7 @@ async fn a_message_that_came_before_the_service_ended_its_subscription_is_still_
         service.until_monitored().await;
         service.send(&subscription, "last words");
         attempts.recv().await.unwrap();
-        service.end_monitoring(404);
+        service.end_monitoring(&problem(404));
         assert_eq!(messages.recv().await.unwrap().data.as_deref(), Some(b"last words".as_slice()));
     };
     assert_eq!(soon("the end", driver.run(app, script)).await.unwrap(), Outcome::Stopped);

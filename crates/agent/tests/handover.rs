@@ -7,10 +7,11 @@ mod support;
 use std::path::Path;
 
 use doorbell_agent::{Error, Event, Outcome, Profile, ProfileError};
+use doorbell_protocol::receipt::OUTCOME;
 use http::Method;
 use support::app::{Idle, Manner, Running};
 use support::quick;
-use support::service::{Service, status};
+use support::service::{Service, problem, status};
 
 fn agent_in(folder: &Path, service: &Service) -> Idle {
     service.agent(Profile::open(folder).unwrap(), quick())
@@ -80,7 +81,7 @@ async fn an_agent_that_is_stopped_leaves_the_unfinished_message_for_the_next_run
 }
 
 #[tokio::test]
-async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_wa_14() {
+async fn a_failing_app_gets_the_message_three_times_and_then_it_is_refused_wa_14() {
     let service = Service::start().await;
     let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
@@ -93,6 +94,7 @@ async fn a_failing_app_gets_the_message_three_times_and_then_it_is_acknowledged_
         assert_eq!(given_up, last);
     }
     service.until_deleted(&message).await;
+    assert_eq!(service.seen(Method::DELETE, &message)[0].headers[OUTCOME], "refused", "the app did not take it");
     assert!(running.is_quiet());
 }
 
@@ -109,7 +111,9 @@ async fn an_app_that_recovers_loses_nothing_and_is_acknowledged_once_wa_14_wa_15
     assert_eq!(attempts, ["one", "two"]);
     for message in [one, two] {
         service.until_deleted(&message).await;
-        assert_eq!(service.seen(Method::DELETE, &message).len(), 1);
+        let deletions = service.seen(Method::DELETE, &message);
+        assert_eq!(deletions.len(), 1);
+        assert!(!deletions[0].headers.contains_key(OUTCOME), "it was delivered");
     }
 }
 
@@ -118,15 +122,42 @@ async fn an_acknowledgement_that_fails_is_sent_again_ua_8030_6_2_1() {
     let service = Service::start().await;
     let agent = service.agent(Profile::in_memory(), quick());
     let subscription = agent.subscribe(None).await.unwrap();
-    for answer in [503, 429, 500] {
+    for answer in [503, 429, 500, 404, 410] {
         service.answer_once(Method::DELETE, "/m/", status(answer));
     }
     let message = service.send(&subscription, "once");
     let mut running = Running::start(agent, Manner::Takes);
     assert_eq!(running.text().await, "once");
     service.until_deleted(&message).await;
-    assert_eq!(service.seen(Method::DELETE, &message).len(), 4);
+    assert_eq!(service.seen(Method::DELETE, &message).len(), 6, "a 404 of a proxy is no answer of the service");
     assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn the_old_keys_go_only_when_a_new_subscription_takes_their_place() {
+    let service = Service::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let agent = agent_in(folder.path(), &service);
+    let old = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    service.until_monitored().await;
+    service.end_monitoring(&problem(404));
+    let (agent, outcome) = running.end().await;
+    assert_eq!(outcome.unwrap(), Outcome::Gone);
+    drop((agent, running));
+
+    // The process ended before it had a new one.
+    let agent = agent_in(folder.path(), &service);
+    assert!(agent.subscriptions()[0].to_push_subscription() == old);
+    service.answer_once(Method::GET, "/a/", problem(410));
+    let (agent, outcome) = Running::start(agent, Manner::Takes).end().await;
+    assert_eq!(outcome.unwrap(), Outcome::Gone);
+    service.answer_once(Method::POST, "/subscribe", status(503));
+    assert!(agent.subscribe(None).await.is_err());
+    let new = agent.subscribe(None).await.unwrap();
+    drop(agent);
+    let kept: Vec<_> = agent_in(folder.path(), &service).subscriptions().iter().map(|s| s.endpoint().clone()).collect();
+    assert_eq!(kept, [new.endpoint.parse().unwrap()]);
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use doorbell_agent::{Error, Event, Limits, Outcome, Profile, Urgency};
 use http::{Method, Response};
 use support::app::{Idle, Manner, Running};
 use support::quick;
-use support::service::{Service, status};
+use support::service::{Push, Service, State, problem, status};
 
 fn disconnected(event: Event) -> Option<(Error, Duration)> {
     if let Event::Disconnected { why, wait } = event { Some((why, wait)) } else { None }
@@ -69,7 +69,7 @@ async fn a_get_that_the_service_ends_is_renewed() {
     let mut running = Running::start(agent, Manner::Takes);
     for answer in [200, 204] {
         service.until_monitored().await;
-        service.end_monitoring(answer);
+        service.end_monitoring(&status(answer));
         service.until_monitored().await;
     }
     service.send(&subscription, "again");
@@ -113,7 +113,7 @@ async fn a_404_or_410_means_that_the_subscription_is_gone_and_a_new_one_works_ua
         let old = agent.subscribe(None).await.unwrap();
         let mut running = Running::start(agent, Manner::Takes);
         service.until_monitored().await;
-        service.end_monitoring(gone);
+        service.end_monitoring(&problem(gone));
         let (agent, outcome) = running.end().await;
         assert_eq!(outcome.unwrap(), Outcome::Gone);
         assert_eq!(agent.subscriptions().len(), 0);
@@ -123,6 +123,99 @@ async fn a_404_or_410_means_that_the_subscription_is_gone_and_a_new_one_works_ua
         service.send(&new, "new life");
         assert_eq!(running.text().await, "new life");
     }
+}
+
+#[tokio::test]
+async fn a_404_or_410_that_is_not_the_services_own_ends_nothing_ua_8030_7_3_1() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let page = |status: u16| Response::builder().status(status).body("404 page not found\n".to_owned()).unwrap();
+    let json = |status: u16| Response::builder().status(status).body(r#"{"code":404}"#.to_owned()).unwrap();
+    let strange = [page(404), page(410), json(404), status(404)];
+    for answer in &strange {
+        service.answer_once(Method::GET, "/a/", answer.clone());
+    }
+    let mut running = Running::start(agent, Manner::Takes);
+    for _ in &strange {
+        assert!(matches!(running.event(disconnected).await.0, Error::Stranger { .. }));
+    }
+    service.until_monitored().await;
+    assert!(running.is_without(|e| matches!(e, Event::Connected)), "a connection alone is no service that answers");
+    service.send(&subscription, "still here");
+    assert_eq!(running.text().await, "still here");
+    running.event(|e| matches!(e, Event::Connected).then_some(())).await;
+    let (agent, _) = running.stop().await;
+    assert!(agent.subscriptions()[0].to_push_subscription() == subscription);
+}
+
+#[tokio::test]
+async fn an_unsubscribe_that_a_proxy_answers_with_404_is_repeated_ua_8030_7_3_1() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.answer_once(Method::DELETE, "/s/1", status(404));
+    assert!(agent.unsubscribe(&subscription.endpoint).await.unwrap());
+    let running = Running::start(agent, Manner::Takes);
+    service.until("the second DELETE", |s| s.count(&Method::DELETE, "/s/1") == 2).await;
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn where_pushes_cannot_pass_messages_come_as_events_and_pushes_are_tried_again() {
+    let service = Service::start().await;
+    service.without_pushes(true);
+    let agent = service.agent(Profile::in_memory(), Limits { pushes_again: Duration::from_millis(300), ..quick() });
+    let subscription = agent.subscribe(None).await.unwrap();
+    let stored = service.send(&subscription, "stored");
+    let mut running = Running::start(agent, Manner::Takes);
+    assert_eq!(running.text().await, "stored");
+    running.event(|e| matches!(e, Event::WithoutPushes).then_some(())).await;
+    service.until_deleted(&stored).await;
+    service.until_monitored().await;
+    let undecryptable = service.accept(&subscription, Push::raw("plain text"));
+    service.until_deleted(&undecryptable).await;
+    // More than once pushes are tried in vain, which nothing reports.
+    service.until("attempts with pushes", |s| s.count(&Method::GET, "/a/") >= 6).await;
+    service.send(&subscription, "as an event");
+    assert_eq!(running.text().await, "as an event");
+    service.without_pushes(false);
+    let last_get = |s: &State| s.seen.iter().rfind(|seen| seen.method == Method::GET).cloned();
+    let is_pushed = |s: &State| last_get(s).is_some_and(|seen| !seen.headers.contains_key("accept"));
+    service.until("a GET with pushes", |s| !s.monitored_on().is_empty() && is_pushed(s)).await;
+    service.send(&subscription, "as a push");
+    assert_eq!(running.text().await, "as a push");
+    assert!(running.is_without(|e| !matches!(e, Event::Connected | Event::Discarded(_))), "it was reported once");
+}
+
+#[tokio::test]
+async fn what_is_stored_is_fetched_as_events_too() {
+    let service = Service::start().await;
+    service.without_pushes(true);
+    let agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let expected: Vec<String> = (0..250).map(|n| format!("{n:03}")).collect();
+    for text in &expected {
+        service.send(&subscription, text);
+    }
+    let mut running = Running::drain(agent, Manner::Takes);
+    let mut got = running.texts(expected.len()).await;
+    got.dedup();
+    assert_eq!(got, expected);
+    assert_eq!(running.end().await.1.unwrap(), Outcome::Drained);
+    service.until("the store to be empty", |s| s.stored() == 0).await;
+}
+
+#[tokio::test]
+async fn a_406_that_is_not_the_services_own_is_an_error_that_may_pass() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), quick());
+    agent.subscribe(None).await.unwrap();
+    service.answer_once(Method::GET, "/a/", status(406));
+    let mut running = Running::start(agent, Manner::Takes);
+    assert!(matches!(running.event(disconnected).await.0, Error::Refused { .. }));
+    service.until_monitored().await;
+    assert!(!service.seen(Method::GET, "/a/")[1].headers.contains_key("accept"));
 }
 
 #[tokio::test]

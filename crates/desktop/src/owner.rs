@@ -25,7 +25,7 @@ pub(crate) fn check(path: &Path, metadata: &Metadata) -> Result<(), DesktopError
     }
     if metadata.mode() & OTHERS_WRITE != 0 {
         let reason = if metadata.mode() & STICKY == 0 {
-            format!("other users can write it: `chmod go-w {}` once you know what is in it", path.display())
+            "other users can write it: take that from them (chmod go-w) once you know what is in it".to_owned()
         } else {
             // Such as /tmp, which has to stay so.
             "all users may write it: name another folder (XDG_RUNTIME_DIR, XDG_STATE_HOME or XDG_CONFIG_HOME)"

@@ -28,6 +28,7 @@ use crate::firefox;
 use crate::keys::file;
 use crate::open_files;
 use crate::serve::{ca_flag, own_name};
+use crate::shell::quoted;
 use crate::signals::Signals;
 use crate::state::is_loopback;
 
@@ -213,10 +214,10 @@ fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
     }
     println!("Open it in two browsers that receive from this push service, each in a terminal of its own:");
     for name in ["alice", "mom"] {
-        println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {site}");
+        println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {}", quoted(site));
     }
     println!("With Chromium, for which the demo must be started with --own-chromiums:");
-    println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
+    println!("  {doorbell} chromium {origin}{ca} --profile mom -- {}", quoted(site));
     println!();
     let end = if opens_browsers { "and call her" } else { "call her, and start it again" };
     println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, {end}.");

@@ -163,6 +163,23 @@ async fn a_cut_connection_is_opened_again_and_a_browser_that_does_nothing_is_not
     assert_eq!(started, format!("--profile {} --silent\n", folder.path().join("alice").display()));
 }
 
+/// Needs no browser, and no screen either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_answers_while_the_service_is_away_costs_a_profile_some_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = WakeDoor::open().await;
+    let mut command = doorbell("desktop");
+    command.arg("run").arg(door.origin()).arg("--ca").arg(door.ca()).arg("--binary").arg(lazy_firefox(folder.path()));
+    command.arg("--firefox").arg(profile(folder.path(), "alice", "proxy"));
+    command.env("HOME", folder.path()).env("DISPLAY", ":none").env_remove("XDG_STATE_HOME");
+    let part = Running::start(&mut command);
+    // What the service itself answers so is asked again after an hour.
+    assert_eq!(door.next_stream().authorization, "Bearer proxy");
+    for status in ["401 Unauthorized", "410 Gone", "404 Not Found"] {
+        part.prints(&format!("{status}, which is not the service's own answer"));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_wakes_a_closed_firefox_which_shows_it_and_ends_by_itself_while_one_that_stays_goes_on() {
     if !all_is_here() {

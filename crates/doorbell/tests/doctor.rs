@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::process::Running;
 use support::service::doorbell;
-use support::{Faults, Front, Service};
+use support::{Faults, Front, Proxy, Service};
 
 /// The doctor's finding in each step, and its exit status.
 #[derive(Debug)]
@@ -127,6 +127,13 @@ fn a_certificate_of_an_untrusted_authority_is_found() {
 async fn an_expired_certificate_is_found() {
     let front = with(Faults { last_year: 2020, ..Faults::default() }).await;
     Diagnosis::behind(&front).is_only("tls", "expired on Wed, 01 Jan 2020", "renew it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_lets_no_pushes_pass_is_found() {
+    let proxy = Proxy::start().await;
+    let diagnosis = Diagnosis::of(&proxy.origin(), Some(&proxy.ca()), &["--idle-secs", "0"]);
+    diagnosis.is_only("receive", "it came as a server-sent event", "let the proxy pass HTTP/2 through");
 }
 
 #[tokio::test(flavor = "multi_thread")]

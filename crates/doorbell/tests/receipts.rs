@@ -102,6 +102,35 @@ fn a_message_for_other_keys_is_undecryptable() {
     listener.prints("dong");
 }
 
+/// WA-14, PS-8030-6.3-3
+#[test]
+fn a_message_that_the_command_does_not_take_is_refused() {
+    let service = Service::start();
+    let listener = Listener::with(&service, &["--exec", "exit 3"]);
+    let sending = Sending::start(&service, &listener.subscription(), "ding", &[]);
+    assert_eq!(sending.learns(), learned("the user agent did not hand it to the web app", 6));
+}
+
+/// A service manager signals the command together with `listen`, here at the last attempt, and the command a moment before.
+///
+/// WA-14, UA-8030-6.2-2
+#[test]
+fn a_message_whose_command_ends_with_the_listener_is_not_refused_and_comes_the_next_time() {
+    let service = Service::start();
+    let folder = tempfile::tempdir().unwrap();
+    let attempts = folder.path().join("attempts");
+    let command =
+        "echo x >> \"$0\"; test $(wc -l < \"$0\") -lt 3 && exit 1; (sleep 0.1; kill -TERM $PPID) & kill -TERM $$";
+    let command = format!("exec sh -c '{command}' {}", attempts.display());
+    let mut listener = Listener::with(&service, &["--exec", &command]);
+    let sending = Sending::start(&service, &listener.subscription(), "ding", &[]).waits();
+    listener.ends();
+    assert_eq!(std::fs::read_to_string(&attempts).unwrap().lines().count(), 3);
+    listener.comes_back(&service);
+    listener.prints("ding");
+    assert_eq!(sending.learns(), learned("delivered to the user agent", 0));
+}
+
 /// PS-8030-7.3-4, PS-8030-6.3-3
 #[test]
 fn a_message_for_a_removed_subscription_ends_with_its_removal() {

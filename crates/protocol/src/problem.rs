@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The numbers behind `errno`. Below 1000 they are Mozilla's, used where the meaning is the same, because senders
 /// already know them; from 1000 up they are ours.
@@ -111,6 +111,18 @@ impl Problem {
     }
 }
 
+/// The number of an error answer with this `body`, if it is in the form of [`Problem`] and for this status. `None`: it is
+/// not a push service's own answer. A proxy answers 404 too while the service behind it is away.
+pub fn errno_in(status: StatusCode, body: &[u8]) -> Option<u16> {
+    #[derive(Deserialize)]
+    struct Numbers {
+        code: u16,
+        errno: u16,
+    }
+    let numbers = serde_json::from_slice::<Numbers>(body).ok()?;
+    (numbers.code == status.as_u16()).then_some(numbers.errno)
+}
+
 #[derive(Serialize)]
 struct Body<'a> {
     code: u16,
@@ -140,6 +152,18 @@ mod tests {
                 "more_info": "https://push.example/errors#111"
             })
         );
+    }
+
+    #[test]
+    fn the_number_is_read_from_our_form_only_and_for_the_same_status() {
+        let gone = Problem::new(StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "Unknown.").to_json();
+        assert_eq!(errno_in(StatusCode::NOT_FOUND, &gone), Some(errno::UNKNOWN_URL));
+        assert_eq!(errno_in(StatusCode::GONE, &gone), None);
+        let others: [&[u8]; 6] =
+            [b"", b"404 page not found\n", b"{}", br#"{"code":404}"#, br#"{"error":"Not Found","code":404}"#, b"\xff"];
+        for body in others {
+            assert_eq!(errno_in(StatusCode::NOT_FOUND, body), None);
+        }
     }
 
     #[test]

@@ -2,10 +2,10 @@
 
 use std::str::FromStr;
 
-use http::{HeaderName, StatusCode};
+use http::{HeaderMap, HeaderName, StatusCode};
 use thiserror::Error;
 
-/// The field with the word: on pushed receipts, and on a DELETE by an agent that could not decrypt the message.
+/// The field with the word: on pushed receipts, and on a DELETE by an agent whose application did not get the message.
 pub const OUTCOME: HeaderName = HeaderName::from_static("doorbell-outcome");
 
 /// How a message ended. Each message that wanted a receipt has one outcome, and it never changes.
@@ -21,7 +21,8 @@ pub enum Outcome {
     Unsubscribed,
     /// The service dropped it: for example it had TTL 0 and the agent was not connected.
     Dropped,
-    /// The agent received it and did not pass it to the web app: it has no such subscription, or had the message before.
+    /// The agent received it and the application did not take it: there is no such subscription, the agent had the
+    /// message before, or the application failed.
     Refused,
 }
 
@@ -30,10 +31,24 @@ pub enum Outcome {
 #[error("the outcome is not one of delivered, expired, undecryptable, unsubscribed, dropped, refused")]
 pub struct UnknownOutcome;
 
+/// A DELETE that reports what an agent cannot know, or no outcome at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the outcome of the message is not one of delivered, undecryptable, refused, or it is repeated")]
+pub struct ReportError;
+
 impl Outcome {
     /// All of them; the place in this list plus one is the [`code`](Self::code).
     pub const ALL: [Self; 6] =
         [Self::Delivered, Self::Expired, Self::Undecryptable, Self::Unsubscribed, Self::Dropped, Self::Refused];
+
+    /// What the agent reports in the fields of a DELETE of the message: [`Outcome::Delivered`] if it names no outcome.
+    pub fn from_delete(headers: &HeaderMap) -> Result<Self, ReportError> {
+        let mut words = headers.get_all(OUTCOME).iter();
+        let Some(word) = words.next() else { return Ok(Self::Delivered) };
+        let outcome = word.to_str().ok().and_then(|word| word.trim().to_ascii_lowercase().parse().ok());
+        let reported = outcome.filter(|it| matches!(it, Self::Delivered | Self::Undecryptable | Self::Refused));
+        reported.filter(|_| words.next().is_none()).ok_or(ReportError)
+    }
 
     /// Its word in receipts.
     pub const fn as_str(self) -> &'static str {
@@ -91,6 +106,8 @@ impl FromStr for Outcome {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
@@ -103,6 +120,25 @@ mod tests {
         assert_eq!(Outcome::from_code(0), None);
         assert_eq!(Outcome::from_code(7), None);
         assert_eq!("Delivered".parse::<Outcome>(), Err(UnknownOutcome));
+    }
+
+    #[test]
+    fn a_delete_reports_what_an_agent_can_know_and_nothing_else() {
+        let read = |words: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for word in words {
+                headers.append(OUTCOME, HeaderValue::from_static(word));
+            }
+            Outcome::from_delete(&headers)
+        };
+        assert_eq!(read(&[]), Ok(Outcome::Delivered));
+        for outcome in [Outcome::Delivered, Outcome::Undecryptable, Outcome::Refused] {
+            assert_eq!(read(&[outcome.as_str()]), Ok(outcome));
+        }
+        assert_eq!(read(&[" Refused"]), Ok(Outcome::Refused), "words compare without case");
+        for words in [&["expired"][..], &["unsubscribed"], &["dropped"], &["eaten"], &[""], &["refused", "refused"]] {
+            assert_eq!(read(words), Err(ReportError), "{words:?}");
+        }
     }
 
     #[test]

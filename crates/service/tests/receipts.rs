@@ -118,6 +118,30 @@ async fn every_end_of_a_message_has_its_outcome_ps_8030_6_2_2_and_6_3_3_and_6_3_
 }
 
 #[tokio::test]
+async fn a_delete_with_an_outcome_that_no_agent_can_know_settles_nothing() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    let (message, receipts) = send(&service, &to, &[]).await;
+    let report = |words: &[&str]| {
+        let request = Request::delete(&message);
+        words
+            .iter()
+            .fold(request, |request, word| request.header("doorbell-outcome", *word))
+            .body(Bytes::new())
+            .unwrap()
+    };
+    for words in [&["eaten"][..], &["expired"], &["dropped"], &[""], &["refused", "delivered"]] {
+        let answer = service.ask(report(words)).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{words:?}");
+        let problem: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        assert_eq!(problem["errno"], 1000);
+        assert!(problem["hint"].as_str().unwrap().contains("undecryptable"), "{problem}");
+    }
+    assert_eq!(service.ask(report(&["Refused"])).await.status(), StatusCode::NO_CONTENT, "it was still there");
+    assert_eq!(fetch(&service, &receipts).await, [(path(&message), "refused".to_owned())]);
+}
+
+#[tokio::test]
 async fn a_message_that_a_topic_replaced_has_no_receipt_even_when_it_is_acknowledged_late_ps_8030_5_4_5() {
     let service = TestService::start().await;
     let to = service.subscribe().await;

@@ -36,8 +36,9 @@ pub enum Outcome {
     Enough,
     /// Everything that was stored has been handled.
     Drained,
-    /// The service has ended subscriptions (RFC 8030 s7.3), which are no longer in the profile, and the application
-    /// returned `Break` from [`App::ended`]. Subscribe again, and send the new subscription to the application servers.
+    /// The service has ended subscriptions (RFC 8030 s7.3), and the application returned `Break` from [`App::ended`].
+    /// They are no longer received. Subscribe again, and send the new subscription to the application servers: it takes
+    /// their place in the profile. A profile that is opened again without that asks the service again.
     Gone,
 }
 

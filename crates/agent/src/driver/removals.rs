@@ -108,7 +108,7 @@ async fn remove_there(connector: &Connector, owed: Vec<Url>, removed: &mut Remov
     for uri in owed {
         match delete(connection.requests(), &uri, connector.limits.answer_timeout).await? {
             Deleted::Now | Deleted::Before | Deleted::Never => removed.settled.push(uri),
-            Deleted::NotYet => removed.failed = true,
+            Deleted::NotYet | Deleted::Doubtful => removed.failed = true,
         }
     }
     Ok(())

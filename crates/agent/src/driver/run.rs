@@ -226,8 +226,9 @@ impl<'a, A: App> Run<'a, A> {
             State::Connected(requests) => {
                 monitored.requests = Some(requests);
                 self.inbox.connected();
-                self.app.event(Event::Connected);
             }
+            State::Receiving => self.app.event(Event::Connected),
+            State::WithoutPushes => self.app.event(Event::WithoutPushes),
             State::Disconnected { why, .. } if self.drain => return Err(why),
             State::Disconnected { why, wait } => {
                 monitored.requests = None;
@@ -268,8 +269,13 @@ impl<'a, A: App> Run<'a, A> {
         if ended.is_empty() {
             return Ok(None);
         }
+        if self.app.ended(&ended).is_break() {
+            // The new subscription takes the old one's place in the file.
+            return Ok(Some(Outcome::Gone));
+        }
+        self.shared.profile.contents().forget_ended(&self.shared.service);
         self.shared.profile.save().await?;
-        Ok(self.app.ended(&ended).is_break().then_some(Outcome::Gone))
+        Ok(None)
     }
 
     fn on_push(&mut self, resource: &Url, pushed: Pushed) {
@@ -297,7 +303,7 @@ impl<'a, A: App> Run<'a, A> {
 
     /// Acknowledges what cannot be opened: it would come again forever.
     fn discard(&mut self, uri: Url, why: Discarded) {
-        self.inbox.discard(uri);
+        self.inbox.discard(uri, why.outcome());
         self.app.event(Event::Discarded(why));
     }
 
@@ -324,6 +330,7 @@ impl<'a, A: App> Run<'a, A> {
         let settled = match deleted {
             Ok(Deleted::Now | Deleted::Before | Deleted::Never) => true,
             Ok(Deleted::NotYet) => false,
+            Ok(Deleted::Doubtful) => self.inbox.doubted(&uri),
             Err(why) => {
                 tracing::debug!(%why, "an acknowledgement failed");
                 false

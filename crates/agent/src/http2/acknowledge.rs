@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use url::Url;
 
 use crate::error::Error;
-use crate::http2::answer::{exchange, request};
+use crate::http2::answer::{exchange, is_gone, request};
 
 /// What became of a DELETE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub(crate) enum Deleted {
     Never,
     /// The service could not do it now.
     NotYet,
+    /// 404 or 410, but not in the service's own form: a proxy answers in its place, or it is a service of another form.
+    Doubtful,
 }
 
 /// Deletes a resource.
@@ -29,7 +31,8 @@ pub(crate) async fn delete(requests: SendRequest<Bytes>, url: &Url, limit: Durat
     delete_with(requests, url, HeaderMap::new(), limit).await
 }
 
-/// Deletes a message. A field reports that it could not be opened, to services that send receipts; others ignore it.
+/// Deletes a message. A field reports that it could not be opened or that the app did not take it, to services that send
+/// receipts; others ignore it.
 pub(crate) async fn acknowledge(
     requests: SendRequest<Bytes>,
     message: &Url,
@@ -51,12 +54,13 @@ async fn delete_with(
 ) -> Result<Deleted, Error> {
     let request = request(Method::DELETE, url, fields)?;
     let answer = exchange(requests, request, Bytes::new(), limit).await?;
-    Ok(meaning(answer.status()))
+    Ok(meaning(answer.status(), answer.body()))
 }
 
-fn meaning(status: StatusCode) -> Deleted {
+fn meaning(status: StatusCode, body: &[u8]) -> Deleted {
     match status {
-        StatusCode::NOT_FOUND | StatusCode::GONE => Deleted::Before,
+        _ if is_gone(status, body) => Deleted::Before,
+        StatusCode::NOT_FOUND | StatusCode::GONE => Deleted::Doubtful,
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Deleted::NotYet,
         s if s.is_success() => Deleted::Now,
         s if s.is_server_error() => Deleted::NotYet,
@@ -66,6 +70,8 @@ fn meaning(status: StatusCode) -> Deleted {
 
 #[cfg(test)]
 mod tests {
+    use doorbell_protocol::problem::{Problem, errno};
+
     use super::*;
 
     #[test]
@@ -73,15 +79,18 @@ mod tests {
         for (status, expected) in [
             (204, Deleted::Now),
             (200, Deleted::Now),
-            (404, Deleted::Before),
-            (410, Deleted::Before),
+            (404, Deleted::Doubtful),
+            (410, Deleted::Doubtful),
             (429, Deleted::NotYet),
             (500, Deleted::NotYet),
             (503, Deleted::NotYet),
             (302, Deleted::Never),
             (403, Deleted::Never),
         ] {
-            assert_eq!(meaning(StatusCode::from_u16(status).unwrap()), expected, "{status}");
+            assert_eq!(meaning(StatusCode::from_u16(status).unwrap(), b"<html>"), expected, "{status}");
+        }
+        for (status, number) in [(StatusCode::NOT_FOUND, errno::UNKNOWN_URL), (StatusCode::GONE, errno::GONE)] {
+            assert_eq!(meaning(status, &Problem::new(status, number, "It is gone.").to_json()), Deleted::Before);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use doorbell_protocol::problem;
 use h2::RecvStream;
 use h2::client::SendRequest;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
@@ -65,8 +66,17 @@ pub(crate) async fn read(mut stream: RecvStream, max: usize) -> Result<Option<By
     Ok(Some(body.freeze()))
 }
 
+/// Whether an answer says that its resource does not exist, or no longer: 404 or 410 (RFC 8030 s7.3), in the service's own
+/// form.
+pub(crate) fn is_gone(status: StatusCode, body: &[u8]) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) && problem::errno_in(status, body).is_some()
+}
+
 /// The error of an answer with another status than the one that was asked for.
 pub(crate) fn refused(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) && problem::errno_in(status, body).is_none() {
+        return Error::Stranger { status, retry_after: retry_after(headers) };
+    }
     Error::Refused { status, detail: detail(body), retry_after: retry_after(headers) }
 }
 

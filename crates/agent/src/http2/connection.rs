@@ -119,11 +119,15 @@ impl Connection {
 
 /// The error of a connection or stream that broke.
 pub(crate) fn lost(error: h2::Error) -> Error {
-    match error.get_io().map(std::io::Error::kind) {
-        // The texts of TLS and h2 explain the protocol, not the event.
-        Some(ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => Error::Lost("the service is gone".to_owned()),
-        _ => Error::Lost(error.to_string()),
-    }
+    // The texts of TLS and h2 explain the protocol, not the event.
+    let code = error.reason().map_or_else(String::new, |reason| format!(" ({reason:?})"));
+    Error::Lost(match error.get_io() {
+        Some(io) if matches!(io.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => "it was closed".to_owned(),
+        Some(io) => io.to_string(),
+        None if error.is_go_away() => format!("it was closed{code}"),
+        None if error.is_reset() => format!("a request on it was ended{code}"),
+        None => error.to_string(),
+    })
 }
 
 /// The name for TLS, the address for TCP, and the port.

@@ -1,19 +1,23 @@
-//! One GET that is held open while the service pushes messages in response to it (RFC 8030 s6, s6.1).
+//! One GET that is held open while the service pushes messages in response to it (RFC 8030 s6, s6.1), or sends them as
+//! events in its answer.
 
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
+use doorbell_protocol::problem::{self, errno};
 use h2::RecvStream;
 use h2::client::{PushPromise, PushPromises, ResponseFuture, SendRequest};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use url::Url;
 
 use crate::error::Error;
-use crate::http2::answer::{ANSWER_BYTES_MAX, read, refused, request};
+use crate::http2::answer::{ANSWER_BYTES_MAX, is_gone, read, refused, request};
 use crate::http2::connection::lost;
+use crate::http2::events::{EVENT_STREAM, Parser};
 use crate::limits::Limits;
 use crate::message::Pushed;
 
@@ -21,10 +25,20 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// Push what is stored, then answer (RFC 8030 s6).
 const WAIT_0: HeaderValue = HeaderValue::from_static("wait=0");
 
+/// How messages come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// As server pushes.
+    Pushes,
+    /// As events in the answer, where pushes cannot pass.
+    Events,
+}
+
 /// A GET that was sent.
 pub(crate) struct HeldGet {
     resource: Url,
     drain: bool,
+    way: Way,
     limits: Limits,
     response: ResponseFuture,
     pushes: PushPromises,
@@ -46,6 +60,8 @@ pub(crate) enum End {
     Finished { pushes: u64 },
     /// The subscription or set no longer exists (RFC 8030 s7.3).
     Gone,
+    /// The service cannot push on this connection: a proxy is in between.
+    WithoutPushes,
     /// With an error.
     Failed(Error),
 }
@@ -57,6 +73,7 @@ impl HeldGet {
         resource: &Url,
         urgency: Option<Urgency>,
         drain: bool,
+        way: Way,
         limits: &Limits,
     ) -> Result<Self, Error> {
         let mut fields = HeaderMap::new();
@@ -66,19 +83,34 @@ impl HeldGet {
         if drain {
             fields.insert(PREFER, WAIT_0);
         }
+        if way == Way::Events {
+            fields.insert(header::ACCEPT, HeaderValue::from_static(EVENT_STREAM));
+        }
         let request = request(Method::GET, resource, fields)?;
         let mut requests = requests.ready().await.map_err(lost)?;
         let (mut response, _) = requests.send_request(request, true).map_err(lost)?;
         let pushes = response.push_promises();
-        Ok(Self { resource: resource.clone(), drain, limits: *limits, response, pushes })
+        Ok(Self { resource: resource.clone(), drain, way, limits: *limits, response, pushes })
     }
 
-    /// Gives each push to `on_push`, in the order of the promises, until the GET ends or `on_push` returns `None`.
-    /// The bodies are sent interleaved: h2 keeps what comes early, within the windows.
-    pub(crate) async fn run<F>(mut self, on_push: impl Fn(Push) -> F) -> End
+    /// Gives each message to `on_push`, in order, until the GET ends or `on_push` returns `None`. `accepted` is sent when
+    /// it is certain that the service has accepted the GET.
+    pub(crate) async fn run<F>(self, accepted: oneshot::Sender<()>, on_push: impl Fn(Push) -> F) -> End
     where
         F: Future<Output = Option<()>>,
     {
+        match self.way {
+            Way::Pushes => self.receive_pushes(accepted, on_push).await,
+            Way::Events => self.receive_events(accepted, on_push).await,
+        }
+    }
+
+    /// The bodies are sent interleaved: h2 keeps what comes early, within the windows.
+    async fn receive_pushes<F>(mut self, accepted: oneshot::Sender<()>, on_push: impl Fn(Push) -> F) -> End
+    where
+        F: Future<Output = Option<()>>,
+    {
+        let mut accepted = Some(accepted);
         let mut count = 0;
         let mut answered = false;
         let mut body: Option<RecvStream> = None;
@@ -88,6 +120,8 @@ impl HeldGet {
                 push = self.pushes.push_promise() => match push {
                     Some(Ok(push)) => {
                         count += 1;
+                        // The monitor may have stopped waiting for it.
+                        let _ = accepted.take().map(|accepted| accepted.send(()));
                         let push = self.receive(push).await;
                         if on_push(push).await.is_none() {
                             return End::Finished { pushes: count };
@@ -96,9 +130,9 @@ impl HeldGet {
                     Some(Err(e)) => return End::Failed(lost(e)),
                     None if answered => return End::Finished { pushes: count },
                     // The stream has ended, so the answer is there.
-                    None => return match self.response.await {
+                    None => return match (&mut self.response).await {
                         Ok(answer) if answer.status().is_success() => End::Finished { pushes: count },
-                        Ok(answer) => end_of(answer, self.limits.answer_timeout).await,
+                        Ok(answer) => self.end_of(answer).await,
                         Err(e) => End::Failed(lost(e)),
                     },
                 },
@@ -107,7 +141,7 @@ impl HeldGet {
                         answered = true;
                         body = Some(answer.into_body());
                     }
-                    Ok(answer) => return end_of(answer, self.limits.answer_timeout).await,
+                    Ok(answer) => return self.end_of(answer).await,
                     Err(e) => return End::Failed(lost(e)),
                 },
                 // A service that does not know the preference would hold the GET open.
@@ -115,6 +149,52 @@ impl HeldGet {
                     return End::Failed(Error::Timeout("answer", self.limits.answer_timeout));
                 }
                 more = chunk(&mut body) => if !more { body = None },
+            }
+        }
+    }
+
+    /// Room is given back when a message was taken over: so a full inbox stops the service.
+    async fn receive_events<F>(mut self, accepted: oneshot::Sender<()>, on_push: impl Fn(Push) -> F) -> End
+    where
+        F: Future<Output = Option<()>>,
+    {
+        let limit = self.limits.answer_timeout;
+        let answer = match timeout(limit, &mut self.response).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(e)) => return End::Failed(lost(e)),
+            Err(_) => return End::Failed(Error::Timeout("answer", limit)),
+        };
+        if answer.status() == StatusCode::NO_CONTENT {
+            return End::Finished { pushes: 0 };
+        }
+        if !answer.status().is_success() {
+            return self.end_of(answer).await;
+        }
+        let kind = answer.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+        if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with(EVENT_STREAM)) {
+            return End::Failed(Error::Unusable("what it answers are no events"));
+        }
+        let _ = accepted.send(());
+        let mut parser = Parser::new(self.resource.clone(), self.limits.body_bytes_max);
+        let (mut body, mut count) = (answer.into_body(), 0);
+        // A service that does not know the preference would hold the GET open.
+        let patience = if self.drain { limit } else { Duration::MAX };
+        loop {
+            let chunk = match timeout(patience, body.data()).await {
+                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Some(Err(e))) => return End::Failed(lost(e)),
+                Ok(None) if parser.is_between_events() => return End::Finished { pushes: count },
+                Ok(None) => return End::Failed(Error::Lost("the events were cut off".to_owned())),
+                Err(_) => return End::Failed(Error::Timeout("answer", limit)),
+            };
+            for push in parser.feed(&chunk) {
+                count += 1;
+                if on_push(push).await.is_none() {
+                    return End::Finished { pushes: count };
+                }
+            }
+            if let Err(e) = body.flow_control().release_capacity(chunk.len()) {
+                return End::Failed(lost(e));
             }
         }
     }
@@ -145,19 +225,24 @@ impl HeldGet {
             }
         }
     }
-}
 
-async fn end_of(answer: Response<RecvStream>, limit: Duration) -> End {
-    let (head, body) = answer.into_parts();
-    if matches!(head.status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-        return End::Gone;
+    /// What an answer without success means: only the service's own form ends the subscription, or the pushes.
+    async fn end_of(&self, answer: Response<RecvStream>) -> End {
+        let (head, body) = answer.into_parts();
+        // Without the body nothing is known but the status: then it is an error that may pass.
+        let body = match timeout(self.limits.answer_timeout, read(body, ANSWER_BYTES_MAX)).await {
+            Ok(Ok(Some(body))) => body,
+            _ => Bytes::new(),
+        };
+        let is_for_pushes = || problem::errno_in(head.status, &body) == Some(errno::TRANSPORT);
+        if is_gone(head.status, &body) {
+            End::Gone
+        } else if self.way == Way::Pushes && head.status == StatusCode::NOT_ACCEPTABLE && is_for_pushes() {
+            End::WithoutPushes
+        } else {
+            End::Failed(refused(head.status, &head.headers, &body))
+        }
     }
-    // The body only explains the status, which stands without it.
-    let explanation = match timeout(limit, read(body, ANSWER_BYTES_MAX)).await {
-        Ok(Ok(Some(body))) => body,
-        _ => Bytes::new(),
-    };
-    End::Failed(refused(head.status, &head.headers, &explanation))
 }
 
 /// Reads a chunk of the answer's body, which has no meaning, and drops it; false at its end.

@@ -3,6 +3,7 @@
 pub(crate) mod acknowledge;
 pub(crate) mod answer;
 pub(crate) mod connection;
+mod events;
 pub(crate) mod held_get;
 pub(crate) mod monitor;
 pub(crate) mod subscribe;

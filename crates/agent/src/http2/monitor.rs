@@ -1,8 +1,11 @@
 //! Monitoring a resource: a held GET that is renewed, with back-off, whenever it or its connection ends.
 //!
+//! Where pushes cannot pass, the same resource is received as events; now and then pushes are tried again.
+//!
 //! When the service announces that it leaves (GOAWAY), or the urgency changes, the replacement is opened first and the
 //! old connection may finish what it carries (RFC 8030 s7.1, s5.3).
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,12 +19,14 @@ use url::Url;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::http2::connection::{Connection, Connector};
-use crate::http2::held_get::{End, HeldGet, Push};
+use crate::http2::held_get::{End, HeldGet, Push, Way};
 use crate::task::joined;
 
 /// How long a GET may take to notice that its connection has ended. It takes longer only if the inbox is full, because
 /// it waits for room then.
 const NOTICE_MAX: Duration = Duration::from_secs(1);
+/// A GET that follows an error answer and is held this long was accepted. Pushes have no answer that would show it.
+const ACCEPTED_AFTER: Duration = Duration::from_secs(1);
 /// Old connections that may finish what they carry; over it they are all closed, and what they carried comes again.
 /// Only a program that changes the urgency over and over has so many.
 const LEAVING_MAX: usize = 4;
@@ -58,6 +63,10 @@ pub(crate) enum Report {
 pub(crate) enum State {
     /// Connected; DELETE requests go this way.
     Connected(SendRequest<Bytes>),
+    /// The service has accepted the GET, as far as can be known.
+    Receiving,
+    /// Pushes cannot pass: from here on messages come as events. This is reported once.
+    WithoutPushes,
     /// Not connected; the next attempt follows after `wait`.
     Disconnected { why: Error, wait: Duration },
 }
@@ -66,35 +75,60 @@ pub(crate) enum State {
 enum Session {
     /// The replacement is due; the old connection finishes by itself.
     Left,
-    /// The same, because the program wants another urgency: no failure, so that the replacement is due at once.
-    UrgencyChanged,
+    /// The same, because the program wants another urgency, or pushes are due to be tried again: no failure, so that the
+    /// replacement is due at once.
+    Renewed,
     Failed(Error),
     /// There is nothing more to do, or the run that reads the reports has ended.
     Done,
+}
+
+/// What a monitor remembers from one connection to the next.
+struct Memory {
+    clock: Clock,
+    /// Until when messages are asked for as events; `None` while pushes pass.
+    events_until: Option<Duration>,
+    /// Whether it was reported that pushes cannot pass.
+    is_without_pushes: bool,
+    /// Whether it was reported that messages may come.
+    is_receiving: bool,
+    /// Whether the last GET was answered with an error: then a connection alone does not show that messages may come.
+    is_in_doubt: bool,
+}
+
+impl Memory {
+    fn way(&mut self) -> Way {
+        self.events_until = self.events_until.filter(|until| self.clock.now() < *until);
+        if self.events_until.is_some() { Way::Events } else { Way::Pushes }
+    }
 }
 
 impl Monitor {
     /// Runs until the resource is gone or the reports are no longer read.
     pub(crate) async fn run(mut self) {
         let clock = Clock::start();
+        let mut memory =
+            Memory { clock, events_until: None, is_without_pushes: false, is_receiving: false, is_in_doubt: false };
         let mut leaving = JoinSet::new();
         let mut failures = 0;
         loop {
             let start = clock.now();
-            let session = self.session(&mut leaving).await;
+            let session = self.session(&mut memory, &mut leaving).await;
             let steady = clock.now() - start >= self.connector.limits.steady_after;
             failures = match session {
                 _ if steady => 0,
-                Session::UrgencyChanged => failures,
+                Session::Renewed => failures,
                 _ => failures + 1,
             };
+            memory.is_receiving &= matches!(session, Session::Renewed);
             let wait = match session {
                 Session::Done => return,
-                Session::UrgencyChanged => Duration::ZERO,
+                Session::Renewed => Duration::ZERO,
                 // A service that sends every agent away at once must not be called again in a tight loop.
                 Session::Left if steady => Duration::ZERO,
                 Session::Left => self.wait(failures),
                 Session::Failed(why) => {
+                    memory.is_in_doubt = why.is_answer();
                     let wait = self.wait(failures.max(1));
                     let wait = why.retry_after().map_or(wait, |asked| wait.max(asked));
                     if self.set_state(State::Disconnected { why, wait }).await.is_none() {
@@ -108,7 +142,7 @@ impl Monitor {
         }
     }
 
-    async fn session(&mut self, leaving: &mut JoinSet<()>) -> Session {
+    async fn session(&mut self, memory: &mut Memory, leaving: &mut JoinSet<()>) -> Session {
         let connection = match self.connector.connect(&self.resource).await {
             Ok(connection) => connection,
             Err(why) => return Session::Failed(why),
@@ -117,17 +151,30 @@ impl Monitor {
             return Session::Done;
         }
         loop {
-            let mut held = match self.hold(&connection).await {
+            let (mut held, accepted) = match self.hold(&connection, memory.way()).await {
                 Ok(held) => held,
                 Err(why) => return Session::Failed(why),
             };
-            let end = tokio::select! {
-                end = held.join_next() => end.and_then(joined).ok_or(Session::Left),
-                () = connection.leaving() => Err(Session::Left),
-                // The inbox is emptied over the next connection; what was not read comes again there.
-                () = long_closed(&connection) => Ok(End::Failed(Error::Lost("the service is gone".to_owned()))),
-                // Without a handle the urgency stays as it is.
-                Ok(()) = self.urgency.changed() => Err(Session::UrgencyChanged),
+            let mut accepted = pin!(is_accepted(accepted, memory.is_in_doubt));
+            let end = loop {
+                tokio::select! {
+                    biased;
+                    end = held.join_next() => break end.and_then(joined).ok_or(Session::Left),
+                    () = &mut accepted, if !memory.is_receiving => {
+                        (memory.is_receiving, memory.is_in_doubt) = (true, false);
+                        if self.set_state(State::Receiving).await.is_none() {
+                            return Session::Done;
+                        }
+                    }
+                    () = connection.leaving() => break Err(Session::Left),
+                    // The inbox is emptied over the next connection; what was not read comes again there.
+                    () = long_closed(&connection) => {
+                        break Ok(End::Failed(Error::Lost("it was closed".to_owned())));
+                    }
+                    // Without a handle the urgency stays as it is.
+                    Ok(()) = self.urgency.changed() => break Err(Session::Renewed),
+                    () = memory.clock.reaches(memory.events_until) => break Err(Session::Renewed),
+                }
             };
             let end = match end {
                 Ok(end) => end,
@@ -152,6 +199,13 @@ impl Monitor {
                     }
                 }
                 End::Finished { .. } => return Session::Left,
+                End::WithoutPushes => {
+                    memory.events_until = Some(memory.clock.now() + self.connector.limits.pushes_again);
+                    let is_known = std::mem::replace(&mut memory.is_without_pushes, true);
+                    if !is_known && self.set_state(State::WithoutPushes).await.is_none() {
+                        return Session::Done;
+                    }
+                }
                 End::Failed(why) => return Session::Failed(why),
                 End::Gone => {
                     self.report(Report::Gone).await;
@@ -161,19 +215,24 @@ impl Monitor {
         }
     }
 
-    /// Starts a GET, which runs for as long as the returned set is kept.
-    async fn hold(&mut self, connection: &Connection) -> Result<JoinSet<End>, Error> {
+    /// Starts a GET, which runs for as long as the returned set is kept; and what reports that the service accepted it.
+    async fn hold(
+        &mut self,
+        connection: &Connection,
+        way: Way,
+    ) -> Result<(JoinSet<End>, oneshot::Receiver<()>), Error> {
         let urgency = *self.urgency.borrow_and_update();
         let requests = connection.requests();
         let limits = &self.connector.limits;
-        let get = HeldGet::start(requests, &self.resource, urgency, self.drain, limits).await?;
+        let get = HeldGet::start(requests, &self.resource, urgency, self.drain, way, limits).await?;
         let (reports, number) = (self.reports.clone(), self.number);
+        let (accepted, is_accepted) = oneshot::channel();
         let mut set = JoinSet::new();
-        set.spawn(get.run(move |push| {
+        set.spawn(get.run(accepted, move |push| {
             let reports = reports.clone();
             async move { reports.send((number, Report::Push(push))).await.ok() }
         }));
-        Ok(set)
+        Ok((set, is_accepted))
     }
 
     /// `None` if the reports are no longer read.
@@ -188,6 +247,17 @@ impl Monitor {
 
     fn wait(&self, failures: u32) -> Duration {
         self.connector.limits.reconnect.draw(failures)
+    }
+}
+
+/// Returns when the service has accepted a GET: at once, or if that is in doubt when it has shown it, or when the GET is
+/// held for a while. A GET that ends before ends the wait too.
+async fn is_accepted(accepted: oneshot::Receiver<()>, is_in_doubt: bool) {
+    if is_in_doubt {
+        tokio::select! {
+            Ok(()) = accepted => {}
+            () = tokio::time::sleep(ACCEPTED_AFTER) => {}
+        }
     }
 }
 

@@ -16,6 +16,9 @@ const LEFT_MAX: usize = 1024;
 pub(crate) struct Contents {
     /// Oldest first.
     subscriptions: Vec<Arc<Subscription>>,
+    /// What the service has ended and nothing has replaced yet. Still written down, so that the old keys go only when the
+    /// new ones are there; a profile that is opened again asks the service again.
+    ended: Vec<Arc<Subscription>>,
     /// Resources to delete: messages that the app has, subscriptions that were left.
     owed: Vec<Url>,
     /// Those of `owed` that a call of the handle deletes at this moment; not written down.
@@ -42,6 +45,7 @@ impl Contents {
             return None;
         }
         self.left.retain(|left| *left != subscription.endpoint);
+        self.forget_ended(&subscription.service);
         let subscription = Arc::new(subscription);
         self.subscriptions.push(Arc::clone(&subscription));
         Some(subscription)
@@ -74,10 +78,23 @@ impl Contents {
     }
 
     /// Takes out what the service has ended: every subscription whose messages came from `monitored`. Returns their
-    /// endpoints.
+    /// endpoints. The file has them until [`Contents::forget_ended`], or until another one is added.
     pub(crate) fn end(&mut self, monitored: &Url) -> Vec<Url> {
         let is_ended = |s: &mut Arc<Subscription>| s.monitored() == monitored;
-        self.subscriptions.extract_if(.., is_ended).map(|s| s.endpoint.clone()).collect()
+        let ended: Vec<_> = self.subscriptions.extract_if(.., is_ended).collect();
+        let endpoints = ended.iter().map(|s| s.endpoint.clone()).collect();
+        self.ended.extend(ended);
+        endpoints
+    }
+
+    /// Drops what `service` has ended.
+    pub(crate) fn forget_ended(&mut self, service: &Url) {
+        self.ended.retain(|s| s.service != *service);
+    }
+
+    /// Every subscription for the file.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.ended.iter().chain(&self.subscriptions)
     }
 
     /// Everything that is to be deleted, for the file.
@@ -183,5 +200,17 @@ mod tests {
         assert_eq!(contents.end(&url("/a/1")), [url("/p/1"), url("/p/3")]);
         assert_eq!(contents.end(&url("/s/2")), [url("/p/2")]);
         assert!(contents.subscriptions().is_empty() && contents.owed_count() == 0, "no DELETE for what is gone");
+    }
+
+    #[test]
+    fn what_the_service_ended_is_written_down_until_another_one_takes_its_place() {
+        let mut contents = Contents::new(vec![subscription(1, None), subscription(2, None)], vec![]);
+        contents.end(&url("/s/1"));
+        let written = |contents: &Contents| contents.written().map(|s| s.endpoint.clone()).collect::<Vec<_>>();
+        assert_eq!(written(&contents), [url("/p/1"), url("/p/2")]);
+        contents.add(Subscription { service: url("/elsewhere"), ..subscription(3, None) }).unwrap();
+        assert_eq!(written(&contents), [url("/p/1"), url("/p/2"), url("/p/3")]);
+        contents.add(subscription(4, None)).unwrap();
+        assert_eq!(written(&contents), [url("/p/2"), url("/p/3"), url("/p/4")]);
     }
 }

@@ -43,7 +43,7 @@ struct Entry {
 /// The bytes of the file.
 pub(super) fn write(contents: &Contents) -> io::Result<Zeroizing<Vec<u8>>> {
     let entry = |s: &Arc<Subscription>| Entry::try_from(s.as_ref());
-    let subscriptions = contents.subscriptions().iter().map(entry).collect::<Result<_, _>>()?;
+    let subscriptions = contents.written().map(entry).collect::<Result<_, _>>()?;
     let document = Document { format: FORMAT, subscriptions, owed: contents.owed().to_vec() };
     Ok(Zeroizing::new(serde_json::to_vec_pretty(&document)?))
 }

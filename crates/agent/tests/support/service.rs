@@ -7,11 +7,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use doorbell_agent::{Agent, Limits, Profile, PublicKey, PushSubscription, Trust};
+use doorbell_protocol::base64url;
 use doorbell_protocol::ece::aes128gcm::{self, Padding};
 use doorbell_protocol::ece::keys::AuthSecret;
+use doorbell_protocol::problem::{Problem, errno};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -62,6 +64,7 @@ pub(crate) struct State {
     pub(crate) seen: Vec<Seen>,
     pub(crate) connections: usize,
     with_sets: bool,
+    without_pushes: bool,
     subscriptions: usize,
     messages: BTreeMap<String, Push>,
     held: Vec<Held>,
@@ -75,7 +78,14 @@ pub(crate) struct State {
 
 struct Held {
     connection: usize,
-    respond: SendResponse<Bytes>,
+    answer: HeldAnswer,
+}
+
+enum HeldAnswer {
+    /// To come; messages are pushed meanwhile.
+    Pushes(SendResponse<Bytes>),
+    /// Events.
+    Events(SendStream<Bytes>),
 }
 
 struct Unanswered {
@@ -138,6 +148,11 @@ impl Service {
         self.change(|s| s.with_sets = false);
     }
 
+    /// Whether messages can be received as events only, as behind a proxy that removes pushes.
+    pub(crate) fn without_pushes(&self, is_so: bool) {
+        self.change(|s| s.without_pushes = is_so);
+    }
+
     /// The next request with `method` to a path that starts with `path` gets this answer.
     pub(crate) fn answer_once(&self, method: Method, path: &str, answer: Response<String>) {
         self.change(|s| s.canned.push((method, path.to_owned(), answer)));
@@ -180,18 +195,27 @@ impl Service {
             s.sent += 1;
             let path = format!("/m/{:04}", s.sent);
             s.messages.insert(path.clone(), push.clone());
-            if let Some(held) = s.held.last_mut() {
-                offer(&authority, &path, &push, &mut held.respond);
+            match s.held.last_mut().map(|held| &mut held.answer) {
+                Some(HeldAnswer::Pushes(respond)) => offer(&authority, &path, &push, respond),
+                Some(HeldAnswer::Events(stream)) => {
+                    let _ = stream.send_data(event(&authority, &path, &push).into(), false);
+                }
+                None => {}
             }
             path
         })
     }
 
-    /// Ends every held GET with this answer.
-    pub(crate) fn end_monitoring(&self, status: u16) {
+    /// Ends every held GET with this answer, and a stream of events with its end.
+    pub(crate) fn end_monitoring(&self, answer: &Response<String>) {
         self.change(|s| {
-            for mut held in s.held.drain(..) {
-                let _ = held.respond.send_response(Response::builder().status(status).body(()).unwrap(), true);
+            for held in s.held.drain(..) {
+                match held.answer {
+                    HeldAnswer::Pushes(mut respond) => reply(&mut respond, answer.clone()),
+                    HeldAnswer::Events(mut stream) => {
+                        let _ = stream.send_data(Bytes::new(), true);
+                    }
+                }
             }
         });
     }
@@ -386,10 +410,10 @@ fn answer(s: &mut State, authority: &str, seen: &Seen, mut respond: SendResponse
         (&Method::POST, Some("/su")) => reply(&mut respond, subscribe(s)),
         (&Method::GET, Some("/a/" | "/s/")) => monitor(s, authority, seen, respond),
         (&Method::DELETE, Some("/m/")) if s.messages.remove(&seen.path).is_none() => {
-            reply(&mut respond, status(404));
+            reply(&mut respond, problem(404));
         }
         (&Method::DELETE, _) => reply(&mut respond, status(204)),
-        _ => reply(&mut respond, status(404)),
+        _ => reply(&mut respond, problem(404)),
     }
 }
 
@@ -407,14 +431,37 @@ fn subscribe(s: &mut State) -> Response<String> {
 }
 
 fn monitor(s: &mut State, authority: &str, seen: &Seen, mut respond: SendResponse<Bytes>) {
+    let is_drain = seen.headers.get("prefer").is_some_and(|v| v == "wait=0");
+    if seen.headers.get("accept").is_some_and(|v| v == "text/event-stream") {
+        let head = Response::builder().status(200).header("content-type", "text/event-stream").body(()).unwrap();
+        let Ok(mut stream) = respond.send_response(head, false) else { return };
+        let events = s.messages.iter().flat_map(|(path, push)| event(authority, path, push));
+        let _ = stream.send_data([&b":\n\n"[..], &events.collect::<Vec<u8>>()].concat().into(), is_drain);
+        if !is_drain {
+            s.held.push(Held { connection: seen.connection, answer: HeldAnswer::Events(stream) });
+        }
+        return;
+    }
+    if s.without_pushes {
+        return reply(&mut respond, problem(406));
+    }
     for (path, push) in &s.messages {
         offer(authority, path, push, &mut respond);
     }
-    if seen.headers.get("prefer").is_some_and(|v| v == "wait=0") {
+    if is_drain {
         reply(&mut respond, status(if s.messages.is_empty() { 204 } else { 200 }));
     } else {
-        s.held.push(Held { connection: seen.connection, respond });
+        s.held.push(Held { connection: seen.connection, answer: HeldAnswer::Pushes(respond) });
     }
+}
+
+fn event(authority: &str, path: &str, push: &Push) -> Vec<u8> {
+    let (_, endpoint) = push.promise.iter().find(|(name, _)| *name == "link").unwrap();
+    let endpoint = endpoint.split(['<', '>']).nth(1).unwrap();
+    let headers: BTreeMap<_, _> = push.headers.iter().cloned().collect();
+    let (message, body) = (format!("https://{authority}{path}"), base64url::encode(&push.body));
+    let data = serde_json::json!({ "message": message, "push": endpoint, "headers": headers, "body": body });
+    format!("id: {path}\nevent: message\ndata: {data}\n\n").into()
 }
 
 fn offer(authority: &str, path: &str, push: &Push, respond: &mut SendResponse<Bytes>) {
@@ -454,6 +501,18 @@ fn reply(respond: &mut SendResponse<Bytes>, answer: Response<String>) {
     {
         let _ = stream.send_data(body.into(), true);
     }
+}
+
+/// An error in the form of Doorbell.
+pub(crate) fn problem(status: u16) -> Response<String> {
+    let number = match status {
+        404 => errno::UNKNOWN_URL,
+        410 => errno::GONE,
+        406 => errno::TRANSPORT,
+        _ => errno::UNAVAILABLE,
+    };
+    let problem = Problem::new(StatusCode::from_u16(status).unwrap(), number, "It cannot be.");
+    Response::builder().status(status).body(String::from_utf8(problem.to_json()).unwrap()).unwrap()
 }
 
 /// An answer without a body.

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
+use doorbell_protocol::problem;
 use h2::RecvStream;
 use h2::client::SendRequest;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, StatusCode};
 use tokio::sync::mpsc;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::connection::Connector;
 use super::events::Parser;
@@ -29,6 +30,9 @@ const WRITES: Duration = Duration::from_secs(5);
 const READ_AGAIN: Duration = Duration::from_secs(60);
 /// The type of an answer that is a stream of events.
 const EVENT_STREAM: &str = "text/event-stream";
+/// An error of the service takes some hundred bytes.
+const EXPLANATION_BYTES_MAX: usize = 16 * 1024;
+const EXPLANATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// When a service is asked again that has no wake door, or no subscription of the profile: that may have changed.
 const ASK_AGAIN: Duration = Duration::from_secs(3600);
 
@@ -50,8 +54,10 @@ enum End {
     Unreadable(io::Error),
     /// It was answered with something else than events, as a captive portal does.
     NoEvents,
-    /// The service has answered with this status.
+    /// The service has answered with this status, in its own form.
     Status(StatusCode),
+    /// A proxy has answered with this status, most likely because the service is away: it decides nothing.
+    Stranger(StatusCode),
     /// The stream ended, in order or not.
     Stream,
     /// The profile has another credential.
@@ -102,7 +108,13 @@ impl Stream {
                     settings = FileWatch::of(profile.folder.join(profile.browser.settings_file())).ok();
                     (ASK_AGAIN, Some(why))
                 }
-                End::NoEvents => (ASK_AGAIN, Some("what answers at this address has no wake door".to_owned())),
+                End::NoEvents => {
+                    (retry.after(clock.now()), Some("what answers at this address has no wake door".to_owned()))
+                }
+                End::Stranger(status) => {
+                    let why = format!("{status}, which is not the service's own answer: is it away? It is asked again");
+                    (retry.after(clock.now()), Some(why))
+                }
                 End::Status(StatusCode::NOT_FOUND) => {
                     (ASK_AGAIN, Some("the service has no wake door (404)".to_owned()))
                 }
@@ -151,7 +163,10 @@ impl Stream {
         let Ok((answer, _)) = requests.send_request(request, true) else { return End::Connection };
         let Ok(answer) = answer.await else { return End::Stream };
         if answer.status() != StatusCode::OK {
-            return End::Status(answer.status());
+            let status = answer.status();
+            let body = timeout(EXPLANATION_TIMEOUT, explanation(answer.into_body())).await.unwrap_or_default();
+            let is_own = problem::errno_in(status, &body).is_some();
+            return if is_own { End::Status(status) } else { End::Stranger(status) };
         }
         let kind = answer.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !kind.starts_with(EVENT_STREAM) {
@@ -164,6 +179,18 @@ impl Stream {
             () = another_credential(follower, watch, &read) => End::Renewed,
         }
     }
+}
+
+/// The body of an error answer, as far as it is read.
+async fn explanation(mut body: RecvStream) -> Vec<u8> {
+    let mut read = Vec::new();
+    while let Some(Ok(piece)) = body.data().await {
+        read.extend_from_slice(&piece);
+        if read.len() > EXPLANATION_BYTES_MAX || body.flow_control().release_capacity(piece.len()).is_err() {
+            break;
+        }
+    }
+    read
 }
 
 /// Waits until the profile has another credential than `known`, or none.
@@ -227,7 +254,6 @@ mod tests {
     use std::sync::Arc;
 
     use tokio::sync::Notify;
-    use tokio::time::timeout;
 
     use super::*;
     use crate::browser::Browser;

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{explained, places};
 use crate::browser::status;
+use crate::shell::quoted;
 
 /// How long a desktop part may take to end, and a browser.
 const END_CHECKS_MAX: u32 = 200;
@@ -78,7 +79,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
             let hint = if args.profiles {
                 "it is in use, or not doorbell's".to_owned()
             } else {
-                format!("`rm -r {}` deletes it", folder.display())
+                format!("`rm -r {}` deletes it", quoted(&folder.display().to_string()))
             };
             status(&format!("the {browser} profile {} is kept: {hint}", folder.display()));
         }

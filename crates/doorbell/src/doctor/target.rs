@@ -28,6 +28,10 @@ impl Target {
             Some(Host::Ipv6(address)) => address.to_string(),
             None => return Err(format!("{text:?} names no host")),
         };
+        // The doctor prints commands with it.
+        if !host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:".contains(c)) {
+            return Err(format!("{text:?} names a host with characters that no name has"));
+        }
         if url.scheme() != "https" {
             return Err(format!("it is {}, and user agents take a push service by https only", url.scheme()));
         }
@@ -110,7 +114,9 @@ mod tests {
             of("https://push.example", "push.example", 443, "push.example")
         );
         assert_eq!(parsed("https://[::1]:8443"), of("https://[::1]:8443", "::1", 8443, "[::1]:8443"));
-        for wrong in ["push.example", "http://push.example", "https://", "https://u:p@push.example", ""] {
+        for wrong in
+            ["push.example", "http://push.example", "https://", "https://u:p@push.example", "https://$(id).example", ""]
+        {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

@@ -109,7 +109,8 @@ impl Visit {
         let Some(subscription) = &self.subscription else { return false };
         let text = format!("doorbell doctor {}", self.signer.public_key().to_base64url());
         let (connected, is_connected) = oneshot::channel();
-        let mut receiver = Receiver { text: &text, connected: Some(connected), problem: None };
+        let mut receiver =
+            Receiver { text: &text, connected: Some(connected), problem: None, is_without_pushes: false };
         let options = Options::new(Ttl::from_secs(TTL_SECS));
         let message = request::Message {
             subscription,
@@ -141,7 +142,7 @@ impl Visit {
             report.skip(&["receive", "receipt"], "nothing was sent");
             return false;
         }
-        let is_received = report.add("receive", received_finding(received.ok(), receiver.problem));
+        let is_received = report.add("receive", received_finding(received.ok(), &receiver));
         let finding = match &self.receipts {
             _ if !is_received => Finding::skipped("nothing was received"),
             Some(receipts) => receipt(&self.client, receipts.clone()).await,
@@ -188,6 +189,7 @@ struct Receiver<'a> {
     text: &'a str,
     connected: Option<oneshot::Sender<()>>,
     problem: Option<String>,
+    is_without_pushes: bool,
 }
 
 impl App for Receiver<'_> {
@@ -201,6 +203,7 @@ impl App for Receiver<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Connected => drop(self.connected.take().map(|connected| connected.send(()))),
+            Event::WithoutPushes => self.is_without_pushes = true,
             Event::Disconnected { why, .. } => self.problem = Some(why.to_string()),
             Event::Discarded(why) => self.problem = Some(why.to_string()),
             Event::Refused(why) => self.problem = Some(why.to_owned()),
@@ -226,14 +229,19 @@ fn sent_finding(sent: &Result<Reply, SendError>) -> Finding {
     }
 }
 
-fn received_finding(received: Option<Result<Outcome, Error>>, problem: Option<String>) -> Finding {
+fn received_finding(received: Option<Result<Outcome, Error>>, receiver: &Receiver<'_>) -> Finding {
     let fix = "let the proxy pass HTTP/2 through to the service, with server push and without a time limit on answers \
                (or pass TCP through)";
-    let problem = match problem {
+    let problem = match &receiver.problem {
         Some(problem) => format!(" ({problem})"),
         None => String::new(),
     };
     match received {
+        Some(Ok(Outcome::Enough)) if receiver.is_without_pushes => Finding::failed(
+            "it came as a server-sent event, because no server push can pass: user agents that know only pushes (RFC 8030) \
+             receive nothing",
+            fix,
+        ),
         Some(Ok(Outcome::Enough)) => Finding::ok("it came by HTTP/2 push, was decrypted and acknowledged"),
         Some(Ok(_)) => Finding::failed(format!("the service ended the subscription{problem}"), "read its log"),
         Some(Err(error)) => Finding::failed(error, fix),

@@ -2,16 +2,15 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::process::Stdio;
-use std::sync::Arc;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use doorbell_agent::{App, Event, Message};
+use doorbell_agent::{App, Error, Event, Message};
 use doorbell_protocol::base64url;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, ErrorKind};
 use tokio::process::Command;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::{Args, status};
@@ -19,10 +18,12 @@ use super::{Args, status};
 /// The application behind `doorbell listen`.
 pub(super) struct Handler {
     manner: Manner,
-    output_closed: Arc<Notify>,
+    end: watch::Sender<Option<u8>>,
     handled: usize,
     handled_max: Option<usize>,
     was_connected: bool,
+    /// The last error of the connection, as long as there is none: each is reported once.
+    last_error: Option<String>,
 }
 
 enum Manner {
@@ -38,7 +39,8 @@ enum Manner {
 }
 
 impl Handler {
-    pub(super) fn new(args: &Args, output_closed: Arc<Notify>) -> Self {
+    /// `end` ends listening with an exit status.
+    pub(super) fn new(args: &Args, end: watch::Sender<Option<u8>>) -> Self {
         let limit = Duration::from_secs(args.exec_timeout);
         let manner = match &args.exec {
             Some(command) => Manner::Exec { command: command.clone(), limit },
@@ -46,7 +48,7 @@ impl Handler {
             None => Manner::Text { terminal: std::io::stdout().is_terminal() },
         };
         let handled_max = if args.once { Some(1) } else { args.count.map(Into::into) };
-        Self { manner, output_closed, handled: 0, handled_max, was_connected: false }
+        Self { manner, end, handled: 0, handled_max, was_connected: false, last_error: None }
     }
 
     /// How many messages were handled.
@@ -54,21 +56,35 @@ impl Handler {
         self.handled
     }
 
-    async fn print(&self, line: &[u8]) -> Result<(), String> {
+    /// Reports an error of the connection once, however often it is tried again.
+    fn disconnected(&mut self, why: &Error) {
+        let text = match why {
+            Error::Stranger { .. } => {
+                format!("{why}. The subscription is kept; add --new for another one if this stays so")
+            }
+            _ => why.to_string(),
+        };
+        if self.last_error.as_ref() != Some(&text) {
+            status(&format!("{text}; trying again until it works"));
+            self.last_error = Some(text);
+        }
+    }
+
+    /// Prints a line, or stops: then the message was not taken.
+    async fn print(&self, line: &[u8]) {
         let mut output = tokio::io::stdout();
         let written = async {
             output.write_all(line).await?;
             output.flush().await
         };
-        match written.await {
-            Ok(()) => Ok(()),
-            // The reader has closed its end: stop, and leave this message for the next time.
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => {
-                self.output_closed.notify_one();
-                std::future::pending().await
-            }
-            Err(e) => Err(format!("standard output: {e}")),
+        let Err(why) = written.await else { return };
+        // The reader has closed its end: that is a success. After every other error a later message has no better chance.
+        let is_closed = why.kind() == ErrorKind::BrokenPipe;
+        if !is_closed {
+            status(&format!("cannot write to standard output ({why}): this message and later ones come the next time"));
         }
+        self.end.send_replace(Some(u8::from(!is_closed)));
+        std::future::pending().await
     }
 }
 
@@ -77,8 +93,8 @@ impl App for Handler {
 
     async fn message(&mut self, message: &Message) -> Result<ControlFlow<()>, String> {
         match &self.manner {
-            Manner::Text { terminal } => self.print(&text_line(message, *terminal)).await?,
-            Manner::Json => self.print(json_line(message).as_bytes()).await?,
+            Manner::Text { terminal } => self.print(&text_line(message, *terminal)).await,
+            Manner::Json => self.print(json_line(message).as_bytes()).await,
             Manner::Exec { command, limit } => execute(command, *limit, message).await?,
         }
         self.handled += 1;
@@ -88,17 +104,24 @@ impl App for Handler {
 
     fn event(&mut self, event: Event) {
         match event {
-            Event::Connected if self.was_connected => status("connected again"),
-            Event::Connected => status("listening"),
-            Event::Disconnected { why, wait } => {
-                status(&format!("{why}; trying again in {:.1} s", wait.as_secs_f64()));
+            Event::Connected => {
+                status(if self.was_connected { "connected again" } else { "listening" });
+                (self.was_connected, self.last_error) = (true, None);
             }
-            Event::Discarded(why) => status(&format!("a message was discarded: {why}")),
-            Event::Refused(why) => status(&format!("refused {why}")),
+            Event::WithoutPushes => status(
+                "a proxy on the way lets no server pushes pass: messages come as events instead. Pushes are tried again \
+                 every hour; to have them, the proxy must pass HTTP/2 through",
+            ),
+            Event::Disconnected { why, .. } => self.disconnected(&why),
+            Event::Discarded(why) => status(&format!("a message is thrown away: {why}")),
+            Event::Refused(why) => status(&format!("ignored {why}")),
             Event::Failed { why, given_up: false } => status(&format!("{why}; the message comes again")),
-            Event::Failed { why, given_up: true } => status(&format!("{why}; the message is given up")),
+            Event::Failed { why, given_up: true } => {
+                status(&format!(
+                    "{why} for the last time: the message is given up, and its sender's receipt is `refused`"
+                ));
+            }
         }
-        self.was_connected = true;
     }
 }
 
@@ -129,8 +152,20 @@ fn json_line(message: &Message) -> String {
     if let Some(kind) = &message.content_type {
         object["contentType"] = json!(kind);
     }
-    format!("{object}\n")
+    let mut line = String::new();
+    for c in object.to_string().chars() {
+        match c {
+            // JSON leaves these as they are; a terminal may take them for commands.
+            '\u{7f}'..='\u{9f}' => line += &format!("\\u{:04x}", u32::from(c)),
+            c => line.push(c),
+        }
+    }
+    line + "\n"
 }
+
+/// How long after a signal ended a command our own is awaited. A terminal and a service manager signal both processes:
+/// then the message was not refused, and comes again the next time.
+const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs the command; success is exit status 0 in time. Dropped, it ends the command.
 async fn execute(command: &str, limit: Duration, message: &Message) -> Result<(), String> {
@@ -150,10 +185,20 @@ async fn execute(command: &str, limit: Duration, message: &Message) -> Result<()
     };
     match timeout(limit, run).await {
         Ok(Ok(end)) if end.success() => Ok(()),
-        Ok(Ok(end)) => Err(format!("the command failed ({end})")),
+        Ok(Ok(end)) => {
+            if is_signalled(end) {
+                tokio::time::sleep(SIGNAL_GRACE).await;
+            }
+            Err(format!("the command failed ({end})"))
+        }
         Ok(Err(e)) => Err(format!("the command cannot be waited for: {e}")),
         Err(_) => Err(format!("the command took longer than {} s", limit.as_secs())),
     }
+}
+
+/// Whether a signal ended the command. A shell reports that of its own child as 128 and the number.
+fn is_signalled(end: ExitStatus) -> bool {
+    end.code().is_none_or(|code| code > 128)
 }
 
 #[cfg(test)]
@@ -179,6 +224,7 @@ mod tests {
     fn json_holds_text_or_bytes_or_nothing_in_one_line() {
         assert_eq!(json_line(&message(Some(b"a\nb"), None)), "{\"text\":\"a\\nb\"}\n");
         assert_eq!(json_line(&message(Some(b"\xff"), None)), "{\"base64url\":\"_w\"}\n");
+        assert_eq!(json_line(&message(Some("\u{9b}2J\u{7f}ü".as_bytes()), None)), "{\"text\":\"\\u009b2J\\u007fü\"}\n");
         assert_eq!(json_line(&message(None, Some("x/y"))), "{\"contentType\":\"x/y\",\"text\":null}\n");
     }
 

@@ -4,14 +4,13 @@ mod handler;
 mod setup;
 mod signals;
 
-use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use doorbell_agent::{Agent, Backoff, Error, Outcome, PublicKey, PushSubscription, Urgency};
+use anyhow::Result;
+use doorbell_agent::{Agent, Backoff, Outcome, PublicKey, PushSubscription, Urgency};
 
 use handler::Handler;
 use signals::Signals;
@@ -27,7 +26,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     profile: Option<PathBuf>,
 
-    /// Write the subscription to this file, for `doorbell send`, instead of to standard output
+    /// Write the subscription to this file, for `doorbell send`, instead of to standard error
     #[arg(long, value_name = "FILE")]
     subscription: Option<PathBuf>,
 
@@ -74,15 +73,25 @@ pub(crate) struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
-  doorbell listen --subscription sub.json        print each message on a line
-  doorbell listen --once                         wait for one message, then exit
-  doorbell listen --drain --json                 print what is stored, then exit
-  doorbell listen --exec 'xargs -0 notify-send'  show each one on the desktop
+  doorbell listen --subscription sub.json   print each message on a line
+  doorbell listen --once                    wait for one message, then exit
+  doorbell listen --drain --json            print what is stored, then exit
+  doorbell listen --exec 'notify-send -- \"Doorbell: $(cat)\"'
+                                            show each one on the desktop
   doorbell listen https://push.example.org --urgency high
 
-The command of --exec finds the type of the message in DOORBELL_CONTENT_TYPE, if the sender named one. A message \
-counts as received when it is printed, or when the command exits with 0; a command that fails gets the message three \
-times.
+Standard output has messages and nothing else.
+
+A message is the text of its sender, who may be anyone that has the subscription. The command of --exec reads it from \
+its standard input; one that wants it as an argument takes it as one quoted word behind --, as above, so that it is never \
+an option. xargs would make several arguments of it, and options. The type of the message is in \
+DOORBELL_CONTENT_TYPE, if the sender named one.
+
+A message counts as received when it is printed, or when the command exits with 0. A command that fails gets the \
+message three times; then the message is given up, and its sender's receipt is `refused`.
+
+Where a proxy lets no server pushes pass, messages come as server-sent events. A 404 of a proxy ends no subscription: \
+listen asks again. A proxy should answer 502 or 503 while the service is away.
 
 SIGINT and SIGTERM stop it in order; messages that were not yet received come the next time.";
 
@@ -95,7 +104,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     agent.set_urgency(args.urgency);
     let subscription = setup::subscription(&agent, &args).await?;
     announce(&subscription, &args)?;
-    let mut handler = Handler::new(&args, signals.output_closed.clone());
+    let mut handler = Handler::new(&args, signals.end.clone());
     let mut endings = 0;
     loop {
         let handled_before = handler.handled();
@@ -110,43 +119,50 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             Outcome::Gone => {}
         }
         endings = if handler.handled() > handled_before { 1 } else { endings + 1 };
-        status("the service has ended the subscription; making a new one");
+        status("the service no longer has the subscription: making a new one");
         let renewed = tokio::select! {
             renewed = renew(&agent, &args, endings) => renewed?,
             () = signals.stopped() => return Ok(signals.exit_code()),
         };
         announce(&renewed, &args)?;
-        status("give the new subscription to your senders: the old one is dead");
+        status("give the new subscription to your senders: the old one receives nothing any more");
     }
 }
 
-/// A subscription in place of the one that the service ended (UA-8030-7.3-1). Tries again as long as the network fails.
+/// A subscription in place of the one that the service ended (UA-8030-7.3-1). Until it is there the profile keeps the old
+/// one. Tries again after every error that may pass.
 async fn renew(agent: &Agent, args: &Args, endings: u32) -> Result<PushSubscription> {
-    let mut failures = endings;
+    let (mut failures, mut last) = (endings, String::new());
+    let mut wait = RESUBSCRIBE.draw(failures);
     loop {
-        tokio::time::sleep(RESUBSCRIBE.draw(failures)).await;
+        tokio::time::sleep(wait).await;
         match agent.subscribe(args.vapid).await {
             Ok(subscription) => return Ok(subscription),
-            Err(why @ (Error::Unreachable { .. } | Error::Lost(_) | Error::Timeout(..))) => {
-                status(&format!("{why}; trying again"));
+            Err(why) if why.may_pass() => {
                 failures += 1;
+                wait = RESUBSCRIBE.draw(failures).max(why.retry_after().unwrap_or_default());
+                let why = why.to_string();
+                if why != last {
+                    status(&format!("no new subscription yet: {why}; trying again"));
+                    last = why;
+                }
             }
             Err(why) => return Err(why.into()),
         }
     }
 }
 
-/// Writes the subscription to its file, or prints it.
+/// Writes the subscription to its file, or shows it. Standard output is for messages.
 fn announce(subscription: &PushSubscription, args: &Args) -> Result<()> {
     let json = subscription.to_json();
     match &args.subscription {
         Some(file) => {
             setup::write_subscription(file, &json)?;
             status(&format!("the subscription is in {}", file.display()));
-            Ok(())
         }
-        None => writeln!(std::io::stdout(), "{json}").context("cannot print the subscription"),
+        None => status(&format!("the subscription, for your senders: {json}")),
     }
+    Ok(())
 }
 
 /// A line for the user that is not a message.

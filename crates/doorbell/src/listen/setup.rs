@@ -60,6 +60,12 @@ fn trust(args: &Args) -> Result<Trust> {
 fn explain(error: Error, args: &Args) -> anyhow::Error {
     let hint = match &error {
         Error::Unreachable { .. } if is_loopback(&args.url) => Some("is `doorbell serve` running?"),
+        Error::Untrusted { why, .. } if why.contains("expired") || why.contains("not valid yet") => {
+            Some("its operator must renew the certificate, or the clock of this machine is wrong")
+        }
+        Error::Untrusted { why, .. } if why.contains("not valid for name") => {
+            Some("use the name that the certificate has")
+        }
         Error::Untrusted { .. } => Some("name the file of its certificate authority with --ca"),
         _ => None,
     };

@@ -1,43 +1,40 @@
-//! SIGINT and SIGTERM: the first stops in order, the second at once.
+//! What ends listening from outside: SIGINT and SIGTERM, of which the first stops in order and the second at once; and a
+//! standard output that takes no more.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Result;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use crate::signals::{self, Signal};
 
 /// What a shell reports for a command that SIGINT ended.
 const INTERRUPTED: u8 = 130;
 
-/// What may end listening from outside: a signal, or a closed standard output.
+/// What may end listening from outside.
 pub(super) struct Signals {
     exit: watch::Receiver<Option<u8>>,
-    pub(super) output_closed: Arc<Notify>,
+    /// Ends it with this exit status.
+    pub(super) end: watch::Sender<Option<u8>>,
 }
 
 impl Signals {
     /// Watches from now on, so that no signal that comes during the start is lost.
     pub(super) fn watch() -> Result<Self> {
-        let (sender, exit) = watch::channel(None);
-        tokio::spawn(forward(signals::Signals::new()?, sender));
-        Ok(Self { exit, output_closed: Arc::new(Notify::new()) })
+        let (end, exit) = watch::channel(None);
+        tokio::spawn(forward(signals::Signals::new()?, end.clone()));
+        Ok(Self { exit, end })
     }
 
     /// Resolves when it is time to stop.
     pub(super) async fn stopped(&self) {
         let mut exit = self.exit.clone();
-        tokio::select! {
-            _ = exit.wait_for(Option::is_some) => {}
-            () = self.output_closed.notified() => {}
-        }
+        exit.wait_for(Option::is_some).await.expect("this value holds a sender");
     }
 
     /// What to exit with after that.
     pub(super) fn exit_code(&self) -> ExitCode {
-        // Without a signal the output was closed, which is a success.
-        ExitCode::from(self.exit.borrow().unwrap_or(0))
+        ExitCode::from(self.exit.borrow().expect("it is asked for after the end"))
     }
 }
 

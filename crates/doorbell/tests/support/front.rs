@@ -84,7 +84,7 @@ impl Front {
 }
 
 /// A service without TLS that its users know as `public_url`, and where it listens.
-fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
+pub(super) fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
     // It is configured with the address of its users and not of its listener, so its port is chosen here.
     let behind = StdListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let mut command = doorbell("serve");
@@ -95,7 +95,7 @@ fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
 }
 
 /// TLS with a certificate of a CA of its own, which is written to `ca_file`.
-fn acceptor(faults: Faults, ca_file: &Path) -> TlsAcceptor {
+pub(super) fn acceptor(faults: Faults, ca_file: &Path) -> TlsAcceptor {
     let signed = Signed::until(faults.last_year, faults.name);
     std::fs::write(ca_file, &signed.ca_pem).expect("the CA file");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

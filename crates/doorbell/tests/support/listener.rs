@@ -19,17 +19,22 @@ pub struct Listener {
 impl Listener {
     /// Subscribes at `service` and listens.
     pub fn of(service: &Service) -> Self {
-        Self::at(&service.origin(), &service.ca())
+        Self::with(service, &[])
+    }
+
+    /// The same with more flags.
+    pub fn with(service: &Service, options: &[&str]) -> Self {
+        Self::at(&service.origin(), &service.ca(), options)
     }
 
     /// The same at a service behind a proxy.
     pub fn behind(front: &Front) -> Self {
-        Self::at(&front.origin(), &front.ca())
+        Self::at(&front.origin(), &front.ca(), &[])
     }
 
-    fn at(origin: &str, ca: &Path) -> Self {
+    fn at(origin: &str, ca: &Path, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a profile directory");
-        let process = listen(&folder, origin, ca, &[]);
+        let process = listen(&folder, origin, ca, options);
         Self { folder, process }
     }
 
@@ -52,6 +57,11 @@ impl Listener {
             let what = format!("lines {missing:?}");
             self.process.wait_for(&what, |line| missing.take(line));
         }
+    }
+
+    /// Waits until it ends by itself, in order; its profile stays.
+    pub fn ends(&mut self) {
+        assert!(self.process.exit(|_| {}).success(), "{}", self.process.output());
     }
 
     /// Ends it; its profile stays.

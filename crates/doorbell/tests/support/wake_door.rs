@@ -1,5 +1,6 @@
 //! A wake door that is not the service's: TLS and HTTP/2 by the `h2` crate alone. It sends what the test wants. It refuses
-//! a credential that ends with a status, such as `x-401`, with this status.
+//! a credential that ends with a status, such as `x-401`, with this status. The credential `proxy` gets what a proxy
+//! answers while its service is away, and then a stream.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use doorbell_protocol::problem::{Problem, errno};
 use h2::SendStream;
+use h2::server::SendResponse;
 use http::{Response, StatusCode};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -108,6 +111,7 @@ impl WakeStream {
 async fn serve(acceptor: TlsAcceptor, socket: TcpStream, opened: Sender<WakeStream>) {
     let stream = acceptor.accept(socket).await.expect("a client that trusts the door");
     let mut connection = h2::server::handshake(stream).await.expect("HTTP/2");
+    let mut strange = vec![StatusCode::NOT_FOUND, StatusCode::GONE, StatusCode::UNAUTHORIZED];
     while let Some(Ok((request, mut answer))) = connection.accept().await {
         let path = request.uri().path_and_query().expect("a target").to_string();
         let floor = request.headers().get("urgency").map(|value| value.to_str().expect("text").to_owned());
@@ -115,14 +119,27 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, opened: Sender<WakeStre
         let accepted = request.headers().get("accept").is_some_and(|value| value == "text/event-stream");
         let authorization = request.headers().get("authorization").and_then(|value| value.to_str().ok());
         let authorization = authorization.unwrap_or("none-401").to_owned();
+        if authorization == "Bearer proxy"
+            && let Some(status) = strange.pop()
+        {
+            refuse(&mut answer, status, b"<html>page not found</html>");
+            continue;
+        }
         let refusal = authorization.rsplit_once('-').and_then(|(_, status)| status.parse().ok());
         if let Some(status) = refusal.or((!accepted).then_some(StatusCode::NOT_ACCEPTABLE)) {
-            answer.send_response(Response::builder().status(status).body(()).expect("an answer"), true).ok();
+            refuse(&mut answer, status, &Problem::new(status, errno::WAKE_CREDENTIAL, "It is not there.").to_json());
             continue;
         }
         let head = Response::builder().header("content-type", "text/event-stream").body(()).expect("an answer");
         let events = answer.send_response(head, false).expect("the stream is open");
         // The test may be over.
         opened.send(WakeStream { authorization, target, events }).ok();
+    }
+}
+
+fn refuse(answer: &mut SendResponse<Bytes>, status: StatusCode, body: &[u8]) {
+    let head = Response::builder().status(status).body(()).expect("an answer");
+    if let Ok(mut stream) = answer.send_response(head, false) {
+        stream.send_data(Bytes::copy_from_slice(body), true).ok();
     }
 }

@@ -29,6 +29,10 @@ impl Origin {
         if authority.as_str().contains('@') {
             return Err(wrong("has a user name"));
         }
+        // It goes into command lines that are printed for a shell.
+        if !host.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c)) {
+            return Err(wrong("has a host with characters that no name has"));
+        }
         let port = authority.as_str().strip_prefix(host);
         if !port.is_some_and(|port| matches!(port, "" | ":") || port.starts_with(':') && authority.port_u16().is_some())
         {
@@ -145,6 +149,15 @@ mod tests {
         assert_eq!(origin("https://Push.Example.org:443/"), "https://push.example.org");
         assert_eq!(origin("https://push.example.org:8443"), "https://push.example.org:8443");
         assert_eq!(origin("http://[::1]:80"), "http://[::1]");
+    }
+
+    #[test]
+    fn a_host_is_a_name_and_nothing_that_a_shell_would_run() {
+        for host in ["$(id)", "a;id", "a'b", "a&b", "(a)", "a*", "a=b"] {
+            let error = Origin::parse(&format!("https://{host}")).unwrap_err().to_string();
+            assert!(error.contains("characters that no name has"), "{host}: {error}");
+        }
+        assert!(Origin::parse("https://my_push-1.example").is_ok());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use doorbell_protocol::headers::ttl::{TTL, Ttl, TtlError};
 use doorbell_protocol::headers::urgency::UrgencyError;
 use doorbell_protocol::message::ContentHeadersError;
 use doorbell_protocol::problem::{Problem, errno};
+use doorbell_protocol::receipt::ReportError;
 use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use http::{HeaderName, StatusCode};
 use thiserror::Error;
@@ -41,6 +42,8 @@ pub(super) enum Rejection {
     Content(#[from] ContentHeadersError),
     #[error("the subscription belongs to a browser, which cannot open this message: {0}")]
     Unopenable(#[from] Unopenable),
+    #[error(transparent)]
+    Outcome(#[from] ReportError),
     #[error(transparent)]
     Body(#[from] BodyError),
     #[error("too many new receipt subscriptions: {0}")]
@@ -89,6 +92,10 @@ impl Rejection {
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or omit it."),
             Self::Topic(_) => bad(errno::TOPIC, "Send one topic of 1 to 32 characters out of A-Z a-z 0-9 - _."),
             Self::Unopenable(why) => bad(errno::ENCRYPTION_HEADERS, remedy(why)),
+            Self::Outcome(_) => bad(
+                errno::BAD_REQUEST,
+                "Send `Doorbell-Outcome: undecryptable` or `refused` once, or omit it if the message was delivered.",
+            ),
             Self::Content(_) => bad(errno::ENCRYPTION_HEADERS, "Send each content header once and in its usual form."),
         };
         wire::problem(&problem)

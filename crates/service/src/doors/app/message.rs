@@ -1,7 +1,7 @@
 //! A message resource: a client that has its URL reads, acknowledges or withdraws it (RFC 8030 s6.2, s8.3).
 
 use doorbell_protocol::id::{AgentId, MessageId};
-use doorbell_protocol::receipt::{OUTCOME, Outcome};
+use doorbell_protocol::receipt::Outcome;
 use http::{HeaderMap, StatusCode};
 
 use super::answer::Rejection;
@@ -24,17 +24,18 @@ impl Doors {
 
     /// DELETE: 204 the first time, 404 after that (PS-8030-6.2-6).
     ///
-    /// An agent that cannot decrypt the message may report it with `Doorbell-Outcome: undecryptable`.
+    /// An agent reports with `Doorbell-Outcome` that it could not decrypt the message, or that the application did not
+    /// take it. What cannot be read settles nothing: the sender would get a false receipt.
     pub(in crate::doors) async fn settle_message(
         &self,
         agent: AgentId,
         id: MessageId,
         headers: &HeaderMap,
     ) -> Response {
-        let undecryptable = headers
-            .get(OUTCOME)
-            .is_some_and(|word| word.as_bytes().eq_ignore_ascii_case(Outcome::Undecryptable.as_str().as_bytes()));
-        let outcome = if undecryptable { Outcome::Undecryptable } else { Outcome::Delivered };
+        let outcome = match Outcome::from_delete(headers) {
+            Ok(outcome) => outcome,
+            Err(error) => return Rejection::from(error).answer(),
+        };
         match self.hub.settle(agent, id, outcome).await {
             Ok(true) => wire::empty(StatusCode::NO_CONTENT),
             Ok(false) => wire::not_found(StatusCode::NOT_FOUND),
