@@ -24,6 +24,7 @@ use url::Url;
 use crate::browser::{Opened, status};
 use crate::chromium;
 use crate::desktop;
+use crate::failure;
 use crate::firefox;
 use crate::keys::file;
 use crate::open_files;
@@ -125,7 +126,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         match open_browser(open, &service, &demo, named).await {
             Ok(profile) => reachable.push(profile),
             // The demo works without it: the user can open any browser.
-            Err(why) => status(&format!("a browser is not opened: {why:#}")),
+            Err(why) => status(&format!("a browser is not opened: {}", failure::line(&why))),
         }
     }
     let desktop = keep_reachable(&service, reachable, state_dir.join(desktop::FOLDER_NAME));
@@ -241,7 +242,7 @@ async fn keep_reachable(service: &Service, profiles: Vec<ProfileConfig>, state: 
     if !profiles.is_empty()
         && let Err(why) = wake(service, profiles, state).await
     {
-        status(&format!("browsers that you close are not woken: {why:#}"));
+        status(&format!("browsers that you close are not woken: {}", failure::line(&why)));
     }
     std::future::pending().await
 }

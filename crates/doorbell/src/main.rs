@@ -6,6 +6,7 @@ mod demo;
 mod desktop;
 mod doctor;
 mod environment;
+mod failure;
 mod firefox;
 mod keys;
 mod listen;
@@ -113,9 +114,8 @@ async fn run(cli: Cli) -> ExitCode {
     done.unwrap_or_else(|error| fail(&error))
 }
 
-/// Prints the error with its causes, on one line.
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("doorbell: {error:#}");
+    eprintln!("doorbell: {}", failure::line(error));
     ExitCode::FAILURE
 }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::failure;
 use crate::signals::Signals;
 use connector::Connector;
 use report::{Finding, Report};
@@ -192,7 +193,7 @@ async fn deliver(connector: &Connector, ca_files: &[PathBuf], http2: bool, repor
     let visit = match Visit::new(&connector.target, ca_files) {
         Ok(visit) => made.visit.insert(visit),
         Err(error) => {
-            report.add("subscribe", Finding::failed(format!("{error:#}"), "look at --ca and at this machine's CAs"));
+            report.add("subscribe", Finding::failed(failure::line(&error), "look at --ca and at this machine's CAs"));
             return;
         }
     };
