@@ -13,6 +13,8 @@ use crate::network::AddressPolicy;
 /// The system's resolver, behind an [`AddressPolicy`].
 pub(crate) struct Guard {
     policy: Arc<AddressPolicy>,
+    /// The caller named it, so it may be anywhere. With a proxy no other name is resolved here.
+    proxy_host: Option<String>,
 }
 
 /// The name has no address that the policy permits.
@@ -21,17 +23,18 @@ pub(crate) struct Guard {
 pub(crate) struct AddressRefused;
 
 impl Guard {
-    pub(crate) fn new(policy: Arc<AddressPolicy>) -> Self {
-        Self { policy }
+    pub(crate) fn new(policy: Arc<AddressPolicy>, proxy_host: Option<String>) -> Self {
+        Self { policy, proxy_host }
     }
 }
 
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = Arc::clone(&self.policy);
+        let is_proxy = self.proxy_host.as_deref() == Some(name.as_str());
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let permitted: Vec<_> = found.filter(|address| policy.permits(address.ip())).collect();
+            let permitted: Vec<_> = found.filter(|address| is_proxy || policy.permits(address.ip())).collect();
             if permitted.is_empty() {
                 return Err(AddressRefused.into());
             }
