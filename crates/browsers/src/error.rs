@@ -133,7 +133,7 @@ impl BrowserError {
             Self::ForeignProfile(_) => "name another --profile",
             Self::ProfileInUse { .. } | Self::EndedAtOnce { .. } => "or name another --profile",
             Self::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
-            Self::Untrusted { .. } => "name the right file with --ca (`doorbell serve` prints its own)",
+            Self::Untrusted { why, .. } => distrust_hint(why),
             _ => return self.to_string(),
         };
         format!("{self}; {hint}")
@@ -149,6 +149,24 @@ impl BrowserError {
     pub(crate) fn file<E: ToString>(file: &Path) -> impl FnOnce(E) -> Self {
         let file = file.to_owned();
         move |reason| Self::ProfileFile { file, reason: reason.to_string() }
+    }
+}
+
+/// What helps after a handshake that failed with `why`.
+fn distrust_hint(why: &io::Error) -> &'static str {
+    use rustls::CertificateError as E;
+    match why.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. })) => {
+            "renew the certificate; if it is still good, set this machine's clock"
+        }
+        Some(rustls::Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. })) => {
+            "set this machine's clock, or that of the machine that made the certificate"
+        }
+        Some(rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. })) => {
+            "use a name that the certificate has, or get one for this name"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "the server there has no TLS: is it another one, or `serve --plain`?",
+        _ => "name the right file with --ca (`doorbell serve` prints its own)",
     }
 }
 

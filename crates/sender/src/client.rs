@@ -243,19 +243,12 @@ fn failure(error: reqwest::Error) -> SendError {
     let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
     match error.is_connect() {
         _ if refused => SendError::Endpoint(EndpointError::Address),
-        true if sources(&error).any(is_distrust) => SendError::Untrusted(innermost(&error)),
-        true => SendError::Connect(innermost(&error)),
+        true => match sources(&error).find_map(tls::distrust) {
+            Some(distrust) => SendError::Untrusted(distrust),
+            None => SendError::Connect(innermost(&error)),
+        },
         false => SendError::Broken(innermost(&error)),
     }
-}
-
-/// Whether TLS ended because of the certificate. The TLS library's error is inside an IO error, which does not return it
-/// as its source.
-fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        return is_distrust(carried);
-    }
-    matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The text of the innermost cause: the outer ones contain the URL, which is a secret, or nothing.

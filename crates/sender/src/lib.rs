@@ -50,7 +50,7 @@ pub use doorbell_protocol::{
 #[doc(inline)]
 pub use endpoint::{Endpoint, EndpointError};
 #[doc(inline)]
-pub use error::{ClientError, SendError};
+pub use error::{ClientError, Distrust, SendError};
 #[doc(inline)]
 pub use explanation::{Explanation, Source};
 #[doc(inline)]

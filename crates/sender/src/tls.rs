@@ -1,12 +1,12 @@
-//! The certificates that the client trusts: those of the system, and those of the caller.
+//! The certificates that the client trusts: those of the system, and those of the caller; and why it rejects others.
 
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, Distrust};
 
 /// HTTP/2 where there is a choice (RFC 9113 s3.2).
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -21,6 +21,23 @@ pub(crate) fn config(extra_ca: &[u8]) -> Result<ClientConfig, ClientError> {
         .with_no_client_auth();
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     Ok(config)
+}
+
+/// Why TLS ended, if it did because of the certificate. The TLS library's error is inside an IO error, which does not
+/// return it as its source.
+pub(crate) fn distrust(cause: &(dyn std::error::Error + 'static)) -> Option<Distrust> {
+    use CertificateError as E;
+    if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        return distrust(carried);
+    }
+    let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() else { return None };
+    Some(match why {
+        E::UnknownIssuer => Distrust::Issuer,
+        E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
+        E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
+        E::NotValidForName | E::NotValidForNameContext { .. } => Distrust::OtherHost,
+        other => Distrust::Other(other.to_string()),
+    })
 }
 
 fn roots(extra_ca: &[u8]) -> Result<RootCertStore, ClientError> {
