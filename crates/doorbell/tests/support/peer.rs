@@ -1,5 +1,6 @@
 //! An HTTP/2 peer on the `h2` crate alone: nothing of our roles, so that no misreading of the standard hides in both ends.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -180,8 +181,13 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// TLS that trusts the service's own CA, for HTTP/2.
 pub fn tls(service: &Service) -> Arc<ClientConfig> {
+    tls_trusting(&service.ca())
+}
+
+/// The same with the authority in this file.
+pub fn tls_trusting(ca: &Path) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(service.ca()).expect("the CA file") {
+    for certificate in CertificateDer::pem_file_iter(ca).expect("the CA file") {
         roots.add(certificate.expect("a certificate")).expect("a CA");
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
