@@ -114,6 +114,15 @@ async fn run(cli: Cli) -> ExitCode {
     done.unwrap_or_else(|error| fail(&error))
 }
 
+/// The exit status for arguments that cannot be used; clap has the same for those that do not parse.
+const USAGE: u8 = 2;
+
+/// Prints an error of the arguments.
+fn unusable(error: &anyhow::Error) -> ExitCode {
+    fail(error);
+    ExitCode::from(USAGE)
+}
+
 fn fail(error: &anyhow::Error) -> ExitCode {
     eprintln!("doorbell: {}", failure::line(error));
     ExitCode::FAILURE

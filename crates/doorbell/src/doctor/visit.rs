@@ -24,6 +24,8 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 use super::STEP_MAX;
+use super::audience;
+use super::connector::Connector;
 use super::rejection;
 use super::report::{Finding, Report};
 use super::target::Target;
@@ -138,6 +140,14 @@ impl Visit {
             None => Finding::warning("the service has no receipts", "read its log, or do without"),
         };
         report.add("receipt", finding);
+    }
+
+    /// The step of tokens without the port.
+    pub(super) async fn audience(&self, connector: &Connector) -> Finding {
+        let Some(subscription) = &self.subscription else { return Finding::skipped("there is no subscription") };
+        // It is not kept: the agent is no longer connected.
+        let options = Options::new(Ttl::from_secs(0));
+        audience::check(connector, &request::Message::new(subscription, b"", &options, &self.signer)).await
     }
 
     /// The step that removes what was made, and checks that the subscription is gone.

@@ -19,7 +19,7 @@ use doorbell_sender::origins::Mapping;
 use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 
-use crate::failure;
+use crate::unusable;
 use outcome::Outcome;
 use setup::Setup;
 
@@ -126,16 +126,10 @@ A proxy that HTTPS_PROXY or ALL_PROXY names is used, unless NO_PROXY excepts the
 is reached directly, and always allowed, since you named it yourself; private addresses are with \
 --allow-private. (The library allows neither by default, because its subscriptions come from strangers.)";
 
-/// The exit status for arguments that cannot be used; clap has the same for those that do not parse.
-const USAGE: u8 = 2;
-
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let setup = match Setup::read(&args) {
         Ok(setup) => setup,
-        Err(error) => {
-            eprintln!("doorbell: {}", failure::line(&error));
-            return Ok(ExitCode::from(USAGE));
-        }
+        Err(error) => return Ok(unusable(&error)),
     };
     let signer = setup.signer();
     let message = Message {

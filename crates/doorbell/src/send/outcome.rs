@@ -56,7 +56,7 @@ impl Outcome {
                 Answer::RetryLater { .. } => 5,
             },
             Err(SendError::Connect(_)) => 5,
-            Err(SendError::Endpoint(_) | SendError::Request(_)) => super::USAGE,
+            Err(SendError::Endpoint(_) | SendError::Request(_)) => crate::USAGE,
             Err(SendError::Broken(_) | SendError::Untrusted(_)) => 1,
         }
     }
