@@ -285,3 +285,17 @@ fn make_private_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_for_which_a_port_is_not_available_has_its_own_advice() {
+        let hint = |kind| bind_hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
+        assert!(hint(ErrorKind::PermissionDenied).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
+        assert!(hint(ErrorKind::AddrInUse).contains("'sport = :443'"));
+        assert!(hint(ErrorKind::AddrNotAvailable).contains("ip address"));
+        assert!(hint(ErrorKind::OutOfMemory).contains("--listen"));
+    }
+}
