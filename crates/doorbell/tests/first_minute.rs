@@ -47,6 +47,7 @@ fn a_service_that_cannot_start_prints_its_reason_once_and_what_to_do() {
     for (words, reason, fix) in [
         (["--listen", &address], "Address already in use (os error 98)", "ss -ltnp 'sport = :"),
         (["--listen", "192.0.2.1:8443"], "Cannot assign requested address", "ip address"),
+        (["--listen", "localhost:8443"], "an IP address and a port", "such as 127.0.0.1:8443"),
         (["--config", "/nowhere/doorbell.toml"], "No such file or directory", "cannot read the configuration file"),
         (["--config", broken.to_str().unwrap()], "invalid type: integer `3`", "line 1, column 10"),
     ] {

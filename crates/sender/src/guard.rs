@@ -42,3 +42,19 @@ impl Resolve for Guard {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn resolves(name: &str, proxy_host: Option<&str>) -> bool {
+        let guard = Guard::new(Arc::new(AddressPolicy::public()), proxy_host.map(str::to_owned));
+        guard.resolve(name.parse().unwrap()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn only_the_proxy_s_own_name_may_lead_inside_as_ssrf_1() {
+        assert!(!resolves("localhost", None).await && !resolves("localhost", Some("proxy.corp")).await);
+        assert!(resolves("localhost", Some("localhost")).await);
+    }
+}

@@ -65,9 +65,9 @@ impl Subject {
         &self.uri
     }
 
-    /// Whether [`Subject::parse`] read a form that Apple rejects, and corrected it.
-    pub fn is_corrected(&self) -> bool {
-        self.is_corrected
+    /// For a person, if [`Subject::parse`] read a form that Apple rejects: what is sent instead.
+    pub fn correction(&self) -> Option<String> {
+        self.is_corrected.then(|| format!("the subject is sent as {}: Apple rejects the form that was given", self.uri))
     }
 
     /// Why push services may reject it, if there is a reason.
@@ -155,10 +155,10 @@ mod tests {
             ("https://https://doorbell.dev", "https://doorbell.dev"),
         ] {
             let subject = Subject::parse(given).unwrap();
-            assert_eq!((subject.as_str(), subject.is_corrected()), (meant, true), "{given}");
-            assert!(!Subject::parse(meant).unwrap().is_corrected(), "{meant}");
+            assert_eq!((subject.as_str(), subject.correction().is_some()), (meant, true), "{given}");
+            assert!(Subject::parse(meant).unwrap().correction().is_none(), "{meant}");
         }
-        assert!(!Subject::parse("ops@doorbell.dev").unwrap().is_corrected());
+        assert!(Subject::parse("ops@doorbell.dev").unwrap().correction().is_none());
     }
 
     #[test]

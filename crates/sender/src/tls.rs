@@ -32,7 +32,8 @@ pub(crate) fn distrust(cause: &(dyn std::error::Error + 'static)) -> Option<Dist
     }
     let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() else { return None };
     Some(match why {
-        E::UnknownIssuer => Distrust::Issuer,
+        // A bad signature: a trusted authority has the name of the issuer, and another key, as after it was made anew.
+        E::UnknownIssuer | E::BadSignature => Distrust::Issuer,
         E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
         E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
         E::NotValidForName | E::NotValidForNameContext { .. } => Distrust::OtherHost,

@@ -29,7 +29,9 @@ pub(crate) fn path_or_default(file: Option<PathBuf>) -> Result<PathBuf> {
 pub(crate) fn read(path: &Path) -> Result<SigningKey> {
     let what = || format!("cannot read the key in {}", path.display());
     let metadata = fs::metadata(path).with_context(|| match path.try_exists() {
-        Ok(false) => format!("there is no key in {}; `doorbell keys new --out FILE` makes one", path.display()),
+        Ok(false) => {
+            format!("there is no key in {0}; `doorbell keys new --out {0}` makes one", quoted(&path.to_string_lossy()))
+        }
         _ => what(),
     })?;
     if metadata.len() > FILE_MAX {

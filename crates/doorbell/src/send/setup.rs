@@ -114,8 +114,8 @@ pub(super) fn map_origin_hint(origin: &str) -> String {
 /// The contact, with a warning if this push service rejects it.
 fn subject(args: &Args, endpoint: &Endpoint) -> Result<Option<Subject>> {
     let subject = args.subject.as_deref().map(Subject::parse).transpose().context("--subject")?;
-    if let Some(subject) = subject.as_ref().filter(|subject| subject.is_corrected()) {
-        eprintln!("doorbell: --subject is sent as {}: Apple rejects the form that was given", subject.as_str());
+    if let Some(correction) = subject.as_ref().and_then(Subject::correction) {
+        eprintln!("doorbell: {correction}");
     }
     let warning = match &subject {
         Some(subject) => subject.warning(),

@@ -1,4 +1,4 @@
-//! `doorbell send` in a network whose only way out is an HTTP proxy (CONNECT).
+//! `doorbell send` and what stands between it and a push service: HTTP proxies (CONNECT), and certificates.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -6,7 +6,8 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
@@ -14,7 +15,7 @@ use doorbell_protocol::ece::keys::AgentKeys;
 use support::peer::tls_trusting;
 use support::process::Running;
 use support::service::doorbell;
-use support::Peer;
+use support::{Faults, Front, Peer};
 use tempfile::TempDir;
 
 /// The host of the push service, which no resolver knows.
@@ -71,23 +72,31 @@ impl Away {
         let peer = Peer::connect_with(&origin, &format!("127.0.0.1:{port}"), tls).await.unwrap();
         let push = peer.subscribe().await.push;
         let endpoint = format!("{origin}/{}", push.trim_start_matches(&origin).trim_start_matches('/'));
-        let agent = AgentKeys::generate().unwrap();
-        let (auth, p256dh) = (agent.auth_secret().to_base64url(), agent.public_key().to_base64url());
-        let subscription = format!(r#"{{"endpoint":"{endpoint}","keys":{{"auth":"{auth}","p256dh":"{p256dh}"}}}}"#);
-        Self { state, port, subscription, _service: service }
+        Self { state, port, subscription: subscription(&endpoint), _service: service }
     }
 
     fn sends(&self, environment: &[(&str, &str)]) -> (i32, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_doorbell"));
-        command.args(["send", &self.subscription, "ding", "--attempts", "1", "--ca"]);
-        command.arg(self.state.path().join("ca.pem")).stdin(Stdio::null());
-        for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
-            command.env_remove(name).env_remove(name.to_lowercase());
-        }
-        command.env("DOORBELL_STATE_DIR", self.state.path()).envs(environment.iter().copied());
-        let Output { status, stderr, .. } = command.output().unwrap();
-        (status.code().unwrap(), String::from_utf8(stderr).unwrap())
+        sends(&self.subscription, &self.state.path().join("ca.pem"), environment)
     }
+}
+
+fn subscription(endpoint: &str) -> String {
+    let agent = AgentKeys::generate().unwrap();
+    let (auth, p256dh) = (agent.auth_secret().to_base64url(), agent.public_key().to_base64url());
+    format!(r#"{{"endpoint":"{endpoint}","keys":{{"auth":"{auth}","p256dh":"{p256dh}"}}}}"#)
+}
+
+/// The exit status of `doorbell send`, and what it prints to stderr.
+fn sends(subscription: &str, ca: &Path, environment: &[(&str, &str)]) -> (i32, String) {
+    let state = tempfile::tempdir().unwrap();
+    let mut command = doorbell("send");
+    command.args([subscription, "ding", "--attempts", "1", "--ca"]).arg(ca).stdin(Stdio::null());
+    for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
+    }
+    command.env("DOORBELL_STATE_DIR", state.path()).envs(environment.iter().copied());
+    let Output { status, stderr, .. } = command.output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stderr).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,4 +125,21 @@ async fn a_proxy_that_refuses_and_one_that_cannot_be_used_are_named() {
     assert!(exit == 5 && printed.contains("proxy authorization required"), "{exit} {printed}");
     let (exit, printed) = service.sends(&[("HTTPS_PROXY", "socks5://127.0.0.1:1080")]);
     assert!(exit == 2 && printed.contains("HTTPS_PROXY") && printed.contains("not an HTTP proxy"), "{exit} {printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_advice_about_a_certificate_is_for_what_is_wrong_with_it() {
+    let expired = Front::with(Faults { last_year: 2020, ..Faults::default() }).await;
+    let misnamed = Front::with(Faults { name: "other.example", ..Faults::default() }).await;
+    let foreign = Front::with(Faults::default()).await;
+    for (front, ca, reason, advice) in [
+        (&expired, expired.ca(), "it has expired", "doorbell doctor https://"),
+        (&misnamed, misnamed.ca(), "it is for another host", "--public-url"),
+        (&foreign, expired.ca(), "no authority that is trusted here has signed it", "with --ca"),
+    ] {
+        let (exit, printed) = sends(&subscription(&format!("{}/p/x", front.origin())), &ca, &[]);
+        assert_eq!(exit, 1, "{printed}");
+        assert!(printed.contains(reason) && printed.contains(advice), "{printed}");
+        assert_eq!(printed.contains("--ca"), advice.contains("--ca"), "{printed}");
+    }
 }
