@@ -149,7 +149,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 /// With what examines a service that is not the load's own.
 fn explain(error: LoadError, url: Option<&str>) -> Error {
     match (&error, url) {
-        (LoadError::Service(_), Some(url)) => anyhow!("{error}; `doorbell doctor {}` examines the service", quoted(url)),
+        (LoadError::Service(_), Some(url)) => {
+            anyhow!("{error}; `doorbell doctor {}` examines the service", quoted(url))
+        }
         _ => error.into(),
     }
 }

@@ -54,7 +54,9 @@ impl Answer {
     pub fn read(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap, now: UnixMs) -> Self {
         match status.as_u16() {
             200..=299 => Self::Accepted(Accepted::read(endpoint, headers)),
-            404 if is_page(headers) && endpoint.vendor().is_none() => Self::RetryLater { after: retry_after(headers, now) },
+            404 if is_page(headers) && endpoint.vendor().is_none() => {
+                Self::RetryLater { after: retry_after(headers, now) }
+            }
             406 if is_throttled(endpoint, headers) => Self::RetryLater { after: retry_after(headers, now) },
             404 | 410 => Self::Gone,
             413 => Self::TooLarge,

@@ -262,7 +262,9 @@ mod tests {
     fn a_subscription_in_what_a_page_posts_is_found() {
         let posted = |inner: &str| format!(r#"{{"user":7,"subscription":{inner}}}"#);
         assert_eq!(Subscription::from_json(&posted(&good())), Subscription::from_json(&good()));
-        for (inner, reason) in [(r#"{"endpoint":"https://h/"}"#, "missing field `keys`"), ("null", "invalid type: null")] {
+        for (inner, reason) in
+            [(r#"{"endpoint":"https://h/"}"#, "missing field `keys`"), ("null", "invalid type: null")]
+        {
             let error = Subscription::from_json(&posted(inner)).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }

@@ -92,9 +92,11 @@ fn bind_hint(address: SocketAddr, why: &std::io::Error) -> String {
             "stop the program that listens there (`ss -ltnp 'sport = :{port}'` shows it), or give another address with \
              --listen (port 0 takes a free one)"
         ),
-        ErrorKind::AddrNotAvailable => "this machine does not have that address (`ip address` shows those that it has); \
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address (`ip address` shows those that it has); \
              0.0.0.0 and [::] stand for all of them, with --public-url"
-            .to_owned(),
+                .to_owned()
+        }
         ErrorKind::PermissionDenied => format!(
             "port {port} needs a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or `setcap \
              cap_net_bind_service=+ep` on the program; or give a port from 1024 on with --listen"
@@ -292,7 +294,7 @@ mod tests {
 
     #[test]
     fn each_reason_for_which_a_port_is_not_available_has_its_own_advice() {
-        let hint = |kind| bind_hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
+        let hint = |kind: ErrorKind| bind_hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
         assert!(hint(ErrorKind::PermissionDenied).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
         assert!(hint(ErrorKind::AddrInUse).contains("'sport = :443'"));
         assert!(hint(ErrorKind::AddrNotAvailable).contains("ip address"));

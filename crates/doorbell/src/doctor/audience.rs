@@ -37,9 +37,11 @@ async fn answer(connector: &Connector, message: &Message<'_>, audience: &str) ->
 
 fn found(status: Option<u16>, port: u16) -> Finding {
     match status {
-        Some(200..=299) => Finding::ok(format!("a token whose aud lacks the port {port} is accepted too")).with_note(format!(
-            "{SENDERS} leave the port out; the service logs each key whose sender does. On port 443 there is none"
-        )),
+        Some(200..=299) => {
+            Finding::ok(format!("a token whose aud lacks the port {port} is accepted too")).with_note(format!(
+                "{SENDERS} leave the port out; the service logs each key whose sender does. On port 443 there is none"
+            ))
+        }
         Some(401 | 403) => Finding::warning(
             format!("a token whose aud lacks the port {port} is refused, as RFC 8292 demands"),
             format!("{SENDERS} leave the port out: serve on port 443, or switch strict_audience off"),

@@ -20,10 +20,9 @@ pub(super) async fn ask(
 ) -> io::Result<String> {
     let mut stream = connector.tls(&[b"http/1.1"]).await?;
     let host = connector.target.authority();
-    let mut request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n"
-    )
-    .into_bytes();
+    let mut request =
+        format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n")
+            .into_bytes();
     for (name, value) in fields {
         request.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
     }

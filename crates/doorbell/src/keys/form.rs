@@ -32,7 +32,10 @@ fn pem(text: &str) -> Result<SigningKey> {
         !text.contains("BEGIN ENCRYPTED PRIVATE KEY") && !text.contains("Proc-Type: 4,ENCRYPTED"),
         "the private key is encrypted; write it without a password: openssl pkcs8 -topk8 -nocrypt -in KEY -out PLAIN"
     );
-    ensure!(text.contains("PRIVATE KEY-----"), "there is only a public key or a certificate; the private key is needed");
+    ensure!(
+        text.contains("PRIVATE KEY-----"),
+        "there is only a public key or a certificate; the private key is needed"
+    );
     SigningKey::from_pem(text).map_err(|_| {
         anyhow!("the private key is not one on P-256 (openssl: prime256v1), which Web Push needs, or is damaged")
     })

@@ -53,7 +53,9 @@ impl Setup {
         }
         if let Some(end) = subscription.expires_at.filter(|_| subscription.has_ended(clock::now())) {
             let end = date(end);
-            eprintln!("doorbell: the subscription has ended, by its expirationTime ({end}): the page must make a new one");
+            eprintln!(
+                "doorbell: the subscription has ended, by its expirationTime ({end}): the page must make a new one"
+            );
         }
         let proxy = Proxy::from_environment(endpoint).context("HTTPS_PROXY or ALL_PROXY")?;
         let subject = subject(args, endpoint)?;

@@ -25,11 +25,19 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<()> {
     let findings = &mut run.findings;
     findings.figure("agents", "agents connected while it was measured", agents);
     if let Some(more) = growth.user {
-        findings.figure("user_bytes_per_agent", "bytes of the service's own memory per agent (RssAnon)", per(more, agents));
+        findings.figure(
+            "user_bytes_per_agent",
+            "bytes of the service's own memory per agent (RssAnon)",
+            per(more, agents),
+        );
     }
     let words = "bytes of kernel memory per agent, both ends of its connection if both are on this machine";
     findings.figure("kernel_bytes_per_agent", words, per(growth.kernel, agents));
-    findings.figure("connects_per_s", "agents that connected and subscribed per second", per(agents, connecting.seconds()));
+    findings.figure(
+        "connects_per_s",
+        "agents that connected and subscribed per second",
+        per(agents, connecting.seconds()),
+    );
     if let Some(used) = connecting.service {
         let words = "ms of the service's CPU for an agent that connects and subscribes";
         findings.figure("connect_cpu_ms", words, per(used.cpu * 1000.0, agents));
