@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     if let Err(error) = log::to_stderr(&cli.log) {
-        return fail(&error);
+        return unusable(&error);
     }
     let done = match cli.verb {
         Verb::Serve(args) => match environment::check(&Cli::command()) {

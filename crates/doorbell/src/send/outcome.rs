@@ -300,6 +300,25 @@ mod tests {
     }
 
     #[test]
+    fn at_google_a_rejection_names_its_two_reasons_and_no_other_vendor() {
+        let google = |status, answer| Outcome {
+            origin: "https://fcm.googleapis.com".to_owned(),
+            vendor: Some(Vendor::Google),
+            ..replied(status, answer)
+        };
+        for (status, answer) in [(403, Answer::Refused), (404, Answer::Gone), (410, Answer::Gone)] {
+            let rejected = google(status, answer);
+            let Ok(reply) = &rejected.result else { panic!("there is a reply") };
+            let meaning = rejected.meaning(reply);
+            assert!(
+                meaning.contains("--map-origin https://fcm.googleapis.com=") && meaning.contains("Google"),
+                "{meaning}"
+            );
+            assert!(!meaning.contains("--subject") && !meaning.contains("Mozilla"), "{meaning}");
+        }
+    }
+
+    #[test]
     fn a_final_busy_answer_reports_how_long_to_wait() {
         let busy = replied(503, Answer::RetryLater { after: Some(Duration::from_secs(900)) });
         let Ok(reply) = &busy.result else { panic!("there is a reply") };
