@@ -76,7 +76,7 @@ impl Away {
     }
 
     fn sends(&self, environment: &[(&str, &str)]) -> (i32, String) {
-        sends(&self.subscription, &self.state.path().join("ca.pem"), environment)
+        sends(&self.subscription, Some(&self.state.path().join("ca.pem")), environment)
     }
 }
 
@@ -87,10 +87,13 @@ fn subscription(endpoint: &str) -> String {
 }
 
 /// The exit status of `doorbell send`, and what it prints to stderr.
-fn sends(subscription: &str, ca: &Path, environment: &[(&str, &str)]) -> (i32, String) {
+fn sends(subscription: &str, ca: Option<&Path>, environment: &[(&str, &str)]) -> (i32, String) {
     let state = tempfile::tempdir().unwrap();
     let mut command = doorbell("send");
-    command.args([subscription, "ding", "--attempts", "1", "--ca"]).arg(ca).stdin(Stdio::null());
+    command.args([subscription, "ding", "--attempts", "1"]).stdin(Stdio::null());
+    if let Some(ca) = ca {
+        command.arg("--ca").arg(ca);
+    }
     for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
@@ -137,9 +140,25 @@ async fn the_advice_about_a_certificate_is_for_what_is_wrong_with_it() {
         (&misnamed, misnamed.ca(), "it is for another host", "--public-url"),
         (&foreign, expired.ca(), "no authority that is trusted here has signed it", "with --ca"),
     ] {
-        let (exit, printed) = sends(&subscription(&format!("{}/p/x", front.origin())), &ca, &[]);
+        let (exit, printed) = sends(&subscription(&format!("{}/p/x", front.origin())), Some(&ca), &[]);
         assert_eq!(exit, 1, "{printed}");
         assert!(printed.contains(reason) && printed.contains(advice), "{printed}");
         assert_eq!(printed.contains("--ca"), advice.contains("--ca"), "{printed}");
+    }
+}
+
+#[test]
+fn a_server_without_tls_is_named_as_one() {
+    let service = support::Service::start_with(&["--plain"]);
+    let (exit, printed) = sends(&subscription(&format!("{}/p/x", service.origin())), None, &[]);
+    assert!(exit == 5 && printed.contains("the server there does not use TLS"), "{exit} {printed}");
+}
+
+#[test]
+fn a_file_of_authorities_that_cannot_be_used_is_named() {
+    let empty = tempfile::NamedTempFile::new().unwrap();
+    for (file, why) in [(empty.path(), "no certificate"), (Path::new("/nowhere/ca.pem"), "No such file")] {
+        let (exit, printed) = sends(&subscription("https://push.example.net/p/x"), Some(file), &[]);
+        assert!(exit == 2 && printed.contains(why) && printed.contains(file.to_str().unwrap()), "{exit} {printed}");
     }
 }

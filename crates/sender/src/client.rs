@@ -243,8 +243,8 @@ fn failure(error: reqwest::Error) -> SendError {
     let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
     match error.is_connect() {
         _ if refused => SendError::Endpoint(EndpointError::Address),
-        true => match sources(&error).find_map(tls::distrust) {
-            Some(distrust) => SendError::Untrusted(distrust),
+        true => match sources(&error).find_map(tls::failure) {
+            Some(failure) => tls::explained(failure),
             None => SendError::Connect(innermost(&error)),
         },
         false => SendError::Broken(innermost(&error)),

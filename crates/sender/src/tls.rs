@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use crate::error::{ClientError, Distrust};
+use crate::error::{ClientError, Distrust, SendError};
 
 /// HTTP/2 where there is a choice (RFC 9113 s3.2).
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -23,22 +23,33 @@ pub(crate) fn config(extra_ca: &[u8]) -> Result<ClientConfig, ClientError> {
     Ok(config)
 }
 
-/// Why TLS ended, if it did because of the certificate. The TLS library's error is inside an IO error, which does not
-/// return it as its source.
-pub(crate) fn distrust(cause: &(dyn std::error::Error + 'static)) -> Option<Distrust> {
-    use CertificateError as E;
-    if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        return distrust(carried);
+/// The TLS library's error. It is inside an IO error, which does not return it as its source.
+pub(crate) fn failure<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(carried) => failure(carried),
+        None => cause.downcast_ref(),
     }
-    let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() else { return None };
-    Some(match why {
+}
+
+/// Why a handshake failed with `error`, for the caller.
+pub(crate) fn explained(error: &rustls::Error) -> SendError {
+    match error {
+        rustls::Error::InvalidCertificate(why) => SendError::Untrusted(distrust(why)),
+        rustls::Error::InvalidMessage(_) => SendError::Connect("the server there does not use TLS".to_owned()),
+        other => SendError::Connect(other.to_string()),
+    }
+}
+
+fn distrust(why: &CertificateError) -> Distrust {
+    use CertificateError as E;
+    match why {
         // A bad signature: a trusted authority has the name of the issuer, and another key, as after it was made anew.
         E::UnknownIssuer | E::BadSignature => Distrust::Issuer,
         E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
         E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
         E::NotValidForName | E::NotValidForNameContext { .. } => Distrust::OtherHost,
         other => Distrust::Other(other.to_string()),
-    })
+    }
 }
 
 fn roots(extra_ca: &[u8]) -> Result<RootCertStore, ClientError> {

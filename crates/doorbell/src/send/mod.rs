@@ -143,7 +143,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         println!("{}", curl::command(&message, &setup::ca_files(&args, &setup.subscription))?);
         return Ok(ExitCode::SUCCESS);
     }
-    let client = Client::new(setup.client(&args)?)?;
+    let config = match setup.client(&args) {
+        Ok(config) => config,
+        Err(error) => return Ok(unusable(&error)),
+    };
+    let client = Client::new(config)?;
     let policy = RetryPolicy { attempts_max: args.attempts, total_max: args.patience, ..RetryPolicy::BRIEF };
     if !args.json {
         eprintln!("doorbell: sending {}", setup.summary());

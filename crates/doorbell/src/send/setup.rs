@@ -21,6 +21,9 @@ use doorbell_sender::token::Signer;
 use super::{Args, input};
 use crate::keys::file;
 
+/// How a certificate in PEM begins.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+
 /// Where Chrome subscribes.
 const GOOGLE: &str = "https://fcm.googleapis.com";
 
@@ -98,6 +101,11 @@ impl Setup {
         let mut extra_ca_pem = Vec::new();
         for file in ca_files(args, &self.subscription) {
             let pem = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            ensure!(
+                pem.windows(CERTIFICATE.len()).any(|text| text == CERTIFICATE),
+                "there is no certificate in {}: name a PEM file",
+                file.display()
+            );
             extra_ca_pem.extend(pem);
             extra_ca_pem.push(b'\n');
         }
