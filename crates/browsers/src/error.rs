@@ -172,6 +172,8 @@ fn distrust_hint(why: &io::Error) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use rustls::CertificateError;
+
     use super::*;
 
     #[test]
@@ -185,6 +187,23 @@ mod tests {
         ] {
             let text = error.explained();
             assert!(text.contains(flag), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hint_about_a_certificate_is_for_what_is_wrong_with_it() {
+        let explained = |why: CertificateError| {
+            let why = io::Error::other(rustls::Error::InvalidCertificate(why));
+            BrowserError::Untrusted { url: "https://h".to_owned(), ca: PathBuf::from("ca.pem"), why }.explained()
+        };
+        assert!(explained(CertificateError::UnknownIssuer).contains("--ca"));
+        for (why, hint) in [
+            (CertificateError::Expired, "renew the certificate"),
+            (CertificateError::NotValidYet, "clock"),
+            (CertificateError::NotValidForName, "a name that the certificate has"),
+        ] {
+            let text = explained(why);
+            assert!(text.contains(hint) && !text.contains("--ca"), "{text}");
         }
     }
 }

@@ -111,8 +111,10 @@ mod tests {
         assert_eq!(front(&greeting("https://push.example"), 0).greeting(&target).verdict, Verdict::Ok);
         let lost = front(&greeting("https://127.0.0.1:8443"), 0).greeting(&target);
         assert!(lost.advice.unwrap().contains("--public-url https://push.example:"));
-        for other in ["HTTP/1.1 404 Not Found\r\n\r\nnginx", "SSH-2.0", ""] {
-            assert_eq!(front(other, 0).greeting(&target).verdict, Verdict::Failed, "{other}");
+        for (other, is_gone) in [("HTTP/1.1 404 Not Found\r\n\r\nnginx", true), ("SSH-2.0", false), ("", false)] {
+            let found = front(other, 0).greeting(&target);
+            assert_eq!(found.verdict, Verdict::Failed, "{other}");
+            assert_eq!(found.advice.unwrap().contains("must answer 502 or 503"), is_gone, "{other}");
         }
     }
 }
