@@ -6,7 +6,8 @@ use doorbell_protocol::vapid::sign::SigningKey;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    for key in [SigningKey::from_base64url(text), SigningKey::from_pem(text)].into_iter().flatten() {
+    let der = SigningKey::from_der(text.as_bytes());
+    for key in [SigningKey::from_base64url(text), SigningKey::from_pem(text), der].into_iter().flatten() {
         let scalar = key.to_base64url().expect("a key can be written");
         assert_eq!(SigningKey::from_base64url(&scalar).expect("its own form").public_key(), key.public_key());
         let pem = key.to_pem().expect("a key can be written");

@@ -133,7 +133,7 @@ impl BrowserError {
             Self::ForeignProfile(_) => "name another --profile",
             Self::ProfileInUse { .. } | Self::EndedAtOnce { .. } => "or name another --profile",
             Self::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
-            Self::Untrusted { .. } => "name the right file with --ca (`doorbell serve` prints its own)",
+            Self::Untrusted { why, .. } => distrust_hint(why),
             _ => return self.to_string(),
         };
         format!("{self}; {hint}")
@@ -152,8 +152,28 @@ impl BrowserError {
     }
 }
 
+/// What helps after a handshake that failed with `why`.
+fn distrust_hint(why: &io::Error) -> &'static str {
+    use rustls::CertificateError as E;
+    match why.get_ref().and_then(|inner| inner.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(E::Expired | E::ExpiredContext { .. })) => {
+            "renew the certificate; if it is still good, set this machine's clock"
+        }
+        Some(rustls::Error::InvalidCertificate(E::NotValidYet | E::NotValidYetContext { .. })) => {
+            "set this machine's clock, or that of the machine that made the certificate"
+        }
+        Some(rustls::Error::InvalidCertificate(E::NotValidForName | E::NotValidForNameContext { .. })) => {
+            "use a name that the certificate has, or get one for this name"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "the server there has no TLS: is it another one, or `serve --plain`?",
+        _ => "name the right file with --ca (`doorbell serve` prints its own)",
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use rustls::CertificateError;
+
     use super::*;
 
     #[test]
@@ -167,6 +187,23 @@ mod tests {
         ] {
             let text = error.explained();
             assert!(text.contains(flag), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hint_about_a_certificate_is_for_what_is_wrong_with_it() {
+        let explained = |why: CertificateError| {
+            let why = io::Error::other(rustls::Error::InvalidCertificate(why));
+            BrowserError::Untrusted { url: "https://h".to_owned(), ca: PathBuf::from("ca.pem"), why }.explained()
+        };
+        assert!(explained(CertificateError::UnknownIssuer).contains("--ca"));
+        for (why, hint) in [
+            (CertificateError::Expired, "renew the certificate"),
+            (CertificateError::NotValidYet, "clock"),
+            (CertificateError::NotValidForName, "a name that the certificate has"),
+        ] {
+            let text = explained(why);
+            assert!(text.contains(hint) && !text.contains("--ca"), "{text}");
         }
     }
 }

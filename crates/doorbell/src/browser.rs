@@ -8,6 +8,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use doorbell_browsers::{BrowserError, Notice, PushService, folder_of};
 use doorbell_desktop::{ProfileConfig, StartLock};
 
+use crate::failure;
 use crate::state::state_dir;
 
 /// How often it is checked whether another process has started its browser, and the pause between two checks: ten
@@ -52,7 +53,7 @@ pub(crate) fn check(service: &PushService, ca: Option<&Path>) -> Result<()> {
 /// too, for example before the user has signed in to a network, and it connects later.
 pub(crate) fn check_later(service: &PushService, ca: Option<&Path>) {
     if let Err(error) = check(service, ca) {
-        status(&format!("{error:#}; messages come once that works"));
+        status(&format!("{}; messages come once that works", failure::line(&error)));
     }
 }
 

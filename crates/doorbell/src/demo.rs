@@ -15,7 +15,7 @@ use doorbell_sender::network::{AddressPolicy, Network};
 use doorbell_sender::origins::OriginMap;
 use doorbell_sender::subject::Subject;
 use doorbell_sender::token::Signer;
-use doorbell_service::config::{Config, Settings};
+use doorbell_service::config::{Config, Settings, listen_address};
 use doorbell_service::{Clock, Service};
 use tokio::sync::mpsc;
 use tracing::{error, info};
@@ -24,6 +24,7 @@ use url::Url;
 use crate::browser::{Opened, status};
 use crate::chromium;
 use crate::desktop;
+use crate::failure;
 use crate::firefox;
 use crate::keys::file;
 use crate::open_files;
@@ -36,7 +37,7 @@ use crate::state::is_loopback;
 #[command(after_help = EXAMPLES, next_line_help = true)]
 pub(crate) struct Args {
     /// Address and port of the application; port 0 takes a free one
-    #[arg(long, env = "DOORBELL_DEMO_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8444")]
+    #[arg(long, env = "DOORBELL_DEMO_LISTEN", value_name = "ADDR:PORT", default_value = "127.0.0.1:8444", value_parser = listen_address)]
     demo_listen: SocketAddr,
 
     /// The origin at which browsers find the application [default: localhost with its port]
@@ -84,7 +85,7 @@ pub(crate) struct Args {
     subject: Option<String>,
 
     /// Address and port of the push service [default: 127.0.0.1:8443]
-    #[arg(long, env = "DOORBELL_LISTEN", value_name = "ADDR:PORT")]
+    #[arg(long, env = "DOORBELL_LISTEN", value_name = "ADDR:PORT", value_parser = listen_address)]
     listen: Option<SocketAddr>,
 
     /// Where everything is kept [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
@@ -126,7 +127,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         match open_browser(open, &service, &demo, named).await {
             Ok(profile) => reachable.push(profile),
             // The demo works without it: the user can open any browser.
-            Err(why) => status(&format!("a browser is not opened: {why:#}")),
+            Err(why) => status(&format!("a browser is not opened: {}", failure::line(&why))),
         }
     }
     let desktop = keep_reachable(&service, reachable, state_dir.join(desktop::FOLDER_NAME));
@@ -149,6 +150,9 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbell_demo::Settings> {
     let origin = service.origin().to_string();
     let subject = args.subject.as_deref().map(Subject::parse).transpose().context("--subject")?;
+    if let Some(warning) = subject.as_ref().and_then(Subject::correction) {
+        status(&warning);
+    }
     let signer = Signer::new(file::read_or_create(&state_dir.join("demo-vapid.pem"))?, subject);
     let extra_ca_pem = match service.ca_file() {
         Some(file) => std::fs::read(file).context("cannot read the CA")?,
@@ -242,7 +246,7 @@ async fn keep_reachable(service: &Service, profiles: Vec<ProfileConfig>, state: 
     if !profiles.is_empty()
         && let Err(why) = wake(service, profiles, state).await
     {
-        status(&format!("browsers that you close are not woken: {why:#}"));
+        status(&format!("browsers that you close are not woken: {}", failure::line(&why)));
     }
     std::future::pending().await
 }

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
-use doorbell_load::{Door, Options, RATES, Report, Scenario, Target};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use doorbell_load::{Door, LoadError, Options, RATES, Report, Scenario, Target};
 
 use crate::open_files;
+use crate::shell::quoted;
 use crate::signals::Signals;
 use crate::state::local_ca;
 
@@ -43,15 +44,15 @@ pub(crate) struct Args {
     door: Door,
 
     /// How many agents there are
-    #[arg(long, value_name = "N", default_value = "1000")]
+    #[arg(long, value_name = "N", default_value = "1000", value_parser = at_least_one)]
     agents: usize,
 
     /// How many messages to send [default: as many as there is time for]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     messages: Option<u64>,
 
     /// How long to measure [default: 10, or until all messages are sent]
-    #[arg(long, value_name = "SECS")]
+    #[arg(long, value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
 
     /// How many messages a second, whatever the service does [default for latency: 50]
@@ -63,7 +64,7 @@ pub(crate) struct Args {
     size: usize,
 
     /// How many connections send
-    #[arg(long, value_name = "N", default_value = "4")]
+    #[arg(long, value_name = "N", default_value = "4", value_parser = at_least_one)]
     senders: usize,
 
     /// Send over HTTP/1.1, as most senders do: one message at a time on each connection
@@ -71,11 +72,11 @@ pub(crate) struct Args {
     http1: bool,
 
     /// How many processes share the load, each with one thread and an address of its own
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     processes: usize,
 
     /// Measure several times, each time from the start
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     repeat: usize,
 
     /// Write all figures as JSON too; `-`: to standard output, with the table on standard error
@@ -124,6 +125,11 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     rate.ok_or_else(|| format!("give a number from {} to {}", RATES.start(), RATES.end()))
 }
 
+/// Nothing can be measured with none of them.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "give a number, at least 1".to_owned())
+}
+
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let Some(scenario) = args.scenario.filter(|_| !args.worker) else {
         return Ok(doorbell_load::work(open_files::raise_limit()).await?);
@@ -131,11 +137,23 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let options = options(&args).await?;
     let report = tokio::select! {
-        report = doorbell_load::measure(scenario, &options, args.repeat) => report?,
+        report = doorbell_load::measure(scenario, &options, args.repeat) => {
+            report.map_err(|error| explain(error, args.url.as_deref()))?
+        }
         signal = signals.next() => bail!("{signal}: nothing was measured to its end"),
     };
     show(&report, args.json.as_deref())?;
     Ok(if report.is_faultless() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// With what examines a service that is not the load's own.
+fn explain(error: LoadError, url: Option<&str>) -> Error {
+    match (&error, url) {
+        (LoadError::Service(_), Some(url)) => {
+            anyhow!("{error}; `doorbell doctor {}` examines the service", quoted(url))
+        }
+        _ => error.into(),
+    }
 }
 
 fn show(report: &Report, json: Option<&str>) -> Result<()> {
@@ -170,8 +188,8 @@ async fn options(args: &Args) -> Result<Options> {
         seconds: args.seconds,
         rate: args.rate,
         size: args.size,
-        senders: args.senders.max(1),
+        senders: args.senders,
         http1: args.http1,
-        processes: args.processes.max(1),
+        processes: args.processes,
     })
 }

@@ -28,7 +28,7 @@ fn parse(filter: &str) -> Result<Targets> {
         let level = directive.rsplit_once('=').map_or(*directive, |(_, level)| level);
         if level.parse::<LevelFilter>().is_err() {
             bail!(
-                "--log {filter}: {level:?} is no level: use error, warn, info, debug, trace or off, or PART=LEVEL for a \
+                "--log {filter}: {level:?} is not a level: use error, warn, info, debug, trace or off, or PART=LEVEL for a \
                  part of the program, with commas between"
             );
         }
@@ -54,7 +54,7 @@ mod tests {
             assert!(parse(filter).is_ok(), "{filter}");
         }
         for filter in ["loud", "doorbell_service", "doorbell_service=loud", "info,loud"] {
-            assert!(parse(filter).unwrap_err().to_string().contains("is no level"), "{filter}");
+            assert!(parse(filter).unwrap_err().to_string().contains("is not a level"), "{filter}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod demo;
 mod desktop;
 mod doctor;
 mod environment;
+mod failure;
 mod firefox;
 mod keys;
 mod listen;
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> ExitCode {
     if let Err(error) = log::to_stderr(&cli.log) {
-        return fail(&error);
+        return unusable(&error);
     }
     let done = match cli.verb {
         Verb::Serve(args) => match environment::check(&Cli::command()) {
@@ -114,9 +115,17 @@ async fn run(cli: Cli) -> ExitCode {
     done.unwrap_or_else(|error| fail(&error))
 }
 
-/// Prints the error with its causes, on one line.
+/// The exit status for arguments that cannot be used; clap has the same for those that do not parse.
+const USAGE: u8 = 2;
+
+/// Prints an error of the arguments.
+fn unusable(error: &anyhow::Error) -> ExitCode {
+    fail(error);
+    ExitCode::from(USAGE)
+}
+
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("doorbell: {error:#}");
+    eprintln!("doorbell: {}", failure::line(error));
     ExitCode::FAILURE
 }
 

@@ -113,8 +113,13 @@ fn print_welcome(service: &Service) {
     }
     println!("subscribe  POST {origin}/subscribe");
     println!();
-    println!("Try it, each in a terminal of its own:");
     let doorbell = own_name();
+    if origin.as_str().starts_with("http://") {
+        println!("Without TLS only Firefox receives; the other commands need https (start without --plain):");
+        println!("  {doorbell} firefox {origin}");
+        return;
+    }
+    println!("Try it, each in a terminal of its own:");
     println!("  {doorbell} listen {origin}{ca} --subscription sub.json");
     println!("  {doorbell} send{ca} sub.json 'Hello, it is me'");
     println!();

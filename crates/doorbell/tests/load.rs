@@ -133,7 +133,15 @@ fn a_service_that_runs_already_is_measured_by_its_url() {
 fn an_impossible_measurement_is_an_error_with_what_to_do() {
     let usage = run(&["latency", "--rate", "0"]);
     assert!(String::from_utf8_lossy(&usage.stderr).contains("give a number from 0.01 to 1000000"), "{usage:?}");
-    let rejections: [(&[&str], &str); 4] = [
+    for option in ["--agents", "--messages", "--seconds", "--senders", "--processes", "--repeat"] {
+        let none = run(&["idle", option, "0"]);
+        let printed = String::from_utf8_lossy(&none.stderr);
+        assert!(none.status.code() == Some(2) && printed.contains(option), "{option}: {printed}");
+    }
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
+    let nowhere = format!("http://{free}");
+    let rejections: [(&[&str], &str); 5] = [
+        (&["idle", &nowhere], "refused (os error 111); `doorbell doctor http://127.0.0.1:"),
         (&["idle", "--agents", "10000000000"], "--processes"),
         (&["connected", "--size", "7"], "--size must be between"),
         (&["connected", "ftp://127.0.0.1"], "begins neither with https:// nor with http://"),

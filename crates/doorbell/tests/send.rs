@@ -78,6 +78,9 @@ impl Person {
         for name in ["DOORBELL_KEY", "DOORBELL_SUBJECT", "DOORBELL_CA", "DOORBELL_MAP_ORIGIN"] {
             command.env_remove(name);
         }
+        for name in ["HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"] {
+            command.env_remove(name).env_remove(name.to_lowercase());
+        }
         command
     }
 
@@ -141,12 +144,15 @@ fn ttl_urgency_and_topic_are_sent_as_asked() {
 fn each_kind_of_answer_has_its_exit_status_and_its_words() {
     let person = Person::new();
     for (answer, exit, words) in [
-        ("404 Not Found", 3, "the subscription is gone for good"),
+        ("404 Not Found\n\n{\"errno\":102,\"message\":\"Unknown.\"}", 3, "the subscription is gone for good"),
+        ("404 Not Found\n\n404 page not found", 3, "or a proxy answered in its place"),
+        ("404 Not Found", 3, "or a proxy answered in its place"),
         ("410 Gone", 3, "the subscription is gone for good"),
+        ("410 Gone\n\n<html>", 3, "(the answer is a web page)"),
         ("413 Content Too Large", 4, "too long for this push service"),
         ("400 Bad Request", 4, "would do so again"),
         (
-            "403 Forbidden\n\n{\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
+            "403 Forbidden\n\n{\"errno\":109,\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
             4,
             "the push service reports: bad token",
         ),
@@ -157,6 +163,20 @@ fn each_kind_of_answer_has_its_exit_status_and_its_words() {
         assert_eq!(printed.exit, exit, "{answer}: {printed:?}");
         assert!(printed.err.contains(words) && printed.out.is_empty(), "{answer}: {printed:?}");
     }
+}
+
+#[test]
+fn a_proxy_whose_service_is_away_does_not_end_a_subscription() {
+    let person = Person::new();
+    let page = "404 Not Found\ncontent-type: text/html\n\n<html>nginx</html>";
+    let service = Service::answering(&[page, "201 Created"]);
+    let printed = person.sends(&service.url, &["ding"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(printed.err.contains("404 Not Found, and the answer is a web page and not one of a push"), "{printed:?}");
+    let service = Service::answering(&[page]);
+    let printed = person.sends(&service.url, &["ding", "--attempts", "1"]);
+    assert_eq!(printed.exit, 5, "{printed:?}");
+    assert!(printed.err.contains("keep the subscription") && !printed.err.contains("delete"), "{printed:?}");
 }
 
 #[test]
@@ -328,6 +348,7 @@ fn what_cannot_be_used_is_refused_before_anything_is_sent() {
         (&[&good, "ding", "--topic", "a.b"], "Topic has a character"),
         (&[&good, "ding", "--ttl", "soon"], "not a time"),
         (&[&good, "ding", "--subject", "me"], "not a mailto: or https: URI"),
+        (&[&good, "ding", "--key", "/nowhere/vapid.pem"], "there is no key in /nowhere/vapid.pem"),
         (&[&good], "required"),
         (&[&good, "ding", "--receipt-timeout", "1s"], "--receipt"),
         (&["-", "-"], "cannot both come from standard input"),
@@ -406,6 +427,30 @@ fn an_endpoint_that_every_chromium_has_is_named_once_with_the_flag_and_sent_to_a
         "{printed:?}"
     );
     assert!(!printed.err.contains("secret"), "{printed:?}");
+}
+
+#[test]
+fn at_google_s_own_host_the_advice_is_for_google() {
+    let person = Person::new();
+    let google = "https://fcm.googleapis.com/fcm/send/secret";
+    let printed = person.sends(google, &["ding", "--curl"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(!printed.err.contains("--map-origin") && !printed.err.contains("--subject"), "{printed:?}");
+    let apple = person.sends("https://web.push.apple.com/secret", &["ding", "--curl"]);
+    assert!(apple.err.contains("there is no --subject"), "{apple:?}");
+}
+
+#[test]
+fn a_subscription_that_ended_and_a_subject_that_a_tool_doubled_are_named() {
+    let person = Person::new();
+    let service = Service::answering(&["201 Created"; 2]);
+    let subscription = person.subscription(&service.url).replace("null", "1577836800000");
+    let printed = person.runs(&["send", &subscription, "ding", "--subject", "mailto:mailto:ops@doorbell.dev"]);
+    assert_eq!(printed.exit, 0, "{printed:?}");
+    assert!(printed.err.contains("by its expirationTime (Wed, 01 Jan 2020 00:00:00 GMT)"), "{printed:?}");
+    assert!(printed.err.contains("the subject is sent as mailto:ops@doorbell.dev: Apple rejects"), "{printed:?}");
+    let good = person.sends(&service.url, &["ding", "--subject", "mailto:ops@doorbell.dev"]);
+    assert!(!good.err.contains("expirationTime") && !good.err.contains("subject is sent"), "{good:?}");
 }
 
 #[test]

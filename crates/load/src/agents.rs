@@ -114,8 +114,7 @@ impl Agents {
     /// Connects one agent.
     async fn connect_one(&self, agent: &Rc<Agent>) -> Result<()> {
         let begun = clock::now();
-        let connection =
-            self.connect_with_retries(agent).await.blame_service(format_args!("agent {}", agent.number))?;
+        let connection = self.connect_with_retries(agent).await?;
         let number = self.connections.get() + 1;
         self.connections.set(number);
         agent.presence.borrow_mut().push((clock::now(), u64::MAX));
@@ -158,7 +157,7 @@ impl Agents {
                     agent.remember(&self.context, identity)?;
                     return Ok(connection);
                 }
-                Err(error) if tries == TRIES => return Err(error).blame_service("cannot connect"),
+                Err(error) if tries == TRIES => return Err(error).blame_service("an agent cannot connect"),
                 Err(error) => {
                     self.context.note(|outcome| {
                         outcome.retries += 1;

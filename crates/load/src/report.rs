@@ -24,6 +24,7 @@ struct Figure {
 impl Findings {
     /// Adds a number. `words` describe it, with its unit.
     pub(super) fn figure(&mut self, key: &'static str, words: &'static str, value: f64) {
+        debug_assert!(value.is_finite(), "{key} is a number, also where nothing was measured");
         self.figures.push(Figure { key, words, value });
     }
 

@@ -9,19 +9,22 @@ use http::{HeaderMap, StatusCode, header};
 
 use crate::endpoint::Endpoint;
 use crate::request::ReceiptWish;
+use crate::vendor::Vendor;
 
 /// The meaning of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// 201 or 202 (and any other 2xx): the push service accepted the message. That does not mean that it was delivered.
     Accepted(Accepted),
-    /// 404 or 410: the subscription is gone. Delete it and do not send to it again.
+    /// 404 or 410: the subscription is gone. Delete it and do not send to it again. (Not a 404 with a web page, which proxies
+    /// send while the push service is away. [`Explanation::source`](crate::Explanation) has what is known of the rest.)
     Gone,
     /// 413: the body is too large for this push service. The subscription is fine.
     TooLarge,
     /// Another 4xx, or a redirection, which is never followed: the same request would fail again.
     Refused,
-    /// 429, 408 or a 5xx: the same request may succeed later.
+    /// 429, 408 or a 5xx: the same request may succeed later. So it may after a 404 with a web page, and after the 406 with
+    /// which Microsoft's push service limits a rate.
     RetryLater {
         /// The delay in Retry-After, at most a day; `None` if there is none.
         after: Option<Duration>,
@@ -40,6 +43,9 @@ pub struct Accepted {
     pub receipt: Option<String>,
 }
 
+/// What Microsoft's push service adds to its answers, in the spellings of its documentation.
+const WNS_STATUS: [&str; 2] = ["x-wns-status", "x-wns-notificationstatus"];
+
 /// The longest Retry-After that counts: a day.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(86_400);
 
@@ -48,6 +54,10 @@ impl Answer {
     pub fn read(endpoint: &Endpoint, status: StatusCode, headers: &HeaderMap, now: UnixMs) -> Self {
         match status.as_u16() {
             200..=299 => Self::Accepted(Accepted::read(endpoint, headers)),
+            404 if is_page(headers) && endpoint.vendor().is_none() => {
+                Self::RetryLater { after: retry_after(headers, now) }
+            }
+            406 if is_throttled(endpoint, headers) => Self::RetryLater { after: retry_after(headers, now) },
             404 | 410 => Self::Gone,
             413 => Self::TooLarge,
             408 | 429 | 500..=599 => Self::RetryLater { after: retry_after(headers, now) },
@@ -75,6 +85,23 @@ impl Accepted {
     }
 }
 
+/// Whether the body is a web page. The push services of vendors have no proxy of another operator in front of them, and
+/// Google's 404 is a page.
+fn is_page(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let media_type = content_type.and_then(|value| value.split(';').next()).map(str::trim);
+    media_type.is_some_and(|it| ["text/html", "application/xhtml+xml"].iter().any(|page| it.eq_ignore_ascii_case(page)))
+}
+
+/// Microsoft's name for 429, which it describes in a field of its own.
+fn is_throttled(endpoint: &Endpoint, headers: &HeaderMap) -> bool {
+    let is_in = |name| {
+        let status = headers.get(name).and_then(|value| value.to_str().ok());
+        status.is_some_and(|status| status.to_ascii_lowercase().contains("throttled"))
+    };
+    endpoint.vendor() == Some(Vendor::Microsoft) || WNS_STATUS.into_iter().any(is_in)
+}
+
 /// Retry-After: seconds, or a date (RFC 9110 s10.2.3). At most a day.
 fn retry_after(headers: &HeaderMap, now: UnixMs) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
@@ -98,7 +125,11 @@ mod tests {
     const NOW: UnixMs = UnixMs::from_secs(784_111_777);
 
     fn read(status: u16, pairs: &[(&'static str, &str)]) -> Answer {
-        let endpoint = Endpoint::parse("https://push.example.net/p/x").unwrap();
+        read_at("https://push.example.net/p/x", status, pairs)
+    }
+
+    fn read_at(endpoint: &str, status: u16, pairs: &[(&'static str, &str)]) -> Answer {
+        let endpoint = Endpoint::parse(endpoint).unwrap();
         let headers: HeaderMap = pairs
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
@@ -121,6 +152,31 @@ mod tests {
         for status in [408, 429, 500, 502, 503, 504, 599] {
             assert_eq!(read(status, &[]), Answer::RetryLater { after: None }, "{status}");
         }
+    }
+
+    #[test]
+    fn a_web_page_with_404_is_a_proxy_s_and_does_not_end_a_subscription_as_8030_7_3_1() {
+        for page in ["text/html", "Text/HTML; charset=utf-8", "application/xhtml+xml"] {
+            assert_eq!(read(404, &[("content-type", page)]), Answer::RetryLater { after: None }, "{page}");
+        }
+        for other in ["application/json", "text/plain", ""] {
+            assert_eq!(read(404, &[("content-type", other)]), Answer::Gone, "{other}");
+        }
+        assert_eq!(read(410, &[("content-type", "text/html")]), Answer::Gone);
+        let google = "https://fcm.googleapis.com/fcm/send/x";
+        assert_eq!(read_at(google, 404, &[("content-type", "text/html")]), Answer::Gone, "it answers with a page");
+    }
+
+    #[test]
+    fn microsoft_s_406_is_a_rate_as_8030_7_3_1() {
+        let later = |secs: u64| Answer::RetryLater { after: Some(Duration::from_secs(secs)) };
+        for field in ["x-wns-status", "x-wns-notificationstatus"] {
+            assert_eq!(read(406, &[(field, "channelThrottled"), ("retry-after", "7")]), later(7), "{field}");
+            assert_eq!(read(406, &[(field, "dropped")]), Answer::Refused, "{field}");
+        }
+        assert_eq!(read(406, &[]), Answer::Refused);
+        let microsoft = "https://wns2-par02p.notify.windows.com/w/?token=x";
+        assert_eq!(read_at(microsoft, 406, &[]), Answer::RetryLater { after: None });
     }
 
     #[test]

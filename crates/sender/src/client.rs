@@ -1,7 +1,7 @@
 //! Sends messages, and opens the streams that a follower of receipts reads.
 //!
-//! It never follows a redirection, connects only where its [`AddressPolicy`] permits, and uses no proxy: a proxy resolves
-//! names itself, and the policy could not check the addresses.
+//! It never follows a redirection, and connects only where its [`AddressPolicy`] permits. It uses no proxy unless it is
+//! given one: a proxy resolves names itself, and the policy cannot check the addresses.
 
 use std::error::Error as _;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use crate::error::{ClientError, SendError};
 use crate::explanation::{EXPLANATION_MAX, Explanation};
 use crate::guard::{AddressRefused, Guard};
 use crate::network::AddressPolicy;
+use crate::proxy::Proxy;
 use crate::request::{self, Message, ReceiptWish};
 use crate::retry::{Retry, RetryPolicy};
 use crate::tls;
@@ -27,6 +28,8 @@ use crate::tls;
 pub struct ClientConfig {
     /// Where it may connect to.
     pub addresses: AddressPolicy,
+    /// The proxy for all requests; `None`: connections are direct, whatever the environment names.
+    pub proxy: Option<Proxy>,
     /// Certificates, in PEM, of certificate authorities to trust in addition to the system's. May be empty.
     pub extra_ca_pem: Vec<u8>,
     /// How long connecting may take.
@@ -41,6 +44,7 @@ impl Default for ClientConfig {
     fn default() -> Self {
         Self {
             addresses: AddressPolicy::public(),
+            proxy: None,
             extra_ca_pem: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
@@ -91,11 +95,16 @@ impl Client {
     /// If a certificate cannot be read, or if there is no certificate authority to trust.
     pub fn new(config: ClientConfig) -> Result<Self, ClientError> {
         let addresses = Arc::new(config.addresses);
-        let http = reqwest::Client::builder()
+        let setup = |error: &reqwest::Error| ClientError::Setup(innermost(error));
+        let proxy_host = config.proxy.as_ref().and_then(Proxy::host).map(str::to_owned);
+        let mut builder = reqwest::Client::builder().no_proxy();
+        if let Some(proxy) = &config.proxy {
+            builder = builder.proxy(proxy.for_client().map_err(|e| setup(&e))?);
+        }
+        let http = builder
             .tls_backend_preconfigured(tls::config(&config.extra_ca_pem)?)
-            .dns_resolver(Guard::new(Arc::clone(&addresses)))
+            .dns_resolver(Guard::new(Arc::clone(&addresses), proxy_host))
             .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .referer(false)
             .user_agent(concat!("doorbell/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(config.connect_timeout)
@@ -104,7 +113,7 @@ impl Client {
             .http2_keep_alive_timeout(KEEP_ALIVE)
             .timeout(config.request_timeout)
             .build()
-            .map_err(|e| ClientError::Setup(innermost(&e)))?;
+            .map_err(|e| setup(&e))?;
         let steady = config.clock.steady();
         Ok(Self { http, addresses, clock: config.clock, steady })
     }
@@ -234,19 +243,12 @@ fn failure(error: reqwest::Error) -> SendError {
     let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
     match error.is_connect() {
         _ if refused => SendError::Endpoint(EndpointError::Address),
-        true if sources(&error).any(is_distrust) => SendError::Untrusted(innermost(&error)),
-        true => SendError::Connect(innermost(&error)),
+        true => match sources(&error).find_map(tls::failure) {
+            Some(failure) => tls::explained(failure),
+            None => SendError::Connect(innermost(&error)),
+        },
         false => SendError::Broken(innermost(&error)),
     }
-}
-
-/// Whether TLS ended because of the certificate. The TLS library's error is inside an IO error, which does not return it
-/// as its source.
-fn is_distrust(cause: &(dyn std::error::Error + 'static)) -> bool {
-    if let Some(carried) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-        return is_distrust(carried);
-    }
-    matches!(cause.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 /// The text of the innermost cause: the outer ones contain the URL, which is a secret, or nothing.

@@ -7,6 +7,7 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use crate::network::AddressPolicy;
+use crate::vendor::Vendor;
 
 /// The longest endpoint, in bytes. The longest in use have about 700.
 pub const ENDPOINT_MAX: usize = 4096;
@@ -94,6 +95,11 @@ impl Endpoint {
     /// Whether the host is written as a loopback address, or as `localhost`.
     pub fn is_loopback(&self) -> bool {
         is_loopback(&self.url)
+    }
+
+    /// The vendor whose browsers have such endpoints.
+    pub fn vendor(&self) -> Option<Vendor> {
+        Vendor::of_host(self.url.domain()?)
     }
 
     /// The URL that `reference`, for example a Location, means in an answer of this endpoint; `None` if its scheme is not

@@ -19,6 +19,26 @@ pub enum ClientError {
     Setup(String),
 }
 
+/// Why a certificate is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Distrust {
+    /// No authority of the system or of [`ClientConfig`](crate::client::ClientConfig) has signed it.
+    #[error("no authority that is trusted here has signed it")]
+    Issuer,
+    /// Its time is over, or this machine's clock is ahead.
+    #[error("it has expired")]
+    Expired,
+    /// Its time has not begun, or this machine's clock is behind.
+    #[error("it is not valid yet")]
+    NotYetValid,
+    /// It is for another host.
+    #[error("it is for another host")]
+    OtherHost,
+    /// Anything else, in the words of the TLS library.
+    #[error("{0}")]
+    Other(String),
+}
+
 /// Why a message got no answer. No text of these errors contains the path of the endpoint, which is a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SendError {
@@ -34,7 +54,7 @@ pub enum SendError {
     /// The push service has no certificate that the client trusts: nothing was sent. Another attempt is useless until the
     /// certificate is fixed or its authority is trusted ([`ClientConfig`](crate::client::ClientConfig)).
     #[error("the certificate of the push service is not trusted: {0}")]
-    Untrusted(String),
+    Untrusted(Distrust),
     /// The connection broke after the request began: the push service may have accepted the message. Another attempt may
     /// deliver it twice, so the caller decides.
     #[error("the connection broke before the answer; the message may or may not have been accepted: {0}")]

@@ -8,9 +8,23 @@ pub const EXPLANATION_MAX: usize = 8 * 1024;
 /// How much of it is shown, in characters.
 const SHOWN_MAX: usize = 300;
 
+/// What sent an error answer, by its body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Any server, a proxy for example: the body is empty, or not of a form that only push services have.
+    #[default]
+    Unknown,
+    /// A push service: its error body has an `errno` (Mozilla, Doorbell) or a `reason` (Apple).
+    PushService,
+    /// A web server: the body is a web page.
+    WebPage,
+}
+
 /// The number and the text of an error body, if it has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Explanation {
+    /// What sent it, as far as its form shows.
+    pub source: Source,
     /// `errno` of the error bodies of Mozilla and Doorbell.
     pub errno: Option<u32>,
     /// What is wrong, on one line, without control characters. Empty if the body has no reason.
@@ -34,11 +48,15 @@ impl Explanation {
         let text = String::from_utf8_lossy(&body[..body.len().min(EXPLANATION_MAX)]);
         match serde_json::from_str::<Wire>(&text) {
             Ok(wire) => Self {
+                source: match wire {
+                    Wire { errno: None, reason: None, .. } => Source::Unknown,
+                    _ => Source::PushService,
+                },
                 errno: wire.errno,
                 message: wire.message.or(wire.reason).map_or_else(String::new, |message| shown(&message)),
                 hint: wire.hint.map_or_else(String::new, |hint| shown(&hint)),
             },
-            Err(_) if text.trim_start().starts_with('<') => Self::default(),
+            Err(_) if text.trim_start().starts_with('<') => Self { source: Source::WebPage, ..Self::default() },
             Err(_) => Self { message: shown(&text), ..Self::default() },
         }
     }
@@ -70,8 +88,24 @@ mod tests {
             Explanation::read(b"push subscription has unsubscribed\n").message,
             "push subscription has unsubscribed"
         );
-        assert_eq!(Explanation::read(b" <html><body>502</body></html>"), Explanation::default());
+        let page = Explanation::read(b" <html><body>502</body></html>");
+        assert_eq!(page, Explanation { source: Source::WebPage, ..Explanation::default() });
         assert_eq!(Explanation::read(b""), Explanation::default());
+    }
+
+    #[test]
+    fn only_a_body_that_push_services_have_is_one_of_a_push_service() {
+        for (body, source) in [
+            (&br#"{"code":404,"errno":102,"message":"Gone."}"#[..], Source::PushService),
+            (br#"{"reason":"Unregistered"}"#, Source::PushService),
+            (br#"{"message":"no Route matched with those values"}"#, Source::Unknown),
+            (b"404 page not found\n", Source::Unknown),
+            (b"[]", Source::Unknown),
+            (b"", Source::Unknown),
+            (b"\n<!DOCTYPE html>", Source::WebPage),
+        ] {
+            assert_eq!(Explanation::read(body).source, source, "{}", String::from_utf8_lossy(body));
+        }
     }
 
     #[test]

@@ -21,6 +21,8 @@ pub mod keyring;
 mod lock;
 pub mod network;
 pub mod origins;
+#[cfg(feature = "client")]
+pub mod proxy;
 pub mod receipts;
 pub mod request;
 pub mod retry;
@@ -29,6 +31,7 @@ pub mod subscription;
 #[cfg(feature = "client")]
 mod tls;
 pub mod token;
+pub mod vendor;
 
 pub use bytes;
 pub use http;
@@ -47,15 +50,18 @@ pub use doorbell_protocol::{
 #[doc(inline)]
 pub use endpoint::{Endpoint, EndpointError};
 #[doc(inline)]
-pub use error::{ClientError, SendError};
+pub use error::{ClientError, Distrust, SendError};
 #[doc(inline)]
-pub use explanation::Explanation;
+pub use explanation::{Explanation, Source};
 #[doc(inline)]
 pub use keyring::Keyring;
 #[doc(inline)]
 pub use network::{AddressPolicy, Network};
 #[doc(inline)]
 pub use origins::OriginMap;
+#[doc(inline)]
+#[cfg(feature = "client")]
+pub use proxy::{Proxy, ProxyError};
 #[doc(inline)]
 pub use receipts::book::ReceiptBook;
 #[doc(inline)]
@@ -73,3 +79,5 @@ pub use subject::{Subject, SubjectError};
 pub use subscription::{Subscription, SubscriptionError};
 #[doc(inline)]
 pub use token::Signer;
+#[doc(inline)]
+pub use vendor::Vendor;

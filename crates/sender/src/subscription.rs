@@ -4,7 +4,7 @@ use doorbell_protocol::ece::EceError;
 use doorbell_protocol::ece::keys::AuthSecret;
 use doorbell_protocol::key::{KeyError, PublicKey};
 use doorbell_protocol::time::UnixMs;
-use serde::de::{self, Visitor};
+use serde::de::{self, IgnoredAny, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Number;
 use thiserror::Error;
@@ -72,7 +72,8 @@ pub enum SubscriptionError {
 }
 
 impl Subscription {
-    /// Reads `{"endpoint","expirationTime","keys":{"auth","p256dh"}}`. It ignores members that it does not know.
+    /// Reads `{"endpoint","expirationTime","keys":{"auth","p256dh"}}`, or an object with that as its member
+    /// `subscription`, as many pages post it. It ignores members that it does not know.
     ///
     /// # Errors
     /// If the text is too long, not of this form, or an endpoint or a key is not valid.
@@ -92,8 +93,13 @@ impl Subscription {
         if text.len() > SUBSCRIPTION_JSON_MAX {
             return Err(SubscriptionError::TooLong);
         }
-        let wire: Wire = serde_json::from_str(text).map_err(|e| SubscriptionError::Json(e.to_string()))?;
+        let wire = Wire::from_json(text).map_err(|e| SubscriptionError::Json(e.to_string()))?;
         wire.read(origins)
+    }
+
+    /// Whether it has ended at `now`, if the user agent reported when (`expirationTime`).
+    pub fn has_ended(&self, now: UnixMs) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
     }
 
     /// Writes the same, members in the order that the Push API has.
@@ -136,7 +142,30 @@ struct Keys {
     p256dh: Text,
 }
 
+/// What holds a subscription where a page posts more than that.
+#[derive(Deserialize)]
+struct Envelope {
+    subscription: Wire,
+}
+
+/// The same with anything in it.
+#[derive(Deserialize)]
+struct AnyEnvelope {
+    #[serde(rename = "subscription")]
+    _subscription: IgnoredAny,
+}
+
 impl Wire {
+    fn from_json(text: &str) -> serde_json::Result<Self> {
+        match serde_json::from_str(text) {
+            // The error is about what is inside.
+            Err(_) if serde_json::from_str::<AnyEnvelope>(text).is_ok() => {
+                serde_json::from_str(text).map(|Envelope { subscription }| subscription)
+            }
+            read => read,
+        }
+    }
+
     fn of(subscription: &Subscription) -> Self {
         Self {
             endpoint: Text(subscription.endpoint.as_str().to_owned()),
@@ -227,6 +256,28 @@ mod tests {
         assert_eq!(read.expires_at, Some(UnixMs::from_secs(1_800_000_000)));
         assert_eq!(read.application_server_key.map(|key| key.to_base64url()).as_deref(), Some(KEY));
         assert_eq!(Subscription::from_json(&read.to_json()), Ok(read));
+    }
+
+    #[test]
+    fn a_subscription_in_what_a_page_posts_is_found() {
+        let posted = |inner: &str| format!(r#"{{"user":7,"subscription":{inner}}}"#);
+        assert_eq!(Subscription::from_json(&posted(&good())), Subscription::from_json(&good()));
+        for (inner, reason) in
+            [(r#"{"endpoint":"https://h/"}"#, "missing field `keys`"), ("null", "invalid type: null")]
+        {
+            let error = Subscription::from_json(&posted(inner)).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        let both = good().replacen('{', r#"{"subscription":null,"#, 1);
+        assert_eq!(Subscription::from_json(&both), Subscription::from_json(&good()), "another member of that name");
+    }
+
+    #[test]
+    fn a_subscription_has_ended_from_its_expiration_time_on() {
+        let ends = |time: &str| Subscription::from_json(&good().replace("null", time)).unwrap();
+        let now = UnixMs::from_secs(1_800_000_000);
+        assert!(ends("1800000000000").has_ended(now) && !ends("1800000000001").has_ended(now));
+        assert!(!ends("null").has_ended(now));
     }
 
     #[test]

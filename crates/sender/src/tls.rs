@@ -1,12 +1,12 @@
-//! The certificates that the client trusts: those of the system, and those of the caller.
+//! The certificates that the client trusts: those of the system, and those of the caller; and why it rejects others.
 
 use std::sync::Arc;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{CertificateError, ClientConfig, RootCertStore};
 
-use crate::error::ClientError;
+use crate::error::{ClientError, Distrust, SendError};
 
 /// HTTP/2 where there is a choice (RFC 9113 s3.2).
 const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -21,6 +21,35 @@ pub(crate) fn config(extra_ca: &[u8]) -> Result<ClientConfig, ClientError> {
         .with_no_client_auth();
     config.alpn_protocols = ALPN.map(<[u8]>::to_vec).to_vec();
     Ok(config)
+}
+
+/// The TLS library's error. It is inside an IO error, which does not return it as its source.
+pub(crate) fn failure<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+        Some(carried) => failure(carried),
+        None => cause.downcast_ref(),
+    }
+}
+
+/// Why a handshake failed with `error`, for the caller.
+pub(crate) fn explained(error: &rustls::Error) -> SendError {
+    match error {
+        rustls::Error::InvalidCertificate(why) => SendError::Untrusted(distrust(why)),
+        rustls::Error::InvalidMessage(_) => SendError::Connect("the server there does not use TLS".to_owned()),
+        other => SendError::Connect(other.to_string()),
+    }
+}
+
+fn distrust(why: &CertificateError) -> Distrust {
+    use CertificateError as E;
+    match why {
+        // A bad signature: a trusted authority has the name of the issuer, and another key, as after it was made anew.
+        E::UnknownIssuer | E::BadSignature => Distrust::Issuer,
+        E::Expired | E::ExpiredContext { .. } => Distrust::Expired,
+        E::NotValidYet | E::NotValidYetContext { .. } => Distrust::NotYetValid,
+        E::NotValidForName | E::NotValidForNameContext { .. } => Distrust::OtherHost,
+        other => Distrust::Other(other.to_string()),
+    }
 }
 
 fn roots(extra_ca: &[u8]) -> Result<RootCertStore, ClientError> {

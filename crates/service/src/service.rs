@@ -1,5 +1,6 @@
 //! The composition root: opens the state directory, starts the parts, and stops them in order.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -67,7 +68,7 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The port is not available.
-    #[error("cannot listen on {address}: {source}; give another address with --listen (port 0 takes a free one)")]
+    #[error("cannot listen on {address}: {source}; {}", bind_hint(*address, source))]
     Bind {
         /// The address.
         address: SocketAddr,
@@ -83,6 +84,27 @@ pub enum StartError {
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+/// What makes `address` available, or another one.
+fn bind_hint(address: SocketAddr, why: &std::io::Error) -> String {
+    let port = address.port();
+    match why.kind() {
+        ErrorKind::AddrInUse => format!(
+            "stop the program that listens there (`ss -ltnp 'sport = :{port}'` shows it), or give another address with \
+             --listen (port 0 takes a free one)"
+        ),
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address (`ip address` shows those that it has); \
+             0.0.0.0 and [::] stand for all of them, with --public-url"
+                .to_owned()
+        }
+        ErrorKind::PermissionDenied => format!(
+            "port {port} needs a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or `setcap \
+             cap_net_bind_service=+ep` on the program; or give a port from 1024 on with --listen"
+        ),
+        _ => "give another address with --listen (port 0 takes a free one)".to_owned(),
+    }
 }
 
 impl Service {
@@ -311,4 +333,18 @@ fn certificates(
 fn make_private_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_for_which_a_port_is_not_available_has_its_own_advice() {
+        let hint = |kind: ErrorKind| bind_hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
+        assert!(hint(ErrorKind::PermissionDenied).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
+        assert!(hint(ErrorKind::AddrInUse).contains("'sport = :443'"));
+        assert!(hint(ErrorKind::AddrNotAvailable).contains("ip address"));
+        assert!(hint(ErrorKind::OutOfMemory).contains("--listen"));
+    }
 }

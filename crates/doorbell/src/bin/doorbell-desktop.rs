@@ -1,6 +1,8 @@
 //! What `doorbell desktop run` becomes, and what Chromium starts for the extension of doorbell. It contains what the
 //! desktop part needs and nothing else: at rest most of its memory is the pages of its program.
 
+#[path = "../failure.rs"]
+mod failure;
 #[path = "../log.rs"]
 mod log;
 
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
         _ => Err(anyhow!(USAGE)),
     };
     done.unwrap_or_else(|error| {
-        print(&format!("{error:#}"));
+        print(&failure::line(&error));
         ExitCode::FAILURE
     })
 }

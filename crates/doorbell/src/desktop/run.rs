@@ -16,6 +16,7 @@ use url::Url;
 use super::profiles::{Named, profile_of};
 use super::{explained, places, service_url, state_folder};
 use crate::browser::status;
+use crate::failure;
 use crate::state::local_ca;
 
 /// The service on this machine.
@@ -126,7 +127,7 @@ fn start(args: Args, log: String) -> Result<Start> {
         };
         match profile_of(settings) {
             Ok(profile) => remembered.push(profile),
-            Err(error) => refused.push((name, format!("{error:#}"))),
+            Err(error) => refused.push((name, failure::line(&error))),
         }
     }
     Ok(Start { log, url, service, ca, floor, profiles, remembered, refused, state, allow_debug_port })

@@ -1,15 +1,11 @@
 //! The HTTP half of Chromium's protocol: whether check-in, registration and the paths of its endpoints reach the service.
 //! A proxy that routes by path may know all others and not these. Nothing is stored: the device does not exist.
 
-use std::io;
+use http::HeaderMap;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::connector::{Connector, within};
+use super::connector::Connector;
+use super::http1::ask;
 use super::report::Finding;
-
-/// An answer of the service has a head and a few hundred bytes.
-const ANSWER_MAX: u64 = 16 * 1024;
 
 /// A check-in of device 1 with secret 1 (fields 2 and 13), which does not exist.
 const CHECK_IN: &[u8] = &[0x10, 1, 0x69, 1, 0, 0, 0, 0, 0, 0, 0, 0x70, 3];
@@ -28,7 +24,7 @@ pub(super) async fn check(connector: &Connector) -> Finding {
     for (method, path, body, status, mark) in QUESTIONS {
         let fix =
             format!("let the proxy pass {path} on to `doorbell serve`, and see that the setting `chromium` is on");
-        match ask(connector, method, path, "", body).await {
+        match ask(connector, method, path, &HeaderMap::new(), body).await {
             Ok(answer) if answer.starts_with(status) && answer.to_lowercase().contains(&mark.to_lowercase()) => {}
             Ok(answer) => {
                 let line = answer.split_once('\n').map_or(answer.as_str(), |(line, _)| line);
@@ -39,31 +35,4 @@ pub(super) async fn check(connector: &Connector) -> Finding {
         }
     }
     Finding::ok("check-in, registration and Chromium's endpoints are answered")
-}
-
-/// Sends one request and returns the whole answer. Each of `fields` ends with CRLF.
-pub(super) async fn ask(
-    connector: &Connector,
-    method: &str,
-    path: &str,
-    fields: &str,
-    body: &[u8],
-) -> io::Result<String> {
-    let mut stream = connector.tls(&[b"http/1.1"]).await?;
-    let host = connector.target.authority();
-    let head = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n\
-         {fields}content-length: {}\r\n\r\n",
-        body.len()
-    );
-    within(async {
-        stream.write_all(&[head.as_bytes(), body].concat()).await?;
-        let mut answer = Vec::new();
-        // Some servers close the connection without TLS's close_notify: the bytes before it count.
-        match stream.take(ANSWER_MAX).read_to_end(&mut answer).await {
-            Err(error) if answer.is_empty() => Err(error),
-            _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
-        }
-    })
-    .await
 }

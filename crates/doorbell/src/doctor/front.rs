@@ -1,17 +1,16 @@
-//! `GET /`: whether a Doorbell answers, and its clock. HTTP/1.1 by hand, so that no library hides the answer.
+//! `GET /`: whether a Doorbell answers, and its clock.
 
 use std::io;
 use std::time::UNIX_EPOCH;
 
 use doorbell_sender::clock;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use http::HeaderMap;
 
-use super::connector::{Connector, within};
+use super::connector::Connector;
+use super::http1::{self, ask};
+use super::rejection::AWAY;
 use super::report::Finding;
 use super::target::Target;
-
-/// A greeting has two lines.
-const ANSWER_MAX: u64 = 16 * 1024;
 
 /// Beyond this, tokens are rejected and messages expire early or late; clocks with NTP differ by less than a second.
 const SKEW_MAX_SECS: i64 = 60;
@@ -28,19 +27,7 @@ pub(super) struct Front {
 
 /// Sends the request.
 pub(super) async fn get(connector: &Connector) -> io::Result<Front> {
-    let mut stream = connector.tls(&[b"http/1.1"]).await?;
-    let host = connector.target.authority();
-    let request = format!("GET / HTTP/1.1\r\nhost: {host}\r\nuser-agent: doorbell-doctor\r\nconnection: close\r\n\r\n");
-    let text = within(async {
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        // Some servers close the connection without TLS's close_notify: the bytes before it count.
-        match stream.take(ANSWER_MAX).read_to_end(&mut answer).await {
-            Err(error) if answer.is_empty() => Err(error),
-            _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
-        }
-    });
-    let text = text.await?;
+    let text = ask(connector, "GET", "/", &HeaderMap::new(), b"").await?;
     Ok(Front { text, asked_at_secs: clock::now().as_secs() })
 }
 
@@ -68,14 +55,13 @@ impl Front {
     /// The step of the greeting.
     pub(super) fn greeting(&self, target: &Target) -> Finding {
         if !self.text.contains(GREETING) {
-            let what = match self.status() {
-                Some(status) => format!("a {status}"),
-                None => "something that is not HTTP".to_owned(),
+            let fix = "let the proxy pass every path of this host to `doorbell serve`: URLs begin at the root";
+            let (what, fix) = match http1::status(&self.text) {
+                Some(status @ (404 | 410)) => (format!("a {status}"), format!("{fix}. {AWAY}")),
+                Some(status) => (format!("a {status}"), fix.to_owned()),
+                None => ("something that is not HTTP".to_owned(), fix.to_owned()),
             };
-            return Finding::failed(
-                format!("GET / is answered with {what} that is not Doorbell's"),
-                "let the proxy pass every path of this host to `doorbell serve`: URLs begin at the root",
-            );
+            return Finding::failed(format!("GET / is answered with {what} that is not Doorbell's"), fix);
         }
         let named = self.text.split_once("POST ").and_then(|(_, rest)| rest.split_once("/subscribe"));
         match named.map(|(origin, _)| origin) {
@@ -85,12 +71,6 @@ impl Front {
             ),
             _ => Finding::ok("a Doorbell, which knows its own address"),
         }
-    }
-
-    /// The status of the answer, or `None` if there is none in it.
-    fn status(&self) -> Option<String> {
-        let status: String = self.text.split(' ').nth(1)?.chars().filter(char::is_ascii_digit).take(3).collect();
-        (!status.is_empty()).then_some(status)
     }
 
     fn field(&self, name: &str) -> Option<&str> {
@@ -131,8 +111,10 @@ mod tests {
         assert_eq!(front(&greeting("https://push.example"), 0).greeting(&target).verdict, Verdict::Ok);
         let lost = front(&greeting("https://127.0.0.1:8443"), 0).greeting(&target);
         assert!(lost.advice.unwrap().contains("--public-url https://push.example:"));
-        for other in ["HTTP/1.1 404 Not Found\r\n\r\nnginx", "SSH-2.0", ""] {
-            assert_eq!(front(other, 0).greeting(&target).verdict, Verdict::Failed, "{other}");
+        for (other, is_gone) in [("HTTP/1.1 404 Not Found\r\n\r\nnginx", true), ("SSH-2.0", false), ("", false)] {
+            let found = front(other, 0).greeting(&target);
+            assert_eq!(found.verdict, Verdict::Failed, "{other}");
+            assert_eq!(found.advice.unwrap().contains("must answer 502 or 503"), is_gone, "{other}");
         }
     }
 }

@@ -6,6 +6,7 @@ mod chromium;
 mod connector;
 mod firefox;
 mod front;
+mod http1;
 mod mcs;
 mod rejection;
 mod report;
@@ -20,7 +21,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+use crate::failure;
 use crate::signals::Signals;
+use crate::{USAGE, unusable};
 use connector::Connector;
 use report::{Finding, Report};
 use socket::Idle;
@@ -92,7 +95,10 @@ const STEP_MAX: Duration = Duration::from_secs(10);
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     let ca_files: Vec<PathBuf> = args.ca.clone().into_iter().chain(crate::state::local_ca(&args.url)).collect();
-    let verifier = trust::verifier(&ca_files)?;
+    let verifier = match trust::verifier(&ca_files) {
+        Ok(verifier) => verifier,
+        Err(error) => return Ok(unusable(&error)),
+    };
     let mut report = Report::new(&args.url, args.json);
     let mut made = Made::default();
 
@@ -118,7 +124,10 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if interrupted {
         report.add("all", Finding::failed("interrupted", "let it run to its end: it takes a little over --idle-secs"));
     }
-    Ok(report.finish())
+    let status = report.finish();
+    // The report shows which; a script must not take a mistyped URL for a service that is broken.
+    let is_usable = [Some(&args.url), args.mcs.as_ref()].into_iter().flatten().all(|url| Target::parse(url).is_ok());
+    Ok(if is_usable { status } else { ExitCode::from(USAGE) })
 }
 
 /// What must be cleaned up in any case.
@@ -187,24 +196,21 @@ async fn greet(connector: &Connector, report: &mut Report) {
 /// Subscribes, sends, receives.
 async fn deliver(connector: &Connector, ca_files: &[PathBuf], http2: bool, report: &mut Report, made: &mut Made) {
     if !http2 {
-        report.skip(&["subscribe", "send", "receive", "receipt"], "receiving by server push needs HTTP/2");
+        report.skip(&["subscribe", "send", "receive", "receipt", "audience"], "receiving by server push needs HTTP/2");
         return;
     }
     let visit = match Visit::new(&connector.target, ca_files) {
         Ok(visit) => made.visit.insert(visit),
         Err(error) => {
-            report.add("subscribe", Finding::failed(format!("{error:#}"), "look at --ca and at this machine's CAs"));
+            report.add("subscribe", Finding::failed(failure::line(&error), "look at --ca and at this machine's CAs"));
             return;
         }
     };
     if report.add("subscribe", visit.subscribe(&connector.target).await) {
-        if visit.deliver(report).await
-            && let Some((push, authorization)) = visit.without_port()
-        {
-            report.add("audience", audience::check(connector, push, authorization).await);
-        }
+        visit.deliver(report).await;
+        report.add("audience", visit.audience(connector).await);
     } else {
-        report.skip(&["send", "receive", "receipt"], "there is no subscription");
+        report.skip(&["send", "receive", "receipt", "audience"], "there is no subscription");
     }
 }
 

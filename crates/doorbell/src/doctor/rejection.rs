@@ -5,6 +5,10 @@ use doorbell_sender::client::Reply;
 
 use super::report::Finding;
 
+/// What a proxy must do, so that no user agent and no sender gives a subscription up.
+pub(super) const AWAY: &str = "While the service is away, during a restart for example, a proxy must answer 502 or 503: \
+    404 and 410 mean to user agents and senders that a subscription is gone";
+
 /// A message that was not accepted.
 pub(super) fn of(reply: &Reply) -> Finding {
     let why = &reply.explanation;
@@ -56,7 +60,8 @@ pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'stat
             "the signature is refused",
             "compare the clocks, and give the service the address that its users have with --public-url",
         ),
-        (404 | 410, _) => (
+        (404 | 410, None) => ("a proxy answers in the service's place", AWAY),
+        (404 | 410, Some(_)) => (
             "a new subscription is not known",
             "if several services share this address, give them one state directory, or keep to one service",
         ),
@@ -72,6 +77,8 @@ mod tests {
     fn a_full_disk_and_a_full_share_differ() {
         assert!(lacking(503, Some(errno::UNAVAILABLE)).0.contains("disk"));
         assert!(lacking(503, None).0.contains("proxy"), "the service itself always sends a number");
+        assert!(lacking(404, None).1.contains("502 or 503"), "only a proxy sends no number");
+        assert!(!lacking(404, Some(errno::GONE)).1.contains("502"));
         assert!(lacking(429, Some(errno::STORE_FULL)).1.contains("disk"));
         assert!(lacking(429, Some(errno::QUOTA)).0.contains("quota"));
         assert!(lacking(429, Some(errno::UNAVAILABLE)).0.contains("more to do"));

@@ -102,7 +102,8 @@ fn certificate_refused(why: &CertificateError, target: &Target) -> Finding {
                 ),
             )
         }
-        E::UnknownIssuer => Finding::failed(
+        // A bad signature: an authority of the same name was made anew.
+        E::UnknownIssuer | E::BadSignature => Finding::failed(
             "the certificate is signed by no authority that this machine trusts",
             "name the file of its authority with --ca, and let the users' machines trust it; with a public authority \
              serve the whole chain (fullchain.pem, not cert.pem)",

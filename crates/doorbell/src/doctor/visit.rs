@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::STEP_MAX;
 use super::audience;
+use super::connector::Connector;
 use super::rejection;
 use super::report::{Finding, Report};
 use super::target::Target;
@@ -40,8 +41,6 @@ pub(super) struct Visit {
     signer: Signer,
     subscription: Option<Subscription>,
     receipts: Option<Endpoint>,
-    /// The Authorization of a sender that leaves the port out.
-    without_port: Option<String>,
 }
 
 impl Visit {
@@ -58,13 +57,11 @@ impl Visit {
         let addresses = AddressPolicy::public().allow_loopback().allow_private();
         let config = ClientConfig { addresses, extra_ca_pem, request_timeout: STEP_MAX, ..ClientConfig::default() };
         let (agent, driver) = Agent::new(Profile::in_memory(), &target.origin(), trust, limits)?;
-        let key = SigningKey::generate()?;
         Ok(Self {
             agent,
             driver,
             client: Client::new(config)?,
-            without_port: audience::authorization(&key, target)?,
-            signer: Signer::new(key, None),
+            signer: Signer::new(SigningKey::generate()?, None),
             subscription: None,
             receipts: None,
         })
@@ -99,14 +96,9 @@ impl Visit {
         }
     }
 
-    /// The push resource, and the Authorization of a sender that leaves the port of the service out.
-    pub(super) fn without_port(&self) -> Option<(&str, &str)> {
-        Some((self.subscription.as_ref()?.endpoint.as_str(), self.without_port.as_deref()?))
-    }
-
-    /// The steps of sending, receiving and the receipt; returns whether the message was accepted.
-    pub(super) async fn deliver(&mut self, report: &mut Report) -> bool {
-        let Some(subscription) = &self.subscription else { return false };
+    /// The steps of sending, receiving and the receipt.
+    pub(super) async fn deliver(&mut self, report: &mut Report) {
+        let Some(subscription) = &self.subscription else { return };
         let text = format!("doorbell doctor {}", self.signer.public_key().to_base64url());
         let (connected, is_connected) = oneshot::channel();
         let mut receiver =
@@ -140,7 +132,7 @@ impl Visit {
         let is_sent = report.add("send", sent_finding(&sent));
         if !is_sent {
             report.skip(&["receive", "receipt"], "nothing was sent");
-            return false;
+            return;
         }
         let is_received = report.add("receive", received_finding(received.ok(), &receiver));
         let finding = match &self.receipts {
@@ -149,7 +141,14 @@ impl Visit {
             None => Finding::warning("the service has no receipts", "read its log, or do without"),
         };
         report.add("receipt", finding);
-        true
+    }
+
+    /// The step of tokens without the port.
+    pub(super) async fn audience(&self, connector: &Connector) -> Finding {
+        let Some(subscription) = &self.subscription else { return Finding::skipped("there is no subscription") };
+        // It is not kept: the agent is no longer connected.
+        let options = Options::new(Ttl::from_secs(0));
+        audience::check(connector, &request::Message::new(subscription, b"", &options, &self.signer)).await
     }
 
     /// The step that removes what was made, and checks that the subscription is gone.

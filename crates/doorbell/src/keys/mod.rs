@@ -1,13 +1,16 @@
 //! `doorbell keys`: makes and shows VAPID keys, the identity of an application server (RFC 8292).
 
 pub(crate) mod file;
+mod form;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Subcommand;
 use doorbell_protocol::vapid::sign::SigningKey;
+
+use crate::shell::quoted;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -26,7 +29,8 @@ enum What {
     },
     /// Print the public half of a key: what web pages call applicationServerKey
     Show {
-        /// The file with the key: PEM, or the private key in base64url as other Web Push tools print it [default: as for `new`]
+        /// The file with the key, as Doorbell or another Web Push tool wrote it: PEM, DER, base64url on a line, JSON with a
+        /// privateKey (npm's web-push), or a JWK [default: as for `new`]
         #[arg(value_name = "FILE", env = "DOORBELL_KEY")]
         file: Option<PathBuf>,
 
@@ -58,7 +62,7 @@ fn new(out: Option<PathBuf>) -> Result<ExitCode> {
     let path = file::path_or_default(out)?;
     let key = SigningKey::generate()?;
     if !file::create(&path, &key)? {
-        bail!("{} exists already; `doorbell keys show` prints its public key", path.display());
+        bail!("{0} exists already; `doorbell keys show {0}` prints its public key", quoted(&path.to_string_lossy()));
     }
     println!("{}", key.public_key().to_base64url());
     eprintln!("doorbell: the private key is in {}, for its owner only", path.display());
@@ -67,7 +71,7 @@ fn new(out: Option<PathBuf>) -> Result<ExitCode> {
 
 fn show(file: Option<PathBuf>, private: bool) -> Result<ExitCode> {
     let path = file::path_or_default(file)?;
-    let key = file::read(&path).context("`doorbell keys new` makes a key")?;
+    let key = file::read(&path)?;
     if private {
         println!("{}", key.to_base64url()?.as_str());
     } else {

@@ -19,6 +19,7 @@ use doorbell_sender::origins::Mapping;
 use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 
+use crate::unusable;
 use outcome::Outcome;
 use setup::Setup;
 
@@ -52,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES")]
     pad: Option<usize>,
 
-    /// The VAPID key to sign with, made if it does not exist [default: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
+    /// The file of the VAPID key to sign with, in any form that `doorbell keys show` reads [default, made when it is first needed: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
     #[arg(long, value_name = "FILE", env = "DOORBELL_KEY")]
     key: Option<PathBuf>,
 
@@ -121,33 +122,32 @@ Exit status:
   6  with --receipt: accepted, and never to be delivered
   7  with --receipt: accepted, and no receipt came in time, or there are none
 
-An endpoint on this machine is always allowed, since you named it yourself; private addresses are with \
+A proxy that HTTPS_PROXY or ALL_PROXY names is used, unless NO_PROXY excepts the host. An endpoint on this machine \
+is reached directly, and always allowed, since you named it yourself; private addresses are with \
 --allow-private. (The library allows neither by default, because its subscriptions come from strangers.)";
-
-/// The exit status for arguments that cannot be used; clap has the same for those that do not parse.
-const USAGE: u8 = 2;
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let setup = match Setup::read(&args) {
         Ok(setup) => setup,
-        Err(error) => {
-            eprintln!("doorbell: {error:#}");
-            return Ok(ExitCode::from(USAGE));
-        }
+        Err(error) => return Ok(unusable(&error)),
     };
-    let signer = setup::signer(&args, &setup.subscription)?;
+    let signer = setup.signer();
     let message = Message {
         subscription: &setup.subscription,
         payload: &setup.payload,
         options: &setup.options,
-        signer: &signer,
+        signer,
         receipt: if args.receipt { ReceiptWish::New } else { ReceiptWish::None },
     };
     if args.curl {
         println!("{}", curl::command(&message, &setup::ca_files(&args, &setup.subscription))?);
         return Ok(ExitCode::SUCCESS);
     }
-    let client = Client::new(setup::client(&args, &setup.subscription)?)?;
+    let config = match setup.client(&args) {
+        Ok(config) => config,
+        Err(error) => return Ok(unusable(&error)),
+    };
+    let client = Client::new(config)?;
     let policy = RetryPolicy { attempts_max: args.attempts, total_max: args.patience, ..RetryPolicy::BRIEF };
     if !args.json {
         eprintln!("doorbell: sending {}", setup.summary());
@@ -157,7 +157,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         failures = wait.attempts;
         progress(&wait, policy.attempts_max);
     });
-    let mut outcome = Outcome::of(result.await, failures + 1, signer.public_key());
+    let mut outcome = Outcome::of(result.await, failures + 1, &setup);
     if !args.json {
         outcome.print(setup.options.ttl);
     }
@@ -183,7 +183,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 
 fn progress(wait: &Wait<'_>, attempts_max: u32) {
     let why = match wait.because {
-        Ok(reply) => outcome::status_line(reply.status),
+        Ok(reply) => outcome::answer_line(reply),
         Err(error) => error.to_string(),
     };
     let (attempt, delay) = (wait.attempts, wait.delay.as_secs_f64());

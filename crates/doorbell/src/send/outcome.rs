@@ -6,11 +6,14 @@ use doorbell_protocol::headers::ttl::Ttl;
 use doorbell_protocol::key::PublicKey;
 use doorbell_sender::answer::{Accepted, Answer};
 use doorbell_sender::client::Reply;
-use doorbell_sender::error::SendError;
+use doorbell_sender::error::{Distrust, SendError};
+use doorbell_sender::explanation::Source;
+use doorbell_sender::vendor::Vendor;
 use http::StatusCode;
 use serde_json::json;
 
 use super::receipt::Fate;
+use super::setup::{Setup, map_origin_hint};
 
 /// The result of the last attempt, and of the message after that.
 pub(super) struct Outcome {
@@ -18,11 +21,15 @@ pub(super) struct Outcome {
     fate: Option<Fate>,
     attempts: u32,
     signed_with: PublicKey,
+    /// Where it was sent.
+    origin: String,
+    vendor: Option<Vendor>,
 }
 
 impl Outcome {
-    pub(super) fn of(result: Result<Reply, SendError>, attempts: u32, signed_with: &PublicKey) -> Self {
-        Self { result, fate: None, attempts, signed_with: *signed_with }
+    pub(super) fn of(result: Result<Reply, SendError>, attempts: u32, setup: &Setup) -> Self {
+        let (endpoint, signed_with) = (&setup.subscription.endpoint, *setup.signer().public_key());
+        Self { result, fate: None, attempts, signed_with, origin: endpoint.origin(), vendor: endpoint.vendor() }
     }
 
     /// The members of an acceptance, if it is one.
@@ -49,7 +56,7 @@ impl Outcome {
                 Answer::RetryLater { .. } => 5,
             },
             Err(SendError::Connect(_)) => 5,
-            Err(SendError::Endpoint(_) | SendError::Request(_)) => super::USAGE,
+            Err(SendError::Endpoint(_) | SendError::Request(_)) => crate::USAGE,
             Err(SendError::Broken(_) | SendError::Untrusted(_)) => 1,
         }
     }
@@ -65,8 +72,12 @@ impl Outcome {
             Ok(reply) => {
                 eprintln!("doorbell: {}: {}", status_line(reply.status), self.meaning(reply));
                 let explanation = &reply.explanation;
+                let whose = match explanation.source {
+                    Source::PushService => "the push service reports",
+                    Source::Unknown | Source::WebPage => "the answer reads",
+                };
                 for line in [&explanation.message, &explanation.hint].into_iter().filter(|line| !line.is_empty()) {
-                    eprintln!("doorbell: the push service reports: {line}");
+                    eprintln!("doorbell: {whose}: {line}");
                 }
             }
             Err(error) => eprintln!("doorbell: {}", self.failure(error)),
@@ -77,9 +88,25 @@ impl Outcome {
     fn failure(&self, error: &SendError) -> String {
         match error {
             SendError::Connect(_) => format!("{error}; gave up after {}", self.attempts()),
-            SendError::Untrusted(_) => format!("{error}; name the file of its certificate authority with --ca"),
+            SendError::Untrusted(why) => format!("{error}; {}", self.distrust_hint(why)),
             SendError::Endpoint(error) => super::setup::endpoint_error(error),
             SendError::Broken(_) | SendError::Request(_) => error.to_string(),
+        }
+    }
+
+    fn distrust_hint(&self, why: &Distrust) -> String {
+        let origin = &self.origin;
+        match why {
+            Distrust::Issuer => "name the file of its certificate authority with --ca".to_owned(),
+            Distrust::Expired | Distrust::NotYetValid => format!(
+                "the push service needs another one, or this machine's clock is wrong: `doorbell doctor {origin}` \
+                 compares them"
+            ),
+            Distrust::OtherHost => format!(
+                "the push service needs one for the host of {origin}, or another --public-url: `doorbell doctor \
+                 {origin}` shows which names it has"
+            ),
+            Distrust::Other(_) => "the push service needs another one".to_owned(),
         }
     }
 
@@ -92,9 +119,19 @@ impl Outcome {
 
     /// What a rejection means for the user.
     fn meaning(&self, reply: &Reply) -> String {
+        let is_google = self.vendor == Some(Vendor::Google);
         match (&reply.answer, reply.status.as_u16()) {
-            (Answer::Gone, _) => "the subscription is gone for good; delete it and ask for a new one".to_owned(),
+            (Answer::Gone, _) if is_google => format!(
+                "Google does not know this subscription; delete it and ask for a new one; {}",
+                map_origin_hint(&self.origin)
+            ),
+            (Answer::Gone, status) => gone(status, reply.explanation.source).to_owned(),
             (Answer::TooLarge, _) => "the message is too long for this push service".to_owned(),
+            (Answer::RetryLater { .. }, 404) => format!(
+                "{WEB_PAGE}: is it a proxy whose push service is away? Gave up after {}; keep the subscription and send \
+                 again later",
+                self.attempts()
+            ),
             (Answer::RetryLater { after }, _) => {
                 let gave_up = format!("gave up after {} at a busy push service", self.attempts());
                 match after {
@@ -103,6 +140,12 @@ impl Outcome {
                 }
             }
             (_, 300..=399) => "the push service points elsewhere, and that is never followed".to_owned(),
+            (_, 401 | 403) if is_google => format!(
+                "Google does not accept our signature (key {}): the subscription was made with another key, which --key \
+                 names; {}",
+                self.signed_with.to_base64url(),
+                map_origin_hint(&self.origin)
+            ),
             (_, 401 | 403) => format!(
                 "the push service does not accept our signature (key {}). Was the subscription made with another key, \
                  or is a --subject missing?",
@@ -123,6 +166,25 @@ impl Outcome {
             object["receipt"] = fate.to_json(ttl);
         }
         object
+    }
+}
+
+const WEB_PAGE: &str = "the answer is a web page and not one of a push service";
+
+/// What 404 and 410 mean, as far as it is known who sent them.
+fn gone(status: u16, source: Source) -> &'static str {
+    match (status, source) {
+        (_, Source::PushService) | (410, Source::Unknown) => {
+            "the subscription is gone for good; delete it and ask for a new one"
+        }
+        (_, Source::Unknown) => {
+            "the push service does not know this subscription, or a proxy answered in its place; if it stays so, delete \
+             the subscription and ask for a new one"
+        }
+        (_, Source::WebPage) => {
+            "the subscription is gone, or a proxy answered in the push service's place (the answer is a web page); if it \
+             stays so, delete the subscription and ask for a new one"
+        }
     }
 }
 
@@ -165,8 +227,14 @@ fn error_word(error: &SendError) -> &'static str {
     }
 }
 
+/// The same, with what makes a 404 temporary.
+pub(super) fn answer_line(reply: &Reply) -> String {
+    let status = status_line(reply.status);
+    if reply.status == StatusCode::NOT_FOUND { format!("{status}, and {WEB_PAGE}") } else { status }
+}
+
 /// `429 Too Many Requests`.
-pub(super) fn status_line(status: StatusCode) -> String {
+fn status_line(status: StatusCode) -> String {
     match status.canonical_reason() {
         Some(reason) => format!("{} {reason}", status.as_u16()),
         None => status.as_u16().to_string(),
@@ -185,7 +253,9 @@ mod tests {
     use super::*;
 
     fn outcome(result: Result<Reply, SendError>) -> Outcome {
-        Outcome::of(result, 2, AgentKeys::generate().unwrap().public_key())
+        let signed_with = *AgentKeys::generate().unwrap().public_key();
+        let origin = "https://push.example.net".to_owned();
+        Outcome { result, fate: None, attempts: 2, signed_with, origin, vendor: None }
     }
 
     fn replied(status: u16, answer: Answer) -> Outcome {
@@ -227,6 +297,25 @@ mod tests {
         let refused = replied(403, Answer::Refused);
         let Ok(reply) = &refused.result else { panic!("there is a reply") };
         assert!(refused.meaning(reply).contains(&refused.signed_with.to_base64url()));
+    }
+
+    #[test]
+    fn at_google_a_rejection_names_its_two_reasons_and_no_other_vendor() {
+        let google = |status, answer| Outcome {
+            origin: "https://fcm.googleapis.com".to_owned(),
+            vendor: Some(Vendor::Google),
+            ..replied(status, answer)
+        };
+        for (status, answer) in [(403, Answer::Refused), (404, Answer::Gone), (410, Answer::Gone)] {
+            let rejected = google(status, answer);
+            let Ok(reply) = &rejected.result else { panic!("there is a reply") };
+            let meaning = rejected.meaning(reply);
+            assert!(
+                meaning.contains("--map-origin https://fcm.googleapis.com=") && meaning.contains("Google"),
+                "{meaning}"
+            );
+            assert!(!meaning.contains("--subject") && !meaning.contains("Mozilla"), "{meaning}");
+        }
     }
 
     #[test]

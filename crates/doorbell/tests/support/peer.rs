@@ -1,5 +1,6 @@
 //! An HTTP/2 peer on the `h2` crate alone: nothing of our roles, so that no misreading of the standard hides in both ends.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -190,7 +191,12 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// TLS that trusts the service's own CA, for HTTP/2.
 pub fn tls(service: &Service) -> Arc<ClientConfig> {
-    tls_of(&std::fs::read_to_string(service.ca()).expect("the CA file"), &[b"h2"])
+    tls_trusting(&service.ca())
+}
+
+/// The same with the authority in this file.
+pub fn tls_trusting(ca: &Path) -> Arc<ClientConfig> {
+    tls_of(&std::fs::read_to_string(ca).expect("the CA file"), &[b"h2"])
 }
 
 /// TLS that trusts the CAs in `pem` and offers these protocols.

@@ -9,7 +9,7 @@ pub(super) fn accepted(findings: &mut Findings, sending: &Measured) -> f64 {
     let accepted = sending.outcome.accepted as f64;
     let answers = &sending.outcome.answers;
     findings.figure("accepted", "messages accepted, each durable before its answer", accepted);
-    findings.figure("accepted_per_s", "messages accepted per second", accepted / sending.seconds());
+    findings.figure("accepted_per_s", "messages accepted per second", per(accepted, sending.seconds()));
     findings.figure("answer_p50_ms", "ms from POST to answer, median", answers.percentile_ms(50.0));
     findings.figure("answer_p99_ms", "ms from POST to answer, 99th percentile", answers.percentile_ms(99.0));
     accepted

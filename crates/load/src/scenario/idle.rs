@@ -6,6 +6,7 @@ use crate::error::Result;
 use crate::job::Order;
 use crate::measure;
 use crate::run::{Measured, Run};
+use crate::scenario::figures::per;
 
 /// A tenth of the agents, this many at most, connect before anything is measured: the service has allocated what it
 /// allocates once, and what is added belongs to the agents that follow.
@@ -24,14 +25,22 @@ pub(super) async fn run(run: &mut Run<'_>) -> Result<()> {
     let findings = &mut run.findings;
     findings.figure("agents", "agents connected while it was measured", agents);
     if let Some(more) = growth.user {
-        findings.figure("user_bytes_per_agent", "bytes of the service's own memory per agent (RssAnon)", more / agents);
+        findings.figure(
+            "user_bytes_per_agent",
+            "bytes of the service's own memory per agent (RssAnon)",
+            per(more, agents),
+        );
     }
     let words = "bytes of kernel memory per agent, both ends of its connection if both are on this machine";
-    findings.figure("kernel_bytes_per_agent", words, growth.kernel / agents);
-    findings.figure("connects_per_s", "agents that connected and subscribed per second", agents / connecting.seconds());
+    findings.figure("kernel_bytes_per_agent", words, per(growth.kernel, agents));
+    findings.figure(
+        "connects_per_s",
+        "agents that connected and subscribed per second",
+        per(agents, connecting.seconds()),
+    );
     if let Some(used) = connecting.service {
         let words = "ms of the service's CPU for an agent that connects and subscribes";
-        findings.figure("connect_cpu_ms", words, used.cpu * 1000.0 / agents);
+        findings.figure("connect_cpu_ms", words, per(used.cpu * 1000.0, agents));
     }
     if all < AGENTS_MIN {
         let words =

@@ -68,7 +68,12 @@ impl SigningKey {
     /// Reads a PEM file: PKCS#8 (`PRIVATE KEY`), or SEC 1 (`EC PRIVATE KEY`) as openssl writes it.
     pub fn from_pem(text: &str) -> Result<Self, SigningError> {
         let der = Zeroizing::new(pem_body(text).ok_or(SigningError::Key)?);
-        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &der);
+        Self::from_der(&der)
+    }
+
+    /// Reads the same in DER: PKCS#8 or SEC 1.
+    pub fn from_der(der: &[u8]) -> Result<Self, SigningError> {
+        let pair = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, der);
         Self::from_pair(pair.map_err(|_| SigningError::Key)?)
     }
 

@@ -25,7 +25,7 @@ pub use http::HttpSettings;
 pub use limits::Limits;
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
-pub use settings::Settings;
+pub use settings::{Settings, listen_address};
 pub use sources::Sources;
 
 /// A configuration whose settings fit together.

@@ -39,7 +39,7 @@ impl Origin {
             return Err(wrong("has a port that is not a number up to 65535"));
         }
         if scheme != "https" && !(scheme == "http" && is_loopback(host)) {
-            return Err(wrong("is not https (PS-8030-3-1)"));
+            return Err(wrong("is not https, which keeps its URLs secret"));
         }
         Ok(Self::new(scheme, host, authority.port_u16()))
     }

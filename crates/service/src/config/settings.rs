@@ -41,6 +41,15 @@ macro_rules! settings {
     };
 }
 
+/// Reads an address to listen on, for flags.
+///
+/// # Errors
+/// If the text is not an IP address with a port: what to write instead.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let hint = "give an IP address and a port, such as 127.0.0.1:8443, 0.0.0.0:443 or [::]:443";
+    text.parse().map_err(|_| hint.to_owned())
+}
+
 /// The groups of the help.
 const ADDRESS: &str = "Address and TLS";
 const MESSAGES: &str = "Messages";
@@ -55,7 +64,10 @@ settings! {
     state_dir: PathBuf,
 
     /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
-    #[arg(long, env = "DOORBELL_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR:PORT")]
+    #[arg(
+        long, env = "DOORBELL_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR:PORT",
+        value_parser = listen_address
+    )]
     listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443),
 
     /// The origin that push URLs begin with, as clients outside reach it: `https://push.example.org` [default: from --listen]
