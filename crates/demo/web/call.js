@@ -53,7 +53,7 @@ export async function ring(name, media) {
       return;
     }
     mine.known = known;
-    showState(`Ringing ${name}’s devices…`);
+    showState(`Ringing ${name}’s devices: answer in the notification there.`);
     dialog.classList.add('ringing');
   } catch (error) {
     if (call !== mine) return;

@@ -37,9 +37,9 @@ export function paintPicture(canvas, name, line = '') {
   context.textAlign = 'center';
   context.textBaseline = 'middle';
   context.font = `bold ${height * (line ? 0.3 : 0.6)}px sans-serif`;
-  context.fillText(letters(name), width / 2, height * (line ? 0.4 : 0.54));
+  context.fillText(letters(name), width / 2, height * (line ? 0.3 : 0.54));
   context.font = `${height * 0.07}px sans-serif`;
-  if (line) context.fillText(`Test picture of ${name} · ${line}`, width / 2, height * 0.72);
+  if (line) context.fillText(`Test picture of ${name} · ${line}`, width / 2, height * 0.54);
 }
 
 function letters(name) {

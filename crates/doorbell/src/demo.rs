@@ -322,6 +322,13 @@ mod tests {
     }
 
     #[test]
+    fn a_profile_is_named_after_its_person() {
+        for (profile, person) in [("alice", "Alice"), ("./trial/mom", "Mom"), ("zoë 2", "Zoë 2"), ("..", "")] {
+            assert_eq!(person_of(Path::new(profile)), person);
+        }
+    }
+
+    #[test]
     fn stun_and_turn_are_read_and_others_refused() {
         assert!(stun("stun:stun.example.org:3478").is_ok() && stun("turn:x").is_err());
         let server = turn("turn:turn.example.org:3478,user,pass,word").unwrap();

@@ -65,15 +65,25 @@ impl Chromium {
         Self::path_with(folder, switches::DEVICES)
     }
 
+    /// A PATH on which Chromium is one that ends as it does for root.
+    pub fn path_without_sandbox(folder: &Path) -> String {
+        Self::path_to(folder, "echo 'Running as root without --no-sandbox is not supported.' >&2; exit 1")
+    }
+
     fn path_with(folder: &Path, devices: &str) -> String {
         let path = std::env::var("PATH").expect("a PATH");
         let is_real = |name: &&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
         let real = PROGRAMS.into_iter().find(is_real).expect("a Chromium");
         let real = std::env::split_paths(&path).map(|folder| folder.join(real)).find(|file| file.is_file());
-        let script =
-            format!("#!/bin/sh\nexec {} {}{devices} \"$@\"\n", real.expect("a Chromium").display(), switches::for_shell());
+        let real = real.expect("a Chromium");
+        Self::path_to(folder, &format!("exec {} {}{devices} \"$@\"", real.display(), switches::for_shell()))
+    }
+
+    /// A PATH on which Chromium is this script.
+    fn path_to(folder: &Path, script: &str) -> String {
+        let path = std::env::var("PATH").expect("a PATH");
         let file = folder.join(PROGRAMS[0]);
-        std::fs::write(&file, script).expect("a script");
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("a script");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a program");
         format!("{}:{path}", folder.display())
     }
