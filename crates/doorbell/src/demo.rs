@@ -219,7 +219,7 @@ fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
     println!("  {doorbell} chromium {origin}{ca} --profile mom -- {site}");
     println!();
     let end = if opens_browsers { "and call her" } else { "call her, and start it again" };
-    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, {end}.");
+    println!("Sign in as Alice and as Mom, make both reachable, close Alice's browser, {end}.");
 }
 
 /// Starts a browser with the push service and its authority, with a profile, at a page.
