@@ -166,6 +166,7 @@ function setUpHome() {
     try {
       if (obstacle()) return showReachable();
       element('enable').disabled = true;
+      element('reachable-words').textContent = 'Choose “Allow” if the browser asks. Then wait: the first time its push service may take some seconds.';
       await enable(settings);
       reachable = true;
       failure = undefined;

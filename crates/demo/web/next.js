@@ -11,5 +11,5 @@ export function nextStep(isReachable, people) {
   }
   if (byPush) return `Next: close the browser of ${byPush}, and call ${byPush} from here. Choose “Be reachable”, too: then ${byPush} can call back.`;
   if (byPage) return 'Next: choose “Be reachable” here, close this browser, and call from the other one.';
-  return none ? `${none} cannot be called now: leave a message or a voice mail. It is there when ${none} comes back.` : '';
+  return none ? `${none} cannot be called now: choose “Be reachable” on the page of ${none}, or leave a message or a voice mail.` : '';
 }
