@@ -51,7 +51,9 @@ impl Started {
         let until = Instant::now() + START_TIMEOUT;
         while !works() && Instant::now() < until {
             let status = self.process.try_wait();
-            if let Some(status) = status.map_err(|error| BrowserError::Driver(format!("cannot wait for it: {error}")))? {
+            if let Some(status) =
+                status.map_err(|error| BrowserError::Driver(format!("cannot wait for it: {error}")))?
+            {
                 // The end of the channel is what is waited for.
                 self.silence.recv_timeout(WORDS_TIMEOUT).ok();
                 let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,10 +3,10 @@
 
 import { owner, paintPicture } from './identity.js';
 
-/** Each kind of track: the device that it comes from, and what the other end gets without it. */
+/** Each kind of track: the device that it comes from, and what the other end gets without it, or without both. */
 const KINDS = {
-  audio: { device: 'microphone', instead: 'hears a test tone', standIn: tone },
-  video: { device: 'camera', instead: 'sees a test picture', standIn: picture },
+  audio: { device: 'microphone', standIn: tone, instead: 'hears a test tone', without: 'hears nothing' },
+  video: { device: 'camera', standIn: picture, instead: 'sees a test picture', without: 'sees nothing' },
 };
 const PICTURE = { width: 640, height: 480, framesPerSecond: 10 };
 
@@ -16,12 +16,13 @@ export function kindsOf(media) {
 }
 
 /**
- * What this end sends in a call with this media: `stream`, `lacks` (an error for each kind of track that no device gives), and
- * `stop`.
+ * What this end sends in a call with this media: `stream`, `lacks` (each kind of track that no device gives, with the error
+ * and with what stands in for it, if anything can), and `stop`.
  */
 export async function capture(media) {
-  const { tracks, lacks } = await ask(kindsOf(media));
-  const standIns = Object.keys(lacks).map((kind) => KINDS[kind].standIn()).filter(Boolean);
+  const { tracks, errors } = await ask(kindsOf(media));
+  const lacks = Object.entries(errors).map(([kind, error]) => ({ kind, error, standIn: KINDS[kind].standIn() }));
+  const standIns = lacks.map(({ standIn }) => standIn).filter(Boolean);
   const stream = new MediaStream([...tracks, ...standIns.map(({ track }) => track)]);
   const stop = () => {
     stream.getTracks().forEach((track) => track.stop());
@@ -32,14 +33,16 @@ export async function capture(media) {
 
 /** In words: what is missing and why, what `other` gets instead, and what to do. Empty if nothing is missing. */
 export function explain(lacks, other) {
-  return Object.entries(lacks)
-    .map(([kind, error]) => `${why(KINDS[kind].device, error)} ${other} ${KINDS[kind].instead}.`)
-    .join(' ');
+  const words = lacks.map(({ kind, error, standIn }) => {
+    const { device, instead, without } = KINDS[kind];
+    return `${why(device, error)} ${other} ${standIn ? instead : without}.`;
+  });
+  return words.join(' ');
 }
 
 /** The tracks of the devices, and an error for each kind without one. */
 async function ask(kinds) {
-  const lacks = {};
+  const errors = {};
   const get = async (wanted) => {
     // Pages at an address that is not secure have no devices.
     if (!navigator.mediaDevices) throw new DOMException('no devices here', 'InsecureContext');
@@ -47,20 +50,20 @@ async function ask(kinds) {
     return stream.getTracks();
   };
   try {
-    return { tracks: await get(kinds), lacks };
+    return { tracks: await get(kinds), errors };
   } catch (error) {
-    kinds.forEach((kind) => { lacks[kind] = error; });
+    kinds.forEach((kind) => { errors[kind] = error; });
   }
   const tracks = [];
   // One device may be there without the other. The user is not asked a second time for what was refused.
   for (const kind of kinds.length > 1 ? kinds : []) {
-    if (lacks[kind].name === 'NotAllowedError' && !await isAllowed(kind)) continue;
+    if (errors[kind].name === 'NotAllowedError' && !await isAllowed(kind)) continue;
     await get([kind]).then((found) => {
       tracks.push(...found);
-      delete lacks[kind];
-    }, (error) => { lacks[kind] = error; });
+      delete errors[kind];
+    }, (error) => { errors[kind] = error; });
   }
-  return { tracks, lacks };
+  return { tracks, errors };
 }
 
 /** Whether the browser gives the device without a question. One that does not answer that asks its user. */

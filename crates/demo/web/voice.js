@@ -75,6 +75,7 @@ function row(mail, callBack, complain) {
 
 async function record(name) {
   const { stream, lacks, stop } = await capture('audio');
+  if (!stream.getTracks().length) throw new Problem('no-sound', explain(lacks, name), 'Write a message instead.');
   element('record-lacks').textContent = explain(lacks, name);
   const type = ['audio/webm;codecs=opus', 'audio/ogg;codecs=opus', 'audio/mp4'].find((type) => MediaRecorder.isTypeSupported(type));
   const recorder = new MediaRecorder(stream, { mimeType: type, audioBitsPerSecond: 48_000 });

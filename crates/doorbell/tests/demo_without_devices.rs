@@ -5,6 +5,7 @@
 
 mod support;
 
+use serde_json::json;
 use support::{Browser, Chromium, Desktop, Firefox, Person, Star, Woken};
 
 /// What the page says about its own end of a video call with Alice.
@@ -33,6 +34,10 @@ fn without_a_microphone_and_a_camera_a_closed_browser_rings_and_the_call_connect
     alice.signs_in();
     alice.becomes_reachable();
     mom.signs_in();
+    // Two windows of one browser look alike.
+    for (person, title) in [(&mut alice, "Alice – Ringo’s Star"), (&mut mom, "Mom – Ringo’s Star")] {
+        assert_eq!(person.browser.runs("return document.title", json!([])), json!(title));
+    }
     alice.sees("#next", "close this browser, and call from the page of Mom");
     mom.sees("#next", "close the browser of Alice, and call Alice from here");
     mom.becomes_reachable();
@@ -103,6 +108,27 @@ fn without_a_microphone_two_browsers_talk_leave_a_voice_mail_and_call_back<B: Br
     alice.sees("#talk", "Mom: Me too");
     mom.clicks("#hang-up");
     alice.sees("#toasts", "The call with Mom is over.");
+}
+
+/// Nothing can stand in for the microphone either: this end receives.
+#[test]
+fn a_firefox_that_can_send_no_sound_at_all_calls_and_receives_sound() {
+    if !(Firefox::is_here() && Desktop::is_here()) {
+        return;
+    }
+    let (star, desktop) = (Star::ringing_for(120), Desktop::start());
+    let mut alice = Person::<Firefox>::new("Alice", &star, &desktop);
+    let mut mom = alice.beside("Mom");
+    mom.browser.has_no_devices();
+    mom.browser.will_prefer("dom.webaudio.enabled", &json!(false));
+    alice.signs_in();
+    mom.signs_in();
+    mom.asks_for("audio", "Alice");
+    mom.sees("#call-lacks", "There is no microphone. Alice hears nothing.");
+    alice.clicks("#answer");
+    mom.sees("#call-facts", "sound arrives");
+    alice.types("#talk-text", "I hear nothing");
+    mom.sees("#talk", "Alice: I hear nothing");
 }
 
 #[test]

@@ -62,7 +62,7 @@ test('without a camera the microphone is used, and without a microphone the came
   assert.deepEqual(await sends('video'), [['audio', 'test picture'], 'There is no camera. Mom sees a test picture.']);
   assert.deepEqual(asked, ['audio+video', 'audio', 'video']);
   asked = browser({ audio: 'NotReadableError' });
-  const words = 'Another program uses the microphone: close it before the next call. Mom hears a test tone.';
+  const words = 'Another program uses the microphone: close it before the next call. Mom hears nothing.';
   assert.deepEqual(await sends('video'), [['video'], words]);
   assert.deepEqual(asked, ['audio+video', 'audio', 'video']);
 });
@@ -80,8 +80,8 @@ test('a user who refuses is not asked again, and the device that is allowed is u
 
 test('a page that is not secure, or a device that fails otherwise, is explained', async () => {
   Object.defineProperty(globalThis, 'navigator', { value: {}, configurable: true });
-  const insecure = 'Browsers give no microphone to a page at http://, except on localhost. Mom hears a test tone.';
+  const insecure = 'Browsers give no microphone to a page at http://, except on localhost. Mom hears nothing.';
   assert.deepEqual(await sends('audio'), [[], insecure]);
   browser({ audio: 'AbortError' });
-  assert.equal((await sends('audio'))[1], 'The microphone does not start (AbortError). Mom hears a test tone.');
+  assert.equal((await sends('audio'))[1], 'The microphone does not start (AbortError). Mom hears nothing.');
 });
