@@ -6,13 +6,14 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::BrowserError;
 use crate::program::failed;
 
-/// How long a browser may take until it works: on a slow machine its first start takes that long.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is checked whether it works, and the pause between two checks: half a minute in all, for the first start
+/// on a slow machine.
+const CHECKS_MAX: u32 = 600;
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long its last words may take after it has ended. A child of it may hold its standard error longer.
 const WORDS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -48,8 +49,10 @@ impl Started {
 
     /// Waits until it `works`. An error if it ended instead.
     pub fn comes_up(&mut self, works: impl Fn() -> bool) -> Result<(), BrowserError> {
-        let until = Instant::now() + START_TIMEOUT;
-        while !works() && Instant::now() < until {
+        for _ in 0..CHECKS_MAX {
+            if works() {
+                break;
+            }
             let status = self.process.try_wait();
             if let Some(status) =
                 status.map_err(|error| BrowserError::Driver(format!("cannot wait for it: {error}")))?
