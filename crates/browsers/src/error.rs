@@ -6,6 +6,11 @@ use std::process::ExitStatus;
 
 use thiserror::Error;
 
+/// For a Chromium that has no sandbox: for root, or where the system allows none.
+const NO_SANDBOX: &str = "start it as another user than root, on a system that lets Chromium have its sandbox; the switch \
+    --no-sandbox lets a page that breaks out do all that this user can, and doorbell never adds it: if you want it, start \
+    `doorbell chromium … -- --no-sandbox PAGE` yourself";
+
 /// Why a browser was not prepared or not started.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -100,6 +105,16 @@ pub enum BrowserError {
         /// The profile.
         folder: PathBuf,
     },
+    /// The browser ended instead of opening a window.
+    #[error("{browser} ended at once ({status}): {words}")]
+    Ended {
+        /// The browser.
+        browser: &'static str,
+        /// How it ended.
+        status: ExitStatus,
+        /// The last lines that it wrote.
+        words: String,
+    },
     /// The browser does not do what it was asked to do while it was prepared.
     #[error("{0}")]
     Driver(String),
@@ -134,6 +149,8 @@ impl BrowserError {
             Self::ProfileInUse { .. } | Self::EndedAtOnce { .. } => "or name another --profile",
             Self::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
             Self::Untrusted { why, .. } => distrust_hint(why),
+            Self::Ended { words, .. } if words.contains("no-sandbox") => NO_SANDBOX,
+            Self::Ended { words, .. } if words.contains("DISPLAY") => "start it on a desktop, where DISPLAY is set",
             _ => return self.to_string(),
         };
         format!("{self}; {hint}")

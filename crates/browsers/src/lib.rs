@@ -25,6 +25,7 @@ mod pem;
 mod profile;
 mod program;
 mod push_service;
+mod started;
 
 pub mod chromium;
 pub mod firefox;
@@ -35,3 +36,4 @@ pub use firefox::Firefox;
 pub use profile::{Notice, Preparation, Profile, folder_of};
 pub use program::{replace_this_process, start};
 pub use push_service::PushService;
+pub use started::Started;

@@ -46,7 +46,7 @@ pub fn replace_this_process(mut command: Command) -> BrowserError {
     failed(&command, why)
 }
 
-fn failed(command: &Command, why: std::io::Error) -> BrowserError {
+pub(crate) fn failed(command: &Command, why: std::io::Error) -> BrowserError {
     BrowserError::Start { program: command.get_program().into(), why }
 }
 

@@ -159,6 +159,12 @@ impl Demo {
         self.house.guest_link(OPERATOR, clock::now())
     }
 
+    /// The link for a browser that the operator opens, with a name filled in. While a person has the name, the browser may
+    /// come in as one more device of theirs, if only this machine can open the demo and no passphrase keeps the name.
+    pub fn link_as(&self, name: &str) -> Result<String, DemoError> {
+        self.house.operator_link(name, clock::moment())
+    }
+
     /// The address as a QR code made of letters, for a terminal; none if no other device can open it.
     pub fn code(&self) -> Option<String> {
         code::text(self.site()).filter(|_| !is_on_this_machine(self.site()))

@@ -154,6 +154,18 @@ async fn a_spoofed_name_is_refused() {
 }
 
 #[tokio::test]
+async fn a_person_who_has_only_signed_in_is_called_on_the_page() {
+    let (_push, Running { demo, .. }) = &setting(LONG).await;
+    let (mut alice, mut mom) = (Browser::signed_in(demo, "Alice").await, Browser::of(demo));
+    mom.signs_in(json!({ "name": "Mom" })).await.done();
+    for browser in [&mut alice, &mut mom] {
+        browser.opens_a_page().await;
+    }
+    alice.calls("Mom").await.done();
+    assert_eq!(mom.receives("call").await["call"]["from"], "Alice");
+}
+
+#[tokio::test]
 async fn a_person_who_is_away_or_busy_is_not_rung_and_the_caller_reads_what_to_do() {
     let (push, Running { demo, .. }) = &setting(LONG).await;
     let alice = Browser::signed_in(demo, "Alice").await;

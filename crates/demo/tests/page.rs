@@ -13,10 +13,10 @@ fn the_pages_functions_pass_their_own_tests() {
         eprintln!("!! SKIPPED: node is missing; `cargo xtask setup` installs it");
         return;
     }
-    let tests = ["arrival", "events", "patience", "problem", "push", "worker"]
+    let tests = ["arrival", "events", "media", "next", "patience", "problem", "push", "sign-in", "worker"]
         .map(|name| here.join(format!("tests/page/{name}.test.js")));
     let output = Command::new("node").arg("--test").args(tests).output().expect("node runs");
     let report = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{report}");
-    assert!(report.contains("pass 28"), "every test ran: {report}");
+    assert!(report.contains("pass 39"), "every test ran: {report}");
 }

@@ -49,6 +49,24 @@ async fn an_invitation_is_a_link_and_a_code_and_only_one_for_a_device_signs_in_a
 }
 
 #[tokio::test]
+async fn a_browser_that_the_operator_opens_is_one_more_of_the_person_whose_name_it_brings() {
+    let (_push, Running { demo, .. }) = &setting().await;
+    assert_eq!(demo.link_as("Alice").unwrap(), format!("{}/#name=Alice", demo.site()));
+    assert_eq!(demo.link_as("a/b").unwrap(), format!("{}/", demo.site()), "it cannot be a name");
+    let alice = Browser::signed_in(demo, "Alice").await;
+    let link = demo.link_as("alice").unwrap();
+    let (_, invitation) = link.split_once("/#name=alice&in=").expect("an invitation");
+    let mut another = Browser::of(demo);
+    another.signs_in(json!({ "invitation": invitation })).await.done();
+    assert_eq!(another.get("overview").await.done()["me"]["name"], "Alice");
+    assert_eq!(alice.get("overview").await.done()["me"]["devices"].as_array().unwrap().len(), 2);
+    Browser::of(demo).signs_in(json!({ "invitation": invitation })).await.refused(404);
+
+    Browser::of(demo).signs_in(json!({ "name": "Bob", "passphrase": "open sesame" })).await.done();
+    assert_eq!(demo.link_as("Bob").unwrap(), format!("{}/#name=Bob", demo.site()), "the passphrase keeps it");
+}
+
+#[tokio::test]
 async fn guesses_at_a_passphrase_are_slowed_down_and_answered_with_how_long() {
     let (_push, Running { demo, .. }) = &setting().await;
     let mut browser = Browser::of(demo);

@@ -5,12 +5,15 @@ import { arrive, reaction } from './arrival.js';
 import { answer, isOver, isRung, pending, receiveSignal, ring, setUpCalls, update } from './call.js';
 import { openChat, refreshChat, setUpChat, showPartner } from './chat.js';
 import { hasFailed } from './events.js';
+import { claimWindow, owner, paint } from './identity.js';
 import { setUpInvitations } from './invite.js';
 import { create, showList } from './lists.js';
 import { connect, disconnect, on } from './live.js';
+import { nextStep } from './next.js';
 import { pause } from './patience.js';
-import { ago, paint, showPeople } from './people.js';
+import { ago, showPeople } from './people.js';
 import { disable, enable, obstacle, passing, renew, resume } from './push.js';
+import { setUpSignIn } from './sign-in.js';
 import { step } from './steps.js';
 import { leaveVoiceMail, pointOutVoiceMail, showVoiceMails } from './voice.js';
 
@@ -36,41 +39,23 @@ start().catch(complain);
 
 async function start() {
   [settings, warning] = await Promise.all([api('GET', 'settings'), passing()]);
-  setUpSignIn();
+  setUpSignIn(arrival, label(), () => enter().catch(complain));
   setUpHome();
   setUpCalls(settings, { complain, notice });
   setUpChat(act, complain);
   setUpInvitations(complain);
-  const { invitation } = arrival;
-  // One that was used before may have been used here: then the person is signed in.
-  if (invitation) await api('POST', 'sign-in', { invitation, label: label() }).catch(complain);
-  try {
-    overview = await api('GET', 'overview');
-  } catch (error) {
+  const { name, invitation } = arrival;
+  // One that was used before may have been used here: then the person is signed in. With a name it waits for the form.
+  if (invitation && !name) await api('POST', 'sign-in', { invitation, label: label() }).catch(complain);
+  await enter().catch((error) => {
     if (!error.isSignedOut) throw error;
     element('sign-in').hidden = false;
-    return;
-  }
-  await enter();
-}
-
-function setUpSignIn() {
-  element('sign-in-form').addEventListener('submit', async (event) => {
-    event.preventDefault();
-    const { name, passphrase } = event.target.elements;
-    try {
-      const guest = arrival.guest ?? undefined;
-      await api('POST', 'sign-in', { name: name.value, passphrase: passphrase.value || undefined, guest, label: label() });
-      overview = await api('GET', 'overview');
-      await enter();
-    } catch (error) {
-      complain(error);
-    }
   });
 }
 
-/** A person is signed in. */
+/** Shows the page of the person who is signed in. */
 async function enter() {
+  overview = await api('GET', 'overview');
   for (const [id, hidden] of [['sign-in', true], ['home', false], ['who', false]]) element(id).hidden = hidden;
   setUpEvents();
   show();
@@ -143,6 +128,7 @@ function refresh() {
 
 function show() {
   const { me, people, voiceMails, voiceMailsFull } = overview;
+  if (owner !== me.name) claimWindow(me.name);
   element('my-name').textContent = me.name;
   paint(element('my-avatar'), me.name);
   element('available').checked = me.available;
@@ -157,6 +143,7 @@ function show() {
   showPeople(people, act);
   showPartner(people);
   showVoiceMails(voiceMails, voiceMailsFull, (name) => ring(name, 'audio'), complain);
+  element('next').textContent = nextStep(reachable, people);
   showReachable();
 }
 
@@ -179,6 +166,7 @@ function setUpHome() {
     try {
       if (obstacle()) return showReachable();
       element('enable').disabled = true;
+      element('reachable-words').textContent = 'Choose “Allow” if the browser asks. Then wait: the first time its push service may take some seconds.';
       await enable(settings);
       reachable = true;
       failure = undefined;

@@ -10,7 +10,7 @@ export function arrive({ location, history, performance }) {
   const url = location.href;
   history.replaceState({ hasArrived: true }, '', '/');
   const asked = new URLSearchParams(new URL(url).hash.slice(1));
-  return { url, isRestored, invitation: asked.get('in'), guest: asked.get('guest') };
+  return { url, isRestored, name: asked.get('name'), invitation: asked.get('in'), guest: asked.get('guest') };
 }
 
 /**

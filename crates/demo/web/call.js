@@ -2,14 +2,15 @@
 // the data channel go from browser to browser.
 
 import { api } from './api.js';
+import { paint, titleWindow } from './identity.js';
 import { page, signal } from './live.js';
-import { paint } from './people.js';
+import { capture, explain, kindsOf } from './media.js';
 import { Problem } from './problem.js';
 import { step } from './steps.js';
 
 const element = (id) => document.getElementById(id);
 const dialog = element('call');
-const TITLE = document.title;
+const ASKING = 'Allow the microphone, if the browser asks for it.';
 let call;
 let iceServers = [];
 let complain;
@@ -26,6 +27,7 @@ export function setUpCalls(settings, shows) {
     event.preventDefault();
     hangUp();
   });
+  element('hear').addEventListener('click', play);
   element('mute').addEventListener('click', () => toggle('mute', 'audio', 'Mute', 'Unmute'));
   element('camera').addEventListener('click', () => toggle('camera', 'video', 'Camera off', 'Camera on'));
   element('talk-form').addEventListener('submit', (event) => {
@@ -40,10 +42,10 @@ export function setUpCalls(settings, shows) {
 /** Calls a person. */
 export async function ring(name, media) {
   if (call) return;
-  show({ name, media, state: 'Waiting for your microphone…' });
+  show({ name, media, state: ASKING });
   const mine = call;
   try {
-    mine.stream = await capture(mine, media);
+    await takeDevices(mine, media);
     const known = await api('POST', 'calls', { to: name, media, page });
     if (call !== mine) {
       // The user hung up before the server answered: it must not go on ringing.
@@ -51,7 +53,7 @@ export async function ring(name, media) {
       return;
     }
     mine.known = known;
-    showState(`Ringing ${name}’s devices…`);
+    showState(`Ringing ${name}’s devices: answer in the notification there.`);
     dialog.classList.add('ringing');
   } catch (error) {
     if (call !== mine) return;
@@ -70,7 +72,7 @@ export function isRung(known) {
   if (call) return;
   show({ name: known.from, media: known.media, state: 'is calling', known });
   dialog.classList.add('ringing');
-  document.title = `${known.from} is calling – ${TITLE}`;
+  titleWindow(`${known.from} is calling`);
   element('answer').hidden = false;
   element('hang-up').textContent = 'Decline';
   element('answer').focus();
@@ -85,10 +87,10 @@ export async function answer(known) {
   element('answer').hidden = true;
   element('hang-up').textContent = 'Hang up';
   dialog.classList.remove('ringing');
-  document.title = TITLE;
-  showState('Waiting for your microphone…');
+  titleWindow();
+  showState(ASKING);
   try {
-    mine.stream = await capture(mine, known.media);
+    await takeDevices(mine, known.media);
     showState('Connecting…');
     // Before the other end is notified, since its offer may come at once.
     prepare(known.id);
@@ -97,10 +99,7 @@ export async function answer(known) {
     // It ended meanwhile, and the user knows.
     if (call !== mine) return;
     end();
-    if (error.code !== 'microphone') return complain(error, known.from);
-    // It goes on ringing, so that the user can allow it and answer again.
-    isRung(known);
-    showState(`${error.message} ${error.hint}`);
+    complain(error, known.from);
   }
 }
 
@@ -112,6 +111,10 @@ export async function update(known, me) {
     dialog.classList.remove('ringing');
     showState('Connecting…');
     const peer = prepare(known.id);
+    // This end receives also what it cannot send.
+    const sent = call.own.stream.getTracks().map(({ kind }) => kind);
+    const missing = kindsOf(known.media).filter((kind) => !sent.includes(kind));
+    missing.forEach((kind) => peer.addTransceiver(kind, { direction: 'recvonly' }));
     open(peer.createDataChannel('talk'));
     await peer.setLocalDescription();
     signal(known.id, { description: peer.localDescription });
@@ -155,11 +158,12 @@ function prepare(id) {
   const peer = new RTCPeerConnection({ iceServers });
   call.peer = peer;
   call.began = Date.now();
-  call.stream.getTracks().forEach((track) => peer.addTrack(track, call.stream));
+  call.own.stream.getTracks().forEach((track) => peer.addTrack(track, call.own.stream));
   peer.addEventListener('icecandidate', ({ candidate }) => signal(id, { candidate }));
   peer.addEventListener('datachannel', ({ channel }) => open(channel));
   peer.addEventListener('track', ({ streams }) => {
     element('remote').srcObject = streams[0];
+    play();
   });
   peer.addEventListener('connectionstatechange', () => {
     if (peer.connectionState === 'connected') connected(id);
@@ -179,7 +183,7 @@ function connected(id) {
   dialog.classList.add('connected');
   showState('Connected');
   ['mute', 'camera'].forEach((button) => {
-    element(button).hidden = call.stream.getTracks().every(({ kind }) => kind !== (button === 'mute' ? 'audio' : 'video'));
+    element(button).hidden = call.own.stream.getTracks().every(({ kind }) => kind !== (button === 'mute' ? 'audio' : 'video'));
   });
   const took = Date.now() - call.began;
   step(id, 'the two browsers are connected', `WebRTC, ${took} ms after the answer`);
@@ -214,27 +218,31 @@ function talk(who, text) {
   item.scrollIntoView({ block: 'nearest' });
 }
 
-/** The microphone, and the camera for a video call; a call without a camera is better than none. */
-async function capture(mine, media) {
-  const devices = navigator.mediaDevices;
-  let stream;
-  try {
-    stream = await devices.getUserMedia({ audio: true, video: media === 'video' }).catch((error) => {
-      if (media !== 'video' || error.name === 'NotAllowedError') throw error;
-      return devices.getUserMedia({ audio: true });
-    });
-  } catch (error) {
-    throw Problem.ofMicrophone(error, 'Connect one, or write a message.');
-  }
+/** The microphone, and the camera for a video call, or what stands in for them. */
+async function takeDevices(mine, media) {
+  const own = await capture(media);
   if (call !== mine) {
-    stream.getTracks().forEach((track) => track.stop());
+    own.stop();
     throw new Problem('call-over', 'The call is over.');
   }
-  if (stream.getVideoTracks().length) {
-    element('local').srcObject = stream;
+  mine.own = own;
+  element('call-lacks').textContent = explain(own.lacks, mine.name);
+  if (own.stream.getVideoTracks().length) {
+    element('local').srcObject = own.stream;
     element('local').classList.add('on');
   }
-  return stream;
+}
+
+/** Plays the other end. On a page that a notification has opened a browser may want a click before there is sound. */
+function play() {
+  const remote = element('remote');
+  const attempt = (muted) => {
+    remote.muted = muted;
+    element('hear').hidden = !muted;
+    return remote.play();
+  };
+  // Another track interrupts it, and plays it anew.
+  attempt(false).catch(({ name }) => (name === 'NotAllowedError' ? attempt(true) : undefined)).catch(() => {});
 }
 
 function hangUp() {
@@ -251,12 +259,12 @@ function endAtServer(known) {
 function end() {
   clearInterval(call?.watch);
   call?.peer?.close();
-  call?.stream?.getTracks().forEach((track) => track.stop());
+  call?.own?.stop();
   call = undefined;
   element('remote').srcObject = null;
   element('local').srcObject = null;
   element('local').classList.remove('on');
-  document.title = TITLE;
+  titleWindow();
   dialog.close();
 }
 
@@ -267,11 +275,12 @@ function show({ name, media, state, known }) {
   paint(element('call-avatar'), name);
   showState(state);
   element('call-facts').textContent = '';
+  element('call-lacks').textContent = '';
   element('talk').replaceChildren();
   element('mute').textContent = 'Mute';
   element('camera').textContent = 'Camera off';
   element('hang-up').textContent = 'Hang up';
-  for (const id of ['answer', 'mute', 'camera', 'talk-form']) element(id).hidden = true;
+  for (const id of ['answer', 'hear', 'mute', 'camera', 'talk-form']) element(id).hidden = true;
   dialog.showModal();
 }
 
@@ -280,7 +289,7 @@ function showState(words) {
 }
 
 function toggle(id, kind, off, on) {
-  const tracks = call.stream.getTracks().filter((track) => track.kind === kind);
+  const tracks = call.own.stream.getTracks().filter((track) => track.kind === kind);
   tracks.forEach((track) => { track.enabled = !track.enabled; });
   const isOff = tracks.every(({ enabled }) => !enabled);
   element(id).textContent = isOff ? on : off;

@@ -2,8 +2,9 @@
 // receipt), the other one has seen it.
 
 import { api } from './api.js';
+import { paint } from './identity.js';
 import { create, showList } from './lists.js';
-import { paint, pointOutPerson, reachOf, showActions } from './people.js';
+import { pointOutPerson, reachOf, showActions } from './people.js';
 
 const element = (id) => document.getElementById(id);
 const path = (name) => `chat/${encodeURIComponent(name)}`;

@@ -1,5 +1,6 @@
 // The people, and how each can be reached: honestly, as the server knows it from subscriptions and receipts.
 
+import { paint } from './identity.js';
 import { create, showList } from './lists.js';
 
 const list = document.getElementById('people');
@@ -36,13 +37,6 @@ export function showActions(place, { name, available, reach }, act) {
 /** Puts the focus on a person, when their conversation is closed. */
 export function pointOutPerson(name) {
   [...list.children].find(({ dataset }) => dataset.name === name)?.querySelector('.words button').focus();
-}
-
-/** The first letters of a name, in a colour of its own. */
-export function paint(avatar, name) {
-  avatar.textContent = name.split(' ').map((word) => word[0]).slice(0, 2).join('').toUpperCase();
-  const hue = [...name].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 360, 7);
-  avatar.style.setProperty('--hue', hue);
 }
 
 export function ago(at) {

@@ -14,13 +14,6 @@ export class Problem extends Error {
     return new Problem(code, sentence(message), hint, status);
   }
 
-  /** The browser refused the microphone, or has none; `instead` is what to do without one. */
-  static ofMicrophone({ name }, instead) {
-    return name === 'NotAllowedError'
-      ? new Problem('microphone', 'The microphone is blocked.', 'Allow it in the address bar, and try again.')
-      : new Problem('microphone', 'There is no microphone.', instead);
-  }
-
   /** The session is over, or there was none. */
   get isSignedOut() {
     return this.code === 'not-signed-in';
@@ -33,7 +26,12 @@ export class Problem extends Error {
 
   /** The other person takes no call now, but a voice mail: every conflict of a call, and none of a name. */
   get isUnanswered() {
-    return this.status === 409 && this.code !== 'name-taken';
+    return this.status === 409 && !this.isNameTaken;
+  }
+
+  /** Another browser is signed in with this name. */
+  get isNameTaken() {
+    return this.code === 'name-taken';
   }
 }
 

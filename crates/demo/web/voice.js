@@ -2,6 +2,7 @@
 
 import { api } from './api.js';
 import { create, showList } from './lists.js';
+import { capture, explain } from './media.js';
 import { ago } from './people.js';
 import { Problem } from './problem.js';
 
@@ -17,9 +18,10 @@ export function leaveVoiceMail(name, done, complain) {
   element('record-status').textContent = '';
   element('record-start').hidden = false;
   element('record-send').hidden = true;
-  element('record-start').onclick = () => record().catch((error) => {
+  element('record-lacks').textContent = '';
+  element('record-start').onclick = () => record(name).catch((error) => {
     close();
-    complain(Problem.ofMicrophone(error, 'Connect one, or write a message.'));
+    complain(error);
   });
   element('record-send').onclick = async () => {
     element('record-send').disabled = true;
@@ -71,8 +73,10 @@ function row(mail, callBack, complain) {
   return create('li', { className: 'voice' }, who, create('div', { className: 'player' }, player), buttons);
 }
 
-async function record() {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+async function record(name) {
+  const { stream, lacks, stop } = await capture('audio');
+  if (!stream.getTracks().length) throw new Problem('no-sound', explain(lacks, name), 'Write a message instead.');
+  element('record-lacks').textContent = explain(lacks, name);
   const type = ['audio/webm;codecs=opus', 'audio/ogg;codecs=opus', 'audio/mp4'].find((type) => MediaRecorder.isTypeSupported(type));
   const recorder = new MediaRecorder(stream, { mimeType: type, audioBitsPerSecond: 48_000 });
   const parts = [];
@@ -92,7 +96,7 @@ async function record() {
       clearInterval(meter);
       if (recorder.state !== 'inactive') recorder.stop();
       await ended;
-      stream.getTracks().forEach((track) => track.stop());
+      stop();
       return new Blob(parts, { type: type.split(';')[0] });
     },
   };

@@ -1,11 +1,10 @@
 //! What the verbs for browsers share: where their profiles are, and what a user tries next after an error.
 
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
-use doorbell_browsers::{BrowserError, Notice, PushService, folder_of};
+use doorbell_browsers::{BrowserError, Notice, PushService, Started, folder_of};
 use doorbell_desktop::{ProfileConfig, StartLock};
 
 use crate::failure;
@@ -19,7 +18,7 @@ const LOCK_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// A browser that was started next to this process.
 pub(crate) struct Opened {
     /// Its process.
-    pub(crate) process: Child,
+    pub(crate) process: Started,
     /// Its profile, for the desktop part.
     pub(crate) profile: ProfileConfig,
 }

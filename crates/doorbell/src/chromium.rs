@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use doorbell_browsers::chromium::{
     FOLDER, Origin, debian_flags, is_profile, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
 };
-use doorbell_browsers::{Chromium, Preparation, PushService, replace_this_process, start};
+use doorbell_browsers::{Chromium, Preparation, PushService, Started, replace_this_process};
 use doorbell_desktop::chromium::install_extension;
 use doorbell_desktop::program;
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
@@ -176,8 +176,9 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     command.arg(page);
     // Chromium inherits it, and holds it until it ends.
     let lock = lock.map(StartLock::hand_on).transpose()?;
-    let process = start(command).map_err(explain)?;
+    let mut process = Started::start("Chromium", command).map_err(explain)?;
     drop(lock);
+    process.comes_up(|| process_of(&folder).is_some()).map_err(explain)?;
     let program = chromium.program().to_owned();
     Ok(Opened { process, profile: ProfileConfig { browser: Browser::Chromium, folder, program, mode: Mode::Woken } })
 }

@@ -224,15 +224,22 @@ fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
     println!("  {doorbell} chromium {origin}{ca} --profile mom -- {}", quoted(site));
     println!();
     let end = if opens_browsers { "and call her" } else { "call her, and start it again" };
-    println!("Sign in as Alice and as Mom, make Alice reachable, close her browser, {end}.");
+    println!("Sign in as Alice and as Mom, make both reachable, close Alice's browser, {end}.");
 }
 
 /// Starts a browser with the push service and its authority, with a profile, at a page.
 type Open = fn(&str, Option<&Path>, &Path, &str) -> Result<Opened>;
 
+/// Who works with the profile: `alice` is Alice.
+fn person_of(profile: &Path) -> String {
+    let name = profile.file_name().unwrap_or_default().to_string_lossy();
+    let mut letters = name.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// Preparing a profile may wait for a headless browser, which must not block the services.
 async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf) -> Result<ProfileConfig> {
-    let (origin, site) = (service.origin().to_string(), demo.guest_link()?);
+    let (origin, site) = (service.origin().to_string(), demo.link_as(&person_of(&named))?);
     let ca = service.ca_file().map(Path::to_owned);
     let opened = tokio::task::spawn_blocking(move || open(&origin, ca.as_deref(), &named, &site));
     let Opened { mut process, profile } = opened.await??;
@@ -316,6 +323,13 @@ mod tests {
             "https://alice@star.example.org",
         ] {
             assert!(site(url).unwrap_err().to_string().starts_with(&format!("--demo-url {url}: ")), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_profile_is_named_after_its_person() {
+        for (profile, person) in [("alice", "Alice"), ("./trial/mom", "Mom"), ("zoë 2", "Zoë 2"), ("..", "")] {
+            assert_eq!(person_of(Path::new(profile)), person);
         }
     }
 

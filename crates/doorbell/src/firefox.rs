@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use doorbell_browsers::firefox::{FOLDER, is_adopted, is_profile, policies, process_of, server_url, user_js};
-use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, replace_this_process, start};
+use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, Started, replace_this_process};
 use doorbell_desktop::firefox::{has_started, is_woken, shares_pages, takes_pages};
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
@@ -178,8 +178,9 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     command.arg("--no-remote").arg(page);
     // Firefox inherits it, and holds it until it ends.
     let lock = lock.map(StartLock::hand_on).transpose()?;
-    let process = start(command).map_err(explain)?;
+    let mut process = Started::start("Firefox", command).map_err(explain)?;
     drop(lock);
+    process.comes_up(|| process_of(&folder).is_some()).map_err(explain)?;
     let program = firefox.program().to_owned();
     let profile = ProfileConfig { browser: Browser::Firefox, folder, program, mode: Mode::Woken };
     Ok(Opened { process, profile })

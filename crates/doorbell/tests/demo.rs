@@ -332,12 +332,23 @@ fn the_page_is_pictured_in_each_scene_and_everybody_can_use_it() {
     }
     let (star, desktop) = (Star::ringing_for(120), Desktop::start());
     let [mut alice, mut mom] = Person::<Firefox>::all(["Alice", "Mom"], &star, &desktop);
+    let mut another = mom.beside("Alice");
     alice.opens_the_page();
     alice.sees("#sign-in-title", "Rings");
     alice.is_looked_at("sign-in");
     alice.signs_in();
     alice.sees("#reachable", "Be reachable");
     alice.is_looked_at("first");
+    another.opens_the_page();
+    another.sees("#sign-in-title", "Rings");
+    another.types("#name", "Alice");
+    another.sees("#sign-in-words", "Alice is signed in already, on another device. If it is you:");
+    another.is_looked_at("name-taken");
+    another.clicks("#other-name");
+    another.sees("#my-name", "Alice 2");
+    another.clicks(".menu summary");
+    another.clicks("#sign-out");
+    another.sees("#sign-in-title", "Rings");
     alice.becomes_reachable();
     alice.clicks("#trial");
     alice.sees("#steps", "shows the notification");

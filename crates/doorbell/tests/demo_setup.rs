@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rqrr::PreparedImage;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, geteuid, kill_process_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -83,8 +83,8 @@ fn the_terminal_shows_a_code_of_an_address_that_a_phone_can_open_and_of_no_other
 }
 
 #[test]
-fn firefox_and_chromium_are_opened_at_the_demo() {
-    if !Firefox::is_here() || !Chromium::is_here() || !Desktop::is_here() {
+fn firefox_and_chromium_are_opened_at_the_demo_and_firefox_is_quit_without_a_question() {
+    if !Firefox::is_here() || !Chromium::is_here() || !Desktop::is_here() || !Desktop::shows_windows() {
         return;
     }
     let desktop = Desktop::start();
@@ -103,6 +103,30 @@ fn firefox_and_chromium_are_opened_at_the_demo() {
         let visit = visit.unwrap_or_else(|_| panic!("no visit of {awaited:?}: {}", star.output()));
         awaited.retain(|browser| !visit.contains(browser));
     }
+    desktop.waits_until("Firefox has a window", || desktop.windows().len() == 1);
+    desktop.presses("ctrl+q", desktop.windows()[0]);
+    desktop.waits_until("Firefox has no window", || desktop.windows().is_empty());
+}
+
+/// As root Chromium ends at once, unless its sandbox is switched off.
+#[test]
+fn a_chromium_that_has_no_sandbox_is_reported_with_what_to_do_and_is_not_started_again() {
+    if !Chromium::is_here() || !Desktop::is_here() {
+        return;
+    }
+    let (desktop, folder) = (Desktop::start(), tempfile::tempdir().unwrap());
+    let star = Star::start_for(&["--chromium"], |command| {
+        command.env("HOME", folder.path()).env_remove("XDG_STATE_HOME").envs(desktop.variables()).process_group(0);
+        if !geteuid().is_root() {
+            command.env("PATH", Chromium::path_without_sandbox(folder.path()));
+        }
+    });
+    let _browsers = Group(star.id());
+    let line = star.prints("a browser is not opened: Chromium ended at once");
+    for words in ["without --no-sandbox is not supported", "start it as another user", "doorbell never adds it"] {
+        assert!(line.contains(words), "{line}");
+    }
+    assert!(!star.output().contains("Chromium is kept reachable"), "{}", star.output());
 }
 
 /// A port, and the requests of those who knock there: they were sent to the demo's address.

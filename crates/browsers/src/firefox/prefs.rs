@@ -59,6 +59,7 @@ pub(super) fn trying_out() -> Vec<Pref> {
         ),
         pref("browser.shell.checkDefaultBrowser", false, "No question whether it is the default browser."),
         pref("browser.tabs.warnOnClose", false, "No question when it is closed."),
+        pref("browser.warnOnQuitShortcut", false, "No question at Ctrl+Q."),
     ]
 }
 

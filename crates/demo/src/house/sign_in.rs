@@ -6,6 +6,7 @@ use std::sync::MutexGuard;
 use doorbell_protocol::time::UnixMs;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::House;
 use crate::clock::Moment;
@@ -13,13 +14,13 @@ use crate::code;
 use crate::error::DemoError;
 use crate::events::Event;
 use crate::guesses::Guesses;
-use crate::is_on_this_machine;
 use crate::lock::lock;
 use crate::name::Name;
 use crate::rates::{Action, Rates};
 use crate::session::{Invitation, Session};
 use crate::store::{Newcomer, Person, PersonId, ServiceTime};
 use crate::token::Token;
+use crate::{OPERATOR, is_on_this_machine};
 
 const PASSPHRASE_BYTES_MAX: usize = 200;
 const LABEL_CHARACTERS_MAX: usize = 40;
@@ -119,6 +120,22 @@ impl House {
             return Ok(format!("{}/", self.site));
         }
         Ok(format!("{}/#guest={}", self.site, self.seal.guest(invited_by, now)?))
+    }
+
+    /// Where a browser that the operator opens comes in, as a person whose name is filled in. If only this machine can open
+    /// the demo, it may be that person although another browser is, unless a passphrase keeps the name.
+    pub(crate) fn operator_link(&self, name: &str, at: Moment) -> Result<String, DemoError> {
+        let link = self.guest_link(OPERATOR, at.wall)?;
+        // A name that cannot be taken is not filled in.
+        let Ok(name) = Name::parse(name) else { return Ok(link) };
+        let (address, fragment) = link.split_once('#').unwrap_or((&link, ""));
+        let mut claims = form_urlencoded::Serializer::new(fragment.to_owned());
+        claims.append_pair("name", name.as_str());
+        let known = self.store.person_named(&name)?.filter(|person| person.passphrase.is_none());
+        if let Some(person) = known.filter(|_| is_on_this_machine(&self.site)) {
+            claims.append_pair("in", &self.seal.invitation(person.id, at.wall)?);
+        }
+        Ok(format!("{address}#{}", claims.finish()))
     }
 
     async fn by_name(&self, mut claim: Claim, from: IpAddr, at: Moment) -> Result<Person, DemoError> {

@@ -133,13 +133,15 @@ pub(super) fn insert_person(
         }
     }
     let Ok(id) = new_id() else { return Ok(Err(DemoError::Random)) };
-    let insert = "INSERT INTO people (id, key, name, passphrase, seen_at, source) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+    // They take calls: a person who has only signed in can be called back while their page is open.
+    let insert = "INSERT INTO people (id, key, name, passphrase, available, seen_at, source)
+        VALUES (?1, ?2, ?3, ?4, TRUE, ?5, ?6)
         ON CONFLICT (key) DO NOTHING";
     if connection.execute(insert, params![id.0, name.key(), name.as_str(), passphrase, now.0, source])? == 0 {
         return Ok(Err(DemoError::NameTaken(name.as_str().to_owned())));
     }
     let (name, passphrase) = (name.as_str().to_owned(), passphrase.map(str::to_owned));
-    Ok(Ok(Person { id, name, passphrase, available: false }))
+    Ok(Ok(Person { id, name, passphrase, available: true }))
 }
 
 /// A number that no person has had: an invitation, a push and a debt outlive the person whose number they have. It is

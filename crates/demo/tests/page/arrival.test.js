@@ -21,7 +21,7 @@ function tab(path) {
 
 test('a page reads its address once', () => {
   const { entry, loads } = tab('/?call=c1');
-  assert.deepEqual(loads('navigate'), { url: `${SITE}/?call=c1`, isRestored: false, invitation: null, guest: null });
+  assert.deepEqual(loads('navigate'), { url: `${SITE}/?call=c1`, isRestored: false, name: null, invitation: null, guest: null });
   assert.equal(entry.url, `${SITE}/`);
 });
 

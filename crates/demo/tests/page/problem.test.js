@@ -30,8 +30,3 @@ test('an answer that is not the server’s has its status', () => {
   assert.ok(!Problem.ofAnswer(401).isSignedOut, 'a proxy may answer so');
   assert.ok(Problem.ofAnswer(401, { code: 'not-signed-in', message: 'x' }).isSignedOut);
 });
-
-test('a microphone that is blocked is another problem than none', () => {
-  assert.match(Problem.ofMicrophone({ name: 'NotAllowedError' }, 'x').message, /blocked/);
-  assert.equal(Problem.ofMicrophone({ name: 'NotFoundError' }, 'Write instead.').hint, 'Write instead.');
-});

@@ -61,11 +61,10 @@ impl Browser {
         Self { address: demo.address(), cookie: None, page: None }
     }
 
-    /// Signs in by name, and takes calls.
+    /// Signs in by name.
     pub async fn signed_in(demo: &Demo, name: &str) -> Self {
         let mut browser = Self::of(demo);
         browser.signs_in(json!({ "name": name })).await.done();
-        browser.put("device", json!({ "available": true })).await.done();
         browser
     }
 

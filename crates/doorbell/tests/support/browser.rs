@@ -12,6 +12,8 @@ use super::star::Star;
 pub trait Browser {
     /// One that does not run yet, whose push service is the demo's, and whose notifications go to `desktop`.
     fn new(star: &Star, desktop: &Desktop) -> Self;
+    /// Its machine has neither a microphone nor a camera, from its next start on.
+    fn has_no_devices(&mut self);
     /// Starts it with an empty page, and a driver.
     fn starts_driven(&mut self);
     /// Opens a page, in a browser that is started if it does not run.

@@ -193,8 +193,13 @@ impl Desktop {
 
     /// The user closes this window by the keyboard.
     pub fn closes_window(&self, window: u32) {
+        self.presses("ctrl+shift+w", window);
+    }
+
+    /// The user presses these keys in a window.
+    pub fn presses(&self, keys: &str, window: u32) {
         let window = window.to_string();
-        let keys = ["windowfocus", "--sync", &window, "key", "--clearmodifiers", "ctrl+shift+w"];
+        let keys = ["windowfocus", "--sync", &window, "key", "--clearmodifiers", keys];
         self.command("xdotool", &keys).expect("the keys are pressed");
     }
 

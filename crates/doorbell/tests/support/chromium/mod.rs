@@ -46,6 +46,8 @@ pub struct Chromium {
     folder: TempDir,
     /// The command that starts it, for a shell.
     line: String,
+    /// The switch for the devices that it has for calls.
+    devices: &'static str,
     desktop_variables: Option<[(&'static str, String); 2]>,
     process: Option<Running>,
     driver: Option<Devtools>,
@@ -60,14 +62,28 @@ impl Chromium {
 
     /// A PATH on which Chromium is one for tests, in `folder`: for one that another process starts.
     pub fn path_for_tests(folder: &Path) -> String {
+        Self::path_with(folder, switches::DEVICES)
+    }
+
+    /// A PATH on which Chromium is one that ends as it does for root.
+    pub fn path_without_sandbox(folder: &Path) -> String {
+        Self::path_to(folder, "echo 'Running as root without --no-sandbox is not supported.' >&2; exit 1")
+    }
+
+    fn path_with(folder: &Path, devices: &str) -> String {
         let path = std::env::var("PATH").expect("a PATH");
         let is_real = |name: &&str| std::env::split_paths(&path).any(|folder| folder.join(name).is_file());
         let real = PROGRAMS.into_iter().find(is_real).expect("a Chromium");
         let real = std::env::split_paths(&path).map(|folder| folder.join(real)).find(|file| file.is_file());
-        let script =
-            format!("#!/bin/sh\nexec {} {} \"$@\"\n", real.expect("a Chromium").display(), switches::for_shell());
+        let real = real.expect("a Chromium");
+        Self::path_to(folder, &format!("exec {} {}{devices} \"$@\"", real.display(), switches::for_shell()))
+    }
+
+    /// A PATH on which Chromium is this script.
+    fn path_to(folder: &Path, script: &str) -> String {
+        let path = std::env::var("PATH").expect("a PATH");
         let file = folder.join(PROGRAMS[0]);
-        std::fs::write(&file, script).expect("a script");
+        std::fs::write(&file, format!("#!/bin/sh\n{script}\n")).expect("a script");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("a program");
         format!("{}:{path}", folder.display())
     }
@@ -91,7 +107,7 @@ impl Chromium {
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let folder = self.folder.path();
         let own = [("HOME", folder), ("TMPDIR", folder)].map(|(name, path)| (name, path.display().to_string()));
-        let path = ("PATH", Self::path_for_tests(folder));
+        let path = ("PATH", Self::path_with(folder, self.devices));
         self.desktop_variables.iter().flatten().cloned().chain(own).chain([path]).collect()
     }
 
@@ -134,7 +150,13 @@ impl Chromium {
         let line = prepare.wait_for("command line", |line| Some(line.to_owned()));
         assert!(prepare.exit(|_| {}).success(), "{}", prepare.output());
         let desktop_variables = desktop.map(Desktop::variables);
-        Self { folder, line, desktop_variables, process: None, driver: None, page: None }
+        let devices = switches::DEVICES;
+        Self { folder, line, devices, desktop_variables, process: None, driver: None, page: None }
+    }
+
+    /// Its machine has a microphone and no camera, from its next start on.
+    pub fn has_no_camera(&mut self) {
+        self.devices = switches::MICROPHONE;
     }
 
     /// Opens the site's page, in a Chromium that is started if there is none.
@@ -234,7 +256,7 @@ impl Chromium {
     fn starts(&mut self, switch: &str) -> &Running {
         assert!(self.process.is_none(), "it runs already");
         let mut command = Command::new("sh");
-        command.arg("-c").arg(format!("exec {} {switch} about:blank", self.line));
+        command.arg("-c").arg(format!("exec {} {} {switch} about:blank", self.line, self.devices));
         // What it leaves behind when it is killed goes with the folder.
         command.env("HOME", self.folder.path()).env("TMPDIR", self.folder.path());
         command.envs(self.desktop_variables.iter().flatten().cloned());
@@ -247,6 +269,10 @@ impl Chromium {
 impl Browser for Chromium {
     fn new(star: &Star, desktop: &Desktop) -> Self {
         Self::prepared(star.push_service(), &star.ca(), star.site(), &[], Some(desktop))
+    }
+
+    fn has_no_devices(&mut self) {
+        self.devices = "";
     }
 
     fn starts_driven(&mut self) {

@@ -1,6 +1,12 @@
 //! What only tests want of Chromium: no question to anybody, neither at the screen nor outside.
 
-/// The same for a shell.
+/// A camera that shows a clock and a microphone that beeps.
+pub(super) const DEVICES: &str = "--use-fake-device-for-media-stream";
+
+/// The microphone without the camera.
+pub(super) const MICROPHONE: &str = "--use-fake-device-for-media-stream=device-count=0";
+
+/// What is for every start, for a shell.
 pub(super) fn for_shell() -> String {
     for_tests().iter().map(|switch| format!("'{switch}' ")).collect()
 }
@@ -16,8 +22,7 @@ pub(super) fn for_tests() -> Vec<&'static str> {
         "--disable-sync",
         "--no-pings",
         "--password-store=basic",
-        // A camera that shows a clock and a microphone that beeps, without a question.
-        "--use-fake-device-for-media-stream",
+        // Pages get the devices without a question.
         "--use-fake-ui-for-media-stream",
         // No name is looked up, so that no host outside is reached.
         "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1",

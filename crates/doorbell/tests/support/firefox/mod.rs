@@ -387,6 +387,10 @@ impl Browser for Firefox {
         Self::prepared(star.push_service(), &star.ca(), desktop)
     }
 
+    fn has_no_devices(&mut self) {
+        self.will_prefer("media.navigator.streams.fake", &json!(false));
+    }
+
     fn starts_driven(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let mut command = self.command();
