@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn the_number_is_read_from_our_form_only_and_for_the_same_status() {
-        let gone = Problem::new(StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "Unknown.").to_json();
+        let gone = Problem::new(StatusCode::NOT_FOUND, errno::UNKNOWN_URL, "Unknown.").to_json("https://push.example");
         assert_eq!(errno_in(StatusCode::NOT_FOUND, &gone), Some(errno::UNKNOWN_URL));
         assert_eq!(errno_in(StatusCode::GONE, &gone), None);
         let others: [&[u8]; 6] =

@@ -90,7 +90,10 @@ mod tests {
             assert_eq!(meaning(StatusCode::from_u16(status).unwrap(), b"<html>"), expected, "{status}");
         }
         for (status, number) in [(StatusCode::NOT_FOUND, errno::UNKNOWN_URL), (StatusCode::GONE, errno::GONE)] {
-            assert_eq!(meaning(status, &Problem::new(status, number, "It is gone.").to_json()), Deleted::Before);
+            assert_eq!(
+                meaning(status, &Problem::new(status, number, "It is gone.").to_json("https://push.example")),
+                Deleted::Before
+            );
         }
     }
 }

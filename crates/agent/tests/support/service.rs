@@ -512,7 +512,10 @@ pub(crate) fn problem(status: u16) -> Response<String> {
         _ => errno::UNAVAILABLE,
     };
     let problem = Problem::new(StatusCode::from_u16(status).unwrap(), number, "It cannot be.");
-    Response::builder().status(status).body(String::from_utf8(problem.to_json()).unwrap()).unwrap()
+    Response::builder()
+        .status(status)
+        .body(String::from_utf8(problem.to_json("https://push.example")).unwrap())
+        .unwrap()
 }
 
 /// An answer without a body.

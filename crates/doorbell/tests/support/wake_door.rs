@@ -127,7 +127,11 @@ async fn serve(acceptor: TlsAcceptor, socket: TcpStream, opened: Sender<WakeStre
         }
         let refusal = authorization.rsplit_once('-').and_then(|(_, status)| status.parse().ok());
         if let Some(status) = refusal.or((!accepted).then_some(StatusCode::NOT_ACCEPTABLE)) {
-            refuse(&mut answer, status, &Problem::new(status, errno::WAKE_CREDENTIAL, "It is not there.").to_json());
+            refuse(
+                &mut answer,
+                status,
+                &Problem::new(status, errno::WAKE_CREDENTIAL, "It is not there.").to_json("https://push.example"),
+            );
             continue;
         }
         let head = Response::builder().header("content-type", "text/event-stream").body(()).expect("an answer");
