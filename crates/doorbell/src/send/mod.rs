@@ -53,7 +53,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES")]
     pad: Option<usize>,
 
-    /// The file of the VAPID key to sign with, in any form that `doorbell keys show` reads [default, made when it is first needed: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
+    /// The file of the VAPID key to sign with, in any form that `doorbell keys show` reads. It must exist, unless it is a `vapid.pem` in a folder that exists [default, made when it is first needed: $XDG_STATE_HOME/doorbell/vapid.pem or ~/.local/state/doorbell/vapid.pem]
     #[arg(long, value_name = "FILE", env = "DOORBELL_KEY")]
     key: Option<PathBuf>,
 
@@ -116,7 +116,7 @@ Exit status:
   0  accepted by the push service (not yet delivered); with --receipt: delivered
   1  another error
   2  the arguments, the subscription or the message cannot be used
-  3  the subscription is gone: delete it
+  3  404 or 410: delete the subscription, if no proxy answered in its place
   4  refused: the same message would be refused again
   5  gave up: the push service was busy or out of reach for too long
   6  with --receipt: accepted, and never to be delivered

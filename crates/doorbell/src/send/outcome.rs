@@ -215,7 +215,15 @@ fn reply_json(reply: &Reply) -> serde_json::Value {
         Answer::RetryLater { .. } => "gave-up",
     };
     let why = &reply.explanation;
-    json!({ "outcome": word, "status": status, "errno": why.errno, "message": why.message, "hint": why.hint })
+    let source = match why.source {
+        Source::PushService => "push-service",
+        Source::WebPage => "web-page",
+        Source::Unknown => "unknown",
+    };
+    json!({
+        "outcome": word, "status": status, "source": source,
+        "errno": why.errno, "message": why.message, "hint": why.hint,
+    })
 }
 
 fn error_word(error: &SendError) -> &'static str {
