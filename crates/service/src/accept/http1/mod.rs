@@ -46,7 +46,7 @@ where
         let in_progress = connection.request();
         let place = connection.clone();
         Box::pin(async move {
-            if let Err(problem) = rules::check(&request) {
+            if let Err(problem) = rules::check(&request, state.is_followed.load(Ordering::Relaxed)) {
                 state.is_rejected.store(true, Ordering::Relaxed);
                 return Ok(closing(handler.reject(&problem)).map(Payload::from));
             }
