@@ -19,7 +19,7 @@ use crate::transport::pings::Pings;
 use crate::transport::place::RequestInProgress;
 use crate::transport::preface::{Peer, Sniffed};
 use crate::transport::push::{Exchange, send_body, send_stream};
-use crate::transport::{Body, Incoming, Payload, Place, date};
+use crate::transport::{Body, Incoming, Payload, Place, Pusher, Request, date};
 
 /// The longest header list, in bytes as RFC 9113 s6.5.2 counts them.
 const HEADER_LIST_MAX: u32 = 16 << 10;
@@ -108,9 +108,7 @@ async fn answer<H: Handler>(
     let pusher = exchange.pusher();
     let for_head = request.method() == http::Method::HEAD;
     let place = in_progress.place();
-    let (head, (body, owed)) = request.into_parts();
-    let incoming = Incoming { body: Body::http2(body, &head.headers, owed), pusher, place };
-    let answer = context.handler.answer(http::Request::from_parts(head, incoming)).await;
+    let answer = context.handler.answer(incoming(request, pusher, place)).await;
     drop(in_progress);
     let (mut head, body) = answer.into_parts();
     // An answer to HEAD has no content (RFC 9110 s9.3.2); in HTTP/1.1 hyper removes it.
@@ -142,6 +140,13 @@ async fn answer<H: Handler>(
             log_unsent(send_stream(stream, pieces, within).await);
         })),
     }
+}
+
+/// The request for the handler. It is built outside the async function, which would reserve the size of its parts.
+fn incoming(request: http::Request<(RecvStream, Arc<Owed>)>, pusher: Option<Pusher>, place: Arc<Place>) -> Request {
+    let (head, (body, owed)) = request.into_parts();
+    let body = Body::http2(body, &head.headers, owed);
+    Request::from_parts(head, Incoming { body, pusher, place })
 }
 
 fn log_unsent(sent: Result<(), h2::Error>) {

@@ -22,6 +22,8 @@ pub(super) struct Shared {
     pub(super) is_upgraded: AtomicBool,
     /// The answer in progress ends with the client.
     pub(super) is_held: AtomicBool,
+    /// The last bytes that were read do not end a head.
+    pub(super) is_followed: AtomicBool,
     /// A request was rejected, and the client may still be sending it.
     pub(super) is_rejected: AtomicBool,
 }
@@ -83,7 +85,12 @@ const EMPTY: &[u8] = b"\r\ncontent-length: 0\r\n";
 impl<IO: AsyncRead + AsyncWrite + Unpin, F: Unpin> AsyncRead for Edge<IO, F> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.early.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.io).poll_read(cx, buf);
+            if let Some(last) = buf.filled()[before..].last() {
+                self.shared.is_followed.store(*last != b'\n', Ordering::Relaxed);
+            }
+            return read;
         }
         let now = self.early.len().min(buf.remaining());
         buf.put_slice(&self.early[..now]);

@@ -23,7 +23,7 @@ use tracing::debug;
 use super::context::Context;
 use super::handler::Handler;
 use crate::transport::websocket::Socket;
-use crate::transport::{Body, Incoming, Payload, Place, date};
+use crate::transport::{Body, Incoming, Payload, Place, Request, date};
 use edge::{Edge, Shared};
 
 /// The longest request head, in bytes: a capability URL, a VAPID token and the headers around them take under 2 KiB.
@@ -46,13 +46,11 @@ where
         let in_progress = connection.request();
         let place = connection.clone();
         Box::pin(async move {
-            if let Err(problem) = rules::check(&request) {
+            if let Err(problem) = rules::check(&request, state.is_followed.load(Ordering::Relaxed)) {
                 state.is_rejected.store(true, Ordering::Relaxed);
                 return Ok(closing(handler.reject(&problem)).map(Payload::from));
             }
-            let (head, body) = request.into_parts();
-            let incoming = Incoming { body: Body::http1(body, &head.headers), pusher: None, place };
-            let response = handler.answer(http::Request::from_parts(head, incoming)).await;
+            let response = handler.answer(incoming(request, place)).await;
             drop(in_progress);
             state.is_upgraded.fetch_or(response.status() == StatusCode::SWITCHING_PROTOCOLS, Ordering::Relaxed);
             state.is_held.store(matches!(response.body(), Payload::Held(_)), Ordering::Relaxed);
@@ -104,6 +102,13 @@ where
         linger(io).await;
     }
     None
+}
+
+/// The request for the handler. It is built outside the async block, which would reserve the size of its parts.
+fn incoming(request: http::Request<hyper::body::Incoming>, place: Arc<Place>) -> Request {
+    let (head, body) = request.into_parts();
+    let body = Body::http1(body, &head.headers);
+    Request::from_parts(head, Incoming { body, pusher: None, place })
 }
 
 /// The same answer, as the last one of its connection: what the client sends after a rejected request is not another.

@@ -1,21 +1,30 @@
 //! Rules of HTTP/1 that hyper leaves to its caller, and the answers to what hyper itself rejects.
 
 use doorbell_protocol::problem::{Problem, errno};
-use http::header::{CONTENT_LENGTH, HOST};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName};
 use http::{HeaderMap, Method, StatusCode, Version};
 
-/// Checks the head of a request.
-pub(super) fn check(request: &http::Request<hyper::body::Incoming>) -> Result<(), Problem> {
+/// Checks the head of a request; `is_followed`: the client has sent more than the head.
+pub(super) fn check(request: &http::Request<hyper::body::Incoming>, is_followed: bool) -> Result<(), Problem> {
     let (version, headers) = (request.version(), request.headers());
     check_host(version, headers)?;
-    if version < Version::HTTP_11 && request.method() == Method::POST && !headers.contains_key(CONTENT_LENGTH) {
-        // Its body may have ended with the connection: it would count as empty, and what was sent would be lost.
+    let has_body = || is_followed || CONTENT.iter().any(|name| headers.contains_key(name));
+    if version < Version::HTTP_11
+        && request.method() == Method::POST
+        && !headers.contains_key(CONTENT_LENGTH)
+        && has_body()
+    {
+        // It would count as empty, and what was sent would be lost. Proxies send a POST without a body like this.
         let text = "An HTTP/1.0 request has a body of unknown length.";
         let hint = "Send Content-Length (RFC 9112 s6.3), with 0 for an empty body, or use HTTP/1.1.";
         return Err(Problem::new(StatusCode::LENGTH_REQUIRED, errno::BAD_REQUEST, text).with_hint(hint));
     }
     Ok(())
 }
+
+/// The fields that describe a body.
+const CONTENT: [HeaderName; 4] =
+    [CONTENT_TYPE, CONTENT_ENCODING, HeaderName::from_static("encryption"), HeaderName::from_static("crypto-key")];
 
 /// HTTP/1.1 has one Host, and no version has two (RFC 9112 s3.2).
 fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Problem> {
