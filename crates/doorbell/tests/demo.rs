@@ -348,7 +348,7 @@ fn the_page_is_pictured_in_each_scene_and_everybody_can_use_it() {
     another.sees("#my-name", "Alice 2");
     another.clicks(".menu summary");
     another.clicks("#sign-out");
-    another.sees("#sign-in-title", "Rings");
+    alice.sees("#alone", "There is no one else here yet.");
     alice.becomes_reachable();
     alice.clicks("#trial");
     alice.sees("#steps", "shows the notification");
