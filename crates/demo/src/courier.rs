@@ -8,7 +8,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_sender::answer::{Accepted, Answer};
 use doorbell_sender::client::{Client, Reply, Wait};
 use doorbell_sender::endpoint::Endpoint;
-use doorbell_sender::error::SendError;
+use doorbell_sender::error::{Distrust, SendError};
 use doorbell_sender::receipts::book::ReceiptBook;
 use doorbell_sender::receipts::follower::{Follower, ReceiptEvent};
 use doorbell_sender::receipts::receipt::Receipt;
@@ -117,7 +117,9 @@ impl Courier {
                 story.step(&self.pages, Step::Accepted { status: status.as_u16(), took_ms });
                 self.was_accepted(device, accepted, story, message, sent_at)
             }
-            Ok(Reply { answer: Answer::Gone, .. }) => {
+            Ok(Reply { answer: Answer::Gone, status, explanation })
+                if explanation.proves_gone(&subscription.endpoint, status) =>
+            {
                 let how = "the push service answers 404 or 410";
                 story.step(&self.pages, Step::Unsubscribed { device: label, how });
                 self.cannot_reach(device)
@@ -252,7 +254,10 @@ fn patience(letter: &Letter) -> RetryPolicy {
 fn plain(error: &SendError) -> String {
     match error {
         SendError::Connect(_) => "no server answers there: is it running?".to_owned(),
-        SendError::Untrusted(_) => "its certificate is not trusted: name its CA with --ca".to_owned(),
+        SendError::Untrusted(Distrust::Issuer) => {
+            "its certificate is not signed by an authority that is trusted here: name its CA with --ca".to_owned()
+        }
+        SendError::Untrusted(why) => format!("its certificate is refused: {why}"),
         other => other.to_string(),
     }
 }

@@ -1,6 +1,9 @@
 //! The reason that a push service gives for an error, in a form that is safe to show: it comes from a stranger.
 
+use http::StatusCode;
 use serde::Deserialize;
+
+use crate::endpoint::Endpoint;
 
 /// How much of an answer's body is read, in bytes.
 pub const EXPLANATION_MAX: usize = 8 * 1024;
@@ -60,6 +63,17 @@ impl Explanation {
             Err(_) => Self { message: shown(&text), ..Self::default() },
         }
     }
+
+    /// Whether a 404 or 410 with this body shows that what `endpoint` names has ended. A proxy answers 404 too while the
+    /// push service behind it is away.
+    pub fn proves_gone(&self, endpoint: &Endpoint, status: StatusCode) -> bool {
+        match self.source {
+            Source::PushService => true,
+            // Other servers seldom answer 410, and no one but the vendor stands in front of a vendor's service.
+            Source::Unknown => status == StatusCode::GONE || endpoint.vendor().is_some(),
+            Source::WebPage => false,
+        }
+    }
 }
 
 /// One line, without control characters (a terminal would execute them), not too long.
@@ -74,6 +88,23 @@ fn shown(text: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_404_ends_something_only_where_a_push_service_sent_it() {
+        let (own, vendor) = ("https://push.example/p/x", "https://updates.push.services.mozilla.com/wpush/v2/x");
+        for (endpoint, status, body, proves) in [
+            (own, StatusCode::NOT_FOUND, r#"{"code":404,"errno":102}"#, true),
+            (own, StatusCode::NOT_FOUND, "", false),
+            (own, StatusCode::NOT_FOUND, "404 page not found", false),
+            (own, StatusCode::GONE, "", true),
+            (own, StatusCode::GONE, "<html>", false),
+            (vendor, StatusCode::NOT_FOUND, "", true),
+            (vendor, StatusCode::NOT_FOUND, "<html>", false),
+        ] {
+            let endpoint = Endpoint::parse(endpoint).unwrap();
+            assert_eq!(Explanation::read(body.as_bytes()).proves_gone(&endpoint, status), proves, "{status} {body}");
+        }
+    }
 
     #[test]
     fn the_error_bodies_of_push_services_are_understood() {

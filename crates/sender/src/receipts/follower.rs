@@ -232,7 +232,14 @@ impl Follower {
                 Ok(None)
             }
             Answer::Accepted(_) => Err(FollowError::NotEvents),
-            Answer::Gone => Ok(Some(ReceiptEvent::Gone)),
+            Answer::Gone => {
+                let explanation =
+                    timeout(self.policy.silence_max, explanation(&mut response)).await.unwrap_or_default();
+                if explanation.proves_gone(&self.receipts, status) {
+                    return Ok(Some(ReceiptEvent::Gone));
+                }
+                self.failed(None, format!("{status} comes, and not in a push service's form: is it a proxy?"))
+            }
             Answer::RetryLater { after } => self.failed(after, format!("the push service answers {status}")),
             Answer::TooLarge | Answer::Refused => {
                 let explanation = timeout(self.policy.silence_max, explanation(&mut response)).await;

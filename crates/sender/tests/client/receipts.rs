@@ -21,6 +21,9 @@ const PATIENT: FollowPolicy = FollowPolicy { retry: EAGER, silence_max: Duration
 /// The head of a stream that ends with its connection.
 const STREAM: &str = "200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n\r\n";
 
+/// The end of a receipt subscription, in the push service's own form.
+const GONE: &str = "404 Not Found\r\ncontent-length: 24\r\n\r\n{\"code\":404,\"errno\":102}";
+
 fn event(id: u32, message: u32, outcome: Outcome) -> String {
     let (status, word) = (outcome.status().as_u16(), outcome.as_str());
     let data = format!(r#"{{"message":"/m/{message}","status":{status},"outcome":"{word}","at":1800000000000}}"#);
@@ -146,7 +149,7 @@ async fn receipts_come_in_order_and_are_acknowledged_when_they_were_processed_as
     let service = answering(&[
         stream(&[": hello\r\n\r\n".to_owned(), delivered(1), event(2, 2, Outcome::Undecryptable)]),
         stream(&[event(3, 3, Outcome::Expired)]),
-        "404 Not Found".to_owned(),
+        GONE.to_owned(),
     ])
     .await;
     let mut follower = follower(&service);
@@ -186,7 +189,7 @@ async fn a_stream_that_is_cut_in_an_event_is_taken_up_before_that_event_as_8030_
         let whole = delivered(2);
         for cut in [1, 7, whole.len() / 2, whole.len() - 2] {
             let first = format!("{head}{}{}", delivered(1), &whole[..cut]);
-            let service = answering(&[first, stream(&[delivered(2)]), "404 Not Found".to_owned()]).await;
+            let service = answering(&[first, stream(&[delivered(2)]), GONE.to_owned()]).await;
             let mut follower = follower(&service);
             assert_eq!(receipt(&mut follower).await.0, 1);
             assert_eq!(receipt(&mut follower).await.0, 2, "cut at {cut}");
@@ -283,7 +286,7 @@ async fn what_there_is_now_is_read_without_waiting_and_asked_for_again_later() {
         cut,
         stream(&[delivered(2)]),
         stream(&[]),
-        "404 Not Found".to_owned(),
+        GONE.to_owned(),
     ])
     .await;
     let mut follower = Follower::not_waiting(&local_client(), receipts_of(&service)).with_policy(PATIENT);
@@ -301,8 +304,18 @@ async fn what_there_is_now_is_read_without_waiting_and_asked_for_again_later() {
 }
 
 #[tokio::test]
+async fn a_404_of_a_proxy_is_no_end_as_8030_5_1_2() {
+    for stranger in ["404 Not Found\r\ncontent-length: 0", "404 Not Found\r\ncontent-length: 9\r\n\r\nnot found"] {
+        let service = answering(&[stranger.to_owned(), stream(&[delivered(1)]), GONE.to_owned()]).await;
+        let mut follower = follower(&service);
+        assert_eq!(receipt(&mut follower).await.0, 1, "{stranger}");
+        assert_eq!(follower.next().await, Ok(ReceiptEvent::Gone));
+    }
+}
+
+#[tokio::test]
 async fn an_end_is_an_end() {
-    for answer in ["404 Not Found", "410 Gone", "204 No Content"] {
+    for answer in [GONE, "410 Gone", "204 No Content"] {
         let service = Service::answering(&[answer]).await;
         assert_eq!(follower(&service).next().await, Ok(ReceiptEvent::Gone), "{answer}");
     }
