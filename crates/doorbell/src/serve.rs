@@ -1,10 +1,11 @@
 //! `doorbell serve`: runs the push service until a signal comes.
 
+use std::io::{IsTerminal, stdin};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{Config, Settings, TlsSource};
+use doorbell_service::config::{Config, ConfigError, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
@@ -47,7 +48,8 @@ A setting is read from its flag, else from its environment variable, else from t
 The variable is the flag's name after DOORBELL_: --ttl-max-secs is DOORBELL_TTL_MAX_SECS, and ttl_max_secs in the \
 file.
 
-SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate again. \
+SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate and \
+the settings of Firefox's protocol again. \
 systemd may give the socket (LISTEN_FDS), and learns when the service is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
@@ -56,12 +58,14 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         // The settings must fit the address on which it really listens.
         args.settings.listen = Some(socket.local_addr().context("cannot use the socket of the service manager")?);
     }
-    let mut config = Config::load(args.settings, args.config.as_deref())?;
+    let load = || Config::load(args.settings.clone(), args.config.as_deref());
+    let mut config = load()?;
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     config.new_ca = args.new_ca;
     let mut signals = Signals::new()?;
     let mut hangups = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
+    let has_terminal = stdin().is_terminal();
     let clock = Clock::system();
     open_files::allow_connections(config.limits.connections_max);
     if args.rotate_capability_key {
@@ -78,9 +82,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
                 break;
             }
             _ = hangups.recv() => {
+                if has_terminal && !stdin().is_terminal() {
+                    info!("the terminal was closed: draining");
+                    break;
+                }
                 manager.reloading();
-                info!("SIGHUP: the certificate is read again; other settings change with a restart");
-                service.reload();
+                reload(&service, load());
                 manager.ready(service.origin().as_str());
             }
             failure = service.failed() => {
@@ -101,6 +108,19 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Applies what can change while the service runs.
+fn reload(service: &Service, config: Result<Config, ConfigError>) {
+    match config {
+        Ok(config) => {
+            info!(
+                "SIGHUP: the certificate and Firefox's settings are read again; other settings change with a restart"
+            );
+            service.reload(&config);
+        }
+        Err(error) => error!(%error, "SIGHUP: the configuration cannot be used, and nothing changes"),
+    }
 }
 
 /// The URLs, and the two commands to try next.

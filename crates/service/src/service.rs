@@ -43,6 +43,7 @@ pub struct Service {
     renewal: Option<JoinHandle<()>>,
     /// Asks it to look for a new certificate now.
     reload: Arc<Notify>,
+    doors: Arc<Doors>,
 }
 
 /// Why a service cannot continue.
@@ -143,14 +144,14 @@ impl Service {
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
         let capabilities = Capabilities::new(&ring);
-        let doors = Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone());
+        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone()));
         let (stop, stopping) = watch::channel(false);
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
             certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
         let context = Arc::new(Context {
-            handler: Arc::new(doors),
+            handler: doors.clone(),
             limits: config.limits,
             sources: config.sources.clone(),
             clock,
@@ -159,7 +160,7 @@ impl Service {
         let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal, reload })
+        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal, reload, doors })
     }
 
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
@@ -200,9 +201,11 @@ impl Service {
         self.ca_file.as_deref()
     }
 
-    /// Reads the certificate again, if it comes from files that have changed. One that cannot be used is logged, and the
-    /// old one stays.
-    pub fn reload(&self) {
+    /// Takes over what can change while the service runs: the settings of Firefox's protocol (clients learn of broadcasts
+    /// when they connect or ask), and the certificate, if it comes from files that have changed. One that cannot be used
+    /// is logged, and the old one stays.
+    pub fn reload(&self, config: &Config) {
+        self.doors.reload(config);
         self.reload.notify_one();
     }
 

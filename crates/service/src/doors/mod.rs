@@ -41,6 +41,7 @@ use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
 use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
 use crate::hub::{Hub, Scope};
+use crate::locked::Locked;
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 use agent::wake::{WAKE_PATH, WakeBudget};
@@ -61,7 +62,8 @@ pub(crate) struct Doors {
     limits: Limits,
     clock: Clock,
     settings: HttpSettings,
-    firefox: FirefoxSettings,
+    /// They change at a reload.
+    firefox: Locked<Arc<FirefoxSettings>>,
     chromium: Chromium,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
@@ -88,7 +90,7 @@ impl Doors {
             limits,
             clock,
             settings: config.http.clone(),
-            firefox: config.firefox.clone(),
+            firefox: Locked::new(Arc::new(config.firefox.clone())),
             chromium: Chromium::new(config.chromium),
             vapid: app::vapid::VapidVerifier::new(&origin, config.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
@@ -100,12 +102,21 @@ impl Doors {
         }
     }
 
+    /// Takes over the settings that can change while the service runs.
+    pub(crate) fn reload(&self, config: &Config) {
+        *self.firefox.lock() = Arc::new(config.firefox.clone());
+    }
+
+    fn firefox(&self) -> Arc<FirefoxSettings> {
+        self.firefox.lock().clone()
+    }
+
     /// Creates the answer to a request. Each future is boxed on its own, and no async function around it awaits the
     /// request: an agent's request to receive stays open for hours, and each such function would reserve its size.
     fn route(self: &Arc<Self>, methods: Option<Methods>, request: Request) -> BoxFuture<'_, Response> {
         let method = request.method().clone();
         let path = request.uri().path();
-        if method == Method::GET && self.firefox.serves(path) && websocket::is_requested(request.headers()) {
+        if method == Method::GET && self.firefox().serves(path) && websocket::is_requested(request.headers()) {
             return immediate(agent::firefox::accept(&request));
         }
         let Some(methods) = methods else { return immediate(wire::not_found(StatusCode::NOT_FOUND)) };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use doorbell_protocol::vapid::sign::SigningKey;
-use doorbell_service::config::Settings;
+use doorbell_service::config::{Config, Settings};
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
@@ -175,6 +175,20 @@ async fn broadcasts_that_the_operator_set_are_sent_to_clients_with_other_version
         socket.send(json!({"messageType": "broadcast_subscribe", "broadcasts": silent})).await;
         socket.is_answered().await;
     }
+}
+
+#[tokio::test]
+async fn broadcasts_change_at_a_reload_without_a_connection_lost_fx_9() {
+    let id = "remote-settings/monitor_changes";
+    let settings =
+        |version| Settings { firefox_broadcasts: Some(vec![format!("{id}={version}")]), ..Settings::default() };
+    let service = TestService::with(settings("1")).await;
+    let mut socket = Socket::open(service.address).await;
+    let hello = socket.ask(json!({"messageType": "hello", "broadcasts": {id: "0"}})).await;
+    assert_eq!(hello["broadcasts"], json!({id: "1"}));
+    service.service.as_ref().unwrap().reload(&Config::from_settings(settings("2")).unwrap());
+    let broadcast = socket.ask(json!({"messageType": "broadcast_subscribe", "broadcasts": {id: "1"}})).await;
+    assert_eq!(broadcast, json!({"messageType": "broadcast", "broadcasts": {id: "2"}}));
 }
 
 #[tokio::test]

@@ -193,7 +193,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             ClientMessage::Unregister { channel } => self.unregister(&channel).await,
             ClientMessage::Ack { updates } => self.settle(updates).await,
             ClientMessage::BroadcastSubscribe { broadcasts } => {
-                let news = news(&self.doors.firefox, &broadcasts);
+                let news = news(&self.doors.firefox(), &broadcasts);
                 if news.is_empty() { Ok(()) } else { self.send(&ServerMessage::Broadcast { broadcasts: &news }).await }
             }
             ClientMessage::Urgency { min } => self.set_floor(min).await,
@@ -220,7 +220,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         let agent = *self.agent.get_or_insert_with(|| self.doors.hub.new_agent());
         let uaid = self.doors.capabilities.token(Resource::Set { agent: agent.id() });
-        let news = news(&self.doors.firefox, followed);
+        let news = news(&self.doors.firefox(), followed);
         self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
     }
 
@@ -394,7 +394,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     fn set_alarm(&mut self) {
         let after = |interval: Duration| self.doors.clock.served().plus(interval);
-        self.alarm = self.doors.firefox.ping_interval.map(after);
+        self.alarm = self.doors.firefox().ping_interval.map(after);
     }
 
     async fn send(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {
