@@ -38,7 +38,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   doorbell serve                         to try it: https://127.0.0.1:8443
-  doorbell serve --domain push.example.org         on a public host, with a certificate by ACME
+  doorbell serve --domain push.example.org           a public host, with ACME
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
   doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests
@@ -119,7 +119,10 @@ fn reload(service: &Service, config: Result<Config, ConfigError>) {
             );
             service.reload(&config);
         }
-        Err(error) => error!(%error, "SIGHUP: the configuration cannot be used, and nothing changes"),
+        Err(error) => {
+            error!(%error, "SIGHUP: the certificate is read again; the configuration cannot be used, so no setting changes");
+            service.reload_certificate();
+        }
     }
 }
 

@@ -206,6 +206,11 @@ impl Service {
     /// is logged, and the old one stays.
     pub fn reload(&self, config: &Config) {
         self.doors.reload(config);
+        self.reload_certificate();
+    }
+
+    /// Looks for another certificate now; one by ACME is requested again, if the last attempt failed some time ago.
+    pub fn reload_certificate(&self) {
         self.reload.notify_one();
     }
 
@@ -307,7 +312,8 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
 /// writes them.
 fn remove_leftovers(state_dir: &Path) -> std::io::Result<()> {
     let files = [state_dir.join(CAPABILITY_KEYS), self_signed::key_file(state_dir), self_signed::ca_file(state_dir)];
-    files.iter().try_for_each(|file| private_file::remove_leftovers(file))
+    let of_acme = Acme::files(state_dir).into_iter().filter(|file| file.parent().is_some_and(Path::is_dir));
+    files.into_iter().chain(of_acme).try_for_each(|file| private_file::remove_leftovers(&file))
 }
 
 /// The certificates of the port, if TLS ends here.

@@ -74,7 +74,7 @@ impl Certificates {
     /// Renews it whenever that is due, and looks at once when it is notified. Never returns.
     pub(crate) async fn keep_current(mut self, clock: Clock, reload: Arc<Notify>) {
         if let Source::Acme(acme) = self.source {
-            return acme.keep_current(self.resolver, clock).await;
+            return acme.keep_current(self.resolver, clock, reload).await;
         }
         loop {
             tokio::select! {

@@ -163,6 +163,33 @@ mod tests {
         assert_eq!(presented(&connect(&config, client([&old, &new])).await.1), &old);
     }
 
+    #[tokio::test]
+    async fn a_validation_is_answered_for_its_domain_alone_and_while_it_lasts_rfc_8737() {
+        let ((resolver, own), (challenge, proof)) = (resolver(), identity());
+        let config = server_config(resolver.clone()).unwrap();
+        let key = provider().key_provider.load_private_key(challenge.key).unwrap();
+        let answer = Arc::new(CertifiedKey::new(challenge.chain, key));
+        let presented_to = async |protocols: &[&[u8]]| {
+            let connector = client([&own, &proof]);
+            let mut offers = ClientConfig::clone(connector.config());
+            offers.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            let (near, far) = duplex(1 << 20);
+            let name = ServerName::try_from("localhost").unwrap();
+            let connector = TlsConnector::from(Arc::new(offers));
+            let (_, client) = tokio::join!(TlsStream::accept(config.clone(), near), connector.connect(name, far));
+            client.ok().map(|client| presented(&client).clone())
+        };
+        assert_eq!(presented_to(&[ACME_TLS]).await, None, "no domain is validated");
+        let guard = resolver.answer_challenge("LOCALHOST", answer.clone());
+        assert_eq!(presented_to(&[ACME_TLS]).await.as_ref(), Some(&proof));
+        assert_eq!(presented_to(&[b"h2", ACME_TLS]).await.as_ref(), Some(&own), "a validation offers nothing else");
+        assert_eq!(presented_to(&[]).await.as_ref(), Some(&own));
+        drop(guard);
+        assert_eq!(presented_to(&[ACME_TLS]).await, None);
+        let _guard = resolver.answer_challenge("other.example", answer);
+        assert_eq!(presented_to(&[ACME_TLS]).await, None, "another domain");
+    }
+
     #[test]
     fn what_cannot_be_used_is_refused() {
         let resolver = CertificateResolver::empty();

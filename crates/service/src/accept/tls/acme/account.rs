@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use doorbell_private_file as private_file;
 use instant_acme::{Account, AccountBuilder, AccountCredentials, ExternalAccountKey, NewAccount};
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{error, info};
 
 use super::error::AcmeError;
 use crate::config::AcmeSettings;
 
 /// The file of the account.
-const FILE: &str = "account.json";
+pub(super) const FILE: &str = "account.json";
 
 /// What the file has.
 #[derive(Serialize, Deserialize)]
@@ -24,14 +24,13 @@ struct Saved {
     credentials: AccountCredentials,
 }
 
-/// The saved account, or a new one if there is none at this directory.
-pub(super) async fn open(settings: &AcmeSettings, folder: &Path) -> Result<Account, AcmeError> {
-    let path = folder.join(FILE);
-    match read(&path)? {
+/// The saved account, if there is one at this directory.
+pub(super) async fn load(settings: &AcmeSettings, folder: &Path) -> Result<Option<Account>, AcmeError> {
+    match read(&folder.join(FILE))? {
         Some(saved) if saved.directory == settings.directory => {
-            Ok(builder(settings)?.from_credentials(saved.credentials).await?)
+            Ok(Some(builder(settings)?.from_credentials(saved.credentials).await?))
         }
-        _ => create(settings, &path).await,
+        _ => Ok(None),
     }
 }
 
@@ -55,15 +54,19 @@ fn read(path: &Path) -> Result<Option<Saved>, AcmeError> {
     }
 }
 
-async fn create(settings: &AcmeSettings, path: &Path) -> Result<Account, AcmeError> {
+/// A new account. It is used even if it cannot be saved: each further one counts at the authority.
+pub(super) async fn create(settings: &AcmeSettings, folder: &Path) -> Result<Account, AcmeError> {
     let contact: Vec<&str> = settings.contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
     let binding = settings.binding.as_ref().map(|binding| ExternalAccountKey::new(binding.id.clone(), &binding.key));
     let (account, credentials) = builder(settings)?.create(&new, settings.directory.clone(), binding.as_ref()).await?;
+    info!(directory = %settings.directory, "an account at the certificate authority was created");
     let saved = Saved { directory: settings.directory.clone(), terms_of_service_agreed: true, credentials };
     let json = serde_json::to_vec_pretty(&saved).map_err(instant_acme::Error::from)?;
-    private_file::replace(path, &json).map_err(|source| AcmeError::File { path: path.to_owned(), source })?;
-    info!(directory = %settings.directory, "an account at the certificate authority was created");
+    let path = folder.join(FILE);
+    if let Err(error) = private_file::replace(&path, &json) {
+        error!(%error, file = %path.display(), "the account is in use and not saved: look at the space on the disk");
+    }
     Ok(account)
 }
 

@@ -14,11 +14,11 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::super::self_signed::Validity;
-use super::super::{Identity, TlsError};
+use super::super::{CertificateResolver, Identity, TlsError};
 use super::error::AcmeError;
 
 /// The file of chain and key.
-const FILE: &str = "certificate.pem";
+pub(super) const FILE: &str = "certificate.pem";
 
 /// A chain with its key, as PEM.
 pub(super) struct Certificate {
@@ -48,7 +48,12 @@ impl Certificate {
     pub(super) fn load(folder: &Path, domain: &str) -> Result<Option<Self>, AcmeError> {
         let path = folder.join(FILE);
         match std::fs::read_to_string(&path) {
-            Ok(pem) => Self::from_pem(pem, domain).map(Some),
+            Ok(pem) => {
+                let saved = Self::from_pem(pem, domain)?;
+                // Whether the key is there, and belongs to it.
+                CertificateResolver::empty().replace(saved.identity()?)?;
+                Ok(Some(saved))
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(source) => Err(AcmeError::File { path, source }),
         }

@@ -111,9 +111,9 @@ impl AcmeError {
         }
     }
 
-    /// Whether the authority tried to validate the domain and failed: it counts these failures.
-    pub(super) fn is_about_the_domain(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Unexplained)
+    /// Whether the authority may count it: it tried to validate the domain, or limits a rate.
+    pub(super) fn counts(&self) -> bool {
+        matches!(self, Self::Invalid(_) | Self::Unexplained | Self::TimedOut) || self.kind() == Some("rateLimited")
     }
 
     pub(super) fn is_bad_nonce(&self) -> bool {
@@ -122,10 +122,6 @@ impl AcmeError {
 
     pub(super) fn is_unknown_account(&self) -> bool {
         self.kind() == Some("accountDoesNotExist")
-    }
-
-    pub(super) fn is_rate_limited(&self) -> bool {
-        self.kind() == Some("rateLimited")
     }
 
     /// The type of the server's problem (RFC 8555 s6.7), without the prefix.

@@ -5,15 +5,17 @@ mod account;
 mod certificate;
 mod error;
 mod order;
+mod pace;
 mod schedule;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use doorbell_private_file as private_file;
 use doorbell_protocol::time::UnixMs;
 use instant_acme::Account;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
@@ -22,7 +24,8 @@ use crate::clock::Clock;
 use crate::config::AcmeSettings;
 use certificate::Certificate;
 use error::AcmeError;
-use schedule::{Schedule, wait_after};
+use pace::Pace;
+use schedule::{ASK_TIMEOUT, Due, Schedule};
 
 /// The protocol of a handshake that validates the domain (RFC 8737 s6.2).
 pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
@@ -33,7 +36,7 @@ const FOLDER: &str = "acme";
 const CHECKED_EVERY: Duration = Duration::from_secs(5);
 /// How long an order may take. The client of ACME has no time-outs of its own.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Orders that are begun again at once because the server took no nonce: that is nobody's fault and costs nothing.
+/// Orders that are begun again immediately because the server rejected a nonce: servers do that at random.
 const NONCE_ATTEMPTS: u32 = 12;
 
 /// The certificate of a domain, and what is known of the next one.
@@ -42,10 +45,10 @@ pub(crate) struct Acme {
     folder: PathBuf,
     account: Option<Account>,
     current: Option<Certificate>,
+    /// Whether `current` is in its file.
+    is_saved: bool,
     schedule: Schedule,
-    failures: u32,
-    /// By the time of service: no order before it.
-    not_before: UnixMs,
+    pace: Pace,
 }
 
 impl Acme {
@@ -53,7 +56,7 @@ impl Acme {
     ///
     /// # Errors
     /// If the folder cannot be created.
-    pub(crate) fn open(settings: AcmeSettings, state_dir: &std::path::Path) -> Result<Self, TlsError> {
+    pub(crate) fn open(settings: AcmeSettings, state_dir: &Path) -> Result<Self, TlsError> {
         let folder = state_dir.join(FOLDER);
         private_file::create_folder(&folder).map_err(|source| TlsError::Folder { path: folder.clone(), source })?;
         let current = match Certificate::load(&folder, &settings.domain) {
@@ -63,15 +66,13 @@ impl Acme {
                 None
             }
         };
-        Ok(Self {
-            settings,
-            folder,
-            account: None,
-            current,
-            schedule: Schedule::default(),
-            failures: 0,
-            not_before: UnixMs::default(),
-        })
+        let pace = Pace::load(&folder);
+        Ok(Self { settings, folder, account: None, current, is_saved: true, schedule: Schedule::default(), pace })
+    }
+
+    /// The files with secrets in the state directory.
+    pub(crate) fn files(state_dir: &Path) -> [PathBuf; 2] {
+        [account::FILE, certificate::FILE].map(|file| state_dir.join(FOLDER).join(file))
     }
 
     /// Presents the saved certificate, if there is one.
@@ -79,8 +80,9 @@ impl Acme {
         self.current.as_ref().map_or(Ok(()), |current| resolver.replace(current.identity()?))
     }
 
-    /// Obtains the first certificate and each next one. Never returns.
-    pub(super) async fn keep_current(mut self, resolver: Arc<CertificateResolver>, clock: Clock) {
+    /// Obtains the first certificate and each next one. `reload` ends the wait after a failure, if that was not just now.
+    /// Never returns.
+    pub(super) async fn keep_current(mut self, resolver: Arc<CertificateResolver>, clock: Clock, reload: Arc<Notify>) {
         if self.current.is_none() {
             info!(
                 domain = %self.settings.domain, directory = %self.settings.directory,
@@ -90,30 +92,33 @@ impl Acme {
         }
         loop {
             self.look(&resolver, &clock).await;
-            sleep(CHECKED_EVERY).await;
+            tokio::select! {
+                () = sleep(CHECKED_EVERY) => {}
+                () = reload.notified() => self.pace.hurry(clock.served()),
+            }
         }
     }
 
     async fn look(&mut self, resolver: &CertificateResolver, clock: &Clock) {
-        let now = certificate::date(clock.plausible_wall());
-        if let (Some(account), Some(current)) = (&self.account, &self.current) {
-            self.schedule.ask(account, current, clock.served()).await;
-        }
-        let is_due = self.current.as_ref().is_none_or(|current| self.schedule.is_due(current, now));
-        if !is_due || clock.served() < self.not_before {
+        self.save();
+        let (now, served) = (certificate::date(clock.plausible_wall()), clock.served());
+        self.ask(served).await;
+        let due = match &self.current {
+            None => Due::Now,
+            Some(current) => self.schedule.due(current.validity(), now),
+        };
+        if !self.pace.permits(due, self.current.as_ref().map(Certificate::validity), served) {
             return;
         }
-        match self.obtain(resolver).await {
-            Ok(next) => {
-                info!(domain = %self.settings.domain, until = %next.validity().not_after, "a new certificate is in use");
-                self.current = Some(next);
+        match self.obtain(resolver, served).await {
+            Ok(()) => {
+                let until = self.current.as_ref().map(|current| current.validity().not_after.to_string());
+                info!(domain = %self.settings.domain, until, "a new certificate is in use");
                 self.schedule = Schedule::default();
-                self.failures = 0;
+                self.pace.succeeded(&self.folder, served);
             }
             Err(error) => {
-                self.failures += 1;
-                let wait = wait_after(&error, self.failures);
-                self.not_before = clock.served().plus(wait);
+                let wait = self.pace.failed(&self.folder, &error, served);
                 let left = self.current.as_ref().map(|current| current.validity().not_after.to_string());
                 error!(
                     %error, domain = %self.settings.domain, next_attempt_in_secs = wait.as_secs(),
@@ -123,14 +128,44 @@ impl Acme {
         }
     }
 
-    /// Obtains a certificate, saves it and presents it.
-    async fn obtain(&mut self, resolver: &CertificateResolver) -> Result<Certificate, AcmeError> {
+    /// Asks the authority when to renew, if it is time to ask.
+    async fn ask(&mut self, served: UnixMs) {
+        let Some(current) = self.current.as_ref().filter(|_| self.schedule.may_ask(served)) else { return };
+        if self.account.is_none() {
+            // It is not created for a question.
+            match timeout(ASK_TIMEOUT, account::load(&self.settings, &self.folder)).await {
+                Ok(Ok(account)) => self.account = account,
+                Ok(Err(error)) => debug!(%error, "the account is not available"),
+                Err(_) => debug!("the authority did not answer"),
+            }
+        }
+        self.schedule.ask(self.account.as_ref(), current, served).await;
+    }
+
+    /// Obtains a certificate, presents it and saves it.
+    async fn obtain(&mut self, resolver: &CertificateResolver, served: UnixMs) -> Result<(), AcmeError> {
+        // Where this cannot be written, neither can a certificate, and each attempt counts at the authority.
+        self.pace.begin(&self.folder, served)?;
         let issued = timeout(ORDER_TIMEOUT, self.order(resolver)).await.map_err(|_| AcmeError::TimedOut)??;
         let next = Certificate::from_pem(issued, &self.settings.domain)?;
         // What rustls cannot use is not saved.
         resolver.replace(next.identity()?)?;
-        next.save(&self.folder)?;
-        Ok(next)
+        self.current = Some(next);
+        self.is_saved = false;
+        self.save();
+        Ok(())
+    }
+
+    /// Saves the certificate, if it is not saved yet: after a restart it is presented again.
+    fn save(&mut self) {
+        if self.is_saved {
+            return;
+        }
+        let current = self.current.as_ref().expect("only an issued certificate is unsaved");
+        match current.save(&self.folder) {
+            Ok(()) => self.is_saved = true,
+            Err(error) => error!(%error, "the certificate is in use and not saved: {}", error.advice()),
+        }
     }
 
     async fn order(&mut self, resolver: &CertificateResolver) -> Result<String, AcmeError> {
@@ -138,13 +173,12 @@ impl Acme {
         for attempt in 1.. {
             // An order that names the old certificate is exempt from rate limits (RFC 9773 s5). A server may have forgotten it.
             let replaces = replaced.clone().filter(|_| attempt == 1);
-            let account = self.account().await;
-            let ended = match account {
+            let ended = match self.account().await {
                 Ok(account) => order::run(&account, &self.settings, resolver, replaces).await,
                 Err(error) => Err(error),
             };
             match ended {
-                Err(error) if attempt == 1 && replaced.is_some() && !error.is_about_the_domain() => {
+                Err(error) if attempt == 1 && replaced.is_some() && !error.counts() => {
                     debug!(%error, "the order is repeated without the old certificate");
                 }
                 Err(error) if error.is_bad_nonce() && attempt < NONCE_ATTEMPTS => {
@@ -166,7 +200,10 @@ impl Acme {
         if let Some(account) = &self.account {
             return Ok(account.clone());
         }
-        let account = account::open(&self.settings, &self.folder).await?;
+        let account = match account::load(&self.settings, &self.folder).await? {
+            Some(account) => account,
+            None => account::create(&self.settings, &self.folder).await?,
+        };
         self.account = Some(account.clone());
         Ok(account)
     }

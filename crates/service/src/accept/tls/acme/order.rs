@@ -46,6 +46,8 @@ pub(super) async fn run(
                 instant_acme::Error::Api(problem) if order.state().status == OrderStatus::Invalid => {
                     AcmeError::Invalid(problem)
                 }
+                // The validation may still fail.
+                instant_acme::Error::Timeout(_) => AcmeError::TimedOut,
                 other => other.into(),
             });
         }
@@ -74,6 +76,7 @@ async fn authorize<'a>(
         }
         let mut challenge = authorization.challenge(ChallengeType::TlsAlpn01).ok_or(AcmeError::NoChallenge)?;
         let answer = answer(&settings.domain, challenge.key_authorization().digest().as_ref())?;
+        drop(guard.take());
         guard = Some(resolver.answer_challenge(&settings.domain, answer));
         challenge.set_ready().await?;
     }

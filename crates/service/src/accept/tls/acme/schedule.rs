@@ -9,16 +9,25 @@ use tracing::debug;
 
 use super::super::self_signed::Validity;
 use super::certificate::Certificate;
-use super::error::AcmeError;
 
 /// How often the authority is asked when to renew, at least and at most (RFC 9773 s4.3.2).
 const ASKED_EVERY: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(24 * 3600));
 /// Where the authority gives no interval.
 const ASKED_WITHOUT_ANSWER: Duration = Duration::from_secs(6 * 3600);
-/// After a failed validation. Authorities count these: Let's Encrypt permits five in an hour.
-const AFTER_VALIDATION: (Duration, Duration) = (Duration::from_secs(12 * 60), Duration::from_secs(12 * 3600));
-/// After any other failure.
-const AFTER_OTHER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// How long an answer to that question may take.
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Whether a certificate is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// There is none.
+    Now,
+    /// The authority suggests it.
+    Suggested,
+    /// Its end is near.
+    Ends,
+    Later,
+}
 
 /// What the authority wants.
 #[derive(Default)]
@@ -33,14 +42,16 @@ pub(super) struct Schedule {
 }
 
 impl Schedule {
-    /// Asks the authority when to renew, if it is time to ask again.
-    pub(super) async fn ask(&mut self, account: &Account, current: &Certificate, served: UnixMs) {
-        if served < self.not_before {
-            return;
-        }
+    /// Whether it is time to ask the authority again.
+    pub(super) fn may_ask(&self, served: UnixMs) -> bool {
+        served >= self.not_before
+    }
+
+    /// Asks the authority when to renew.
+    pub(super) async fn ask(&mut self, account: Option<&Account>, current: &Certificate, served: UnixMs) {
         self.not_before = served.plus(ASKED_WITHOUT_ANSWER);
-        let Some(identifier) = current.identifier() else { return };
-        match tokio::time::timeout(Duration::from_secs(30), account.renewal_info(&identifier)).await {
+        let (Some(account), Some(identifier)) = (account, current.identifier()) else { return };
+        match tokio::time::timeout(ASK_TIMEOUT, account.renewal_info(&identifier)).await {
             Ok(Ok((info, again))) => {
                 self.is_supported = true;
                 self.not_before = served.plus(again.clamp(ASKED_EVERY.0, ASKED_EVERY.1));
@@ -65,24 +76,18 @@ impl Schedule {
         self.is_supported
     }
 
-    /// Whether it is time to renew the certificate: when the authority suggests, else in the last third of its life.
-    pub(super) fn is_due(&self, current: &Certificate, now: OffsetDateTime) -> bool {
-        is_due(current.validity(), self.suggested, now)
+    /// Whether it is time to renew: when the authority suggests, else in the last third of the certificate's life.
+    pub(super) fn due(&self, valid: Validity, now: OffsetDateTime) -> Due {
+        let lifetime = valid.not_after - valid.not_before;
+        // A suggestion near the end would leave no time for a second attempt.
+        let latest = valid.not_after - lifetime / 10;
+        match self.suggested {
+            Some(suggested) if now >= suggested => Due::Suggested,
+            Some(_) if now >= latest => Due::Ends,
+            None if now >= valid.not_after - lifetime / 3 => Due::Ends,
+            _ => Due::Later,
+        }
     }
-}
-
-fn is_due(valid: Validity, suggested: Option<OffsetDateTime>, now: OffsetDateTime) -> bool {
-    let lifetime = valid.not_after - valid.not_before;
-    // A suggestion near the end would leave no time for a second attempt.
-    let latest = valid.not_after - lifetime / 10;
-    now >= suggested.unwrap_or(valid.not_after - lifetime / 3).min(latest)
-}
-
-/// How long to wait after this failure, the `failures`th in a row.
-pub(super) fn wait_after(error: &AcmeError, failures: u32) -> Duration {
-    let counts = error.is_about_the_domain() || error.is_rate_limited();
-    let (first, most) = if counts { AFTER_VALIDATION } else { AFTER_OTHER };
-    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most)
 }
 
 fn random() -> f64 {
@@ -93,7 +98,6 @@ fn random() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use instant_acme::Problem;
     use time::macros::datetime;
 
     use super::*;
@@ -101,22 +105,28 @@ mod tests {
     const VALID: Validity =
         Validity { not_before: datetime!(2026-12-01 00:00 UTC), not_after: datetime!(2027-03-01 00:00 UTC) };
 
+    fn due(valid: Validity, suggested: Option<OffsetDateTime>, now: OffsetDateTime) -> Due {
+        Schedule { suggested, ..Schedule::default() }.due(valid, now)
+    }
+
     #[test]
     fn a_certificate_is_renewed_a_third_of_its_life_before_its_end() {
-        assert!(!is_due(VALID, None, datetime!(2027-01-29 23:00 UTC)));
-        assert!(is_due(VALID, None, datetime!(2027-01-30 00:00 UTC)));
+        assert_eq!(due(VALID, None, datetime!(2027-01-29 23:00 UTC)), Due::Later);
+        assert_eq!(due(VALID, None, datetime!(2027-01-30 00:00 UTC)), Due::Ends);
         let of_six_days = Validity { not_after: VALID.not_before + time::Duration::days(6), ..VALID };
-        assert!(!is_due(of_six_days, None, datetime!(2026-12-04 23:00 UTC)));
-        assert!(is_due(of_six_days, None, datetime!(2026-12-05 00:00 UTC)));
+        assert_eq!(due(of_six_days, None, datetime!(2026-12-04 23:00 UTC)), Due::Later);
+        assert_eq!(due(of_six_days, None, datetime!(2026-12-05 00:00 UTC)), Due::Ends);
     }
 
     #[test]
     fn the_authority_may_suggest_an_earlier_or_a_later_time_and_none_that_is_too_late() {
         let early = datetime!(2026-12-03 00:00 UTC);
-        assert!(!is_due(VALID, Some(early), datetime!(2026-12-02 23:00 UTC)) && is_due(VALID, Some(early), early));
+        assert_eq!(due(VALID, Some(early), datetime!(2026-12-02 23:00 UTC)), Due::Later);
+        assert_eq!(due(VALID, Some(early), early), Due::Suggested);
         let late = datetime!(2027-02-10 00:00 UTC);
-        assert!(!is_due(VALID, Some(late), datetime!(2027-02-09 23:00 UTC)) && is_due(VALID, Some(late), late));
-        assert!(is_due(VALID, Some(datetime!(2028-01-01 00:00 UTC)), datetime!(2027-02-20 00:00 UTC)));
+        assert_eq!(due(VALID, Some(late), datetime!(2027-02-09 23:00 UTC)), Due::Later);
+        assert_eq!(due(VALID, Some(late), late), Due::Suggested);
+        assert_eq!(due(VALID, Some(datetime!(2028-01-01 00:00 UTC)), datetime!(2027-02-20 00:00 UTC)), Due::Ends);
     }
 
     #[test]
@@ -134,16 +144,5 @@ mod tests {
         assert_eq!(schedule.suggested, Some(start), "another window");
         schedule.suggest(&info(end, start), 1.0);
         assert_eq!(schedule.suggested, Some(start), "one that ends before it begins is none");
-    }
-
-    #[test]
-    fn a_failed_validation_waits_twelve_minutes_at_least_and_every_wait_is_bounded() {
-        let problem = Problem { r#type: None, detail: None, status: None, subproblems: Vec::new() };
-        let invalid = AcmeError::Invalid(problem);
-        assert_eq!(wait_after(&invalid, 1), Duration::from_secs(720));
-        assert_eq!(wait_after(&invalid, 2), Duration::from_secs(1440));
-        assert_eq!(wait_after(&invalid, 99), Duration::from_secs(12 * 3600));
-        assert_eq!(wait_after(&AcmeError::TimedOut, 1), Duration::from_secs(30));
-        assert_eq!(wait_after(&AcmeError::TimedOut, 99), Duration::from_secs(3600));
     }
 }

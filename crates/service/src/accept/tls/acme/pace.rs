@@ -1,0 +1,190 @@
+//! How often an order may be made. Authorities count orders and failed validations in a week and an hour, so the last
+//! attempt is kept in a file: a service that is restarted again and again, or whose clock is wrong, stays within them.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use doorbell_private_file as private_file;
+use doorbell_protocol::time::UnixMs;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use super::super::self_signed::Validity;
+use super::error::AcmeError;
+use super::schedule::Due;
+
+/// The file of the last attempt.
+const FILE: &str = "attempt.json";
+/// After a failed validation, at least and at most. Let's Encrypt permits five in an hour.
+const AFTER_VALIDATION: (Duration, Duration) = (Duration::from_secs(12 * 60), Duration::from_secs(12 * 3600));
+/// After any other failure.
+const AFTER_OTHER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// Between two orders that the authority itself suggests, which it does not count.
+const BETWEEN_SUGGESTED: Duration = Duration::from_secs(24 * 3600);
+
+/// The last attempt. Its times are those of service, which no wrong clock moves and the store continues.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// When it began.
+    last: Option<UnixMs>,
+    /// The failures in a row, the last attempt included; none after a success.
+    failures: u32,
+    /// No attempt before this, after a failure.
+    not_before: UnixMs,
+}
+
+/// What the file has: the times in milliseconds.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    last: Option<i64>,
+    failures: u32,
+    not_before: i64,
+}
+
+impl Pace {
+    /// What an earlier run kept. What cannot be read is an attempt less.
+    pub(super) fn load(folder: &Path) -> Self {
+        let path = folder.join(FILE);
+        let Ok(json) = std::fs::read(&path) else { return Self::default() };
+        match serde_json::from_slice(&json) {
+            Ok(Saved { last, failures, not_before }) => {
+                Self { last: last.map(UnixMs::from_millis), failures, not_before: UnixMs::from_millis(not_before) }
+            }
+            Err(error) => {
+                warn!(%error, file = %path.display(), "the last attempt to obtain a certificate cannot be read");
+                Self::default()
+            }
+        }
+    }
+
+    /// Whether an order may be made, for a certificate with this validity.
+    pub(super) fn permits(&self, due: Due, current: Option<Validity>, served: UnixMs) -> bool {
+        let since_last = self.last.filter(|last| served >= *last).map(|last| served.since(last));
+        let lifetime = current.and_then(|valid| Duration::try_from(valid.not_after - valid.not_before).ok());
+        // A new certificate that is due at once was signed by another clock than ours: the next one would be too.
+        let between = match (due, lifetime) {
+            (Due::Later, _) => return false,
+            _ if self.failures > 0 => return served >= self.not_before || since_last.is_none(),
+            (Due::Now, _) | (_, None) => Duration::ZERO,
+            (Due::Suggested, Some(lifetime)) => (lifetime / 4).min(BETWEEN_SUGGESTED),
+            (Due::Ends, Some(lifetime)) => lifetime / 4,
+        };
+        since_last.is_none_or(|since| since >= between)
+    }
+
+    /// An attempt begins. Until it has ended it counts as a failed validation.
+    pub(super) fn begin(&mut self, folder: &Path, served: UnixMs) -> Result<(), AcmeError> {
+        let begun = Self {
+            last: Some(served),
+            failures: self.failures + 1,
+            not_before: served.plus(wait(AFTER_VALIDATION, self.failures + 1)),
+        };
+        begun.save(folder).map_err(|(path, source)| AcmeError::File { path, source })?;
+        self.last = begun.last;
+        Ok(())
+    }
+
+    pub(super) fn succeeded(&mut self, folder: &Path, served: UnixMs) {
+        *self = Self { last: Some(served), ..Self::default() };
+        self.keep(folder);
+    }
+
+    /// How long to wait.
+    pub(super) fn failed(&mut self, folder: &Path, error: &AcmeError, served: UnixMs) -> Duration {
+        self.failures += 1;
+        let wait = wait(if error.counts() { AFTER_VALIDATION } else { AFTER_OTHER }, self.failures);
+        (self.last, self.not_before) = (Some(served), served.plus(wait));
+        self.keep(folder);
+        wait
+    }
+
+    /// The operator asks for an attempt: it comes as early as it may.
+    pub(super) fn hurry(&mut self, served: UnixMs) {
+        let earliest = self.last.map_or(served, |last| last.plus(AFTER_VALIDATION.0));
+        self.not_before = self.not_before.min(earliest);
+    }
+
+    fn keep(&self, folder: &Path) {
+        if let Err((path, error)) = self.save(folder) {
+            warn!(%error, file = %path.display(), "the attempt to obtain a certificate is not recorded");
+        }
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
+        let path = folder.join(FILE);
+        let (last, not_before) = (self.last.map(UnixMs::as_millis), self.not_before.as_millis());
+        let json = serde_json::to_vec(&Saved { last, failures: self.failures, not_before })
+            .expect("numbers always have a JSON form");
+        private_file::replace(&path, &json).map_err(|error| (path, error))
+    }
+}
+
+/// The wait after this many failures in a row.
+fn wait((first, most): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const NINETY_DAYS: Validity =
+        Validity { not_before: datetime!(2026-12-01 00:00 UTC), not_after: datetime!(2027-03-01 00:00 UTC) };
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    const NOON: UnixMs = UnixMs::from_secs(1_000_000);
+
+    #[test]
+    fn a_failed_validation_waits_twelve_minutes_at_least_and_every_wait_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pace = Pace::default();
+        let mut fails = |error: &AcmeError| pace.failed(folder.path(), error, NOON).as_secs();
+        assert_eq!([fails(&AcmeError::Unexplained), fails(&AcmeError::Unexplained)], [720, 1440]);
+        assert_eq!((0..30).map(|_| fails(&AcmeError::TimedOut)).max(), Some(12 * 3600));
+        let mut pace = Pace::default();
+        let mut fails = || pace.failed(folder.path(), &AcmeError::NoChallenge, NOON).as_secs();
+        assert_eq!((fails(), (0..30).map(|_| fails()).max()), (30, Some(3600)));
+    }
+
+    #[test]
+    fn a_restart_ends_no_wait_and_a_request_of_the_operator_does_after_twelve_minutes() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pace = Pace::default();
+        for _ in 0..4 {
+            pace.failed(folder.path(), &AcmeError::Unexplained, NOON);
+        }
+        let mut again = Pace::load(folder.path());
+        let after =
+            |pace: &Pace, minutes: u64| pace.permits(Due::Now, None, NOON.plus(Duration::from_secs(60 * minutes)));
+        assert!(!after(&again, 95) && after(&again, 96));
+        again.hurry(NOON.plus(Duration::from_secs(60)));
+        assert!(!after(&again, 11) && after(&again, 12));
+        pace.begin(folder.path(), NOON).unwrap();
+        assert!(!after(&Pace::load(folder.path()), 190), "an attempt that a crash ended counts");
+    }
+
+    #[test]
+    fn a_certificate_that_is_due_as_soon_as_it_is_signed_is_not_ordered_again_and_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pace = Pace::default();
+        pace.succeeded(folder.path(), NOON);
+        let permits = |due, days| pace.permits(due, Some(NINETY_DAYS), NOON.plus(DAY * days));
+        assert!(!permits(Due::Ends, 22) && permits(Due::Ends, 23));
+        assert!(
+            !permits(Due::Suggested, 0) && permits(Due::Suggested, 1),
+            "an authority that revokes is followed soon"
+        );
+        assert!(!permits(Due::Later, 80));
+        assert!(pace.permits(Due::Now, None, NOON), "there is none: the file was lost");
+    }
+
+    #[test]
+    fn where_nothing_can_be_written_no_attempt_begins() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = folder.path().join("gone");
+        assert!(matches!(Pace::default().begin(&gone, NOON), Err(AcmeError::File { .. })));
+        std::fs::write(folder.path().join(FILE), "{").unwrap();
+        assert!(Pace::load(folder.path()).permits(Due::Now, None, NOON));
+    }
+}
