@@ -267,7 +267,7 @@ fn a_receipt_that_does_not_come_differs_from_bad_news_as_8030_5_1_2() {
     for (answers, words) in [
         (&["201 Created\nlocation: /m/1"][..], "this push service has no receipts"),
         (&[PROMISE, quiet], "none within 1 s; the message may still arrive"),
-        (&[PROMISE, "404 Not Found"], "the receipt subscription is gone"),
+        (&[PROMISE, "410 Gone"], "the receipt subscription is gone"),
         (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not send receipts as text/event-stream"),
     ] {
         let service = Service::answering(answers);
