@@ -106,14 +106,14 @@ pub enum BrowserError {
         folder: PathBuf,
     },
     /// The browser ended instead of opening a window.
-    #[error("{browser} ended at once ({status}): {words}")]
+    #[error("{browser} ended at once ({status}): {lines}")]
     Ended {
         /// The browser.
         browser: &'static str,
         /// How it ended.
         status: ExitStatus,
         /// The last lines that it wrote.
-        words: String,
+        lines: String,
     },
     /// The browser does not do what it was asked to do while it was prepared.
     #[error("{0}")]
@@ -149,8 +149,8 @@ impl BrowserError {
             Self::ProfileInUse { .. } | Self::EndedAtOnce { .. } => "or name another --profile",
             Self::OtherService { .. } => "name another --profile, or begin it anew with --fresh",
             Self::Untrusted { why, .. } => distrust_hint(why),
-            Self::Ended { words, .. } if words.contains("no-sandbox") => NO_SANDBOX,
-            Self::Ended { words, .. } if words.contains("DISPLAY") => "start it on a desktop, where DISPLAY is set",
+            Self::Ended { lines, .. } if lines.contains("no-sandbox") => NO_SANDBOX,
+            Self::Ended { lines, .. } if lines.contains("DISPLAY") => "start it on a desktop, where DISPLAY is set",
             _ => return self.to_string(),
         };
         format!("{self}; {hint}")

@@ -1,7 +1,7 @@
-//! A browser that is watched until it works: one that ends at once is reported with its own words.
+//! A browser that is watched until it works: one that ends at once is reported with its last lines.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,20 +15,20 @@ use crate::program::failed;
 /// on a slow machine.
 const CHECKS_MAX: u32 = 600;
 const CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// How long its last words may take after it has ended. A child of it may hold its standard error longer.
-const WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long its last lines may take after it has ended. A child of it may hold its standard error longer.
+const LINES_TIMEOUT: Duration = Duration::from_secs(1);
 /// As many of its last lines are kept.
 const LINES_MAX: usize = 3;
-const LINE_BYTES_MAX: usize = 500;
+const LINE_BYTES_MAX: u64 = 500;
 
 /// A browser next to this process. It goes on without this value.
 #[derive(Debug)]
 pub struct Started {
     browser: &'static str,
     process: Child,
-    words: Arc<Mutex<VecDeque<String>>>,
+    lines: Arc<Mutex<VecDeque<String>>>,
     /// Closed when it has closed its standard error.
-    silence: Receiver<()>,
+    closed: Receiver<()>,
 }
 
 impl Started {
@@ -36,15 +36,15 @@ impl Started {
     pub fn start(browser: &'static str, mut command: Command) -> Result<Self, BrowserError> {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut process = command.spawn().map_err(|why| failed(&command, why))?;
-        let words = Arc::new(Mutex::new(VecDeque::new()));
-        let (speaking, silence) = channel();
+        let lines = Arc::new(Mutex::new(VecDeque::new()));
+        let (open, closed) = channel();
         let stderr = process.stderr.take().expect("its standard error is piped");
-        let kept = words.clone();
+        let kept = lines.clone();
         thread::spawn(move || {
             keep_last_lines(stderr, &kept);
-            drop(speaking);
+            drop(open);
         });
-        Ok(Self { browser, process, words, silence })
+        Ok(Self { browser, process, lines, closed })
     }
 
     /// Waits until it `works`. An error if it ended instead.
@@ -58,10 +58,10 @@ impl Started {
                 status.map_err(|error| BrowserError::Driver(format!("cannot wait for it: {error}")))?
             {
                 // The end of the channel is what is waited for.
-                self.silence.recv_timeout(WORDS_TIMEOUT).ok();
-                let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
-                let words = words.iter().map(String::as_str).collect::<Vec<_>>().join(" | ");
-                return Err(BrowserError::Ended { browser: self.browser, status, words });
+                self.closed.recv_timeout(LINES_TIMEOUT).ok();
+                let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+                let lines = lines.iter().map(String::as_str).collect::<Vec<_>>().join(" | ");
+                return Err(BrowserError::Ended { browser: self.browser, status, lines });
             }
             thread::sleep(CHECK_INTERVAL);
         }
@@ -75,10 +75,11 @@ impl Started {
     }
 }
 
-/// Reads until the end: a browser must not wait until its words are read.
+/// Reads until the end: a browser must not wait until its lines are read.
 fn keep_last_lines(stderr: ChildStderr, kept: &Mutex<VecDeque<String>>) {
-    for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES_MAX)]).trim().to_owned();
+    let mut stderr = BufReader::new(stderr);
+    while let Some(line) = next_line(&mut stderr) {
+        let line = String::from_utf8_lossy(&line).trim().to_owned();
         if line.is_empty() {
             continue;
         }
@@ -88,6 +89,16 @@ fn keep_last_lines(stderr: ChildStderr, kept: &Mutex<VecDeque<String>>) {
         }
         kept.push_back(line);
     }
+}
+
+/// The beginning of the next line; the rest of it is skipped. `None` at the end, or if reading fails.
+fn next_line(stderr: &mut impl BufRead) -> Option<Vec<u8>> {
+    let mut line = Vec::new();
+    let read = stderr.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).ok()?;
+    if read > 0 && line.last() != Some(&b'\n') {
+        stderr.skip_until(b'\n').ok()?;
+    }
+    (read > 0).then_some(line)
 }
 
 #[cfg(test)]
@@ -101,10 +112,20 @@ mod tests {
     }
 
     #[test]
-    fn a_browser_that_ends_at_once_is_reported_with_its_last_words() {
-        let error = starts("for i in 1 2 3 4; do echo; echo word $i >&2; done; exit 7").comes_up(|| false).unwrap_err();
-        let words = "Browser ended at once (exit status: 7): word 2 | word 3 | word 4";
-        assert_eq!(error.to_string(), words);
+    fn a_browser_that_ends_at_once_is_reported_with_its_last_lines() {
+        let error = starts("for i in 1 2 3 4; do echo; echo line $i >&2; done; exit 7").comes_up(|| false).unwrap_err();
+        let report = "Browser ended at once (exit status: 7): line 2 | line 3 | line 4";
+        assert_eq!(error.to_string(), report);
+    }
+
+    #[test]
+    fn a_long_line_is_skipped_from_its_501st_byte_on_and_never_kept_as_a_whole() {
+        let long = [vec![b'x'; 100_000], b"\nlast".to_vec()].concat();
+        let mut stderr = BufReader::with_capacity(16, &long[..]);
+        let first = next_line(&mut stderr).unwrap();
+        assert_eq!((first.len(), first.capacity() < 2000), (500, true));
+        assert_eq!(next_line(&mut stderr).unwrap(), b"last");
+        assert_eq!(next_line(&mut stderr), None);
     }
 
     #[test]
@@ -117,7 +138,7 @@ mod tests {
 
     #[test]
     fn only_a_chromium_without_a_sandbox_gets_the_hint_for_one() {
-        let ended = |words| starts(&format!("echo '{words}' >&2; exit 1")).comes_up(|| false).unwrap_err().explained();
+        let ended = |line| starts(&format!("echo '{line}' >&2; exit 1")).comes_up(|| false).unwrap_err().explained();
         let root = ended("Running as root without --no-sandbox is not supported.");
         assert!(root.contains("doorbell never adds it") && root.contains("another user"), "{root}");
         assert!(ended("Missing X server or $DISPLAY").contains("on a desktop"));

@@ -132,6 +132,7 @@ impl Demo {
             rates,
             hashing,
             sites: Sites::new(&site, scheme, address),
+            serves_this_machine_only: address.ip().is_loopback() && is_on_this_machine(site.as_str()),
             site: site.origin().ascii_serialization(),
             invited_only: settings.invited_only,
             push_origin,

@@ -67,6 +67,15 @@ async fn a_browser_that_the_operator_opens_is_one_more_of_the_person_whose_name_
 }
 
 #[tokio::test]
+async fn a_demo_that_other_machines_reach_brings_no_browser_in_as_another_person() {
+    let push = PushService::open().await;
+    let Running { demo, .. } = &Running::on_every_address(&push).await;
+    assert!(demo.site().starts_with("http://localhost:"), "{}", demo.site());
+    let _alice = Browser::signed_in(demo, "Alice").await;
+    assert_eq!(demo.link_as("Alice").unwrap(), format!("{}/#name=Alice", demo.site()));
+}
+
+#[tokio::test]
 async fn guesses_at_a_passphrase_are_slowed_down_and_answered_with_how_long() {
     let (_push, Running { demo, .. }) = &setting().await;
     let mut browser = Browser::of(demo);

@@ -1,11 +1,13 @@
 //! What the verbs for browsers share: where their profiles are, and what a user tries next after an error.
 
+use std::io::{Write, stderr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
 use doorbell_browsers::{BrowserError, Notice, PushService, Started, folder_of};
 use doorbell_desktop::{ProfileConfig, StartLock};
+use url::Url;
 
 use crate::failure;
 use crate::state::state_dir;
@@ -32,7 +34,8 @@ pub(crate) fn profile_folder(named: &Path, browser: &str) -> Result<PathBuf> {
 
 /// A line for the user on stderr: stdout is for the result.
 pub(crate) fn status(line: &str) {
-    eprintln!("doorbell: {line}");
+    // Nothing is left where it could be reported that stderr is full or closed.
+    writeln!(stderr(), "doorbell: {line}").ok();
 }
 
 /// Prints a notice while a profile is prepared.
@@ -71,6 +74,17 @@ pub(crate) fn wait_for_start_lock(folder: &Path, runs: impl Fn() -> bool) -> Res
     Ok(None)
 }
 
+/// The address of a page in `folder` that leads to `link`. All users of the machine can read the arguments of a browser, and
+/// a link may have an invitation; the page is for its owner only.
+pub(crate) fn private_page(folder: &Path, link: &str) -> Result<Url> {
+    let file = std::path::absolute(folder)?.join("arrival.html");
+    let link = link.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    let page = format!("<!doctype html>\n<meta charset=utf-8>\n<meta http-equiv=refresh content=\"0;url={link}\">\n");
+    doorbell_private_file::replace(&file, page.as_bytes())
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(Url::from_file_path(&file).expect("the path is absolute"))
+}
+
 /// With what a user tries next.
 pub(crate) fn explain(error: BrowserError) -> Error {
     anyhow!(error.explained())
@@ -78,7 +92,20 @@ pub(crate) fn explain(error: BrowserError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_link_with_an_invitation_is_in_a_page_that_only_its_owner_can_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let page = private_page(folder.path(), "http://localhost:8444/#name=Alice&in=secret").unwrap();
+        assert!(page.scheme() == "file" && !page.as_str().contains("secret"), "{page}");
+        let file = page.to_file_path().unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let text = std::fs::read_to_string(file).unwrap();
+        assert!(text.contains(r#""0;url=http://localhost:8444/#name=Alice&amp;in=secret""#), "{text}");
+    }
 
     #[test]
     fn a_service_that_does_not_run_is_named_with_the_command_that_starts_it() {

@@ -13,8 +13,11 @@ use doorbell_desktop::chromium::install_extension;
 use doorbell_desktop::program;
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
-use crate::browser::{Opened, check, check_later, explain, notify, profile_folder, status, wait_for_start_lock};
+use crate::browser::{
+    Opened, check, check_later, explain, notify, private_page, profile_folder, status, wait_for_start_lock,
+};
 use crate::desktop::register;
+use crate::output;
 use crate::shell::quoted;
 use crate::state::local_ca;
 
@@ -90,14 +93,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let ca = args.ca.clone().or_else(|| local_ca(&args.url));
     let flags = debian_flags(&service)?;
     if args.print_policies {
-        print!("{}", policies(&args.allow, ca.as_deref())?);
+        output::result(policies(&args.allow, ca.as_deref())?.trim_end())?;
         status(
             "policies cannot name the push service: put what --print-flags prints into /etc/chromium.d/doorbell (Debian)",
         );
         return Ok(ExitCode::SUCCESS);
     }
     if args.print_flags {
-        print!("{flags}");
+        output::result(flags.trim_end())?;
         status(
             "this redirects push, and all else that Google sends on that connection, for every profile: what a profile has \
              subscribed to elsewhere is lost. To go back, delete the file and each profile's folder `GCM Store`. \
@@ -146,7 +149,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut command = chromium.command(&profile, &service, &extensions)?;
     command.args(&args.rest);
     if args.prepare {
-        println!("{}", line(&command)?);
+        output::result(line(&command)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     status(&format!("{} receives from {}, and nothing from Google", profile.folder().display(), service.origin()));
@@ -173,7 +176,7 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     let preparation = Preparation { service: &service, ca, folder: &folder, fresh: false };
     let profile = chromium.prepare(&preparation, &[], notify).map_err(explain)?;
     let mut command = chromium.command(&profile, &service, &[])?;
-    command.arg(page);
+    command.arg(private_page(&folder, page)?.as_str());
     // Chromium inherits it, and holds it until it ends.
     let lock = lock.map(StartLock::hand_on).transpose()?;
     let mut process = Started::start("Chromium", command).map_err(explain)?;

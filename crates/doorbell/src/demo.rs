@@ -28,6 +28,7 @@ use crate::failure;
 use crate::firefox;
 use crate::keys::file;
 use crate::open_files;
+use crate::output;
 use crate::serve::{ca_flag, own_name};
 use crate::shell::quoted;
 use crate::signals::Signals;
@@ -118,7 +119,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let demo = Demo::start(settings(&args, &service, state_dir.clone())?).await?;
     info!(address = %demo.address(), "the demo serves");
     if args.demo_invited_only {
-        println!("invitation    {} (brings one person; they invite others)", demo.guest_link()?);
+        output::report(format_args!("invitation    {} (brings one person; they invite others)", demo.guest_link()?));
     }
     print_welcome(&service, &demo, !(args.firefox.is_empty() && args.chromium.is_empty()));
     let mut reachable = Vec::new();
@@ -207,24 +208,24 @@ fn addresses(origin: &str) -> AddressPolicy {
 fn print_welcome(service: &Service, demo: &Demo, opens_browsers: bool) {
     let (origin, site, doorbell) = (service.origin(), demo.site(), own_name());
     let ca = ca_flag(service);
-    println!("push service  {origin}");
-    println!("demo          {site}");
-    println!();
+    output::report(format_args!("push service  {origin}"));
+    output::report(format_args!("demo          {site}"));
+    output::report("");
     if let Some(code) = demo.code() {
-        println!("For the camera of a phone:");
-        println!();
-        println!("{code}");
-        println!();
+        output::report("For the camera of a phone:");
+        output::report("");
+        output::report(code);
+        output::report("");
     }
-    println!("Open it in two browsers that receive from this push service, each in a terminal of its own:");
+    output::report("Open it in two browsers that receive from this push service, each in a terminal of its own:");
     for name in ["alice", "mom"] {
-        println!("  {doorbell} firefox {origin}{ca} --profile {name} -- {}", quoted(site));
+        output::report(format_args!("  {doorbell} firefox {origin}{ca} --profile {name} -- {}", quoted(site)));
     }
-    println!("With Chromium, for which the demo must be started with --own-chromiums:");
-    println!("  {doorbell} chromium {origin}{ca} --profile mom -- {}", quoted(site));
-    println!();
+    output::report("With Chromium, for which the demo must be started with --own-chromiums:");
+    output::report(format_args!("  {doorbell} chromium {origin}{ca} --profile mom -- {}", quoted(site)));
+    output::report("");
     let end = if opens_browsers { "and call her" } else { "call her, and start it again" };
-    println!("Sign in as Alice and as Mom, make both reachable, close Alice's browser, {end}.");
+    output::report(format_args!("Sign in as Alice and as Mom, make both reachable, close Alice's browser, {end}."));
 }
 
 /// Starts a browser with the push service and its authority, with a profile, at a page.

@@ -11,8 +11,9 @@ use doorbell_browsers::{BrowserError, Firefox, Preparation, PushService, Started
 use doorbell_desktop::firefox::{has_started, is_woken, shares_pages, takes_pages};
 use doorbell_desktop::{Browser, Mode, ProfileConfig, StartLock};
 
-use crate::browser::{Opened, check, check_later, explain, notify, profile_folder, status};
+use crate::browser::{Opened, check, check_later, explain, notify, private_page, profile_folder, status};
 use crate::desktop::register;
+use crate::output;
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
@@ -76,11 +77,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(&args.url)?;
     let ca = args.ca.clone().or_else(|| local_ca(&args.url)).filter(|_| !service.is_plain());
     if args.print_policies {
-        print!("{}", policies(&service, ca.as_deref())?);
+        output::result(policies(&service, ca.as_deref())?.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     if args.print_user_js {
-        print!("{}", user_js(&service));
+        output::result(user_js(&service).trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let firefox = args.binary.as_deref().map_or_else(Firefox::find, Firefox::at).map_err(explain)?;
@@ -107,7 +108,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let preparation = Preparation { service: &service, ca: ca.as_deref(), folder: &folder, fresh: args.fresh };
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
     if args.prepare {
-        println!("{}", profile.folder().display());
+        output::result(profile.folder().display())?;
         return Ok(ExitCode::SUCCESS);
     }
     status(&format!("{} receives from {}", profile.folder().display(), server_url(&service)));
@@ -175,7 +176,7 @@ pub(crate) fn open(url: &str, ca: Option<&Path>, named: &Path, page: &str) -> Re
     let profile = firefox.prepare(&preparation, notify).map_err(explain)?;
     let mut command = firefox.command(&profile);
     // Without --no-remote a window of another profile would open the page.
-    command.arg("--no-remote").arg(page);
+    command.arg("--no-remote").arg(private_page(&folder, page)?.as_str());
     // Firefox inherits it, and holds it until it ends.
     let lock = lock.map(StartLock::hand_on).transpose()?;
     let mut process = Started::start("Firefox", command).map_err(explain)?;

@@ -1,5 +1,6 @@
 //! `doorbell load`: measures a push service, so that every user can repeat every figure.
 
+use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -7,6 +8,7 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use doorbell_load::{Door, LoadError, Options, RATES, Report, Scenario, Target};
 
 use crate::open_files;
+use crate::output;
 use crate::shell::quoted;
 use crate::signals::Signals;
 use crate::state::local_ca;
@@ -160,14 +162,14 @@ fn show(report: &Report, json: Option<&str>) -> Result<()> {
     let text = || serde_json::to_string_pretty(&report.json());
     match json {
         Some("-") => {
-            eprint!("{}", report.table());
-            println!("{}", text()?);
+            write!(stderr(), "{}", report.table()).ok();
+            output::result(text()?)?;
         }
         Some(file) => {
-            print!("{}", report.table());
+            output::report(report.table().to_string().trim_end());
             std::fs::write(file, text()? + "\n").with_context(|| format!("cannot write {file}"))?;
         }
-        None => print!("{}", report.table()),
+        None => output::result(report.table().to_string().trim_end())?,
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod listen;
 mod load;
 mod log;
 mod open_files;
+mod output;
 mod send;
 mod serve;
 mod service_manager;
@@ -125,7 +126,7 @@ fn unusable(error: &anyhow::Error) -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    eprintln!("doorbell: {}", failure::line(error));
+    browser::status(&failure::line(error));
     ExitCode::FAILURE
 }
 

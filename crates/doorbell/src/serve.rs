@@ -1,6 +1,7 @@
 //! `doorbell serve`: runs the push service until a signal comes.
 
 use std::io::{IsTerminal, stdin};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,6 +12,7 @@ use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
 use crate::open_files;
+use crate::output;
 use crate::service_manager::{self, ServiceManager};
 use crate::shell::quoted;
 use crate::signals::Signals;
@@ -38,7 +40,7 @@ pub(crate) struct Args {
 const EXAMPLES: &str = "\
 Examples:
   doorbell serve                         to try it: https://127.0.0.1:8443
-  doorbell serve --domain push.example.org           a public host, with ACME
+  doorbell serve --domain push.example.org         with a certificate by ACME
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
   doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests
@@ -55,8 +57,10 @@ systemd may give the socket (LISTEN_FDS), and learns when the service is ready (
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let socket = service_manager::socket()?;
     if let Some(socket) = &socket {
+        let address = socket.local_addr().context("cannot use the socket of the service manager")?;
+        warn_of_another_address(&args, address);
         // The settings must fit the address on which it really listens.
-        args.settings.listen = Some(socket.local_addr().context("cannot use the socket of the service manager")?);
+        args.settings.listen = Some(address);
     }
     let load = || Config::load(args.settings.clone(), args.config.as_deref());
     let mut config = load()?;
@@ -110,6 +114,18 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Warns if an address is configured on which the service does not listen, as it has a socket.
+fn warn_of_another_address(args: &Args, socket: SocketAddr) {
+    let config = Config::load(args.settings.clone(), args.config.as_deref());
+    // Settings that cannot be used are reported when the service starts.
+    let Ok(asked) = config.map(|config| config.place.listen) else { return };
+    let usual = Config::from_settings(Settings { listen: None, ..args.settings.clone() });
+    let is_default = args.settings.listen.is_none() && usual.is_ok_and(|usual| usual.place.listen == asked);
+    if asked != socket && !is_default {
+        warn!(%asked, %socket, "--listen is without effect: the service manager gives a socket (LISTEN_FDS)");
+    }
+}
+
 /// Applies what can change while the service runs.
 fn reload(service: &Service, config: Result<Config, ConfigError>) {
     match config {
@@ -129,26 +145,29 @@ fn reload(service: &Service, config: Result<Config, ConfigError>) {
 /// The URLs, and the two commands to try next.
 fn print_welcome(service: &Service) {
     let origin = service.origin();
-    println!("listening on {origin}");
+    output::report(format_args!("listening on {origin}"));
     let ca = ca_flag(service);
     if let Some(file) = service.ca_file() {
-        println!("trust      {} (a self-signed CA, created for this state directory)", file.display());
+        output::report(format_args!(
+            "trust      {} (a self-signed CA, created for this state directory)",
+            file.display()
+        ));
     }
-    println!("subscribe  POST {origin}/subscribe");
-    println!();
+    output::report(format_args!("subscribe  POST {origin}/subscribe"));
+    output::report("");
     let doorbell = own_name();
     if origin.as_str().starts_with("http://") {
-        println!("Without TLS only Firefox receives; the other commands need https (start without --plain):");
-        println!("  {doorbell} firefox {origin}");
+        output::report("Without TLS only Firefox receives; the other commands need https (start without --plain):");
+        output::report(format_args!("  {doorbell} firefox {origin}"));
         return;
     }
-    println!("Try it, each in a terminal of its own:");
-    println!("  {doorbell} listen {origin}{ca} --subscription sub.json");
-    println!("  {doorbell} send{ca} sub.json 'Hello, it is me'");
-    println!();
-    println!("Or with your own browser, and any web page that uses push:");
-    println!("  {doorbell} firefox {origin}{ca}");
-    println!("  {doorbell} chromium {origin}{ca}");
+    output::report("Try it, each in a terminal of its own:");
+    output::report(format_args!("  {doorbell} listen {origin}{ca} --subscription sub.json"));
+    output::report(format_args!("  {doorbell} send{ca} sub.json 'Hello, it is me'"));
+    output::report("");
+    output::report("Or with your own browser, and any web page that uses push:");
+    output::report(format_args!("  {doorbell} firefox {origin}{ca}"));
+    output::report(format_args!("  {doorbell} chromium {origin}{ca}"));
 }
 
 /// ` --ca FILE` with the self-signed CA; nothing if the service has a certificate of its own.

@@ -103,6 +103,10 @@ fn firefox_and_chromium_are_opened_at_the_demo_and_firefox_is_quit_without_a_que
         let visit = visit.unwrap_or_else(|_| panic!("no visit of {awaited:?}: {}", star.output()));
         awaited.retain(|browser| !visit.contains(browser));
     }
+    assert!(
+        !arguments().contains(&format!("localhost:{port}/#")),
+        "every user of the machine can read an invitation there"
+    );
     desktop.waits_until("Firefox has a window", || desktop.windows().len() == 1);
     desktop.presses("ctrl+q", desktop.windows()[0]);
     desktop.waits_until("Firefox has no window", || desktop.windows().is_empty());
@@ -127,6 +131,13 @@ fn a_chromium_that_has_no_sandbox_is_reported_with_what_to_do_and_is_not_started
         assert!(line.contains(words), "{line}");
     }
     assert!(!star.output().contains("Chromium is kept reachable"), "{}", star.output());
+}
+
+/// The arguments of every process.
+fn arguments() -> String {
+    let folders = std::fs::read_dir("/proc").unwrap().flatten();
+    let arguments = folders.filter_map(|folder| std::fs::read(folder.path().join("cmdline")).ok());
+    arguments.map(|of_one| String::from_utf8_lossy(&of_one).into_owned()).collect::<Vec<_>>().join("\n")
 }
 
 /// A port, and the requests of those who knock there: they were sent to the demo's address.

@@ -144,15 +144,18 @@ fn ttl_urgency_and_topic_are_sent_as_asked() {
 fn each_kind_of_answer_has_its_exit_status_and_its_words() {
     let person = Person::new();
     for (answer, exit, words) in [
-        ("404 Not Found\n\n{\"errno\":102,\"message\":\"Unknown.\"}", 3, "the subscription is gone for good"),
-        ("404 Not Found\n\n404 page not found", 3, "or a proxy answered in its place"),
+        (
+            "404 Not Found\n\n{\"code\":404,\"errno\":102,\"message\":\"Unknown.\"}",
+            3,
+            "the subscription is gone for good",
+        ),
         ("404 Not Found", 3, "or a proxy answered in its place"),
         ("410 Gone", 3, "the subscription is gone for good"),
         ("410 Gone\n\n<html>", 3, "(the answer is a web page)"),
         ("413 Content Too Large", 4, "too long for this push service"),
         ("400 Bad Request", 4, "would do so again"),
         (
-            "403 Forbidden\n\n{\"errno\":109,\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
+            "403 Forbidden\n\n{\"code\":403,\"errno\":109,\"message\":\"bad \\u001btoken\",\"hint\":\"Sign.\"}",
             4,
             "the push service reports: bad token",
         ),
@@ -168,15 +171,41 @@ fn each_kind_of_answer_has_its_exit_status_and_its_words() {
 #[test]
 fn a_proxy_whose_service_is_away_does_not_end_a_subscription() {
     let person = Person::new();
-    let page = "404 Not Found\ncontent-type: text/html\n\n<html>nginx</html>";
-    let service = Service::answering(&[page, "201 Created"]);
-    let printed = person.sends(&service.url, &["ding"]);
-    assert_eq!(printed.exit, 0, "{printed:?}");
-    assert!(printed.err.contains("404 Not Found, and the answer is a web page and not one of a push"), "{printed:?}");
-    let service = Service::answering(&[page]);
-    let printed = person.sends(&service.url, &["ding", "--attempts", "1"]);
-    assert_eq!(printed.exit, 5, "{printed:?}");
-    assert!(printed.err.contains("keep the subscription") && !printed.err.contains("delete"), "{printed:?}");
+    for answer in [
+        "404 Not Found\ncontent-type: text/html\n\n<html>nginx</html>",
+        "404 Not Found\n\n404 page not found",
+        "404 Not Found\n\n{\"kind\":\"Status\",\"reason\":\"NotFound\",\"code\":404}",
+    ] {
+        let service = Service::answering(&[answer, "201 Created"]);
+        let printed = person.sends(&service.url, &["ding"]);
+        assert_eq!(printed.exit, 0, "{printed:?}");
+        assert!(printed.err.contains("404 Not Found, and the answer is not in the form of a push"), "{printed:?}");
+        let service = Service::answering(&[answer]);
+        let printed = person.sends(&service.url, &["ding", "--attempts", "1"]);
+        assert_eq!(printed.exit, 5, "{printed:?}");
+        assert!(printed.err.contains("keep the subscription") && !printed.err.contains("delete"), "{printed:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_printed_does_not_change_the_outcome_of_a_message() {
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let person = Person::new();
+    for more in [&[][..], &["--json"]] {
+        let service = Service::answering(&["201 Created\nttl: 30"]);
+        let subscription = person.subscription(&service.url);
+        let words = [&["send", &subscription, "ding"], more].concat();
+        let exit = person.command(&words).stdout(full()).stderr(full()).status().unwrap();
+        assert_eq!(exit.code(), Some(0), "it was accepted: {more:?}");
+        assert_eq!(service.received().len(), 1);
+    }
+    let subscription = person.subscription("https://push.example.net/p/x");
+    let curl = ["send", &subscription, "ding", "--curl"];
+    for words in [&curl[..], &["keys", "show"]] {
+        let output = person.command(words).stdout(full()).output().unwrap();
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(1) && printed.contains("cannot write to standard output"), "{printed}");
+    }
 }
 
 #[test]
@@ -203,7 +232,8 @@ fn a_busy_service_is_asked_again_with_progress_until_patience_ends() {
 #[test]
 fn json_has_the_same_for_a_script() {
     let person = Person::new();
-    let service = Service::answering(&["201 Created\nlocation: /m/1\nttl: 60", "410 Gone\n\n{\"errno\":106}"]);
+    let service =
+        Service::answering(&["201 Created\nlocation: /m/1\nttl: 60", "410 Gone\n\n{\"code\":410,\"errno\":106}"]);
     let json = |printed: &Printed| serde_json::from_str::<serde_json::Value>(&printed.out).unwrap();
     let accepted = person.sends(&service.url, &["ding", "--json"]);
     assert_eq!((accepted.exit, accepted.err.lines().count()), (0, 1), "only the new key is mentioned: {accepted:?}");
@@ -267,7 +297,7 @@ fn a_receipt_that_does_not_come_differs_from_bad_news_as_8030_5_1_2() {
     for (answers, words) in [
         (&["201 Created\nlocation: /m/1"][..], "this push service has no receipts"),
         (&[PROMISE, quiet], "none within 1 s; the message may still arrive"),
-        (&[PROMISE, "410 Gone"], "the receipt subscription is gone"),
+        (&[PROMISE, "404 Not Found\n\n{\"code\":404,\"errno\":102}"], "the receipt subscription is gone"),
         (&[PROMISE, "200 OK\ncontent-type: text/html\n\nhi"], "does not send receipts as text/event-stream"),
     ] {
         let service = Service::answering(answers);

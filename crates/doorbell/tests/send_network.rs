@@ -114,6 +114,8 @@ async fn a_message_goes_through_the_proxy_that_the_environment_names() {
     assert!(head.starts_with(&format!("connect {HOST}:{} http/1.1\r\n", service.port)), "{head}");
     assert!(head.contains("proxy-authorization: basic b3bzonnly3jlda=="), "{head}");
 
+    let (exit, printed) = service.sends(&[("https_proxy", &proxy), ("HTTPS_PROXY", "http://127.0.0.1:1")]);
+    assert_eq!(exit, 0, "small letters come first, as curl reads them: {printed}");
     let (exit, printed) = service.sends(&[("all_proxy", &proxy)]);
     assert_eq!(exit, 0, "{printed}");
     let (exit, printed) = service.sends(&[("HTTPS_PROXY", &proxy), ("NO_PROXY", "doorbell.invalid")]);
@@ -125,7 +127,11 @@ async fn a_proxy_that_refuses_and_one_that_cannot_be_used_are_named() {
     let service = Away::start().await;
     let (proxy, _heads) = proxy_to(service.port, Some("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"));
     let (exit, printed) = service.sends(&[("HTTPS_PROXY", &proxy)]);
-    assert!(exit == 5 && printed.contains("proxy authorization required"), "{exit} {printed}");
+    let wants_login = format!("the proxy {proxy} wants a user name and a password");
+    assert!(exit == 1 && printed.contains(&wants_login) && !printed.contains("gave up"), "{exit} {printed}");
+    let (away, _heads) = proxy_to(service.port, Some("HTTP/1.1 503 Service Unavailable\r\n\r\n"));
+    let (exit, printed) = service.sends(&[("HTTPS_PROXY", &away)]);
+    assert!(exit == 5 && printed.contains(&format!("the proxy {away} refuses to connect")), "{exit} {printed}");
     let (exit, printed) = service.sends(&[("HTTPS_PROXY", "socks5://127.0.0.1:1080")]);
     assert!(exit == 2 && printed.contains("HTTPS_PROXY") && printed.contains("not an HTTP proxy"), "{exit} {printed}");
 }

@@ -66,7 +66,7 @@ fn a_given_socket_is_served_and_systemd_learns_of_start_life_reload_and_stop() {
     activator.args(["-l", &format!("127.0.0.1:{port}")]);
     activator.args(["-E", &format!("NOTIFY_SOCKET={}", path.display()), "-E", "WATCHDOG_USEC=100000"]);
     activator
-        .args([env!("CARGO_BIN_EXE_doorbell"), "serve", "--plain", "--state-dir"])
+        .args([env!("CARGO_BIN_EXE_doorbell"), "serve", "--plain", "--listen", "127.0.0.1:1", "--state-dir"])
         .arg(folder.path().join("state"));
     let mut service = Running::start(&mut activator);
     service.prints("Listening on");
@@ -74,6 +74,7 @@ fn a_given_socket_is_served_and_systemd_learns_of_start_life_reload_and_stop() {
     assert_eq!(status_at(port), "HTTP/1.1 200 OK");
     let ready = reports.wait_for("READY=1");
     assert!(ready.contains(&format!("STATUS=serving http://127.0.0.1:{port}")), "{ready}");
+    service.prints("--listen is without effect");
     reports.wait_for("WATCHDOG=1");
     let hung_up = Command::new("kill").args(["-HUP", &service.id().to_string()]).status();
     assert!(hung_up.unwrap().success());

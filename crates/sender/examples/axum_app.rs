@@ -75,9 +75,11 @@ async fn send(State(app): State<Arc<App>>, text: String) -> Result<String, Statu
         match app.client.send_with_retries(&message, RetryPolicy::ONCE, |_| {}).await {
             Ok(reply) => match reply.answer {
                 Answer::Accepted(_) => accepted += 1,
-                Answer::Gone => _ = app.subscriptions().remove(subscription.endpoint.as_str()),
+                Answer::Gone if reply.explanation.proves_gone(&subscription.endpoint, reply.status) => {
+                    app.subscriptions().remove(subscription.endpoint.as_str());
+                }
                 Answer::TooLarge => return Err(StatusCode::PAYLOAD_TOO_LARGE),
-                Answer::Refused | Answer::RetryLater { .. } => {
+                Answer::Gone | Answer::Refused | Answer::RetryLater { .. } => {
                     eprintln!("{}: {}", reply.status, reply.explanation.message)
                 }
             },

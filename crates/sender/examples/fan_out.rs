@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use doorbell_sender::{
-    AddressPolicy, Answer, Client, ClientConfig, Message, Options, RetryPolicy, Signer, SigningKey, Subject,
+    AddressPolicy, Answer, Client, ClientConfig, Message, Options, Reply, RetryPolicy, Signer, SigningKey, Subject,
     Subscription, Ttl,
 };
 use tokio::task::JoinSet;
@@ -54,7 +54,7 @@ pub async fn fan_out(
             let message = Message::new(&subscription, text.as_bytes(), &options, &signer);
             // A push service that is busy (429, 503) or out of reach is asked again, at the time that it names.
             let result = client.send_with_retries(&message, RetryPolicy::BRIEF, |_| {}).await;
-            (subscription, result.map(|reply| reply.answer))
+            (subscription, result)
         });
     }
     while let Some(finished) = sending.join_next().await {
@@ -63,14 +63,15 @@ pub async fn fan_out(
     summary
 }
 
-type Finished = (Subscription, Result<Answer, doorbell_sender::SendError>);
+type Finished = (Subscription, Result<Reply, doorbell_sender::SendError>);
 
 fn collect(summary: &mut Summary, finished: Option<Result<Finished, tokio::task::JoinError>>) {
     let Some(finished) = finished else { return };
     match finished.expect("a task that sends does not panic") {
-        // 404 and 410: the subscription is gone. Another message to it is a wasted request.
-        (_, Ok(Answer::Gone)) => {}
-        (subscription, Ok(Answer::Accepted(_))) => {
+        // 404 and 410: the subscription is gone. Another message to it is a wasted request. A proxy answers 404 too.
+        (subscription, Ok(Reply { answer: Answer::Gone, status, explanation }))
+            if explanation.proves_gone(&subscription.endpoint, status) => {}
+        (subscription, Ok(Reply { answer: Answer::Accepted(_), .. })) => {
             summary.accepted += 1;
             summary.alive.push(subscription);
         }

@@ -49,12 +49,15 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let response = sender.send_request(Request::from_parts(head, Full::new(body))).await?;
 
     // Do not follow redirections: `Answer` reads one as refused.
-    let answer = Answer::read(&subscription.endpoint, response.status(), response.headers(), clock::now());
+    let (status, headers) = (response.status(), response.headers().clone());
+    let answer = Answer::read(&subscription.endpoint, status, &headers, clock::now());
     if let Answer::Accepted(accepted) = answer {
         println!("accepted for {:?} s", accepted.ttl.map(Ttl::as_secs));
     } else {
         let body = Limited::new(response.into_body(), doorbell_sender::explanation::EXPLANATION_MAX);
-        let explanation = Explanation::read(&body.collect().await?.to_bytes());
+        let explanation = Explanation::read(&subscription.endpoint, status, &body.collect().await?.to_bytes());
+        // A 404 may be one of a proxy: the body shows it.
+        let answer = Answer::read_with(&explanation, &subscription.endpoint, status, &headers, clock::now());
         println!("{answer:?}: {}", explanation.message);
     }
     Ok(())

@@ -8,6 +8,7 @@ use doorbell_protocol::time::UnixMs;
 use http::{HeaderMap, StatusCode, header};
 
 use crate::endpoint::Endpoint;
+use crate::explanation::{Explanation, Source};
 use crate::request::ReceiptWish;
 use crate::vendor::Vendor;
 
@@ -16,15 +17,16 @@ use crate::vendor::Vendor;
 pub enum Answer {
     /// 201 or 202 (and any other 2xx): the push service accepted the message. That does not mean that it was delivered.
     Accepted(Accepted),
-    /// 404 or 410: the subscription is gone. Delete it and do not send to it again. (Not a 404 with a web page, which proxies
-    /// send while the push service is away. [`Explanation::source`](crate::Explanation) has what is known of the rest.)
+    /// 404 or 410: the subscription is gone. Delete it, if [`Explanation::proves_gone`](crate::Explanation::proves_gone):
+    /// a proxy may send an empty 404 while the push service is away. (A 404 with a web page, with text or with JSON of
+    /// another form than push services use is [`RetryLater`](Self::RetryLater).)
     Gone,
     /// 413: the body is too large for this push service. The subscription is fine.
     TooLarge,
     /// Another 4xx, or a redirection, which is never followed: the same request would fail again.
     Refused,
-    /// 429, 408 or a 5xx: the same request may succeed later. So it may after a 404 with a web page, and after the 406 with
-    /// which Microsoft's push service limits a rate.
+    /// 429, 408 or a 5xx: the same request may succeed later. So it may after a 404 that is not in the form of a push
+    /// service, and after the 406 with which Microsoft's push service limits a rate.
     RetryLater {
         /// The delay in Retry-After, at most a day; `None` if there is none.
         after: Option<Duration>,
@@ -63,6 +65,22 @@ impl Answer {
             408 | 429 | 500..=599 => Self::RetryLater { after: retry_after(headers, now) },
             _ => Self::Refused,
         }
+    }
+
+    /// The same with what is known from the body: a 404 with a body that no push service sends is one of a proxy.
+    /// [`Client`](crate::client::Client) reads so.
+    pub fn read_with(
+        explanation: &Explanation,
+        endpoint: &Endpoint,
+        status: StatusCode,
+        headers: &HeaderMap,
+        now: UnixMs,
+    ) -> Self {
+        let has_foreign_body = matches!(explanation.source, Source::Other | Source::WebPage);
+        if status == StatusCode::NOT_FOUND && has_foreign_body && !explanation.proves_gone(endpoint, status) {
+            return Self::RetryLater { after: retry_after(headers, now) };
+        }
+        Self::read(endpoint, status, headers, now)
     }
 }
 
@@ -165,6 +183,27 @@ mod tests {
         assert_eq!(read(410, &[("content-type", "text/html")]), Answer::Gone);
         let google = "https://fcm.googleapis.com/fcm/send/x";
         assert_eq!(read_at(google, 404, &[("content-type", "text/html")]), Answer::Gone, "it answers with a page");
+    }
+
+    #[test]
+    fn a_404_with_a_body_that_no_push_service_sends_does_not_end_a_subscription_as_8030_7_3_1() {
+        let (own, google) = ("https://push.example.net/p/x", "https://fcm.googleapis.com/fcm/send/x");
+        let (later, kubernetes) = (Answer::RetryLater { after: None }, r#"{"reason":"NotFound","code":404}"#);
+        for (endpoint, status, body, answer) in [
+            (own, 404, "404 page not found", &later),
+            (own, 404, kubernetes, &later),
+            (own, 404, "<html>", &later),
+            (own, 404, "", &Answer::Gone),
+            (own, 404, r#"{"code":404,"errno":102}"#, &Answer::Gone),
+            (own, 410, "gone", &Answer::Gone),
+            (own, 500, "broken", &later),
+            (google, 404, "<html>", &Answer::Gone),
+        ] {
+            let (endpoint, status) = (Endpoint::parse(endpoint).unwrap(), StatusCode::from_u16(status).unwrap());
+            let explanation = Explanation::read(&endpoint, status, body.as_bytes());
+            let read = Answer::read_with(&explanation, &endpoint, status, &HeaderMap::new(), NOW);
+            assert_eq!(read, *answer, "{status} {body}");
+        }
     }
 
     #[test]

@@ -61,6 +61,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 pub struct Client {
     http: reqwest::Client,
     addresses: Arc<AddressPolicy>,
+    /// The origin of the proxy.
+    proxy: Option<Arc<str>>,
     clock: Clock,
     /// For waits: a jump of the time of day makes none shorter or longer.
     steady: Steady,
@@ -115,7 +117,8 @@ impl Client {
             .build()
             .map_err(|e| setup(&e))?;
         let steady = config.clock.steady();
-        Ok(Self { http, addresses, clock: config.clock, steady })
+        let proxy = config.proxy.map(|proxy| proxy.origin().into());
+        Ok(Self { http, addresses, proxy, clock: config.clock, steady })
     }
 
     /// Sends a message once. It sends a second time only if the push service rejected the receipt subscription that the
@@ -207,8 +210,11 @@ impl Client {
                 accepted.receipt_on(response.status(), message.receipt);
                 Explanation::default()
             }
-            _ => explanation(&mut response).await,
+            _ => explanation(endpoint, &mut response).await,
         };
+        if !matches!(answer, Answer::Accepted(_)) {
+            answer = Answer::read_with(&explanation, endpoint, response.status(), response.headers(), self.now());
+        }
         Ok(Reply { status: response.status(), answer, explanation })
     }
 
@@ -223,12 +229,37 @@ impl Client {
         resource.check(&self.addresses)?;
         let mut request = reqwest::Request::try_from(request).map_err(|e| SendError::Connect(innermost(&e)))?;
         *request.timeout_mut() = time_max;
-        self.http.execute(request).await.map_err(failure)
+        self.http.execute(request).await.map_err(|error| self.failure(error))
+    }
+
+    fn failure(&self, error: reqwest::Error) -> SendError {
+        let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
+        match (error.is_connect(), &self.proxy) {
+            _ if refused => SendError::Endpoint(EndpointError::Address),
+            (true, Some(proxy)) if sources(&error).any(|cause| cause.to_string().starts_with(OF_PROXY)) => {
+                let reason = innermost(&error);
+                match reason.trim_start_matches(OF_PROXY) {
+                    PROXY_WANTS_LOGIN => SendError::ProxyLogin(proxy.to_string()),
+                    PROXY_REFUSES => SendError::Connect(format!("the proxy {proxy} refuses to connect to it")),
+                    reason => SendError::Connect(format!("the proxy {proxy} fails: {reason}")),
+                }
+            }
+            (true, _) => match sources(&error).find_map(tls::failure) {
+                Some(failure) => tls::explained(failure),
+                None => SendError::Connect(innermost(&error)),
+            },
+            (false, _) => SendError::Broken(innermost(&error)),
+        }
     }
 }
 
+/// The answers of a proxy to CONNECT, in the words of the HTTP client: the type of its error is private.
+const OF_PROXY: &str = "tunnel error: ";
+const PROXY_REFUSES: &str = "unsuccessful";
+const PROXY_WANTS_LOGIN: &str = "proxy authorization required";
+
 /// The beginning of the body. The status has the meaning, so a body that breaks off is not an error.
-pub(crate) async fn explanation(response: &mut reqwest::Response) -> Explanation {
+pub(crate) async fn explanation(endpoint: &Endpoint, response: &mut reqwest::Response) -> Explanation {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -236,19 +267,7 @@ pub(crate) async fn explanation(response: &mut reqwest::Response) -> Explanation
             break;
         }
     }
-    Explanation::read(&body)
-}
-
-fn failure(error: reqwest::Error) -> SendError {
-    let refused = sources(&error).any(|cause| cause.is::<AddressRefused>());
-    match error.is_connect() {
-        _ if refused => SendError::Endpoint(EndpointError::Address),
-        true => match sources(&error).find_map(tls::failure) {
-            Some(failure) => tls::explained(failure),
-            None => SendError::Connect(innermost(&error)),
-        },
-        false => SendError::Broken(innermost(&error)),
-    }
+    Explanation::read(endpoint, response.status(), &body)
 }
 
 /// The text of the innermost cause: the outer ones contain the URL, which is a secret, or nothing.

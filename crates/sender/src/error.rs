@@ -51,6 +51,10 @@ pub enum SendError {
     /// There was no connection: nothing was sent, and another attempt does no harm.
     #[error("no connection to the push service: {0}")]
     Connect(String),
+    /// The proxy wants another user name and password, or any: nothing was sent, and another attempt is useless. With the
+    /// proxy's origin.
+    #[error("the proxy {0} wants a user name and a password (http://USER:PASSWORD@HOST:PORT), or others")]
+    ProxyLogin(String),
     /// The push service has no certificate that the client trusts: nothing was sent. Another attempt is useless until the
     /// certificate is fixed or its authority is trusted ([`ClientConfig`](crate::client::ClientConfig)).
     #[error("the certificate of the push service is not trusted: {0}")]

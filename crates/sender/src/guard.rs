@@ -31,7 +31,7 @@ impl Guard {
 impl Resolve for Guard {
     fn resolve(&self, name: Name) -> Resolving {
         let policy = Arc::clone(&self.policy);
-        let is_proxy = self.proxy_host.as_deref() == Some(name.as_str());
+        let is_proxy = self.proxy_host.as_deref().is_some_and(|host| host.eq_ignore_ascii_case(name.as_str()));
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let permitted: Vec<_> = found.filter(|address| is_proxy || policy.permits(address.ip())).collect();
@@ -55,6 +55,6 @@ mod tests {
     #[tokio::test]
     async fn only_the_proxy_s_own_name_may_lead_inside_as_ssrf_1() {
         assert!(!resolves("localhost", None).await && !resolves("localhost", Some("proxy.corp")).await);
-        assert!(resolves("localhost", Some("localhost")).await);
+        assert!(resolves("localhost", Some("localhost")).await && resolves("localhost", Some("LocalHost")).await);
     }
 }

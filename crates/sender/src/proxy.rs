@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::endpoint::Endpoint;
 
 /// Where the environment names a proxy: the first one that is not empty counts.
-const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-const EXCEPTIONS: [&str; 2] = ["NO_PROXY", "no_proxy"];
+const VARIABLES: [&str; 4] = ["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+const EXCEPTIONS: [&str; 2] = ["no_proxy", "NO_PROXY"];
 
 /// A proxy through which [`Client`](crate::client::Client) connects. It sees the host and the port of the push service,
 /// and not the messages. It resolves the names, so the [`AddressPolicy`](crate::network::AddressPolicy) judges only
@@ -40,7 +40,7 @@ impl Proxy {
     }
 
     /// What the environment names for `endpoint`, as curl reads it: HTTPS_PROXY or ALL_PROXY unless NO_PROXY excepts the
-    /// host, in capital or small letters. An endpoint on this machine needs none.
+    /// host, in small letters before capital ones. An endpoint on this machine needs none.
     ///
     /// # Errors
     /// If a variable is not the URL of an HTTP proxy.
@@ -60,14 +60,16 @@ impl Proxy {
     }
 
     fn choose(proxy: &str, exceptions: &str, target: &Uri) -> Result<Option<Self>, ProxyError> {
-        let of = |no: &str| Matcher::builder().all(proxy.trim()).no(no).build();
+        let of = |proxy: &str, no: &str| Matcher::builder().all(proxy).no(no).build();
+        if of("http://any.invalid", exceptions).intercept(target).is_none() {
+            return Ok(None);
+        }
         // The matcher drops what it cannot read, which would mean a direct connection.
-        let found = of("").intercept(&Uri::from_static("https://any.invalid")).ok_or(ProxyError::Malformed)?;
-        if !matches!(found.uri().scheme_str(), Some("http" | "https")) {
+        let chosen = of(proxy.trim(), "").intercept(target).ok_or(ProxyError::Malformed)?;
+        if !matches!(chosen.uri().scheme_str(), Some("http" | "https")) {
             return Err(ProxyError::Scheme);
         }
-        let chosen = of(exceptions).intercept(target);
-        Ok(chosen.map(|it| Self { uri: it.uri().clone(), authorization: it.basic_auth().cloned() }))
+        Ok(Some(Self { uri: chosen.uri().clone(), authorization: chosen.basic_auth().cloned() }))
     }
 
     /// The host, as the resolver gets it.
@@ -109,6 +111,7 @@ mod tests {
         }
         for exceptions in ["*", "example.net", ".example.net", "localhost, push.example.net"] {
             assert_eq!(chosen("http://proxy.corp:3128", exceptions), Ok(None), "{exceptions}");
+            assert_eq!(chosen("socks5://proxy.corp:1080", exceptions), Ok(None), "it is not used: {exceptions}");
         }
         assert_eq!(chosen("proxy.corp:3128", ""), taken, "as curl reads it");
     }

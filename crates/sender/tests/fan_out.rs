@@ -39,7 +39,7 @@ async fn push(Path(number): Path<usize>, State(seen): State<Arc<Seen>>, headers:
     seen.in_flight.fetch_sub(1, Ordering::SeqCst);
     assert_eq!(headers["ttl"], "3600");
     match number % 10 {
-        3 => StatusCode::NOT_FOUND.into_response(),
+        3 => (StatusCode::NOT_FOUND, r#"{"code":404,"errno":102}"#).into_response(),
         4 => StatusCode::GONE.into_response(),
         5 if before < SUBSCRIPTIONS / 2 => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "0")]).into_response(),
         _ => StatusCode::CREATED.into_response(),

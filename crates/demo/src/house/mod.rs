@@ -54,6 +54,8 @@ pub(crate) struct House {
     pub(crate) sites: Sites,
     /// The origin at which browsers find it.
     pub(crate) site: String,
+    /// Whether it listens on this machine only, and browsers find it there.
+    pub(crate) serves_this_machine_only: bool,
     /// Whether a new name needs an invitation.
     pub(crate) invited_only: bool,
     /// The only push service on this machine that subscriptions may name.

@@ -132,7 +132,7 @@ impl House {
         let mut claims = form_urlencoded::Serializer::new(fragment.to_owned());
         claims.append_pair("name", name.as_str());
         let known = self.store.person_named(&name)?.filter(|person| person.passphrase.is_none());
-        if let Some(person) = known.filter(|_| is_on_this_machine(&self.site)) {
+        if let Some(person) = known.filter(|_| self.serves_this_machine_only) {
             claims.append_pair("in", &self.seal.invitation(person.id, at.wall)?);
         }
         Ok(format!("{address}#{}", claims.finish()))

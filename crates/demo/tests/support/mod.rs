@@ -28,6 +28,8 @@ pub use push_service::{Device, Mail, PushService};
 /// How long anything may take on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+const LOOPBACK: &str = "127.0.0.1:0";
+
 /// A demo with a state directory of its own, whose calls ring for so long.
 pub struct Running {
     pub demo: Demo,
@@ -36,19 +38,24 @@ pub struct Running {
 
 impl Running {
     pub async fn ringing_for(rings_for: Duration, push: &PushService) -> Self {
-        Self::start(rings_for, push, false).await
+        Self::start(LOOPBACK, rings_for, push, false).await
     }
 
     /// One in which a new name needs an invitation.
     pub async fn for_invited_people(push: &PushService) -> Self {
-        Self::start(Duration::from_secs(60), push, true).await
+        Self::start(LOOPBACK, Duration::from_secs(60), push, true).await
     }
 
-    async fn start(rings_for: Duration, push: &PushService, invited_only: bool) -> Self {
+    /// One that other machines reach too.
+    pub async fn on_every_address(push: &PushService) -> Self {
+        Self::start("0.0.0.0:0", Duration::from_secs(60), push, false).await
+    }
+
+    async fn start(listen: &str, rings_for: Duration, push: &PushService, invited_only: bool) -> Self {
         let state = tempfile::tempdir().expect("a state directory");
         let addresses = AddressPolicy::public().allow_loopback();
         let settings = Settings {
-            listen: "127.0.0.1:0".parse().expect("an address"),
+            listen: listen.parse().expect("an address"),
             certificate: None,
             site: None,
             invited_only,

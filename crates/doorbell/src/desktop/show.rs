@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use doorbell_desktop::control::{Answer, Client, Request, socket};
 
 use super::{places, state_folder};
+use crate::output;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -34,8 +35,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
         bail!("no desktop part runs, and none is installed: `doorbell desktop install` does that");
     };
     match client.ask(&Request::Status)? {
-        Answer::Status(status) if args.json => println!("{}", serde_json::to_string_pretty(&status)?),
-        Answer::Status(status) => print!("{status}"),
+        Answer::Status(status) if args.json => output::result(serde_json::to_string_pretty(&status)?)?,
+        Answer::Status(status) => output::result(status.to_string().trim_end())?,
         Answer::Error(error) => bail!(error),
         Answer::Added => bail!("the desktop part answers something else than was asked: stop it and start it again"),
     }

@@ -10,6 +10,7 @@ use doorbell_private_file as private_file;
 use doorbell_protocol::vapid::sign::SigningKey;
 
 use super::form;
+use crate::browser::status;
 use crate::shell::quoted;
 use crate::state::state_dir;
 
@@ -39,7 +40,7 @@ pub(crate) fn read(path: &Path) -> Result<SigningKey> {
     }
     let key = form::read(&fs::read(path).with_context(what)?).with_context(what)?;
     if metadata.permissions().mode() & 0o077 != 0 {
-        eprintln!("doorbell: others can read the private key in {0}: chmod 600 {0}", quoted(&path.to_string_lossy()));
+        status(&format!("others can read the private key in {0}: chmod 600 {0}", quoted(&path.to_string_lossy())));
     }
     Ok(key)
 }
@@ -60,7 +61,7 @@ pub(crate) fn create(path: &Path, key: &SigningKey) -> Result<bool> {
 /// The key in `path`, which is made if there is none.
 pub(crate) fn read_or_create(path: &Path) -> Result<SigningKey> {
     if !path.exists() && create(path, &SigningKey::generate()?)? {
-        eprintln!("doorbell: made a VAPID key in {}", path.display());
+        status(&format!("made a VAPID key in {}", path.display()));
     }
     read(path)
 }

@@ -10,6 +10,8 @@ use anyhow::{Result, bail};
 use clap::Subcommand;
 use doorbell_protocol::vapid::sign::SigningKey;
 
+use crate::browser::status;
+use crate::output;
 use crate::shell::quoted;
 
 #[derive(clap::Args)]
@@ -64,8 +66,8 @@ fn new(out: Option<PathBuf>) -> Result<ExitCode> {
     if !file::create(&path, &key)? {
         bail!("{0} exists already; `doorbell keys show {0}` prints its public key", quoted(&path.to_string_lossy()));
     }
-    println!("{}", key.public_key().to_base64url());
-    eprintln!("doorbell: the private key is in {}, for its owner only", path.display());
+    output::report(key.public_key().to_base64url());
+    status(&format!("the private key is in {}, for its owner only", path.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -73,10 +75,10 @@ fn show(file: Option<PathBuf>, private: bool) -> Result<ExitCode> {
     let path = file::path_or_default(file)?;
     let key = file::read(&path)?;
     if private {
-        println!("{}", key.to_base64url()?.as_str());
+        output::result(key.to_base64url()?.as_str())?;
     } else {
-        println!("{}", key.public_key().to_base64url());
-        eprintln!("doorbell: the private key is in {}", path.display());
+        output::result(key.public_key().to_base64url())?;
+        status(&format!("the private key is in {}", path.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -19,7 +19,8 @@ use doorbell_sender::origins::Mapping;
 use doorbell_sender::request::{Message, ReceiptWish};
 use doorbell_sender::retry::RetryPolicy;
 
-use crate::unusable;
+use crate::browser::status;
+use crate::{output, unusable};
 use outcome::Outcome;
 use setup::Setup;
 
@@ -140,7 +141,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         receipt: if args.receipt { ReceiptWish::New } else { ReceiptWish::None },
     };
     if args.curl {
-        println!("{}", curl::command(&message, &setup::ca_files(&args, &setup.subscription))?);
+        output::result(curl::command(&message, &setup::ca_files(&args, &setup.subscription))?)?;
         return Ok(ExitCode::SUCCESS);
     }
     let config = match setup.client(&args) {
@@ -150,7 +151,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let client = Client::new(config)?;
     let policy = RetryPolicy { attempts_max: args.attempts, total_max: args.patience, ..RetryPolicy::BRIEF };
     if !args.json {
-        eprintln!("doorbell: sending {}", setup.summary());
+        status(&format!("sending {}", setup.summary()));
     }
     let mut failures = 0;
     let result = client.send_with_retries(&message, policy, |wait| {
@@ -164,19 +165,19 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if let Some(accepted) = outcome.accepted().filter(|_| args.receipt) {
         let time_max = args.receipt_timeout.unwrap_or_else(|| receipt::time_max(accepted, setup.options.ttl));
         if !args.json && accepted.receipt.is_some() {
-            eprintln!("doorbell: waiting up to {} s for the receipt", time_max.as_secs());
+            status(&format!("waiting up to {} s for the receipt", time_max.as_secs()));
         }
         let fate = receipt::wait(&client, accepted, time_max).await;
         if !args.json {
-            println!("receipt  {}", fate.words(setup.options.ttl));
+            output::report(format_args!("receipt  {}", fate.words(setup.options.ttl)));
             if let Some(receipts) = accepted.receipt.as_ref().filter(|_| fate.may_still_come()) {
-                println!("receipts {receipts}");
+                output::report(format_args!("receipts {receipts}"));
             }
         }
         outcome.learn(fate);
     }
     if args.json {
-        println!("{}", outcome.to_json(setup.options.ttl));
+        output::report(outcome.to_json(setup.options.ttl));
     }
     Ok(ExitCode::from(outcome.exit_status()))
 }
@@ -187,5 +188,5 @@ fn progress(wait: &Wait<'_>, attempts_max: u32) {
         Err(error) => error.to_string(),
     };
     let (attempt, delay) = (wait.attempts, wait.delay.as_secs_f64());
-    eprintln!("doorbell: {why}; trying again in {delay:.1} s (attempt {attempt} of {attempts_max} failed)");
+    status(&format!("{why}; trying again in {delay:.1} s (attempt {attempt} of {attempts_max} failed)"));
 }

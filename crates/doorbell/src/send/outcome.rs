@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::receipt::Fate;
 use super::setup::{Setup, map_origin_hint};
+use crate::{browser, output};
 
 /// The result of the last attempt, and of the message after that.
 pub(super) struct Outcome {
@@ -57,7 +58,7 @@ impl Outcome {
             },
             Err(SendError::Connect(_)) => 5,
             Err(SendError::Endpoint(_) | SendError::Request(_)) => crate::USAGE,
-            Err(SendError::Broken(_) | SendError::Untrusted(_)) => 1,
+            Err(SendError::Broken(_) | SendError::Untrusted(_) | SendError::ProxyLogin(_)) => 1,
         }
     }
 
@@ -66,21 +67,21 @@ impl Outcome {
         match &self.result {
             Ok(Reply { status, answer: Answer::Accepted(accepted), .. }) => {
                 let doubt = if accepted.receipt.is_none() { "; delivery is not confirmed" } else { "" };
-                println!("accepted by the push service ({}){doubt}", status.as_u16());
+                output::report(format_args!("accepted by the push service ({}){doubt}", status.as_u16()));
                 print_accepted(accepted, asked);
             }
             Ok(reply) => {
-                eprintln!("doorbell: {}: {}", status_line(reply.status), self.meaning(reply));
+                browser::status(&format!("{}: {}", status_line(reply.status), self.meaning(reply)));
                 let explanation = &reply.explanation;
                 let whose = match explanation.source {
                     Source::PushService => "the push service reports",
-                    Source::Unknown | Source::WebPage => "the answer reads",
+                    Source::Unknown | Source::Other | Source::WebPage => "the answer reads",
                 };
                 for line in [&explanation.message, &explanation.hint].into_iter().filter(|line| !line.is_empty()) {
-                    eprintln!("doorbell: {whose}: {line}");
+                    browser::status(&format!("{whose}: {line}"));
                 }
             }
-            Err(error) => eprintln!("doorbell: {}", self.failure(error)),
+            Err(error) => browser::status(&self.failure(error)),
         }
     }
 
@@ -90,7 +91,7 @@ impl Outcome {
             SendError::Connect(_) => format!("{error}; gave up after {}", self.attempts()),
             SendError::Untrusted(why) => format!("{error}; {}", self.distrust_hint(why)),
             SendError::Endpoint(error) => super::setup::endpoint_error(error),
-            SendError::Broken(_) | SendError::Request(_) => error.to_string(),
+            SendError::Broken(_) | SendError::Request(_) | SendError::ProxyLogin(_) => error.to_string(),
         }
     }
 
@@ -128,7 +129,7 @@ impl Outcome {
             (Answer::Gone, status) => gone(status, reply.explanation.source).to_owned(),
             (Answer::TooLarge, _) => "the message is too long for this push service".to_owned(),
             (Answer::RetryLater { .. }, 404) => format!(
-                "{WEB_PAGE}: is it a proxy whose push service is away? Gave up after {}; keep the subscription and send \
+                "{OF_NO_PUSH_SERVICE}: is it a proxy whose push service is away? Gave up after {}; keep the subscription and send \
                  again later",
                 self.attempts()
             ),
@@ -169,15 +170,15 @@ impl Outcome {
     }
 }
 
-const WEB_PAGE: &str = "the answer is a web page and not one of a push service";
+const OF_NO_PUSH_SERVICE: &str = "the answer is not in the form of a push service";
 
 /// What 404 and 410 mean, as far as it is known who sent them.
 fn gone(status: u16, source: Source) -> &'static str {
     match (status, source) {
-        (_, Source::PushService) | (410, Source::Unknown) => {
+        (_, Source::PushService) | (410, Source::Unknown | Source::Other) => {
             "the subscription is gone for good; delete it and ask for a new one"
         }
-        (_, Source::Unknown) => {
+        (_, Source::Unknown | Source::Other) => {
             "the push service does not know this subscription, or a proxy answered in its place; if it stays so, delete \
              the subscription and ask for a new one"
         }
@@ -189,13 +190,14 @@ fn gone(status: u16, source: Source) -> &'static str {
 }
 
 fn print_accepted(accepted: &Accepted, asked: Ttl) {
-    match accepted.ttl {
-        Some(granted) if granted < asked => println!("ttl      {granted} s, shortened from {asked} s"),
-        Some(granted) => println!("ttl      {granted} s"),
-        None => println!("ttl      {asked} s requested; the push service does not report what it granted"),
-    }
+    let ttl = match accepted.ttl {
+        Some(granted) if granted < asked => format!("{granted} s, shortened from {asked} s"),
+        Some(granted) => format!("{granted} s"),
+        None => format!("{asked} s requested; the push service does not report what it granted"),
+    };
+    output::report(format_args!("ttl      {ttl}"));
     if let Some(message) = &accepted.message {
-        println!("message  {message}");
+        output::report(format_args!("message  {message}"));
     }
 }
 
@@ -218,7 +220,7 @@ fn reply_json(reply: &Reply) -> serde_json::Value {
     let source = match why.source {
         Source::PushService => "push-service",
         Source::WebPage => "web-page",
-        Source::Unknown => "unknown",
+        Source::Unknown | Source::Other => "unknown",
     };
     json!({
         "outcome": word, "status": status, "source": source,
@@ -231,14 +233,14 @@ fn error_word(error: &SendError) -> &'static str {
         SendError::Connect(_) => "unreachable",
         SendError::Untrusted(_) => "untrusted",
         SendError::Broken(_) => "unknown",
-        SendError::Endpoint(_) | SendError::Request(_) => "unusable",
+        SendError::Endpoint(_) | SendError::Request(_) | SendError::ProxyLogin(_) => "unusable",
     }
 }
 
 /// The same, with what makes a 404 temporary.
 pub(super) fn answer_line(reply: &Reply) -> String {
     let status = status_line(reply.status);
-    if reply.status == StatusCode::NOT_FOUND { format!("{status}, and {WEB_PAGE}") } else { status }
+    if reply.status == StatusCode::NOT_FOUND { format!("{status}, and {OF_NO_PUSH_SERVICE}") } else { status }
 }
 
 /// `429 Too Many Requests`.

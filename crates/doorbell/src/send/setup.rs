@@ -19,6 +19,7 @@ use doorbell_sender::subscription::Subscription;
 use doorbell_sender::token::Signer;
 
 use super::{Args, input};
+use crate::browser::status;
 use crate::keys::file;
 
 /// How a certificate in PEM begins.
@@ -49,16 +50,14 @@ impl Setup {
         let endpoint = &subscription.endpoint;
         // Most endpoints at Google's public host are Google's: only after an error may the browser be one of ours.
         if let Some(unmapped) = notice.filter(|notice| notice.origin != GOOGLE) {
-            eprintln!("doorbell: {unmapped}; {}", map_origin_hint(&unmapped.origin));
+            status(&format!("{unmapped}; {}", map_origin_hint(&unmapped.origin)));
         }
         if let Err(error) = endpoint.check(&addresses(args)) {
             bail!(endpoint_error(&error));
         }
         if let Some(end) = subscription.expires_at.filter(|_| subscription.has_ended(clock::now())) {
             let end = date(end);
-            eprintln!(
-                "doorbell: the subscription has ended, by its expirationTime ({end}): the page must make a new one"
-            );
+            status(&format!("the subscription has ended, by its expirationTime ({end}): the page must make a new one"));
         }
         let proxy = Proxy::from_environment(endpoint).context("HTTPS_PROXY or ALL_PROXY")?;
         let subject = subject(args, endpoint)?;
@@ -125,7 +124,7 @@ pub(super) fn map_origin_hint(origin: &str) -> String {
 fn subject(args: &Args, endpoint: &Endpoint) -> Result<Option<Subject>> {
     let subject = args.subject.as_deref().map(Subject::parse).transpose().context("--subject")?;
     if let Some(correction) = subject.as_ref().and_then(Subject::correction) {
-        eprintln!("doorbell: {correction}");
+        status(&correction);
     }
     let warning = match &subject {
         Some(subject) => subject.warning(),
@@ -133,7 +132,7 @@ fn subject(args: &Args, endpoint: &Endpoint) -> Result<Option<Subject>> {
     };
     let takes_any = endpoint.is_loopback() || endpoint.vendor().is_some_and(|vendor| !vendor.needs_subject());
     if let Some(warning) = warning.filter(|_| !takes_any) {
-        eprintln!("doorbell: {warning}");
+        status(warning);
     }
     Ok(subject)
 }

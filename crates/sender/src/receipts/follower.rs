@@ -233,8 +233,9 @@ impl Follower {
             }
             Answer::Accepted(_) => Err(FollowError::NotEvents),
             Answer::Gone => {
-                let explanation =
-                    timeout(self.policy.silence_max, explanation(&mut response)).await.unwrap_or_default();
+                let explanation = timeout(self.policy.silence_max, explanation(&self.receipts, &mut response))
+                    .await
+                    .unwrap_or_default();
                 if explanation.proves_gone(&self.receipts, status) {
                     return Ok(Some(ReceiptEvent::Gone));
                 }
@@ -242,7 +243,7 @@ impl Follower {
             }
             Answer::RetryLater { after } => self.failed(after, format!("the push service answers {status}")),
             Answer::TooLarge | Answer::Refused => {
-                let explanation = timeout(self.policy.silence_max, explanation(&mut response)).await;
+                let explanation = timeout(self.policy.silence_max, explanation(&self.receipts, &mut response)).await;
                 // A reason that does not arrive in time is none.
                 Err(FollowError::Refused { status, explanation: explanation.unwrap_or_default() })
             }

@@ -135,6 +135,7 @@ async fn a_service_that_stays_busy_is_left_alone_in_the_end() {
 async fn a_final_answer_is_not_asked_for_twice_as_8030_7_3_1() {
     for (answer, meaning) in [
         ("404 Not Found", Answer::Gone),
+        ("404 Not Found\r\ncontent-length: 24\r\n\r\n{\"code\":404,\"errno\":102}", Answer::Gone),
         ("410 Gone", Answer::Gone),
         ("413 Content Too Large", Answer::TooLarge),
         ("400 Bad Request", Answer::Refused),
@@ -147,6 +148,14 @@ async fn a_final_answer_is_not_asked_for_twice_as_8030_7_3_1() {
         assert_eq!(reply.answer, meaning, "{answer}");
         assert_eq!(service.received().await.len(), 1, "{answer}");
     }
+}
+
+#[tokio::test]
+async fn a_404_in_the_words_of_a_proxy_is_tried_again_as_8030_7_3_1() {
+    let service = Service::answering(&["404 Not Found\r\ncontent-length: 9\r\n\r\nnot found", "201 Created"]).await;
+    let sender = Sender::to(&service.url("/p/x"));
+    let reply = local_client().send_with_retries(&sender.message(), EAGER, |_| {}).await.unwrap();
+    assert_eq!((reply.status.as_u16(), service.received().await.len()), (201, 2));
 }
 
 #[tokio::test]

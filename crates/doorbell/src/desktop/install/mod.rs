@@ -24,6 +24,7 @@ use crate::browser::{check, explain, notify, status};
 use crate::desktop::profiles::{Named, settings_of};
 use crate::desktop::run::{DEBUG_PORT, LOCAL};
 use crate::desktop::{explained, places, service_url};
+use crate::output;
 use crate::state::local_ca;
 
 #[derive(clap::Args)]
@@ -99,7 +100,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode> {
     let planned = files(args, &places, ca.clone(), &profiles)?;
     let mut installation = Installation::of(&places)?;
     if args.print {
-        planned.iter().for_each(print);
+        planned.iter().try_for_each(print)?;
         return Ok(ExitCode::SUCCESS);
     }
     installation.check(&planned)?;
@@ -222,11 +223,11 @@ fn in_use(profile: &ProfileConfig, why: &str) -> Result<()> {
     Ok(())
 }
 
-fn print(planned: &Planned) {
-    println!("==> {}", planned.path.display());
+fn print(planned: &Planned) -> Result<()> {
+    output::result(format_args!("==> {}", planned.path.display()))?;
     match &planned.content {
-        Content::Public(text) | Content::Private(text) => println!("{text}"),
-        Content::Link(target) => println!("a link to {}\n", target.display()),
+        Content::Public(text) | Content::Private(text) => output::result(text),
+        Content::Link(target) => output::result(format_args!("a link to {}\n", target.display())),
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) fn run(args: &Args, service: &PushService, ca: Option<PathBuf>) -> Re
     };
     let planned = plan_for_all(&root, &program, &settings, &fleet)?;
     if args.print {
-        planned.iter().for_each(print);
+        planned.iter().try_for_each(print)?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut installation = Installation::for_all(&root)?;
