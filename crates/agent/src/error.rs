@@ -145,9 +145,9 @@ impl Error {
         }
     }
 
-    /// Whether it is an answer: the connection to it works.
-    pub(crate) fn is_answer(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_))
+    /// Whether an answer is wrong or missing: the connection works.
+    pub(crate) fn is_of_answer(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_) | Self::Timeout("answer", _))
     }
 
     /// How long the service wants to be left alone, if it sent that.
