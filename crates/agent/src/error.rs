@@ -79,7 +79,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// 404 or 410, and not in the form of Doorbell: most likely a proxy answers while the service is away. Nothing is
-    /// concluded from it.
+    /// concluded from it. At a push service of another kind it can mean that the subscription is gone.
     #[error(
         "{status}, which is not this push service's own answer: a proxy answers in its place, or its address is wrong"
     )]

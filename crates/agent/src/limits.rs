@@ -31,7 +31,8 @@ pub struct Limits {
     /// DELETE requests in flight at a time; many servers allow 100 streams, and the held GET is one of them.
     pub acknowledging_max: usize,
     /// Answers to one DELETE that are 404 or 410 and not in the form of Doorbell, before they are believed. A proxy gives
-    /// some while the service behind it restarts; another service may know no other form.
+    /// some while the service behind it restarts, which do not count while the held GET fails too; another service may know
+    /// no other form.
     pub doubts_max: u32,
     /// How long messages are received as events before pushes are tried again: what stands between may have changed.
     pub pushes_again: Duration,
