@@ -29,7 +29,8 @@ pub trait App: Send {
     fn event(&mut self, event: Event);
 
     /// The service has ended the subscriptions with these endpoints (RFC 8030 s7.3): it answered 404 or 410, in its own
-    /// form. A 404 of a proxy ends nothing. `Break` ends the run with [`Outcome::Gone`](crate::Outcome::Gone).
+    /// form. A 404 of a proxy ends nothing. That form is Doorbell's (JSON with `errno`): a push service of another form ends
+    /// no subscription, and is reported as [`Event::Disconnected`] with [`Error::Stranger`] instead. `Break` ends the run with [`Outcome::Gone`](crate::Outcome::Gone).
     /// `Continue` drops them from the profile, and keeps receiving for the others and for those that a handle adds.
     fn ended(&mut self, endpoints: &[Url]) -> ControlFlow<()> {
         let _ = endpoints;

@@ -79,7 +79,7 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// 404 or 410, and not in the form of Doorbell: most likely a proxy answers while the service is away. Nothing is
-    /// concluded from it.
+    /// concluded from it. At a push service of another kind it can mean that the subscription is gone.
     #[error(
         "{status}, which is not this push service's own answer: a proxy answers in its place, or its address is wrong"
     )]
@@ -145,9 +145,9 @@ impl Error {
         }
     }
 
-    /// Whether it is an answer: the connection to it works.
-    pub(crate) fn is_answer(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_))
+    /// Whether an answer is wrong or missing: the connection works.
+    pub(crate) fn is_of_answer(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_) | Self::Timeout("answer", _))
     }
 
     /// How long the service wants to be left alone, if it sent that.

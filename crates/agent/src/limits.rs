@@ -31,10 +31,14 @@ pub struct Limits {
     /// DELETE requests in flight at a time; many servers allow 100 streams, and the held GET is one of them.
     pub acknowledging_max: usize,
     /// Answers to one DELETE that are 404 or 410 and not in the form of Doorbell, before they are believed. A proxy gives
-    /// some while the service behind it restarts; another service may know no other form.
+    /// some while the service behind it restarts, which do not count while the held GET fails too; another service may know
+    /// no other form.
     pub doubts_max: u32,
     /// How long messages are received as events before pushes are tried again: what stands between may have changed.
     pub pushes_again: Duration,
+    /// How long events may bring nothing, no comment either, before they count as broken. A proxy answers the PINGs of a
+    /// connection whose service is gone. Ten times the service's `keepalive_secs` (30 s).
+    pub silence_max: Duration,
     /// DELETE requests owed, including those in flight. Over it nothing more is handed over or subscribed.
     pub owed_max: usize,
     /// URIs of settled messages kept in memory, against a redelivery that crossed its acknowledgement.
@@ -70,6 +74,7 @@ impl Default for Limits {
             acknowledging_max: 32,
             doubts_max: 20,
             pushes_again: seconds(3600),
+            silence_max: seconds(300),
             owed_max: 1024,
             remembered_max: 1024,
             attempts_max: 3,

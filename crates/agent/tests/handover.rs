@@ -6,7 +6,7 @@ mod support;
 
 use std::path::Path;
 
-use doorbell_agent::{Error, Event, Outcome, Profile, ProfileError};
+use doorbell_agent::{Error, Event, Limits, Outcome, Profile, ProfileError};
 use doorbell_protocol::receipt::OUTCOME;
 use http::Method;
 use support::app::{Idle, Manner, Running};
@@ -131,6 +131,28 @@ async fn an_acknowledgement_that_fails_is_sent_again_ua_8030_6_2_1() {
     service.until_deleted(&message).await;
     assert_eq!(service.seen(Method::DELETE, &message).len(), 6, "a 404 of a proxy is no answer of the service");
     assert!(running.is_quiet());
+}
+
+#[tokio::test]
+async fn no_404_of_a_proxy_settles_an_acknowledgement_while_the_service_is_away_ua_8030_6_2_1() {
+    let service = Service::start().await;
+    let agent = service.agent(Profile::in_memory(), Limits { doubts_max: 5, ..quick() });
+    let subscription = agent.subscribe(None).await.unwrap();
+    service.ignore(Some(Method::DELETE));
+    let message = service.send(&subscription, "once");
+    let mut running = Running::start(agent, Manner::Takes);
+    assert_eq!(running.text().await, "once");
+    service.until("a DELETE", |s| s.count(&Method::DELETE, &message) == 1).await;
+    for _ in 0..100 {
+        service.answer_once(Method::GET, "/a/", status(404));
+    }
+    for _ in 0..20 {
+        service.answer_once(Method::DELETE, "/m/", status(404));
+    }
+    service.cut();
+    service.until("many 404s", |s| s.count(&Method::DELETE, &message) > 20).await;
+    service.answer_ignored();
+    service.until_deleted(&message).await;
 }
 
 #[tokio::test]

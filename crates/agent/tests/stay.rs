@@ -189,6 +189,44 @@ async fn where_pushes_cannot_pass_messages_come_as_events_and_pushes_are_tried_a
 }
 
 #[tokio::test]
+async fn events_that_no_head_begins_do_not_count_as_connected() {
+    let service = Service::start().await;
+    // A proxy that lets no pushes pass, and whose service is silent.
+    service.without_pushes(true);
+    service.answer_once(Method::GET, "/a/", problem(406));
+    service.ignore(Some(Method::GET));
+    // Longer than a GET for pushes must be held to count as accepted.
+    let limits = Limits { answer_timeout: Duration::from_millis(1200), ..quick() };
+    let agent = service.agent(Profile::in_memory(), limits);
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    assert!(matches!(running.event(disconnected).await.0, Error::Timeout(..)));
+    for _ in 0..2 {
+        let is_end = |e| matches!(e, Event::Connected | Event::Disconnected { .. }).then_some(e);
+        let next = running.event(is_end).await;
+        assert!(matches!(next, Event::Disconnected { .. }), "{next:?}");
+    }
+    service.answer_ignored();
+    running.event(|e| matches!(e, Event::Connected).then_some(())).await;
+    service.send(&subscription, "still here");
+    assert_eq!(running.text().await, "still here");
+}
+
+#[tokio::test]
+async fn events_that_fall_silent_are_asked_for_again() {
+    let service = Service::start().await;
+    service.without_pushes(true);
+    let limits = Limits { silence_max: Duration::from_millis(50), ..quick() };
+    let agent = service.agent(Profile::in_memory(), limits);
+    let subscription = agent.subscribe(None).await.unwrap();
+    let mut running = Running::start(agent, Manner::Takes);
+    // PINGs are answered all the time, and nothing comes.
+    assert!(matches!(running.event(disconnected).await.0, Error::Lost(_)));
+    service.send(&subscription, "still here");
+    assert_eq!(running.text().await, "still here");
+}
+
+#[tokio::test]
 async fn what_is_stored_is_fetched_as_events_too() {
     let service = Service::start().await;
     service.without_pushes(true);

@@ -211,3 +211,17 @@ fn no_text_of_a_sender_becomes_an_option_or_a_second_argument_of_the_command_in_
         prints_line(&listening, &hex(&format!("--\0Doorbell: {text}\0")));
     }
 }
+
+#[test]
+fn a_message_is_kept_when_no_shell_can_be_started() {
+    let service = Service::start();
+    let place = Place::of(&service);
+    let mut listening = Running::start(place.listen(&["--exec", "true"]).env("PATH", place.folder.path()));
+    listening.prints("listening");
+    place.send("kept");
+    assert_eq!(listening.exit(|_| {}).code(), Some(1), "{}", listening.output());
+    assert_eq!(listening.count("cannot run sh"), 1, "{}", listening.output());
+    let mut draining = Running::start(&mut place.listen(&["--drain"]));
+    prints_line(&draining, "kept");
+    assert!(draining.exit(|_| {}).success());
+}

@@ -25,6 +25,8 @@ pub(super) struct Monitored {
     pub(super) resource: Url,
     /// Sends requests on its connection, while there is one.
     pub(super) requests: Option<SendRequest<Bytes>>,
+    /// Whether the service has accepted the GET, as far as can be known, and it has not failed since.
+    pub(super) is_receiving: bool,
     pub(super) drained: Option<Drained>,
     task: AbortHandle,
 }
@@ -51,7 +53,7 @@ impl Monitors {
         for resource in wanted {
             self.started += 1;
             let task = self.tasks.spawn(monitor(self.started, resource.clone()).run());
-            let monitored = Monitored { resource, requests: None, drained: None, task };
+            let monitored = Monitored { resource, requests: None, is_receiving: false, drained: None, task };
             self.monitored.insert(self.started, monitored);
         }
         debug_assert_eq!(self.resources().collect::<BTreeSet<_>>().len(), self.monitored.len(), "one monitor each");
@@ -73,6 +75,12 @@ impl Monitors {
     /// Whether one of them monitors something at the origin of `uri`.
     pub(super) fn cover(&self, uri: &Url) -> bool {
         self.resources().any(|resource| resource.origin() == uri.origin())
+    }
+
+    /// Whether the service itself answers one of them at the origin of `uri`.
+    pub(super) fn receive_from(&self, uri: &Url) -> bool {
+        let mut there = self.monitored.values().filter(|monitored| monitored.resource.origin() == uri.origin());
+        there.any(|monitored| monitored.is_receiving || monitored.drained.is_some())
     }
 
     /// Whether any of them has a connection.

@@ -1,6 +1,7 @@
 //! The deletions that no monitor's connection can carry: at origins where nothing is monitored any more. One task at a
 //! time sends them, over one connection to each origin; after a failure another follows, with growing waits.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -22,19 +23,24 @@ pub(super) struct Removals {
     /// Rounds in a row that left something owed.
     failures: u32,
     not_before: Duration,
+    /// Per resource, the answers that it is gone, of which it is not known who gave them.
+    doubts: HashMap<Url, u32>,
 }
 
 /// What a round brought about.
 #[derive(Default)]
 pub(super) struct Removed {
     settled: Vec<Url>,
+    /// Answered with a 404 or 410 that is not in the service's own form.
+    doubtful: Vec<Url>,
     failed: bool,
 }
 
 impl Removals {
     /// With `repeats`, a round that failed is followed by another. Without, each [`Removals::want`] has one round.
     pub(super) fn new(connector: Connector, repeats: bool) -> Self {
-        Self { connector, repeats, task: JoinSet::new(), wanted: false, failures: 0, not_before: Duration::ZERO }
+        let (task, doubts) = (JoinSet::new(), HashMap::new());
+        Self { connector, repeats, task, wanted: false, failures: 0, not_before: Duration::ZERO, doubts }
     }
 
     /// Asks for another look into the profile.
@@ -60,6 +66,7 @@ impl Removals {
     pub(super) fn start(&mut self, owed: Vec<Url>) {
         debug_assert!(!self.is_running(), "one round at a time");
         self.wanted = false;
+        self.doubts.retain(|uri, _| owed.contains(uri));
         if !owed.is_empty() {
             self.task.spawn(remove(self.connector.clone(), owed));
         }
@@ -75,7 +82,16 @@ impl Removals {
     }
 
     /// Plans the next round if this one left something, and returns what is settled.
-    pub(super) fn on_ended(&mut self, removed: Removed, now: Duration) -> Vec<Url> {
+    pub(super) fn on_ended(&mut self, mut removed: Removed, now: Duration) -> Vec<Url> {
+        for uri in removed.doubtful {
+            let doubts = self.doubts.entry(uri.clone()).or_default();
+            *doubts += 1;
+            if *doubts >= self.connector.limits.doubts_max {
+                removed.settled.push(uri);
+            } else {
+                removed.failed = true;
+            }
+        }
         if removed.failed {
             self.failures = self.failures.saturating_add(1);
             self.not_before = now + self.connector.limits.reconnect.draw(self.failures);
@@ -108,8 +124,36 @@ async fn remove_there(connector: &Connector, owed: Vec<Url>, removed: &mut Remov
     for uri in owed {
         match delete(connection.requests(), &uri, connector.limits.answer_timeout).await? {
             Deleted::Now | Deleted::Before | Deleted::Never => removed.settled.push(uri),
-            Deleted::NotYet | Deleted::Doubtful => removed.failed = true,
+            Deleted::Doubtful => removed.doubtful.push(uri),
+            Deleted::NotYet => removed.failed = true,
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::{ClientConfig, RootCertStore};
+
+    use super::*;
+    use crate::limits::Limits;
+
+    #[test]
+    fn a_doubtful_404_is_believed_after_some_because_another_service_may_know_no_other() {
+        let limits = Limits { doubts_max: 3, ..Limits::default() };
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let tls = Arc::new(tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth());
+        let mut removals = Removals::new(Connector { tls, limits }, true);
+        let uri = Url::parse("https://push.example/s/1").unwrap();
+        let mut round = || {
+            let removed = Removed { doubtful: vec![uri.clone()], ..Removed::default() };
+            let settled = removals.on_ended(removed, Duration::ZERO);
+            (settled, std::mem::take(&mut removals.wanted))
+        };
+        assert_eq!([round(), round()], [(vec![], true), (vec![], true)]);
+        assert_eq!(round(), (vec![uri.clone()], false));
+    }
 }

@@ -227,11 +227,14 @@ impl<'a, A: App> Run<'a, A> {
                 monitored.requests = Some(requests);
                 self.inbox.connected();
             }
-            State::Receiving => self.app.event(Event::Connected),
+            State::Receiving => {
+                monitored.is_receiving = true;
+                self.app.event(Event::Connected);
+            }
             State::WithoutPushes => self.app.event(Event::WithoutPushes),
             State::Disconnected { why, .. } if self.drain => return Err(why),
             State::Disconnected { why, wait } => {
-                monitored.requests = None;
+                (monitored.requests, monitored.is_receiving) = (None, false);
                 self.app.event(Event::Disconnected { why, wait });
             }
         }
@@ -330,7 +333,8 @@ impl<'a, A: App> Run<'a, A> {
         let settled = match deleted {
             Ok(Deleted::Now | Deleted::Before | Deleted::Never) => true,
             Ok(Deleted::NotYet) => false,
-            Ok(Deleted::Doubtful) => self.inbox.doubted(&uri),
+            // While the GET fails too, a proxy answers in the service's place.
+            Ok(Deleted::Doubtful) => self.monitors.receive_from(&uri) && self.inbox.doubted(&uri),
             Err(why) => {
                 tracing::debug!(%why, "an acknowledgement failed");
                 false

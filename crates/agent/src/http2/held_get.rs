@@ -2,7 +2,6 @@
 //! events in its answer.
 
 use std::future::Future;
-use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::urgency::{URGENCY, Urgency};
@@ -178,14 +177,15 @@ impl HeldGet {
         let mut parser = Parser::new(self.resource.clone(), self.limits.body_bytes_max);
         let (mut body, mut count) = (answer.into_body(), 0);
         // A service that does not know the preference would hold the GET open.
-        let patience = if self.drain { limit } else { Duration::MAX };
+        let patience = if self.drain { limit } else { self.limits.silence_max };
         loop {
             let chunk = match timeout(patience, body.data()).await {
                 Ok(Some(Ok(chunk))) => chunk,
                 Ok(Some(Err(e))) => return End::Failed(lost(e)),
                 Ok(None) if parser.is_between_events() => return End::Finished { pushes: count },
                 Ok(None) => return End::Failed(Error::Lost("the events were cut off".to_owned())),
-                Err(_) => return End::Failed(Error::Timeout("answer", limit)),
+                Err(_) if self.drain => return End::Failed(Error::Timeout("answer", limit)),
+                Err(_) => return End::Failed(Error::Lost(format!("no event for {} s", patience.as_secs()))),
             };
             for push in parser.feed(&chunk) {
                 count += 1;

@@ -25,7 +25,7 @@ use crate::task::joined;
 /// How long a GET may take to notice that its connection has ended. It takes longer only if the inbox is full, because
 /// it waits for room then.
 const NOTICE_MAX: Duration = Duration::from_secs(1);
-/// A GET that follows an error answer and is held this long was accepted. Pushes have no answer that would show it.
+/// A GET for pushes that follows an error answer and is held this long was accepted: no answer shows it.
 const ACCEPTED_AFTER: Duration = Duration::from_secs(1);
 /// Old connections that may finish what they carry; over it they are all closed, and what they carried comes again.
 /// Only a program that changes the urgency over and over has so many.
@@ -92,7 +92,7 @@ struct Memory {
     is_without_pushes: bool,
     /// Whether it was reported that messages may come.
     is_receiving: bool,
-    /// Whether the last GET was answered with an error: then a connection alone does not show that messages may come.
+    /// Whether the last GET got an error, or no answer: then a connection alone does not show that messages may come.
     is_in_doubt: bool,
 }
 
@@ -128,7 +128,7 @@ impl Monitor {
                 Session::Left if steady => Duration::ZERO,
                 Session::Left => self.wait(failures),
                 Session::Failed(why) => {
-                    memory.is_in_doubt = why.is_answer();
+                    memory.is_in_doubt = why.is_of_answer();
                     let wait = self.wait(failures.max(1));
                     let wait = why.retry_after().map_or(wait, |asked| wait.max(asked));
                     if self.set_state(State::Disconnected { why, wait }).await.is_none() {
@@ -151,11 +151,12 @@ impl Monitor {
             return Session::Done;
         }
         loop {
-            let (mut held, accepted) = match self.hold(&connection, memory.way()).await {
+            let way = memory.way();
+            let (mut held, accepted) = match self.hold(&connection, way).await {
                 Ok(held) => held,
                 Err(why) => return Session::Failed(why),
             };
-            let mut accepted = pin!(is_accepted(accepted, memory.is_in_doubt));
+            let mut accepted = pin!(is_accepted(accepted, way, memory.is_in_doubt));
             let end = loop {
                 tokio::select! {
                     biased;
@@ -250,14 +251,19 @@ impl Monitor {
     }
 }
 
-/// Returns when the service has accepted a GET: at once, or if that is in doubt when it has shown it, or when the GET is
-/// held for a while. A GET that ends before ends the wait too.
-async fn is_accepted(accepted: oneshot::Receiver<()>, is_in_doubt: bool) {
-    if is_in_doubt {
-        tokio::select! {
-            Ok(()) = accepted => {}
-            () = tokio::time::sleep(ACCEPTED_AFTER) => {}
+/// Returns when the service has accepted a GET. Events have a head that shows it. Pushes count as accepted at once, or if
+/// that is in doubt with the first push, or when the GET is held for a while. The end of the GET ends the wait too.
+async fn is_accepted(accepted: oneshot::Receiver<()>, way: Way, is_in_doubt: bool) {
+    let held_long = async {
+        match (way, is_in_doubt) {
+            (Way::Events, _) => std::future::pending().await,
+            (Way::Pushes, true) => tokio::time::sleep(ACCEPTED_AFTER).await,
+            (Way::Pushes, false) => {}
         }
+    };
+    tokio::select! {
+        Ok(()) = accepted => {}
+        () = held_long => {}
     }
 }
 

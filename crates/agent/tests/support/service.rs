@@ -381,7 +381,7 @@ async fn handle(
     authority: &str,
     connection: usize,
     request: Request<RecvStream>,
-    respond: SendResponse<Bytes>,
+    mut respond: SendResponse<Bytes>,
 ) {
     let (head, mut stream) = request.into_parts();
     let mut body = BytesMut::new();
@@ -393,7 +393,9 @@ async fn handle(
     let seen = Seen { connection, method: head.method, path, headers: head.headers, body: body.freeze() };
     shared.change(|s| {
         s.seen.push(seen.clone());
-        if s.ignored.as_ref() == Some(&seen.method) {
+        if let Some(answer) = s.canned_for(&seen) {
+            reply(&mut respond, answer);
+        } else if s.ignored.as_ref() == Some(&seen.method) {
             s.unanswered.push(Unanswered { authority: authority.to_owned(), request: seen, respond });
         } else {
             answer(s, authority, &seen, respond);
@@ -402,10 +404,6 @@ async fn handle(
 }
 
 fn answer(s: &mut State, authority: &str, seen: &Seen, mut respond: SendResponse<Bytes>) {
-    if let Some(answer) = s.canned_for(seen) {
-        reply(&mut respond, answer);
-        return;
-    }
     match (&seen.method, seen.path.get(..3)) {
         (&Method::POST, Some("/su")) => reply(&mut respond, subscribe(s)),
         (&Method::GET, Some("/a/" | "/s/")) => monitor(s, authority, seen, respond),

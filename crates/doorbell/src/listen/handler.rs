@@ -9,7 +9,7 @@ use doorbell_agent::{App, Error, Event, Message};
 use doorbell_protocol::base64url;
 use serde_json::json;
 use tokio::io::{AsyncWriteExt, ErrorKind};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -79,11 +79,27 @@ impl Handler {
         };
         let Err(why) = written.await else { return };
         // The reader has closed its end: that is a success. After every other error a later message has no better chance.
-        let is_closed = why.kind() == ErrorKind::BrokenPipe;
-        if !is_closed {
-            status(&format!("cannot write to standard output ({why}): this message and later ones come the next time"));
+        if why.kind() == ErrorKind::BrokenPipe {
+            return self.stop(0).await;
         }
-        self.end.send_replace(Some(u8::from(!is_closed)));
+        status(&format!("cannot write to standard output ({why}): this message and later ones come the next time"));
+        self.stop(1).await
+    }
+
+    /// Gives the message to the command, or stops if no command can run: then the message was not taken.
+    async fn execute(&self, command: &str, limit: Duration, message: &Message) -> Result<(), String> {
+        match start(command, message) {
+            Ok(child) => finish(child, limit, message).await,
+            Err(why) => {
+                status(&format!("cannot run sh ({why}): this message and later ones come the next time"));
+                self.stop(1).await
+            }
+        }
+    }
+
+    /// Ends listening; does not return, so that the message at hand is neither taken nor refused.
+    async fn stop<T>(&self, code: u8) -> T {
+        self.end.send_replace(Some(code));
         std::future::pending().await
     }
 }
@@ -95,7 +111,7 @@ impl App for Handler {
         match &self.manner {
             Manner::Text { terminal } => self.print(&text_line(message, *terminal)).await,
             Manner::Json => self.print(json_line(message).as_bytes()).await,
-            Manner::Exec { command, limit } => execute(command, *limit, message).await?,
+            Manner::Exec { command, limit } => self.execute(command, *limit, message).await?,
         }
         self.handled += 1;
         let enough = self.handled_max.is_some_and(|max| self.handled >= max);
@@ -167,14 +183,18 @@ fn json_line(message: &Message) -> String {
 /// then the message was not refused, and comes again the next time.
 const SIGNAL_GRACE: Duration = Duration::from_secs(2);
 
-/// Runs the command; success is exit status 0 in time. Dropped, it ends the command.
-async fn execute(command: &str, limit: Duration, message: &Message) -> Result<(), String> {
+/// Starts the command. An error is never the message's fault: it is far shorter than the system allows.
+fn start(command: &str, message: &Message) -> std::io::Result<Child> {
     let mut shell = Command::new("sh");
     shell.arg("-c").arg(command).stdin(Stdio::piped()).kill_on_drop(true).env_remove("DOORBELL_CONTENT_TYPE");
     if let Some(kind) = &message.content_type {
         shell.env("DOORBELL_CONTENT_TYPE", kind);
     }
-    let mut child = shell.spawn().map_err(|e| format!("cannot run sh: {e}"))?;
+    shell.spawn()
+}
+
+/// Writes the message to the command and waits for it; success is exit status 0 in time. Dropped, it ends the command.
+async fn finish(mut child: Child, limit: Duration, message: &Message) -> Result<(), String> {
     let input = child.stdin.take();
     let run = async {
         if let Some(mut input) = input {
@@ -206,6 +226,10 @@ mod tests {
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(60);
+
+    async fn execute(command: &str, limit: Duration, message: &Message) -> Result<(), String> {
+        finish(start(command, message).unwrap(), limit, message).await
+    }
 
     fn message(data: Option<&'static [u8]>, kind: Option<&str>) -> Message {
         let endpoint = "https://push.example/p/1".parse().unwrap();

@@ -88,7 +88,8 @@ an option. xargs would make several arguments of it, and options. The type of th
 DOORBELL_CONTENT_TYPE, if the sender named one.
 
 A message counts as received when it is printed, or when the command exits with 0. A command that fails gets the \
-message three times; then the message is given up, and its sender's receipt is `refused`.
+message three times; then the message is given up, and its sender's receipt is `refused`. If no command can be started, \
+listen ends with 1, and the message comes the next time.
 
 Where a proxy lets no server pushes pass, messages come as server-sent events. A 404 of a proxy ends no subscription: \
 listen asks again. A proxy should answer 502 or 503 while the service is away.

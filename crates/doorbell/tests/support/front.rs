@@ -1,7 +1,7 @@
 //! What stands between a push service and its users, with one fault each: ends TLS, and passes bytes on to a service
 //! without TLS.
 
-use std::net::{SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,11 +85,11 @@ impl Front {
 
 /// A service without TLS that its users know as `public_url`, and where it listens.
 pub(super) fn service_behind(public_url: &str, folder: &Path) -> (Running, SocketAddr) {
-    // It is configured with the address of its users and not of its listener, so its port is chosen here.
-    let behind = StdListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
     let mut command = doorbell("serve");
-    command.args(["--listen", &behind.to_string(), "--plain", "--trust-proxy", "--public-url", public_url]);
+    command.args(["--listen", "127.0.0.1:0", "--plain", "--trust-proxy", "--public-url", public_url]);
     let running = Running::start(command.arg("--state-dir").arg(folder.join("state")));
+    // It prints the address of its users; its log has that of its listener.
+    let behind = running.wait_for("line `serving`", |line| line.split_once("serving address=")?.1.trim().parse().ok());
     running.wait_for("line `listening on`", |line| line.starts_with("listening on").then_some(()));
     (running, behind)
 }
