@@ -127,18 +127,19 @@ async fn answer<H: Handler>(
     let within = context.limits.idle_timeout;
     match body {
         // On the heap: while an agent's request waits in `answer` above, it needs no memory for this.
-        Payload::Whole(body) => match Box::pin(timeout(within, send_body(stream, body))).await {
+        Payload::Whole(body) => match Box::pin(timeout(within, send_body(stream, body, exchange.owed()))).await {
             Ok(sent) => log_unsent(sent),
             Err(_elapsed) => log_unsent(Err(Reason::CANCEL.into())),
         },
         // In a task of its own: it may last for hours, and the task of the request is three times as large.
         Payload::Stream(pieces) => drop(tokio::spawn(async move {
-            log_unsent(send_stream(stream, pieces, within).await);
+            log_unsent(send_stream(stream, pieces, within, exchange.owed()).await);
             drop(exchange);
         })),
-        Payload::Held(pieces) => drop(tokio::spawn(async move {
-            log_unsent(send_stream(stream, pieces, within).await);
-        })),
+        Payload::Held(pieces) => {
+            let owed = exchange.owed().clone();
+            drop(tokio::spawn(async move { log_unsent(send_stream(stream, pieces, within, &owed).await) }));
+        }
     }
 }
 

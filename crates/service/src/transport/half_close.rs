@@ -6,10 +6,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
+use tokio::time::sleep;
+
+/// How long after the client's end an answer may wait for room: what is queued before it may still be on its way to the
+/// socket, but no WINDOW_UPDATE comes.
+const STALLED: Duration = Duration::from_secs(2);
 
 /// The answers of a connection that are due.
 #[derive(Debug, Default)]
@@ -39,9 +45,19 @@ impl Owed {
     /// Waits until the client has ended its sending side: what it has not sent does not come.
     pub(crate) async fn ended(&self) {
         let end = self.end.notified();
-        if !self.has_ended.load(Ordering::Acquire) {
+        if !self.has_ended() {
             end.await;
         }
+    }
+
+    /// Waits until there can be no more room for what is to be sent.
+    pub(crate) async fn stalled(&self) {
+        self.ended().await;
+        sleep(STALLED).await;
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Acquire)
     }
 
     fn end(&self) {
@@ -64,6 +80,10 @@ pub(crate) struct Due {
 }
 
 impl Due {
+    pub(crate) fn owed(&self) -> &Arc<Owed> {
+        &self.owed
+    }
+
     /// The answer lasts as long as its client stays: it is not due after the client's end.
     pub(crate) fn hold(&self) {
         if !self.is_done.swap(true, Ordering::AcqRel) {

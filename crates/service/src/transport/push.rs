@@ -11,7 +11,7 @@ use h2::{Reason, SendStream};
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::half_close::Due;
+use super::half_close::{Due, Owed};
 use super::payload::{Cut, Pieces};
 use super::pings::Pings;
 use super::preface::Peer;
@@ -63,6 +63,10 @@ impl Exchange {
     pub(crate) fn respond(&self, head: http::Response<()>, ends: bool) -> Result<SendStream<Bytes>, h2::Error> {
         self.shared.respond.lock().send_response(head, ends)
     }
+
+    pub(crate) fn owed(&self) -> &Arc<Owed> {
+        self.shared.due.owed()
+    }
 }
 
 impl Pusher {
@@ -82,8 +86,10 @@ impl Pusher {
         let promised = self.shared.respond.lock().push_request(request);
         let mut promised = promised.map_err(|_| PushError::Over)?;
         let stream = promised.send_response(response, body.is_empty()).map_err(|_| PushError::Refused)?;
+        let owed = self.shared.due.owed();
         // If the whole connection ended, `closed` reports it.
-        send_body(stream, body).await.map_err(|_| PushError::Refused)
+        let over = |_| if owed.has_ended() { PushError::Over } else { PushError::Refused };
+        send_body(stream, body, owed).await.map_err(over)
     }
 
     /// The request stays open until its client leaves: it has no answer that is due.
@@ -93,9 +99,12 @@ impl Pusher {
 
     /// Waits until the client has proved that it has received every push without a body; `false` if it never will.
     pub(crate) async fn confirm(&self) -> bool {
-        match &self.pings {
-            Some(pings) => pings.confirm().await,
-            None => false,
+        let Some(pings) = &self.pings else { return false };
+        tokio::select! {
+            biased;
+            is_confirmed = pings.confirm() => is_confirmed,
+            // It answers no PING any more.
+            () = self.shared.due.owed().ended() => false,
         }
     }
 
@@ -107,8 +116,8 @@ impl Pusher {
 }
 
 /// Sends a body as the client's windows allow.
-pub(crate) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes) -> Result<(), h2::Error> {
-    send_piece(&mut stream, body, true).await
+pub(crate) async fn send_body(mut stream: SendStream<Bytes>, body: Bytes, owed: &Owed) -> Result<(), h2::Error> {
+    send_piece(&mut stream, body, true, owed).await
 }
 
 /// Sends a body in pieces, until it ends or the client leaves. A client that does not take a piece in time counts as
@@ -117,6 +126,7 @@ pub(crate) async fn send_stream(
     mut stream: SendStream<Bytes>,
     mut pieces: Pieces,
     within: Duration,
+    owed: &Owed,
 ) -> Result<(), h2::Error> {
     loop {
         let piece = tokio::select! {
@@ -130,7 +140,7 @@ pub(crate) async fn send_stream(
             }
             Some(Ok(piece)) => {
                 // On the heap: while it waits for a piece, a stream needs no memory for this.
-                let sent = Box::pin(timeout(within, send_piece(&mut stream, piece, false)));
+                let sent = Box::pin(timeout(within, send_piece(&mut stream, piece, false, owed)));
                 sent.await.map_err(|_| Reason::CANCEL)??;
             }
             None => return stream.send_data(Bytes::new(), true),
@@ -138,10 +148,19 @@ pub(crate) async fn send_stream(
     }
 }
 
-async fn send_piece(stream: &mut SendStream<Bytes>, mut piece: Bytes, ends: bool) -> Result<(), h2::Error> {
+async fn send_piece(
+    stream: &mut SendStream<Bytes>,
+    mut piece: Bytes,
+    ends: bool,
+    owed: &Owed,
+) -> Result<(), h2::Error> {
     while !piece.is_empty() {
         stream.reserve_capacity(piece.len());
-        let room = poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let room = tokio::select! {
+            biased;
+            room = poll_fn(|cx| stream.poll_capacity(cx)) => room,
+            () = owed.stalled() => None,
+        };
         let room = room.ok_or(Reason::CANCEL)??.min(piece.len());
         let chunk = piece.split_to(room);
         stream.send_data(chunk, ends && piece.is_empty())?;

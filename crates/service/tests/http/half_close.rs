@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::support::events::EventStream;
-use crate::support::raw::http2::{DATA, END_HEADERS, END_STREAM, HEADERS};
+use crate::support::raw::http2::{DATA, END_HEADERS, END_STREAM, HEADERS, PUSH_PROMISE};
 use crate::support::raw::{frame, frames, header_block, http2_preface};
 use crate::support::{TestService, path, within};
 
@@ -36,10 +36,19 @@ fn post(path: &str, length: usize) -> Vec<u8> {
 
 /// The status of the answer on stream 1, if there is one.
 fn status_of(bytes: &[u8]) -> Option<String> {
-    let (.., block) = frames(bytes).into_iter().find(|(kind, _, stream, _)| (*kind, *stream) == (HEADERS, 1))?;
-    let fields = loona_hpack::Decoder::new().decode(&block).unwrap();
-    let (_, status) = fields.into_iter().find(|(name, _)| &name[..] == b":status")?;
-    Some(String::from_utf8(status.to_vec()).unwrap())
+    // Each block may refer to the ones before.
+    let mut decoder = loona_hpack::Decoder::new();
+    for (kind, _, stream, block) in frames(bytes) {
+        let promised = if kind == PUSH_PROMISE { 4 } else { 0 };
+        if kind == HEADERS || kind == PUSH_PROMISE {
+            let fields = decoder.decode(&block[promised..]).unwrap();
+            if stream == 1 && kind == HEADERS {
+                let (_, status) = fields.into_iter().find(|(name, _)| &name[..] == b":status")?;
+                return Some(String::from_utf8(status.to_vec()).unwrap());
+            }
+        }
+    }
+    None
 }
 
 /// A request over HTTP/2 with `DATA` frames: the rest of them, and whether the last one ends it.
@@ -121,6 +130,51 @@ async fn a_held_request_over_http_2_ends_with_its_client() {
     assert_eq!(pushes.into_iter().map(|push| push.uri).collect::<Vec<_>>(), [message]);
 }
 
+/// A GET over HTTP/2 by a client that ends its sending side at once.
+async fn half_closed_get(service: &TestService, uri: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let path = path(uri);
+    let fields = [&[(":method", "GET"), (":scheme", "http"), (":authority", "x"), (":path", &*path)], more].concat();
+    let get = frame(HEADERS, END_HEADERS | END_STREAM, 1, &header_block(&fields));
+    let stream = TcpStream::connect(service.address).await.unwrap();
+    half_closed(stream, &[http2_preface(), get].concat()).await
+}
+
+#[tokio::test]
+async fn a_poll_that_cannot_receive_more_ends_with_its_client_and_withholds_nothing() {
+    let service = TestService::start().await;
+    let poll = ("prefer", "wait=0");
+    // More than the window of the connection, which is 65,535 bytes; and messages that no window limits.
+    for (count, body) in [(20, &[7; 4096][..]), (3, b"")] {
+        let to = service.subscribe().await;
+        for _ in 0..count {
+            service.send(&to, &[], body).await;
+        }
+        for events in [false, true] {
+            if events && body.is_empty() {
+                continue;
+            }
+            let more = if events { vec![poll, ("accept", "text/event-stream")] } else { vec![poll] };
+            let answer = half_closed_get(&service, &to.set, &more).await;
+            assert_eq!(frames(&answer).iter().any(|frame| frame.0 == PUSH_PROMISE), !events);
+            let status = if events { "200" } else { "408" };
+            assert_eq!(status_of(&answer).as_deref(), Some(status), "a poll's 200 would mean that no more waits");
+            let (messages, _) = service.agent().await.fetch(&to.set).await;
+            assert_eq!(messages.len(), count);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_the_window_stops_ends_with_its_client() {
+    let service = TestService::with(Settings { body_max: Some(100_000), ..Settings::default() }).await;
+    let to = service.subscribe().await;
+    let message = service.send(&to, &[], &[7; 100_000]).await;
+    let answer = half_closed_get(&service, &message, &[]).await;
+    assert_eq!(status_of(&answer).as_deref(), Some("200"));
+    let data = frames(&answer).into_iter().filter(|frame| frame.0 == DATA).map(|frame| frame.3.len());
+    assert_eq!(data.sum::<usize>(), 65_535, "what the window takes");
+}
+
 #[tokio::test]
 async fn a_request_that_ends_early_is_an_error_and_not_stored() {
     let service = TestService::start().await;
@@ -146,6 +200,19 @@ async fn a_held_stream_ends_with_its_client() {
     // What the first one has not acknowledged comes as soon as the service sees that it has left, without a write.
     drop(first);
     assert_eq!(second.next().await.unwrap().data["message"], message.as_str());
+}
+
+#[tokio::test]
+async fn a_request_after_a_held_stream_is_answered_too() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    for _ in 0..TIMES {
+        let held = service.subscribe().await;
+        let stream = EventStream::open(service.address, &held.set, &[]).await;
+        service.delete(&held.set).await;
+        let answer = half_closed(stream.into_socket().await, &post(&path(&to.push), 5)).await;
+        assert!(answer.starts_with(b"HTTP/1.1 201 "), "{}", answer.escape_ascii());
+    }
 }
 
 #[tokio::test]

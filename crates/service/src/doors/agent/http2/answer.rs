@@ -24,6 +24,8 @@ pub(super) enum Rejection {
     Key(KeyError),
     #[error("this connection cannot receive server pushes")]
     NoPush,
+    #[error("more messages wait, and the client did not receive the ones before")]
+    Cut,
     #[error(transparent)]
     Urgency(#[from] UrgencyError),
     #[error(transparent)]
@@ -57,6 +59,10 @@ impl Rejection {
                      body for a subscription that is open to all senders.",
                 ),
             Self::Urgency(_) => bad(errno::URGENCY, "Send one of very-low, low, normal, high, or omit it."),
+            Self::Cut => Problem::new(StatusCode::REQUEST_TIMEOUT, errno::TIMEOUT, text).with_hint(
+                "Ask again: open the windows (RFC 9113 s5.2), answer PINGs, and keep the connection open until the \
+                 answer.",
+            ),
             Self::NoPush => Problem::new(StatusCode::NOT_ACCEPTABLE, errno::TRANSPORT, text).with_hint(
                 "Ask over HTTP/2 with SETTINGS_ENABLE_PUSH = 1 and room for concurrent streams (RFC 8030 s6), or with \
                  `Accept: text/event-stream`.",

@@ -127,7 +127,8 @@ impl Monitor<'_> {
                 SubscriberEvent::Message(message) => {
                     // On the heap: a stream that waits does not need this memory.
                     if Box::pin(self.push(&message)).await?.is_break() {
-                        return Ok(self.finish());
+                        // A poll's answer would mean "no more messages".
+                        return if self.is_poll { Err(Rejection::Cut) } else { Ok(self.finish()) };
                     }
                 }
                 // With wait=0 the agent understands the answer as "no more messages".
