@@ -149,6 +149,10 @@ fn trusting(file: &Path) -> Result<ClientConfig, BrowserError> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{Ipv4Addr, SocketAddrV4};
+
+    use rustix::net::{self, AddressFamily, SocketType};
+
     use super::*;
 
     #[test]
@@ -178,8 +182,11 @@ mod tests {
 
     #[test]
     fn a_service_that_does_not_run_is_unreachable() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = PushService::parse(&format!("https://{free}")).unwrap().check(None).unwrap_err();
+        // Bound, so that no other process gets the port, and not listening.
+        let refusing = net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        net::bind(&refusing, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = SocketAddrV4::try_from(net::getsockname(&refusing).unwrap()).unwrap();
+        let error = PushService::parse(&format!("https://{address}")).unwrap().check(None).unwrap_err();
         assert!(matches!(error, BrowserError::Unreachable { .. }), "{error}");
     }
 }

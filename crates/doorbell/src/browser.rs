@@ -82,8 +82,11 @@ mod tests {
 
     #[test]
     fn a_service_that_does_not_run_is_named_with_the_command_that_starts_it() {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = check(&PushService::parse(&format!("https://{free}")).unwrap(), None).unwrap_err();
+        // Bound, so that no other process gets the port, and not listening.
+        let refusing = tokio::net::TcpSocket::new_v4().unwrap();
+        refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = refusing.local_addr().unwrap();
+        let error = check(&PushService::parse(&format!("https://{address}")).unwrap(), None).unwrap_err();
         assert!(error.to_string().contains("start `doorbell serve` first"), "{error}");
     }
 }

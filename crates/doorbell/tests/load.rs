@@ -6,8 +6,8 @@ mod support;
 use std::process::Output;
 
 use serde_json::Value;
-use support::Service;
 use support::service::doorbell;
+use support::{Refusing, Service};
 
 /// `doorbell load` with these words.
 fn run(words: &[&str]) -> Output {
@@ -138,8 +138,8 @@ fn an_impossible_measurement_is_an_error_with_what_to_do() {
         let printed = String::from_utf8_lossy(&none.stderr);
         assert!(none.status.code() == Some(2) && printed.contains(option), "{option}: {printed}");
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
-    let nowhere = format!("http://{free}");
+    let refusing = Refusing::bind();
+    let nowhere = format!("http://{}", refusing.address());
     let rejections: [(&[&str], &str); 5] = [
         (&["idle", &nowhere], "refused (os error 111); `doorbell doctor http://127.0.0.1:"),
         (&["idle", "--agents", "10000000000"], "--processes"),

@@ -236,7 +236,7 @@ fn received_finding(received: Option<Result<Outcome, Error>>, receiver: &Receive
         None => String::new(),
     };
     match received {
-        Some(Ok(Outcome::Enough)) if receiver.is_without_pushes => Finding::failed(
+        Some(Ok(Outcome::Enough)) if receiver.is_without_pushes => Finding::warning(
             "it came as a server-sent event, because no server push can pass: user agents that know only pushes (RFC 8030) \
              receive nothing",
             fix,
