@@ -97,7 +97,7 @@ impl Handler {
         }
     }
 
-    /// Ends listening; does not return, so that the message at hand is neither taken nor refused.
+    /// Ends listening; does not return, so that this message is neither taken nor refused.
     async fn stop<T>(&self, code: u8) -> T {
         self.end.send_replace(Some(code));
         std::future::pending().await
