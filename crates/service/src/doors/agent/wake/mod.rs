@@ -93,6 +93,9 @@ impl Doors {
             return Err(Rejection::NoEvents);
         }
         if head.method == Method::HEAD {
+            if let Resource::Set { agent } = credential {
+                self.hub.check_scope(agent, Scope::Agent).await?;
+            }
             return sse::head(headers, false).ok_or(Rejection::NoEvents);
         }
         let spec = SubscriberSpec::watch(floor);
