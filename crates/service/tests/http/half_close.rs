@@ -203,6 +203,19 @@ async fn a_held_stream_ends_with_its_client() {
 }
 
 #[tokio::test]
+async fn a_request_after_a_held_stream_is_answered_too() {
+    let service = TestService::start().await;
+    let to = service.subscribe().await;
+    for _ in 0..TIMES {
+        let held = service.subscribe().await;
+        let stream = EventStream::open(service.address, &held.set, &[]).await;
+        service.delete(&held.set).await;
+        let answer = half_closed(stream.into_socket().await, &post(&path(&to.push), 5)).await;
+        assert!(answer.starts_with(b"HTTP/1.1 201 "), "{}", answer.escape_ascii());
+    }
+}
+
+#[tokio::test]
 async fn a_whole_request_is_answered_over_tls_after_close_notify() {
     let dir = tempfile::tempdir().unwrap();
     let (listen, state_dir) = (Some("127.0.0.1:0".parse().unwrap()), Some(dir.path().to_owned()));

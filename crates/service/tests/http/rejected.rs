@@ -61,7 +61,9 @@ async fn an_http_1_0_body_of_unknown_length_is_not_an_empty_message() {
     let (messages, _) = service.agent().await.fetch(&to.set).await;
     assert!(messages.is_empty());
     let bare = format!("POST {} HTTP/1.0\r\nTTL: 5\r\n\r\n", path(&to.push));
-    rejected(&service, format!("{bare}sealed").as_bytes(), 411).await;
+    for body in ["sealed", "sealed\n", "\r\n\r\n"] {
+        rejected(&service, format!("{bare}{body}").as_bytes(), 411).await;
+    }
     // nginx passes on a POST without a body like the second and the third.
     for empty in [format!("{head}Content-Length: 0\r\n\r\n"), bare, "POST /subscribe HTTP/1.0\r\n\r\n".to_owned()] {
         let answer = raw::once(service.address, &empty).await;

@@ -63,6 +63,12 @@ impl EventStream {
         }
     }
 
+    /// The connection, after the stream has ended.
+    pub async fn into_socket(mut self) -> TcpStream {
+        assert!(self.next().await.is_none() && self.ended, "the stream has ended, and not its connection");
+        self.socket
+    }
+
     /// Waits for a comment.
     pub async fn comment(&mut self) {
         let block = self.block().await.expect("a comment, before the stream ends");

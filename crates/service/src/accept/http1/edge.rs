@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::head::Head;
 use crate::transport::{Unsent, poll_read};
 
 /// What the requests of a connection and its socket know of each other.
@@ -22,7 +23,7 @@ pub(super) struct Shared {
     pub(super) is_upgraded: AtomicBool,
     /// The answer in progress ends with the client.
     pub(super) is_held: AtomicBool,
-    /// The last bytes that were read do not end a head.
+    /// Bytes came after the head of an HTTP/1.0 request.
     pub(super) is_followed: AtomicBool,
     /// A request was rejected, and the client may still be sending it.
     pub(super) is_rejected: AtomicBool,
@@ -33,6 +34,8 @@ pub(super) struct Edge<IO, F> {
     io: IO,
     shared: Arc<Shared>,
     reject: F,
+    /// Of the request that is read.
+    head: Head,
     /// Our answer in place of hyper's.
     unsent: Unsent,
     /// Bytes that the client sent while its answer was held, for hyper.
@@ -41,7 +44,7 @@ pub(super) struct Edge<IO, F> {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, F: Fn(StatusCode) -> Vec<u8>> Edge<IO, F> {
     pub(super) fn new(io: IO, shared: Arc<Shared>, reject: F) -> Self {
-        Self { io, shared, reject, unsent: Unsent::default(), early: Vec::new() }
+        Self { io, shared, reject, head: Head::default(), unsent: Unsent::default(), early: Vec::new() }
     }
 
     /// The socket. Bytes that were read early belong to no request that is served any more.
@@ -49,8 +52,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, F: Fn(StatusCode) -> Vec<u8>> Edge<IO, 
         self.io
     }
 
-    /// Replaces hyper's own answer, if `bytes` begin with one; the number of bytes that are replaced.
+    /// Replaces hyper's own answer, if `bytes` are one; the number of bytes that are replaced.
     fn replace(&mut self, bytes: &[u8]) -> Option<usize> {
+        // What is read after an answer is another request.
+        self.head = Head::default();
         let status = own_answer(bytes)?;
         self.shared.is_rejected.store(true, Ordering::Relaxed);
         let answer = (self.reject)(status);
@@ -65,6 +70,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin, F: Fn(StatusCode) -> Vec<u8>> Edge<IO, 
             let Self { io, early, .. } = self;
             if let Poll::Ready(read) = poll_read(io, cx, |bytes| early.extend_from_slice(bytes)) {
                 read?;
+                // Hyper may wait for these bytes, if the answer has just ended.
+                cx.waker().wake_by_ref();
             }
         }
         Ok(())
@@ -77,24 +84,26 @@ fn own_answer(bytes: &[u8]) -> Option<StatusCode> {
     let rest = bytes.strip_prefix(b"HTTP/1.1 ").or_else(|| bytes.strip_prefix(b"HTTP/1.0 "))?;
     let status = rest.get(..3).filter(|status| status[0] == b'4')?;
     let is_empty = bytes.windows(EMPTY.len()).any(|part| part == EMPTY);
-    (is_empty && bytes.ends_with(b"\r\n\r\n")).then(|| StatusCode::from_bytes(status).ok()).flatten()
+    // An answer of ours may stand before it: with its body, or of another request.
+    let head_end = bytes.windows(END.len()).position(|part| part == END)?;
+    (is_empty && head_end + END.len() == bytes.len()).then(|| StatusCode::from_bytes(status).ok()).flatten()
 }
 
 const EMPTY: &[u8] = b"\r\ncontent-length: 0\r\n";
+const END: &[u8] = b"\r\n\r\n";
 
 impl<IO: AsyncRead + AsyncWrite + Unpin, F: Unpin> AsyncRead for Edge<IO, F> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         if self.early.is_empty() {
-            let before = buf.filled().len();
-            let read = Pin::new(&mut self.io).poll_read(cx, buf);
-            if let Some(last) = buf.filled()[before..].last() {
-                self.shared.is_followed.store(*last != b'\n', Ordering::Relaxed);
-            }
-            return read;
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        } else {
+            let now = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..now]);
+            self.early.drain(..now);
         }
-        let now = self.early.len().min(buf.remaining());
-        buf.put_slice(&self.early[..now]);
-        self.early.drain(..now);
+        let is_followed = self.head.is_followed(&buf.filled()[before..]);
+        self.shared.is_followed.store(is_followed, Ordering::Relaxed);
         Poll::Ready(Ok(()))
     }
 }
@@ -149,6 +158,7 @@ mod tests {
             &b"HTTP/1.1 201 Created\r\ncontent-length: 0\r\n\r\n"[..],
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}",
             b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n",
             b"HTTP/1.1 100 Continue\r\n\r\n",
             b"body: HTTP/1.1 400 \r\ncontent-length: 0\r\n\r\n",
             b"HTTP/1.1 4",

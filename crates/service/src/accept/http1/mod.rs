@@ -1,6 +1,7 @@
 //! HTTP/1, served by hyper: most application servers use it, and a WebSocket begins with it.
 
 mod edge;
+mod head;
 mod rules;
 
 use std::convert::Infallible;
@@ -46,6 +47,8 @@ where
         let in_progress = connection.request();
         let place = connection.clone();
         Box::pin(async move {
+            // The last answer may have been held.
+            state.is_held.store(false, Ordering::Relaxed);
             if let Err(problem) = rules::check(&request, state.is_followed.load(Ordering::Relaxed)) {
                 state.is_rejected.store(true, Ordering::Relaxed);
                 return Ok(closing(handler.reject(&problem)).map(Payload::from));
