@@ -255,7 +255,7 @@ async fn no_other_credential_opens_it_and_an_error_ends_only_its_own_stream() {
 }
 
 #[tokio::test]
-async fn head_of_a_removed_set_is_404_as_get_is() {
+async fn head_of_a_removed_set_is_410_as_get_is() {
     let service = TestService::start().await;
     let to = service.subscribe().await;
     let credential = format!("Bearer {}", &path(&to.set)[3..]);
@@ -263,7 +263,7 @@ async fn head_of_a_removed_set_is_404_as_get_is() {
     assert_eq!(ask(&service, Method::HEAD, &headers).await.status(), StatusCode::OK);
     assert_eq!(service.delete(&to.set).await, StatusCode::NO_CONTENT);
     for method in [Method::GET, Method::HEAD] {
-        assert_eq!(ask(&service, method, &headers).await.status(), StatusCode::NOT_FOUND);
+        assert_eq!(ask(&service, method, &headers).await.status(), StatusCode::GONE);
     }
 }
 
