@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use crate::browser::status;
+use crate::output;
+
 /// How a step ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -78,9 +81,9 @@ impl Report {
         if self.json {
             self.steps.push(json!({ "step": step, "result": word, "finding": text, "advice": advice }));
         } else {
-            println!("{shown:8} {step:10} {text}");
+            output::report(format_args!("{shown:8} {step:10} {text}"));
             if let Some(advice) = advice {
-                println!("{:19} {label}: {advice}", "");
+                output::report(format_args!("{:19} {label}: {advice}", ""));
             }
         }
         matches!(verdict, Verdict::Ok | Verdict::Warning)
@@ -106,14 +109,14 @@ impl Report {
     /// Prints what takes so long.
     pub(super) fn note(&self, line: &str) {
         if !self.json {
-            eprintln!("doorbell: {line}");
+            status(line);
         }
     }
 
     /// Prints what is left to print: the exit status.
     pub(super) fn finish(self) -> ExitCode {
         if self.json {
-            println!("{}", json!({ "url": self.url, "ok": !self.failed, "steps": self.steps }));
+            output::report(json!({ "url": self.url, "ok": !self.failed, "steps": self.steps }));
         }
         if self.failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }

@@ -13,7 +13,8 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::{Args, status};
+use super::Args;
+use crate::browser::status;
 
 /// The application behind `doorbell listen`.
 pub(super) struct Handler {

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use doorbell_agent::{Agent, Backoff, Outcome, PublicKey, PushSubscription, Urgency};
 
+use crate::browser::status;
 use handler::Handler;
 use signals::Signals;
 
@@ -164,11 +165,6 @@ fn announce(subscription: &PushSubscription, args: &Args) -> Result<()> {
         None => status(&format!("the subscription, for your senders: {json}")),
     }
     Ok(())
-}
-
-/// A line for the user that is not a message.
-fn status(line: &str) {
-    eprintln!("doorbell: {line}");
 }
 
 fn vapid_key(text: &str) -> Result<PublicKey, String> {

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use doorbell_agent::{Agent, Driver, Error, Limits, Profile, PushSubscription, Trust};
 
-use super::{Args, status};
+use super::Args;
+use crate::browser::status;
 use crate::state::{is_loopback, local_ca, state_dir};
 
 /// The agent that `args` describe, and its driver.
