@@ -89,7 +89,9 @@ pub(super) fn service_behind(public_url: &str, folder: &Path) -> (Running, Socke
     command.args(["--listen", "127.0.0.1:0", "--plain", "--trust-proxy", "--public-url", public_url]);
     let running = Running::start(command.arg("--state-dir").arg(folder.join("state")));
     // It prints the address of its users; its log has that of its listener.
-    let behind = running.wait_for("line `serving`", |line| line.split_once("serving address=")?.1.trim().parse().ok());
+    let line = running.prints("serving address=");
+    let (_, address) = line.split_once("serving address=").expect("the line has the words");
+    let behind = address.trim().parse().expect("an address");
     running.wait_for("line `listening on`", |line| line.starts_with("listening on").then_some(()));
     (running, behind)
 }
