@@ -102,13 +102,13 @@ pub(crate) async fn sent_by_chromium(site: &Site, known: &Known, secrets: &mut S
     let body = "Bq---payload-for-a-chromium-that-no-other-may-read-Bq";
     secrets.keep("a payload", body);
     // Nothing else is accepted for a browser.
-    let body = String::from_utf8(chromium::wrapped(body.as_bytes())).unwrap();
-    let length = body.len();
+    let wrapped = String::from_utf8(chromium::wrapped(body.as_bytes())).unwrap();
+    let length = wrapped.len();
     let head = format!(
         "POST /fcm/send/{token} HTTP/1.1\r\nHost: x\r\nTTL: 60\r\nContent-Encoding: aes128gcm\r\n\
          Content-Length: {length}\r\n\r\n"
     );
-    secrets.keep_tokens_of(&site.ask(&(head + &body)).await);
+    secrets.keep_tokens_of(&site.ask(&(head + &wrapped)).await);
     assert_eq!(stream.message().await.body(), body);
     stream.write(&chromium::frame(0, &[0x10, 99])).await;
     stream.until_closed().await;
