@@ -22,7 +22,8 @@ fuzz_target!(|input: (u16, &[u8])| {
     let (status, data) = input;
     let Ok(status) = StatusCode::from_u16(100 + status % 500) else { return };
     let (headers, body) = doorbell_fuzz::request(data);
-    match Answer::read(&ENDPOINT, status, &headers, NOW) {
+    let explanation = Explanation::read(&ENDPOINT, status, body);
+    match Answer::read_with(&explanation, &ENDPOINT, status, &headers, NOW) {
         Answer::Accepted(accepted) => {
             assert!(status.is_success());
             for url in accepted.message.iter().chain(&accepted.receipt) {
@@ -32,7 +33,6 @@ fuzz_target!(|input: (u16, &[u8])| {
         Answer::RetryLater { after } => assert!(after.is_none_or(|after| after <= Duration::from_secs(86_400))),
         Answer::Gone | Answer::TooLarge | Answer::Refused => assert!(!status.is_success()),
     }
-    let explanation = Explanation::read(body);
     for shown in [&explanation.message, &explanation.hint] {
         assert!(shown.chars().count() <= 300 && !shown.contains(char::is_control), "{shown:?}");
     }
