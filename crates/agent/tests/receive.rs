@@ -7,7 +7,7 @@ mod support;
 use doorbell_agent::{Discarded, Event, Profile};
 use doorbell_protocol::receipt::{OUTCOME, Outcome};
 use http::Method;
-use support::app::{Manner, Running};
+use support::app::{Manner, Running, drain_many};
 use support::quick;
 use support::service::{Push, Service};
 
@@ -173,19 +173,6 @@ async fn a_push_that_is_cut_off_or_no_message_is_neither_shown_nor_acknowledged_
 #[tokio::test]
 async fn with_wait_0_everything_stored_arrives_even_beyond_the_limit_of_pushes_and_then_it_ends() {
     let service = Service::start().await;
-    let agent = service.agent(Profile::in_memory(), quick());
-    let subscription = agent.subscribe(None).await.unwrap();
-    let expected: Vec<String> = (0..250).map(|n| format!("{n:03}")).collect();
-    for text in &expected {
-        service.send(&subscription, text);
-    }
-    let mut running = Running::drain(agent, Manner::Takes);
-    let mut got = running.texts(expected.len()).await;
-    got.dedup();
-    assert_eq!(got, expected);
-    let (_, outcome) = running.end().await;
-    assert_eq!(outcome.unwrap(), doorbell_agent::Outcome::Drained);
-    assert!(running.is_quiet());
-    service.until("the store to be empty", |s| s.stored() == 0).await;
+    drain_many(&service).await;
     assert_eq!(service.seen(Method::GET, "/a/").last().unwrap().headers["prefer"], "wait=0");
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use doorbell_agent::{Error, Event, Limits, Outcome, Profile, Urgency};
 use http::{Method, Response};
-use support::app::{Idle, Manner, Running};
+use support::app::{Idle, Manner, Running, drain_many};
 use support::quick;
 use support::service::{Push, Service, State, problem, status};
 
@@ -230,18 +230,7 @@ async fn events_that_fall_silent_are_asked_for_again() {
 async fn what_is_stored_is_fetched_as_events_too() {
     let service = Service::start().await;
     service.without_pushes(true);
-    let agent = service.agent(Profile::in_memory(), quick());
-    let subscription = agent.subscribe(None).await.unwrap();
-    let expected: Vec<String> = (0..250).map(|n| format!("{n:03}")).collect();
-    for text in &expected {
-        service.send(&subscription, text);
-    }
-    let mut running = Running::drain(agent, Manner::Takes);
-    let mut got = running.texts(expected.len()).await;
-    got.dedup();
-    assert_eq!(got, expected);
-    assert_eq!(running.end().await.1.unwrap(), Outcome::Drained);
-    service.until("the store to be empty", |s| s.stored() == 0).await;
+    drain_many(&service).await;
 }
 
 #[tokio::test]

@@ -2,11 +2,12 @@
 
 use std::ops::{ControlFlow, Deref};
 
-use doorbell_agent::{Agent, App, Driver, Error, Event, Message, Outcome, Url};
+use doorbell_agent::{Agent, App, Driver, Error, Event, Message, Outcome, Profile, Url};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use super::soon;
+use super::service::Service;
+use super::{quick, soon};
 
 /// How the app takes messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -191,4 +192,21 @@ impl Running {
         self.task.abort();
         let _ = self.task.await;
     }
+}
+
+/// Drains more messages than may be pushed at once: all of them arrive in order, and the agent ends with an empty store.
+pub(crate) async fn drain_many(service: &Service) {
+    let agent = service.agent(Profile::in_memory(), quick());
+    let subscription = agent.subscribe(None).await.unwrap();
+    let expected: Vec<String> = (0..250).map(|n| format!("{n:03}")).collect();
+    for text in &expected {
+        service.send(&subscription, text);
+    }
+    let mut running = Running::drain(agent, Manner::Takes);
+    let mut got = running.texts(expected.len()).await;
+    got.dedup();
+    assert_eq!(got, expected);
+    assert_eq!(running.end().await.1.unwrap(), Outcome::Drained);
+    assert!(running.is_quiet());
+    service.until("the store to be empty", |s| s.stored() == 0).await;
 }

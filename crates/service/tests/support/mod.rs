@@ -143,7 +143,7 @@ impl TestService {
         self.post_as_it_is(to, headers, body).await
     }
 
-    /// The same without a coding that it was not told to send.
+    /// The same, with no other coding than the one in `headers`.
     pub async fn post_as_it_is(&self, to: &Subscription, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut request = Request::post(&to.push);
         if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("ttl")) {
