@@ -1,9 +1,12 @@
 //! The recipes: what each one runs, in order.
 
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
+use std::{env, fs};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::fuzz;
 use crate::instructions;
@@ -113,19 +116,50 @@ fn format_and_lints(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// The libraries as packages, with private-file, which the agent depends on: each is complete and builds from its package
-/// alone, in a target directory of its own. Also the sender without its client, which no other step builds.
+/// What can be published, with private-file, which the agent depends on.
+const PACKAGES: [&str; 4] = ["doorbell-protocol", "doorbell-private-file", "doorbell-agent", "doorbell-sender"];
+
+/// The libraries as packages: each is complete and builds from its package alone, in a target directory of its own. Also
+/// the sender without its client, which no other step builds.
 fn packages(report: &mut Report) -> Result<()> {
+    let target = tree::root().join("target").join("packages");
+    forget_packages(&target)?;
     let mut publish = cargo(&["publish", "--dry-run", "--locked", "--allow-dirty"]);
-    for library in ["protocol", "private-file", "agent", "sender"] {
-        publish.args(["-p", &format!("doorbell-{library}")]);
-    }
-    publish.arg("--target-dir").arg(tree::root().join("target").join("packages"));
+    publish.args(PACKAGES.iter().flat_map(|package| ["-p", package]));
+    publish.arg("--target-dir").arg(target);
     publish.env("CARGO_PROFILE_DEV_DEBUG", "0");
     report.step("packages", publish, Show::Failures)?;
     let core = ["clippy", "-p", "doorbell-sender", "--no-default-features", "--lib", "--", "-D", "warnings"];
     report.step("sender without client", cargo(&core), Show::Failures)?;
     Ok(())
+}
+
+/// Removes what an earlier run left. Cargo unpacks a package once per version and place, and never looks whether the
+/// package of the same version has changed since: the packages would build with old ones of each other.
+fn forget_packages(target: &Path) -> Result<()> {
+    remove_tree(target)?;
+    let Some(home) = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
+    else {
+        return Ok(());
+    };
+    let Ok(registries) = fs::read_dir(home.join("registry").join("src")) else { return Ok(()) };
+    for registry in registries {
+        for package in fs::read_dir(registry?.path())? {
+            let package = package?.path();
+            let is_ours = |name: &str| PACKAGES.iter().any(|ours| name.starts_with(&format!("{ours}-")));
+            if package.file_name().and_then(|name| name.to_str()).is_some_and(is_ours) {
+                remove_tree(&package)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(folder: &Path) -> Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context(format!("{}", folder.display())),
+        _ => Ok(()),
+    }
 }
 
 /// cargo-deny. The advisories live in a database on the network, without which they cannot be checked.
