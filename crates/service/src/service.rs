@@ -19,15 +19,15 @@ use tracing::{error, info, warn};
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
 use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
-use crate::admin::{self, Admin, AdminListener, AdminSocket};
+use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{AdminAddress, Config, Limits, Origin, TlsSource};
 use crate::doors::Doors;
-use crate::health::Health;
+use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::status::Status;
+use crate::status::{ListenerStatus, Status};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -49,14 +49,8 @@ pub struct Service {
     reload: Arc<Notify>,
     doors: Arc<Doors>,
     health: Arc<Health>,
-    admin: Option<AdminTask>,
-}
-
-/// The admin listener. It answers until everything else has stopped.
-struct AdminTask {
-    address: AdminAddress,
-    stop: watch::Sender<bool>,
-    listener: JoinHandle<()>,
+    /// It answers until everything else has stopped.
+    admin: Option<admin::Running>,
 }
 
 /// Why a service cannot continue.
@@ -90,13 +84,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The admin listener cannot be opened.
-    #[error("cannot listen on {address} for administration: {source}; give another address with --admin-listen")]
-    Admin {
-        /// The address.
-        address: AdminAddress,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -167,13 +156,25 @@ impl Service {
         let capabilities = Capabilities::new(&ring);
         let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone()));
         let (stop, stopping) = watch::channel(false);
+        let certificate = certificates.as_ref().map(|certificates| Certificate {
+            source: health::source(&config.place.tls),
+            resolver: certificates.resolver(),
+        });
+        let serves = if certificate.is_some() { "tls" } else { "plain" };
         let health = Arc::new(Health {
             origin: origin.clone(),
+            listeners: vec![ListenerStatus { address: address.to_string(), serves }],
+            state_dir: state_dir.clone(),
+            limits: config.limits,
             clock: clock.clone(),
             started: clock.served(),
+            hub: hub.clone(),
+            store: store.clone(),
+            probe: Probe::default(),
+            certificate,
             stopping: stopping.clone(),
         });
-        let admin = start_admin(&config, &health, &Arc::new(Metrics::new())).await?;
+        let admin = admin::start(&config, health.clone(), Arc::new(Metrics::new())).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
@@ -245,8 +246,8 @@ impl Service {
     }
 
     /// What the service is and does now.
-    pub fn status(&self) -> Status {
-        self.health.status()
+    pub async fn status(&self) -> Status {
+        self.health.status().await
     }
 
     /// The certificate that clients have to trust, if TLS uses the self-signed CA.
@@ -292,37 +293,10 @@ impl Service {
         }
         let closed = self.store.close().await;
         if let Some(admin) = self.admin {
-            admin.stop.send_replace(true);
-            if let Err(error) = admin.listener.await {
-                error!(%error, "the admin listener failed while stopping");
-            }
+            admin.stop().await;
         }
         closed
     }
-}
-
-/// Starts the admin listener, if one is configured.
-async fn start_admin(
-    config: &Config,
-    health: &Arc<Health>,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<AdminTask>, StartError> {
-    let Some(asked) = &config.admin else { return Ok(None) };
-    let socket =
-        AdminSocket::bind(asked).await.map_err(|source| StartError::Admin { address: asked.clone(), source })?;
-    let address = socket.address(asked);
-    let (stop, stopping) = watch::channel(false);
-    let checks_host = matches!(asked, AdminAddress::Tcp(_));
-    let context = Context {
-        handler: Arc::new(Admin { health: health.clone(), metrics: metrics.clone(), checks_host }),
-        limits: admin::limits(&config.limits),
-        sources: config.sources.clone(),
-        clock: health.clock.clone(),
-        stopping,
-    };
-    let listener = tokio::spawn(AdminListener { socket, context: Arc::new(context) }.run());
-    info!(%address, "the admin listener is open");
-    Ok(Some(AdminTask { address, stop, listener }))
 }
 
 /// A socket that another process has bound.
