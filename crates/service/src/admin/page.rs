@@ -299,7 +299,10 @@ fn duration(secs: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use doorbell_protocol::time::UnixMs;
+
     use super::*;
+    use crate::status::{ClockStatus, DiskStatus, ListenerStatus, Readiness, SinceStart, Stored};
 
     #[test]
     fn numbers_sizes_and_times_are_written_for_people() {
@@ -307,6 +310,63 @@ mod tests {
         assert_eq!([1023, 1536, 5 << 30].map(bytes), ["1023 bytes", "1.5 KiB", "5.0 GiB"]);
         assert_eq!([1, 60, 3_660, 90_000].map(duration), ["1 second", "1 minute", "1 hour 1 minute", "1 day 1 hour"]);
         assert_eq!(shown_time("2026-09-21T14:13:20Z"), "2026-09-21 14:13 UTC");
+    }
+
+    fn status() -> Status {
+        Status {
+            version: "1.2.3",
+            origin: "https://push.example.org".to_owned(),
+            listeners: vec![ListenerStatus { address: "[::]:443".to_owned(), serves: "tls" }],
+            time: "2026-09-21T15:13:20Z".to_owned(),
+            uptime_secs: 277_300,
+            is_draining: false,
+            readiness: Readiness::of(vec![Condition::holds("store", "a commit succeeded")]),
+            connected: Connected { firefox: 1_302, ..Connected::default() },
+            stored: Stored { messages: 3_410, ..Stored::default() },
+            since_start: SinceStart::default(),
+            certificate: None,
+            disk: DiskStatus {
+                available_bytes: None,
+                floor_bytes: 128 << 20,
+                reserve_bytes: 16 << 20,
+                is_reserve_held: false,
+            },
+            clock: ClockStatus { state: "right" },
+            limits_reached: vec!["agents_max"],
+        }
+    }
+
+    #[test]
+    fn what_fails_stands_out_with_what_to_do_and_the_state_is_in_the_title() {
+        let page = |status: &Status| html(status, &[None; MINUTES], false).html;
+        assert!(page(&status()).contains("<title>Ready – https://push.example.org – Doorbell</title>"));
+        let failing = vec![Condition::fails("disk", "<full>", "free some room")];
+        let failing = Status { readiness: Readiness::of(failing), ..status() };
+        let shown = page(&failing);
+        assert!(shown.contains("<title>Not ready") && shown.contains("What to do: free some room"), "{shown}");
+        assert!(shown.contains("&lt;full&gt;") && shown.contains("given up: the disk is full"), "{shown}");
+        assert!(page(&Status { is_draining: true, ..status() }).contains(">Stopping<"));
+    }
+
+    #[test]
+    fn a_gap_in_the_hour_is_no_bar_and_no_row() {
+        let minute = Minute {
+            end: UnixMs::from_secs(1_790_000_000),
+            accepted: 8,
+            delivered: 7,
+            refused: 6,
+            stored: 5,
+            connected: Connected { wake: 4, ..Connected::default() },
+        };
+        let mut minutes = [None; MINUTES];
+        (minutes[10], minutes[20]) = (Some(minute), Some(minute));
+        let shown = html(&status(), &minutes, false).html;
+        assert_eq!(
+            shown.matches("<tr><th scope=\"row\">14:13</th><td>8</td><td>7</td><td>6</td><td>5</td>").count(),
+            2
+        );
+        assert_eq!(shown.matches("d=\"M10 20.00V0.00h0.8V20.00zM20 20.00V0.00h0.8V20.00z\"").count(), 5, "{shown}");
+        assert!(shown.contains("Accepted messages: 16 in the last hour, at most 8 in a minute"), "{shown}");
     }
 
     #[test]

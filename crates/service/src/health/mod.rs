@@ -7,6 +7,7 @@ mod store;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::Store;
 use futures_util::FutureExt;
@@ -99,7 +100,29 @@ impl Health {
 
     /// The numbers now.
     pub(crate) fn figures(&self) -> Figures {
-        Figures::default()
+        let store = self.store.figures();
+        let contents = store.contents;
+        let ended = |outcome| contents.ended.of(outcome);
+        let all: u64 = Outcome::ALL.into_iter().map(ended).sum();
+        let delivered = ended(Outcome::Delivered);
+        Figures {
+            connected: Connected::default(),
+            stored: Stored {
+                agents: contents.agents,
+                subscriptions: contents.subscriptions,
+                messages: contents.messages,
+                bytes: contents.bytes,
+                receipt_subscriptions: contents.receipt_subscriptions,
+                receipts: contents.receipts,
+                queued_writes: store.queued_writes,
+            },
+            since_start: SinceStart {
+                accepted: 0,
+                delivered,
+                undelivered: all - delivered + contents.ended.replaced,
+                refused: 0,
+            },
+        }
     }
 
     fn is_draining(&self) -> bool {

@@ -10,15 +10,15 @@ use serde_json::Value;
 use crate::support::{Answer, DEADLINE, TestService, raw, text, within};
 
 /// A service with an admin listener on a free port.
-pub async fn start() -> TestService {
+pub(crate) async fn start() -> TestService {
     with(Settings::default()).await
 }
 
-pub async fn with(settings: Settings) -> TestService {
+pub(crate) async fn with(settings: Settings) -> TestService {
     TestService::with(Settings { admin_listen: Some("127.0.0.1:0".to_owned()), ..settings }).await
 }
 
-pub fn address(service: &TestService) -> SocketAddr {
+pub(crate) fn address(service: &TestService) -> SocketAddr {
     match service.service.as_ref().unwrap().admin_address() {
         Some(AdminAddress::Tcp(address)) => *address,
         other => panic!("no port: {other:?}"),
@@ -26,15 +26,15 @@ pub fn address(service: &TestService) -> SocketAddr {
 }
 
 /// One GET from the admin listener.
-pub async fn get(service: &TestService, path: &str) -> Answer {
+pub(crate) async fn get(service: &TestService, path: &str) -> Answer {
     get_with(service, path, &[]).await
 }
 
-pub async fn get_with(service: &TestService, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get_with(service: &TestService, path: &str, headers: &[(&str, &str)]) -> Answer {
     get_at(address(service), path, headers).await
 }
 
-pub async fn get_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
+pub(crate) async fn get_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     let mut request = Request::get(format!("http://{address}{path}"));
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -42,12 +42,12 @@ pub async fn get_at(address: SocketAddr, path: &str, headers: &[(&str, &str)]) -
     within(raw::http1(address, request.body(Bytes::new()).unwrap())).await
 }
 
-pub fn json(answer: &Answer) -> Value {
+pub(crate) fn json(answer: &Answer) -> Value {
     serde_json::from_slice(answer.body()).unwrap_or_else(|error| panic!("{error} in {}", text(answer)))
 }
 
 /// Asks again until the status is this one, a second apart by the service's clock, as a result is kept for a second.
-pub async fn until_readiness(service: &TestService, at: SocketAddr, status: StatusCode) -> String {
+pub(crate) async fn until_readiness(service: &TestService, at: SocketAddr, status: StatusCode) -> String {
     let asking = async {
         loop {
             let answer = get_at(at, "/readyz", &[]).await;

@@ -5,9 +5,9 @@ use std::time::Duration;
 use doorbell_service::config::Settings;
 use http::StatusCode;
 
-use crate::operator::{get, get_with, json, start, with};
+use crate::operator::{address, get, get_with, json, start, with};
 use crate::support::socket::Socket;
-use crate::support::{TestService, header, path, text};
+use crate::support::{TestService, header, path, raw, text};
 
 const PAGE: [(&str, &str); 1] = [("accept", "text/html,application/xhtml+xml,*/*;q=0.8")];
 
@@ -35,7 +35,8 @@ async fn the_document_is_json_unless_a_browser_asks() {
     let html = text(&page);
     assert!(html.contains("running for 1 hour 1 minute") && html.contains(">Ready<"), "{html}");
     assert!(!html.contains("http-equiv"), "it repeats only where that is asked for");
-    assert!(text(&get_with(&service, "/status?every=60", &PAGE).await).contains("http-equiv=\"refresh\""));
+    let every = "GET /status?every=60 HTTP/1.1\r\nhost: localhost\r\naccept: text/html\r\nconnection: close\r\n\r\n";
+    assert!(raw::once(address(&service), every).await.contains("http-equiv=\"refresh\""));
     assert!(
         !html.contains("<script") && !html.contains("src=") && !html.contains("style="),
         "nothing is loaded or run"
@@ -102,7 +103,8 @@ async fn nothing_that_identifies_a_user_or_a_site_is_shown() {
     let message = service.send(&to, &[("topic", "secrettopic")], b"secretbody").await;
     let origin =
         [("origin", "https://secret.example"), ("referer", "https://secret.example/"), ("user-agent", "secretagent")];
-    let headers = [&origin[..], &[("authorization", &format!("vapid t=a.b.c, k={key}")[..])]].concat();
+    let credentials = format!("vapid t=a.b.c, k={key}");
+    let headers = [&origin[..], &[("authorization", &credentials)]].concat();
     service.post(&to, &headers, b"x").await;
     let (_socket, uaid) = Socket::hello(service.address, None).await;
     service.clock.advance(Duration::from_secs(60));
