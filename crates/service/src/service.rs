@@ -23,10 +23,11 @@ use crate::admin::{self, Admin, AdminListener, AdminSocket};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{AdminAddress, Config, Limits, Origin, TlsSource};
+use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::Health;
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 use crate::status::Status;
 
 /// The secrets behind every URL, in the state directory.
@@ -163,9 +164,19 @@ impl Service {
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
+        let counts = Arc::new(Counts::default());
+        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
-        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone()));
+        let doors =
+            Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone(), counts.clone()));
+        let metrics = Arc::new(Metrics::new(Sources {
+            counts,
+            store: store.clone(),
+            clock: clock.clone(),
+            limits: config.limits,
+            state_dir: state_dir.clone(),
+            certificate: certificates.as_ref().map(Certificates::resolver),
+        }));
         let (stop, stopping) = watch::channel(false);
         let health = Arc::new(Health {
             origin: origin.clone(),
@@ -173,7 +184,7 @@ impl Service {
             started: clock.served(),
             stopping: stopping.clone(),
         });
-        let admin = start_admin(&config, &health, &Arc::new(Metrics::new())).await?;
+        let admin = start_admin(&config, &health, &metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =

@@ -22,7 +22,7 @@ use http::Method;
 
 use crate::accept::Handler;
 use crate::health::Health;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::transport::{Request, Response};
 pub(crate) use listener::{AdminListener, AdminSocket, limits};
 
@@ -44,7 +44,11 @@ impl Admin {
         }
         match request.uri().path() {
             "/livez" => answer::text("ok\n"),
-            "/metrics" => answer::whole(metrics::CONTENT_TYPE, self.metrics.encode()),
+            "/metrics" => {
+                self.metrics.note_ready(!self.health.status().is_draining);
+                let (content_type, text) = self.metrics.encode_for(request.headers());
+                answer::whole(content_type, text)
+            }
             _ => answer::not_found(),
         }
     }
