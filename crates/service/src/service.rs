@@ -23,10 +23,11 @@ use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{AdminAddress, Config, Limits, Origin, TlsSource};
+use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 use crate::status::{ListenerStatus, Status};
 
 /// The secrets behind every URL, in the state directory.
@@ -152,9 +153,19 @@ impl Service {
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
+        let counts = Arc::new(Counts::default());
+        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
-        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone()));
+        let doors =
+            Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone(), counts.clone()));
+        let metrics = Arc::new(Metrics::new(Sources {
+            counts: counts.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            limits: config.limits,
+            state_dir: state_dir.clone(),
+            certificate: certificates.as_ref().map(Certificates::resolver),
+        }));
         let (stop, stopping) = watch::channel(false);
         let certificate = certificates.as_ref().map(|certificates| Certificate {
             source: health::source(&config.place.tls),
@@ -170,11 +181,12 @@ impl Service {
             started: clock.served(),
             hub: hub.clone(),
             store: store.clone(),
+            counts,
             probe: Probe::default(),
             certificate,
             stopping: stopping.clone(),
         });
-        let admin = admin::start(&config, health.clone(), Arc::new(Metrics::new())).await?;
+        let admin = admin::start(&config, health.clone(), metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =

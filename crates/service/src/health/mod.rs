@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::clock::Clock;
 use crate::config::{Limits, Origin};
+use crate::counts::{AgentDoor, Counts};
 use crate::hub::Hub;
 use crate::status::{ClockStatus, Condition, Connected, ListenerStatus, Readiness, SinceStart, Status, Stored};
 use crate::wall::WallState;
@@ -32,6 +33,7 @@ pub(crate) struct Health {
     pub(crate) started: UnixMs,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Store,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) probe: Probe,
     /// `None` where TLS does not end here.
     pub(crate) certificate: Option<Certificate>,
@@ -100,13 +102,19 @@ impl Health {
 
     /// The numbers now.
     pub(crate) fn figures(&self) -> Figures {
-        let store = self.store.figures();
+        let (counts, store) = (&self.counts, self.store.figures());
         let contents = store.contents;
-        let ended = |outcome| contents.ended.of(outcome);
-        let all: u64 = Outcome::ALL.into_iter().map(ended).sum();
-        let delivered = ended(Outcome::Delivered);
+        let ended = |outcome| contents.ended.of(outcome) + counts.transients_ended(outcome);
+        let connected = |door| counts.connected(door).get();
+        let undelivered = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Delivered).map(ended);
         Figures {
-            connected: Connected::default(),
+            connected: Connected {
+                pushes: connected(AgentDoor::Http2),
+                events: connected(AgentDoor::Events),
+                firefox: connected(AgentDoor::Firefox),
+                chromium: connected(AgentDoor::Chromium),
+                wake: connected(AgentDoor::Wake),
+            },
             stored: Stored {
                 agents: contents.agents,
                 subscriptions: contents.subscriptions,
@@ -117,10 +125,10 @@ impl Health {
                 queued_writes: store.queued_writes,
             },
             since_start: SinceStart {
-                accepted: 0,
-                delivered,
-                undelivered: all - delivered + contents.ended.replaced,
-                refused: 0,
+                accepted: counts.accepted.get(),
+                delivered: ended(Outcome::Delivered),
+                undelivered: undelivered.sum::<u64>() + contents.ended.replaced,
+                refused: counts.refusals().map(|(_, times)| times).sum(),
             },
         }
     }

@@ -62,10 +62,13 @@ async fn counts_are_those_of_the_service() {
     service.send(&to, &[], b"waits too").await;
     assert_eq!(service.delete(&kept).await, StatusCode::NO_CONTENT);
     assert_eq!(service.get(&(service.origin() + "/nothing")).await.status(), StatusCode::NOT_FOUND);
-    let (_socket, _) = Socket::hello(service.address, None).await;
+    let (mut socket, _) = Socket::hello(service.address, None).await;
+    let channel = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
+    let registered = socket.ask(serde_json::json!({"messageType": "register", "channelID": channel})).await;
+    assert_eq!(registered["status"], 200, "{registered}");
     let status = json(&get(&service, "/status").await);
-    assert_eq!(status["stored"]["agents"], 1, "{status:#}");
-    assert_eq!((&status["stored"]["subscriptions"], &status["stored"]["messages"]), (&1.into(), &1.into()));
+    assert_eq!(status["stored"]["agents"], 2, "{status:#}");
+    assert_eq!((&status["stored"]["subscriptions"], &status["stored"]["messages"]), (&2.into(), &1.into()));
     assert!(status["stored"]["bytes"].as_u64().unwrap() >= 9);
     assert_eq!((&status["since_start"]["accepted"], &status["since_start"]["delivered"]), (&2.into(), &1.into()));
     assert_eq!(status["since_start"]["refused"], 1, "{status:#}");
