@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{Config, ConfigError, Settings, TlsSource};
+use doorbell_service::config::{AdminAddress, Config, ConfigError, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
@@ -154,6 +154,14 @@ fn print_welcome(service: &Service) {
         ));
     }
     output::report(format_args!("subscribe  POST {origin}/subscribe"));
+    match service.admin_address() {
+        Some(AdminAddress::Tcp(address)) => output::report(format_args!("status     http://{address}/status")),
+        Some(AdminAddress::Unix(path)) => {
+            let path = quoted(&path.display().to_string());
+            output::report(format_args!("status     curl --unix-socket {path} http://localhost/status"));
+        }
+        None => {}
+    }
     output::report("");
     let doorbell = own_name();
     if origin.as_str().starts_with("http://") {

@@ -10,12 +10,10 @@ use crate::status::{Condition, DiskStatus};
 const NAME: &str = "disk";
 
 /// Looks at the disk.
-pub(super) fn look(state_dir: &Path, limits: &Limits) -> DiskStatus {
+pub(super) fn look(state_dir: &Path, limits: &Limits, is_reserve_held: bool) -> DiskStatus {
     let disk = rustix::fs::statvfs(state_dir).ok();
     // Some file systems do not know their size and report zeros.
     let known = disk.filter(|disk| disk.f_blocks > 0);
-    // The store removes this file when the disk is full, and makes it again.
-    let is_reserve_held = limits.disk_reserve_bytes > 0 && state_dir.join("doorbell.reserve").exists();
     DiskStatus {
         available_bytes: known.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
         floor_bytes: limits.disk_floor_bytes,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::Store;
+use doorbell_store::{Contents, MESSAGE_OVERHEAD_BYTES, Store};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
@@ -17,7 +17,9 @@ use crate::clock::Clock;
 use crate::config::{Limits, Origin};
 use crate::counts::{AgentDoor, Counts};
 use crate::hub::Hub;
-use crate::status::{ClockStatus, Condition, Connected, ListenerStatus, Readiness, SinceStart, Status, Stored};
+use crate::status::{
+    ClockStatus, Condition, Connected, DiskStatus, ListenerStatus, Readiness, SinceStart, Status, Stored,
+};
 use crate::wall::WallState;
 pub(crate) use certificate::{Certificate, source};
 pub(crate) use store::Probe;
@@ -96,7 +98,7 @@ impl Health {
                     WallState::Wrong => "wrong",
                 },
             },
-            limits_reached: self.limits_reached(&figures.stored),
+            limits_reached: limits_reached(&self.store.figures().contents, &self.limits),
         }
     }
 
@@ -175,24 +177,27 @@ impl Health {
         }
     }
 
-    fn disk(&self) -> crate::status::DiskStatus {
-        disk::look(&self.state_dir, &self.limits)
+    fn disk(&self) -> DiskStatus {
+        // The store removes the reserve when the disk is full, and makes it again.
+        let is_reserve_held = self.store.figures().contents.reserve_bytes > 0;
+        disk::look(&self.state_dir, &self.limits, is_reserve_held)
     }
+}
 
-    fn limits_reached(&self, stored: &Stored) -> Vec<&'static str> {
-        let limits = &self.limits;
-        let bounds = [
-            ("agents_max", stored.agents, u64::from(limits.agents_max)),
-            ("subscriptions_max", stored.subscriptions, u64::from(limits.subscriptions_max)),
-            ("receipt_subscriptions_max", stored.receipt_subscriptions, u64::from(limits.receipt_subscriptions_max)),
-            (
-                "stored_bytes_max",
-                stored.bytes.saturating_add(doorbell_store::MESSAGE_OVERHEAD_BYTES),
-                limits.stored_bytes_max.saturating_add(1),
-            ),
-        ];
-        bounds.into_iter().filter(|(_, count, max)| count >= max).map(|(name, ..)| name).collect()
-    }
+/// The limits that are reached, by the names of their settings.
+fn limits_reached(contents: &Contents, limits: &Limits) -> Vec<&'static str> {
+    let (receipts, unused_receipts) = (contents.receipt_subscriptions, contents.unused_receipt_subscriptions);
+    let bounds = [
+        ("agents_max", contents.agents, limits.agents_max),
+        ("unused_agents_max", contents.unused_agents, limits.unused_agents_max),
+        ("subscriptions_max", contents.subscriptions, limits.subscriptions_max),
+        ("receipt_subscriptions_max", receipts, limits.receipt_subscriptions_max),
+        ("unused_receipt_subscriptions_max", unused_receipts, limits.unused_receipt_subscriptions_max),
+    ];
+    let reached = bounds.into_iter().filter(|(_, count, max)| *count >= u64::from(*max)).map(|(name, ..)| name);
+    // Another message would be too much, whatever is in it.
+    let is_full = contents.bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) > limits.stored_bytes_max;
+    reached.chain(is_full.then_some("stored_bytes_max")).collect()
 }
 
 /// A moment as RFC 3339 writes it, in seconds.

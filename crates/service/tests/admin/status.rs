@@ -45,13 +45,24 @@ async fn the_document_is_json_unless_a_browser_asks() {
 
 #[tokio::test]
 async fn limits_that_are_reached_are_named() {
-    let service = with(Settings { agents_max: Some(1), subscriptions_max: Some(2), ..Settings::default() }).await;
+    let settings = Settings {
+        agents_max: Some(1),
+        subscriptions_max: Some(2),
+        unused_receipt_subscriptions_max: Some(1),
+        stored_bytes_max: Some(600),
+        ..Settings::default()
+    };
+    let service = with(settings).await;
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], serde_json::json!([]));
     let to = service.subscribe().await;
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], serde_json::json!(["agents_max"]));
     service.join(&to).await;
     let both = serde_json::json!(["agents_max", "subscriptions_max"]);
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], both);
+    service.post(&to, &[("prefer", "respond-async")], &[b'x'; 100]).await;
+    let all =
+        serde_json::json!(["agents_max", "subscriptions_max", "unused_receipt_subscriptions_max", "stored_bytes_max"]);
+    assert_eq!(json(&get(&service, "/status").await)["limits_reached"], all);
 }
 
 #[tokio::test]
