@@ -11,6 +11,7 @@ use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
+use crate::log;
 use crate::open_files;
 use crate::output;
 use crate::service_manager::{self, ServiceManager};
@@ -64,6 +65,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     }
     let load = || Config::load(args.settings.clone(), args.config.as_deref());
     let mut config = load()?;
+    log::set_filter(&config.log.filter)?;
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     config.new_ca = args.new_ca;
