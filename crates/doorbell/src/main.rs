@@ -121,7 +121,7 @@ fn unusable(error: &anyhow::Error) -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {
-    browser::status(&failure::line(error));
+    log::failure(&failure::line(error));
     ExitCode::FAILURE
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{Config, ConfigError, Settings, TlsSource};
+use doorbell_service::config::{Config, ConfigError, LogFormat, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
@@ -66,6 +66,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let load = || Config::load(args.settings.clone(), args.config.as_deref());
     let mut config = load()?;
     log::set_filter(&config.log.filter)?;
+    log::set_json(config.log.format == LogFormat::Json);
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     config.new_ca = args.new_ca;
@@ -78,7 +79,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start_on(socket, config, clock).await?;
-    print_welcome(&service);
+    if log::is_json() {
+        // Who collects objects often collects stdout with them.
+        info!(origin = service.origin().as_str(), "listening");
+    } else {
+        print_welcome(&service);
+    }
     let mut manager = ServiceManager::new();
     manager.ready(service.origin().as_str());
     loop {

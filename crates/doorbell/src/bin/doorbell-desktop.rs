@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         _ => Err(anyhow!(USAGE)),
     };
     done.unwrap_or_else(|error| {
-        print(&failure::line(&error));
+        log::failure(&failure::line(&error));
         ExitCode::FAILURE
     })
 }

@@ -1,6 +1,10 @@
 //! The log on stderr, of both programs.
 
-use std::io::IsTerminal;
+mod line;
+
+use std::ffi::OsStr;
+use std::io::{IsTerminal, Write, stderr};
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
@@ -8,6 +12,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::{Layer, Registry};
+
+use line::{Form, Lines};
 
 /// What is logged where nothing is asked for.
 #[allow(dead_code, reason = "doorbell-desktop is always given a filter")]
@@ -25,13 +31,51 @@ const VERBOSE: [&str; 3] = ["h2", "tungstenite", "tokio_tungstenite"];
 /// The filter of this process. `tracing` has one log for each process, and so has this.
 static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
 
+/// How this process writes its lines.
+static LINES: Lines = Lines::new(Form::People);
+
 /// Logs what `filter` lets through from now on.
 pub(crate) fn to_stderr(filter: &str) -> Result<()> {
     let (filter, handle) = reload::Layer::new(parse(filter)?);
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_target(false);
-    tracing_subscriber::registry().with(filter).with(lines.with_filter(filter_fn(keeps_secrets))).init();
+    LINES.set(text_form());
+    // The usual agreement about colors (no-color.org).
+    let is_colored = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = tracing_subscriber::fmt::layer().event_format(&LINES).with_writer(stderr).with_ansi(is_colored);
+    let lines = lines.log_internal_errors(false).with_filter(filter_fn(keeps_secrets));
+    tracing_subscriber::registry().with(filter).with(lines).init();
     FILTER.set(handle).ok().context("the log is set up twice")
+}
+
+/// Whether lines are objects of JSON from now on, or text.
+#[allow(dead_code, reason = "doorbell-desktop writes text")]
+pub(crate) fn set_json(is_json: bool) {
+    LINES.set(if is_json { Form::Json } else { text_form() });
+}
+
+/// Whether lines are objects of JSON.
+#[allow(dead_code, reason = "doorbell-desktop writes text")]
+pub(crate) fn is_json() -> bool {
+    LINES.form() == Form::Json
+}
+
+/// Logs the error that ends the program, whatever the filter is.
+pub(crate) fn failure(line: &str) {
+    // Nothing is left where it could be reported that stderr is full or closed.
+    writeln!(stderr(), "{}", line::failure(LINES.form(), line)).ok();
+}
+
+/// Text for journald if stderr is a stream of its, otherwise for people.
+fn text_form() -> Form {
+    match std::env::var_os("JOURNAL_STREAM") {
+        Some(stream) if is_stream(stderr(), &stream) => Form::Journal,
+        _ => Form::People,
+    }
+}
+
+/// Whether `file` is the one that JOURNAL_STREAM names as DEVICE:INODE (systemd.exec(5)). A program that inherits the
+/// variable may have another stderr.
+fn is_stream(file: impl AsFd, stream: &OsStr) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|found| stream == OsStr::new(&format!("{}:{}", found.st_dev, found.st_ino)))
 }
 
 /// Logs what `filter` lets through, in place of what was let through before. If it cannot be used, nothing changes.
