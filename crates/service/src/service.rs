@@ -19,11 +19,16 @@ use tracing::{error, info, warn};
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
 use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
+use crate::admin::{self, Admin, AdminListener, AdminSocket};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Origin, TlsSource};
+use crate::config::{AdminAddress, Config, Limits, Origin, TlsSource};
+use crate::counts::Counts;
 use crate::doors::Doors;
+use crate::health::Health;
 use crate::hub::Hub;
+use crate::metrics::{Metrics, Sources};
+use crate::status::Status;
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -44,6 +49,15 @@ pub struct Service {
     /// Asks it to look for a new certificate now.
     reload: Arc<Notify>,
     doors: Arc<Doors>,
+    health: Arc<Health>,
+    admin: Option<AdminTask>,
+}
+
+/// The admin listener. It answers until everything else has stopped.
+struct AdminTask {
+    address: AdminAddress,
+    stop: watch::Sender<bool>,
+    listener: JoinHandle<()>,
 }
 
 /// Why a service cannot continue.
@@ -73,6 +87,14 @@ pub enum StartError {
     Bind {
         /// The address.
         address: SocketAddr,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The admin listener cannot be opened.
+    #[error("cannot listen on {address} for administration: {source}; give another address with --admin-listen")]
+    Admin {
+        /// The address.
+        address: AdminAddress,
         /// The system's error.
         source: std::io::Error,
     },
@@ -142,10 +164,27 @@ impl Service {
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
+        let counts = Arc::new(Counts::default());
+        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
-        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone()));
+        let doors =
+            Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone(), counts.clone()));
+        let metrics = Arc::new(Metrics::new(Sources {
+            counts,
+            store: store.clone(),
+            clock: clock.clone(),
+            limits: config.limits,
+            state_dir: state_dir.clone(),
+            certificate: certificates.as_ref().map(Certificates::resolver),
+        }));
         let (stop, stopping) = watch::channel(false);
+        let health = Arc::new(Health {
+            origin: origin.clone(),
+            clock: clock.clone(),
+            started: clock.served(),
+            stopping: stopping.clone(),
+        });
+        let admin = start_admin(&config, &health, &metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
@@ -160,7 +199,22 @@ impl Service {
         let listener = tokio::spawn(Listener { socket, security, context }.run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal, reload, doors })
+        Ok(Self {
+            address,
+            origin,
+            ca_file,
+            store,
+            hub,
+            stop,
+            listener,
+            housekeeper,
+            watcher,
+            renewal,
+            reload,
+            doors,
+            health,
+            admin,
+        })
     }
 
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
@@ -194,6 +248,16 @@ impl Service {
     /// The origin that its URLs begin with.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The address of the admin listener, if there is one.
+    pub fn admin_address(&self) -> Option<&AdminAddress> {
+        self.admin.as_ref().map(|admin| &admin.address)
+    }
+
+    /// What the service is and does now.
+    pub fn status(&self) -> Status {
+        self.health.status()
     }
 
     /// The certificate that clients have to trust, if TLS uses the self-signed CA.
@@ -237,8 +301,39 @@ impl Service {
         if let Err(error) = self.hub.note_clock().await {
             warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
         }
-        self.store.close().await
+        let closed = self.store.close().await;
+        if let Some(admin) = self.admin {
+            admin.stop.send_replace(true);
+            if let Err(error) = admin.listener.await {
+                error!(%error, "the admin listener failed while stopping");
+            }
+        }
+        closed
     }
+}
+
+/// Starts the admin listener, if one is configured.
+async fn start_admin(
+    config: &Config,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<AdminTask>, StartError> {
+    let Some(asked) = &config.admin else { return Ok(None) };
+    let socket =
+        AdminSocket::bind(asked).await.map_err(|source| StartError::Admin { address: asked.clone(), source })?;
+    let address = socket.address(asked);
+    let (stop, stopping) = watch::channel(false);
+    let checks_host = matches!(asked, AdminAddress::Tcp(_));
+    let context = Context {
+        handler: Arc::new(Admin { health: health.clone(), metrics: metrics.clone(), checks_host }),
+        limits: admin::limits(&config.limits),
+        sources: config.sources.clone(),
+        clock: health.clock.clone(),
+        stopping,
+    };
+    let listener = tokio::spawn(AdminListener { socket, context: Arc::new(context) }.run());
+    info!(%address, "the admin listener is open");
+    Ok(Some(AdminTask { address, stop, listener }))
 }
 
 /// A socket that another process has bound.

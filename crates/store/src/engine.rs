@@ -5,6 +5,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
+use crate::figures::Contents;
 use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
@@ -188,6 +189,12 @@ pub trait Engine: Send + 'static {
     /// # Errors
     /// Why not.
     fn receipt_room(&self) -> Result<(), StoreError>;
+
+    /// What it holds after the last commit, for an operator. It is called after each commit, so it does not count rows. An
+    /// engine without these counts returns zeros.
+    fn contents(&self) -> Contents {
+        Contents::default()
+    }
 
     /// A reader for another thread. It sees every batch whose commit has returned.
     ///

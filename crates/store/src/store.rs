@@ -12,10 +12,11 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::committer::{Committer, Done, Job, ReceiptRoom};
+use crate::committer::{Committer, Job};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
+use crate::figures::{Figures, Published};
 use crate::limits::{Limits, PAGE_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
@@ -43,7 +44,7 @@ struct Inner {
     failure: FailureReceiver,
     greatest_id: i64,
     clock: ClockRecord,
-    receipt_room: ReceiptRoom,
+    published: Published,
     writer: Option<JoinHandle<()>>,
     threads: Vec<ThreadId>,
 }
@@ -85,7 +86,7 @@ impl Store {
     /// [`OpenError::Thread`], or that a reader could not be opened.
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
         let (greatest_id, clock) = (engine.greatest_id(), engine.clock());
-        let receipt_room = ReceiptRoom::new(&engine);
+        let published = Published::new(engine.receipt_room(), engine.contents());
         let (sender, failure) = failure::channel();
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
         let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
@@ -94,9 +95,7 @@ impl Store {
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let done = Done::default();
-        let mut committer =
-            Committer { engine, queue, failure: sender, limits, done, receipt_room: receipt_room.clone() };
+        let mut committer = Committer { engine, queue, failure: sender, limits, published: published.clone() };
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();
@@ -109,7 +108,7 @@ impl Store {
             OpenError::Thread(error)
         })?;
         threads.push(writer.thread().id());
-        let inner = Inner { writes, reads, failure, greatest_id, clock, receipt_room, writer: Some(writer), threads };
+        let inner = Inner { writes, reads, failure, greatest_id, clock, published, writer: Some(writer), threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -130,7 +129,12 @@ impl Store {
     /// # Errors
     /// `NoRoom` or `StoreFull`.
     pub fn receipt_room(&self) -> Result<(), StoreError> {
-        self.inner.receipt_room.get()
+        self.inner.published.receipt_room()
+    }
+
+    /// What the store knows of itself, for an operator.
+    pub fn figures(&self) -> Figures {
+        self.inner.published.figures(self.inner.writes.len())
     }
 
     /// Records the service's clock.

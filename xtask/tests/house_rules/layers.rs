@@ -12,11 +12,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("capability", &[]),
     ("seldom", &[]),
-    ("transport", &["seldom"]),
-    ("hub", &["capability", "clock", "config", "seldom"]),
-    ("accept", &["clock", "config", "seldom", "transport"]),
-    ("doors", &["accept", "capability", "clock", "config", "hub", "seldom", "transport"]),
-    ("service", &["accept", "capability", "clock", "config", "doors", "hub"]),
+    ("counts", &[]),
+    ("transport", &["counts", "seldom"]),
+    ("hub", &["capability", "clock", "config", "counts", "seldom"]),
+    ("accept", &["clock", "config", "counts", "seldom", "transport"]),
+    ("doors", &["accept", "capability", "clock", "config", "counts", "hub", "seldom", "transport"]),
+    ("metrics", &["accept", "clock", "config", "counts"]),
+    ("status", &[]),
+    ("health", &["clock", "config", "status"]),
+    ("admin", &["accept", "config", "health", "metrics", "seldom", "transport"]),
+    (
+        "service",
+        &["accept", "admin", "capability", "clock", "config", "counts", "doors", "health", "hub", "metrics", "status"],
+    ),
 ];
 
 /// A tool that every folder may use.

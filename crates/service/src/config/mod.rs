@@ -1,6 +1,7 @@
 //! The configuration: flags, then environment, TOML file and defaults, checked as a whole before anything starts.
 
 mod acme;
+mod admin;
 mod chromium;
 mod compat;
 mod error;
@@ -17,6 +18,7 @@ mod sources;
 use std::path::{Path, PathBuf};
 
 pub use acme::{AcmeSettings, ExternalAccount};
+pub use admin::AdminAddress;
 pub use chromium::ChromiumSettings;
 pub use compat::Compat;
 pub use error::ConfigError;
@@ -35,6 +37,8 @@ pub use sources::Sources;
 pub struct Config {
     /// The address of the service, and its public URL.
     pub place: Place,
+    /// The address of the admin listener, if there is one.
+    pub admin: Option<AdminAddress>,
     /// The directory of everything that must survive a restart.
     pub state_dir: PathBuf,
     /// The limits of everything.
@@ -67,6 +71,7 @@ impl Config {
     pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
         Ok(Self {
             place: Place::from_settings(&settings)?,
+            admin: AdminAddress::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
             sources: Sources::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,

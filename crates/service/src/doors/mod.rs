@@ -40,6 +40,7 @@ use crate::accept::Handler;
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
 use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
+use crate::counts::{Counts, Door};
 use crate::hub::{Hub, Scope};
 use crate::locked::Locked;
 use crate::transport::{Request, Response, date, mcs, websocket};
@@ -61,6 +62,7 @@ pub(crate) struct Doors {
     origin: Origin,
     limits: Limits,
     clock: Clock,
+    counts: Arc<Counts>,
     settings: HttpSettings,
     /// They change at a reload.
     firefox: Locked<Arc<FirefoxSettings>>,
@@ -82,6 +84,7 @@ impl Doors {
         origin: Origin,
         config: &Config,
         clock: Clock,
+        counts: Arc<Counts>,
     ) -> Self {
         let limits = config.limits;
         Self {
@@ -89,6 +92,7 @@ impl Doors {
             capabilities,
             limits,
             clock,
+            counts,
             settings: config.http.clone(),
             firefox: Locked::new(Arc::new(config.firefox.clone())),
             chromium: Chromium::new(config.chromium),
@@ -173,6 +177,23 @@ impl Doors {
         }
     }
 
+    /// What a request is for, by its path alone: whether the resource exists is seen in the status.
+    fn door(&self, path: &str) -> Door {
+        match path {
+            SUBSCRIBE_PATH => Door::Subscribe,
+            WAKE_PATH => Door::Wake,
+            CHECKIN_PATH | REGISTRATION_PATH => Door::Chromium,
+            _ => match path.get(..PUSH.len()) {
+                Some(PUSH) => Door::Push,
+                Some("/m/") => Door::Message,
+                Some("/r/") => Door::Receipts,
+                Some("/s/" | "/a/") => Door::Receive,
+                _ if self.chromium.push_token(path).is_some() => Door::Push,
+                _ => Door::Other,
+            },
+        }
+    }
+
     /// The resource of a link, by an absolute URI of this service or by a path.
     fn resource(&self, target: &str) -> Option<Resource> {
         self.capabilities.open(&path::unescaped(target.strip_prefix(self.origin.as_str()).unwrap_or(target)))
@@ -205,10 +226,16 @@ impl Handler for Doors {
         path::normalize(request.uri_mut());
         let methods = Methods::of(request.uri().path(), &self.chromium);
         let answers_pages = methods.is_some_and(|methods| methods.answer_pages(request.method(), request.headers()));
+        let door = self.door(request.uri().path());
         let answer = self.route(methods, request);
         async move {
             let mut response = answer.await;
-            wire::write_problem(&mut response, &self.origin);
+            // Only a WebSocket switches protocols.
+            let door = if response.status() == StatusCode::SWITCHING_PROTOCOLS { Door::Firefox } else { door };
+            self.counts.answered(door, response.status());
+            if let Some(number) = wire::write_problem(&mut response, &self.origin) {
+                self.counts.refused(number);
+            }
             if answers_pages {
                 methods::show_to_pages(response.headers_mut());
             }
@@ -220,6 +247,8 @@ impl Handler for Doors {
     }
 
     fn reject(&self, problem: &Problem) -> http::Response<Bytes> {
+        self.counts.answered(Door::Other, problem.status);
+        self.counts.refused(problem.errno);
         wire::problem(problem).map(|_unwritten| problem.to_json(self.origin.as_str()).into())
     }
 
@@ -239,6 +268,10 @@ impl Handler for Doors {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.serve_chromium(socket)
+    }
+
+    fn counts(&self) -> Option<Arc<Counts>> {
+        Some(self.counts.clone())
     }
 
     /// The sockets close one after the other.
