@@ -11,6 +11,7 @@ use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
+use crate::failure;
 use crate::log;
 use crate::open_files;
 use crate::output;
@@ -139,9 +140,14 @@ fn reload(service: &Service, config: Result<Config, ConfigError>) {
     match config {
         Ok(config) => {
             info!(
-                "SIGHUP: the certificate and Firefox's settings are read again; other settings change with a restart"
+                "SIGHUP: the certificate, Firefox's settings and those of the log are read again; other settings change with \
+                 a restart"
             );
             service.reload(&config);
+            log::set_json(config.log.format == LogFormat::Json);
+            if let Err(error) = log::set_filter(&config.log.filter) {
+                error!(error = %failure::line(&error), "SIGHUP: the filter of the log stays as it was");
+            }
         }
         Err(error) => {
             error!(%error, "SIGHUP: the certificate is read again; the configuration cannot be used, so no setting changes");

@@ -242,6 +242,9 @@ fn duration_ms(from: UnixMs, clock: &Clock) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
     use super::*;
 
     #[test]
@@ -255,6 +258,51 @@ mod tests {
         requests.refused(&mut headers, Door::Push, StatusCode::NOT_FOUND, None);
         assert_eq!(headers.get_all(REQUEST_ID).iter().count(), 1);
         assert_eq!(headers.get(REQUEST_ID).and_then(RequestId::parse), Some(one), "the access log has the same id");
+    }
+
+    /// Counts the lines of this thread.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn answers_whose_reason_is_the_service_have_one_line_a_minute_for_each_kind_and_other_refusals_none() {
+        let (lines, clock) = (Lines::default(), Clock::manual(UnixMs::from_secs(1_790_000_000)));
+        let (writer, requests) = (lines.clone(), Requests::new(clock.clone()));
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+        let flood = || {
+            for (status, number) in [
+                (StatusCode::SERVICE_UNAVAILABLE, Some(errno::UNAVAILABLE)),
+                (StatusCode::TOO_MANY_REQUESTS, Some(errno::UNAVAILABLE)),
+                (StatusCode::TOO_MANY_REQUESTS, Some(errno::CLOCK)),
+                (StatusCode::TOO_MANY_REQUESTS, Some(errno::RATE)),
+                (StatusCode::NOT_FOUND, Some(errno::UNKNOWN_URL)),
+                (StatusCode::BAD_REQUEST, None),
+            ] {
+                (0..50).for_each(|_| requests.refused(&mut HeaderMap::new(), Door::Push, status, number));
+            }
+        };
+        tracing::subscriber::with_default(log, || {
+            flood();
+            clock.advance(crate::seldom::INTERVAL);
+            flood();
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        for kind in ["could not do its work", "is overloaded", "tokens do not fit"] {
+            let of_kind: Vec<_> = text.lines().filter(|line| line.contains(kind)).collect();
+            assert_eq!(of_kind.len(), 2, "{kind}: {text}");
+            assert!(of_kind[0].contains("times=1") && of_kind[1].contains("times=50"), "{text}");
+        }
+        assert_eq!(text.lines().count(), 6, "{text}");
     }
 
     #[test]
