@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, ConfigError, Settings, TlsSource};
+use doorbell_service::config::{AdminAddress, Config, ConfigError, LogFormat, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
+use crate::failure;
+use crate::log;
 use crate::open_files;
 use crate::output;
 use crate::service_manager::{self, ServiceManager};
@@ -64,6 +66,8 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     }
     let load = || Config::load(args.settings.clone(), args.config.as_deref());
     let mut config = load()?;
+    log::set_filter(&config.log.filter)?;
+    log::set_json(config.log.format == LogFormat::Json);
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     config.new_ca = args.new_ca;
@@ -76,7 +80,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start_on(socket, config, clock).await?;
-    print_welcome(&service);
+    if log::is_json() {
+        // Who collects objects often collects stdout with them.
+        info!(origin = service.origin().as_str(), "listening");
+    } else {
+        print_welcome(&service);
+    }
     let mut manager = ServiceManager::new();
     manager.ready(service.origin().as_str());
     loop {
@@ -131,9 +140,14 @@ fn reload(service: &Service, config: Result<Config, ConfigError>) {
     match config {
         Ok(config) => {
             info!(
-                "SIGHUP: the certificate and Firefox's settings are read again; other settings change with a restart"
+                "SIGHUP: the certificate, Firefox's settings and those of the log are read again; other settings change with \
+                 a restart"
             );
             service.reload(&config);
+            log::set_json(config.log.format == LogFormat::Json);
+            if let Err(error) = log::set_filter(&config.log.filter) {
+                error!(error = %failure::line(&error), "SIGHUP: the filter of the log stays as it was");
+            }
         }
         Err(error) => {
             error!(%error, "SIGHUP: the certificate is read again; the configuration cannot be used, so no setting changes");

@@ -9,6 +9,7 @@ use crate::failure::FailureSender;
 use crate::figures::Published;
 use crate::limits::Limits;
 use crate::queue::Queue;
+use crate::seldom::Seldom;
 
 /// Sends the outcome of one write to its caller.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Written, StoreError>) + Send>;
@@ -28,6 +29,7 @@ pub(crate) struct Committer {
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
     pub(crate) published: Published,
+    pub(crate) rollbacks: Seldom,
 }
 
 /// The store has been stopped.
@@ -98,7 +100,9 @@ impl Committer {
                 Ok(Refused::NoRoom(join(writes, replies)))
             }
             Err(CommitError::RolledBack(reason)) => {
-                tracing::warn!(reason, writes = writes.len(), "a batch was rolled back");
+                if let Some(times) = self.rollbacks.count(1) {
+                    tracing::warn!(reason, writes = writes.len(), times, "a batch was rolled back");
+                }
                 self.published.rolled_back();
                 Ok(Refused::RolledBack(join(writes, replies)))
             }

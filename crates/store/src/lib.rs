@@ -16,6 +16,7 @@ mod queue;
 mod quota;
 mod readers;
 mod recent;
+mod seldom;
 mod sqlite;
 mod store;
 mod totals;

@@ -24,6 +24,7 @@ use crate::model::{
 };
 use crate::queue::{Priority, PushError, Queue};
 use crate::readers::{self, ReadJob};
+use crate::seldom::Seldom;
 use crate::{MemoryEngine, SqliteEngine};
 
 /// A store that is open. Clones share it.
@@ -41,6 +42,7 @@ pub struct Store {
 struct Inner {
     writes: Arc<Queue<Job>>,
     reads: Arc<Queue<ReadJob>>,
+    failed_reads: Arc<Seldom>,
     failure: FailureReceiver,
     greatest_id: i64,
     clock: ClockRecord,
@@ -95,7 +97,8 @@ impl Store {
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let mut committer = Committer { engine, queue, failure: sender, limits, published: published.clone() };
+        let (published_there, rollbacks) = (published.clone(), Seldom::default());
+        let mut committer = Committer { engine, queue, failure: sender, limits, published: published_there, rollbacks };
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();
@@ -108,7 +111,9 @@ impl Store {
             OpenError::Thread(error)
         })?;
         threads.push(writer.thread().id());
-        let inner = Inner { writes, reads, failure, greatest_id, clock, published, writer: Some(writer), threads };
+        let failed_reads = Arc::default();
+        let writer = Some(writer);
+        let inner = Inner { writes, reads, failed_reads, failure, greatest_id, clock, published, writer, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -344,12 +349,15 @@ impl Store {
         run: impl FnOnce(&mut dyn Reader) -> Result<T, ReadError> + Send + 'static,
     ) -> Answer<T> {
         let (sender, receiver) = oneshot::channel();
+        let failed_reads = Arc::clone(&self.inner.failed_reads);
         let job = Box::new(move |reader: &mut dyn Reader| {
             if sender.is_closed() {
                 return;
             }
             let outcome = run(reader).map_err(|error| {
-                tracing::error!(reason = %error, "a read of the store failed");
+                if let Some(times) = failed_reads.count(1) {
+                    tracing::error!(reason = %error, times, "a read of the store failed");
+                }
                 StoreError::from(error)
             });
             let _ = sender.send(outcome);

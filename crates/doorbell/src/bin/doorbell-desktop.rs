@@ -3,7 +3,7 @@
 
 #[path = "../failure.rs"]
 mod failure;
-#[path = "../log.rs"]
+#[path = "../log/mod.rs"]
 mod log;
 
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         _ => Err(anyhow!(USAGE)),
     };
     done.unwrap_or_else(|error| {
-        print(&failure::line(&error));
+        log::failure(&failure::line(&error));
         ExitCode::FAILURE
     })
 }

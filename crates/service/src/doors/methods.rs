@@ -32,7 +32,8 @@ const WHOLE_SERVER: Methods = Methods { list: "GET, HEAD, POST, DELETE, OPTIONS"
 
 /// The answer's fields that a page may read, in addition to those that it always may.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Location, Link, TTL, Retry-After, Date, Allow, WWW-Authenticate, Content-Encoding, Encryption, Crypto-Key",
+    "Location, Link, TTL, Retry-After, Date, Allow, WWW-Authenticate, Content-Encoding, Encryption, Crypto-Key, \
+     X-Request-Id",
 );
 /// The request's fields that a page may send. `*` does not include Authorization, and older browsers do not know it.
 const ACCEPTED: HeaderValue = HeaderValue::from_static(

@@ -22,6 +22,7 @@ mod growth;
 mod methods;
 mod path;
 mod promise;
+mod requests;
 mod sse;
 mod wire;
 
@@ -49,6 +50,7 @@ use agent::wake::{WAKE_PATH, WakeBudget};
 use app::push::Target;
 use growth::Growth;
 use methods::Methods;
+use requests::Requests;
 
 /// The prefix of push resources' paths.
 const PUSH: &str = "/p/";
@@ -63,6 +65,7 @@ pub(crate) struct Doors {
     limits: Limits,
     clock: Clock,
     counts: Arc<Counts>,
+    requests: Requests,
     settings: HttpSettings,
     /// They change at a reload.
     firefox: Locked<Arc<FirefoxSettings>>,
@@ -91,6 +94,7 @@ impl Doors {
             hub,
             capabilities,
             limits,
+            requests: Requests::new(clock.clone()),
             clock,
             counts,
             settings: config.http.clone(),
@@ -227,14 +231,20 @@ impl Handler for Doors {
         let methods = Methods::of(request.uri().path(), &self.chromium);
         let answers_pages = methods.is_some_and(|methods| methods.answer_pages(request.method(), request.headers()));
         let door = self.door(request.uri().path());
-        let answer = self.route(methods, request);
+        let method = request.method().clone();
+        let answer = self.requests.logged(door, &method, self.route(methods, request));
         async move {
             let mut response = answer.await;
             // Only a WebSocket switches protocols.
             let door = if response.status() == StatusCode::SWITCHING_PROTOCOLS { Door::Firefox } else { door };
-            self.counts.answered(door, response.status());
-            if let Some(number) = wire::write_problem(&mut response, &self.origin) {
+            let status = response.status();
+            self.counts.answered(door, status);
+            let number = wire::write_problem(&mut response, &self.origin);
+            if let Some(number) = number {
                 self.counts.refused(number);
+            }
+            if status.is_client_error() || status.is_server_error() {
+                self.requests.refused(response.headers_mut(), door, status, number);
             }
             if answers_pages {
                 methods::show_to_pages(response.headers_mut());
@@ -249,7 +259,9 @@ impl Handler for Doors {
     fn reject(&self, problem: &Problem) -> http::Response<Bytes> {
         self.counts.answered(Door::Other, problem.status);
         self.counts.refused(problem.errno);
-        wire::problem(problem).map(|_unwritten| problem.to_json(self.origin.as_str()).into())
+        let mut answer = wire::problem(problem).map(|_unwritten| problem.to_json(self.origin.as_str()).into());
+        self.requests.refused_by_http(answer.headers_mut(), problem);
+        answer
     }
 
     fn serve_websocket<IO>(self: Arc<Self>, socket: websocket::Socket<IO>) -> impl Future<Output = ()> + Send

@@ -195,6 +195,10 @@ async fn no_uri_key_topic_or_payload_is_in_any_line_of_the_log_ps_8030_8_5_1() {
     for from in [" rustls::", " doorbell_service::", " doorbell_store::"] {
         assert!(text.contains(from), "nothing of {from} has been collected");
     }
+    for line in ["request id=", "socket opened id=", "socket closed id="] {
+        let line = format!(" doorbell_service::access: {line}");
+        assert!(text.contains(&line), "the access log has no line with {line:?}");
+    }
     secrets.assert_none_is_in(&text);
 }
 

@@ -29,6 +29,7 @@ use crate::limits::Limits;
 use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
+use crate::seldom::Seldom;
 use batch::{Batch, Marks, Sums, WriteError};
 use checkpoint::{Checkpointer, Moved};
 use lock::Lock;
@@ -65,6 +66,8 @@ pub struct SqliteEngine {
     log_pages: Arc<AtomicI32>,
     sums: Sums,
     space: Space,
+    /// What its readers found.
+    damages: Arc<Seldom>,
     /// When it was opened.
     clock: ClockRecord,
     _lock: Lock,
@@ -126,6 +129,7 @@ impl SqliteEngine {
             log_pages,
             sums,
             space,
+            damages: Arc::default(),
             clock,
             _lock: lock,
         };
@@ -315,7 +319,7 @@ impl Engine for SqliteEngine {
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
-        Ok(Box::new(SqliteReader::new(open::reader(&self.path)?)))
+        Ok(Box::new(SqliteReader::new(open::reader(&self.path)?, Arc::clone(&self.damages))))
     }
 
     fn greatest_id(&self) -> i64 {

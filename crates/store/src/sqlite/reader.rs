@@ -1,5 +1,7 @@
 //! Reads, on a connection of their own. Each statement sees everything that was committed before it began.
 
+use std::sync::Arc;
+
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::time::UnixMs;
 use rusqlite::{Connection, OptionalExtension, Params, params};
@@ -10,14 +12,17 @@ use crate::engine::Reader;
 use crate::error::ReadError;
 use crate::limits::PAGE_MAX;
 use crate::model::{Lookup, Page, ReceiptPage, Subscription};
+use crate::seldom::Seldom;
 
 pub(super) struct SqliteReader {
     conn: Connection,
+    /// The damaged rows that all readers found.
+    damages: Arc<Seldom>,
 }
 
 impl SqliteReader {
-    pub(super) fn new(conn: Connection) -> Self {
-        Self { conn }
+    pub(super) fn new(conn: Connection, damages: Arc<Seldom>) -> Self {
+        Self { conn, damages }
     }
 
     fn exists(&self, sql: &str, id: i64) -> Result<bool, ReadError> {
@@ -52,7 +57,7 @@ impl Reader for SqliteReader {
                 Err(damage) => damages.add(damage),
             }
         }
-        damages.log();
+        damages.log(&self.damages);
         Ok(subscriptions)
     }
 
@@ -78,7 +83,7 @@ impl Reader for SqliteReader {
                 }
             }
         }
-        damages.log();
+        damages.log(&self.damages);
         Ok(page)
     }
 
@@ -96,7 +101,7 @@ impl Reader for SqliteReader {
                 }
             });
         }
-        damages.log();
+        damages.log(&self.damages);
         Ok(found)
     }
 
@@ -122,7 +127,7 @@ impl Reader for SqliteReader {
                 Err(damage) => damages.add(damage),
             }
         }
-        damages.log();
+        damages.log(&self.damages);
         Ok(page)
     }
 }

@@ -9,6 +9,7 @@ use rusqlite::{Error, Row};
 
 use crate::error::Damage;
 use crate::model::{Pending, Receipt, StoredMessage, Subscription};
+use crate::seldom::Seldom;
 
 /// A row, or what is wrong with it. The error is the engine's.
 type Read<T> = rusqlite::Result<Result<T, Damage>>;
@@ -88,7 +89,7 @@ fn separate<T>(table: &'static str, row: &Row<'_>, read: impl FnOnce(&Row<'_>) -
     }
 }
 
-/// The damaged rows that one read found: one line of log, however many there are.
+/// The damaged rows that one read found.
 #[derive(Default)]
 pub(super) struct Damages {
     rows: usize,
@@ -101,10 +102,13 @@ impl Damages {
         self.first.get_or_insert(damage);
     }
 
-    /// Ids stay out of the log, because an id is half of a URL.
-    pub(super) fn log(self) {
-        if let Some(Damage { table, column }) = self.first {
-            tracing::error!(table, column, rows = self.rows, "a read left out damaged rows");
+    /// Logs the first one, and how many there were since the last line. A client may read them as often as it likes. Ids
+    /// stay out of the log, because an id is half of a URL.
+    pub(super) fn log(self, all: &Seldom) {
+        if let Some(Damage { table, column }) = self.first
+            && let Some(rows) = all.count(self.rows)
+        {
+            tracing::error!(table, column, rows, "a read left out damaged rows");
         }
     }
 }

@@ -148,6 +148,27 @@ pub(super) enum End {
     Close(CloseReason),
 }
 
+impl End {
+    /// The reason, for the access log.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Left => "the client left",
+            Self::Finished => "it was finished",
+            Self::Close(reason) => match reason {
+                CloseReason::NoLogin => "no login in time",
+                CloseReason::Framing(_) => "the framing is wrong",
+                CloseReason::Malformed(_) => "a stanza is malformed",
+                CloseReason::Rules(_) => "a stanza does not fit the stream",
+                CloseReason::Silent => "no heartbeat in time",
+                CloseReason::Gone => "the device's agent was removed",
+                CloseReason::Superseded => "another connection replaced this one",
+                CloseReason::Restarting => "the service restarts",
+                CloseReason::Unavailable => "the service is not available",
+            },
+        }
+    }
+}
+
 impl From<Ended> for End {
     fn from(ended: Ended) -> Self {
         match ended {

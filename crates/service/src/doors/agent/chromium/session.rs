@@ -23,10 +23,11 @@ use tracing::debug;
 
 use super::address::Address;
 use super::answer::{CloseReason, End, LoginRejection};
-use crate::counts::AgentDoor;
+use crate::counts::{AgentDoor, Door};
 use crate::doors::Doors;
 use crate::doors::agent::channel_cache::ChannelCache;
 use crate::doors::agent::shutdown;
+use crate::doors::requests::SocketLine;
 use crate::hub::{HubError, Message, Mode, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec};
 use crate::transport::mcs::Socket;
 
@@ -56,6 +57,8 @@ struct Session<IO> {
     pinged: bool,
     /// The session has to end: it sends nothing new, and waits for its turn to send Close.
     ended: bool,
+    /// For the access log.
+    line: Option<Box<SocketLine>>,
 }
 
 impl Doors {
@@ -68,6 +71,12 @@ impl Doors {
         let mut session = Session::new(self, socket);
         async move {
             let Err(end) = session.run().await;
+            if end == End::Close(CloseReason::Unavailable) {
+                session.doors.requests.failed_on_socket(Door::Chromium);
+            }
+            if let Some(line) = &mut session.line {
+                line.reason = end.text();
+            }
             // Disconnect first: unacknowledged messages may go to another connection while this one closes.
             session.subscriber = None;
             Box::pin(session.finish(end)).await;
@@ -78,6 +87,7 @@ impl Doors {
 impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
         let alarm = doors.clock.served().plus(doors.limits.request_timeout);
+        let line = doors.requests.socket(Door::Chromium);
         Self {
             doors,
             socket,
@@ -89,6 +99,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             logged_in: false,
             pinged: false,
             ended: false,
+            line,
         }
     }
 
@@ -164,9 +175,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let Some(subscriber) = &self.subscriber else { return Ok(()) };
         let confirmed =
             effects.iter().filter_map(|effect| if let Effect::Confirmed(id) = effect { Some(*id) } else { None });
-        try_join_all(confirmed.map(|id| subscriber.settle_for_good(id, Outcome::Delivered)))
-            .await
-            .map_err(|_| End::Left)?;
+        let settled = try_join_all(confirmed.map(|id| subscriber.settle_for_good(id, Outcome::Delivered))).await;
+        let settled = settled.map_err(|_| End::Left)?;
+        if let Some(line) = &mut self.line {
+            line.acknowledged += u64::try_from(settled.len()).expect("`u64` is as large as `usize`");
+        }
         Ok(())
     }
 
@@ -181,6 +194,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         for chunk in listed.chunks(SETTLED_BATCH_MAX) {
             let settled = chunk.iter().map(|id| subscriber.settle_for_good(*id, Outcome::Delivered));
             let Ok(existed) = try_join_all(settled).await else {
+                self.doors.requests.failed_on_socket(Door::Chromium);
                 return self.refuse(LoginRejection::Unavailable).await;
             };
             // The other ids were never ours, or ended long ago: nothing is kept of them, whatever a device lists.
@@ -297,7 +311,12 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             immediate_ack: true,
         };
         match self.stream.send(message.id, stanza) {
-            Ok(frame) => self.socket.send(&frame).await?,
+            Ok(frame) => {
+                self.socket.send(&frame).await?;
+                if let Some(line) = &mut self.line {
+                    line.sent += 1;
+                }
+            }
             // The login settled it, but the shard had put it into the outbox before.
             Err(NotSent::AlreadyThere) => {}
             Err(NotSent::Full) => self.decline(message.id),

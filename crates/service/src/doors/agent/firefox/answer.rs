@@ -77,6 +77,16 @@ pub(super) enum End {
     Close(CloseReason),
 }
 
+impl End {
+    /// The reason, for the access log.
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Left => "the client left",
+            Self::Close(reason) => reason.frame().1,
+        }
+    }
+}
+
 impl From<Ended> for End {
     fn from(ended: Ended) -> Self {
         match ended {

@@ -28,6 +28,7 @@ use crate::counts::{AgentDoor, Door};
 use crate::doors::Doors;
 use crate::doors::agent::channel_cache::ChannelCache;
 use crate::doors::agent::shutdown::{self, CLOSE_TIMEOUT};
+use crate::doors::requests::SocketLine;
 use crate::hub::{
     Agent, HubError, Message, Mode, NewSubscription, Retry, Scope, Subscriber, SubscriberEvent, SubscriberSpec,
 };
@@ -57,6 +58,8 @@ struct Session<IO> {
     pinged: bool,
     /// Whether its hello has a list of broadcasts, as Firefox's always has.
     follows_broadcasts: bool,
+    /// For the access log.
+    line: Option<Box<SocketLine>>,
 }
 
 impl Doors {
@@ -69,6 +72,12 @@ impl Doors {
         let mut session = Session::new(self, socket);
         async move {
             let Err(end) = session.run().await;
+            if end == End::Close(CloseReason::Unavailable) {
+                session.doors.requests.failed_on_socket(Door::Firefox);
+            }
+            if let Some(line) = &mut session.line {
+                line.reason = end.text();
+            }
             if let End::Close(reason) = end {
                 Box::pin(session.close(reason)).await;
             }
@@ -80,6 +89,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
         let in_flight = InFlight::new(doors.limits.window);
         let alarm = Some(doors.clock.served().plus(doors.limits.request_timeout));
+        let line = doors.requests.socket(Door::Firefox);
         Self {
             doors,
             socket,
@@ -92,6 +102,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             alarm,
             pinged: false,
             follows_broadcasts: false,
+            line,
         }
     }
 
@@ -251,9 +262,11 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             Err(Rejection::Hub(HubError::Gone)) => Err(CloseReason::Gone.into()),
             Err(rejection) => {
                 let (status, endpoint) = (rejection.status(), rejection.to_string());
-                self.doors
-                    .counts
-                    .answered(Door::Firefox, StatusCode::from_u16(status).expect("a rejection has a status"));
+                let code = StatusCode::from_u16(status).expect("a rejection has a status");
+                self.doors.counts.answered(Door::Firefox, code);
+                if code.is_server_error() {
+                    self.doors.requests.failed_on_socket(Door::Firefox);
+                }
                 self.send(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
             }
         }
@@ -308,6 +321,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn settle(&mut self, updates: Vec<Acknowledged>) -> Result<(), End> {
         let Some(subscriber) = &self.subscriber else { return Ok(()) };
+        if let Some(line) = &mut self.line {
+            line.acknowledged += u64::try_from(updates.len()).expect("`u64` is as large as `usize`");
+        }
         for Acknowledged { version: Version { id, is_second }, code } in updates {
             self.in_flight.acknowledged(id);
             if code == AckCode::NotDelivered && !is_second {
@@ -372,6 +388,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         let version = Version { id: message.id, is_second: message.is_second };
         let notification = Notification::new(&channel, version, &message.headers, &message.body);
         self.socket.send(|out| notification.write(out)).await?;
+        if let Some(line) = &mut self.line {
+            line.sent += 1;
+        }
         if let Some(ping) = self.in_flight.sent(message.id) {
             self.socket.ping(&ping);
         }
