@@ -21,7 +21,7 @@ use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Origin, TlsSource};
+use crate::config::{Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
 use crate::doors::Doors;
 use crate::hub::Hub;
 
@@ -44,6 +44,7 @@ pub struct Service {
     /// Asks it to look for a new certificate now.
     reload: Arc<Notify>,
     doors: Arc<Doors>,
+    config: Arc<Live>,
 }
 
 /// Why a service cannot continue.
@@ -144,23 +145,32 @@ impl Service {
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
         let capabilities = Capabilities::new(&ring);
-        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone()));
+        let config = Arc::new(Live::new(config));
+        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone()));
         let (stop, stopping) = watch::channel(false);
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
             certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
-        let context = Arc::new(Context {
-            handler: doors.clone(),
-            limits: config.limits,
-            sources: config.sources.clone(),
-            clock,
-            stopping,
-        });
+        let context = Arc::new(Context { handler: doors.clone(), config: config.clone(), clock, stopping });
         let listener = tokio::spawn(Listener { socket, security, context }.run());
-        let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
+        let housekeeper = tokio::spawn(hub.housekeeper(config.clone()).run());
         info!(%address, "serving");
-        Ok(Self { address, origin, ca_file, store, hub, stop, listener, housekeeper, watcher, renewal, reload, doors })
+        Ok(Self {
+            address,
+            origin,
+            ca_file,
+            store,
+            hub,
+            stop,
+            listener,
+            housekeeper,
+            watcher,
+            renewal,
+            reload,
+            doors,
+            config,
+        })
     }
 
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
@@ -201,15 +211,23 @@ impl Service {
         self.ca_file.as_deref()
     }
 
-    /// Takes over what can change while the service runs: the settings of Firefox's protocol (clients learn of broadcasts
-    /// when they connect or ask), and the certificate, if it comes from files that have changed. One that cannot be used
-    /// is logged, and the old one stays.
-    pub fn reload(&self, config: &Config) {
-        self.doors.reload(config);
+    /// Takes over what can change while the service runs, and names it; what only a restart changes is named and stays as
+    /// it is. It also looks for another certificate. Call it for one reload at a time.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotBeforeRestart`], and no setting has changed.
+    pub fn reload(&self, next: &Config) -> Result<Changes, ConfigError> {
         self.reload_certificate();
+        let (config, changes) = self.config.get().reloaded(next)?;
+        self.store.set_limits(store_limits(&config.limits));
+        self.hub.reload(&config.limits);
+        self.doors.reload(&config);
+        self.config.replace(config);
+        Ok(changes)
     }
 
-    /// Looks for another certificate now; one by ACME is requested again, if the last attempt failed some time ago.
+    /// Looks for another certificate now: one from files that cannot be used is logged, and the old one stays; one by ACME
+    /// is requested again, if the last attempt failed some time ago.
     pub fn reload_certificate(&self) {
         self.reload.notify_one();
     }

@@ -5,7 +5,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
-use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
+use crate::limits::{EXPIRE_MAX, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
     Subscription, Swept, UnusedBounds,
@@ -188,6 +188,10 @@ pub trait Engine: Send + 'static {
     /// # Errors
     /// Why not.
     fn receipt_room(&self) -> Result<(), StoreError>;
+
+    /// Replaces the bounds of what may be stored. Nothing that is stored goes: a lower bound refuses only what is new. The
+    /// bounds of the files (`reserve_bytes`, `database_bytes_max`) stay as they were when the engine was opened.
+    fn set_limits(&mut self, limits: Limits);
 
     /// A reader for another thread. It sees every batch whose commit has returned.
     ///

@@ -12,7 +12,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::committer::{Committer, Done, Job, ReceiptRoom};
+use crate::committer::{Committer, Done, Job, NewLimits, ReceiptRoom};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
@@ -44,6 +44,7 @@ struct Inner {
     greatest_id: i64,
     clock: ClockRecord,
     receipt_room: ReceiptRoom,
+    new_limits: NewLimits,
     writer: Option<JoinHandle<()>>,
     threads: Vec<ThreadId>,
 }
@@ -94,9 +95,16 @@ impl Store {
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let done = Done::default();
-        let mut committer =
-            Committer { engine, queue, failure: sender, limits, done, receipt_room: receipt_room.clone() };
+        let (done, new_limits) = (Done::default(), NewLimits::default());
+        let mut committer = Committer {
+            engine,
+            queue,
+            failure: sender,
+            limits,
+            new_limits: new_limits.clone(),
+            done,
+            receipt_room: receipt_room.clone(),
+        };
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();
@@ -109,7 +117,8 @@ impl Store {
             OpenError::Thread(error)
         })?;
         threads.push(writer.thread().id());
-        let inner = Inner { writes, reads, failure, greatest_id, clock, receipt_room, writer: Some(writer), threads };
+        let writer = Some(writer);
+        let inner = Inner { writes, reads, failure, greatest_id, clock, receipt_room, new_limits, writer, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -131,6 +140,12 @@ impl Store {
     /// `NoRoom` or `StoreFull`.
     pub fn receipt_room(&self) -> Result<(), StoreError> {
         self.inner.receipt_room.get()
+    }
+
+    /// Replaces the bounds of what may be stored: every write that is queued from now on is judged by them. Nothing that
+    /// is stored goes. The bounds of queues, batches, threads and files stay as they were when the store was opened.
+    pub fn set_limits(&self, limits: Limits) {
+        self.inner.new_limits.set(limits);
     }
 
     /// Records the service's clock.

@@ -8,8 +8,10 @@ mod file;
 mod firefox;
 mod http;
 mod limits;
+mod live;
 mod origin;
 mod place;
+mod reload;
 mod settings;
 mod sources;
 
@@ -23,8 +25,10 @@ pub use file::suggest;
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
+pub(crate) use live::Live;
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
+pub use reload::Changes;
 pub use settings::{Settings, listen_address};
 pub use sources::Sources;
 
@@ -49,6 +53,8 @@ pub struct Config {
     pub new_ca: bool,
     /// Whether a VAPID token must name our origin with its port (RFC 8292 s2).
     pub strict_audience: bool,
+    /// What it was made from.
+    settings: Settings,
 }
 
 impl Config {
@@ -60,7 +66,11 @@ impl Config {
     }
 
     /// Checks settings and fills in the defaults.
-    pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+    pub fn from_settings(mut settings: Settings) -> Result<Self, ConfigError> {
+        let state_dir = settings.state_dir.take().or_else(default_state_dir).ok_or_else(|| {
+            ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
+        })?;
+        settings.state_dir = Some(state_dir.clone());
         Ok(Self {
             place: Place::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
@@ -70,9 +80,8 @@ impl Config {
             chromium: ChromiumSettings::from_settings(&settings)?,
             new_ca: false,
             strict_audience: settings.strict_audience(),
-            state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
-                ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
-            })?,
+            state_dir,
+            settings,
         })
     }
 }
