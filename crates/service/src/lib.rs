@@ -5,17 +5,22 @@
 //! it.
 
 mod accept;
+mod admin;
 pub mod capability;
 mod clock;
 pub mod config;
 mod doors;
+mod health;
 mod hub;
 mod locked;
+mod metrics;
 mod seldom;
 mod service;
+mod status;
 mod transport;
 mod wall;
 
 pub use accept::tls::TlsError;
 pub use clock::Clock;
 pub use service::{Failed, Service, StartError};
+pub use status::Status;

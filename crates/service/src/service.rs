@@ -19,11 +19,15 @@ use tracing::{error, info, warn};
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
 use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
+use crate::admin::{self, Admin, AdminListener, AdminSocket};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
-use crate::config::{Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
+use crate::config::{AdminAddress, Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
 use crate::doors::Doors;
+use crate::health::Health;
 use crate::hub::Hub;
+use crate::metrics::Metrics;
+use crate::status::Status;
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -45,6 +49,15 @@ pub struct Service {
     reload: Arc<Notify>,
     doors: Arc<Doors>,
     config: Arc<Live>,
+    health: Arc<Health>,
+    admin: Option<AdminTask>,
+}
+
+/// The admin listener. It answers until everything else has stopped.
+struct AdminTask {
+    address: AdminAddress,
+    stop: watch::Sender<bool>,
+    listener: JoinHandle<()>,
 }
 
 /// Why a service cannot continue.
@@ -74,6 +87,14 @@ pub enum StartError {
     Bind {
         /// The address.
         address: SocketAddr,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// The admin listener cannot be opened.
+    #[error("cannot listen on {address} for administration: {source}; give another address with --admin-listen")]
+    Admin {
+        /// The address.
+        address: AdminAddress,
         /// The system's error.
         source: std::io::Error,
     },
@@ -148,6 +169,13 @@ impl Service {
         let config = Arc::new(Live::new(config));
         let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone()));
         let (stop, stopping) = watch::channel(false);
+        let health = Arc::new(Health {
+            origin: origin.clone(),
+            clock: clock.clone(),
+            started: clock.served(),
+            stopping: stopping.clone(),
+        });
+        let admin = start_admin(&config.get(), &health, &Arc::new(Metrics::new())).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
@@ -170,6 +198,8 @@ impl Service {
             reload,
             doors,
             config,
+            health,
+            admin,
         })
     }
 
@@ -204,6 +234,16 @@ impl Service {
     /// The origin that its URLs begin with.
     pub fn origin(&self) -> &Origin {
         &self.origin
+    }
+
+    /// The address of the admin listener, if there is one.
+    pub fn admin_address(&self) -> Option<&AdminAddress> {
+        self.admin.as_ref().map(|admin| &admin.address)
+    }
+
+    /// What the service is and does now.
+    pub fn status(&self) -> Status {
+        self.health.status()
     }
 
     /// The certificate that clients have to trust, if TLS uses the self-signed CA.
@@ -255,8 +295,38 @@ impl Service {
         if let Err(error) = self.hub.note_clock().await {
             warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
         }
-        self.store.close().await
+        let closed = self.store.close().await;
+        if let Some(admin) = self.admin {
+            admin.stop.send_replace(true);
+            if let Err(error) = admin.listener.await {
+                error!(%error, "the admin listener failed while stopping");
+            }
+        }
+        closed
     }
+}
+
+/// Starts the admin listener, if one is configured.
+async fn start_admin(
+    config: &Config,
+    health: &Arc<Health>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<AdminTask>, StartError> {
+    let Some(asked) = &config.admin else { return Ok(None) };
+    let socket =
+        AdminSocket::bind(asked).await.map_err(|source| StartError::Admin { address: asked.clone(), source })?;
+    let address = socket.address(asked);
+    let (stop, stopping) = watch::channel(false);
+    let checks_host = matches!(asked, AdminAddress::Tcp(_));
+    let context = Context {
+        handler: Arc::new(Admin { health: health.clone(), metrics: metrics.clone(), checks_host }),
+        config: Arc::new(Live::new(Config { limits: admin::limits(&config.limits), ..config.clone() })),
+        clock: health.clock.clone(),
+        stopping,
+    };
+    let listener = tokio::spawn(AdminListener { socket, context: Arc::new(context) }.run());
+    info!(%address, "the admin listener is open");
+    Ok(Some(AdminTask { address, stop, listener }))
 }
 
 /// A socket that another process has bound.

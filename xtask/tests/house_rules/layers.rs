@@ -16,7 +16,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hub", &["capability", "clock", "config", "seldom"]),
     ("accept", &["clock", "config", "seldom", "transport"]),
     ("doors", &["accept", "capability", "clock", "config", "hub", "seldom", "transport"]),
-    ("service", &["accept", "capability", "clock", "config", "doors", "hub"]),
+    ("metrics", &[]),
+    ("status", &[]),
+    ("health", &["clock", "config", "status"]),
+    ("admin", &["accept", "config", "health", "metrics", "seldom", "transport"]),
+    ("service", &["accept", "admin", "capability", "clock", "config", "doors", "health", "hub", "metrics", "status"]),
 ];
 
 /// A tool that every folder may use.

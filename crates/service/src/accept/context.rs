@@ -27,7 +27,7 @@ impl<H> Context<H> {
     }
 
     /// Waits until the service drains.
-    pub(super) async fn stopping(&self) {
+    pub(crate) async fn stopping(&self) {
         // An error means that the service is gone: draining ends too.
         let _ = self.stopping.clone().wait_for(|stop| *stop).await;
     }

@@ -16,4 +16,5 @@ pub(crate) mod tls;
 
 pub(crate) use context::Context;
 pub(crate) use handler::Handler;
+pub(crate) use http1::serve as serve_http1;
 pub(crate) use listener::{Listener, Security};

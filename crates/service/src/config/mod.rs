@@ -1,6 +1,7 @@
 //! The configuration: flags, then environment, TOML file and defaults, checked as a whole before anything starts.
 
 mod acme;
+mod admin;
 mod chromium;
 mod compat;
 mod error;
@@ -18,10 +19,11 @@ mod sources;
 use std::path::{Path, PathBuf};
 
 pub use acme::{AcmeSettings, ExternalAccount};
+pub use admin::AdminAddress;
 pub use chromium::ChromiumSettings;
 pub use compat::Compat;
 pub use error::ConfigError;
-pub use file::suggest;
+pub use file::{state_dir_in, suggest};
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
@@ -37,6 +39,8 @@ pub use sources::Sources;
 pub struct Config {
     /// The address of the service, and its public URL.
     pub place: Place,
+    /// The address of the admin listener, if there is one.
+    pub admin: Option<AdminAddress>,
     /// The directory of everything that must survive a restart.
     pub state_dir: PathBuf,
     /// The limits of everything.
@@ -54,7 +58,7 @@ pub struct Config {
     /// Whether a VAPID token must name our origin with its port (RFC 8292 s2).
     pub strict_audience: bool,
     /// What it was made from.
-    settings: Settings,
+    pub(crate) settings: Settings,
 }
 
 impl Config {
@@ -73,6 +77,7 @@ impl Config {
         settings.state_dir = Some(state_dir.clone());
         Ok(Self {
             place: Place::from_settings(&settings)?,
+            admin: AdminAddress::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
             sources: Sources::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,

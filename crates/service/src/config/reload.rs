@@ -2,15 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::error::ConfigError;
 use super::Config;
+use super::error::ConfigError;
 
 /// The settings that only a restart changes: where the service is found, who vouches for it, and the files that it holds.
 /// Every other one takes effect at a reload. A setting belongs here if something reads it at the start alone.
-const AT_START: [&str; 14] = [
+const AT_START: [&str; 15] = [
     "state_dir",
     "listen",
     "public_url",
+    "admin_listen",
     "domain",
     "acme_directory",
     "acme_ca",
@@ -60,6 +61,7 @@ mod tests {
         state_dir = '/elsewhere'
         listen = '127.0.0.1:1'
         public_url = 'https://push.example.org'
+        admin_listen = '127.0.0.1:9'
         domain = 'push.example.org'
         acme_directory = 'https://acme.example.org/directory'; domain = 'push.example.org'
         acme_ca = '/ca.pem'; domain = 'push.example.org'
@@ -129,12 +131,23 @@ mod tests {
 
     /// Everything that a running service reads of its configuration.
     fn in_force(config: &Config) -> [String; 2] {
-        let Config { place, state_dir, limits, sources, http, firefox, chromium, new_ca, strict_audience, settings: _ } =
-            config;
+        let Config {
+            place,
+            state_dir,
+            admin,
+            limits,
+            sources,
+            http,
+            firefox,
+            chromium,
+            new_ca,
+            strict_audience,
+            settings: _,
+        } = config;
         let disk_reserve_bytes = limits.disk_reserve_bytes;
         let limits = Limits { disk_reserve_bytes: 0, ..*limits };
         [
-            format!("{place:?} {state_dir:?} {disk_reserve_bytes} {new_ca}"),
+            format!("{place:?} {state_dir:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
             format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {strict_audience}"),
         ]
     }

@@ -150,6 +150,10 @@ settings! {
     #[arg(long, env = "DOORBELL_ALT_SVC", hide_env = true, help_heading = ADDRESS, value_name = "VALUE")]
     alt_svc: String,
 
+    /// Another address, for metrics, health and status, on loopback only: 127.0.0.1:9090 or unix:/PATH [default: none]
+    #[arg(long, env = "DOORBELL_ADMIN_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR")]
+    admin_listen: String,
+
     /// The longest time a message is kept, in seconds; longer TTLs are shortened [default: 2592000, 30 days]
     #[arg(long, env = "DOORBELL_TTL_MAX_SECS", hide_env = true, help_heading = MESSAGES, value_name = "SECS")]
     ttl_max_secs: u32 = 2_592_000,

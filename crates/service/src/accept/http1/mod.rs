@@ -35,7 +35,7 @@ const LINGER: Duration = Duration::from_secs(2);
 const LINGER_MAX: u64 = 1 << 20;
 
 /// Answers requests until the connection ends, or becomes a WebSocket.
-pub(super) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, place: Arc<Place>) -> Option<Socket<IO>>
+pub(crate) async fn serve<H, IO>(io: IO, context: Arc<Context<H>>, place: Arc<Place>) -> Option<Socket<IO>>
 where
     H: Handler,
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
