@@ -107,10 +107,11 @@ impl Running {
         };
         match &done {
             Ok(changes) => log(changes),
-            Err(error) => error!(
-                "reload: {}; no setting has changed, and the certificate is looked at again",
-                failure::line(error)
-            ),
+            Err(error) => {
+                // An error of TOML shows its line of the file.
+                let error = failure::line(error).lines().map(str::trim).collect::<Vec<_>>().join(" ");
+                error!("reload: {error}; no setting has changed, and the certificate is looked at again");
+            }
         }
         service_manager::ready(self.service.origin().as_str());
         done

@@ -508,6 +508,34 @@ mod tests {
         assert!(places.state.lock().sources.is_empty(), "nothing is kept of those who left");
     }
 
+    #[tokio::test]
+    async fn fewer_places_than_are_taken_close_idle_strangers_as_new_ones_come_and_more_let_those_in_who_wait() {
+        let places = places(4, 4, None);
+        let known = connect(&places, |place| place.keep()).await;
+        let strangers =
+            [connect(&places, |_| ()).await, connect(&places, |_| ()).await, connect(&places, |_| ()).await];
+        places.set_bounds(Bounds { connections_max: 2, strangers_max: 2, per_source_max: Some(1) });
+        assert!(strangers.iter().all(|stranger| stranger.upgrade().is_some()), "nothing is closed for nothing");
+        let newcomer = connect(&places, |place| place.keep()).await;
+        assert!(strangers.iter().all(|stranger| stranger.upgrade().is_none()));
+        let mut waits = Box::pin(places.enter(None, NOW));
+        assert!((&mut waits).now_or_never().is_none());
+        places.set_bounds(Bounds { connections_max: 3, strangers_max: 3, per_source_max: None });
+        assert!(waits.now_or_never().flatten().is_some());
+        assert!(known.upgrade().is_some() && newcomer.upgrade().is_some());
+    }
+
+    #[tokio::test]
+    async fn connections_count_for_their_source_also_while_it_has_no_bound() {
+        let places = places(9, 9, None);
+        let first = places.enter(source(1), NOW).await;
+        places.set_bounds(Bounds { connections_max: 9, strangers_max: 9, per_source_max: Some(1) });
+        assert!(places.enter(source(1), NOW).await.is_none());
+        drop(first);
+        assert!(places.enter(source(1), NOW).await.is_some());
+        assert!(places.state.lock().sources.is_empty());
+    }
+
     fn source(last: u8) -> Option<Source> {
         Some(Source::of([192, 0, 2, last].into()))
     }
