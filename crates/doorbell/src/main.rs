@@ -39,16 +39,10 @@ struct Cli {
     #[command(subcommand)]
     verb: Verb,
 
-    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as `warn,doorbell_service=debug`
-    #[arg(
-        long,
-        global = true,
-        display_order = 1000,
-        env = "DOORBELL_LOG",
-        default_value = "info",
-        value_name = "FILTER"
-    )]
-    log: String,
+    /// What to log to stderr: error, warn, info, debug, trace, or a filter such as `warn,doorbell_service=debug` [default: info]
+    // Without a default of clap's: it would win over the file of `doorbell serve`.
+    #[arg(long, global = true, display_order = 1000, env = "DOORBELL_LOG", value_name = "FILTER")]
+    log: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -97,7 +91,8 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> ExitCode {
-    if let Err(error) = log::to_stderr(&cli.log) {
+    let filter = cli.log.unwrap_or_else(|| log::DEFAULT.to_owned());
+    if let Err(error) = log::to_stderr(&filter) {
         return unusable(&error);
     }
     let done = match cli.verb {
@@ -111,7 +106,7 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),
         Verb::Chromium(args) => chromium::run(&args),
-        Verb::Desktop(args) => desktop::run(*args, cli.log),
+        Verb::Desktop(args) => desktop::run(*args, filter),
         Verb::Demo(args) => match environment::check(&Cli::command()) {
             Ok(()) => demo::run(*args).await,
             Err(error) => Err(error),

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 
 use crate::control::reload::Reloader;
 use crate::control::{self, Running};
+use crate::log;
 use crate::open_files;
 use crate::output;
 use crate::service_manager::{self, Watchdog};
@@ -71,6 +72,8 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let load = move || Config::load(settings.clone(), file.as_deref());
     let mut config = load()?;
     let state_dir = config.state_dir.clone();
+    let filter = config.log.filter.clone();
+    log::set_filter(&filter)?;
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     config.new_ca = args.new_ca;
@@ -84,7 +87,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     }
     let service = Service::start_on(socket, config, clock).await?;
     print_welcome(&service);
-    let running = Arc::new(Running { service, reloader: Reloader::new(load) });
+    let running = Arc::new(Running { service, reloader: Reloader::new(filter, load) });
     let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
         let socket = state_dir.join(control::NAME);
         error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");

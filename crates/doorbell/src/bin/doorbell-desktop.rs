@@ -3,7 +3,7 @@
 
 #[path = "../failure.rs"]
 mod failure;
-#[path = "../log.rs"]
+#[path = "../log/mod.rs"]
 mod log;
 
 use std::ffi::OsStr;

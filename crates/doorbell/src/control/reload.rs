@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::state_dir::Of;
 use super::{Problem, Running, Verb};
-use crate::{failure, open_files, output, service_manager};
+use crate::{failure, log, open_files, output, service_manager};
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
@@ -72,14 +72,15 @@ async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
 /// Reads the configuration again.
 pub(crate) struct Reloader {
     load: Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
-    /// One reload at a time.
-    turn: Mutex<()>,
+    /// One reload at a time. It holds the log's filter that is in force.
+    filter: Mutex<String>,
 }
 
 impl Reloader {
-    /// `load` reads the configuration: the settings of the start over the file as it is then.
-    pub(crate) fn new(load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
-        Self { load: Arc::new(load), turn: Mutex::default() }
+    /// `load` reads the configuration: the settings of the start over the file as it is then. `filter` is the log's at
+    /// the start.
+    pub(crate) fn new(filter: String, load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
+        Self { load: Arc::new(load), filter: Mutex::new(filter) }
     }
 
     /// On a thread of its own: the file may be on a disk that does not answer.
@@ -96,17 +97,17 @@ impl Running {
     /// Takes over what can change while the service runs, and reports it to the log and the service manager. A
     /// configuration that cannot be used changes nothing; the certificate is looked at in any case.
     pub(crate) async fn reload(&self) -> Result<Changes> {
-        let _turn = self.reloader.turn.lock().await;
+        let mut filter = self.reloader.filter.lock().await;
         service_manager::reloading();
         let done = match self.reloader.load().await {
-            Ok(config) => apply(&self.service, &config),
+            Ok(config) => apply(&self.service, &config, &mut filter),
             Err(error) => {
                 self.service.reload_certificate();
                 Err(error.into())
             }
         };
         match &done {
-            Ok(changes) => log(changes),
+            Ok(changes) => report(changes),
             Err(error) => {
                 // An error of TOML shows its line of the file.
                 let error = failure::line(error).lines().map(str::trim).collect::<Vec<_>>().join(" ");
@@ -118,15 +119,23 @@ impl Running {
     }
 }
 
-fn apply(service: &Service, config: &Config) -> Result<Changes> {
-    let changes = service.reload(config)?;
+/// All or nothing: the filter is the last thing that may be wrong, and the first that changes.
+fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Changes> {
+    if let Err(error) = log::set_filter(&config.log.filter) {
+        service.reload_certificate();
+        return Err(error);
+    }
+    let changes = service.reload(config).inspect_err(|_| {
+        log::set_filter(filter).expect("it was in force before");
+    })?;
+    filter.clone_from(&config.log.filter);
     if changes.changed.iter().any(|name| name == "connections_max") {
         open_files::allow_connections(config.limits.connections_max);
     }
     Ok(changes)
 }
 
-fn log(Changes { changed, needs_restart }: &Changes) {
+fn report(Changes { changed, needs_restart }: &Changes) {
     match &changed[..] {
         [] => info!("reloaded: no setting has changed; the certificate is looked at again"),
         names => info!("reloaded: {}; the certificate is looked at again", names.join(", ")),

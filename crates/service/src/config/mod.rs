@@ -10,6 +10,7 @@ mod firefox;
 mod http;
 mod limits;
 mod live;
+mod log;
 mod origin;
 mod place;
 mod reload;
@@ -28,6 +29,7 @@ pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
 pub(crate) use live::Live;
+pub use log::{ACCESS_LOG, LogFormat, LogSettings};
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
 pub use reload::Changes;
@@ -53,6 +55,8 @@ pub struct Config {
     pub firefox: FirefoxSettings,
     /// How Chromium's protocol is served.
     pub chromium: ChromiumSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
     /// Whether this start replaces the self-signed CA. It belongs to one start, so it is not a setting.
     pub new_ca: bool,
     /// Whether a VAPID token must name our origin with its port (RFC 8292 s2).
@@ -83,6 +87,7 @@ impl Config {
             http: HttpSettings::from_settings(&settings)?,
             firefox: FirefoxSettings::from_settings(&settings)?,
             chromium: ChromiumSettings::from_settings(&settings)?,
+            log: LogSettings::from_settings(&settings),
             new_ca: false,
             strict_audience: settings.strict_audience(),
             state_dir,

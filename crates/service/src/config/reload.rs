@@ -7,7 +7,7 @@ use super::error::ConfigError;
 
 /// The settings that only a restart changes: where the service is found, who vouches for it, and the files that it holds.
 /// Every other one takes effect at a reload. A setting belongs here if something reads it at the start alone.
-const AT_START: [&str; 15] = [
+const AT_START: [&str; 16] = [
     "state_dir",
     "listen",
     "public_url",
@@ -23,6 +23,7 @@ const AT_START: [&str; 15] = [
     "tls_key",
     "plain",
     "disk_reserve_bytes",
+    "log_format",
 ];
 
 /// What a reload did, by the names of the settings.
@@ -54,7 +55,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Limits, Settings};
+    use crate::config::{Limits, LogSettings, Settings};
 
     /// Another value than the default for each setting, with those that it needs.
     const SAMPLES: &str = "
@@ -114,7 +115,10 @@ mod tests {
         chromium = false
         chromium_heartbeat_secs = 77
         chromium_enrolments_per_minute = 7
-        chromium_enrolments_per_source = 7";
+        chromium_enrolments_per_source = 7
+        log = 'warn'
+        log_format = 'json'
+        access_log = true";
 
     /// The key of an account at an authority, which the configuration reads.
     fn key_file() -> tempfile::NamedTempFile {
@@ -140,15 +144,17 @@ mod tests {
             http,
             firefox,
             chromium,
+            log,
             new_ca,
             strict_audience,
             settings: _,
         } = config;
         let disk_reserve_bytes = limits.disk_reserve_bytes;
         let limits = Limits { disk_reserve_bytes: 0, ..*limits };
+        let LogSettings { filter, format } = log;
         [
-            format!("{place:?} {state_dir:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
-            format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {strict_audience}"),
+            format!("{place:?} {state_dir:?} {admin:?} {disk_reserve_bytes} {format:?} {new_ca}"),
+            format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {filter} {strict_audience}"),
         ]
     }
 

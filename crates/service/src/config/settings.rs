@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::compat::Compat;
+use super::log::LogFormat;
 
 /// Declares the settings, their defaults, and how one layer (flags and environment) overrides another (the file).
 macro_rules! settings {
@@ -75,6 +76,7 @@ const LIMITS: &str = "Limits";
 const RECEIPTS: &str = "Receipts and events";
 const FIREFOX: &str = "Firefox";
 const CHROMIUM: &str = "Chromium";
+const LOG: &str = "Log";
 
 settings! {
     /// The directory of messages, keys and the self-signed CA [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
@@ -356,4 +358,22 @@ settings! {
         value_name = "N"
     )]
     chromium_enrolments_per_source: u32 = 60,
+
+    /// What to log to stderr: error, warn, info, debug, trace, off, or a filter such as `warn,doorbell_service=debug` [default: info]
+    #[arg(long, env = "DOORBELL_LOG", hide_env = true, help_heading = LOG, value_name = "FILTER")]
+    log: String,
+
+    /// How to log: lines for people, or one JSON object in each line [default: text]
+    #[arg(
+        long, env = "DOORBELL_LOG_FORMAT", hide_env = true, help_heading = LOG, hide_possible_values = true,
+        value_name = "text|json"
+    )]
+    log_format: LogFormat = LogFormat::Text,
+
+    /// Log each request: its id, door, status, errno and duration, without URLs and addresses [default: false]
+    #[arg(
+        long, env = "DOORBELL_ACCESS_LOG", hide_env = true, help_heading = LOG,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
+    access_log: bool = false,
 }

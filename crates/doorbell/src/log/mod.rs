@@ -1,0 +1,96 @@
+//! The log on stderr, of both programs.
+
+use std::io::IsTerminal;
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, bail};
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use tracing_subscriber::prelude::*;
+use tracing_subscriber::reload::{self, Handle};
+use tracing_subscriber::{Layer, Registry};
+
+/// What is logged where nothing is asked for.
+#[allow(dead_code, reason = "doorbell-desktop is always given a filter")]
+pub(crate) const DEFAULT: &str = "info";
+
+/// Parts whose lines are logged only from this level on, unless the filter names them: the access log of the service
+/// (`config::ACCESS_LOG` there), and the warnings of rustls, which any client causes as often as it likes.
+const QUIET: [(&str, LevelFilter); 2] =
+    [("doorbell_service::access", LevelFilter::OFF), ("rustls", LevelFilter::ERROR)];
+
+/// Crates that write what clients send into their debug lines: h2 malformed paths and the text of a GOAWAY, tungstenite
+/// whole messages. Those are secrets here (invariant 8), so no --log filter brings these lines back.
+const VERBOSE: [&str; 3] = ["h2", "tungstenite", "tokio_tungstenite"];
+
+/// The filter of this process. `tracing` has one log for each process, and so has this.
+static FILTER: OnceLock<Handle<Targets, Registry>> = OnceLock::new();
+
+/// Logs what `filter` lets through from now on.
+pub(crate) fn to_stderr(filter: &str) -> Result<()> {
+    let (filter, handle) = reload::Layer::new(parse(filter)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal()).with_target(false);
+    tracing_subscriber::registry().with(filter).with(lines.with_filter(filter_fn(keeps_secrets))).init();
+    FILTER.set(handle).ok().context("the log is set up twice")
+}
+
+/// Logs what `filter` lets through, in place of what was let through before. If it cannot be used, nothing changes.
+#[allow(dead_code, reason = "doorbell-desktop keeps its filter")]
+pub(crate) fn set_filter(filter: &str) -> Result<()> {
+    let filter = parse(filter)?;
+    FILTER.get().context("the log is not set up")?.reload(filter).context("cannot change what is logged")
+}
+
+/// A level for everything, and levels for parts of the program: `warn,doorbell_service=debug`. Without any, as where a
+/// variable of the environment is empty, what `info` lets through.
+fn parse(filter: &str) -> Result<Targets> {
+    let directives: Vec<&str> = filter.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    for directive in &directives {
+        let level = directive.rsplit_once('=').map_or(*directive, |(_, level)| level);
+        if level.parse::<LevelFilter>().is_err() {
+            bail!(
+                "--log {filter}: {level:?} is not a level: use error, warn, info, debug, trace or off, or PART=LEVEL for a \
+                 part of the program, with commas between"
+            );
+        }
+    }
+    let targets = match directives.join(",") {
+        none if none.is_empty() => Targets::new().with_default(LevelFilter::INFO),
+        some => some.parse().map_err(|error| anyhow::anyhow!("--log {filter}: {error}"))?,
+    };
+    let names = |part: &str| directives.iter().any(|directive| directive.split('=').next() == Some(part));
+    Ok(targets.with_targets(QUIET.into_iter().filter(|(part, _)| !names(part))))
+}
+
+fn keeps_secrets(line: &tracing::Metadata<'_>) -> bool {
+    let is_verbose = VERBOSE.iter().any(|name| line.target().starts_with(name));
+    !is_verbose || *line.level() <= tracing::Level::INFO
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_levels_and_anything_else_is_refused() {
+        for filter in ["info", "off", "WARN", "warn,doorbell_service=debug", "warn, h2=off", "", "info,"] {
+            assert!(parse(filter).is_ok(), "{filter}");
+        }
+        for filter in ["loud", "doorbell_service", "doorbell_service=loud", "info,loud"] {
+            assert!(parse(filter).unwrap_err().to_string().contains("is not a level"), "{filter}");
+        }
+    }
+
+    #[test]
+    fn the_access_log_and_the_warnings_of_rustls_are_logged_only_if_the_filter_names_them() {
+        let passes = |filter: &str, target| parse(filter).unwrap().would_enable(target, &tracing::Level::WARN);
+        for (part, _) in QUIET {
+            for filter in ["", "info", "trace", "warn,doorbell_service=debug"] {
+                assert!(!passes(filter, part), "{part} with {filter:?}");
+            }
+            assert!(passes(&format!("error,{part}=info"), part));
+        }
+        assert!(passes("info", "doorbell_service::doors"));
+        assert!(!passes("off", "doorbell_service::doors"));
+    }
+}
