@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use tracing::warn;
 
 use crate::locked::Locked;
-use crate::wall::{Plausible, RELEASED, Reading, Wall};
+use crate::wall::{Plausible, RELEASED, Reading, Wall, WallState};
 
 /// How often the clocks are compared: a jump, or the end of a suspend, is noticed this late at most.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -158,9 +158,20 @@ impl Clock {
 
     /// Whether the wall clock is plainly wrong or has just jumped: nothing final may be decided by it.
     pub(crate) fn doubts_wall(&self) -> bool {
+        self.wall_state() != WallState::Right
+    }
+
+    /// What is thought of the wall clock.
+    pub(crate) fn wall_state(&self) -> WallState {
         let reading = self.look();
         let wall = *self.line.wall.lock();
-        wall.has_just_jumped(reading) || !self.source.plausible().believes(reading.wall, wall.newest(reading))
+        if !self.source.plausible().believes(reading.wall, wall.newest(reading)) {
+            WallState::Wrong
+        } else if wall.has_just_jumped(reading) {
+            WallState::Jumped
+        } else {
+            WallState::Right
+        }
     }
 
     /// What the store should keep.

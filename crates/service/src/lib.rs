@@ -16,11 +16,12 @@ mod locked;
 mod metrics;
 mod seldom;
 mod service;
-mod status;
+pub mod status;
 mod transport;
 mod wall;
 
 pub use accept::tls::TlsError;
+pub use admin::AdminError;
 pub use clock::Clock;
 pub use service::{Failed, Service, StartError};
 pub use status::Status;

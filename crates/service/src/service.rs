@@ -19,15 +19,15 @@ use tracing::{error, info, warn};
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
 use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{Context, Listener, Security};
-use crate::admin::{self, Admin, AdminListener, AdminSocket};
+use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{AdminAddress, Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
 use crate::doors::Doors;
-use crate::health::Health;
+use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
 use crate::metrics::Metrics;
-use crate::status::Status;
+use crate::status::{ListenerStatus, Status};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -50,14 +50,8 @@ pub struct Service {
     doors: Arc<Doors>,
     config: Arc<Live>,
     health: Arc<Health>,
-    admin: Option<AdminTask>,
-}
-
-/// The admin listener. It answers until everything else has stopped.
-struct AdminTask {
-    address: AdminAddress,
-    stop: watch::Sender<bool>,
-    listener: JoinHandle<()>,
+    /// It answers until everything else has stopped.
+    admin: Option<admin::Running>,
 }
 
 /// Why a service cannot continue.
@@ -91,13 +85,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The admin listener cannot be opened.
-    #[error("cannot listen on {address} for administration: {source}; give another address with --admin-listen")]
-    Admin {
-        /// The address.
-        address: AdminAddress,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -142,7 +131,7 @@ impl Service {
         config: Config,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let state_dir = &config.state_dir;
+        let state_dir = &config.state_dir.clone();
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
@@ -169,13 +158,25 @@ impl Service {
         let config = Arc::new(Live::new(config));
         let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone()));
         let (stop, stopping) = watch::channel(false);
+        let certificate = certificates.as_ref().map(|certificates| Certificate {
+            source: health::source(&config.get().place.tls),
+            resolver: certificates.resolver(),
+        });
+        let serves = if certificate.is_some() { "tls" } else { "plain" };
         let health = Arc::new(Health {
             origin: origin.clone(),
+            listeners: vec![ListenerStatus { address: address.to_string(), serves }],
+            state_dir: state_dir.clone(),
+            config: config.clone(),
             clock: clock.clone(),
             started: clock.served(),
+            hub: hub.clone(),
+            store: store.clone(),
+            probe: Probe::default(),
+            certificate,
             stopping: stopping.clone(),
         });
-        let admin = start_admin(&config.get(), &health, &Arc::new(Metrics::new())).await?;
+        let admin = admin::start(&config.get(), health.clone(), Arc::new(Metrics::new())).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
@@ -242,8 +243,8 @@ impl Service {
     }
 
     /// What the service is and does now.
-    pub fn status(&self) -> Status {
-        self.health.status()
+    pub async fn status(&self) -> Status {
+        self.health.status().await
     }
 
     /// The certificate that clients have to trust, if TLS uses the self-signed CA.
@@ -297,36 +298,10 @@ impl Service {
         }
         let closed = self.store.close().await;
         if let Some(admin) = self.admin {
-            admin.stop.send_replace(true);
-            if let Err(error) = admin.listener.await {
-                error!(%error, "the admin listener failed while stopping");
-            }
+            admin.stop().await;
         }
         closed
     }
-}
-
-/// Starts the admin listener, if one is configured.
-async fn start_admin(
-    config: &Config,
-    health: &Arc<Health>,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<AdminTask>, StartError> {
-    let Some(asked) = &config.admin else { return Ok(None) };
-    let socket =
-        AdminSocket::bind(asked).await.map_err(|source| StartError::Admin { address: asked.clone(), source })?;
-    let address = socket.address(asked);
-    let (stop, stopping) = watch::channel(false);
-    let checks_host = matches!(asked, AdminAddress::Tcp(_));
-    let context = Context {
-        handler: Arc::new(Admin { health: health.clone(), metrics: metrics.clone(), checks_host }),
-        config: Arc::new(Live::new(Config { limits: admin::limits(&config.limits), ..config.clone() })),
-        clock: health.clock.clone(),
-        stopping,
-    };
-    let listener = tokio::spawn(AdminListener { socket, context: Arc::new(context) }.run());
-    info!(%address, "the admin listener is open");
-    Ok(Some(AdminTask { address, stop, listener }))
 }
 
 /// A socket that another process has bound.

@@ -22,6 +22,16 @@ pub(crate) const STEADY: Duration = Duration::from_secs(3600);
 /// the time in the store was wrong.
 const BEHIND_MAX: Duration = Duration::from_secs(24 * 3600);
 
+/// Whether the wall clock may be believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WallState {
+    Right,
+    /// It has jumped not long ago: it may be right now, or was before.
+    Jumped,
+    /// It shows what cannot be.
+    Wrong,
+}
+
 /// What the clocks show at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reading {

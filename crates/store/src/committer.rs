@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::clock::Stopwatch;
 use crate::engine::{Engine, Write, Written};
 use crate::error::{CommitError, StoreError};
 use crate::failure::FailureSender;
+use crate::figures::Published;
 use crate::limits::Limits;
 use crate::queue::Queue;
 
@@ -26,8 +28,7 @@ pub(crate) struct Committer {
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
     pub(crate) new_limits: NewLimits,
-    pub(crate) done: Done,
-    pub(crate) receipt_room: ReceiptRoom,
+    pub(crate) published: Published,
 }
 
 /// The bounds that the engine gets before the next commit, if they have changed.
@@ -42,31 +43,6 @@ impl NewLimits {
     fn take(&self) -> Option<Limits> {
         self.0.lock().expect("an assignment does not panic").take()
     }
-}
-
-/// What [`Engine::receipt_room`] returned last.
-#[derive(Clone)]
-pub(crate) struct ReceiptRoom(Arc<Mutex<Result<(), StoreError>>>);
-
-impl ReceiptRoom {
-    pub(crate) fn new(engine: &impl Engine) -> Self {
-        Self(Arc::new(Mutex::new(engine.receipt_room())))
-    }
-
-    pub(crate) fn get(&self) -> Result<(), StoreError> {
-        *self.0.lock().expect("an assignment does not panic")
-    }
-
-    fn set(&self, room: Result<(), StoreError>) {
-        *self.0.lock().expect("an assignment does not panic") = room;
-    }
-}
-
-/// What was committed since the store was opened. Each commit waits for the disk once.
-#[derive(Default)]
-pub(crate) struct Done {
-    commits: u64,
-    writes: u64,
 }
 
 /// The store has been stopped.
@@ -93,8 +69,8 @@ impl Committer {
                 return;
             }
         }
-        let Done { commits, writes } = self.done;
-        tracing::info!(commits, writes, "the store is closed");
+        let commits = self.published.figures(0).commits.batch_writes;
+        tracing::info!(commits = commits.count, writes = commits.sum, "the store is closed");
     }
 
     /// Waits for a write, and takes those behind it too, up to the bounds of one commit.
@@ -122,25 +98,27 @@ impl Committer {
 
     fn try_commit(&mut self, batch: Vec<Job>) -> Result<Refused, Stopped> {
         let (writes, replies) = split(batch);
+        let stopwatch = Stopwatch::start();
         match self.engine.commit(&writes) {
             Ok(outcomes) => {
                 // Before the first answer: after a bug of the engine nothing that it reports may be taken for done.
                 if let Err(bug) = check(&writes, &outcomes) {
                     return self.stop(&bug, replies);
                 }
-                self.done.commits += 1;
-                self.done.writes += writes.len() as u64;
-                self.receipt_room.set(self.engine.receipt_room());
+                self.published.committed(stopwatch.elapsed(), writes.len());
+                self.publish();
                 answer(replies, outcomes);
                 Ok(Refused::Nothing)
             }
             Err(CommitError::Unknown(reason)) => self.stop(&reason, replies),
             Err(CommitError::NoRoom(reason)) => {
                 tracing::debug!(reason, writes = writes.len(), "the disk has no room for a batch");
+                self.published.rolled_back();
                 Ok(Refused::NoRoom(join(writes, replies)))
             }
             Err(CommitError::RolledBack(reason)) => {
                 tracing::warn!(reason, writes = writes.len(), "a batch was rolled back");
+                self.published.rolled_back();
                 Ok(Refused::RolledBack(join(writes, replies)))
             }
         }
@@ -192,8 +170,12 @@ impl Committer {
 
     fn tidy(&mut self) -> Result<(), Stopped> {
         self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new()))?;
-        self.receipt_room.set(self.engine.receipt_room());
+        self.publish();
         Ok(())
+    }
+
+    fn publish(&self) {
+        self.published.set(self.engine.receipt_room(), self.engine.contents());
     }
 
     /// Closes the queue before it answers, so that a caller that learns of the failure cannot add a write any more.

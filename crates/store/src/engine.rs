@@ -5,6 +5,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
+use crate::figures::Contents;
 use crate::limits::{EXPIRE_MAX, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
@@ -192,6 +193,12 @@ pub trait Engine: Send + 'static {
     /// Replaces the bounds of what may be stored. Nothing that is stored goes: a lower bound refuses only what is new. The
     /// bounds of the files (`reserve_bytes`, `database_bytes_max`) stay as they were when the engine was opened.
     fn set_limits(&mut self, limits: Limits);
+
+    /// What it holds after the last commit, for an operator. It is called after each commit, so it does not count rows. An
+    /// engine without these counts returns zeros.
+    fn contents(&self) -> Contents {
+        Contents::default()
+    }
 
     /// A reader for another thread. It sees every batch whose commit has returned.
     ///

@@ -3,10 +3,12 @@
 //! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
 //! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
 
+mod clock;
 mod committer;
 mod engine;
 mod error;
 mod failure;
+mod figures;
 mod limits;
 mod memory;
 mod model;
@@ -21,6 +23,7 @@ mod totals;
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
+pub use figures::{BATCH_WRITES, COMMIT_MICROS, Commits, Contents, Distribution, Ended, Figures};
 pub use limits::{
     EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,

@@ -122,6 +122,11 @@ impl<T> Queue<T> {
         Some(taken)
     }
 
+    /// The items that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
     /// Refuses new items. Items in the queue can still be taken.
     pub(crate) fn close(&self) {
         self.lock().closed = true;

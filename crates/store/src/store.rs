@@ -12,10 +12,11 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::committer::{Committer, Done, Job, NewLimits, ReceiptRoom};
+use crate::committer::{Committer, Job, NewLimits};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
+use crate::figures::{Figures, Published};
 use crate::limits::{Limits, PAGE_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
@@ -43,7 +44,7 @@ struct Inner {
     failure: FailureReceiver,
     greatest_id: i64,
     clock: ClockRecord,
-    receipt_room: ReceiptRoom,
+    published: Published,
     new_limits: NewLimits,
     writer: Option<JoinHandle<()>>,
     threads: Vec<ThreadId>,
@@ -86,7 +87,7 @@ impl Store {
     /// [`OpenError::Thread`], or that a reader could not be opened.
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
         let (greatest_id, clock) = (engine.greatest_id(), engine.clock());
-        let receipt_room = ReceiptRoom::new(&engine);
+        let published = Published::new(engine.receipt_room(), engine.contents());
         let (sender, failure) = failure::channel();
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
         let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
@@ -95,15 +96,14 @@ impl Store {
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let (done, new_limits) = (Done::default(), NewLimits::default());
+        let new_limits = NewLimits::default();
         let mut committer = Committer {
             engine,
             queue,
             failure: sender,
             limits,
             new_limits: new_limits.clone(),
-            done,
-            receipt_room: receipt_room.clone(),
+            published: published.clone(),
         };
         let readers_end = Arc::clone(&reads);
         let run = move || {
@@ -118,7 +118,7 @@ impl Store {
         })?;
         threads.push(writer.thread().id());
         let writer = Some(writer);
-        let inner = Inner { writes, reads, failure, greatest_id, clock, receipt_room, new_limits, writer, threads };
+        let inner = Inner { writes, reads, failure, greatest_id, clock, published, new_limits, writer, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -139,7 +139,12 @@ impl Store {
     /// # Errors
     /// `NoRoom` or `StoreFull`.
     pub fn receipt_room(&self) -> Result<(), StoreError> {
-        self.inner.receipt_room.get()
+        self.inner.published.receipt_room()
+    }
+
+    /// What the store knows of itself, for an operator.
+    pub fn figures(&self) -> Figures {
+        self.inner.published.figures(self.inner.writes.len())
     }
 
     /// Replaces the bounds of what may be stored: every write that is queued from now on is judged by them. Nothing that

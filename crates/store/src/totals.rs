@@ -1,6 +1,7 @@
 //! What the whole store holds: the arithmetic of its bounds, which both engines share.
 
 use crate::error::StoreError;
+use crate::figures::{Contents, Ended};
 use crate::limits::{Limits, MESSAGE_OVERHEAD_BYTES, RECEIPT_BYTES};
 
 /// Counts of everything. They are kept with each change, because counting rows takes too long.
@@ -72,6 +73,20 @@ impl Totals {
     pub(crate) fn receipt_subscriptions_crowd(&self, limits: &Limits) -> bool {
         is_nearly(self.unused_receipt_subscriptions, limits.unused_receipt_subscriptions_max)
             || is_nearly(self.receipt_subscriptions, limits.receipt_subscriptions_max)
+    }
+
+    /// The same for an operator.
+    pub(crate) fn contents(&self, ended: Ended, reserve_bytes: u64) -> Contents {
+        Contents {
+            agents: self.agents,
+            subscriptions: self.subscriptions,
+            messages: self.messages,
+            bytes: self.bytes(),
+            receipts: self.receipts,
+            receipt_subscriptions: self.receipt_subscriptions,
+            reserve_bytes,
+            ended,
+        }
     }
 
     /// Everything that is stored, in bytes.

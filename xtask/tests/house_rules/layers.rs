@@ -18,8 +18,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("doors", &["accept", "capability", "clock", "config", "hub", "seldom", "transport"]),
     ("metrics", &[]),
     ("status", &[]),
-    ("health", &["clock", "config", "status"]),
-    ("admin", &["accept", "config", "health", "metrics", "seldom", "transport"]),
+    ("health", &["accept", "clock", "config", "hub", "status", "wall"]),
+    ("admin", &["accept", "config", "health", "metrics", "seldom", "status", "transport"]),
     ("service", &["accept", "admin", "capability", "clock", "config", "doors", "health", "hub", "metrics", "status"]),
 ];
 

@@ -64,13 +64,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 }
 
 async fn perform(running: Arc<Running>) -> Result<Value, Problem> {
-    serde_json::to_value(running.service.status())
+    serde_json::to_value(running.service.status().await)
         .map_err(|error| Problem::new(format!("the status cannot be written: {error}"), "please report this bug"))
 }
 
-/// Whether the service takes messages.
+/// Whether the service can do its work.
 fn is_ready(status: &Value) -> bool {
-    status["is_draining"] == json!(false)
+    status["readiness"]["is_ready"] == json!(true)
 }
 
 /// What the files of a service that does not run show.
@@ -101,11 +101,27 @@ fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
                 flatten(&name, value, rows);
             }
         }
+        Value::Array(values) if values.iter().any(Value::is_object) => {
+            values.iter().for_each(|value| rows.push(entry(name, value)));
+        }
         value => {
             let (name, value) = readable(name, value);
             rows.push((name, value));
         }
     }
+}
+
+/// A row for an entry of a list. The conditions of readiness have a name, and say whether they hold and what to do.
+fn entry(name: &str, value: &Value) -> (String, String) {
+    let text = |member: &str| value[member].as_str().unwrap_or_default();
+    if let Some(ok) = value["ok"].as_bool() {
+        let verdict = if ok { "ok" } else { "NOT OK" };
+        let hint = if text("hint").is_empty() { String::new() } else { format!("; {}", text("hint")) };
+        return (text("name").to_owned(), format!("{verdict}: {}{hint}", text("message")));
+    }
+    let members = value.as_object().into_iter().flatten();
+    let texts: Vec<String> = members.map(|(member, value)| readable(member, value).1).collect();
+    (readable(name, &Value::Null).0, texts.join(" "))
 }
 
 /// The name in words, and the value in units that a person reads.
@@ -164,14 +180,22 @@ mod tests {
             "uptime_secs": 90_061,
             "store": { "stored_bytes": 5_242_880, "messages": 7, "reasons": ["a", "b"], "none": null, "list": [] },
             "is_draining": false,
+            "listeners": [{ "address": "127.0.0.1:1", "serves": "tls" }],
+            "readiness": { "conditions": [
+                { "name": "store", "ok": true, "message": "writable", "hint": null },
+                { "name": "disk", "ok": false, "message": "full", "hint": "free some room" },
+            ] },
         });
         let mut rows: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
         rows.sort();
         assert_eq!(
             rows,
             [
+                "disk            NOT OK: full; free some room",
                 "draining        no",
+                "listeners       127.0.0.1:1 tls",
                 "origin          https://push.example.org",
+                "store           ok: writable",
                 "store list      -",
                 "store messages  7",
                 "store none      -",

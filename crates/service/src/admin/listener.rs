@@ -1,22 +1,23 @@
-//! The accept loop of the admin listener. It has places of its own, so that it answers while the public one is full.
+//! The accept loop of the admin listener. It has places and open files of its own, so that it answers while the public
+//! one is full.
 //!
-//! It shares HTTP/1.1 with the public listener (`accept::serve_http1`), and not the loop of that one: TLS, HTTP/2, MCS
-//! and sources have no place here, and a Unix socket has none of the options of TCP.
+//! It shares HTTP/1.1 with the public listener (`accept::serve_http1`) and not the loop of that one: TLS, HTTP/2, MCS and
+//! sources have no use here, and a Unix socket has none of the options of TCP.
 
 use std::collections::VecDeque;
-use std::io;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tracing::{debug, warn};
 
 use super::Admin;
+use super::socket::{AdminSocket, AdminStream};
 use crate::accept::{Context, serve_http1};
-use crate::config::{AdminAddress, Limits};
+use crate::config::Limits;
 use crate::seldom::Seldom;
 use crate::transport::place::{Bounds, Place, Places};
 
@@ -29,88 +30,72 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(120);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long answers in progress may take when the service ends: all of them are small.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The socket of the admin listener.
-pub(crate) enum AdminSocket {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
+/// Open files that are kept for connections here, for when the public listener has used up all others.
+const SPARE_FILES: usize = 4;
+/// How often files are put back into the spare ones.
+const SPARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A bound socket and its handler.
-pub(crate) struct AdminListener {
-    pub(crate) socket: AdminSocket,
-    pub(crate) context: Arc<Context<Admin>>,
+pub(super) struct AdminListener {
+    pub(super) socket: AdminSocket,
+    pub(super) context: Arc<Context<Admin>>,
 }
 
 /// The limits of the connections here.
-pub(crate) fn limits(public: &Limits) -> Limits {
+pub(super) fn limits(public: &Limits) -> Limits {
     Limits { request_timeout: REQUEST_TIMEOUT, ..*public }
-}
-
-impl AdminSocket {
-    pub(crate) async fn bind(address: &AdminAddress) -> io::Result<Self> {
-        match address {
-            AdminAddress::Tcp(address) => TcpListener::bind(address).await.map(Self::Tcp),
-            AdminAddress::Unix(path) => UnixListener::bind(path).map(Self::Unix),
-        }
-    }
-
-    /// The address with the port that it really has.
-    pub(crate) fn address(&self, asked: &AdminAddress) -> AdminAddress {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map_or_else(|_| asked.clone(), AdminAddress::Tcp),
-            Self::Unix(_) => asked.clone(),
-        }
-    }
 }
 
 impl AdminListener {
     /// Answers until the context stops, then waits a moment for the answers in progress.
-    pub(crate) async fn run(self) {
+    pub(super) async fn run(self) {
         let mut connections = Connections::default();
         tokio::select! {
             () = self.accept_all(&mut connections) => {}
             () = self.context.stopping() => {}
         }
         drop(self.socket);
-        let ended = timeout(DRAIN_TIMEOUT, async { while connections.tasks.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
+        let ended = async { while connections.tasks.join_next().await.is_some() {} };
+        if timeout(DRAIN_TIMEOUT, ended).await.is_err() {
             debug!("connections of the admin listener are closed");
         }
     }
 
     async fn accept_all(&self, connections: &mut Connections) {
-        let places =
-            Places::new(Bounds { connections_max: usize::MAX, strangers_max: usize::MAX, per_source_max: None });
-        let failures = Seldom::default();
+        // The bound is that of `Connections`.
+        let unbounded = Bounds { connections_max: usize::MAX, strangers_max: usize::MAX, per_source_max: None };
+        let (places, failures) = (Places::new(unbounded), Seldom::default());
+        let (mut spare, mut refill) = (Spare::default(), interval(SPARE_INTERVAL));
         loop {
-            let now = self.context.clock.now();
-            let accepted = match &self.socket {
-                AdminSocket::Tcp(listener) => listener.accept().await.map(|(stream, _)| Accepted::Tcp(stream)),
-                AdminSocket::Unix(listener) => listener.accept().await.map(|(stream, _)| Accepted::Unix(stream)),
+            let accepted = tokio::select! {
+                accepted = self.socket.accept() => accepted,
+                _ = refill.tick() => {
+                    spare.refill();
+                    continue;
+                }
             };
+            let now = self.context.clock.now();
             match accepted {
-                Ok(accepted) => {
-                    let place = places.enter(None, now).await.expect("no source has a bound here");
-                    match accepted {
-                        Accepted::Tcp(stream) => connections.spawn(serve(stream, self.context.clone(), place)),
-                        Accepted::Unix(stream) => connections.spawn(serve(stream, self.context.clone(), place)),
+                Ok(stream) => {
+                    let place = places.enter(None, now).await.expect("there is no bound of one source");
+                    let context = self.context.clone();
+                    match stream {
+                        AdminStream::Tcp(stream) => connections.spawn(serve(stream, context, place)),
+                        AdminStream::Unix(stream) => connections.spawn(serve(stream, context, place)),
                     }
                 }
                 Err(error) => {
-                    if let Some(times) = failures.count(self.context.clock.now()) {
-                        warn!(%error, times, "the admin listener cannot accept a connection");
+                    if let Some(times) = failures.count(now) {
+                        warn!(%error, times, "the admin listener uses a spare file, as no other can be opened");
                     }
-                    sleep(Duration::from_millis(50)).await;
+                    // The connection still waits, and is accepted with this file.
+                    if !spare.give() {
+                        sleep(Duration::from_millis(50)).await;
+                    }
                 }
             }
         }
     }
-}
-
-enum Accepted {
-    Tcp(tokio::net::TcpStream),
-    Unix(tokio::net::UnixStream),
 }
 
 async fn serve<IO>(io: IO, context: Arc<Context<Admin>>, place: Arc<Place>)
@@ -119,6 +104,25 @@ where
 {
     // No answer here becomes a WebSocket, so nothing is left of the connection.
     let _ = timeout(CONNECTION_TIME_MAX, serve_http1(io, context, place)).await;
+}
+
+/// Files that are open for nothing.
+#[derive(Default)]
+struct Spare(Vec<File>);
+
+impl Spare {
+    fn refill(&mut self) {
+        while self.0.len() < SPARE_FILES {
+            // While there is no file, those that are there are kept.
+            let Ok(file) = File::open("/dev/null") else { return };
+            self.0.push(file);
+        }
+    }
+
+    /// Closes one; whether there was one.
+    fn give(&mut self) -> bool {
+        self.0.pop().is_some()
+    }
 }
 
 /// The connections that are open, the oldest first.
@@ -132,10 +136,40 @@ impl Connections {
     fn spawn(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
         while self.tasks.try_join_next().is_some() {}
         self.order.retain(|task| !task.is_finished());
-        while self.order.len() >= CONNECTIONS_MAX {
-            let oldest = self.order.pop_front().expect("it is not empty");
+        if self.order.len() >= CONNECTIONS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
             oldest.abort();
         }
         self.order.push_back(self.tasks.spawn(connection));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::yield_now;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_connection_makes_room_for_a_new_one() {
+        let mut connections = Connections::default();
+        for _ in 0..3 * CONNECTIONS_MAX {
+            connections.spawn(std::future::pending());
+            // Those who have to leave get the time to do it.
+            yield_now().await;
+            assert!(connections.order.len() <= CONNECTIONS_MAX);
+            assert!(connections.tasks.len() <= CONNECTIONS_MAX + 1, "{} tasks", connections.tasks.len());
+        }
+    }
+
+    #[test]
+    fn spare_files_are_given_once_and_put_back() {
+        let mut spare = Spare::default();
+        assert!(!spare.give());
+        spare.refill();
+        assert_eq!((0..2 * SPARE_FILES).filter(|_| spare.give()).count(), SPARE_FILES);
+        spare.refill();
+        assert!(spare.give());
     }
 }

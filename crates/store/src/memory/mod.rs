@@ -12,6 +12,7 @@ use doorbell_protocol::time::UnixMs;
 
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, ReadError, StoreError};
+use crate::figures::Contents;
 use crate::limits::{Limits, PAGE_MAX};
 use crate::model::{ClockRecord, Lookup, Page, ReceiptPage, Subscription};
 use rows::Rows;
@@ -53,6 +54,11 @@ impl Engine for MemoryEngine {
 
     fn receipt_room(&self) -> Result<(), StoreError> {
         self.rows.lock().totals.check_receipt(&self.limits)
+    }
+
+    fn contents(&self) -> Contents {
+        let rows = self.rows.lock();
+        rows.totals.contents(rows.ended, 0)
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {

@@ -47,7 +47,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Adds the receipts of removed messages that want one. Returns the receipt subscriptions, each once.
+    /// Counts how removed messages ended, and adds the receipts of those that want one. Returns the receipt subscriptions, each once.
     pub(super) fn add_receipts(
         &mut self,
         mut removed: Vec<NewMessage>,
@@ -57,9 +57,10 @@ impl Rows {
         removed.sort_unstable_by_key(|message| message.id);
         let mut changed = Vec::new();
         for message in removed {
-            let Some(of) = message.receipt else { continue };
             let expired = message.expires_at <= now;
             let (outcome, at) = if expired { (Outcome::Expired, message.expires_at) } else { (outcome, now) };
+            self.ended.add(outcome);
+            let Some(of) = message.receipt else { continue };
             if self.insert_receipt(of, message.id, message.agent, outcome, at) {
                 changed.push(of);
             }

@@ -11,6 +11,7 @@ use doorbell_protocol::time::UnixMs;
 use super::receipts::ReceiptSubscription;
 use crate::engine::expiry_bucket;
 use crate::error::StoreError;
+use crate::figures::Ended;
 use crate::limits::{Limits, SWEEP_MAX};
 use crate::model::{Appended, ClockRecord, Erased, NewMessage, Pending, Removed, StoredMessage, Subscription, Swept};
 use crate::quota::Usage;
@@ -30,6 +31,7 @@ pub(super) struct Rows {
     pub(super) greatest_seq: i64,
     pub(super) clock: ClockRecord,
     pub(super) totals: Totals,
+    pub(super) ended: Ended,
 }
 
 #[derive(Default)]
@@ -97,6 +99,7 @@ impl Rows {
         let mut expired = self.make_room(limits, new)?;
         let old = self.same_topic(new).map(|id| self.remove(id));
         let replaced = old.as_ref().filter(|old| old.expires_at > new.now).map(|old| old.id);
+        self.ended.replaced += u64::from(replaced.is_some());
         expired.extend(old.filter(|old| old.expires_at <= new.now));
         let receipts = self.add_receipts(expired, Outcome::Expired, new.now);
         if let Some(receipt) = new.receipt {

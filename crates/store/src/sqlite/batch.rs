@@ -10,6 +10,7 @@ use super::space::Room;
 use super::{Counts, sql};
 use crate::engine::{Write, Written};
 use crate::error::StoreError;
+use crate::figures::Ended;
 use crate::limits::Limits;
 use crate::model::{Appended, Erased, NewMessage, Removed, Subscription};
 use crate::quota::Usage;
@@ -69,6 +70,7 @@ pub(super) struct Batch<'a> {
     stored: Mark,
     pub(super) greatest: Mark,
     pub(super) totals: Totals,
+    pub(super) ended: Ended,
     room: Room,
 }
 
@@ -77,6 +79,7 @@ pub(super) struct Batch<'a> {
 pub(super) struct Sums {
     pub(super) marks: Marks,
     pub(super) totals: Totals,
+    pub(super) ended: Ended,
 }
 
 impl<'a> Batch<'a> {
@@ -84,10 +87,10 @@ impl<'a> Batch<'a> {
         conn: &'a Connection,
         limits: &'a Limits,
         counts: &'a mut Counts,
-        Sums { marks, totals }: Sums,
+        Sums { marks, totals, ended }: Sums,
         room: Room,
     ) -> Self {
-        Self { conn, limits, counts, stored: marks.stored, greatest: marks.greatest, totals, room }
+        Self { conn, limits, counts, stored: marks.stored, greatest: marks.greatest, totals, ended, room }
     }
 
     pub(super) fn apply(&mut self, write: &Write) -> Result<Written, WriteError> {
@@ -123,7 +126,7 @@ impl<'a> Batch<'a> {
 
     /// Stores the greatest numbers if no row shows them. This is the last step before the commit.
     pub(super) fn finish(self) -> rusqlite::Result<Sums> {
-        let totals = self.totals;
+        let (totals, ended) = (self.totals, self.ended);
         let (greatest, mut stored) = (self.greatest, self.stored);
         let is_shown = greatest.seq == stored.seq
             && (greatest.id == stored.id || self.exists(sql::MESSAGE_EXISTS, [greatest.id])?);
@@ -131,7 +134,7 @@ impl<'a> Batch<'a> {
             self.run(sql::RAISE_MARK, [greatest.id, greatest.seq])?;
             stored = greatest;
         }
-        Ok(Sums { marks: Marks { greatest, stored }, totals })
+        Ok(Sums { marks: Marks { greatest, stored }, totals, ended })
     }
 
     fn create_agent(&mut self, id: AgentId, served: UnixMs, write: &Write) -> Result<(), WriteError> {
@@ -242,6 +245,7 @@ impl<'a> Batch<'a> {
             self.delete_messages(sql::DELETE_MESSAGE_OF_TOPIC, params![new.subscription.raw(), topic.as_str()])?;
         if let Some(replaced) = old.pop_if(|old| old.expires_at > new.now) {
             appended.replaced = Some(replaced.id);
+            self.ended.replaced += 1;
         }
         appended.receipts.extend(self.add_receipts(old, Outcome::Expired, new.now)?);
         appended.receipts.sort_unstable();

@@ -24,6 +24,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError, TidyError};
+use crate::figures::{Contents, Ended};
 use crate::limits::Limits;
 use crate::model::ClockRecord;
 use crate::quota::Usage;
@@ -113,7 +114,7 @@ impl SqliteEngine {
         let used = RecentCache::new(USAGE_GENERATION_MAX);
         let counts = Counts { usage, untaken: RecentCache::new(UNTAKEN_GENERATION_MAX), used };
         space.prepare().map_err(|source| OpenError::Io { path: dir.into(), source })?;
-        let sums = Sums { marks, totals };
+        let sums = Sums { marks, totals, ended: Ended::default() };
         let mut engine = Self {
             checkpointer,
             conn,
@@ -318,6 +319,10 @@ impl Engine for SqliteEngine {
             return Err(StoreError::NoRoom);
         }
         self.sums.totals.check_receipt(&self.limits)
+    }
+
+    fn contents(&self) -> Contents {
+        self.sums.totals.contents(self.sums.ended, self.space.reserve_held_bytes())
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {

@@ -70,7 +70,7 @@ impl Batch<'_> {
         if untaken.receipts >= max { Err(StoreError::ReceiptsFull.into()) } else { Ok(()) }
     }
 
-    /// Adds the receipts of deleted messages that want one. Returns the receipt subscriptions, each once.
+    /// Counts how deleted messages ended, and adds the receipts of those that want one. Returns the receipt subscriptions, each once.
     pub(super) fn add_receipts(
         &mut self,
         mut deleted: Vec<DeletedMessage>,
@@ -80,9 +80,10 @@ impl Batch<'_> {
         deleted.sort_unstable_by_key(|message| message.id);
         let mut changed = Vec::new();
         for message in deleted {
-            let Some(of) = message.receipt else { continue };
             let expired = message.expires_at <= now;
             let (outcome, at) = if expired { (Outcome::Expired, message.expires_at) } else { (outcome, now) };
+            self.ended.add(outcome);
+            let Some(of) = message.receipt else { continue };
             if self.insert_receipt(of, message.id, message.agent, outcome, at)? {
                 changed.push(of);
             }

@@ -91,6 +91,11 @@ impl Space {
         self.room
     }
 
+    /// The bytes of the reserve that the disk holds.
+    pub(super) fn reserve_held_bytes(&self) -> u64 {
+        if self.room == Room::None { 0 } else { self.reserve_bytes }
+    }
+
     /// Allocates the reserve, unless it is there. On a full disk the store starts without it.
     ///
     /// # Errors

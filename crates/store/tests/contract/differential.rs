@@ -6,7 +6,8 @@ use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{
-    Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, UnusedBounds, Write,
+    Contents, Ended, Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription,
+    UnusedBounds, Write,
 };
 use proptest::prelude::*;
 
@@ -180,6 +181,8 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let mut model = MemoryEngine::new(limits());
         let mut sqlite = Some(SqliteEngine::open(dir.path(), limits()).unwrap());
+        // What ended is counted since an engine was opened.
+        let mut restarted = false;
         for step in steps {
             match step {
                 Step::Commit(batch) => {
@@ -192,10 +195,17 @@ proptest! {
                     // The lock is released before it is taken again.
                     drop(sqlite.take());
                     sqlite = Some(SqliteEngine::open(dir.path(), limits()).unwrap());
+                    restarted = true;
                 }
             }
             let engine = sqlite.as_ref().unwrap();
             prop_assert_eq!(model.greatest_id(), engine.greatest_id());
+            let comparable = |contents: Contents| {
+                let ended = if restarted { Ended::default() } else { contents.ended };
+                // Only one of them has a disk.
+                Contents { reserve_bytes: 0, ended, ..contents }
+            };
+            prop_assert_eq!(comparable(model.contents()), comparable(engine.contents()));
             let (mut expected, mut found) = (model.reader().unwrap(), engine.reader().unwrap());
             prop_assert_eq!(view(&mut *expected, now), view(&mut *found, now));
         }

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
+use doorbell_protocol::time::UnixMs;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::acme::ACME_TLS;
+use super::self_signed::Validity;
 use super::{Identity, TlsError, provider};
 use crate::locked::Locked;
 
@@ -50,6 +53,23 @@ impl CertificateResolver {
         certified.keys_match()?;
         *self.current.lock() = Some(Arc::new(certified));
         Ok(())
+    }
+
+    /// When the certificate that is presented begins to be valid, if there is one.
+    pub(crate) fn valid_from(&self) -> Option<UnixMs> {
+        self.validity().map(|validity| UnixMs::from_secs(validity.not_before.unix_timestamp()))
+    }
+
+    /// When it ends.
+    pub(crate) fn valid_until(&self) -> Option<UnixMs> {
+        self.validity().map(|validity| UnixMs::from_secs(validity.not_after.unix_timestamp()))
+    }
+
+    fn validity(&self) -> Option<Validity> {
+        let current = self.current.lock().clone()?;
+        // rustls has read it: one that is not X.509 is not presented.
+        let (_, leaf) = X509Certificate::from_der(current.cert.first()?).ok()?;
+        Some(Validity::of(&leaf))
     }
 }
 

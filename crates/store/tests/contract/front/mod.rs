@@ -5,7 +5,7 @@ mod puppet;
 use std::time::Duration;
 
 use bytes::Bytes;
-use doorbell_store::{Appended, Limits, NewMessage, REMOVAL_COST_BYTES, Store, StoreError};
+use doorbell_store::{Appended, BATCH_WRITES, Limits, NewMessage, REMOVAL_COST_BYTES, Store, StoreError};
 
 use crate::bed::*;
 pub(crate) use puppet::{Order, Puppeteer};
@@ -31,6 +31,27 @@ async fn what_waits_shares_one_commit() {
     for answer in answers {
         assert_eq!(answer.await, KEPT);
     }
+}
+
+#[tokio::test]
+async fn the_figures_show_what_waits_and_what_each_commit_had() {
+    let (store, puppeteer) = busy(Limits::default()).await;
+    let before = store.figures();
+    let answers: Vec<_> = (101..164).map(|raw| store.append(news(raw))).collect();
+    assert_eq!(store.figures().queued_writes, 63);
+    puppeteer.order(Order::Commit);
+    puppeteer.next_batch();
+    puppeteer.order(Order::Commit);
+    for answer in answers {
+        assert_eq!(answer.await, KEPT);
+    }
+    let after = store.figures();
+    let (old, new) = (before.commits.batch_writes, after.commits.batch_writes);
+    assert_eq!((new.count - old.count, new.sum - old.sum), (2, 64));
+    let bucket = BATCH_WRITES.iter().position(|bound| *bound == 64).unwrap();
+    assert_eq!(new.buckets[bucket] - old.buckets[bucket], 1, "the batch of 63");
+    assert_eq!(after.commits.duration_micros.count, new.count, "each commit is timed");
+    assert_eq!((after.queued_writes, after.commits.rolled_back), (0, 0));
 }
 
 #[tokio::test]

@@ -1,0 +1,103 @@
+//! Whether clients get a certificate that is valid now.
+
+use std::sync::Arc;
+
+use doorbell_protocol::time::UnixMs;
+
+use super::rfc3339;
+use crate::accept::tls::CertificateResolver;
+use crate::config::TlsSource;
+use crate::status::{CertificateStatus, Condition};
+
+const NAME: &str = "certificate";
+/// One with less time left was probably forgotten: authorities renew a third of the lifetime before the end.
+const FORGOTTEN_SECS: i64 = 7 * 24 * 3600;
+
+/// The certificate of the listeners, and where it comes from.
+pub(crate) struct Certificate {
+    pub(crate) source: &'static str,
+    pub(crate) resolver: Arc<CertificateResolver>,
+}
+
+/// The short name of a source.
+pub(crate) fn source(tls: &TlsSource) -> &'static str {
+    match tls {
+        TlsSource::SelfSigned => "self-signed",
+        TlsSource::Files { .. } => "files",
+        TlsSource::Acme(_) => "acme",
+        TlsSource::Plain => "none",
+    }
+}
+
+impl Certificate {
+    pub(super) fn status(&self, now: UnixMs) -> CertificateStatus {
+        let end = self.resolver.valid_until();
+        CertificateStatus {
+            source: self.source,
+            not_after: end.map(rfc3339),
+            ends_in_secs: end.map(|end| end.as_secs().saturating_sub(now.as_secs())),
+        }
+    }
+}
+
+/// Whether handshakes succeed with clients that look at the time.
+pub(super) fn condition(certificate: Option<&Certificate>, now: UnixMs) -> Condition {
+    let Some(Certificate { source, resolver }) = certificate else {
+        return Condition::holds(NAME, "TLS does not end here");
+    };
+    let Some((begin, end)) = resolver.valid_from().zip(resolver.valid_until()) else {
+        return Condition::fails(
+            NAME,
+            "there is no certificate yet: TLS connections are refused",
+            "the log says what is tried: the domain must lead to this machine, and port 443 must be reachable",
+        );
+    };
+    judge(source, begin, end, now)
+}
+
+fn judge(source: &str, begin: UnixMs, end: UnixMs, now: UnixMs) -> Condition {
+    let renew = match source {
+        "acme" => "the log says why it was not renewed; SIGHUP tries again",
+        "files" => "renew it: the service reads the files again by itself when they change",
+        _ => "set the clock: the service renews this certificate by itself",
+    };
+    let left = end.as_secs().saturating_sub(now.as_secs());
+    if now.as_secs() < begin.as_secs() {
+        let text = format!("the certificate is not valid before {}: clients refuse it", rfc3339(begin));
+        Condition::fails(NAME, text, "set the clock, or get another certificate")
+    } else if left < 0 {
+        Condition::fails(NAME, format!("the certificate expired at {}: clients refuse it", rfc3339(end)), renew)
+    } else {
+        let text = format!("the certificate is valid until {}", rfc3339(end));
+        let condition = Condition::holds(NAME, text);
+        // Certificates by ACME may live for some days only, and their renewal is logged.
+        if left < FORGOTTEN_SECS && source == "files" { condition.with_hint(renew) } else { condition }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEGIN: UnixMs = UnixMs::from_secs(1_790_000_000);
+    const END: UnixMs = UnixMs::from_secs(1_800_000_000);
+
+    fn at(secs: i64) -> Condition {
+        judge("files", BEGIN, END, UnixMs::from_secs(secs))
+    }
+
+    #[test]
+    fn a_certificate_is_valid_from_its_first_to_its_last_second() {
+        assert!(!at(BEGIN.as_secs() - 1).ok && at(BEGIN.as_secs()).ok);
+        assert!(at(END.as_secs()).ok && !at(END.as_secs() + 1).ok);
+    }
+
+    #[test]
+    fn a_file_near_its_end_is_pointed_out_before_clients_refuse_it() {
+        let near = at(END.as_secs() - FORGOTTEN_SECS + 1);
+        assert!(near.ok && near.hint.is_some(), "{near:?}");
+        assert_eq!(at(END.as_secs() - FORGOTTEN_SECS).hint, None);
+        let expired = at(END.as_secs() + 1);
+        assert!(expired.message.contains("expired at 2027-01-15T08:00:00Z"), "{expired:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The room on the disk of the state directory.
+
+use std::path::Path;
+
+use doorbell_store::StoreError;
+
+use crate::config::Limits;
+use crate::status::{Condition, DiskStatus};
+
+const NAME: &str = "disk";
+
+/// Looks at the disk.
+pub(super) fn look(state_dir: &Path, limits: &Limits) -> DiskStatus {
+    let disk = rustix::fs::statvfs(state_dir).ok();
+    // Some file systems do not know their size and report zeros.
+    let known = disk.filter(|disk| disk.f_blocks > 0);
+    // The store removes this file when the disk is full, and makes it again.
+    let is_reserve_held = limits.disk_reserve_bytes > 0 && state_dir.join("doorbell.reserve").exists();
+    DiskStatus {
+        available_bytes: known.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        floor_bytes: limits.disk_floor_bytes,
+        reserve_bytes: limits.disk_reserve_bytes,
+        is_reserve_held,
+    }
+}
+
+/// Whether there is room for messages; `refusal` is the store's own view, which also knows the room in its files.
+pub(super) fn condition(disk: &DiskStatus, refusal: Option<StoreError>) -> Condition {
+    let floor = mib(disk.floor_bytes);
+    let free = match disk.available_bytes {
+        Some(bytes) => format!("{} are free", mib(bytes)),
+        None => "the file system does not report its size".to_owned(),
+    };
+    let hint = "free some room on the disk of the state directory, move the directory to a larger one, or lower \
+        disk_floor_bytes";
+    let is_near = disk.available_bytes.is_some_and(|bytes| bytes < disk.floor_bytes.saturating_mul(2));
+    if refusal == Some(StoreError::NoRoom) {
+        let text = format!("{free}, and the store keeps {floor} free: new messages and subscriptions get 429");
+        Condition::fails(NAME, text, hint)
+    } else if is_near {
+        let text = format!("{free}, less than twice the {floor} to keep free: new agents get 429");
+        Condition::holds(NAME, text).with_hint(hint)
+    } else {
+        Condition::holds(NAME, format!("{free}; the store keeps {floor} free"))
+    }
+}
+
+fn mib(bytes: u64) -> String {
+    format!("{} MiB", bytes >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLOOR: u64 = 128 << 20;
+
+    fn disk(available_bytes: Option<u64>) -> DiskStatus {
+        DiskStatus { available_bytes, floor_bytes: FLOOR, reserve_bytes: 0, is_reserve_held: false }
+    }
+
+    #[test]
+    fn a_disk_below_its_floor_fails_and_one_near_it_has_a_hint() {
+        let below = condition(&disk(Some(FLOOR - 1)), Some(StoreError::NoRoom));
+        assert!(!below.ok && below.message.contains("127 MiB are free"), "{below:?}");
+        let near = condition(&disk(Some(2 * FLOOR - 1)), None);
+        assert!(near.ok && near.hint.is_some(), "{near:?}");
+        let enough = condition(&disk(Some(2 * FLOOR)), None);
+        assert!(enough.ok && enough.hint.is_none(), "{enough:?}");
+    }
+
+    #[test]
+    fn the_store_itself_judges_and_a_bound_of_the_store_is_not_the_disk() {
+        assert!(condition(&disk(None), Some(StoreError::StoreFull)).ok);
+        assert!(condition(&disk(None), None).ok);
+        assert!(!condition(&disk(Some(u64::MAX)), Some(StoreError::NoRoom)).ok);
+    }
+}

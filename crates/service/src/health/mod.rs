@@ -1,0 +1,211 @@
+//! The facts of a running service: whether it is alive, whether it is ready, and its status.
+
+mod certificate;
+mod disk;
+mod store;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
+use doorbell_store::Store;
+use futures_util::FutureExt;
+use tokio::sync::watch;
+
+use crate::clock::Clock;
+use crate::config::{Live, Origin};
+use crate::hub::Hub;
+use crate::status::{ClockStatus, Condition, Connected, ListenerStatus, Readiness, SinceStart, Status, Stored};
+use crate::wall::WallState;
+pub(crate) use certificate::{Certificate, source};
+pub(crate) use store::Probe;
+
+/// Knows where the facts are. The admin listener and the control socket read them here.
+pub(crate) struct Health {
+    pub(crate) origin: Origin,
+    pub(crate) listeners: Vec<ListenerStatus>,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) config: Arc<Live>,
+    pub(crate) clock: Clock,
+    /// By the time of service.
+    pub(crate) started: UnixMs,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) store: Store,
+    pub(crate) probe: Probe,
+    /// `None` where TLS does not end here.
+    pub(crate) certificate: Option<Certificate>,
+    /// Turns true when the service drains.
+    pub(crate) stopping: watch::Receiver<bool>,
+}
+
+/// What happens in the service, in numbers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) connected: Connected,
+    pub(crate) stored: Stored,
+    pub(crate) since_start: SinceStart,
+}
+
+impl Health {
+    /// Whether the process works. If it does not, only a new start helps.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn liveness(&self) -> Result<(), String> {
+        if let Some(failure) = self.store.failed().now_or_never() {
+            return Err(failure.to_string());
+        }
+        if self.hub.broken().now_or_never().is_some() {
+            return Err("a part of the service panicked: this is a bug, please report it".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the service can do its work. It waits for a commit, a moment at most.
+    pub(crate) async fn readiness(&self) -> Readiness {
+        let store = self.store_condition().await;
+        let certificate = certificate::condition(self.certificate.as_ref(), self.clock.plausible_wall());
+        let disk = disk::condition(&self.disk(), self.store.receipt_room().err());
+        Readiness::of(vec![self.drain_condition(), store, disk, certificate, self.clock_condition()])
+    }
+
+    /// What the service is and does now.
+    pub(crate) async fn status(&self) -> Status {
+        let readiness = self.readiness().await;
+        let figures = self.figures();
+        Status {
+            version: env!("CARGO_PKG_VERSION"),
+            origin: self.origin.as_str().to_owned(),
+            listeners: self.listeners.clone(),
+            time: rfc3339(self.clock.wall()),
+            uptime_secs: self.clock.served().since(self.started).as_secs(),
+            is_draining: self.is_draining(),
+            readiness,
+            connected: figures.connected,
+            stored: figures.stored,
+            since_start: figures.since_start,
+            certificate: self.certificate.as_ref().map(|certificate| certificate.status(self.clock.plausible_wall())),
+            disk: self.disk(),
+            clock: ClockStatus {
+                state: match self.clock.wall_state() {
+                    WallState::Right => "right",
+                    WallState::Jumped => "jumped",
+                    WallState::Wrong => "wrong",
+                },
+            },
+            limits_reached: self.limits_reached(&figures.stored),
+        }
+    }
+
+    /// The numbers now.
+    pub(crate) fn figures(&self) -> Figures {
+        let store = self.store.figures();
+        let contents = store.contents;
+        let ended = |outcome| contents.ended.of(outcome);
+        let all: u64 = Outcome::ALL.into_iter().map(ended).sum();
+        let delivered = ended(Outcome::Delivered);
+        Figures {
+            connected: Connected::default(),
+            stored: Stored {
+                agents: contents.agents,
+                subscriptions: contents.subscriptions,
+                messages: contents.messages,
+                bytes: contents.bytes,
+                receipt_subscriptions: contents.receipt_subscriptions,
+                receipts: contents.receipts,
+                queued_writes: store.queued_writes,
+            },
+            since_start: SinceStart {
+                accepted: 0,
+                delivered,
+                undelivered: all - delivered + contents.ended.replaced,
+                refused: 0,
+            },
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    fn drain_condition(&self) -> Condition {
+        if self.is_draining() {
+            Condition::fails(
+                "running",
+                "the service is stopping: it accepts no connection and finishes what it has begun",
+                "start it again, unless it was stopped on purpose",
+            )
+        } else {
+            Condition::holds("running", "the service accepts connections")
+        }
+    }
+
+    async fn store_condition(&self) -> Condition {
+        match self.liveness() {
+            Ok(()) => self.probe.condition(&self.hub, &self.clock).await,
+            Err(why) => Condition::fails("store", why, "start the service again; the log says what happened"),
+        }
+    }
+
+    fn clock_condition(&self) -> Condition {
+        let shown = rfc3339(self.clock.wall());
+        match self.clock.wall_state() {
+            WallState::Right => Condition::holds("clock", format!("the wall clock shows {shown}")),
+            WallState::Jumped => Condition::holds(
+                "clock",
+                format!(
+                    "the wall clock jumped less than an hour ago, or while the service was stopped; it shows {shown}"
+                ),
+            )
+            .with_hint("compare it with another one (`timedatectl`): if it is wrong, set it, and use NTP"),
+            WallState::Wrong => Condition::fails(
+                "clock",
+                format!("the wall clock is wrong, it shows {shown}: senders who sign their messages get 429"),
+                "set the clock, and use NTP (`timedatectl set-ntp true`)",
+            ),
+        }
+    }
+
+    fn disk(&self) -> crate::status::DiskStatus {
+        disk::look(&self.state_dir, &self.config.get().limits)
+    }
+
+    fn limits_reached(&self, stored: &Stored) -> Vec<&'static str> {
+        let limits = self.config.get().limits;
+        let bounds = [
+            ("agents_max", stored.agents, u64::from(limits.agents_max)),
+            ("subscriptions_max", stored.subscriptions, u64::from(limits.subscriptions_max)),
+            ("receipt_subscriptions_max", stored.receipt_subscriptions, u64::from(limits.receipt_subscriptions_max)),
+            (
+                "stored_bytes_max",
+                stored.bytes.saturating_add(doorbell_store::MESSAGE_OVERHEAD_BYTES),
+                limits.stored_bytes_max.saturating_add(1),
+            ),
+        ];
+        bounds.into_iter().filter(|(_, count, max)| count >= max).map(|(name, ..)| name).collect()
+    }
+}
+
+/// A moment as RFC 3339 writes it, in seconds.
+pub(crate) fn rfc3339(moment: UnixMs) -> String {
+    let date = time::OffsetDateTime::from_unix_timestamp(moment.as_secs());
+    // A clock that shows a year with five digits shows nothing.
+    let date = date.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let (day, clock) = (date.date(), date.time());
+    let (year, month, day) = (day.year(), u8::from(day.month()), day.day());
+    let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_written_as_in_rfc_3339() {
+        assert_eq!(rfc3339(UnixMs::from_secs(1_790_000_000)), "2026-09-21T14:13:20Z");
+        assert_eq!(rfc3339(UnixMs::from_secs(-1)), "1969-12-31T23:59:59Z");
+        assert_eq!(rfc3339(UnixMs::from_millis(i64::MAX)), "1970-01-01T00:00:00Z");
+    }
+}

@@ -1,0 +1,91 @@
+//! Whether the store is writable: a commit is tried, because a file system becomes read-only, and a disk hangs, without a
+//! word.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use doorbell_protocol::time::UnixMs;
+use doorbell_store::StoreError;
+use tokio::sync::Mutex;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::clock::Clock;
+use crate::hub::Hub;
+use crate::status::Condition;
+
+/// How long an answer is waited for. Monitors wait for some seconds.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// A result is used again for so long, so that no monitor writes to the disk all the time.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// Tries commits, one at a time.
+#[derive(Default)]
+pub(crate) struct Probe(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    last: Option<(UnixMs, Result<(), Unwritable>)>,
+    /// A commit that was not answered in time. Until it is, no other one is tried.
+    pending: Option<JoinHandle<Result<(), StoreError>>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unwritable {
+    Refused(StoreError),
+    Slow,
+}
+
+impl Probe {
+    /// Whether a commit succeeds. What it writes is the record of the clock, which is also written each hour.
+    pub(super) async fn condition(&self, hub: &Arc<Hub>, clock: &Clock) -> Condition {
+        const NAME: &str = "store";
+        match self.probe(hub, clock).await {
+            Ok(()) => Condition::holds(NAME, "a commit succeeded"),
+            Err(Unwritable::Refused(StoreError::NoRoom)) => Condition::fails(
+                NAME,
+                "the disk is full: only what frees room is stored, and senders get 429",
+                "free some room on the disk of the state directory; the store continues by itself",
+            ),
+            Err(Unwritable::Refused(StoreError::Overloaded)) => Condition::fails(
+                NAME,
+                "too many writes wait for the disk: senders get 429",
+                "wait; if it stays so, the disk is too slow for this load",
+            ),
+            Err(Unwritable::Refused(error)) => Condition::fails(
+                NAME,
+                format!("a commit failed ({error})"),
+                "the log says why; is the file system of the state directory read-only, or the disk broken?",
+            ),
+            Err(Unwritable::Slow) => Condition::fails(
+                NAME,
+                format!("a commit was not done within {} seconds", WAIT_MAX.as_secs()),
+                "look at the disk of the state directory: it does not answer, or other programs keep it busy",
+            ),
+        }
+    }
+
+    async fn probe(&self, hub: &Arc<Hub>, clock: &Clock) -> Result<(), Unwritable> {
+        let mut state = self.0.lock().await;
+        if let Some((at, result)) = state.last
+            && clock.now().since(at) < FRESH
+        {
+            return result;
+        }
+        let mut trying = state.pending.take().unwrap_or_else(|| {
+            let hub = hub.clone();
+            tokio::spawn(async move { hub.note_clock().await })
+        });
+        let result = match timeout(WAIT_MAX, &mut trying).await {
+            Ok(Ok(noted)) => noted.map_err(Unwritable::Refused),
+            // The runtime ends.
+            Ok(Err(_)) => Err(Unwritable::Refused(StoreError::Unavailable)),
+            Err(_) => {
+                state.pending = Some(trying);
+                Err(Unwritable::Slow)
+            }
+        };
+        state.last = Some((clock.now(), result));
+        result
+    }
+}
