@@ -86,12 +86,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start_on(socket, config, clock).await?;
-    print_welcome(&service);
     let running = Arc::new(Running { service, reloader: Reloader::new(filter, load) });
     let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
         let socket = state_dir.join(control::NAME);
         error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");
     });
+    print_welcome(&running.service);
     let (mut watchdog, mut reloads) = (Watchdog::new(), JoinSet::new());
     service_manager::ready(running.service.origin().as_str());
     loop {
