@@ -2,6 +2,7 @@
 
 mod browser;
 mod chromium;
+mod control;
 mod demo;
 mod desktop;
 mod doctor;
@@ -48,6 +49,10 @@ struct Cli {
 enum Verb {
     /// Run the push service
     Serve(Box<serve::Args>),
+    /// Make the running push service read its configuration and certificate again
+    Reload(control::reload::Args),
+    /// Show what the running push service does
+    Status(control::status::Args),
     /// Be a user agent: subscribe, receive, decrypt, acknowledge
     Listen(Box<listen::Args>),
     /// Be an application server: encrypt, sign and send a message
@@ -95,6 +100,8 @@ async fn run(cli: Cli) -> ExitCode {
             Ok(()) => serve::run(*args).await,
             Err(error) => Err(error),
         },
+        Verb::Reload(args) => control::reload::run(&args),
+        Verb::Status(args) => control::status::run(&args),
         Verb::Listen(args) => listen::run(*args).await,
         Verb::Send(args) => send::run(*args).await,
         Verb::Firefox(args) => firefox::run(&args),

@@ -4,18 +4,21 @@ use std::io::{IsTerminal, stdin};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, ConfigError, LogFormat, Settings, TlsSource};
+use doorbell_service::config::{AdminAddress, Config, LogFormat, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
+use tokio::task::JoinSet;
 use tracing::{error, info, warn};
 
-use crate::failure;
+use crate::control::reload::Reloader;
+use crate::control::{self, Running};
 use crate::log;
 use crate::open_files;
 use crate::output;
-use crate::service_manager::{self, ServiceManager};
+use crate::service_manager::{self, Watchdog};
 use crate::shell::quoted;
 use crate::signals::Signals;
 
@@ -52,8 +55,9 @@ A setting is read from its flag, else from its environment variable, else from t
 The variable is the flag's name after DOORBELL_: --ttl-max-secs is DOORBELL_TTL_MAX_SECS, and ttl_max_secs in the \
 file.
 
-SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate and \
-the settings of Firefox's protocol again. \
+SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP and `doorbell reload` read the \
+file and the certificate again: limits, rates and most other settings change without a restart, and the log names those \
+that need one. `doorbell status` shows what the service does. \
 systemd may give the socket (LISTEN_FDS), and learns when the service is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
@@ -64,9 +68,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         // The settings must fit the address on which it really listens.
         args.settings.listen = Some(address);
     }
-    let load = || Config::load(args.settings.clone(), args.config.as_deref());
+    let (settings, file) = (args.settings, args.config);
+    let load = move || Config::load(settings.clone(), file.as_deref());
     let mut config = load()?;
-    log::set_filter(&config.log.filter)?;
+    let state_dir = config.state_dir.clone();
+    let filter = config.log.filter.clone();
+    log::set_filter(&filter)?;
     log::set_json(config.log.format == LogFormat::Json);
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
@@ -80,38 +87,50 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start_on(socket, config, clock).await?;
+    let running = Arc::new(Running { service, reloader: Reloader::new(filter, load) });
+    let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
+        let socket = state_dir.join(control::NAME);
+        error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");
+    });
     if log::is_json() {
         // Who collects objects often collects stdout with them.
-        info!(origin = service.origin().as_str(), "listening");
+        info!(origin = running.service.origin().as_str(), "listening");
     } else {
-        print_welcome(&service);
+        print_welcome(&running.service);
     }
-    let mut manager = ServiceManager::new();
-    manager.ready(service.origin().as_str());
+    let (mut watchdog, mut reloads) = (Watchdog::new(), JoinSet::new());
+    service_manager::ready(running.service.origin().as_str());
     loop {
         tokio::select! {
             signal = signals.next() => {
                 info!("{signal}: draining");
                 break;
             }
-            _ = hangups.recv() => {
+            // One at a time; further signals meanwhile are one more.
+            _ = hangups.recv(), if reloads.is_empty() => {
                 if has_terminal && !stdin().is_terminal() {
                     info!("the terminal was closed: draining");
                     break;
                 }
-                manager.reloading();
-                reload(&service, load());
-                manager.ready(service.origin().as_str());
+                info!("SIGHUP: reloading");
+                let running = running.clone();
+                reloads.spawn(async move { drop(running.reload().await) });
             }
-            failure = service.failed() => {
+            Some(_) = reloads.join_next() => {}
+            failure = running.service.failed() => {
                 // No message in progress may be answered as accepted now; the next start reads what is on the disk.
                 error!(%failure, "stopping");
                 return Ok(ExitCode::FAILURE);
             }
-            () = manager.watched() => {}
+            () = watchdog.watched() => {}
         }
     }
-    manager.stopping();
+    service_manager::stopping();
+    reloads.shutdown().await;
+    if let Ok(control) = control {
+        control.close().await;
+    }
+    let service = Arc::into_inner(running).expect("reloads and the control socket have ended").service;
     tokio::select! {
         stopped = service.stop() => stopped?,
         signal = signals.next() => {
@@ -132,27 +151,6 @@ fn warn_of_another_address(args: &Args, socket: SocketAddr) {
     let is_default = args.settings.listen.is_none() && usual.is_ok_and(|usual| usual.place.listen == asked);
     if asked != socket && !is_default {
         warn!(%asked, %socket, "--listen is without effect: the service manager gives a socket (LISTEN_FDS)");
-    }
-}
-
-/// Applies what can change while the service runs.
-fn reload(service: &Service, config: Result<Config, ConfigError>) {
-    match config {
-        Ok(config) => {
-            info!(
-                "SIGHUP: the certificate, Firefox's settings and those of the log are read again; other settings change with \
-                 a restart"
-            );
-            service.reload(&config);
-            log::set_json(config.log.format == LogFormat::Json);
-            if let Err(error) = log::set_filter(&config.log.filter) {
-                error!(error = %failure::line(&error), "SIGHUP: the filter of the log stays as it was");
-            }
-        }
-        Err(error) => {
-            error!(%error, "SIGHUP: the certificate is read again; the configuration cannot be used, so no setting changes");
-            service.reload_certificate();
-        }
     }
 }
 

@@ -23,50 +23,50 @@ pub(crate) fn socket() -> Result<Option<TcpListener>> {
     Ok(socket)
 }
 
-/// Reports to the service manager.
-pub(crate) struct ServiceManager {
+/// The watchdog of the service manager.
+pub(crate) struct Watchdog {
     /// When it wants the next sign of life, if it watches.
-    watchdog: Option<Interval>,
+    ticks: Option<Interval>,
 }
 
-impl ServiceManager {
+impl Watchdog {
     pub(crate) fn new() -> Self {
         // Twice as often as it wants, as sd_watchdog_enabled(3) recommends.
         let every = sd_notify::watchdog_enabled().map(|usual| (usual / 2).max(Duration::from_millis(1)));
-        let watchdog = every.map(|every| {
+        let ticks = every.map(|every| {
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             ticks
         });
-        Self { watchdog }
-    }
-
-    /// The service serves, at `origin`.
-    pub(crate) fn ready(&self, origin: &str) {
-        send(&[NotifyState::Ready, NotifyState::Status(&format!("serving {origin}"))]);
-    }
-
-    /// It reads again what can change; [`ready`](Self::ready) ends that.
-    pub(crate) fn reloading(&self) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => send(&[NotifyState::Reloading, now]),
-            Err(error) => warn!(%error, "cannot report the reload to the service manager"),
-        }
-    }
-
-    /// It drains.
-    pub(crate) fn stopping(&self) {
-        send(&[NotifyState::Stopping]);
+        Self { ticks }
     }
 
     /// Sends signs of life, if they are wanted. Never returns. Cancelling it loses none.
     pub(crate) async fn watched(&mut self) {
-        let Some(ticks) = &mut self.watchdog else { return pending().await };
+        let Some(ticks) = &mut self.ticks else { return pending().await };
         loop {
             ticks.tick().await;
             send(&[NotifyState::Watchdog]);
         }
     }
+}
+
+/// Reports that the service serves, at `origin`.
+pub(crate) fn ready(origin: &str) {
+    send(&[NotifyState::Ready, NotifyState::Status(&format!("serving {origin}"))]);
+}
+
+/// Reports that it reads again what can change; [`ready`] ends that.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => send(&[NotifyState::Reloading, now]),
+        Err(error) => warn!(%error, "cannot report the reload to the service manager"),
+    }
+}
+
+/// Reports that it drains.
+pub(crate) fn stopping() {
+    send(&[NotifyState::Stopping]);
 }
 
 fn send(state: &[NotifyState<'_>]) {

@@ -22,7 +22,7 @@ use crate::accept::{Context, Listener, Security};
 use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
-use crate::config::{AdminAddress, Config, Limits, Origin, TlsSource};
+use crate::config::{AdminAddress, Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
 use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
@@ -49,6 +49,7 @@ pub struct Service {
     /// Asks it to look for a new certificate now.
     reload: Arc<Notify>,
     doors: Arc<Doors>,
+    config: Arc<Live>,
     health: Arc<Health>,
     /// It answers until everything else has stopped.
     admin: Option<admin::Running>,
@@ -131,7 +132,7 @@ impl Service {
         config: Config,
         clock: Clock,
     ) -> Result<Self, StartError> {
-        let state_dir = &config.state_dir;
+        let state_dir = &config.state_dir.clone();
         make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
@@ -156,19 +157,26 @@ impl Service {
         let counts = Arc::new(Counts::default());
         let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
-        let doors =
-            Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), &config, clock.clone(), counts.clone()));
+        let config = Arc::new(Live::new(config));
+        let doors = Doors::new(
+            hub.clone(),
+            capabilities,
+            origin.clone(),
+            config.clone(),
+            clock.clone(),
+            counts.clone(),
+        );
+        let doors = Arc::new(doors);
         let metrics = Arc::new(Metrics::new(Sources {
             counts: counts.clone(),
             store: store.clone(),
             clock: clock.clone(),
-            limits: config.limits,
-            state_dir: state_dir.clone(),
+            config: config.clone(),
             certificate: certificates.as_ref().map(Certificates::resolver),
         }));
         let (stop, stopping) = watch::channel(false);
         let certificate = certificates.as_ref().map(|certificates| Certificate {
-            source: health::source(&config.place.tls),
+            source: health::source(&config.get().place.tls),
             resolver: certificates.resolver(),
         });
         let serves = if certificate.is_some() { "tls" } else { "plain" };
@@ -176,7 +184,7 @@ impl Service {
             origin: origin.clone(),
             listeners: vec![ListenerStatus { address: address.to_string(), serves }],
             state_dir: state_dir.clone(),
-            limits: config.limits,
+            config: config.clone(),
             clock: clock.clone(),
             started: clock.served(),
             hub: hub.clone(),
@@ -186,20 +194,14 @@ impl Service {
             certificate,
             stopping: stopping.clone(),
         });
-        let admin = admin::start(&config, health.clone(), metrics).await?;
+        let admin = admin::start(&config.get(), health.clone(), metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =
             certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
-        let context = Arc::new(Context {
-            handler: doors.clone(),
-            limits: config.limits,
-            sources: config.sources.clone(),
-            clock,
-            stopping,
-        });
+        let context = Arc::new(Context { handler: doors.clone(), config: config.clone(), clock, stopping });
         let listener = tokio::spawn(Listener { socket, security, context }.run());
-        let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
+        let housekeeper = tokio::spawn(hub.housekeeper(config.clone()).run());
         info!(%address, "serving");
         Ok(Self {
             address,
@@ -214,6 +216,7 @@ impl Service {
             renewal,
             reload,
             doors,
+            config,
             health,
             admin,
         })
@@ -267,15 +270,23 @@ impl Service {
         self.ca_file.as_deref()
     }
 
-    /// Takes over what can change while the service runs: the settings of Firefox's protocol (clients learn of broadcasts
-    /// when they connect or ask), and the certificate, if it comes from files that have changed. One that cannot be used
-    /// is logged, and the old one stays.
-    pub fn reload(&self, config: &Config) {
-        self.doors.reload(config);
+    /// Takes over what can change while the service runs, and names it; what only a restart changes is named and stays as
+    /// it is. It also looks for another certificate. Call it for one reload at a time.
+    ///
+    /// # Errors
+    /// [`ConfigError::NotBeforeRestart`], and no setting has changed.
+    pub fn reload(&self, next: &Config) -> Result<Changes, ConfigError> {
         self.reload_certificate();
+        let (config, changes) = self.config.get().reloaded(next)?;
+        self.store.set_limits(store_limits(&config.limits));
+        self.hub.reload(&config.limits);
+        self.doors.reload(&config);
+        self.config.replace(config);
+        Ok(changes)
     }
 
-    /// Looks for another certificate now; one by ACME is requested again, if the last attempt failed some time ago.
+    /// Looks for another certificate now: one from files that cannot be used is logged, and the old one stays; one by ACME
+    /// is requested again, if the last attempt failed some time ago.
     pub fn reload_certificate(&self) {
         self.reload.notify_one();
     }

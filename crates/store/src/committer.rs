@@ -1,6 +1,6 @@
 //! The writer's thread: it takes the writes that wait, commits them together and answers in order (group commit).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::clock::Stopwatch;
 use crate::engine::{Engine, Write, Written};
@@ -28,8 +28,23 @@ pub(crate) struct Committer {
     pub(crate) queue: Arc<Queue<Job>>,
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
+    pub(crate) new_limits: NewLimits,
     pub(crate) published: Published,
     pub(crate) rollbacks: Seldom,
+}
+
+/// The bounds that the engine gets before the next commit, if they have changed.
+#[derive(Clone, Default)]
+pub(crate) struct NewLimits(Arc<Mutex<Option<Limits>>>);
+
+impl NewLimits {
+    pub(crate) fn set(&self, limits: Limits) {
+        *self.0.lock().expect("an assignment does not panic") = Some(limits);
+    }
+
+    fn take(&self) -> Option<Limits> {
+        self.0.lock().expect("an assignment does not panic").take()
+    }
 }
 
 /// The store has been stopped.
@@ -48,6 +63,10 @@ impl Committer {
         let queue = Arc::clone(&self.queue);
         let _guard = self.failure.clone().on_panic(move || close_and_empty(&queue, drop));
         while let Some(batch) = self.next_batch() {
+            // After the batch was taken: its writes that were queued after the change are judged by it.
+            if let Some(limits) = self.new_limits.take() {
+                self.engine.set_limits(limits);
+            }
             if self.commit(batch).and_then(|()| self.tidy()).is_err() {
                 return;
             }

@@ -6,7 +6,7 @@ use doorbell_protocol::time::UnixMs;
 
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
 use crate::figures::Contents;
-use crate::limits::{EXPIRE_MAX, REMOVAL_COST_BYTES, SWEEP_MAX};
+use crate::limits::{EXPIRE_MAX, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
     Subscription, Swept, UnusedBounds,
@@ -189,6 +189,10 @@ pub trait Engine: Send + 'static {
     /// # Errors
     /// Why not.
     fn receipt_room(&self) -> Result<(), StoreError>;
+
+    /// Replaces the bounds of what may be stored. Nothing that is stored goes: a lower bound refuses only what is new. The
+    /// bounds of the files (`reserve_bytes`, `database_bytes_max`) stay as they were when the engine was opened.
+    fn set_limits(&mut self, limits: Limits);
 
     /// What it holds after the last commit, for an operator. It is called after each commit, so it does not count rows. An
     /// engine without these counts returns zeros.

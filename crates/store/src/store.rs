@@ -12,7 +12,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::committer::{Committer, Job};
+use crate::committer::{Committer, Job, NewLimits};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
@@ -47,6 +47,7 @@ struct Inner {
     greatest_id: i64,
     clock: ClockRecord,
     published: Published,
+    new_limits: NewLimits,
     writer: Option<JoinHandle<()>>,
     threads: Vec<ThreadId>,
 }
@@ -98,7 +99,16 @@ impl Store {
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
         let (published_there, rollbacks) = (published.clone(), Seldom::default());
-        let mut committer = Committer { engine, queue, failure: sender, limits, published: published_there, rollbacks };
+        let new_limits = NewLimits::default();
+        let mut committer = Committer {
+            engine,
+            queue,
+            failure: sender,
+            limits,
+            new_limits: new_limits.clone(),
+            published: published_there,
+            rollbacks,
+        };
         let readers_end = Arc::clone(&reads);
         let run = move || {
             committer.run();
@@ -113,7 +123,8 @@ impl Store {
         threads.push(writer.thread().id());
         let failed_reads = Arc::default();
         let writer = Some(writer);
-        let inner = Inner { writes, reads, failed_reads, failure, greatest_id, clock, published, writer, threads };
+        let inner =
+            Inner { writes, reads, failed_reads, failure, greatest_id, clock, published, new_limits, writer, threads };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -140,6 +151,12 @@ impl Store {
     /// What the store knows of itself, for an operator.
     pub fn figures(&self) -> Figures {
         self.inner.published.figures(self.inner.writes.len())
+    }
+
+    /// Replaces the bounds of what may be stored: every write that is queued from now on is judged by them. Nothing that
+    /// is stored goes. The bounds of queues, batches, threads and files stay as they were when the store was opened.
+    pub fn set_limits(&self, limits: Limits) {
+        self.inner.new_limits.set(limits);
     }
 
     /// Records the service's clock.

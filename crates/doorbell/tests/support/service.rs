@@ -62,6 +62,11 @@ impl Service {
         self.state.path().join("ca.pem")
     }
 
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// `kill -9`.
     pub fn kill(&mut self) {
         self.process.kill();

@@ -47,7 +47,7 @@ where
     let owed = Arc::new(Owed::default());
     let io = HalfClose::new(Sniffed::new(io, peer.clone()), owed.clone());
     let handshake = Box::pin(async { builder.handshake(io).await.map(Box::new) });
-    match timeout(context.limits.request_timeout, handshake).await {
+    match timeout(context.config().limits.request_timeout, handshake).await {
         Ok(Ok(connection)) => requests(connection, peer, owed, context, place).await,
         Ok(Err(error)) => debug!(error = reason(&error), "HTTP/2 handshake failed"),
         Err(_) => debug!("HTTP/2 handshake timed out"),
@@ -70,7 +70,7 @@ async fn requests<H, IO>(
     let mut shutting_down = false;
     let pings = connection.ping_pong().map(Pings::start);
     loop {
-        let idle_timeout = context.limits.idle_timeout;
+        let idle_timeout = context.config().limits.idle_timeout;
         tokio::select! {
             next = connection.accept() => match next {
                 Some(Ok((request, respond))) => {
@@ -124,7 +124,7 @@ async fn answer<H: Handler>(
     let Ok(stream) = exchange.respond(response, body.is_empty()) else { return };
     // A connection with an open stream is not idle: without a limit, a client that never opens its window keeps it
     // forever.
-    let within = context.limits.idle_timeout;
+    let within = context.config().limits.idle_timeout;
     match body {
         // On the heap: while an agent's request waits in `answer` above, it needs no memory for this.
         Payload::Whole(body) => match Box::pin(timeout(within, send_body(stream, body, exchange.owed()))).await {

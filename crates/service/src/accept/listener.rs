@@ -15,6 +15,7 @@ use super::context::Context;
 use super::handler::Handler;
 use super::tls::ACME_TLS;
 use super::{http1, http2};
+use crate::config::Config;
 use crate::counts::{Counts, Handshake};
 use crate::seldom::{self, Seldom};
 use crate::transport::place::{Bounds, Places};
@@ -47,21 +48,16 @@ const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 impl<H: Handler> Listener<H> {
     /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
     pub(crate) async fn run(self) {
-        let limits = &self.context.limits;
-        let bounds = Bounds {
-            connections_max: limits.connections_max,
-            strangers_max: limits.strangers_max,
-            per_source_max: self.context.sources.connections_max,
-        };
-        let places = Places::counted(bounds, self.context.handler.counts());
+        let places = Places::counted(bounds(&self.context.config()), self.context.handler.counts());
         tokio::select! {
             () = self.accept_all(&places) => {}
             () = report(&places, &self.context) => {}
+            () = follow(&places, &self.context) => {}
             () = self.context.stopping() => {}
         }
         drop(self.socket);
         self.context.handler.shut_down();
-        if timeout(self.context.limits.drain_timeout, places.empty()).await.is_err() {
+        if timeout(self.context.config().limits.drain_timeout, places.empty()).await.is_err() {
             warn!("drain time-out: closing the connections that are still open");
         }
     }
@@ -71,7 +67,7 @@ impl<H: Handler> Listener<H> {
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => {
-                    let source = self.context.sources.counts(address.ip()).then(|| Source::of(address.ip()));
+                    let source = self.context.config().sources.counts(address.ip()).then(|| Source::of(address.ip()));
                     // Without a place the connection is closed here.
                     let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
                     let (security, context) = (self.security.clone(), self.context.clone());
@@ -90,6 +86,25 @@ impl<H: Handler> Listener<H> {
     }
 }
 
+fn bounds(config: &Config) -> Bounds {
+    Bounds {
+        connections_max: config.limits.connections_max,
+        strangers_max: config.limits.strangers_max,
+        per_source_max: config.sources.connections_max,
+    }
+}
+
+/// Changes the number of places with the configuration.
+async fn follow<H>(places: &Places, context: &Context<H>) {
+    let mut changes = context.config.changes();
+    loop {
+        let config = changes.borrow_and_update().clone();
+        places.set_bounds(bounds(&config));
+        // The context holds the sender: there is always a next change to wait for.
+        changes.changed().await.expect("the configuration outlives the listener");
+    }
+}
+
 /// Logs regularly what happened to connections that have no place.
 async fn report<H>(places: &Places, context: &Context<H>) {
     let mut times = interval(seldom::INTERVAL);
@@ -105,7 +120,8 @@ async fn connection<H: Handler>(stream: TcpStream, security: Security, context: 
     if let Err(error) = prepare(&stream) {
         debug!(%error, "cannot set the socket's options");
     }
-    let opening = Box::pin(timeout(context.limits.request_timeout, open(stream, security, context.handler.counts())));
+    let within = context.config().limits.request_timeout;
+    let opening = Box::pin(timeout(within, open(stream, security, context.handler.counts())));
     // A connection that is not yet open when the service drains has sent no request.
     let opened = tokio::select! {
         opened = opening => opened,
@@ -192,7 +208,7 @@ impl Protocol {
         match self {
             Self::Http2 => Box::pin(http2::serve(io, context, place)).await,
             Self::Mcs if context.handler.has_mcs() => {
-                let socket = mcs::Socket::new(io, context.limits.idle_timeout, place.clone());
+                let socket = mcs::Socket::new(io, context.config().limits.idle_timeout, place.clone());
                 place.serve_in(tokio::spawn(context.handler.clone().serve_mcs(socket)).abort_handle());
             }
             // The HTTP/1.1 server answers 400 to MCS.

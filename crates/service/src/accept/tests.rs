@@ -24,7 +24,7 @@ use super::tls::self_signed::{self, Name, SelfSigned};
 use super::tls::{Certificates, Source, server_config};
 use super::{Context, Handler, Listener, Security};
 use crate::clock::Clock;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Live, Settings};
 use crate::transport::{Request, Response, mcs};
 
 const NOON: UnixMs = UnixMs::from_secs(1_790_000_000);
@@ -65,9 +65,9 @@ impl Running {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = socket.local_addr().unwrap();
         let settings = Settings { state_dir: Some("not used".into()), ..Settings::default() };
-        let Config { limits, sources, .. } = Config::from_settings(settings).unwrap();
+        let config = Arc::new(Live::new(Config::from_settings(settings).unwrap()));
         let (handler, (stop, stopping)) = (Arc::new(Paths::default()), watch::channel(false));
-        let context = Context { handler: handler.clone(), limits, sources, clock: Clock::manual(NOON), stopping };
+        let context = Context { handler: handler.clone(), config, clock: Clock::manual(NOON), stopping };
         let listener = tokio::spawn(Listener { socket, security, context: Arc::new(context) }.run());
         Self { address, handler, stop, listener }
     }

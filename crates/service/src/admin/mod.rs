@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, info};
 
 use crate::accept::{Context, Handler};
-use crate::config::{AdminAddress, Config};
+use crate::config::{AdminAddress, Config, Live};
 use crate::health::Health;
 use crate::locked::Locked;
 use crate::metrics::Metrics;
@@ -76,8 +76,8 @@ pub(crate) async fn start(
     let admin = Arc::new(Admin { health, metrics, history: Locked::default(), checks_host });
     let sampler = tokio::spawn(admin.clone().sample());
     let (stop, stopping) = watch::channel(false);
-    let (limits, sources) = (listener::limits(&config.limits), config.sources.clone());
-    let context = Context { handler: admin, limits, sources, clock, stopping };
+    let config = Live::new(Config { limits: listener::limits(&config.limits), ..config.clone() });
+    let context = Context { handler: admin, config: Arc::new(config), clock, stopping };
     let listener = tokio::spawn(AdminListener { socket, context: Arc::new(context) }.run());
     info!(%address, "the admin listener is open");
     Ok(Some(Running { address, stop, listener, sampler }))

@@ -33,6 +33,14 @@ pub enum ConfigError {
         /// Line, column and reason.
         source: Box<toml::de::Error>,
     },
+    /// Settings that fit together, but not with those that stay until a restart.
+    #[error("{source}: that is so until a restart, which these settings need: {names}")]
+    NotBeforeRestart {
+        /// The settings that need one.
+        names: String,
+        /// What does not fit.
+        source: Box<ConfigError>,
+    },
     /// Settings that contradict each other or are out of range.
     #[error("{0}")]
     Unfit(String),

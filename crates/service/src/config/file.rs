@@ -1,6 +1,6 @@
 //! The TOML file: unknown keys are an error with a suggestion.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::settings::Settings;
@@ -9,6 +9,18 @@ use super::settings::Settings;
 pub(super) fn read(path: &Path) -> Result<Settings, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
     parse(&std::fs::read_to_string(path).map_err(unreadable)?, path)
+}
+
+/// The state directory that a configuration file names, whatever else is in it: for programs that look for the service.
+///
+/// # Errors
+/// The file cannot be read, or it is not TOML.
+pub fn state_dir_in(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    let toml = |source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
+    let table: toml::Table = text.parse().map_err(toml)?;
+    Ok(table.get("state_dir").and_then(toml::Value::as_str).map(PathBuf::from))
 }
 
 fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {

@@ -9,9 +9,11 @@ mod file;
 mod firefox;
 mod http;
 mod limits;
+mod live;
 mod log;
 mod origin;
 mod place;
+mod reload;
 mod settings;
 mod sources;
 
@@ -22,13 +24,15 @@ pub use admin::AdminAddress;
 pub use chromium::ChromiumSettings;
 pub use compat::Compat;
 pub use error::ConfigError;
-pub use file::suggest;
+pub use file::{state_dir_in, suggest};
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
+pub(crate) use live::Live;
 pub use log::{ACCESS_LOG, LogFormat, LogSettings};
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
+pub use reload::Changes;
 pub use settings::{Settings, listen_address};
 pub use sources::Sources;
 
@@ -57,6 +61,8 @@ pub struct Config {
     pub new_ca: bool,
     /// Whether a VAPID token must name our origin with its port (RFC 8292 s2).
     pub strict_audience: bool,
+    /// What it was made from.
+    pub(crate) settings: Settings,
 }
 
 impl Config {
@@ -68,7 +74,11 @@ impl Config {
     }
 
     /// Checks settings and fills in the defaults.
-    pub fn from_settings(settings: Settings) -> Result<Self, ConfigError> {
+    pub fn from_settings(mut settings: Settings) -> Result<Self, ConfigError> {
+        let state_dir = settings.state_dir.take().or_else(default_state_dir).ok_or_else(|| {
+            ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
+        })?;
+        settings.state_dir = Some(state_dir.clone());
         Ok(Self {
             place: Place::from_settings(&settings)?,
             admin: AdminAddress::from_settings(&settings)?,
@@ -80,9 +90,8 @@ impl Config {
             log: LogSettings::from_settings(&settings),
             new_ca: false,
             strict_audience: settings.strict_audience(),
-            state_dir: settings.state_dir.or_else(default_state_dir).ok_or_else(|| {
-                ConfigError::Unfit("there is no home directory to keep state in; give --state-dir".into())
-            })?,
+            state_dir,
+            settings,
         })
     }
 }

@@ -29,6 +29,24 @@ macro_rules! settings {
             pub fn over(self, below: Self) -> Self {
                 Self { $($name: self.$name.or(below.$name),)* }
             }
+
+            /// The names of the settings that have another value in `other`. Where none is set, the default counts.
+            pub(super) fn differing(&self, other: &Self) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $({
+                    let (ours, theirs) = (self.$name.clone(), other.$name.clone());
+                    $(let (ours, theirs) = (ours.or(Some($default)), theirs.or(Some($default)));)?
+                    if ours != theirs {
+                        names.push(stringify!($name));
+                    }
+                })*
+                names
+            }
+
+            /// These settings, with those of `other` under these names.
+            pub(super) fn with(self, names: &[&str], other: &Self) -> Self {
+                Self { $($name: if names.contains(&stringify!($name)) { other.$name.clone() } else { self.$name },)* }
+            }
         }
 
         /// The settings that have a default: the value, or the default if no layer sets it.

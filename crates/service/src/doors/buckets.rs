@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use doorbell_protocol::time::UnixMs;
 use thiserror::Error;
@@ -54,7 +55,7 @@ impl fmt::Display for Period {
 /// Buckets of one kind. A bucket that is not in the table is full.
 pub(super) struct Table<K> {
     limited: &'static str,
-    most: u32,
+    most: AtomicU32,
     period: Period,
     buckets: Locked<Buckets<K>>,
 }
@@ -78,12 +79,18 @@ impl<K: Hash + Eq> Table<K> {
 
     fn with(limited: &'static str, most: u32, period: Period) -> Self {
         let buckets = Buckets { full_at_us: HashMap::new(), sweep_at: BUCKETS_SWEPT_AT };
-        Self { limited, most, period, buckets: Locked::new(buckets) }
+        Self { limited, most: AtomicU32::new(most), period, buckets: Locked::new(buckets) }
+    }
+
+    /// Changes the limit; `0` removes it. A bucket that was half full is half full of the new limit.
+    pub(super) fn set(&self, most: u32) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Takes one's worth. A bucket holds a period's worth, and fills in a period.
     pub(super) fn take(&self, key: K, now: UnixMs) -> Result<(), TooFast> {
-        if self.most == 0 {
+        let most = self.most.load(Ordering::Relaxed);
+        if most == 0 {
             return Ok(());
         }
         let now_us = now.as_millis().saturating_mul(1000);
@@ -91,12 +98,12 @@ impl<K: Hash + Eq> Table<K> {
         // A bucket that is not in the table is full.
         let full_at_us = buckets.full_at_us.get(&key).copied().unwrap_or(now_us);
         // Two requests may come here in the other order than that in which they read the clock.
-        let missing_us = full_at_us.saturating_sub(now_us).clamp(0, self.period.us()) + self.each_us();
+        let missing_us = full_at_us.saturating_sub(now_us).clamp(0, self.period.us()) + self.each_us(most);
         if missing_us > self.period.us() {
             let wait_us = missing_us - self.period.us();
             let wait_secs = u32::try_from((wait_us + 999_999) / 1_000_000).expect("a bucket fills within a day");
             let retry_after_secs = wait_secs.max(1);
-            return Err(TooFast { limited: self.limited, most: self.most, period: self.period, retry_after_secs });
+            return Err(TooFast { limited: self.limited, most, period: self.period, retry_after_secs });
         }
         buckets.full_at_us.insert(key, now_us.saturating_add(missing_us));
         if buckets.full_at_us.len() > buckets.sweep_at {
@@ -108,14 +115,15 @@ impl<K: Hash + Eq> Table<K> {
 
     /// Reverts a `take`.
     pub(super) fn give_back(&self, key: &K) {
+        let each_us = self.each_us(self.most.load(Ordering::Relaxed));
         if let Some(full_at_us) = self.buckets.lock().full_at_us.get_mut(key) {
-            *full_at_us -= self.each_us();
+            *full_at_us -= each_us;
         }
     }
 
     /// How long one's worth takes to fill; without a limit the value is unused.
-    fn each_us(&self) -> i64 {
-        (self.period.us() / i64::from(self.most.max(1))).max(1)
+    fn each_us(&self, most: u32) -> i64 {
+        (self.period.us() / i64::from(most.max(1))).max(1)
     }
 }
 
@@ -136,6 +144,20 @@ mod tests {
         let later = NOW.plus(Duration::from_secs(3600));
         table.take((), later).unwrap();
         table.take((), later).unwrap_err();
+    }
+
+    #[test]
+    fn a_limit_that_changes_keeps_what_was_taken() {
+        let table = Table::new("x", 4);
+        (0..2).for_each(|_| table.take((), NOW).unwrap());
+        table.set(8);
+        (0..4).for_each(|_| table.take((), NOW).unwrap());
+        assert!(table.take((), NOW).is_err(), "half of it was taken before");
+        table.set(2);
+        assert!(table.take((), NOW).is_err());
+        table.take((), NOW.plus(Duration::from_secs(30))).unwrap();
+        table.set(0);
+        (0..100).for_each(|_| table.take((), NOW).unwrap());
     }
 
     #[test]

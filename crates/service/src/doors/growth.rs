@@ -60,6 +60,13 @@ impl Growth {
         }
     }
 
+    /// Changes how much may be created.
+    pub(super) fn set(&self, bounds: Bounds) {
+        self.all.set(bounds.per_minute);
+        self.of_source.set(bounds.per_minute_of_source);
+        self.of_source_a_day.set(bounds.per_day_of_source);
+    }
+
     /// Takes one's worth; `source` is unknown behind a proxy.
     pub(super) fn admit(&self, source: Option<Source>, now: UnixMs) -> Result<(), TooFast> {
         self.take(source, now).inspect_err(|limit| {

@@ -40,10 +40,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::accept::Handler;
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
-use crate::config::{Config, FirefoxSettings, HttpSettings, Limits, Origin};
+use crate::config::{Config, Live, Origin};
 use crate::counts::{Counts, Door};
 use crate::hub::{Hub, Scope};
-use crate::locked::Locked;
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
 use agent::wake::{WAKE_PATH, WakeBudget};
@@ -62,13 +61,10 @@ pub(crate) struct Doors {
     hub: Arc<Hub>,
     capabilities: Capabilities,
     origin: Origin,
-    limits: Limits,
+    config: Arc<Live>,
     clock: Clock,
     counts: Arc<Counts>,
     requests: Requests,
-    settings: HttpSettings,
-    /// They change at a reload.
-    firefox: Locked<Arc<FirefoxSettings>>,
     chromium: Chromium,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
@@ -85,38 +81,43 @@ impl Doors {
         hub: Arc<Hub>,
         capabilities: Capabilities,
         origin: Origin,
-        config: &Config,
+        config: Arc<Live>,
         clock: Clock,
         counts: Arc<Counts>,
     ) -> Self {
-        let limits = config.limits;
+        let now = config.get();
+        let limits = now.limits;
         Self {
             hub,
             capabilities,
-            limits,
+            config,
             requests: Requests::new(clock.clone()),
             clock,
             counts,
-            settings: config.http.clone(),
-            firefox: Locked::new(Arc::new(config.firefox.clone())),
-            chromium: Chromium::new(config.chromium),
-            vapid: app::vapid::VapidVerifier::new(&origin, config.strict_audience),
+            chromium: Chromium::new(&now.chromium),
+            vapid: app::vapid::VapidVerifier::new(&origin, now.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
             growth: Growth::new("agents", growth::Bounds::of_agents(&limits)),
             receipt_growth: Growth::new("receipt subscriptions", growth::Bounds::of_receipt_subscriptions(&limits)),
             wakes: WakeBudget::new(limits.wakes_per_hour),
-            shutdown: agent::ShutdownRegistry::new(limits.drain_timeout),
+            shutdown: agent::ShutdownRegistry::default(),
             origin,
         }
     }
 
-    /// Takes over the settings that can change while the service runs.
+    /// Takes over the settings that are kept here in another form. The others are read from the configuration at each use.
     pub(crate) fn reload(&self, config: &Config) {
-        *self.firefox.lock() = Arc::new(config.firefox.clone());
+        let limits = &config.limits;
+        self.rates.set(limits.per_subscription_per_minute, limits.per_key_per_minute);
+        self.growth.set(growth::Bounds::of_agents(limits));
+        self.receipt_growth.set(growth::Bounds::of_receipt_subscriptions(limits));
+        self.chromium.set(&config.chromium);
+        self.vapid.set_strict(config.strict_audience);
     }
 
-    fn firefox(&self) -> Arc<FirefoxSettings> {
-        self.firefox.lock().clone()
+    /// The present configuration.
+    fn config(&self) -> Arc<Config> {
+        self.config.get()
     }
 
     /// Creates the answer to a request. Each future is boxed on its own, and no async function around it awaits the
@@ -124,7 +125,7 @@ impl Doors {
     fn route(self: &Arc<Self>, methods: Option<Methods>, request: Request) -> BoxFuture<'_, Response> {
         let method = request.method().clone();
         let path = request.uri().path();
-        if method == Method::GET && self.firefox().serves(path) && websocket::is_requested(request.headers()) {
+        if method == Method::GET && self.config().firefox.serves(path) && websocket::is_requested(request.headers()) {
             return immediate(agent::firefox::accept(&request));
         }
         let Some(methods) = methods else { return immediate(wire::not_found(StatusCode::NOT_FOUND)) };
@@ -249,7 +250,7 @@ impl Handler for Doors {
             if answers_pages {
                 methods::show_to_pages(response.headers_mut());
             }
-            if let Some(alt_svc) = &self.settings.alt_svc {
+            if let Some(alt_svc) = &self.config().http.alt_svc {
                 response.headers_mut().insert(ALT_SVC, alt_svc.clone());
             }
             response
@@ -288,7 +289,7 @@ impl Handler for Doors {
 
     /// The sockets close one after the other.
     fn shut_down(&self) {
-        self.shutdown.begin();
+        self.shutdown.begin(self.config().limits.drain_timeout);
     }
 }
 

@@ -14,7 +14,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Limits, Origin};
+use crate::config::{Limits, Live, Origin};
 use crate::counts::{AgentDoor, Counts};
 use crate::hub::Hub;
 use crate::status::{
@@ -29,7 +29,7 @@ pub(crate) struct Health {
     pub(crate) origin: Origin,
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) state_dir: PathBuf,
-    pub(crate) limits: Limits,
+    pub(crate) config: Arc<Live>,
     pub(crate) clock: Clock,
     /// By the time of service.
     pub(crate) started: UnixMs,
@@ -98,7 +98,7 @@ impl Health {
                     WallState::Wrong => "wrong",
                 },
             },
-            limits_reached: limits_reached(&self.store.figures().contents, &self.limits),
+            limits_reached: limits_reached(&self.store.figures().contents, &self.config.get().limits),
         }
     }
 
@@ -180,7 +180,7 @@ impl Health {
     fn disk(&self) -> DiskStatus {
         // The store removes the reserve when the disk is full, and makes it again.
         let is_reserve_held = self.store.figures().contents.reserve_bytes > 0;
-        disk::look(&self.state_dir, &self.limits, is_reserve_held)
+        disk::look(&self.state_dir, &self.config.get().limits, is_reserve_held)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use doorbell_mailbox::{SubscriberId, SubscriberSpec};
+use doorbell_mailbox::{Rules, SubscriberId, SubscriberSpec};
 use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
@@ -26,6 +26,8 @@ pub(super) enum Command {
     Agent(AgentId, AgentCommand),
     /// Note in the store that connected agents are in use, if the last note is from before `before`.
     TouchConnected { before: UnixMs, done: oneshot::Sender<()> },
+    /// Rules for the mailboxes of agents that become active from now on.
+    Rules(Rules),
     /// End every subscriber, the present and all later ones.
     Stop,
 }

@@ -10,7 +10,7 @@ use super::command::AgentCommand;
 use super::receipts::Receipts;
 use super::shards::Shards;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::Live;
 
 /// How often idle agents are searched and the clock is recorded. Agents are removed after days; an hour is precise
 /// enough.
@@ -36,23 +36,38 @@ const REMOVED_MAX: u32 = 32;
 
 /// The task that removes expired and idle records.
 pub(crate) struct Housekeeper {
-    pub(super) shards: Arc<Shards>,
-    pub(super) store: Store,
-    pub(super) clock: Clock,
-    pub(super) receipts: Arc<Receipts>,
-    pub(super) limits: Limits,
+    shards: Arc<Shards>,
+    store: Store,
+    clock: Clock,
+    receipts: Arc<Receipts>,
+    config: Arc<Live>,
+    /// The longest TTL that the service has accepted since its start: a reload may have shortened it.
+    ttl_max_secs: u32,
 }
 
 impl Housekeeper {
+    pub(super) fn new(
+        shards: Arc<Shards>,
+        store: Store,
+        clock: Clock,
+        receipts: Arc<Receipts>,
+        config: Arc<Live>,
+    ) -> Self {
+        let ttl_max_secs = config.get().limits.ttl_max_secs;
+        Self { shards, store, clock, receipts, config, ttl_max_secs }
+    }
+
     /// Runs until it is aborted.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         self.note_clock().await;
         let mut next_hour = self.clock.now().plus(HOURLY);
         let mut next_unused_check = self.clock.now().plus(UNUSED_CHECK_INTERVAL);
         loop {
             let now = self.clock.now();
+            let limits = self.config.get().limits;
+            self.ttl_max_secs = self.ttl_max_secs.max(limits.ttl_max_secs);
             tokio::select! {
-                () = self.clock.sleep_until(now.plus(self.limits.sweep_interval)) => {}
+                () = self.clock.sleep_until(now.plus(limits.sweep_interval)) => {}
                 // What the record says of the wall clock is wrong from now on.
                 () = self.clock.jumped() => {
                     self.note_clock().await;
@@ -99,10 +114,11 @@ impl Housekeeper {
     /// Removes agents and receipt subscriptions that were not used for a long time of service (RFC 8030 s7.3).
     pub(super) async fn expire_idle(&self) -> Result<(), StoreError> {
         let (now, served) = (self.clock.now(), self.clock.served());
-        let agents_before = served.minus(self.limits.idle_expiry.max(2 * SEEN_PRECISION));
+        let idle_expiry = self.config.get().limits.idle_expiry;
+        let agents_before = served.minus(idle_expiry.max(2 * SEEN_PRECISION));
         // No message that names a receipt subscription waits longer, and its receipt has a day to be fetched.
-        let message_life = Duration::from_secs(self.limits.ttl_max_secs.into());
-        let receipt_subscriptions_before = served.minus(self.limits.idle_expiry.max(message_life + 2 * SEEN_PRECISION));
+        let message_life = Duration::from_secs(self.ttl_max_secs.into());
+        let receipt_subscriptions_before = served.minus(idle_expiry.max(message_life + 2 * SEEN_PRECISION));
         // An agent that stays connected is in use, even without new requests.
         self.shards.touch_connected(served.minus(SEEN_PRECISION)).await;
         self.receipts.touch_waited_for().await?;

@@ -44,7 +44,7 @@ pub(crate) use subscription::{Agent, NewSubscription};
 
 use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::{Limits, Live};
 use crate::counts::{AgentDoor, Counts};
 use bodies::{Bodies, Memory};
 use command::AgentCommand;
@@ -72,9 +72,7 @@ impl Hub {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
         let counters = Arc::new(Counters::new(clock.clone(), counts));
         let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone(), counters.clone()));
-        // A longer time-out is 49 days: no stream stays open that long.
-        let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
-        let rules = Rules { ack_timeout_ms, ..Rules::default() };
+        let rules = rules(limits);
         let (transients, copies) = (Bodies::new(limits.transient_bytes_max), Bodies::new(limits.copied_bytes_max));
         let memory = Memory { transients, copies };
         let (copied, counted) = (memory.copies.clone(), counters.clone());
@@ -91,6 +89,11 @@ impl Hub {
         let shards = Shards::start(shards, permits_max, store.clone(), clock.clone(), counted, copied, new_shard);
         let (shards, next_subscriber) = (Arc::new(shards), AtomicU64::new(0));
         Self { shards, store, mint, clock, next_subscriber, receipts, counters }
+    }
+
+    /// Takes over other limits. An agent's time-out for acknowledgements changes when it connects the next time.
+    pub(crate) fn reload(&self, limits: &Limits) {
+        self.shards.set_rules(rules(limits));
     }
 
     /// A new agent: its first subscription creates it.
@@ -281,9 +284,9 @@ impl Hub {
     }
 
     /// The task that removes expired messages and idle agents.
-    pub(crate) fn housekeeper(&self, limits: Limits) -> Housekeeper {
+    pub(crate) fn housekeeper(&self, config: Arc<Live>) -> Housekeeper {
         let (shards, receipts) = (self.shards.clone(), self.receipts.clone());
-        Housekeeper { shards, store: self.store.clone(), clock: self.clock.clone(), receipts, limits }
+        Housekeeper::new(shards, self.store.clone(), self.clock.clone(), receipts, config)
     }
 
     /// The counts since the start.
@@ -301,4 +304,10 @@ impl Hub {
         self.receipts.stop();
         self.shards.stop_subscribers();
     }
+}
+
+fn rules(limits: &Limits) -> Rules {
+    // A longer time-out is 49 days: no stream stays open that long.
+    let ack_timeout_ms = u32::try_from(limits.ack_timeout.as_millis()).unwrap_or(u32::MAX);
+    Rules { ack_timeout_ms, ..Rules::default() }
 }

@@ -85,6 +85,11 @@ impl Residents {
         Self { rules, agents: HashMap::new(), alarms: BTreeSet::new() }
     }
 
+    /// Changes the rules of the mailboxes that come. One in memory keeps its own: its waits are by them.
+    pub(super) fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
     /// The agent's mailbox; created if it is not in memory.
     pub(super) fn enter(&mut self, agent: AgentId) -> &mut Resident {
         let rules = self.rules;

@@ -144,6 +144,7 @@ impl Shard {
                 // The housekeeper may be gone.
                 let _ = done.send(());
             }
+            Command::Rules(rules) => self.residents.set_rules(rules),
             Command::Stop => {
                 self.stopping = true;
                 let outboxes = self.residents.all_outboxes();

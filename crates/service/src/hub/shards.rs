@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use doorbell_mailbox::Rules;
 use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
@@ -147,6 +148,11 @@ impl Shards {
     pub(super) async fn broken(&self) {
         let waited = self.broken.subscribe().wait_for(|broken| *broken).await.map(drop);
         waited.expect("the sender lives in `self`");
+    }
+
+    /// Changes the rules of the mailboxes of agents that become active from now on.
+    pub(super) fn set_rules(&self, rules: Rules) {
+        self.handles.iter().for_each(|shard| shard.send(Command::Rules(rules)));
     }
 
     /// Ends every subscriber, the present and all later ones.

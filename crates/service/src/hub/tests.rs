@@ -16,9 +16,13 @@ use crate::config::{Config, Settings};
 
 const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
 
-fn limits() -> Limits {
+fn config() -> Config {
     let state_dir = Some("not used".into());
-    Config::from_settings(Settings { state_dir, ..Settings::default() }).unwrap().limits
+    Config::from_settings(Settings { state_dir, ..Settings::default() }).unwrap()
+}
+
+fn limits() -> Limits {
+    config().limits
 }
 
 fn hub() -> (Hub, Store) {
@@ -258,7 +262,7 @@ async fn a_crowd_of_receipt_subscriptions_without_a_reader_goes_in_two_days_and_
     let bounds = doorbell_store::Limits { unused_receipt_subscriptions_max: 3, ..doorbell_store::Limits::default() };
     let store = Store::open_memory(bounds).unwrap();
     let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1, Arc::default());
-    let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(limits()));
+    let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(Arc::new(Live::new(config()))));
     let fetched = hub.receipts().subscribe().await.unwrap();
     let _stream = hub.receipts().open(fetched, None).await.unwrap();
     let mut crowd = vec![hub.receipts().subscribe().await.unwrap(), hub.receipts().subscribe().await.unwrap()];
@@ -277,7 +281,7 @@ async fn a_crowd_of_receipt_subscriptions_without_a_reader_goes_in_two_days_and_
 #[tokio::test]
 async fn an_agent_without_a_subscription_stays_while_it_is_connected_and_a_day_after_its_last_subscription() {
     let (hub, store) = with_subscription(None).await;
-    let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(limits()));
+    let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(Arc::new(Live::new(config()))));
     let connected = AgentId::from_raw(8);
     store.create_agent(connected, clock.served()).await.unwrap();
     // The store does not record that it is seen again so soon.

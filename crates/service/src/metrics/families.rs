@@ -101,7 +101,7 @@ impl Families {
     }
 
     fn connections(&self, to: &mut Writer<'_>) -> Result {
-        let Sources { counts, limits, clock, certificate, .. } = &self.sources;
+        let Sources { counts, config, clock, certificate, .. } = &self.sources;
         to.gauge(
             "doorbell_connections_open",
             "Connections that are open on the public addresses. Worry near the limit.",
@@ -110,7 +110,7 @@ impl Families {
         to.gauge(
             "doorbell_connections_limit",
             "How many connections may be open (connections_max).",
-            Some(limits.connections_max as u64),
+            Some(config.get().limits.connections_max as u64),
         )?;
         to.counter(
             "doorbell_connections_accepted",
@@ -151,7 +151,7 @@ impl Families {
     }
 
     fn store(&self, figures: &Figures, to: &mut Writer<'_>) -> Result {
-        let (contents, commits, limits) = (&figures.contents, &figures.commits, &self.sources.limits);
+        let (contents, commits, limits) = (&figures.contents, &figures.commits, self.sources.config.get().limits);
         let bounded = [
             ("agents", contents.agents, limits.agents_max),
             ("subscriptions", contents.subscriptions, limits.subscriptions_max),
@@ -225,9 +225,9 @@ impl Families {
     }
 
     fn disk(&self, figures: &Figures, to: &mut Writer<'_>) -> Result {
-        let Sources { limits, state_dir, .. } = &self.sources;
+        let config = self.sources.config.get();
         // Some file systems do not know their size and report zeros.
-        let disk = rustix::fs::statvfs(state_dir).ok().filter(|disk| disk.f_blocks > 0);
+        let disk = rustix::fs::statvfs(&config.state_dir).ok().filter(|disk| disk.f_blocks > 0);
         to.gauge(
             "doorbell_disk_available_bytes",
             "What is free on the disk of the state directory. Worry below twice the floor: then new agents get 429.",
@@ -236,7 +236,7 @@ impl Families {
         to.gauge(
             "doorbell_disk_floor_bytes",
             "What stays free on the disk (disk_floor_bytes): below it new messages get 429.",
-            Some(limits.disk_floor_bytes),
+            Some(config.limits.disk_floor_bytes),
         )?;
         to.gauge(
             "doorbell_disk_reserve_held_bytes",
@@ -246,7 +246,7 @@ impl Families {
         to.gauge(
             "doorbell_disk_reserve_configured_bytes",
             "The size of the reserve that is configured (disk_reserve_bytes).",
-            Some(limits.disk_reserve_bytes),
+            Some(config.limits.disk_reserve_bytes),
         )
     }
 

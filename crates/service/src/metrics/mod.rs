@@ -9,7 +9,6 @@ mod process;
 mod writer;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -22,7 +21,7 @@ use prometheus_client::registry::Registry;
 
 use crate::accept::tls::CertificateResolver;
 use crate::clock::Clock;
-use crate::config::Limits;
+use crate::config::Live;
 use crate::counts::Counts;
 use families::Families;
 use process::Process;
@@ -42,9 +41,7 @@ pub(crate) struct Sources {
     pub(crate) counts: Arc<Counts>,
     pub(crate) store: Store,
     pub(crate) clock: Clock,
-    pub(crate) limits: Limits,
-    /// Its disk is the one that counts.
-    pub(crate) state_dir: PathBuf,
+    pub(crate) config: Arc<Live>,
     /// `None` where TLS does not end here.
     pub(crate) certificate: Option<Arc<CertificateResolver>>,
 }

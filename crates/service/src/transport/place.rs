@@ -39,7 +39,6 @@ pub(crate) struct Bounds {
 /// The places of one listener.
 #[derive(Debug)]
 pub(crate) struct Places {
-    bounds: Bounds,
     state: Locked<State>,
     /// A place became free.
     freed: Notify,
@@ -49,14 +48,15 @@ pub(crate) struct Places {
     waits: Seldom,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
+    bounds: Bounds,
     open: usize,
     /// Strangers whose task was aborted and that have not left yet.
     leaving: usize,
     /// By their numbers, so the oldest is first.
     strangers: BTreeMap<u64, Stranger>,
-    /// The open connections of each source, if there is a bound.
+    /// The open connections of each source.
     sources: HashMap<Source, usize>,
     last_number: u64,
     /// The rejected connections since the last log line, by source.
@@ -107,8 +107,7 @@ impl Places {
     /// The same, counted in `counts`.
     pub(crate) fn counted(bounds: Bounds, counts: Option<Arc<Counts>>) -> Arc<Self> {
         Arc::new(Self {
-            bounds,
-            state: Locked::default(),
+            state: Locked::new(State::new(bounds)),
             freed: Notify::new(),
             counts,
             rejections: Seldom::default(),
@@ -130,6 +129,14 @@ impl Places {
         }
     }
 
+    /// Changes how many places there are. Where fewer are left than are taken, connections leave as if new ones had found
+    /// no place: when the next one comes.
+    pub(crate) fn set_bounds(&self, bounds: Bounds) {
+        self.state.lock().bounds = bounds;
+        // The one that waits looks again.
+        self.freed.notify_one();
+    }
+
     /// Waits until all connections have ended.
     pub(crate) async fn empty(&self) {
         while self.state.lock().open > 0 {
@@ -149,7 +156,7 @@ impl Places {
 
     fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
         let mut state = self.state.lock();
-        if let Some((source, max)) = source.zip(self.bounds.per_source_max)
+        if let Some((source, max)) = source.zip(state.bounds.per_source_max)
             && state.sources.get(&source).is_some_and(|&open| open >= max)
         {
             state.count_rejection(source);
@@ -162,9 +169,9 @@ impl Places {
             }
             return Attempt::Rejected;
         }
-        let is_full = state.open >= self.bounds.connections_max;
+        let is_full = state.open >= state.bounds.connections_max;
         // Those who leave make room for one each.
-        let are_too_many = state.strangers.len() >= self.bounds.strangers_max;
+        let are_too_many = state.strangers.len() >= state.bounds.strangers_max;
         let is_crowded = are_too_many || (is_full && state.leaving == 0);
         // Dropped after the lock is released: a place that is dropped takes the lock.
         let (closed, _seen) = if is_crowded { state.close_oldest(are_too_many) } else { (false, Vec::new()) };
@@ -184,9 +191,12 @@ impl Places {
     }
 
     fn log_rejections(&self, connections: u64) {
-        let rejected = std::mem::take(&mut self.state.lock().rejected);
+        let (rejected, max) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.rejected), state.bounds.per_source_max)
+        };
         let worst = rejected.into_iter().max_by_key(|(_, count)| *count);
-        if let (Some((source, its_own)), Some(max)) = (worst, self.bounds.per_source_max) {
+        if let (Some((source, its_own)), Some(max)) = (worst, max) {
             warn!(
                 connections, %source, its_own, max,
                 "closed connections of sources that have too many (connections_per_source_max); is it a proxy? then \
@@ -205,6 +215,18 @@ impl Places {
 }
 
 impl State {
+    fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            open: 0,
+            leaving: 0,
+            strangers: BTreeMap::new(),
+            sources: HashMap::new(),
+            last_number: 0,
+            rejected: HashMap::new(),
+        }
+    }
+
     fn count_rejection(&mut self, source: Source) {
         if self.rejected.len() < COUNTED_MAX || self.rejected.contains_key(&source) {
             *self.rejected.entry(source).or_default() += 1;
@@ -217,9 +239,8 @@ impl State {
             counts.connections.enter();
             counts.entered.add();
         }
-        if places.bounds.per_source_max.is_some()
-            && let Some(source) = source
-        {
+        // Also without a bound: one may be set while the connection is open.
+        if let Some(source) = source {
             *self.sources.entry(source).or_default() += 1;
         }
         self.last_number += 1;
@@ -291,8 +312,7 @@ impl State {
         {
             self.leaving -= 1;
         }
-        if place.places.bounds.per_source_max.is_some()
-            && let Some(source) = place.source
+        if let Some(source) = place.source
             && let Some(open) = self.sources.get_mut(&source)
         {
             *open -= 1;
@@ -507,6 +527,34 @@ mod tests {
         drop(held);
         assert!(places.enter(one, NOW).await.is_some());
         assert!(places.state.lock().sources.is_empty(), "nothing is kept of those who left");
+    }
+
+    #[tokio::test]
+    async fn fewer_places_than_are_taken_close_idle_strangers_as_new_ones_come_and_more_let_those_in_who_wait() {
+        let places = places(4, 4, None);
+        let known = connect(&places, |place| place.keep()).await;
+        let strangers =
+            [connect(&places, |_| ()).await, connect(&places, |_| ()).await, connect(&places, |_| ()).await];
+        places.set_bounds(Bounds { connections_max: 2, strangers_max: 2, per_source_max: Some(1) });
+        assert!(strangers.iter().all(|stranger| stranger.upgrade().is_some()), "nothing is closed for nothing");
+        let newcomer = connect(&places, |place| place.keep()).await;
+        assert!(strangers.iter().all(|stranger| stranger.upgrade().is_none()));
+        let mut waits = Box::pin(places.enter(None, NOW));
+        assert!((&mut waits).now_or_never().is_none());
+        places.set_bounds(Bounds { connections_max: 3, strangers_max: 3, per_source_max: None });
+        assert!(waits.now_or_never().flatten().is_some());
+        assert!(known.upgrade().is_some() && newcomer.upgrade().is_some());
+    }
+
+    #[tokio::test]
+    async fn connections_count_for_their_source_also_while_it_has_no_bound() {
+        let places = places(9, 9, None);
+        let first = places.enter(source(1), NOW).await;
+        places.set_bounds(Bounds { connections_max: 9, strangers_max: 9, per_source_max: Some(1) });
+        assert!(places.enter(source(1), NOW).await.is_none());
+        drop(first);
+        assert!(places.enter(source(1), NOW).await.is_some());
+        assert!(places.state.lock().sources.is_empty());
     }
 
     fn source(last: u8) -> Option<Source> {

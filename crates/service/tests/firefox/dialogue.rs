@@ -186,7 +186,7 @@ async fn broadcasts_change_at_a_reload_without_a_connection_lost_fx_9() {
     let mut socket = Socket::open(service.address).await;
     let hello = socket.ask(json!({"messageType": "hello", "broadcasts": {id: "0"}})).await;
     assert_eq!(hello["broadcasts"], json!({id: "1"}));
-    service.service.as_ref().unwrap().reload(&Config::from_settings(settings("2")).unwrap());
+    service.service.as_ref().unwrap().reload(&Config::from_settings(settings("2")).unwrap()).unwrap();
     let broadcast = socket.ask(json!({"messageType": "broadcast_subscribe", "broadcasts": {id: "1"}})).await;
     assert_eq!(broadcast, json!({"messageType": "broadcast", "broadcasts": {id: "2"}}));
 }

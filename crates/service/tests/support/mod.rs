@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use doorbell_protocol::time::UnixMs;
-use doorbell_service::config::{Config, Settings};
+use doorbell_service::config::{Changes, Config, Settings};
 use doorbell_service::{Clock, Service, StartError};
 use http::{Request, Response, StatusCode};
 
@@ -90,7 +90,14 @@ impl TestService {
         Config::from_settings(settings).unwrap()
     }
 
-    /// The same with other settings.
+    /// Reloads with other settings while it runs: what it says.
+    pub fn reload(&mut self, change: impl FnOnce(&mut Settings)) -> Changes {
+        change(&mut self.settings);
+        let next = Config::from_settings(self.settings.clone()).unwrap();
+        self.service.as_ref().unwrap().reload(&next).unwrap()
+    }
+
+    /// Starts it again with other settings.
     pub async fn reconfigure(&mut self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings);
         self.restart().await;

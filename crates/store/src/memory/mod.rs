@@ -48,6 +48,10 @@ impl Engine for MemoryEngine {
         Ok(batch.iter().map(|write| apply(&mut rows, &self.limits, write)).collect())
     }
 
+    fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     fn receipt_room(&self) -> Result<(), StoreError> {
         self.rows.lock().totals.check_receipt(&self.limits)
     }

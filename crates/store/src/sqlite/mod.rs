@@ -30,6 +30,7 @@ use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
 use crate::seldom::Seldom;
+use crate::totals::Totals;
 use batch::{Batch, Marks, Sums, WriteError};
 use checkpoint::{Checkpointer, Moved};
 use lock::Lock;
@@ -109,9 +110,7 @@ impl SqliteEngine {
         let marks = Marks::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let clock = clock::read(&conn).map_err(|e| schema::engine(&path, &e))?;
         let totals = total::count(&conn).map_err(|e| schema::engine(&path, &e))?;
-        for bound in totals.reached(&limits) {
-            tracing::warn!(dir = %dir.display(), "the store holds as much as {bound} allows: raise it, or clients get 429");
-        }
+        warn_of_reached(dir, &totals, &limits);
         let checkpointer =
             Checkpointer::start(open::checkpointer(&path)?, Arc::clone(&database)).map_err(OpenError::Thread)?;
         let usage = RecentCache::new(USAGE_GENERATION_MAX);
@@ -307,6 +306,18 @@ impl Engine for SqliteEngine {
         self.look().map_err(|error| TidyError::Checkpoint(error.to_string()))
     }
 
+    fn set_limits(&mut self, limits: Limits) {
+        let Limits { reserve_bytes, database_bytes_max, .. } = self.limits;
+        self.limits = Limits { reserve_bytes, database_bytes_max, ..limits };
+        self.space.set_floor(limits.disk_floor_bytes);
+        if let Err(error) = self.look() {
+            tracing::debug!(%error, "the disk is looked at after the next commit");
+        }
+        // The database is a file in the directory.
+        let dir = self.path.parent().unwrap_or(&self.path);
+        warn_of_reached(dir, &self.sums.totals, &self.limits);
+    }
+
     fn receipt_room(&self) -> Result<(), StoreError> {
         if !self.space.room().admits_messages() {
             return Err(StoreError::NoRoom);
@@ -328,6 +339,13 @@ impl Engine for SqliteEngine {
 
     fn clock(&self) -> ClockRecord {
         self.clock.clone()
+    }
+}
+
+/// Logs the bounds that turn clients away.
+fn warn_of_reached(dir: &Path, totals: &Totals, limits: &Limits) {
+    for bound in totals.reached(limits) {
+        tracing::warn!(dir = %dir.display(), "the store holds as much as {bound} allows: raise it, or clients get 429");
     }
 }
 

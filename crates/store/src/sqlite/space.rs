@@ -82,6 +82,11 @@ impl Space {
         Self { dir: dir.into(), reserve_bytes, floor_bytes, room: Room::Enough, logged: Room::Enough }
     }
 
+    /// Sets another floor. The next look at the disk uses it.
+    pub(super) fn set_floor(&mut self, bytes: u64) {
+        self.floor_bytes = bytes;
+    }
+
     pub(super) fn room(&self) -> Room {
         self.room
     }

@@ -64,7 +64,7 @@ where
     builder
         .timer(TokioTimer::new())
         // This also limits the silence between two requests.
-        .header_read_timeout(context.limits.request_timeout)
+        .header_read_timeout(context.config().limits.request_timeout)
         .max_buf_size(HEAD_MAX)
         .max_headers(64)
         // A client that has sent its request may end its sending side, and read on.
@@ -97,7 +97,7 @@ where
         }
     }
     if ended.is_ok() && shared.is_upgraded.load(Ordering::Relaxed) {
-        let limits = &context.limits;
+        let limits = context.config().limits;
         let socket = Socket::new(io, &parts.read_buf, limits.websocket_frame_max, limits.idle_timeout, place);
         return Some(socket);
     }

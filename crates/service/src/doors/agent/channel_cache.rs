@@ -52,7 +52,7 @@ impl ChannelCache {
 
     fn keep(&mut self, doors: &Doors, subscription: SubscriptionId, name: Arc<str>) -> Arc<str> {
         let names = self.0.get_or_insert_default();
-        if names.len() >= doors.limits.subscriptions_per_agent_max as usize {
+        if names.len() >= doors.config().limits.subscriptions_per_agent_max as usize {
             **names = HashMap::new();
         }
         names.insert(subscription, name.clone());

@@ -57,7 +57,7 @@ impl Events {
             self.subscriber.arrived(id);
         }
         loop {
-            let quiet_until = self.doors.clock.served().plus(self.doors.limits.keepalive);
+            let quiet_until = self.doors.clock.served().plus(self.doors.config().limits.keepalive);
             let event = tokio::select! {
                 event = self.subscriber.next() => event,
                 () = self.doors.clock.served_until(quiet_until) => return Some(Ok(sse::comment())),

@@ -18,11 +18,11 @@ const STEP: Duration = Duration::from_millis(2);
 pub(super) const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Gives each socket its turn to close.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::doors) struct ShutdownRegistry {
     turns: AtomicU32,
-    /// The time from the first turn to the last; with more sockets than steps, several share a turn.
-    within: Duration,
+    /// How many turns there are; with more sockets, several share a turn.
+    steps: AtomicU32,
     sockets: Locked<Sockets>,
 }
 
@@ -44,13 +44,12 @@ pub(super) struct ShutdownSignal<'a> {
 }
 
 impl ShutdownRegistry {
-    /// Half of the drain time-out is for the turns, the other half for the last frames.
-    pub(in crate::doors) fn new(drain_timeout: Duration) -> Self {
-        Self { turns: AtomicU32::new(0), within: drain_timeout / 2, sockets: Locked::default() }
-    }
-
-    /// The service stops: from now on the sockets get their turns.
-    pub(in crate::doors) fn begin(&self) {
+    /// The service stops within this time: from now on the sockets get their turns. Half of it is for them, the other half
+    /// for the last frames.
+    pub(in crate::doors) fn begin(&self, drain_timeout: Duration) {
+        // A time-out that is too long for `u32` milliseconds spreads the turns over the longest time that fits.
+        let steps = u32::try_from((drain_timeout / 2).as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
+        self.steps.store(steps, Ordering::Relaxed);
         let mut sockets = self.sockets.lock();
         sockets.stopping = true;
         let waiting = std::mem::take(&mut sockets.waiting);
@@ -65,8 +64,7 @@ impl ShutdownRegistry {
 
     /// How long the next socket waits.
     fn turn(&self) -> Duration {
-        // A time-out that is too long for `u32` milliseconds spreads the turns over the longest time that fits.
-        let steps = u32::try_from(self.within.as_millis() / STEP.as_millis()).unwrap_or(u32::MAX);
+        let steps = self.steps.load(Ordering::Relaxed);
         STEP * (self.turns.fetch_add(1, Ordering::Relaxed) % steps.max(1))
     }
 }
@@ -123,18 +121,19 @@ mod tests {
 
     #[test]
     fn the_first_goes_at_once_and_the_others_follow_within_half_of_the_time() {
-        let registry = ShutdownRegistry::new(Duration::from_secs(10));
+        let registry = ShutdownRegistry::default();
+        registry.begin(Duration::from_secs(10));
         assert_eq!(registry.turn(), Duration::ZERO);
         assert_eq!(registry.turn(), STEP);
         let turns: Vec<_> = (0..10_000).map(|_| registry.turn()).collect();
         assert!(turns.iter().all(|turn| *turn < Duration::from_secs(5)));
         assert!(turns.iter().any(|turn| *turn > Duration::from_secs(4)));
-        assert_eq!(ShutdownRegistry::new(Duration::ZERO).turn(), Duration::ZERO);
+        assert_eq!(ShutdownRegistry::default().turn(), Duration::ZERO);
     }
 
     #[tokio::test]
     async fn a_socket_is_dismissed_when_the_service_stops_whether_it_came_before_or_after() {
-        let registry = Arc::new(ShutdownRegistry::new(Duration::ZERO));
+        let registry = Arc::new(ShutdownRegistry::default());
         let early = tokio::spawn({
             let registry = registry.clone();
             async move { registry.signal().await }
@@ -142,14 +141,14 @@ mod tests {
         while registry.sockets.lock().waiting.is_empty() {
             tokio::task::yield_now().await;
         }
-        registry.begin();
+        registry.begin(Duration::ZERO);
         timeout(Duration::from_secs(20), early).await.unwrap().unwrap();
         timeout(Duration::from_secs(20), registry.signal()).await.unwrap();
     }
 
     #[test]
     fn a_socket_that_ends_leaves_nothing_behind() {
-        let registry = ShutdownRegistry::new(Duration::ZERO);
+        let registry = ShutdownRegistry::default();
         let mut stays = pin!(registry.signal());
         assert!(stays.as_mut().now_or_never().is_none());
         for _ in 0..3 {

@@ -13,6 +13,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::answer::{Rejection, accepted};
 use crate::capability::{KeyFingerprint, Resource};
+use crate::config::Limits;
 use crate::doors::Doors;
 use crate::hub::{HubError, Submission};
 use crate::transport::source::Source;
@@ -31,8 +32,11 @@ pub(in crate::doors) struct Target {
 
 impl Doors {
     pub(in crate::doors) async fn push(&self, to: Target, request: Request) -> Response {
-        let (gone, vapid) = (self.limits.gone_status, self.limits.vapid_status);
-        self.try_push(to, request).await.unwrap_or_else(|rejection| rejection.answer_with(gone, vapid))
+        let answered = self.try_push(to, request).await;
+        answered.unwrap_or_else(|rejection| {
+            let config = self.config();
+            rejection.answer_with(config.limits.gone_status, config.limits.vapid_status)
+        })
     }
 
     async fn try_push(&self, to: Target, request: Request) -> Result<Response, Rejection> {
@@ -40,11 +44,12 @@ impl Doors {
         let (head, incoming) = request.into_parts();
         let source = incoming.place.source();
         // The body is read before the first check: a client that is still sending it might not receive a rejection.
-        let body = incoming.body.read(self.limits.body_max, self.limits.request_timeout).await?;
+        let Limits { body_max, request_timeout, ttl_max_secs, .. } = self.config().limits;
+        let body = incoming.body.read(body_max, request_timeout).await?;
 
         let signer = self.vapid.check(&head.headers, restricted_to, self.clock.wall());
         let signer = signer.map_err(|wrong| if self.clock.doubts_wall() { wrong.in_doubt() } else { wrong })?;
-        let ttl = Ttl::from_headers(&head.headers)?.clamp(self.limits.ttl_max_secs);
+        let ttl = Ttl::from_headers(&head.headers)?.clamp(ttl_max_secs);
         // A request without the field has the default urgency (RFC 8030 s5.3).
         let urgency = Urgency::from_headers(&head.headers)?.unwrap_or_default();
         let topic = Topic::from_headers(&head.headers)?;

@@ -22,6 +22,12 @@ impl Rates {
         }
     }
 
+    /// Changes the limits.
+    pub(in crate::doors) fn set(&self, per_subscription_per_minute: u32, per_key_per_minute: u32) {
+        self.subscriptions.set(per_subscription_per_minute);
+        self.keys.set(per_key_per_minute);
+    }
+
     /// Takes one message's worth from the subscription and, for a signed message, from its key.
     pub(in crate::doors) fn admit(
         &self,

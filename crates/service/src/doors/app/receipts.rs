@@ -133,7 +133,7 @@ impl Doors {
     /// leave any number of requests behind.
     pub(in crate::doors) async fn confirmed(&self, pusher: &Pusher) -> bool {
         tokio::select! {
-            confirmed = timeout(self.limits.idle_timeout, pusher.confirm()) => confirmed == Ok(true),
+            confirmed = timeout(self.config().limits.idle_timeout, pusher.confirm()) => confirmed == Ok(true),
             () = pusher.closed() => false,
         }
     }
@@ -211,7 +211,7 @@ impl Events {
             if self.no_wait {
                 return None;
             }
-            let quiet_until = clock.served().plus(self.doors.limits.keepalive);
+            let quiet_until = clock.served().plus(self.doors.config().limits.keepalive);
             let taken_at = self.written.map(|(at, _)| at.plus(TAKEN_AFTER));
             tokio::select! {
                 event = self.stream.next() => return match event {

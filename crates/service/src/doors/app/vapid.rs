@@ -1,6 +1,7 @@
 //! Which clients may send: VAPID credentials (RFC 8292), verified once and cached until they expire.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use doorbell_protocol::headers::coding::CRYPTO_KEY;
@@ -57,8 +58,9 @@ impl VapidRejection {
 pub(crate) struct VapidVerifier {
     /// The origin, as senders may write it.
     origins: Vec<String>,
-    /// The origin without its port, which senders may also name; empty if it has none or the audience is strict.
+    /// The origin without its port, which senders may also name unless the audience is strict; empty if it has none.
     without_port: Vec<String>,
+    is_strict: AtomicBool,
     tokens: Locked<TokenCache>,
     lenient: Locked<HashSet<KeyFingerprint>>,
 }
@@ -82,14 +84,26 @@ type HeadersHash = [u8; 32];
 struct VerifiedToken {
     key: PublicKey,
     until: UnixMs,
+    /// It names our origin without the port.
+    is_lenient: bool,
 }
 
 impl VapidVerifier {
     /// `strict_audience`: whether a token must name the origin with its port, as RFC 8292 s2 requires. Several
     /// libraries omit the port; the rest is still the name of this host.
     pub(crate) fn new(origin: &Origin, strict_audience: bool) -> Self {
-        let without_port = if strict_audience { Vec::new() } else { origin.spellings_without_port() };
-        Self { origins: origin.spellings(), without_port, tokens: Locked::default(), lenient: Locked::default() }
+        Self {
+            origins: origin.spellings(),
+            without_port: origin.spellings_without_port(),
+            is_strict: AtomicBool::new(strict_audience),
+            tokens: Locked::default(),
+            lenient: Locked::default(),
+        }
+    }
+
+    /// Changes whether a token must name the port.
+    pub(crate) fn set_strict(&self, strict_audience: bool) {
+        self.is_strict.store(strict_audience, Ordering::Relaxed);
     }
 
     /// The key that signed the request, if it is signed and may send to a subscription with this restriction.
@@ -109,17 +123,20 @@ impl VapidVerifier {
 
     fn signer(&self, headers: &HeaderMap, now: UnixMs) -> Result<Option<PublicKey>, VapidRejection> {
         let hash = hash_of(headers);
+        let is_strict = self.is_strict.load(Ordering::Relaxed);
         let known = self.tokens.lock().get(&hash);
-        if let Some(token) = known.filter(|token| now < token.until) {
+        if let Some(token) = known.filter(|token| now < token.until && !(is_strict && token.is_lenient)) {
             return Ok(Some(token.key));
         }
         let Some(credentials) = Credentials::parse(headers)? else { return Ok(None) };
-        let accepted: Vec<&str> = self.origins.iter().chain(&self.without_port).map(String::as_str).collect();
+        let without_port = if is_strict { &[][..] } else { &self.without_port[..] };
+        let accepted: Vec<&str> = self.origins.iter().chain(without_port).map(String::as_str).collect();
         let claims = verify::verify(&credentials, &accepted, now)?;
-        if !claims.aud.iter().any(|aud| self.origins.contains(aud)) {
+        let is_lenient = !claims.aud.iter().any(|aud| self.origins.contains(aud));
+        if is_lenient {
             self.note_lenient(&credentials.key);
         }
-        let token = VerifiedToken { key: credentials.key, until: claims.exp };
+        let token = VerifiedToken { key: credentials.key, until: claims.exp, is_lenient };
         self.tokens.lock().insert(hash, token);
         Ok(Some(token.key))
     }
@@ -245,6 +262,20 @@ mod tests {
     }
 
     #[test]
+    fn an_audience_that_becomes_strict_is_strict_with_tokens_that_were_accepted_before() {
+        let (key, verifier) = (
+            SigningKey::generate().unwrap(),
+            VapidVerifier::new(&Origin::parse("https://push.example.org:8443").unwrap(), false),
+        );
+        let headers = signed(&key, ORIGIN, NOW.plus(Duration::from_secs(3600)));
+        assert!(verifier.check(&headers, None, NOW).is_ok());
+        verifier.set_strict(true);
+        assert!(matches!(verifier.check(&headers, None, NOW), Err(VapidRejection::Token(VapidError::Audience { .. }))));
+        verifier.set_strict(false);
+        assert!(verifier.check(&headers, None, NOW).is_ok());
+    }
+
+    #[test]
     fn keys_that_leave_the_port_out_are_remembered_once_and_bounded() {
         let verifier = VapidVerifier::new(&Origin::parse("https://push.example.org:8443").unwrap(), false);
         let exp = NOW.plus(Duration::from_secs(3600));
@@ -270,7 +301,7 @@ mod tests {
         for n in 0..4 * CACHED_MAX as u64 {
             let mut hash = [0; 32];
             hash[..8].copy_from_slice(&n.to_be_bytes());
-            tokens.insert(hash, VerifiedToken { key: *key.public_key(), until: NOW });
+            tokens.insert(hash, VerifiedToken { key: *key.public_key(), until: NOW, is_lenient: false });
         }
         assert!(tokens.newer.len() + tokens.older.len() <= 2 * CACHED_MAX);
     }

@@ -186,3 +186,23 @@ async fn receipt_subscriptions_that_were_never_used_go_first_when_they_crowd_the
     let removed = expire(&bed.store, days(8)).await.receipt_subscriptions;
     assert_eq!(removed, (61..69).map(receipt_subscription).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn bounds_that_change_refuse_only_what_is_new_and_what_is_stored_stays() {
+    let bed = open(Limits { agents_max: 3, ..Limits::default() }).populate().await;
+    for raw in [101, 102, 103] {
+        bed.store.append(news(raw)).await.unwrap();
+    }
+    bed.store.set_limits(Limits { agents_max: 1, messages_per_agent_max: 2, ..Limits::default() });
+    assert_eq!(bed.store.create_agent(agent(50), NOON).await, Err(StoreError::StoreFull));
+    let refused = bed.store.append(news(104)).await;
+    assert!(matches!(refused, Err(StoreError::QuotaExceeded { messages: 3, .. })), "{refused:?}");
+    bed.store.set_limits(Limits { bytes_max: 1, ..Limits::default() });
+    assert_eq!(bed.store.append(news(104)).await.err(), Some(StoreError::StoreFull));
+    assert_eq!(bed.store.receipt_room(), Err(StoreError::StoreFull));
+    assert_eq!(bed.waiting(ALICE, NOON).await, [101, 102, 103], "what was accepted is delivered");
+    bed.store.set_limits(Limits::default());
+    bed.store.append(news(104)).await.unwrap();
+    assert_eq!(bed.store.receipt_room(), Ok(()));
+    subscribed(&bed.store, 50, NOON).await.unwrap();
+}

@@ -225,6 +225,10 @@ impl Engine for EarlyAnswers {
         Ok(batch.iter().map(|write| Ok(guess(write))).collect())
     }
 
+    fn set_limits(&mut self, limits: Limits) {
+        self.engine.set_limits(limits);
+    }
+
     fn receipt_room(&self) -> Result<(), StoreError> {
         self.engine.receipt_room()
     }

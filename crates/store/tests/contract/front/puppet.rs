@@ -156,6 +156,10 @@ impl Engine for Puppet {
         }
     }
 
+    fn set_limits(&mut self, limits: Limits) {
+        self.engine.set_limits(limits);
+    }
+
     fn tidy(&mut self) -> Result<(), TidyError> {
         if self.broken { Err(TidyError::Checkpoint("as ordered".into())) } else { Ok(()) }
     }

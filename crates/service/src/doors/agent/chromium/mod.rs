@@ -15,6 +15,8 @@ mod checkin;
 mod registration;
 mod session;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use doorbell_protocol::id::AgentId;
 
 use crate::config::ChromiumSettings;
@@ -32,7 +34,7 @@ const ENDPOINTS: [&str; 3] = ["/fcm/send/", "/wp/", "/preprod/wp/"];
 
 /// The state of this door, in addition to the state of all doors.
 pub(in crate::doors) struct Chromium {
-    settings: ChromiumSettings,
+    is_open: AtomicBool,
     /// New devices, which have no names yet. The settings weigh those that they keep out against unlimited ids.
     enrolments: Growth,
     /// Limited, because each registration is stored.
@@ -43,25 +45,35 @@ pub(in crate::doors) struct Chromium {
 const REGISTRATIONS_PER_MINUTE: u32 = 60;
 
 impl Chromium {
-    pub(in crate::doors) fn new(settings: ChromiumSettings) -> Self {
+    pub(in crate::doors) fn new(settings: &ChromiumSettings) -> Self {
         let registrations = Table::new("the device", REGISTRATIONS_PER_MINUTE);
-        // The service stores nothing for an enrolment, so a day has no limit.
-        let bounds = growth::Bounds {
-            per_minute: settings.enrolments_per_minute,
-            per_minute_of_source: settings.enrolments_per_source,
-            per_day_of_source: 0,
-        };
-        let enrolments = Growth::new("Chromium browsers", bounds);
-        Self { settings, enrolments, registrations }
+        let enrolments = Growth::new("Chromium browsers", bounds(settings));
+        Self { is_open: AtomicBool::new(settings.enabled), enrolments, registrations }
+    }
+
+    /// Takes over other settings. A door that closes turns new requests and logins away; the devices that are connected
+    /// stay until they leave.
+    pub(in crate::doors) fn set(&self, settings: &ChromiumSettings) {
+        self.is_open.store(settings.enabled, Ordering::Relaxed);
+        self.enrolments.set(bounds(settings));
     }
 
     /// Whether the door is open.
     pub(in crate::doors) fn is_open(&self) -> bool {
-        self.settings.enabled
+        self.is_open.load(Ordering::Relaxed)
     }
 
     /// The token of a push resource, if `path` is one of Chromium's forms.
     pub(in crate::doors) fn push_token<'a>(&self, path: &'a str) -> Option<&'a str> {
         ENDPOINTS.iter().filter(|_| self.is_open()).find_map(|endpoint| path.strip_prefix(endpoint))
+    }
+}
+
+/// The service stores nothing for an enrolment, so a day has no limit.
+fn bounds(settings: &ChromiumSettings) -> growth::Bounds {
+    growth::Bounds {
+        per_minute: settings.enrolments_per_minute,
+        per_minute_of_source: settings.enrolments_per_source,
+        per_day_of_source: 0,
     }
 }

@@ -27,7 +27,8 @@ impl Doors {
     /// The body of the answer.
     async fn try_register(&self, request: Request) -> Result<String, Rejection> {
         let (head, incoming) = request.into_parts();
-        let body = incoming.body.read(FORM_MAX, self.limits.request_timeout).await?;
+        let request_timeout = self.config().limits.request_timeout;
+        let body = incoming.body.read(FORM_MAX, request_timeout).await?;
         let device = credentials(&head.headers)?;
         let form = Registration::parse(&body)?;
         let agent = self.capabilities.agent_of(device).filter(|_| form.device == device.id).ok_or(Rejection::Device)?;

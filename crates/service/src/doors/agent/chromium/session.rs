@@ -53,6 +53,8 @@ struct Session<IO> {
     stranger: Option<AgentId>,
     /// When to ping, or to close if nothing has arrived since the ping; before the login, when to close.
     alarm: UnixMs,
+    /// The interval that the login's answer named, in seconds; a reload changes that of later logins.
+    heartbeat_secs: u16,
     logged_in: bool,
     pinged: bool,
     /// The session has to end: it sends nothing new, and waits for its turn to send Close.
@@ -86,7 +88,7 @@ impl Doors {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
-        let alarm = doors.clock.served().plus(doors.limits.request_timeout);
+        let alarm = doors.clock.served().plus(doors.config().limits.request_timeout);
         let line = doors.requests.socket(Door::Chromium);
         Self {
             doors,
@@ -96,6 +98,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             channels: ChannelCache::default(),
             alarm,
             stranger: None,
+            heartbeat_secs: 0,
             logged_in: false,
             pinged: false,
             ended: false,
@@ -203,8 +206,9 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         self.subscriber = Some(subscriber);
         self.logged_in = true;
         self.stranger = Some(agent);
-        let heartbeat_ms = self.doors.chromium.settings.heartbeat.as_millis();
-        let heartbeat_ms = u32::try_from(heartbeat_ms).expect("the configuration limits the heartbeat to half an hour");
+        let heartbeat = self.doors.config().chromium.heartbeat.as_secs();
+        self.heartbeat_secs = u16::try_from(heartbeat).expect("the configuration limits the heartbeat to half an hour");
+        let heartbeat_ms = u32::from(self.heartbeat_secs) * 1000;
         let mut effects = Vec::new();
         self.stream.accept(known, heartbeat_ms, self.doors.clock.wall(), &mut effects);
         self.write(effects).await
@@ -220,6 +224,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             // The next login lists the unacknowledged messages, and must fit into a frame.
             window: self
                 .doors
+                .config()
                 .limits
                 .window
                 .min(u16::try_from(IN_FLIGHT_MAX).expect("a login's list fits into a frame")),
@@ -340,17 +345,21 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             return Err(CloseReason::Silent.into());
         }
         self.pinged = true;
-        self.alarm = self.doors.clock.served().plus(self.doors.chromium.settings.heartbeat);
+        self.alarm = self.doors.clock.served().plus(self.heartbeat());
         match self.stream.ping() {
             Some(frame) => Ok(self.socket.send(&frame).await?),
             None => Err(End::Finished),
         }
     }
 
+    fn heartbeat(&self) -> Duration {
+        Duration::from_secs(self.heartbeat_secs.into())
+    }
+
     /// The client sent something. Chromium sends a heartbeat by itself, so the service pings after two intervals only.
     fn reset_alarm(&mut self) {
         self.pinged = false;
-        self.alarm = self.doors.clock.served().plus(2 * self.doors.chromium.settings.heartbeat);
+        self.alarm = self.doors.clock.served().plus(2 * self.heartbeat());
     }
 }
 

@@ -87,8 +87,8 @@ impl Doors {
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     fn new(doors: Arc<Doors>, socket: Socket<IO>) -> Self {
-        let in_flight = InFlight::new(doors.limits.window);
-        let alarm = Some(doors.clock.served().plus(doors.limits.request_timeout));
+        let in_flight = InFlight::new(doors.config().limits.window);
+        let alarm = Some(doors.clock.served().plus(doors.config().limits.request_timeout));
         let line = doors.requests.socket(Door::Firefox);
         Self {
             doors,
@@ -206,7 +206,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             ClientMessage::Unregister { channel } => self.unregister(&channel).await,
             ClientMessage::Ack { updates } => self.settle(updates).await,
             ClientMessage::BroadcastSubscribe { broadcasts } => {
-                let news = news(&self.doors.firefox(), &broadcasts);
+                let news = news(&self.doors.config().firefox, &broadcasts);
                 if news.is_empty() { Ok(()) } else { self.send(&ServerMessage::Broadcast { broadcasts: &news }).await }
             }
             ClientMessage::Urgency { min } => self.set_floor(min).await,
@@ -233,7 +233,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         }
         let agent = *self.agent.get_or_insert_with(|| self.doors.hub.new_agent());
         let uaid = self.doors.capabilities.token(Resource::Set { agent: agent.id() });
-        let news = news(&self.doors.firefox(), followed);
+        let news = news(&self.doors.config().firefox, followed);
         self.send(&ServerMessage::Hello { uaid: &uaid, status: 200, use_webpush: true, broadcasts: &news }).await
     }
 
@@ -242,7 +242,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             scope: Scope::Agent,
             floor: self.floor,
             mode: Mode::Hold,
-            window: self.doors.limits.window,
+            window: self.doors.config().limits.window,
             // These clients treat a message that arrives twice on one connection as an error.
             retry: Retry::NextSubscriber,
         };
@@ -421,7 +421,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     fn set_alarm(&mut self) {
         let after = |interval: Duration| self.doors.clock.served().plus(interval);
-        self.alarm = self.doors.firefox().ping_interval.map(after);
+        self.alarm = self.doors.config().firefox.ping_interval.map(after);
     }
 
     async fn send(&mut self, message: &ServerMessage<'_>) -> Result<(), End> {

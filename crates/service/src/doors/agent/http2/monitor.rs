@@ -76,7 +76,7 @@ impl Doors {
         }
         let wait_secs = Prefer::from_headers(&head.headers).wait_secs;
         let mode = if wait_secs == Some(0) { Mode::Drain } else { Mode::Hold };
-        let window = self.limits.window;
+        let window = self.config().limits.window;
         // A poll sends each message once: the client comes again for what it did not take.
         let retry = if mode == Mode::Drain { Retry::NextSubscriber } else { Retry::SameSubscriber };
         let spec = SubscriberSpec { scope, floor, mode, window, retry };
@@ -179,7 +179,7 @@ impl Monitor<'_> {
 
         let clock = &self.doors.clock;
         // A transient message has no expiry: the push gets the acknowledgement time-out.
-        let until = message.expires_at.unwrap_or_else(|| clock.now().plus(self.doors.limits.ack_timeout));
+        let until = message.expires_at.unwrap_or_else(|| clock.now().plus(self.doors.config().limits.ack_timeout));
         let pushed = tokio::select! {
             pushed = self.pusher.push(request, response, message.body.clone()) => pushed,
             () = self.pusher.closed() => Err(PushError::Over),

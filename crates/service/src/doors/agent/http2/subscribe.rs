@@ -29,12 +29,14 @@ impl Doors {
 
     async fn try_subscribe(&self, request: Request) -> Result<Response, Rejection> {
         let (head, incoming) = request.into_parts();
-        if let Some(elsewhere) = &self.settings.subscribe_redirect {
+        let config = self.config();
+        if let Some(elsewhere) = &config.http.subscribe_redirect {
             return Ok(wire::redirect(elsewhere.clone()));
         }
         let set = self.named_set(&head.headers)?;
         let source = incoming.place.source();
-        let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
+        let request_timeout = config.limits.request_timeout;
+        let body = incoming.body.read(OPTIONS_MAX, request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
         let restricted_to = key.map(|key| key.fingerprint());
         if set.is_none() {
