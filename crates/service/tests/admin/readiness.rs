@@ -53,7 +53,7 @@ async fn a_service_that_works_is_ready_and_names_each_condition() {
 async fn below_the_floor_of_the_disk_it_is_not_ready() {
     let service = with(Settings { disk_floor_bytes: Some(HUGE), ..Settings::default() }).await;
     let report = until_readiness(&service, address(&service), StatusCode::SERVICE_UNAVAILABLE).await;
-    assert_fails(&report, "disk", "MiB are free", "disk_floor_bytes");
+    assert_fails(&report, "disk", "iB are free", "disk_floor_bytes");
 }
 
 #[tokio::test]
