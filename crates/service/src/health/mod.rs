@@ -22,6 +22,7 @@ use crate::status::{
 };
 use crate::wall::WallState;
 pub(crate) use certificate::{Certificate, source};
+pub(crate) use disk::bytes;
 pub(crate) use store::Probe;
 
 /// Knows where the facts are. The admin listener and the control socket read them here.
