@@ -52,8 +52,8 @@ A setting is read from its flag, else from its environment variable, else from t
 The variable is the flag's name after DOORBELL_: --ttl-max-secs is DOORBELL_TTL_MAX_SECS, and ttl_max_secs in the \
 file.
 
-SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate and \
-the settings of Firefox's protocol again. \
+SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate \
+and the settings of Firefox's protocol and of the log again. \
 systemd may give the socket (LISTEN_FDS), and learns when the service is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
