@@ -149,6 +149,15 @@ mod tests {
     }
 
     #[test]
+    fn every_flag_of_serve_is_a_setting_that_a_reload_judges_or_belongs_to_one_start() {
+        let command = Cli::command();
+        let serve = command.find_subcommand("serve").expect("the verb serve");
+        let mut of_one_start: Vec<&str> = serve.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+        of_one_start.retain(|name| !doorbell_service::config::Settings::NAMES.contains(name));
+        assert_eq!(of_one_start, ["config", "rotate_capability_key", "new_ca"]);
+    }
+
+    #[test]
     fn every_setting_of_the_service_is_in_a_group_of_the_help() {
         let command = Cli::command();
         let serve = command.find_subcommand("serve").expect("the verb serve");

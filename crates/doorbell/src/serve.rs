@@ -68,9 +68,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         // The settings must fit the address on which it really listens.
         args.settings.listen = Some(address);
     }
-    let (settings, file) = (args.settings, args.config);
-    let load = move || Config::load(settings.clone(), file.as_deref());
-    let mut config = load()?;
+    let mut config = Config::load(args.settings.clone(), args.config.as_deref())?;
     let state_dir = config.state_dir.clone();
     let filter = config.log.filter.clone();
     log::set_filter(&filter)?;
@@ -87,7 +85,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         Service::rotate_capability_key(&config, &clock)?;
     }
     let service = Service::start_on(socket, config, clock).await?;
-    let running = Arc::new(Running { service, reloader: Reloader::new(filter, load) });
+    let running = Arc::new(Running { service, reloader: Reloader::new(args.settings, args.config, filter) });
     let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
         let socket = state_dir.join(control::NAME);
         error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");

@@ -1,11 +1,12 @@
 //! `doorbell reload`, and what the service does at it and at SIGHUP.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use doorbell_service::Service;
-use doorbell_service::config::{Changes, Config, ConfigError};
+use doorbell_service::config::{Changes, Config, ConfigError, Settings};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -42,15 +43,17 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(absence) => bail!("nothing is reloaded: {absence}"),
     };
     let result = client.ask(VERB.name).context("nothing has changed")?;
+    let file = result["file"].as_str().map(str::to_owned);
     let changes: Changes = serde_json::from_value(result).context("the service is another version: restart it")?;
-    output::result(summary(&changes))?;
+    output::result(summary(&changes, file.as_deref()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn summary(Changes { changed, needs_restart }: &Changes) -> String {
-    let mut lines = vec![match &changed[..] {
-        [] => "reloaded: no setting has changed".to_owned(),
-        names => format!("reloaded: {}", names.join(", ")),
+fn summary(Changes { changed, needs_restart }: &Changes, file: Option<&str>) -> String {
+    let mut lines = vec![match (&changed[..], file) {
+        ([], Some(file)) => format!("reloaded: no setting has changed in {file}"),
+        ([], None) => "reloaded: no setting can change, because the service was started without --config".to_owned(),
+        (names, _) => format!("reloaded: {}", names.join(", ")),
     }];
     if !needs_restart.is_empty() {
         lines.push(format!("needs a restart: {}", needs_restart.join(", ")));
@@ -61,7 +64,9 @@ fn summary(Changes { changed, needs_restart }: &Changes) -> String {
 
 async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
     match running.reload().await {
-        Ok(changes) => Ok(json!(changes)),
+        Ok(Changes { changed, needs_restart }) => {
+            Ok(json!({ "changed": changed, "needs_restart": needs_restart, "file": running.reloader.file }))
+        }
         Err(error) => Err(Problem::new(
             failure::line(&error),
             "the certificate was looked at again; correct the configuration and reload once more",
@@ -71,22 +76,24 @@ async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
 
 /// Reads the configuration again.
 pub(crate) struct Reloader {
-    load: Arc<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>,
+    /// Flags and environment variables.
+    given: Settings,
+    /// The configuration file, if there is one.
+    file: Option<PathBuf>,
     /// One reload at a time. It holds the log's filter that is in force.
     filter: Mutex<String>,
 }
 
 impl Reloader {
-    /// `load` reads the configuration: the settings of the start over the file as it is then. `filter` is the log's at
-    /// the start.
-    pub(crate) fn new(filter: String, load: impl Fn() -> Result<Config, ConfigError> + Send + Sync + 'static) -> Self {
-        Self { load: Arc::new(load), filter: Mutex::new(filter) }
+    /// It reads `file` under the settings that the start gave. `filter` is the log's at the start.
+    pub(crate) fn new(given: Settings, file: Option<PathBuf>, filter: String) -> Self {
+        Self { given, file, filter: Mutex::new(filter) }
     }
 
     /// On a thread of its own: the file may be on a disk that does not answer.
     async fn load(&self) -> Result<Config, ConfigError> {
-        let load = self.load.clone();
-        match spawn_blocking(move || load()).await {
+        let (given, file) = (self.given.clone(), self.file.clone());
+        match spawn_blocking(move || Config::load(given, file.as_deref())).await {
             Ok(loaded) => loaded,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }

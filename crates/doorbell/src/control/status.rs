@@ -83,10 +83,19 @@ fn on_disk(state_dir: &Path) -> Value {
     Value::Object(known)
 }
 
+/// What a person reads first; the rest follows by name.
+const FIRST: [&str; 6] = ["origin", "version", "uptime_secs", "is_draining", "readiness", "listeners"];
+
 /// The document as aligned lines.
 fn lines(status: &Value) -> String {
     let mut rows = Vec::new();
-    flatten("", status, &mut rows);
+    let mut rest = status.clone();
+    for name in FIRST {
+        if let Some(value) = rest.as_object_mut().and_then(|members| members.remove(name)) {
+            flatten(name, &value, &mut rows);
+        }
+    }
+    flatten("", &rest, &mut rows);
     let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
     let rows: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
     rows.join("\n")
@@ -97,8 +106,8 @@ fn flatten(name: &str, value: &Value, rows: &mut Vec<(String, String)>) {
     match value {
         Value::Object(members) => {
             for (member, value) in members {
-                let name = if name.is_empty() { member.clone() } else { format!("{name} {member}") };
-                flatten(&name, value, rows);
+                let name = format!("{name} {}", member.trim_start_matches("is_"));
+                flatten(name.trim_start(), value, rows);
             }
         }
         Value::Array(values) if values.iter().any(Value::is_object) => {
@@ -117,7 +126,9 @@ fn entry(name: &str, value: &Value) -> (String, String) {
     if let Some(ok) = value["ok"].as_bool() {
         let verdict = if ok { "ok" } else { "NOT OK" };
         let hint = if text("hint").is_empty() { String::new() } else { format!("; {}", text("hint")) };
-        return (text("name").to_owned(), format!("{verdict}: {}{hint}", text("message")));
+        // The list is a member of what is judged.
+        let of = name.split(' ').next().unwrap_or(name);
+        return (format!("{of} {}", text("name")), format!("{verdict}: {}{hint}", text("message")));
     }
     let members = value.as_object().into_iter().flatten();
     let texts: Vec<String> = members.map(|(member, value)| readable(member, value).1).collect();
@@ -186,24 +197,19 @@ mod tests {
                 { "name": "disk", "ok": false, "message": "full", "hint": "free some room" },
             ] },
         });
-        let mut rows: Vec<_> = lines(&status).lines().map(str::to_owned).collect();
-        rows.sort();
-        assert_eq!(
-            rows,
-            [
-                "disk            NOT OK: full; free some room",
-                "draining        no",
-                "listeners       127.0.0.1:1 tls",
-                "origin          https://push.example.org",
-                "store           ok: writable",
-                "store list      -",
-                "store messages  7",
-                "store none      -",
-                "store reasons   a, b",
-                "store stored    5.0 MiB",
-                "uptime          1 d 1 h",
-            ]
-        );
+        let expected = "\
+            origin           https://push.example.org\n\
+            uptime           1 d 1 h\n\
+            draining         no\n\
+            readiness store  ok: writable\n\
+            readiness disk   NOT OK: full; free some room\n\
+            listeners        127.0.0.1:1 tls\n\
+            store list       -\n\
+            store messages   7\n\
+            store none       -\n\
+            store reasons    a, b\n\
+            store stored     5.0 MiB";
+        assert_eq!(lines(&status), expected);
         assert_eq!((span(59), span(61), span(3_660)), ("59 s".into(), "1 min 1 s".into(), "1 h 1 min".into()));
         assert_eq!((size(1023), size(1024)), ("1023 bytes".into(), "1.0 KiB".into()));
     }
