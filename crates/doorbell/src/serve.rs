@@ -1,19 +1,19 @@
 //! `doorbell serve`: runs the push service until a signal comes.
 
 use std::io::{IsTerminal, stdin};
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{Config, ConfigError, Settings, TlsSource};
+use doorbell_service::config::{Config, ConfigError, Listen, ListenAddress, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
 use crate::open_files;
 use crate::output;
-use crate::service_manager::{self, ServiceManager};
+use crate::service_manager::{self, Given, ServiceManager};
 use crate::shell::quoted;
 use crate::signals::Signals;
 
@@ -44,6 +44,9 @@ Examples:
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
   doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests
+  doorbell serve --listen plain:127.0.0.1:8080 --listen mcs:0.0.0.0:5228 \\
+      --trust-proxy --public-url https://push.example.org \\
+      --tls-cert fullchain.pem --tls-key privkey.pem     behind an HTTP proxy
   doorbell serve --config /etc/doorbell.toml
 
 A setting is read from its flag, else from its environment variable, else from the file, else it has its default. \
@@ -52,16 +55,11 @@ file.
 
 SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP reads the certificate and \
 the settings of Firefox's protocol again. \
-systemd may give the socket (LISTEN_FDS), and learns when the service is ready (NOTIFY_SOCKET).";
+systemd may give the sockets (LISTEN_FDS; of several, each is called tls, plain or mcs), and learns when the service \
+is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
-    let socket = service_manager::socket()?;
-    if let Some(socket) = &socket {
-        let address = socket.local_addr().context("cannot use the socket of the service manager")?;
-        warn_of_another_address(&args, address);
-        // The settings must fit the address on which it really listens.
-        args.settings.listen = Some(address);
-    }
+    let sockets = given_sockets(&mut args)?;
     let load = || Config::load(args.settings.clone(), args.config.as_deref());
     let mut config = load()?;
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
@@ -75,7 +73,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
-    let service = Service::start_on(socket, config, clock).await?;
+    let service = Service::start_on(sockets, config, clock).await?;
     print_welcome(&service);
     let mut manager = ServiceManager::new();
     manager.ready(service.origin().as_str());
@@ -114,16 +112,35 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Warns if an address is configured on which the service does not listen, as it has a socket.
-fn warn_of_another_address(args: &Args, socket: SocketAddr) {
-    let config = Config::load(args.settings.clone(), args.config.as_deref());
+/// The sockets of the service manager, if it gives any. Then the service listens on those and nowhere else, and the
+/// settings must fit the addresses that they really have.
+fn given_sockets(args: &mut Args) -> Result<Vec<TcpListener>> {
+    let given = service_manager::sockets()?;
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
     // Settings that cannot be used are reported when the service starts.
-    let Ok(asked) = config.map(|config| config.place.listen) else { return };
+    let asked = Config::load(args.settings.clone(), args.config.as_deref()).map(|config| config.place.listen);
+    let asked = asked.unwrap_or_default();
+    let (mut listen, mut sockets) = (Vec::new(), Vec::new());
+    for Given { served, socket } in given {
+        let address = socket.local_addr().context("cannot use a socket of the service manager")?;
+        // A single socket without a name stands for the single address of the settings.
+        let served = served.or_else(|| if let [one] = asked[..] { Some(one.served) } else { None });
+        listen.push(ListenAddress { served, address });
+        sockets.push(socket);
+    }
     let usual = Config::from_settings(Settings { listen: None, ..args.settings.clone() });
     let is_default = args.settings.listen.is_none() && usual.is_ok_and(|usual| usual.place.listen == asked);
-    if asked != socket && !is_default {
-        warn!(%asked, %socket, "--listen is without effect: the service manager gives a socket (LISTEN_FDS)");
+    if !is_default
+        && let Some(asked) =
+            asked.iter().map(|asked| asked.address).find(|asked| listen.iter().all(|l| l.address != *asked))
+    {
+        let sockets = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        warn!(%asked, %sockets, "--listen is without effect: the service manager gives the sockets (LISTEN_FDS)");
     }
+    args.settings.listen = Some(listen);
+    Ok(sockets)
 }
 
 /// Applies what can change while the service runs.
@@ -146,6 +163,11 @@ fn reload(service: &Service, config: Result<Config, ConfigError>) {
 fn print_welcome(service: &Service) {
     let origin = service.origin();
     output::report(format_args!("listening on {origin}"));
+    if service.addresses().len() > 1 {
+        for Listen { served, address } in service.addresses() {
+            output::report(format_args!("{served:<10} {address}"));
+        }
+    }
     let ca = ca_flag(service);
     if let Some(file) = service.ca_file() {
         output::report(format_args!(

@@ -5,6 +5,7 @@
 //! it.
 
 mod accept;
+mod bind;
 pub mod capability;
 mod clock;
 pub mod config;

@@ -10,10 +10,12 @@ mod handler;
 mod http1;
 mod http2;
 mod listener;
+mod proxied;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
 
 pub(crate) use context::Context;
 pub(crate) use handler::Handler;
-pub(crate) use listener::{Listener, Security};
+pub(crate) use listener::{Listener, Listeners, Security};
+pub(crate) use proxied::ProxyHeaders;

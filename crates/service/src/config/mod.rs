@@ -8,6 +8,8 @@ mod file;
 mod firefox;
 mod http;
 mod limits;
+mod listen;
+mod networks;
 mod origin;
 mod place;
 mod settings;
@@ -23,9 +25,11 @@ pub use file::suggest;
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
+pub use listen::{Listen, ListenAddress, Served, listen_address};
+pub use networks::Networks;
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
-pub use settings::{Settings, listen_address};
+pub use settings::Settings;
 pub use sources::Sources;
 
 /// A configuration whose settings fit together.

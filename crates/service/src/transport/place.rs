@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::Notify;
@@ -35,7 +35,7 @@ pub(crate) struct Bounds {
     pub(crate) per_source_max: Option<usize>,
 }
 
-/// The places of one listener.
+/// The places of one listener, or of several that share them.
 #[derive(Debug)]
 pub(crate) struct Places {
     bounds: Bounds,
@@ -74,7 +74,8 @@ pub(crate) struct Place {
     places: Arc<Places>,
     /// It changes under the lock only.
     number: AtomicU64,
-    source: Option<Source>,
+    /// Empty for a proxy's connection; it changes under the lock only.
+    source: OnceLock<Source>,
     /// Requests in progress.
     requests: AtomicU32,
     /// A request was answered since the place was last looked at.
@@ -112,13 +113,21 @@ impl Places {
     /// A place for a connection from `source` (`None`: from a proxy, which carries the connections of many sources).
     /// Waits while all places are taken by connections that cannot be closed. `None` if the source has enough of them.
     pub(crate) async fn enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Option<Arc<Place>> {
+        let mut has_waited = false;
         loop {
             match self.try_enter(source, now) {
-                Attempt::Entered(place) => return Some(place),
+                // A place that becomes free while no task waits is noted, but only once: another listener that waits
+                // looks too.
+                Attempt::Entered(place) => {
+                    if has_waited {
+                        self.freed.notify_one();
+                    }
+                    return Some(place);
+                }
                 Attempt::Rejected => return None,
-                // One task waits, and a place that became free before it waits is noted.
                 Attempt::Full => self.freed.notified().await,
             }
+            has_waited = true;
         }
     }
 
@@ -141,14 +150,8 @@ impl Places {
 
     fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
         let mut state = self.state.lock();
-        if let Some((source, max)) = source.zip(self.bounds.per_source_max)
-            && state.sources.get(&source).is_some_and(|&open| open >= max)
-        {
-            state.count_rejection(source);
-            drop(state);
-            if let Some(connections) = self.rejections.count(now) {
-                self.log_rejections(connections);
-            }
+        if let Some(source) = source.filter(|source| self.has_enough(&state, source)) {
+            self.reject(state, source, now);
             return Attempt::Rejected;
         }
         let is_full = state.open >= self.bounds.connections_max;
@@ -167,6 +170,19 @@ impl Places {
             warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
         }
         attempt
+    }
+
+    fn has_enough(&self, state: &State, source: &Source) -> bool {
+        let open = state.sources.get(source);
+        self.bounds.per_source_max.is_some_and(|max| open.is_some_and(|&open| open >= max))
+    }
+
+    fn reject(&self, mut state: MutexGuard<'_, State>, source: Source, now: UnixMs) {
+        state.count_rejection(source);
+        drop(state);
+        if let Some(connections) = self.rejections.count(now) {
+            self.log_rejections(connections);
+        }
     }
 
     fn log_rejections(&self, connections: u64) {
@@ -191,6 +207,12 @@ impl Places {
 }
 
 impl State {
+    fn count(&mut self, places: &Places, source: Source) {
+        if places.bounds.per_source_max.is_some() {
+            *self.sources.entry(source).or_default() += 1;
+        }
+    }
+
     fn count_rejection(&mut self, source: Source) {
         if self.rejected.len() < COUNTED_MAX || self.rejected.contains_key(&source) {
             *self.rejected.entry(source).or_default() += 1;
@@ -199,17 +221,15 @@ impl State {
 
     fn enter(&mut self, places: &Arc<Places>, source: Option<Source>) -> Arc<Place> {
         self.open += 1;
-        if places.bounds.per_source_max.is_some()
-            && let Some(source) = source
-        {
-            *self.sources.entry(source).or_default() += 1;
+        if let Some(source) = source {
+            self.count(places, source);
         }
         self.last_number += 1;
         let number = self.last_number;
         let place = Arc::new(Place {
             places: places.clone(),
             number: AtomicU64::new(number),
-            source,
+            source: source.map_or_else(OnceLock::new, OnceLock::from),
             requests: AtomicU32::new(0),
             answered: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
@@ -271,12 +291,12 @@ impl State {
             self.leaving -= 1;
         }
         if place.places.bounds.per_source_max.is_some()
-            && let Some(source) = place.source
-            && let Some(open) = self.sources.get_mut(&source)
+            && let Some(source) = place.source.get()
+            && let Some(open) = self.sources.get_mut(source)
         {
             *open -= 1;
             if *open == 0 {
-                self.sources.remove(&source);
+                self.sources.remove(source);
             }
         }
     }
@@ -285,7 +305,22 @@ impl State {
 impl Place {
     /// Where the connection comes from; `None` for a proxy's.
     pub(crate) fn source(&self) -> Option<Source> {
-        self.source
+        self.source.get().copied()
+    }
+
+    /// A proxy has named where its connection comes from. `false` if that source has enough connections: then this one
+    /// must be closed.
+    pub(crate) fn name_source(&self, source: Source, now: UnixMs) -> bool {
+        let mut state = self.places.state.lock();
+        if self.places.has_enough(&state, &source) {
+            self.places.reject(state, source, now);
+            return false;
+        }
+        match self.source.set(source) {
+            Ok(()) => state.count(&self.places, source),
+            Err(_) => debug_assert!(false, "a connection has one source"),
+        }
+        true
     }
 
     /// The connection belongs to an agent with a subscription, or an application server with a receipt subscription:
@@ -486,6 +521,39 @@ mod tests {
         drop(held);
         assert!(places.enter(one, NOW).await.is_some());
         assert!(places.state.lock().sources.is_empty(), "nothing is kept of those who left");
+    }
+
+    #[tokio::test]
+    async fn a_source_that_a_proxy_names_later_counts_from_then_on() {
+        let places = places(8, 8, Some(2));
+        let name = |place: &Place, last| place.name_source(source(last).unwrap(), NOW);
+        let mut proxied = Vec::new();
+        for _ in 0..4 {
+            proxied.push(places.enter(None, NOW).await.unwrap());
+        }
+        assert!(name(&proxied[0], 1) && name(&proxied[1], 1) && name(&proxied[2], 2) && !name(&proxied[3], 1));
+        assert_eq!((proxied[0].source(), proxied[3].source()), (source(1), None));
+        assert!(places.enter(source(1), NOW).await.is_none() && places.enter(source(2), NOW).await.is_some());
+        proxied.clear();
+        assert!(places.state.lock().sources.is_empty());
+    }
+
+    #[tokio::test]
+    async fn each_free_place_goes_to_one_of_those_who_wait() {
+        let places = places(2, 2, None);
+        let held = [places.enter(None, NOW).await.unwrap(), places.enter(None, NOW).await.unwrap()];
+        held.iter().for_each(|place| place.keep());
+        let waiting = [0, 1].map(|_| {
+            let places = places.clone();
+            tokio::spawn(async move { places.enter(None, NOW).await })
+        });
+        yield_now().await;
+        assert!(waiting.iter().all(|task| !task.is_finished()));
+        drop(held);
+        let mut entered = Vec::new();
+        for task in waiting {
+            entered.push(task.await.unwrap().unwrap());
+        }
     }
 
     fn source(last: u8) -> Option<Source> {
