@@ -132,11 +132,12 @@ fn given_sockets(args: &mut Args) -> Result<Vec<TcpListener>> {
     }
     let usual = Config::from_settings(Settings { listen: None, ..args.settings.clone() });
     let is_default = args.settings.listen.is_none() && usual.is_ok_and(|usual| usual.place.listen == asked);
-    if !is_default
-        && let Some(asked) =
-            asked.iter().map(|asked| asked.address).find(|asked| listen.iter().all(|l| l.address != *asked))
-    {
+    let is_given = |asked: &Listen| {
+        listen.iter().any(|l| l.address == asked.address && l.served.is_none_or(|served| served == asked.served))
+    };
+    if !is_default && let Some(asked) = asked.iter().find(|asked| !is_given(asked)) {
         let sockets = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let asked = ListenAddress { served: Some(asked.served), address: asked.address };
         warn!(%asked, %sockets, "--listen is without effect: the service manager gives the sockets (LISTEN_FDS)");
     }
     args.settings.listen = Some(listen);
