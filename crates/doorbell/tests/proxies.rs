@@ -31,6 +31,12 @@ use tokio_rustls::client::TlsStream;
 /// The connections of one source that the services behind TCP proxies allow: more than a doctor uses.
 const PER_SOURCE_MAX: usize = 12;
 
+/// The agents that one source may create behind proxies for HTTP: more than a doctor needs.
+const NEW_AGENTS_MAX: usize = 8;
+
+const SUBSCRIBE: &str =
+    "POST /subscribe HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 0\r\n\r\n";
+
 /// What both kinds of requests are answered with while the service is away.
 const REQUESTS: [&str; 3] = [
     "POST /p/x HTTP/1.1\r\nhost: 127.0.0.1\r\nttl: 60\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
@@ -100,6 +106,8 @@ impl Place {
             &format!("--listen=plain:127.0.0.1:{}", self.behind),
             &format!("--listen=mcs:127.0.0.1:{}", self.mcs),
             "--trust-proxy",
+            "--forwarded-for-from=127.0.0.1",
+            &format!("--new-agents-per-source={NEW_AGENTS_MAX}"),
             &format!("--tls-cert={}", cert.display()),
             &format!("--tls-key={}", key.display()),
         ])
@@ -155,7 +163,11 @@ impl Place {
 
     /// The status of the answer to a request.
     async fn status(&self, request: &str) -> io::Result<u16> {
-        let mut stream = self.tls(1).await?;
+        self.status_from(1, request).await
+    }
+
+    async fn status_from(&self, last: u8, request: &str) -> io::Result<u16> {
+        let mut stream = self.tls(last).await?;
         stream.write_all(request.as_bytes()).await?;
         let mut start = [0; 12];
         timeout(Deadline::soon().left(), stream.read_exact(&mut start)).await??;
@@ -200,6 +212,15 @@ impl Place {
         }
         assert!(self.tls(5).await.is_err(), "one more than a source may have");
         self.tls(6).await.expect("another source");
+    }
+
+    /// Through a proxy for HTTP that names its clients, each may create so many agents, whatever it writes itself.
+    async fn counts_agents(&self) {
+        for _ in 0..NEW_AGENTS_MAX {
+            assert_eq!(self.status_from(5, SUBSCRIBE).await.unwrap(), 201);
+        }
+        assert_eq!(self.status_from(5, SUBSCRIBE).await.unwrap(), 429);
+        assert_eq!(self.status_from(6, SUBSCRIBE).await.unwrap(), 201);
     }
 
     /// While the service is away, the proxy answers in its place, and when it is back it is served again.
@@ -306,6 +327,7 @@ async fn nginx_ends_tls_and_passes_all_but_server_pushes() {
     drop(place.tcp(1).await);
     is_about_pushes_only(&place.examined(&["--mcs", &format!("https://127.0.0.1:{}", place.mcs)]));
     place.delivers();
+    place.counts_agents().await;
     place.answers_while_away(service, || place.serve_behind_http(&cert, &key)).await;
 }
 
@@ -338,5 +360,6 @@ async fn caddy_ends_tls_and_passes_all_but_server_pushes() {
     found.retain(|step| !(step["step"] == "tls" && step["finding"].as_str().unwrap().contains("good for 0 more days")));
     is_about_pushes_only(&found);
     place.delivers();
+    place.counts_agents().await;
     place.answers_while_away(service, || place.serve_behind_http(&cert, &key)).await;
 }

@@ -133,7 +133,8 @@ impl Service {
             security: security(listen.served, tls.as_ref()),
             context: context(sources(listen.served, &bound, &config.sources)),
         });
-        let headers = ProxyHeaders::new(config.place.proxy_protocol_from.clone());
+        let place = &config.place;
+        let headers = ProxyHeaders::new(place.proxy_protocol_from.clone(), place.forwarded_for_from.clone());
         let listener = tokio::spawn(Listeners::new(listeners.collect(), headers).run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.limits).run());
         for Listen { served, address } in &bound {

@@ -279,3 +279,37 @@ async fn a_header_comes_before_tls() {
     is_closed(running.from(1, v2([192, 0, 2, 1])).await).await;
     running.tls_over(running.from(1, v2([192, 0, 2, 2])).await, &[]).await;
 }
+
+#[tokio::test]
+async fn what_one_source_may_create_counts_for_the_client_that_a_proxy_for_http_names() {
+    let settings = Settings {
+        forwarded_for_from: Some(vec!["127.0.0.2".to_owned()]),
+        connections_per_source_max: Some(1),
+        new_agents_per_source: Some(1),
+        ..Settings::default()
+    };
+    let running = Running::start(&["plain:127.0.0.1:0"], settings).await;
+    let subscribe = |named: &str| {
+        format!("POST /subscribe HTTP/1.1\r\nhost: x\r\nx-forwarded-for: {named}\r\ncontent-length: 0\r\n\r\n")
+    };
+    // Connections of the proxy carry requests of all its clients, and do not count.
+    let (mut proxy, mut second) = (running.from(2, b"").await, running.from(2, b"").await);
+    for (named, status) in [
+        ("192.0.2.1", "201"),
+        ("192.0.2.1", "429"),
+        ("192.0.2.2", "201"),
+        ("192.0.2.9, 192.0.2.1", "429"),
+        ("192.0.2.1, 192.0.2.3", "201"),
+    ] {
+        let answer = raw::exchange(&mut proxy, subscribe(named).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{named}: {answer}");
+    }
+    let answer = raw::exchange(&mut second, subscribe("192.0.2.3").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    // A client that is no declared proxy names none.
+    let mut client = running.from(4, b"").await;
+    for (named, status) in [("192.0.2.4", "201"), ("192.0.2.5", "429")] {
+        let answer = raw::exchange(&mut client, subscribe(named).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{named}: {answer}");
+    }
+}

@@ -66,10 +66,14 @@ impl<H: Handler> Listener<H> {
             match self.socket.accept().await {
                 Ok((stream, address)) => {
                     let is_proxy = headers.are_expected_from(address.ip());
-                    let counts = !is_proxy && self.context.sources.counts(address.ip());
+                    let forwards = !is_proxy && headers.forward_from(address.ip());
+                    let counts = !is_proxy && !forwards && self.context.sources.counts(address.ip());
                     let source = counts.then(|| Source::of(address.ip()));
                     // Without a place the connection is closed here.
                     let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
+                    if forwards {
+                        place.forwards();
+                    }
                     let (security, context) = (self.security.clone(), self.context.clone());
                     let accepted = Accepted { stream, is_proxy, headers: headers.clone() };
                     let task = tokio::spawn(connection(accepted, security, context, place.clone()));

@@ -1,4 +1,5 @@
-//! The header in which a proxy that passes TCP through names its client (the PROXY protocol), from declared proxies only.
+//! How declared proxies name their clients: one that passes TCP through by a header of the PROXY protocol, one for HTTP in
+//! each request (X-Forwarded-For, which [`Place`](crate::transport::Place) reads).
 
 use std::io;
 use std::net::IpAddr;
@@ -15,21 +16,28 @@ use crate::seldom::Seldom;
 /// How much is looked at together: a header without extensions fits.
 const PIECE: usize = 256;
 
-/// Which connections begin with a header.
+/// Which connections are those of proxies that name their clients.
 #[derive(Default)]
 pub(crate) struct ProxyHeaders {
     from: Networks,
+    forwarded_from: Networks,
     rejections: Seldom,
     undeclared: Seldom,
 }
 
 impl ProxyHeaders {
-    /// Connections from these networks do.
-    pub(crate) fn new(from: Networks) -> Self {
-        Self { from, ..Self::default() }
+    /// Connections from the networks of `from` begin with a header, requests from those of `forwarded_from` have
+    /// X-Forwarded-For.
+    pub(crate) fn new(from: Networks, forwarded_from: Networks) -> Self {
+        Self { from, forwarded_from, ..Self::default() }
     }
 
-    /// Whether a connection from this address does.
+    /// Whether the requests of a connection from this address have X-Forwarded-For.
+    pub(super) fn forward_from(&self, address: IpAddr) -> bool {
+        self.forwarded_from.contains(address)
+    }
+
+    /// Whether a connection from this address begins with a header.
     pub(super) fn are_expected_from(&self, address: IpAddr) -> bool {
         self.from.contains(address)
     }

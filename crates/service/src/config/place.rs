@@ -25,6 +25,8 @@ pub struct Place {
     pub tls: TlsSource,
     /// Whose connections begin with a header of the PROXY protocol.
     pub proxy_protocol_from: Networks,
+    /// Whose requests have their client's address at the end of X-Forwarded-For.
+    pub forwarded_for_from: Networks,
     /// The configured origin, if any.
     public_url: Option<Origin>,
 }
@@ -95,7 +97,9 @@ impl Place {
         }
         let proxy_protocol_from =
             Networks::parse("proxy_protocol_from", s.proxy_protocol_from.as_deref().unwrap_or_default())?;
-        Ok(Self { listen, tls, proxy_protocol_from, public_url })
+        let forwarded_for_from =
+            Networks::parse("forwarded_for_from", s.forwarded_for_from.as_deref().unwrap_or_default())?;
+        Ok(Self { listen, tls, proxy_protocol_from, forwarded_for_from, public_url })
     }
 
     /// The first address that serves HTTP, among `bound`, the addresses in the order of [`listen`](Self::listen).

@@ -125,6 +125,14 @@ settings! {
     )]
     proxy_protocol_from: Vec<String>,
 
+    /// Networks of proxies for HTTP that end X-Forwarded-For with their client's address: what one source may create counts
+    /// for that address [default: none]
+    #[arg(
+        long, env = "DOORBELL_FORWARDED_FOR_FROM", hide_env = true, help_heading = ADDRESS,
+        value_delimiter = ',', value_name = "NETWORK"
+    )]
+    forwarded_for_from: Vec<String>,
+
     /// Redirect agents that want to subscribe (307, RFC 8030 s7.1): the URL of another subscribe resource
     #[arg(long, env = "DOORBELL_SUBSCRIBE_REDIRECT", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
     subscribe_redirect: String,

@@ -7,10 +7,12 @@
 //! without end. Strangers with requests leave only where the places would be taken that are kept for others.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 
 use doorbell_protocol::time::UnixMs;
+use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::warn;
@@ -76,6 +78,10 @@ pub(crate) struct Place {
     number: AtomicU64,
     /// Empty for a proxy's connection; it changes under the lock only.
     source: OnceLock<Source>,
+    /// Its source has a connection more by it.
+    is_counted: AtomicBool,
+    /// Its requests name their clients.
+    forwards: AtomicBool,
     /// Requests in progress.
     requests: AtomicU32,
     /// A request was answered since the place was last looked at.
@@ -230,6 +236,8 @@ impl State {
             places: places.clone(),
             number: AtomicU64::new(number),
             source: source.map_or_else(OnceLock::new, OnceLock::from),
+            is_counted: AtomicBool::new(source.is_some()),
+            forwards: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             answered: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
@@ -291,6 +299,7 @@ impl State {
             self.leaving -= 1;
         }
         if place.places.bounds.per_source_max.is_some()
+            && place.is_counted.load(Ordering::Relaxed)
             && let Some(source) = place.source.get()
             && let Some(open) = self.sources.get_mut(source)
         {
@@ -308,6 +317,28 @@ impl Place {
         self.source.get().copied()
     }
 
+    /// Where a request on the connection comes from: from a proxy for HTTP that names its client, the client.
+    pub(crate) fn source_of(&self, headers: &HeaderMap) -> Option<Source> {
+        if self.forwards.load(Ordering::Relaxed) { forwarded_for(headers) } else { self.source() }
+    }
+
+    /// The connection is one of a proxy for HTTP that names its client in each request.
+    pub(crate) fn forwards(&self) {
+        self.forwards.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the connection belongs to the client of this request alone. It does not count for its source: only
+    /// the proxy sees how many connections a client has.
+    pub(crate) fn belongs_to_client_of(&self, headers: &HeaderMap) {
+        if self.forwards.load(Ordering::Relaxed)
+            && let Some(source) = forwarded_for(headers)
+        {
+            let _lock = self.places.state.lock();
+            // A request that was refused before may have come from another client: the first one stays.
+            self.source.get_or_init(|| source);
+        }
+    }
+
     /// A proxy has named where its connection comes from. `false` if that source has enough connections: then this one
     /// must be closed.
     pub(crate) fn name_source(&self, source: Source, now: UnixMs) -> bool {
@@ -317,7 +348,10 @@ impl Place {
             return false;
         }
         match self.source.set(source) {
-            Ok(()) => state.count(&self.places, source),
+            Ok(()) => {
+                self.is_counted.store(true, Ordering::Relaxed);
+                state.count(&self.places, source);
+            }
             Err(_) => debug_assert!(false, "a connection has one source"),
         }
         true
@@ -362,6 +396,14 @@ impl Place {
         self.requests.fetch_add(1, Ordering::Relaxed);
         RequestInProgress(self.clone())
     }
+}
+
+/// The last address of X-Forwarded-For, which the proxy itself has written; what is before it the client may have sent.
+/// `None` if it is not an address.
+fn forwarded_for(headers: &HeaderMap) -> Option<Source> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let address = last.parse().or_else(|_| last.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(Source::of)
 }
 
 #[cfg(test)]
@@ -536,6 +578,31 @@ mod tests {
         assert!(places.enter(source(1), NOW).await.is_none() && places.enter(source(2), NOW).await.is_some());
         proxied.clear();
         assert!(places.state.lock().sources.is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_the_address_that_the_proxy_wrote_is_believed_and_only_where_it_is_declared() {
+        let forwarded = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            headers
+        };
+        let (direct, proxied) = (Place::any(), Place::any());
+        proxied.forwards();
+        let last = forwarded(&["192.0.2.9", "192.0.2.8, 192.0.2.1"]);
+        assert_eq!((direct.source_of(&last), proxied.source_of(&last)), (None, source(1)));
+        for one in ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1:4660"] {
+            assert_eq!(proxied.source_of(&forwarded(&[one])), source(1), "{one}");
+        }
+        for none in ["", "unknown", "192.0.2.1, ", "192.0.2.1, _hidden"] {
+            assert_eq!(proxied.source_of(&forwarded(&[none])), None, "{none}");
+        }
+        assert_eq!(proxied.source_of(&HeaderMap::new()), None);
+        proxied.belongs_to_client_of(&last);
+        direct.belongs_to_client_of(&last);
+        assert_eq!((direct.source(), proxied.source()), (None, source(1)));
     }
 
     #[tokio::test]

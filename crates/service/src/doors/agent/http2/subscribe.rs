@@ -33,7 +33,7 @@ impl Doors {
             return Ok(wire::redirect(elsewhere.clone()));
         }
         let set = self.named_set(&head.headers)?;
-        let source = incoming.place.source();
+        let source = incoming.place.source_of(&head.headers);
         let body = incoming.body.read(OPTIONS_MAX, self.limits.request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
         let restricted_to = key.map(|key| key.fingerprint());
