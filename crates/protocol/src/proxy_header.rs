@@ -4,7 +4,7 @@
 //! The bytes after a header belong to another protocol, so a reader must not take them: [`parse`] reports where the
 //! header ends, and of a part of a header it is known that all its bytes belong to it.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use thiserror::Error;
 

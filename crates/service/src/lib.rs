@@ -5,7 +5,6 @@
 //! it.
 
 mod accept;
-mod bind;
 pub mod capability;
 mod clock;
 pub mod config;
@@ -17,6 +16,7 @@ mod service;
 mod transport;
 mod wall;
 
+pub use accept::BindError;
 pub use accept::tls::TlsError;
 pub use clock::Clock;
 pub use service::{Failed, Service, StartError};

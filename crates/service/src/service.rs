@@ -17,8 +17,7 @@ use tracing::{error, info, warn};
 
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
 use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
-use crate::accept::{Context, Listener, Listeners, ProxyHeaders, Security};
-use crate::bind;
+use crate::accept::{BindError, Context, Listener, Listeners, ProxyHeaders, Security, bind};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{Config, Limits, Listen, Origin, Place, Served, Sources, TlsSource};
@@ -69,14 +68,9 @@ pub enum StartError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The port is not available.
-    #[error("cannot listen on {address}: {source}; {}", bind::hint(*address, source))]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    /// A port is not available.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),

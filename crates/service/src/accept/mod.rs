@@ -5,6 +5,7 @@
 //! depend on any of them. All input is hostile: before a handler sees it, every wait has a time-out and every buffer a
 //! limit.
 
+pub(crate) mod bind;
 mod context;
 mod handler;
 mod http1;
@@ -15,6 +16,7 @@ mod proxied;
 mod tests;
 pub(crate) mod tls;
 
+pub use bind::BindError;
 pub(crate) use context::Context;
 pub(crate) use handler::Handler;
 pub(crate) use listener::{Listener, Listeners, Security};

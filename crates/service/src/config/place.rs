@@ -103,7 +103,7 @@ impl Place {
     }
 
     /// The first address that serves HTTP, among `bound`, the addresses in the order of [`listen`](Self::listen).
-    pub fn first_http<'a>(bound: &'a [Listen]) -> &'a Listen {
+    pub fn first_http(bound: &[Listen]) -> &Listen {
         bound.iter().find(|listen| listen.served != Served::Mcs).expect("one address serves HTTP, which is checked")
     }
 

@@ -3,21 +3,31 @@
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use thiserror::Error;
 use tokio::net::TcpListener;
 
 use crate::config::Listen;
-use crate::service::StartError;
+
+/// A port that is not available.
+#[derive(Debug, Error)]
+#[error("cannot listen on {address}: {source}; {}", hint(*address, source))]
+pub struct BindError {
+    /// The address.
+    pub address: SocketAddr,
+    /// The system's error.
+    pub source: io::Error,
+}
 
 /// A port that listens. A free port of the system's choice has its number here.
 pub(crate) type Bound = (Listen, TcpListener);
 
 /// Binds the addresses. Those of `given`, in the same order, listen already.
-pub(crate) async fn all(addresses: &[Listen], given: Vec<std::net::TcpListener>) -> Result<Vec<Bound>, StartError> {
+pub(crate) async fn all(addresses: &[Listen], given: Vec<std::net::TcpListener>) -> Result<Vec<Bound>, BindError> {
     debug_assert!(given.is_empty() || given.len() == addresses.len(), "given sockets are the addresses");
     let mut given = given.into_iter();
     let mut bound = Vec::new();
     for &Listen { served, address } in addresses {
-        let failed = |source| StartError::Bind { address, source };
+        let failed = |source| BindError { address, source };
         let socket = match given.next() {
             Some(socket) => inherited(socket).map_err(failed)?,
             None => listen(address).await.map_err(failed)?,
@@ -50,7 +60,7 @@ fn has_no_ipv6(error: &io::Error) -> bool {
 }
 
 /// What makes `address` available, or another one.
-pub(crate) fn hint(address: SocketAddr, why: &io::Error) -> String {
+fn hint(address: SocketAddr, why: &io::Error) -> String {
     let port = address.port();
     match why.kind() {
         ErrorKind::AddrInUse => format!(
