@@ -83,6 +83,14 @@ const NEEDED: &[Needed] = &[
         here: || which("faketime").is_some(),
         why: "sets the wall clock of a service back and ahead",
     },
+    Needed { package: "nginx", here: || administrator_has("nginx"), why: "a proxy in front of a service" },
+    Needed {
+        package: "libnginx-mod-stream",
+        here: || Path::new("/usr/lib/nginx/modules/ngx_stream_module.so").is_file(),
+        why: "lets nginx pass TCP through",
+    },
+    Needed { package: "haproxy", here: || administrator_has("haproxy"), why: "a proxy in front of a service" },
+    Needed { package: "caddy", here: || which("caddy").is_some(), why: "a proxy in front of a service" },
     Needed { package: "xdotool", here: || which("xdotool").is_some(), why: "presses the keys of a user" },
     Needed { package: "weston", here: || which("weston").is_some(), why: "a desktop without X" },
     Needed { package: "libnotify4", here: || library("libnotify.so.4"), why: "Firefox's way to notifications" },
@@ -90,6 +98,14 @@ const NEEDED: &[Needed] = &[
     Needed { package: "valgrind", here: || which("valgrind").is_some(), why: "counts instructions" },
     Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
+
+/// Packages whose programs Debian starts after the installation.
+const DAEMONS: [&str; 3] = ["nginx", "haproxy", "caddy"];
+
+/// Whether a program is there that may not be on the PATH of others than root.
+fn administrator_has(program: &str) -> bool {
+    which(program).is_some() || Path::new("/usr/sbin").join(program).is_file()
+}
 
 fn library(name: &str) -> bool {
     let listing = Command::new("/sbin/ldconfig").arg("-p").output();
@@ -133,7 +149,18 @@ fn debian_packages(report: &mut Report) -> Result<bool> {
     install.env("DEBIAN_FRONTEND", "noninteractive");
     // A stale list may still do: the installation decides.
     report.step("debian list", update, Show::Failures)?;
-    report.step("debian packages", install, Show::Failures)
+    let are_installed = report.step("debian packages", install, Show::Failures)?;
+    // The tests start their own: those of the packages would take ports of the machine.
+    let missing_daemon = |daemon: &&str| missing.iter().any(|needed| needed.package == *daemon);
+    let started: Vec<&str> = DAEMONS.into_iter().filter(missing_daemon).collect();
+    if !started.is_empty()
+        && let Some(mut stop) = which("systemctl").and_then(|_| shell::as_root("systemctl"))
+        && Path::new("/run/systemd/system").is_dir()
+    {
+        stop.args(["disable", "--now"]).args(started);
+        report.step("services of the packages", stop, Show::Failures)?;
+    }
+    Ok(are_installed)
 }
 
 fn npm_packages(report: &mut Report) -> Result<bool> {

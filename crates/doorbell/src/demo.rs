@@ -110,7 +110,8 @@ Examples:
 The push service is the one of `doorbell serve`, with the same state: the two must not run at the same time.";
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let given = Settings { listen: args.listen, state_dir: args.state_dir.clone(), ..Settings::default() };
+    let listen = args.listen.map(|address| vec![address.into()]);
+    let given = Settings { listen, state_dir: args.state_dir.clone(), ..Settings::default() };
     let config = Config::load(given, args.config.as_deref())?;
     let mut signals = Signals::new()?;
     open_files::allow_connections(config.limits.connections_max);

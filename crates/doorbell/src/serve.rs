@@ -1,13 +1,13 @@
 //! `doorbell serve`: runs the push service until a signal comes.
 
 use std::io::{IsTerminal, stdin};
-use std::net::SocketAddr;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, LogFormat, Settings, TlsSource};
+use doorbell_service::config::{AdminAddress, Config, Listen, ListenAddress, LogFormat, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ use crate::control::{self, Running};
 use crate::log;
 use crate::open_files;
 use crate::output;
-use crate::service_manager::{self, Watchdog};
+use crate::service_manager::{self, Given, Watchdog};
 use crate::shell::quoted;
 use crate::signals::Signals;
 
@@ -49,6 +49,9 @@ Examples:
   doorbell serve --listen 0.0.0.0:443 --public-url https://push.example.org \\
       --tls-cert fullchain.pem --tls-key privkey.pem
   doorbell serve --listen 127.0.0.1:8080 --plain     without TLS, for tests
+  doorbell serve --listen plain:127.0.0.1:8080 --listen mcs:0.0.0.0:5228 \\
+      --trust-proxy --public-url https://push.example.org \\
+      --tls-cert fullchain.pem --tls-key privkey.pem     behind an HTTP proxy
   doorbell serve --config /etc/doorbell.toml
 
 A setting is read from its flag, else from its environment variable, else from the file, else it has its default. \
@@ -58,16 +61,11 @@ file.
 SIGTERM and SIGINT stop the service in order; a second signal stops it at once. SIGHUP and `doorbell reload` read the \
 file and the certificate again: limits, rates and most other settings change without a restart, and the log names those \
 that need one. `doorbell status` shows what the service does. \
-systemd may give the socket (LISTEN_FDS), and learns when the service is ready (NOTIFY_SOCKET).";
+systemd may give the sockets (LISTEN_FDS; of several, each is called tls, plain or mcs), and learns when the service \
+is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
-    let socket = service_manager::socket()?;
-    if let Some(socket) = &socket {
-        let address = socket.local_addr().context("cannot use the socket of the service manager")?;
-        warn_of_another_address(&args, address);
-        // The settings must fit the address on which it really listens.
-        args.settings.listen = Some(address);
-    }
+    let sockets = given_sockets(&mut args)?;
     let mut config = Config::load(args.settings.clone(), args.config.as_deref())?;
     let state_dir = config.state_dir.clone();
     let filter = config.log.filter.clone();
@@ -84,7 +82,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
-    let service = Service::start_on(socket, config, clock).await?;
+    let service = Service::start_on(sockets, config, clock).await?;
     let running = Arc::new(Running { service, reloader: Reloader::new(args.settings, args.config, filter) });
     let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
         let socket = state_dir.join(control::NAME);
@@ -140,22 +138,47 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Warns if an address is configured on which the service does not listen, as it has a socket.
-fn warn_of_another_address(args: &Args, socket: SocketAddr) {
-    let config = Config::load(args.settings.clone(), args.config.as_deref());
+/// The sockets of the service manager, if it gives any. Then the service listens on those and nowhere else, and the
+/// settings must fit the addresses that they really have.
+fn given_sockets(args: &mut Args) -> Result<Vec<TcpListener>> {
+    let given = service_manager::sockets()?;
+    if given.is_empty() {
+        return Ok(Vec::new());
+    }
     // Settings that cannot be used are reported when the service starts.
-    let Ok(asked) = config.map(|config| config.place.listen) else { return };
+    let asked = Config::load(args.settings.clone(), args.config.as_deref()).map(|config| config.place.listen);
+    let asked = asked.unwrap_or_default();
+    let (mut listen, mut sockets) = (Vec::new(), Vec::new());
+    for Given { served, socket } in given {
+        let address = socket.local_addr().context("cannot use a socket of the service manager")?;
+        // A single socket without a name stands for the single address of the settings.
+        let served = served.or_else(|| if let [one] = asked[..] { Some(one.served) } else { None });
+        listen.push(ListenAddress { served, address });
+        sockets.push(socket);
+    }
     let usual = Config::from_settings(Settings { listen: None, ..args.settings.clone() });
     let is_default = args.settings.listen.is_none() && usual.is_ok_and(|usual| usual.place.listen == asked);
-    if asked != socket && !is_default {
-        warn!(%asked, %socket, "--listen is without effect: the service manager gives a socket (LISTEN_FDS)");
+    let is_given = |asked: &Listen| {
+        listen.iter().any(|l| l.address == asked.address && l.served.is_none_or(|served| served == asked.served))
+    };
+    if !is_default && let Some(asked) = asked.iter().find(|asked| !is_given(asked)) {
+        let sockets = listen.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let asked = ListenAddress { served: Some(asked.served), address: asked.address };
+        warn!(%asked, %sockets, "--listen is without effect: the service manager gives the sockets (LISTEN_FDS)");
     }
+    args.settings.listen = Some(listen);
+    Ok(sockets)
 }
 
 /// The URLs, and the two commands to try next.
 fn print_welcome(service: &Service) {
     let origin = service.origin();
     output::report(format_args!("listening on {origin}"));
+    if service.addresses().len() > 1 {
+        for Listen { served, address } in service.addresses() {
+            output::report(format_args!("{served:<10} {address}"));
+        }
+    }
     let ca = ca_flag(service);
     if let Some(file) = service.ca_file() {
         output::report(format_args!(

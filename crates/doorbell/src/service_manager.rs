@@ -6,21 +6,45 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use doorbell_service::config::Served;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tracing::warn;
 
-/// The socket that the service manager listens on for us (`LISTEN_FDS`): connections wait there while we restart.
-pub(crate) fn socket() -> Result<Option<TcpListener>> {
+/// A socket that listens already.
+pub(crate) struct Given {
+    /// What its name says is served there; `None` for a single socket without such a name.
+    pub(crate) served: Option<Served>,
+    pub(crate) socket: TcpListener,
+}
+
+/// The sockets that the service manager listens on for us (`LISTEN_FDS`): connections wait there while we restart.
+pub(crate) fn sockets() -> Result<Vec<Given>> {
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
     let mut given = ListenFd::from_env();
-    ensure!(given.len() <= 1, "the service manager gives {} sockets (LISTEN_FDS), and one is served", given.len());
-    if given.len() == 0 {
-        return Ok(None);
+    let number = given.len();
+    // systemd names all sockets or none; other managers may give no names.
+    let mut names = names.split(':');
+    let mut sockets = Vec::new();
+    for index in 0..number {
+        let served = named(names.next().unwrap_or_default(), number)?;
+        let socket = given.take_tcp_listener(index);
+        let socket = socket.context("a socket of the service manager (LISTEN_FDS) is not one of TCP")?;
+        sockets.push(Given { served, socket: socket.context("a socket of the service manager was given twice")? });
     }
-    let socket =
-        given.take_tcp_listener(0).context("the socket of the service manager (LISTEN_FDS) is not one of TCP")?;
-    Ok(socket)
+    Ok(sockets)
+}
+
+/// What a socket of several serves, by its name.
+fn named(name: &str, number: usize) -> Result<Option<Served>> {
+    let served = Served::of_name(name);
+    ensure!(
+        served.is_some() || number == 1,
+        "the service manager gives {number} sockets (LISTEN_FDS), and what the one called `{name}` serves is not clear: \
+         name each by FileDescriptorName=tls, plain or mcs in a .socket unit of its own"
+    );
+    Ok(served)
 }
 
 /// The watchdog of the service manager.
@@ -72,5 +96,18 @@ pub(crate) fn stopping() {
 fn send(state: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(state) {
         warn!(%error, "cannot report to the service manager (NOTIFY_SOCKET)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_single_socket_may_have_any_name() {
+        assert_eq!(named("doorbell.socket", 1).unwrap(), None);
+        assert_eq!((named("", 1).unwrap(), named("mcs", 1).unwrap()), (None, Some(Served::Mcs)));
+        assert_eq!(named("plain", 3).unwrap(), Some(Served::Plain));
+        assert!(named("doorbell.socket", 2).unwrap_err().to_string().contains("FileDescriptorName"));
     }
 }

@@ -127,7 +127,8 @@ async fn a_proxy_that_lets_no_pushes_pass_is_found() {
     let diagnosis = Diagnosis::of(&proxy.origin(), Some(&proxy.ca()), &["--idle-secs", "0"]);
     assert_eq!((diagnosis.with_result("failed"), diagnosis.exit), (vec![], 0), "it works: {diagnosis:?}");
     assert_eq!(diagnosis.with_result("warning"), ["receive"], "{diagnosis:?}");
-    diagnosis.finds("receive", "it came as a server-sent event", "let the proxy pass HTTP/2 through");
+    diagnosis.finds("receive", "it came as a server-sent event", "no proxy for HTTP passes server pushes");
+    diagnosis.finds("receive", "no server push can pass", "must answer 502 or 503");
 }
 
 #[tokio::test(flavor = "multi_thread")]

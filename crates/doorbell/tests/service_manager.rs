@@ -107,6 +107,44 @@ fn plain_http_on_a_given_socket_of_every_address_is_refused_like_on_one_of_its_o
     service.prints("plain HTTP is served on loopback addresses only");
 }
 
+/// `systemd-socket-activate` with a service on two sockets, whose names are `names`.
+fn with_two_sockets(names: &[&str], state: &Path) -> (Running, [u16; 2]) {
+    let ports = [free_port(), free_port()];
+    let mut activator = Command::new("systemd-socket-activate");
+    for port in ports {
+        activator.args(["-l", &format!("127.0.0.1:{port}")]);
+    }
+    activator.args(names).args([env!("CARGO_BIN_EXE_doorbell"), "serve", "--state-dir"]).arg(state);
+    let service = Running::start(&mut activator);
+    for port in ports {
+        service.prints(&format!(":{port} as "));
+    }
+    (service, ports)
+}
+
+#[test]
+fn of_several_given_sockets_each_serves_what_its_name_says() {
+    if !is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (service, [mcs, plain]) = with_two_sockets(&["--fdname=mcs:plain"], folder.path());
+    assert_eq!(status_at(plain), "HTTP/1.1 200 OK");
+    service.prints(&format!("listening on http://127.0.0.1:{plain}"));
+    service.prints(&format!("mcs        127.0.0.1:{mcs}"));
+}
+
+#[test]
+fn several_given_sockets_without_names_are_refused_with_the_setting_that_names_them() {
+    if !is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (service, [port, _]) = with_two_sockets(&[], folder.path());
+    let _starts_it = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    service.prints("FileDescriptorName=tls");
+}
+
 #[test]
 fn the_units_are_valid_for_systemd() {
     if !is_here() {
@@ -114,7 +152,8 @@ fn the_units_are_valid_for_systemd() {
     }
     let folder = tempfile::tempdir().unwrap();
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../extras/systemd");
-    for unit in ["doorbell.service", "doorbell.socket"] {
+    let names = ["doorbell.service", "doorbell.socket", "doorbell-mcs.socket"];
+    for unit in names {
         // Where the program is installed there is none on this machine.
         let text = std::fs::read_to_string(units.join(unit)).unwrap();
         let text = text.replace("/usr/local/bin/doorbell", env!("CARGO_BIN_EXE_doorbell"));
@@ -122,7 +161,7 @@ fn the_units_are_valid_for_systemd() {
     }
     let mut analyze = Command::new("systemd-analyze");
     analyze.args(["verify", "--man=no", "--recursive-errors=no"]);
-    analyze.args(["doorbell.service", "doorbell.socket"].map(|unit| folder.path().join(unit)));
+    analyze.args(names.map(|unit| folder.path().join(unit)));
     let output = analyze.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.trim().is_empty(), "{said}");

@@ -11,6 +11,7 @@ pub mod key;
 pub mod mcs;
 pub mod message;
 pub mod problem;
+pub mod proxy_header;
 pub mod receipt;
 pub mod time;
 pub mod vapid;

@@ -21,6 +21,7 @@ pub mod status;
 mod transport;
 mod wall;
 
+pub use accept::BindError;
 pub use accept::tls::TlsError;
 pub use admin::AdminError;
 pub use clock::Clock;

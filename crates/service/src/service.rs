@@ -1,7 +1,6 @@
 //! The composition root: opens the state directory, starts the parts, and stops them in order.
 
-use std::io::ErrorKind;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +9,21 @@ use doorbell_private_file as private_file;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Failure, OpenError, Store};
+use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
 use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
-use crate::accept::{Context, Listener, Security};
+use crate::accept::{BindError, Context, Listener, Listeners, ProxyHeaders, Security, bind};
 use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
-use crate::config::{AdminAddress, Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
+use crate::config::{
+    AdminAddress, Changes, Config, ConfigError, Limits, Listen, Live, Origin, Place, Served, TlsSource,
+};
 use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
@@ -35,7 +36,8 @@ const CAPABILITY_KEYS: &str = "capability.keys";
 
 /// A running push service.
 pub struct Service {
-    address: SocketAddr,
+    /// The addresses that it listens on.
+    bound: Vec<Listen>,
     origin: Origin,
     ca_file: Option<PathBuf>,
     store: Store,
@@ -77,14 +79,9 @@ pub enum StartError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// The port is not available.
-    #[error("cannot listen on {address}: {source}; {}", bind_hint(*address, source))]
-    Bind {
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    /// A port is not available.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The admin listener cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -99,36 +96,16 @@ pub enum StartError {
     Tls(#[from] TlsError),
 }
 
-/// What makes `address` available, or another one.
-fn bind_hint(address: SocketAddr, why: &std::io::Error) -> String {
-    let port = address.port();
-    match why.kind() {
-        ErrorKind::AddrInUse => format!(
-            "stop the program that listens there (`ss -ltnp 'sport = :{port}'` shows it), or give another address with \
-             --listen (port 0 takes a free one)"
-        ),
-        ErrorKind::AddrNotAvailable => {
-            "this machine does not have that address (`ip address` shows those that it has); \
-             0.0.0.0 and [::] stand for all of them, with --public-url"
-                .to_owned()
-        }
-        ErrorKind::PermissionDenied => format!(
-            "port {port} needs a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or `setcap \
-             cap_net_bind_service=+ep` on the program; or give a port from 1024 on with --listen"
-        ),
-        _ => "give another address with --listen (port 0 takes a free one)".to_owned(),
-    }
-}
-
 impl Service {
     /// Starts a service; it serves requests when this returns.
     pub async fn start(config: Config, clock: Clock) -> Result<Self, StartError> {
-        Self::start_on(None, config, clock).await
+        Self::start_on(Vec::new(), config, clock).await
     }
 
-    /// The same on a socket that listens already, at the address of the configuration.
+    /// The same on sockets that listen already, at the addresses of the configuration and in their order; without any
+    /// it binds the addresses itself.
     pub async fn start_on(
-        socket: Option<std::net::TcpListener>,
+        sockets: Vec<std::net::TcpListener>,
         config: Config,
         clock: Clock,
     ) -> Result<Self, StartError> {
@@ -139,18 +116,11 @@ impl Service {
         let clock = continued(&clock, &store);
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
-        let bind = |source| StartError::Bind { address: config.place.listen, source };
-        let socket = match socket {
-            Some(socket) => inherited(socket).map_err(bind)?,
-            None => listen(config.place.listen).await.map_err(bind)?,
-        };
-        let address = socket.local_addr().map_err(bind)?;
-        let origin = config.place.origin(address);
-        let certificates = certificates(&config, &origin, address, &clock)?;
-        let security = match &certificates {
-            None => Security::Plain,
-            Some(certificates) => Security::Tls(tls::server_config(certificates.resolver())?),
-        };
+        let sockets = bind::all(&config.place.listen, sockets).await?;
+        let bound: Vec<Listen> = sockets.iter().map(|(listen, _)| *listen).collect();
+        let origin = config.place.origin(Place::first_http(&bound));
+        let certificates = certificates(&config, &origin, &bound, &clock)?;
+        let tls = certificates.as_ref().map(|certificates| tls::server_config(certificates.resolver())).transpose()?;
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
@@ -179,10 +149,13 @@ impl Service {
             source: health::source(&config.get().place.tls),
             resolver: certificates.resolver(),
         });
-        let serves = if certificate.is_some() { "tls" } else { "plain" };
+        let listeners = bound.iter().map(|listen| ListenerStatus {
+            address: listen.address.to_string(),
+            serves: listen.served.as_str(),
+        });
         let health = Arc::new(Health {
             origin: origin.clone(),
-            listeners: vec![ListenerStatus { address: address.to_string(), serves }],
+            listeners: listeners.collect(),
             state_dir: state_dir.clone(),
             config: config.clone(),
             clock: clock.clone(),
@@ -200,11 +173,24 @@ impl Service {
         let renewal =
             certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
         let context = Arc::new(Context { handler: doors.clone(), config: config.clone(), clock, stopping });
-        let listener = tokio::spawn(Listener { socket, security, context }.run());
+        let listeners = sockets.into_iter().map(|(listen, socket)| Listener {
+            socket,
+            security: security(listen.served, tls.as_ref()),
+            is_proxied: is_proxied(listen.served, &bound),
+            context: context.clone(),
+        });
+        let place = &config.get().place;
+        let headers = ProxyHeaders::new(place.proxy_protocol_from.clone(), place.forwarded_for_from.clone());
+        let listener = tokio::spawn(Listeners::new(listeners.collect(), headers).run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.clone()).run());
-        info!(%address, "serving");
+        for Listen { served, address } in &bound {
+            match served {
+                Served::Tls | Served::Plain => info!(%address, "serving"),
+                Served::Mcs => info!(%address, "serving Chromium's stream"),
+            }
+        }
         Ok(Self {
-            address,
+            bound,
             origin,
             ca_file,
             store,
@@ -245,9 +231,14 @@ impl Service {
         Ok(())
     }
 
-    /// The address that it listens on.
+    /// The first address on which it serves HTTP.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        Place::first_http(&self.bound).address
+    }
+
+    /// All addresses that it listens on, in the order of the settings.
+    pub fn addresses(&self) -> &[Listen] {
+        &self.bound
     }
 
     /// The origin that its URLs begin with.
@@ -322,26 +313,20 @@ impl Service {
     }
 }
 
-/// A socket that another process has bound.
-fn inherited(socket: std::net::TcpListener) -> std::io::Result<TcpListener> {
-    socket.set_nonblocking(true)?;
-    TcpListener::from_std(socket)
-}
-
-/// Binds an address. Every address of both versions of IP is that of IPv4 where the system has no other.
-async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let every = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), address.port());
-    match TcpListener::bind(address).await {
-        Err(error) if address == every && has_no_ipv6(&error) => {
-            TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())).await
-        }
-        bound => bound,
+fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {
+    let tls = || tls.expect("an address with TLS has certificates").clone();
+    match served {
+        Served::Tls => Security::Tls(tls()),
+        Served::Mcs => Security::Mcs(tls()),
+        Served::Plain => Security::Plain,
     }
 }
 
-fn has_no_ipv6(error: &std::io::Error) -> bool {
-    let errno = rustix::io::Errno::from_io_error(error);
-    matches!(errno, Some(rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
+/// Whether a proxy that is declared without an address may be in front of one address of `all`. If it ends TLS, it is in
+/// front of the plain ones.
+fn is_proxied(served: Served, all: &[Listen]) -> bool {
+    let has_plain = all.iter().any(|listen| listen.served == Served::Plain);
+    served == Served::Plain || !has_plain
 }
 
 /// The keys of the URLs. They are created for a store that is new, and for no other.
@@ -397,11 +382,11 @@ fn remove_leftovers(state_dir: &Path) -> std::io::Result<()> {
     files.into_iter().chain(of_acme).try_for_each(|file| private_file::remove_leftovers(&file))
 }
 
-/// The certificates of the port, if TLS ends here.
+/// The certificates of the ports, if TLS ends here.
 fn certificates(
     config: &Config,
     origin: &Origin,
-    address: SocketAddr,
+    bound: &[Listen],
     clock: &Clock,
 ) -> Result<Option<Certificates>, TlsError> {
     let source = match &config.place.tls {
@@ -413,7 +398,14 @@ fn certificates(
         TlsSource::SelfSigned => {
             let mut names = vec![Name::of_host(origin.host())];
             // A client that finds us by the address may do so under it.
-            names.extend((!address.ip().is_unspecified()).then(|| Name::Ip(address.ip())));
+            let with_tls =
+                bound.iter().filter(|listen| listen.served != Served::Plain).map(|listen| listen.address.ip());
+            for address in with_tls.filter(|address| !address.is_unspecified()) {
+                let name = Name::Ip(address);
+                if !names.contains(&name) {
+                    names.push(name);
+                }
+            }
             Source::SelfSigned(SelfSigned::open(&config.state_dir, names, config.new_ca)?)
         }
     };
@@ -423,18 +415,4 @@ fn certificates(
 fn make_private_dir(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_reason_for_which_a_port_is_not_available_has_its_own_advice() {
-        let hint = |kind: ErrorKind| bind_hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
-        assert!(hint(ErrorKind::PermissionDenied).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
-        assert!(hint(ErrorKind::AddrInUse).contains("'sport = :443'"));
-        assert!(hint(ErrorKind::AddrNotAvailable).contains("ip address"));
-        assert!(hint(ErrorKind::OutOfMemory).contains("--listen"));
-    }
 }

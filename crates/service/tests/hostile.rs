@@ -186,7 +186,7 @@ async fn bytes_that_are_not_http_get_an_error_or_a_closed_connection() {
 async fn old_versions_of_tls_are_refused_with_an_alert_ps_8030_3_2() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
-        listen: Some("127.0.0.1:0".parse().unwrap()),
+        listen: Some(vec!["127.0.0.1:0".parse().unwrap()]),
         state_dir: Some(dir.path().to_owned()),
         ..Settings::default()
     };

@@ -190,7 +190,7 @@ async fn an_answer_to_head_has_no_body() {
 #[tokio::test]
 async fn rotation_never_makes_a_key_ring_that_the_service_refuses() {
     let dir = tempfile::tempdir().unwrap();
-    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let listen = Some(vec!["127.0.0.1:0".parse().unwrap()]);
     let state_dir = Some(dir.path().to_owned());
     let settings = Settings { state_dir, listen, plain: Some(true), ..Settings::default() };
     let config = Config::from_settings(settings).unwrap();

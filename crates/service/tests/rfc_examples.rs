@@ -439,7 +439,7 @@ async fn a_signed_message_that_is_encrypted_with_the_signing_key_is_400_ps_8292_
 /// The service an hour before the example's token expires.
 async fn in_2016() -> (Service, Clock, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
-    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let listen = Some(vec!["127.0.0.1:0".parse().unwrap()]);
     let state_dir = Some(dir.path().to_owned());
     let config = Config::from_settings(Settings { listen, state_dir, plain: Some(true), ..example_net() }).unwrap();
     let clock = Clock::manual(UnixMs::from_secs(TOKEN_EXP - 3600));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use doorbell_service::Service;
-use doorbell_service::config::{Changes, Config, ConfigError, Settings};
+use doorbell_service::config::{Changes, Config, ConfigError, LogFormat, Settings};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -136,6 +136,7 @@ fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Chan
         log::set_filter(filter).expect("it was in force before");
     })?;
     filter.clone_from(&config.log.filter);
+    log::set_json(config.log.format == LogFormat::Json);
     if changes.changed.iter().any(|name| name == "connections_max") {
         open_files::allow_connections(config.limits.connections_max);
     }

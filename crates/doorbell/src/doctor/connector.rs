@@ -75,8 +75,9 @@ impl Connector {
 
     /// The step of HTTP/2.
     pub(super) async fn http2(&self) -> Finding {
-        let fix = "user agents that receive by server push need it: let `doorbell serve` end TLS itself, or let the \
-                   proxy pass TCP through on this port (nginx `stream`, haproxy `mode tcp`)";
+        let fix = "user agents that receive by server push need it from end to end: let `doorbell serve` end TLS itself, \
+                   or let the proxy pass TCP through on this port (nginx `stream`, haproxy `mode tcp`). Those that \
+                   receive events need it up to the proxy (nginx: listen 443 ssl http2)";
         match self.tls(&[b"h2", b"http/1.1"]).await {
             Ok(stream) => match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Finding::ok("HTTP/2 was chosen (ALPN)"),

@@ -22,7 +22,7 @@ const CLOSE: u8 = 4;
 /// The step, where the rest of the service is.
 pub(super) async fn check(connector: &Connector) -> Finding {
     let fix = "let the proxy pass TCP through on this port (nginx `stream`, haproxy `mode tcp`) or on another one for \
-               --gcm-mcs-endpoint (examine it with --mcs), and see that the setting `chromium` is on; --no-chromium \
+               --gcm-mcs-endpoint (doorbell serve --listen mcs:ADDR:PORT; examine it with --mcs), and see that the setting `chromium` is on; --no-chromium \
                leaves this out";
     match answered(connector).await {
         Ok([VERSION, LOGIN_RESPONSE]) => Finding::ok("a login with nonsense is answered with a LoginResponse"),

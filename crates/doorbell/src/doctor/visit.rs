@@ -26,7 +26,7 @@ use tokio::time::timeout;
 use super::STEP_MAX;
 use super::audience;
 use super::connector::Connector;
-use super::rejection;
+use super::rejection::{self, AWAY};
 use super::report::{Finding, Report};
 use super::target::Target;
 
@@ -239,7 +239,11 @@ fn received_finding(received: Option<Result<Outcome, Error>>, receiver: &Receive
         Some(Ok(Outcome::Enough)) if receiver.is_without_pushes => Finding::warning(
             "it came as a server-sent event, because no server push can pass: user agents that know only pushes (RFC 8030) \
              receive nothing",
-            fix,
+            format!(
+                "no proxy for HTTP passes server pushes: pass TCP through (nginx `stream`, haproxy `mode tcp`), if you \
+                 have such user agents; Firefox, Chromium and `doorbell listen` do without. {AWAY}, which the doctor \
+                 cannot check while it is there"
+            ),
         ),
         Some(Ok(Outcome::Enough)) => Finding::ok("it came by HTTP/2 push, was decrypted and acknowledged"),
         Some(Ok(_)) => Finding::failed(format!("the service ended the subscription{problem}"), "read its log"),

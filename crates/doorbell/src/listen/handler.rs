@@ -127,7 +127,7 @@ impl App for Handler {
             }
             Event::WithoutPushes => status(
                 "a proxy on the way lets no server pushes pass: messages come as events instead. Pushes are tried again \
-                 every hour; to have them, the proxy must pass HTTP/2 through",
+                 every hour; to have them, the proxy must pass TCP through",
             ),
             Event::Disconnected { why, .. } => self.disconnected(&why),
             Event::Discarded(why) => status(&format!("a message is thrown away: {why}")),

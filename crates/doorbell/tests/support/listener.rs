@@ -32,6 +32,11 @@ impl Listener {
         Self::at(&front.origin(), &front.ca(), &[])
     }
 
+    /// The same at an origin that clients reach through something else.
+    pub fn through(origin: &str, ca: &Path) -> Self {
+        Self::at(origin, ca, &[])
+    }
+
     fn at(origin: &str, ca: &Path, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a profile directory");
         let process = listen(&folder, origin, ca, options);

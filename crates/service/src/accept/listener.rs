@@ -1,9 +1,10 @@
-//! The accept loop of one port: TLS, then the protocol that ALPN or the first bytes choose.
+//! The accept loops of the ports: a proxy's header, TLS, then the protocol that ALPN or the first bytes choose.
 
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::context::Context;
 use super::handler::Handler;
+use super::proxied::ProxyHeaders;
 use super::tls::ACME_TLS;
 use super::{http1, http2};
 use crate::config::Config;
@@ -28,6 +30,8 @@ use crate::transport::{Place, mcs};
 pub(crate) enum Security {
     /// TLS. ALPN chooses the HTTP version; Chromium offers no protocol for MCS, and old HTTP clients offer none either.
     Tls(Arc<ServerConfig>),
+    /// TLS with MCS, and nothing else.
+    Mcs(Arc<ServerConfig>),
     /// Plain HTTP/1.1, HTTP/2 with prior knowledge (RFC 9113 s3.3), or MCS.
     Plain,
 }
@@ -36,6 +40,8 @@ pub(crate) enum Security {
 pub(crate) struct Listener<H> {
     pub(crate) socket: TcpListener,
     pub(crate) security: Security,
+    /// Whether a proxy that is declared without an address (`trust_proxy`) may be in front.
+    pub(crate) is_proxied: bool,
     pub(crate) context: Arc<Context<H>>,
 }
 
@@ -45,33 +51,37 @@ const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(60);
 /// The first bytes of each HTTP/2 connection (RFC 9113 s3.4).
 const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 
+/// Listeners of one handler, whose connections share their places.
+pub(crate) struct Listeners<H> {
+    listeners: Vec<Listener<H>>,
+    headers: Arc<ProxyHeaders>,
+}
+
 impl<H: Handler> Listener<H> {
     /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
+    #[cfg(test)]
     pub(crate) async fn run(self) {
-        let places = Places::counted(bounds(&self.context.config()), self.context.handler.counts());
-        tokio::select! {
-            () = self.accept_all(&places) => {}
-            () = report(&places, &self.context) => {}
-            () = follow(&places, &self.context) => {}
-            () = self.context.stopping() => {}
-        }
-        drop(self.socket);
-        self.context.handler.shut_down();
-        if timeout(self.context.config().limits.drain_timeout, places.empty()).await.is_err() {
-            warn!("drain time-out: closing the connections that are still open");
-        }
+        Listeners::new(vec![self], ProxyHeaders::default()).run().await;
     }
 
-    async fn accept_all(&self, places: &Arc<Places>) {
+    async fn accept_all(&self, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
         let failures = Seldom::default();
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => {
-                    let source = self.context.config().sources.counts(address.ip()).then(|| Source::of(address.ip()));
+                    let is_proxy = headers.are_expected_from(address.ip());
+                    let forwards = !is_proxy && headers.forward_from(address.ip());
+                    let sources = &self.context.config().sources;
+                    let counts = !is_proxy && !forwards && sources.counts(address.ip(), self.is_proxied);
+                    let source = counts.then(|| Source::of(address.ip()));
                     // Without a place the connection is closed here.
                     let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
+                    if forwards {
+                        place.forwards();
+                    }
                     let (security, context) = (self.security.clone(), self.context.clone());
-                    let task = tokio::spawn(connection(stream, security, context, place.clone()));
+                    let accepted = Accepted { stream, is_proxy, headers: headers.clone() };
+                    let task = tokio::spawn(connection(accepted, security, context, place.clone()));
                     place.serve_in(task.abort_handle());
                 }
                 Err(error) => {
@@ -82,6 +92,30 @@ impl<H: Handler> Listener<H> {
                     sleep(Duration::from_millis(50)).await;
                 }
             }
+        }
+    }
+}
+
+impl<H: Handler> Listeners<H> {
+    pub(crate) fn new(listeners: Vec<Listener<H>>, headers: ProxyHeaders) -> Self {
+        Self { listeners, headers: Arc::new(headers) }
+    }
+
+    /// As [`Listener::run`]. The limits of the first listener hold for all of them together.
+    pub(crate) async fn run(self) {
+        let first = self.listeners.first().expect("a service has a listener");
+        let context = first.context.clone();
+        let places = Places::counted(bounds(&context.config()), context.handler.counts());
+        tokio::select! {
+            _ = join_all(self.listeners.iter().map(|listener| listener.accept_all(&places, &self.headers))) => {}
+            () = report(&places, &context) => {}
+            () = follow(&places, &context) => {}
+            () = context.stopping() => {}
+        }
+        drop(self.listeners);
+        context.handler.shut_down();
+        if timeout(context.config().limits.drain_timeout, places.empty()).await.is_err() {
+            warn!("drain time-out: closing the connections that are still open");
         }
     }
 }
@@ -105,6 +139,14 @@ async fn follow<H>(places: &Places, context: &Context<H>) {
     }
 }
 
+/// A connection, before its first byte was read.
+struct Accepted {
+    stream: TcpStream,
+    /// It must begin with a proxy's header.
+    is_proxy: bool,
+    headers: Arc<ProxyHeaders>,
+}
+
 /// Logs regularly what happened to connections that have no place.
 async fn report<H>(places: &Places, context: &Context<H>) {
     let mut times = interval(seldom::INTERVAL);
@@ -116,12 +158,15 @@ async fn report<H>(places: &Places, context: &Context<H>) {
 
 /// Each phase of a connection is a separate future on the heap, because the longest phase, an idle agent's, is the
 /// smallest.
-async fn connection<H: Handler>(stream: TcpStream, security: Security, context: Arc<Context<H>>, place: Arc<Place>) {
-    if let Err(error) = prepare(&stream) {
+async fn connection<H: Handler>(accepted: Accepted, security: Security, context: Arc<Context<H>>, place: Arc<Place>) {
+    if let Err(error) = prepare(&accepted.stream) {
         debug!(%error, "cannot set the socket's options");
     }
-    let within = context.config().limits.request_timeout;
-    let opening = Box::pin(timeout(within, open(stream, security, context.handler.counts())));
+    let opening = async {
+        let stream = accepted.client(&context, &place).await?;
+        open(stream, security, context.handler.counts()).await
+    };
+    let opening = Box::pin(timeout(context.config().limits.request_timeout, opening));
     // A connection that is not yet open when the service drains has sent no request.
     let opened = tokio::select! {
         opened = opening => opened,
@@ -136,20 +181,43 @@ async fn connection<H: Handler>(stream: TcpStream, security: Security, context: 
     }
 }
 
-async fn open(stream: TcpStream, security: Security, counts: Option<Arc<Counts>>) -> io::Result<Opened> {
-    match security {
-        Security::Tls(config) => {
-            let mut tls = Box::new(handshake(config, stream, counts).await?);
-            let protocol = match tls.alpn() {
-                Some(b"h2") => Protocol::Http2,
-                // The handshake was all that the authority wanted, and no other protocol may follow (RFC 8737 s3).
-                Some(ACME_TLS) => return Ok(Opened::Validated),
-                Some(_) => Protocol::Http1,
-                None => Protocol::of_first(tls.first_byte().await?),
-            };
-            Ok(Opened::Tls(tls, protocol))
+impl Accepted {
+    /// The stream of the client, which counts for its source from now on.
+    async fn client<H>(mut self, context: &Context<H>, place: &Place) -> io::Result<TcpStream> {
+        let now = context.clock.now();
+        if !self.is_proxy {
+            self.headers.note_undeclared(&self.stream, now).await?;
+            return Ok(self.stream);
         }
-        Security::Plain => protocol_of(&stream).await.map(|protocol| Opened::Plain(stream, protocol)),
+        match self.headers.read(&mut self.stream, now).await? {
+            Some(client) if context.config().sources.counts_named(client) && !place.name_source(Source::of(client), now) => {
+                Err(io::Error::other("its source has enough connections"))
+            }
+            _ => Ok(self.stream),
+        }
+    }
+}
+
+async fn open(stream: TcpStream, security: Security, counts: Option<Arc<Counts>>) -> io::Result<Opened> {
+    let (config, has_http) = match security {
+        Security::Tls(config) => (config, true),
+        Security::Mcs(config) => (config, false),
+        Security::Plain => {
+            return protocol_of(&stream).await.map(|protocol| Opened::Plain(stream, protocol));
+        }
+    };
+    let mut tls = Box::new(handshake(config, stream, counts).await?);
+    let protocol = match tls.alpn() {
+        Some(b"h2") => Protocol::Http2,
+        // The handshake was all that the authority wanted, and no other protocol may follow (RFC 8737 s3).
+        Some(ACME_TLS) => return Ok(Opened::Validated),
+        Some(_) => Protocol::Http1,
+        None => Protocol::of_first(tls.first_byte().await?),
+    };
+    if has_http || matches!(protocol, Protocol::Mcs) {
+        Ok(Opened::Tls(tls, protocol))
+    } else {
+        Err(io::Error::other("HTTP on an address that serves Chromium's stream only (mcs:)"))
     }
 }
 

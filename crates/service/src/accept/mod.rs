@@ -5,16 +5,20 @@
 //! each stream to [`serve_http1`] (the admin listener); this folder does not depend on any of them. All input is hostile:
 //! before a handler sees it, every wait has a time-out and every buffer a limit.
 
+pub(crate) mod bind;
 mod context;
 mod handler;
 mod http1;
 mod http2;
 mod listener;
+mod proxied;
 #[cfg(test)]
 mod tests;
 pub(crate) mod tls;
 
+pub use bind::BindError;
 pub(crate) use context::Context;
 pub(crate) use handler::Handler;
 pub(crate) use http1::serve as serve_http1;
-pub(crate) use listener::{Listener, Security};
+pub(crate) use listener::{Listener, Listeners, Security};
+pub(crate) use proxied::ProxyHeaders;

@@ -68,7 +68,7 @@ impl Running {
         let config = Arc::new(Live::new(Config::from_settings(settings).unwrap()));
         let (handler, (stop, stopping)) = (Arc::new(Paths::default()), watch::channel(false));
         let context = Context { handler: handler.clone(), config, clock: Clock::manual(NOON), stopping };
-        let listener = tokio::spawn(Listener { socket, security, context: Arc::new(context) }.run());
+        let listener = tokio::spawn(Listener { socket, security, is_proxied: false, context: Arc::new(context) }.run());
         Self { address, handler, stop, listener }
     }
 

@@ -9,8 +9,10 @@ mod file;
 mod firefox;
 mod http;
 mod limits;
+mod listen;
 mod live;
 mod log;
+mod networks;
 mod origin;
 mod place;
 mod reload;
@@ -28,12 +30,14 @@ pub use file::{state_dir_in, suggest};
 pub use firefox::FirefoxSettings;
 pub use http::HttpSettings;
 pub use limits::Limits;
+pub use listen::{Listen, ListenAddress, Served, listen_address};
 pub(crate) use live::Live;
 pub use log::{ACCESS_LOG, LogFormat, LogSettings};
+pub use networks::Networks;
 pub use origin::Origin;
 pub use place::{Place, TlsSource};
 pub use reload::Changes;
-pub use settings::{Settings, listen_address};
+pub use settings::Settings;
 pub use sources::Sources;
 
 /// A configuration whose settings fit together.

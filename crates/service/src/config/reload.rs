@@ -7,7 +7,7 @@ use super::error::ConfigError;
 
 /// The settings that only a restart changes: where the service is found, who vouches for it, and the files that it holds.
 /// Every other one takes effect at a reload. A setting belongs here if something reads it at the start alone.
-const AT_START: [&str; 16] = [
+const AT_START: [&str; 17] = [
     "state_dir",
     "listen",
     "public_url",
@@ -23,7 +23,8 @@ const AT_START: [&str; 16] = [
     "tls_key",
     "plain",
     "disk_reserve_bytes",
-    "log_format",
+    "proxy_protocol_from",
+    "forwarded_for_from",
 ];
 
 /// What a reload did, by the names of the settings.
@@ -99,6 +100,8 @@ mod tests {
         connections_max = 7
         connections_per_source_max = 7
         trusted_proxies = ['10.0.0.0/8']
+        proxy_protocol_from = ['10.0.0.1']
+        forwarded_for_from = ['10.0.0.1']; plain = true
         idle_expiry_days = 7
         idle_timeout_secs = 7
         drain_timeout_secs = 7
@@ -153,8 +156,8 @@ mod tests {
         let limits = Limits { disk_reserve_bytes: 0, ..*limits };
         let LogSettings { filter, format } = log;
         [
-            format!("{place:?} {state_dir:?} {admin:?} {disk_reserve_bytes} {format:?} {new_ca}"),
-            format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {filter} {strict_audience}"),
+            format!("{place:?} {state_dir:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
+            format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {filter} {format:?} {strict_audience}"),
         ]
     }
 

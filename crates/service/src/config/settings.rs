@@ -2,12 +2,12 @@
 //!
 //! Help shows them in groups and hides the environment variables: their names follow from the flags.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::compat::Compat;
+use super::listen::{self, ListenAddress};
 use super::log::LogFormat;
 
 /// Declares the settings, their defaults, and how one layer (flags and environment) overrides another (the file).
@@ -60,15 +60,6 @@ macro_rules! settings {
     };
 }
 
-/// Reads an address to listen on, for flags.
-///
-/// # Errors
-/// If the text is not an IP address with a port: what to write instead.
-pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    let hint = "give an IP address and a port, such as 127.0.0.1:8443, 0.0.0.0:443 or [::]:443";
-    text.parse().map_err(|_| hint.to_owned())
-}
-
 /// The groups of the help.
 const ADDRESS: &str = "Address and TLS";
 const MESSAGES: &str = "Messages";
@@ -83,12 +74,14 @@ settings! {
     #[arg(long, env = "DOORBELL_STATE_DIR", hide_env = true, value_name = "DIR")]
     state_dir: PathBuf,
 
-    /// Address and port to listen on; port 0 takes a free one [default: 127.0.0.1:8443]
+    /// Address and port to listen on; port 0 takes a free one. May be repeated; `tls:`, `plain:` (without TLS) or `mcs:`
+    /// (Chromium's stream only, with TLS) before the address says what is served there [default: 127.0.0.1:8443]
     #[arg(
-        long, env = "DOORBELL_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR:PORT",
-        value_parser = listen_address
+        long, env = "DOORBELL_LISTEN", hide_env = true, help_heading = ADDRESS, value_delimiter = ',',
+        value_name = "[tls:|plain:|mcs:]ADDR:PORT"
     )]
-    listen: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443),
+    #[serde(deserialize_with = "listen::one_or_more")]
+    listen: Vec<ListenAddress>,
 
     /// The origin that push URLs begin with, as clients outside reach it: `https://push.example.org` [default: from --listen]
     #[arg(long, env = "DOORBELL_PUBLIC_URL", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
@@ -130,7 +123,7 @@ settings! {
     #[arg(long, env = "DOORBELL_TLS_KEY", hide_env = true, help_heading = ADDRESS, value_name = "FILE")]
     tls_key: PathBuf,
 
-    /// Serve without TLS: on a loopback address, or anywhere with --trust-proxy
+    /// Serve without TLS where --listen names nothing else: on a loopback address, or anywhere with --trust-proxy
     #[arg(
         long, env = "DOORBELL_PLAIN", hide_env = true, help_heading = ADDRESS,
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
@@ -143,6 +136,22 @@ settings! {
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
     trust_proxy: bool = false,
+
+    /// Networks of proxies that pass TCP through and name their client by the PROXY protocol (version 1 or 2), such as
+    /// '127.0.0.1,10.0.0.0/8'; each connection from there must begin with its header [default: none]
+    #[arg(
+        long, env = "DOORBELL_PROXY_PROTOCOL_FROM", hide_env = true, help_heading = ADDRESS,
+        value_delimiter = ',', value_name = "NETWORK"
+    )]
+    proxy_protocol_from: Vec<String>,
+
+    /// Networks of proxies for HTTP that end X-Forwarded-For with their client's address: what one source may create counts
+    /// for that address [default: none]
+    #[arg(
+        long, env = "DOORBELL_FORWARDED_FOR_FROM", hide_env = true, help_heading = ADDRESS,
+        value_delimiter = ',', value_name = "NETWORK"
+    )]
+    forwarded_for_from: Vec<String>,
 
     /// Redirect agents that want to subscribe (307, RFC 8030 s7.1): the URL of another subscribe resource
     #[arg(long, env = "DOORBELL_SUBSCRIBE_REDIRECT", hide_env = true, help_heading = ADDRESS, value_name = "URL")]
@@ -254,7 +263,8 @@ settings! {
     )]
     connections_per_source_max: usize,
 
-    /// Networks of proxies, whose connections come from many sources and are not counted, such as '127.0.0.1,10.0.0.0/8' [default: all with --trust-proxy]
+    /// Networks of proxies, whose connections come from many sources and are not counted, such as '127.0.0.1,10.0.0.0/8' [default: with
+    /// --trust-proxy, all connections without TLS]
     #[arg(
         long, env = "DOORBELL_TRUSTED_PROXIES", hide_env = true, help_heading = LIMITS,
         value_delimiter = ',', value_name = "NETWORK"

@@ -2,9 +2,8 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
-
 use super::error::ConfigError;
+use super::networks::Networks;
 use super::settings::Settings;
 
 /// The bound of one source of connections: an IPv4 address, or an IPv6 network of 64 bits.
@@ -21,38 +20,36 @@ enum Proxies {
     /// All of them: a proxy in front is declared, and its address is not known.
     All,
     /// Those in these networks.
-    In(Vec<IpNet>),
+    In(Networks),
 }
 
 impl Sources {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
         let per_source_max = s.connections_per_source_max.unwrap_or_else(|| (s.connections_max() / 4).max(1));
         let proxies = match &s.trusted_proxies {
-            Some(networks) => Proxies::In(networks.iter().map(|network| parse(network)).collect::<Result<_, _>>()?),
+            Some(networks) => Proxies::In(Networks::parse("trusted_proxies", networks)?),
             None if s.trust_proxy() => Proxies::All,
-            None => Proxies::In(Vec::new()),
+            None => Proxies::In(Networks::default()),
         };
         Ok(Self { connections_max: Some(per_source_max).filter(|&max| max > 0), proxies })
     }
 
-    /// Whether connections from this address count for their source: not those of a proxy.
-    pub fn counts(&self, address: IpAddr) -> bool {
+    /// Whether connections from this address count for their source: not those of a proxy. `is_proxied`: a proxy that is
+    /// declared without an address may be in front.
+    pub fn counts(&self, address: IpAddr, is_proxied: bool) -> bool {
         match &self.proxies {
-            Proxies::All => false,
-            Proxies::In(networks) => {
-                let address = address.to_canonical();
-                !networks.iter().any(|network| network.contains(&address))
-            }
+            Proxies::All => !is_proxied,
+            Proxies::In(networks) => !networks.contains(address),
         }
     }
-}
 
-fn parse(text: &str) -> Result<IpNet, ConfigError> {
-    let text = text.trim();
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| {
-        ConfigError::Unfit(format!("trusted_proxies: `{text}` is neither an address nor a network such as 10.0.0.0/8"))
-    })
+    /// Whether a connection counts for the address that a proxy names in front of it: not for that of another proxy.
+    pub fn counts_named(&self, address: IpAddr) -> bool {
+        match &self.proxies {
+            Proxies::All => true,
+            Proxies::In(networks) => !networks.contains(address),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -64,7 +61,7 @@ mod tests {
     }
 
     fn counts(sources: &Sources, address: &str) -> bool {
-        sources.counts(address.parse().unwrap())
+        sources.counts(address.parse().unwrap(), true)
     }
 
     #[test]
@@ -88,6 +85,10 @@ mod tests {
         assert!(counts(&proxied, "127.0.0.2") && counts(&proxied, "2001:db9::1"));
         let somewhere = sources(Settings { trust_proxy: Some(true), ..Settings::default() });
         assert!(!counts(&somewhere, "192.0.2.1"), "without a list, every connection is the proxy's");
+        let client = "192.0.2.1".parse().unwrap();
+        assert!(somewhere.counts_named(client), "but not if it names its client");
+        assert!(somewhere.counts(client, false), "nor on an address of another kind");
+        assert!(!proxied.counts_named("10.9.8.7".parse().unwrap()), "a proxy behind the proxy");
     }
 
     #[test]

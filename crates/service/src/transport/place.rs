@@ -7,10 +7,12 @@
 //! without end. Strangers with requests leave only where the places would be taken that are kept for others.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, MutexGuard, OnceLock, Weak};
 
 use doorbell_protocol::time::UnixMs;
+use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::warn;
@@ -36,7 +38,7 @@ pub(crate) struct Bounds {
     pub(crate) per_source_max: Option<usize>,
 }
 
-/// The places of one listener.
+/// The places of one listener, or of several that share them.
 #[derive(Debug)]
 pub(crate) struct Places {
     state: Locked<State>,
@@ -76,7 +78,12 @@ pub(crate) struct Place {
     places: Arc<Places>,
     /// It changes under the lock only.
     number: AtomicU64,
-    source: Option<Source>,
+    /// Empty for a proxy's connection; it changes under the lock only.
+    source: OnceLock<Source>,
+    /// Its source has a connection more by it.
+    is_counted: AtomicBool,
+    /// Its requests name their clients.
+    forwards: AtomicBool,
     /// Requests in progress.
     requests: AtomicU32,
     /// A request was answered since the place was last looked at.
@@ -119,13 +126,21 @@ impl Places {
     /// A place for a connection from `source` (`None`: from a proxy, which carries the connections of many sources).
     /// Waits while all places are taken by connections that cannot be closed. `None` if the source has enough of them.
     pub(crate) async fn enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Option<Arc<Place>> {
+        let mut has_waited = false;
         loop {
             match self.try_enter(source, now) {
-                Attempt::Entered(place) => return Some(place),
+                // A place that becomes free while no task waits is noted, but only once: another listener that waits
+                // looks too.
+                Attempt::Entered(place) => {
+                    if has_waited {
+                        self.freed.notify_one();
+                    }
+                    return Some(place);
+                }
                 Attempt::Rejected => return None,
-                // One task waits, and a place that became free before it waits is noted.
                 Attempt::Full => self.freed.notified().await,
             }
+            has_waited = true;
         }
     }
 
@@ -156,17 +171,8 @@ impl Places {
 
     fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
         let mut state = self.state.lock();
-        if let Some((source, max)) = source.zip(state.bounds.per_source_max)
-            && state.sources.get(&source).is_some_and(|&open| open >= max)
-        {
-            state.count_rejection(source);
-            drop(state);
-            if let Some(counts) = &self.counts {
-                counts.refused_of_source.add();
-            }
-            if let Some(connections) = self.rejections.count(now) {
-                self.log_rejections(connections);
-            }
+        if let Some(source) = source.filter(|source| Self::has_enough(&state, source)) {
+            self.reject(state, source, now);
             return Attempt::Rejected;
         }
         let is_full = state.open >= state.bounds.connections_max;
@@ -188,6 +194,22 @@ impl Places {
             warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
         }
         attempt
+    }
+
+    fn has_enough(state: &State, source: &Source) -> bool {
+        let open = state.sources.get(source);
+        state.bounds.per_source_max.is_some_and(|max| open.is_some_and(|&open| open >= max))
+    }
+
+    fn reject(&self, mut state: MutexGuard<'_, State>, source: Source, now: UnixMs) {
+        state.count_rejection(source);
+        drop(state);
+        if let Some(counts) = &self.counts {
+            counts.refused_of_source.add();
+        }
+        if let Some(connections) = self.rejections.count(now) {
+            self.log_rejections(connections);
+        }
     }
 
     fn log_rejections(&self, connections: u64) {
@@ -227,6 +249,11 @@ impl State {
         }
     }
 
+    /// Also without a bound: one may be set while the connection is open.
+    fn count(&mut self, source: Source) {
+        *self.sources.entry(source).or_default() += 1;
+    }
+
     fn count_rejection(&mut self, source: Source) {
         if self.rejected.len() < COUNTED_MAX || self.rejected.contains_key(&source) {
             *self.rejected.entry(source).or_default() += 1;
@@ -239,16 +266,17 @@ impl State {
             counts.connections.enter();
             counts.entered.add();
         }
-        // Also without a bound: one may be set while the connection is open.
         if let Some(source) = source {
-            *self.sources.entry(source).or_default() += 1;
+            self.count(source);
         }
         self.last_number += 1;
         let number = self.last_number;
         let place = Arc::new(Place {
             places: places.clone(),
             number: AtomicU64::new(number),
-            source,
+            source: source.map_or_else(OnceLock::new, OnceLock::from),
+            is_counted: AtomicBool::new(source.is_some()),
+            forwards: AtomicBool::new(false),
             requests: AtomicU32::new(0),
             answered: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
@@ -312,12 +340,13 @@ impl State {
         {
             self.leaving -= 1;
         }
-        if let Some(source) = place.source
-            && let Some(open) = self.sources.get_mut(&source)
+        if place.is_counted.load(Ordering::Relaxed)
+            && let Some(source) = place.source.get()
+            && let Some(open) = self.sources.get_mut(source)
         {
             *open -= 1;
             if *open == 0 {
-                self.sources.remove(&source);
+                self.sources.remove(source);
             }
         }
     }
@@ -326,7 +355,47 @@ impl State {
 impl Place {
     /// Where the connection comes from; `None` for a proxy's.
     pub(crate) fn source(&self) -> Option<Source> {
-        self.source
+        self.source.get().copied()
+    }
+
+    /// Where a request on the connection comes from: from a proxy for HTTP that names its client, the client.
+    pub(crate) fn source_of(&self, headers: &HeaderMap) -> Option<Source> {
+        if self.forwards.load(Ordering::Relaxed) { forwarded_for(headers) } else { self.source() }
+    }
+
+    /// The connection is one of a proxy for HTTP that names its client in each request.
+    pub(crate) fn forwards(&self) {
+        self.forwards.store(true, Ordering::Relaxed);
+    }
+
+    /// From now on the connection belongs to the client of this request alone. It does not count for its source: only
+    /// the proxy sees how many connections a client has.
+    pub(crate) fn belongs_to_client_of(&self, headers: &HeaderMap) {
+        if self.forwards.load(Ordering::Relaxed)
+            && let Some(source) = forwarded_for(headers)
+        {
+            let _lock = self.places.state.lock();
+            // A request that was refused before may have come from another client: the first one stays.
+            self.source.get_or_init(|| source);
+        }
+    }
+
+    /// A proxy has named where its connection comes from. `false` if that source has enough connections: then this one
+    /// must be closed.
+    pub(crate) fn name_source(&self, source: Source, now: UnixMs) -> bool {
+        let mut state = self.places.state.lock();
+        if Places::has_enough(&state, &source) {
+            self.places.reject(state, source, now);
+            return false;
+        }
+        match self.source.set(source) {
+            Ok(()) => {
+                self.is_counted.store(true, Ordering::Relaxed);
+                state.count(source);
+            }
+            Err(_) => debug_assert!(false, "a connection has one source"),
+        }
+        true
     }
 
     /// The connection belongs to an agent with a subscription, or an application server with a receipt subscription:
@@ -368,6 +437,14 @@ impl Place {
         self.requests.fetch_add(1, Ordering::Relaxed);
         RequestInProgress(self.clone())
     }
+}
+
+/// The last address of X-Forwarded-For, which the proxy itself has written; what is before it the client may have sent.
+/// `None` if it is not an address.
+fn forwarded_for(headers: &HeaderMap) -> Option<Source> {
+    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let address = last.parse().or_else(|_| last.parse::<SocketAddr>().map(|address| address.ip()));
+    address.ok().map(Source::of)
 }
 
 #[cfg(test)]
@@ -555,6 +632,64 @@ mod tests {
         drop(first);
         assert!(places.enter(source(1), NOW).await.is_some());
         assert!(places.state.lock().sources.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_source_that_a_proxy_names_later_counts_from_then_on() {
+        let places = places(8, 8, Some(2));
+        let name = |place: &Place, last| place.name_source(source(last).unwrap(), NOW);
+        let mut proxied = Vec::new();
+        for _ in 0..4 {
+            proxied.push(places.enter(None, NOW).await.unwrap());
+        }
+        assert!(name(&proxied[0], 1) && name(&proxied[1], 1) && name(&proxied[2], 2) && !name(&proxied[3], 1));
+        assert_eq!((proxied[0].source(), proxied[3].source()), (source(1), None));
+        assert!(places.enter(source(1), NOW).await.is_none() && places.enter(source(2), NOW).await.is_some());
+        proxied.clear();
+        assert!(places.state.lock().sources.is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_the_address_that_the_proxy_wrote_is_believed_and_only_where_it_is_declared() {
+        let forwarded = |values: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("x-forwarded-for", value.parse().unwrap());
+            }
+            headers
+        };
+        let (direct, proxied) = (Place::any(), Place::any());
+        proxied.forwards();
+        let last = forwarded(&["192.0.2.9", "192.0.2.8, 192.0.2.1"]);
+        assert_eq!((direct.source_of(&last), proxied.source_of(&last)), (None, source(1)));
+        for one in ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1:4660"] {
+            assert_eq!(proxied.source_of(&forwarded(&[one])), source(1), "{one}");
+        }
+        for none in ["", "unknown", "192.0.2.1, ", "192.0.2.1, _hidden"] {
+            assert_eq!(proxied.source_of(&forwarded(&[none])), None, "{none}");
+        }
+        assert_eq!(proxied.source_of(&HeaderMap::new()), None);
+        proxied.belongs_to_client_of(&last);
+        direct.belongs_to_client_of(&last);
+        assert_eq!((direct.source(), proxied.source()), (None, source(1)));
+    }
+
+    #[tokio::test]
+    async fn each_free_place_goes_to_one_of_those_who_wait() {
+        let places = places(2, 2, None);
+        let held = [places.enter(None, NOW).await.unwrap(), places.enter(None, NOW).await.unwrap()];
+        held.iter().for_each(|place| place.keep());
+        let waiting = [0, 1].map(|_| {
+            let places = places.clone();
+            tokio::spawn(async move { places.enter(None, NOW).await })
+        });
+        yield_now().await;
+        assert!(waiting.iter().all(|task| !task.is_finished()));
+        drop(held);
+        let mut entered = Vec::new();
+        for task in waiting {
+            entered.push(task.await.unwrap().unwrap());
+        }
     }
 
     fn source(last: u8) -> Option<Source> {

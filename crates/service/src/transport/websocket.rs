@@ -43,6 +43,7 @@ pub(crate) fn accept(request: &Request, subprotocol: &'static str) -> Result<Res
     let key = headers.get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok()).filter(|_| is_handshake);
     let accept_value = key.and_then(websocket::accept).ok_or(StatusCode::BAD_REQUEST)?;
     let accept_value = HeaderValue::try_from(accept_value).expect("base64 is visible ASCII");
+    request.body().place.belongs_to_client_of(headers);
     let mut response = http::Response::new(Payload::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let answer = response.headers_mut();

@@ -88,7 +88,7 @@ async fn with_tls(settings: Settings) -> (Service, std::net::SocketAddr, tempfil
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
         state_dir: Some(dir.path().join("state")),
-        listen: Some("127.0.0.1:0".parse().unwrap()),
+        listen: Some(vec!["127.0.0.1:0".parse().unwrap()]),
         admin_listen: Some("127.0.0.1:0".to_owned()),
         ..settings
     };

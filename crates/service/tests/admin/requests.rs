@@ -103,7 +103,7 @@ async fn a_unix_socket_is_for_its_owner_whatever_host_is_named_and_ends_with_the
     let taken = tempfile::tempdir().unwrap();
     let settings = Settings {
         state_dir: Some(taken.path().to_owned()),
-        listen: Some("127.0.0.1:0".parse().unwrap()),
+        listen: Some(vec!["127.0.0.1:0".parse().unwrap()]),
         admin_listen: Some(format!("unix:{}", path.display())),
         ..Settings::default()
     };

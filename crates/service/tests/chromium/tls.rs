@@ -31,7 +31,7 @@ async fn connect(service: &Service, alpn: &[&[u8]]) -> TlsStream<TcpStream> {
 async fn without_alpn_the_first_byte_decides_and_is_not_lost() {
     let dir = tempfile::tempdir().unwrap();
     let settings = Settings {
-        listen: Some("127.0.0.1:0".parse().unwrap()),
+        listen: Some(vec!["127.0.0.1:0".parse().unwrap()]),
         state_dir: Some(dir.path().to_owned()),
         ..Settings::default()
     };

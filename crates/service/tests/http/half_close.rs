@@ -218,7 +218,7 @@ async fn a_request_after_a_held_stream_is_answered_too() {
 #[tokio::test]
 async fn a_whole_request_is_answered_over_tls_after_close_notify() {
     let dir = tempfile::tempdir().unwrap();
-    let (listen, state_dir) = (Some("127.0.0.1:0".parse().unwrap()), Some(dir.path().to_owned()));
+    let (listen, state_dir) = (Some(vec!["127.0.0.1:0".parse().unwrap()]), Some(dir.path().to_owned()));
     let settings = Settings { listen, state_dir, ..Settings::default() };
     let service = Service::start(Config::from_settings(settings).unwrap(), Clock::system()).await.unwrap();
     let subscribe = b"POST /subscribe HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";

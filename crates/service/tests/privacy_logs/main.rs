@@ -120,7 +120,7 @@ impl Site {
     async fn start(plain: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state_dir = Some(dir.path().to_owned());
-        let listen = Some("127.0.0.1:0".parse().unwrap());
+        let listen = Some(vec!["127.0.0.1:0".parse().unwrap()]);
         let settings =
             Settings { state_dir, listen, plain: Some(plain), drain_timeout_secs: Some(1), ..Settings::default() };
         let service = Service::start(Config::from_settings(settings).unwrap(), Clock::system()).await.unwrap();

@@ -60,7 +60,7 @@ impl TestService {
     pub async fn with_clock(settings: Settings, clock: Clock) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state_dir = Some(dir.path().to_owned());
-        let listen = Some("127.0.0.1:0".parse().unwrap());
+        let listen = Some(vec!["127.0.0.1:0".parse().unwrap()]);
         let settings = Settings { state_dir, listen, plain: Some(true), ..settings };
         let config = Config::from_settings(settings.clone()).unwrap();
         let service = Service::start(config, clock.clone()).await.unwrap();
@@ -86,7 +86,7 @@ impl TestService {
 
     /// The configuration, with the port that the first start got.
     pub fn config(&self) -> Config {
-        let settings = Settings { listen: Some(self.address), ..self.settings.clone() };
+        let settings = Settings { listen: Some(vec![self.address.into()]), ..self.settings.clone() };
         Config::from_settings(settings).unwrap()
     }
 

@@ -42,7 +42,7 @@ impl Doors {
     async fn try_push(&self, to: Target, request: Request) -> Result<Response, Rejection> {
         let Target { agent, subscription, restricted_to, of_browser } = to;
         let (head, incoming) = request.into_parts();
-        let source = incoming.place.source();
+        let source = incoming.place.source_of(&head.headers);
         // The body is read before the first check: a client that is still sending it might not receive a rejection.
         let Limits { body_max, request_timeout, ttl_max_secs, .. } = self.config().limits;
         let body = incoming.body.read(body_max, request_timeout).await?;

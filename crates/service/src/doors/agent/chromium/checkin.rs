@@ -20,8 +20,8 @@ impl Doors {
     }
 
     async fn try_check_in(&self, request: Request) -> Result<Response, CheckinRejection> {
-        let incoming = request.into_body();
-        let source = incoming.place.source();
+        let (head, incoming) = request.into_parts();
+        let source = incoming.place.source_of(&head.headers);
         let request_timeout = self.config().limits.request_timeout;
         let body = incoming.body.read(REQUEST_MAX, request_timeout).await?;
         let device = match CheckinRequest::parse(&body)?.device {

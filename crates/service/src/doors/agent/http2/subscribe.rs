@@ -34,7 +34,7 @@ impl Doors {
             return Ok(wire::redirect(elsewhere.clone()));
         }
         let set = self.named_set(&head.headers)?;
-        let source = incoming.place.source();
+        let source = incoming.place.source_of(&head.headers);
         let request_timeout = config.limits.request_timeout;
         let body = incoming.body.read(OPTIONS_MAX, request_timeout).await?;
         let key = restriction(&head.headers, &body)?;
