@@ -20,7 +20,7 @@ use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
 use crate::accept::{BindError, Context, Listener, Listeners, ProxyHeaders, Security, bind};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
-use crate::config::{Config, Limits, Listen, Origin, Place, Served, Sources, TlsSource};
+use crate::config::{Config, Limits, Listen, Origin, Place, Served, TlsSource};
 use crate::doors::Doors;
 use crate::hub::Hub;
 
@@ -118,14 +118,16 @@ impl Service {
         let reload = Arc::new(Notify::new());
         let renewal =
             certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
-        let context = |sources| {
-            let (handler, clock, stopping) = (doors.clone(), clock.clone(), stopping.clone());
-            Arc::new(Context { handler, limits: config.limits, sources, clock, stopping })
-        };
-        let listeners = sockets.into_iter().map(|(listen, socket)| Listener {
-            socket,
-            security: security(listen.served, tls.as_ref()),
-            context: context(sources(listen.served, &bound, &config.sources)),
+        let context = Arc::new(Context {
+            handler: doors.clone(),
+            limits: config.limits,
+            sources: config.sources.clone(),
+            clock,
+            stopping,
+        });
+        let listeners = sockets.into_iter().map(|(listen, socket)| {
+            let (security, context) = (security(listen.served, tls.as_ref()), context.clone());
+            Listener { socket, security, context }
         });
         let place = &config.place;
         let headers = ProxyHeaders::new(place.proxy_protocol_from.clone(), place.forwarded_for_from.clone());
@@ -230,13 +232,6 @@ fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {
         Served::Mcs => Security::Mcs(tls()),
         Served::Plain => Security::Plain,
     }
-}
-
-/// Whose connections count on one address of `all`. A proxy in front that ends TLS is in front of the plain ones.
-fn sources(served: Served, all: &[Listen], configured: &Sources) -> Sources {
-    let has_plain = all.iter().any(|listen| listen.served == Served::Plain);
-    let sources = configured.clone();
-    if has_plain && served != Served::Plain { sources.without_unnamed_proxies() } else { sources }
 }
 
 /// The keys of the URLs. They are created for a store that is new, and for no other.

@@ -54,21 +54,21 @@ pub(crate) struct Listeners<H> {
 }
 
 impl<H: Handler> Listener<H> {
-    /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
-    #[allow(dead_code, reason = "a listener for administration runs alone; so do those of the tests")]
-    pub(crate) async fn run(self) {
-        Listeners::new(vec![self], ProxyHeaders::default()).run().await;
-    }
-
-    async fn accept_all(&self, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
+    /// `is_direct`: a proxy that ends TLS is in front of other listeners, and not of this one.
+    async fn accept_all(&self, is_direct: bool, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
         let failures = Seldom::default();
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => {
                     let is_proxy = headers.are_expected_from(address.ip());
                     let forwards = !is_proxy && headers.forward_from(address.ip());
-                    let counts = !is_proxy && !forwards && self.context.sources.counts(address.ip());
-                    let source = counts.then(|| Source::of(address.ip()));
+                    let sources = &self.context.sources;
+                    let counts = if is_direct {
+                        sources.counts_unless_named(address.ip())
+                    } else {
+                        sources.counts(address.ip())
+                    };
+                    let source = (counts && !is_proxy && !forwards).then(|| Source::of(address.ip()));
                     // Without a place the connection is closed here.
                     let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
                     if forwards {
@@ -96,7 +96,8 @@ impl<H: Handler> Listeners<H> {
         Self { listeners, headers: Arc::new(headers) }
     }
 
-    /// As [`Listener::run`]. The limits of the first listener hold for all of them together.
+    /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out. The limits of
+    /// the first listener hold for all of them together.
     pub(crate) async fn run(self) {
         let first = self.listeners.first().expect("a service has a listener");
         let context = first.context.clone();
@@ -105,8 +106,14 @@ impl<H: Handler> Listeners<H> {
             strangers_max: context.limits.strangers_max,
             per_source_max: context.sources.connections_max,
         });
+        let is_plain = |listener: &Listener<H>| matches!(listener.security, Security::Plain);
+        let has_plain = self.listeners.iter().any(is_plain);
+        let accepting = self.listeners.iter().map(|listener| {
+            let is_direct = has_plain && !is_plain(listener);
+            listener.accept_all(is_direct, &places, &self.headers)
+        });
         tokio::select! {
-            _ = join_all(self.listeners.iter().map(|listener| listener.accept_all(&places, &self.headers))) => {}
+            _ = join_all(accepting) => {}
             () = report(&places, &context) => {}
             () = context.stopping() => {}
         }
@@ -169,7 +176,9 @@ impl Accepted {
             return Ok(self.stream);
         }
         match self.headers.read(&mut self.stream, now).await? {
-            Some(client) if context.sources.counts_named(client) && !place.name_source(Source::of(client), now) => {
+            Some(client)
+                if context.sources.counts_unless_named(client) && !place.name_source(Source::of(client), now) =>
+            {
                 Err(io::Error::other("its source has enough connections"))
             }
             _ => Ok(self.stream),

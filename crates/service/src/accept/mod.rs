@@ -1,7 +1,7 @@
 //! Accepting connections: ports, TLS, HTTP/1.1, HTTP/2, and the choice of a connection's protocol.
 //!
 //! The folder is generic over the [`Handler`]: the doors are the public listener's. Another kind of listener (for
-//! operators, for other nodes) implements the trait again and runs a [`Listener`] of its own; this folder does not
+//! operators, for other nodes) implements the trait again and runs [`Listeners`] of its own; this folder does not
 //! depend on any of them. All input is hostile: before a handler sees it, every wait has a time-out and every buffer a
 //! limit.
 
