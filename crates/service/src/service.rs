@@ -128,14 +128,8 @@ impl Service {
         let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
         let config = Arc::new(Live::new(config));
-        let doors = Doors::new(
-            hub.clone(),
-            capabilities,
-            origin.clone(),
-            config.clone(),
-            clock.clone(),
-            counts.clone(),
-        );
+        let doors =
+            Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone(), counts.clone());
         let doors = Arc::new(doors);
         let metrics = Arc::new(Metrics::new(Sources {
             counts: counts.clone(),
@@ -149,10 +143,9 @@ impl Service {
             source: health::source(&config.get().place.tls),
             resolver: certificates.resolver(),
         });
-        let listeners = bound.iter().map(|listen| ListenerStatus {
-            address: listen.address.to_string(),
-            serves: listen.served.as_str(),
-        });
+        let listeners = bound
+            .iter()
+            .map(|listen| ListenerStatus { address: listen.address.to_string(), serves: listen.served.as_str() });
         let health = Arc::new(Health {
             origin: origin.clone(),
             listeners: listeners.collect(),
@@ -173,11 +166,9 @@ impl Service {
         let renewal =
             certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
         let context = Arc::new(Context { handler: doors.clone(), config: config.clone(), clock, stopping });
-        let listeners = sockets.into_iter().map(|(listen, socket)| Listener {
-            socket,
-            security: security(listen.served, tls.as_ref()),
-            is_proxied: is_proxied(listen.served, &bound),
-            context: context.clone(),
+        let listeners = sockets.into_iter().map(|(listen, socket)| {
+            let (security, context) = (security(listen.served, tls.as_ref()), context.clone());
+            Listener { socket, security, context }
         });
         let place = &config.get().place;
         let headers = ProxyHeaders::new(place.proxy_protocol_from.clone(), place.forwarded_for_from.clone());
@@ -320,13 +311,6 @@ fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {
         Served::Mcs => Security::Mcs(tls()),
         Served::Plain => Security::Plain,
     }
-}
-
-/// Whether a proxy that is declared without an address may be in front of one address of `all`. If it ends TLS, it is in
-/// front of the plain ones.
-fn is_proxied(served: Served, all: &[Listen]) -> bool {
-    let has_plain = all.iter().any(|listen| listen.served == Served::Plain);
-    served == Served::Plain || !has_plain
 }
 
 /// The keys of the URLs. They are created for a store that is new, and for no other.

@@ -40,8 +40,6 @@ pub(crate) enum Security {
 pub(crate) struct Listener<H> {
     pub(crate) socket: TcpListener,
     pub(crate) security: Security,
-    /// Whether a proxy that is declared without an address (`trust_proxy`) may be in front.
-    pub(crate) is_proxied: bool,
     pub(crate) context: Arc<Context<H>>,
 }
 
@@ -58,22 +56,21 @@ pub(crate) struct Listeners<H> {
 }
 
 impl<H: Handler> Listener<H> {
-    /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
-    #[cfg(test)]
-    pub(crate) async fn run(self) {
-        Listeners::new(vec![self], ProxyHeaders::default()).run().await;
-    }
-
-    async fn accept_all(&self, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
+    /// `is_direct`: a proxy that ends TLS is in front of other listeners, and not of this one.
+    async fn accept_all(&self, is_direct: bool, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
         let failures = Seldom::default();
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => {
                     let is_proxy = headers.are_expected_from(address.ip());
                     let forwards = !is_proxy && headers.forward_from(address.ip());
-                    let sources = &self.context.config().sources;
-                    let counts = !is_proxy && !forwards && sources.counts(address.ip(), self.is_proxied);
-                    let source = counts.then(|| Source::of(address.ip()));
+                    let config = self.context.config();
+                    let counts = if is_direct {
+                        config.sources.counts_unless_named(address.ip())
+                    } else {
+                        config.sources.counts(address.ip())
+                    };
+                    let source = (counts && !is_proxy && !forwards).then(|| Source::of(address.ip()));
                     // Without a place the connection is closed here.
                     let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
                     if forwards {
@@ -101,13 +98,20 @@ impl<H: Handler> Listeners<H> {
         Self { listeners, headers: Arc::new(headers) }
     }
 
-    /// As [`Listener::run`]. The limits of the first listener hold for all of them together.
+    /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out. The limits of
+    /// the first listener hold for all of them together.
     pub(crate) async fn run(self) {
         let first = self.listeners.first().expect("a service has a listener");
         let context = first.context.clone();
         let places = Places::counted(bounds(&context.config()), context.handler.counts());
+        let is_plain = |listener: &Listener<H>| matches!(listener.security, Security::Plain);
+        let has_plain = self.listeners.iter().any(is_plain);
+        let accepting = self.listeners.iter().map(|listener| {
+            let is_direct = has_plain && !is_plain(listener);
+            listener.accept_all(is_direct, &places, &self.headers)
+        });
         tokio::select! {
-            _ = join_all(self.listeners.iter().map(|listener| listener.accept_all(&places, &self.headers))) => {}
+            _ = join_all(accepting) => {}
             () = report(&places, &context) => {}
             () = follow(&places, &context) => {}
             () = context.stopping() => {}
@@ -190,7 +194,10 @@ impl Accepted {
             return Ok(self.stream);
         }
         match self.headers.read(&mut self.stream, now).await? {
-            Some(client) if context.config().sources.counts_named(client) && !place.name_source(Source::of(client), now) => {
+            Some(client)
+                if context.config().sources.counts_unless_named(client)
+                    && !place.name_source(Source::of(client), now) =>
+            {
                 Err(io::Error::other("its source has enough connections"))
             }
             _ => Ok(self.stream),

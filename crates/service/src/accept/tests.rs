@@ -22,7 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use super::tls::self_signed::{self, Name, SelfSigned};
 use super::tls::{Certificates, Source, server_config};
-use super::{Context, Handler, Listener, Security};
+use super::{Context, Handler, Listener, Listeners, ProxyHeaders, Security};
 use crate::clock::Clock;
 use crate::config::{Config, Live, Settings};
 use crate::transport::{Request, Response, mcs};
@@ -68,7 +68,8 @@ impl Running {
         let config = Arc::new(Live::new(Config::from_settings(settings).unwrap()));
         let (handler, (stop, stopping)) = (Arc::new(Paths::default()), watch::channel(false));
         let context = Context { handler: handler.clone(), config, clock: Clock::manual(NOON), stopping };
-        let listener = tokio::spawn(Listener { socket, security, is_proxied: false, context: Arc::new(context) }.run());
+        let listener = Listener { socket, security, context: Arc::new(context) };
+        let listener = tokio::spawn(Listeners::new(vec![listener], ProxyHeaders::default()).run());
         Self { address, handler, stop, listener }
     }
 

@@ -34,17 +34,16 @@ impl Sources {
         Ok(Self { connections_max: Some(per_source_max).filter(|&max| max > 0), proxies })
     }
 
-    /// Whether connections from this address count for their source: not those of a proxy. `is_proxied`: a proxy that is
-    /// declared without an address may be in front.
-    pub fn counts(&self, address: IpAddr, is_proxied: bool) -> bool {
+    /// Whether connections from this address count for their source: not those of a proxy.
+    pub fn counts(&self, address: IpAddr) -> bool {
         match &self.proxies {
-            Proxies::All => !is_proxied,
+            Proxies::All => false,
             Proxies::In(networks) => !networks.contains(address),
         }
     }
 
-    /// Whether a connection counts for the address that a proxy names in front of it: not for that of another proxy.
-    pub fn counts_named(&self, address: IpAddr) -> bool {
+    /// The same where no unnamed proxy can be: the address is one that a proxy has named, or no proxy is in front.
+    pub fn counts_unless_named(&self, address: IpAddr) -> bool {
         match &self.proxies {
             Proxies::All => true,
             Proxies::In(networks) => !networks.contains(address),
@@ -61,7 +60,7 @@ mod tests {
     }
 
     fn counts(sources: &Sources, address: &str) -> bool {
-        sources.counts(address.parse().unwrap(), true)
+        sources.counts(address.parse().unwrap())
     }
 
     #[test]
@@ -86,9 +85,8 @@ mod tests {
         let somewhere = sources(Settings { trust_proxy: Some(true), ..Settings::default() });
         assert!(!counts(&somewhere, "192.0.2.1"), "without a list, every connection is the proxy's");
         let client = "192.0.2.1".parse().unwrap();
-        assert!(somewhere.counts_named(client), "but not if it names its client");
-        assert!(somewhere.counts(client, false), "nor on an address of another kind");
-        assert!(!proxied.counts_named("10.9.8.7".parse().unwrap()), "a proxy behind the proxy");
+        assert!(somewhere.counts_unless_named(client), "but not if it names its client");
+        assert!(!proxied.counts_unless_named("10.9.8.7".parse().unwrap()), "a proxy behind the proxy");
     }
 
     #[test]
