@@ -5,10 +5,15 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::TcpStream;
 
 use http::{Method, StatusCode};
 use serde_json::Value;
+use support::authority::Signed;
+use support::clock::Deadline;
 use support::pebble::free_port;
+use support::peer::tls;
 use support::prometheus::{get, observability, promtool};
 use support::{Peer, Prometheus, Service};
 
@@ -65,6 +70,61 @@ fn each_metric_that_a_rule_or_a_panel_names_is_in_a_real_scrape() {
     let rows = dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] == "row");
     let titles: Vec<_> = rows.map(|row| row["title"].as_str().unwrap()).collect();
     assert_eq!(titles, ["Traffic", "Delivery", "Store", "Connections", "Health"]);
+}
+
+/// Scrapes until a series has this value.
+fn waits_for(admin: &str, series: &str, value: &str) -> String {
+    let (deadline, line) = (Deadline::soon(), format!("{series} {value}"));
+    loop {
+        let text = scrape(admin);
+        if text.lines().any(|found| found == line) {
+            return text;
+        }
+        assert!(!deadline.left().is_zero(), "no {line} in\n{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_are_counted_as_full_resumed_or_failed() {
+    let (service, admin) = start();
+    let (origin, authority, tls) = (service.origin(), service.authority(), tls(&service));
+    for _ in 0..2 {
+        // The same configuration keeps the ticket of its first connection.
+        let peer = Peer::connect_with(&origin, &authority, tls.clone()).await.unwrap();
+        assert_eq!(peer.request(Method::GET, "/", &[], b"").await.unwrap().status, StatusCode::OK);
+    }
+    let mut stranger = TcpStream::connect(&authority).unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    let handshakes = |result| format!("doorbell_tls_handshakes_total{{result=\"{result}\"}}");
+    for result in ["full", "resumed", "failed"] {
+        tokio::task::block_in_place(|| waits_for(&admin, &handshakes(result), "1"));
+    }
+}
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_a_failed_attempt_and_the_next_one_a_good_one() {
+    let (folder, admin) = (tempfile::tempdir().unwrap(), format!("127.0.0.1:{}", free_port()));
+    let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+    let write = |signed: &Signed| {
+        std::fs::write(&key, signed.key.serialize_pem()).unwrap();
+        std::fs::write(&cert, &signed.pem).unwrap();
+    };
+    write(&Signed::until(2098, "127.0.0.1"));
+    let files = ["--tls-cert", cert.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let _service = Service::start_with(&[&files[..], &["--admin-listen", &admin]].concat());
+    let remaining = |text: &str| {
+        let line = text.lines().find(|line| line.starts_with("doorbell_certificate_remaining_seconds ")).unwrap();
+        line.split(' ').nth(1).unwrap().parse::<f64>().unwrap()
+    };
+    let attempts = |outcome| format!("doorbell_certificate_attempts_total{{outcome=\"{outcome}\"}}");
+    let before = remaining(&waits_for(&admin, &attempts("ok"), "0"));
+    assert!(before > 86_400.0 * 365.0, "{before}");
+    std::fs::write(&cert, "no certificate").unwrap();
+    let failed = waits_for(&admin, &attempts("failed"), "1");
+    assert!(remaining(&failed) <= before, "the old one stays");
+    write(&Signed::until(2099, "127.0.0.1"));
+    let renewed = waits_for(&admin, &attempts("ok"), "1");
+    assert!(remaining(&renewed) > before + 86_400.0 * 364.0, "the new one ends a year later");
 }
 
 #[test]

@@ -173,6 +173,28 @@ async fn a_refusal_is_counted_by_its_errno_and_by_the_class_of_its_status() {
 }
 
 #[tokio::test]
+async fn connections_that_the_service_closes_are_counted_by_the_reason() {
+    let few = Settings { connections_max: Some(16), ..Settings::default() };
+    let service = TestService::with(observed(Settings { connections_per_source_max: Some(1), ..few.clone() })).await;
+    let held = TcpStream::connect(service.address).await.unwrap();
+    until(&service, "doorbell_connections_open", 1.0).await;
+    let _refused = TcpStream::connect(service.address).await.unwrap();
+    let scrape = until(&service, "doorbell_connections_refused_total{reason=\"source\"}", 1.0).await;
+    assert_eq!(scrape.get("doorbell_connections_accepted_total"), 1.0);
+    assert_eq!(scrape.get("doorbell_connections_limit"), 16.0);
+    drop(held);
+    until(&service, "doorbell_connections_open", 0.0).await;
+
+    let service = TestService::with(observed(Settings { connections_per_source_max: Some(0), ..few })).await;
+    let mut idle = Vec::new();
+    while Scrape::of(&service).await.get("doorbell_connections_refused_total{reason=\"room\"}") == 0.0 {
+        assert!(idle.len() < 100, "so many are not idle at a time");
+        idle.push(TcpStream::connect(service.address).await.unwrap());
+    }
+    assert!(Scrape::of(&service).await.get("doorbell_connections_open") <= 16.0);
+}
+
+#[tokio::test]
 async fn a_jump_of_the_wall_clock_is_counted_and_doubted() {
     let service = start().await;
     assert_eq!(Scrape::of(&service).await.get("doorbell_clock_doubted"), 0.0);
