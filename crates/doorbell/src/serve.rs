@@ -62,7 +62,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         // The settings must fit the address on which it really listens.
         args.settings.listen = Some(address);
     }
-    let load = || Config::load(args.settings.clone(), args.config.as_deref());
+    let load = || Config::load(args.settings.clone(), args.config.as_deref()).map(open_files::fitted);
     let mut config = load()?;
     let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
@@ -71,7 +71,6 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let mut hangups = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let has_terminal = stdin().is_terminal();
     let clock = Clock::system();
-    open_files::allow_connections(config.limits.connections_max);
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }

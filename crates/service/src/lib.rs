@@ -13,9 +13,11 @@ mod hub;
 mod locked;
 mod seldom;
 mod service;
+mod state_dir;
 mod transport;
 mod wall;
 
 pub use accept::tls::TlsError;
 pub use clock::Clock;
 pub use service::{Failed, Service, StartError};
+pub use state_dir::{StateDirError, User};

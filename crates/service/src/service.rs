@@ -24,6 +24,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Limits, Origin, TlsSource};
 use crate::doors::Doors;
 use crate::hub::Hub;
+use crate::state_dir::{self, StateDirError};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -60,14 +61,9 @@ pub enum Failed {
 /// Why a service did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The state directory cannot be created or written.
-    #[error("cannot use the state directory {}: {source}; give another one with --state-dir", path.display())]
-    StateDir {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    /// The state directory cannot be used, or others can use it.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
     /// The port is not available.
     #[error("cannot listen on {address}: {source}; {}", bind_hint(*address, source))]
     Bind {
@@ -101,8 +97,10 @@ fn bind_hint(address: SocketAddr, why: &std::io::Error) -> String {
                 .to_owned()
         }
         ErrorKind::PermissionDenied => format!(
-            "port {port} needs a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or `setcap \
-             cap_net_bind_service=+ep` on the program; or give a port from 1024 on with --listen"
+            "port {port} needs a permission: `sudo setcap cap_net_bind_service=+ep {}`, or \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or a socket of systemd (extras/systemd/doorbell.socket); \
+             or give a port from 1024 on with --listen",
+            std::env::current_exe().map_or_else(|_| "doorbell".to_owned(), |program| program.display().to_string())
         ),
         _ => "give another address with --listen (port 0 takes a free one)".to_owned(),
     }
@@ -121,9 +119,9 @@ impl Service {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let state_dir = &config.state_dir;
-        make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
+        state_dir::prepare(state_dir)?;
         let store = open_store(state_dir, &config.limits).await?;
-        remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
+        remove_leftovers(state_dir).map_err(|source| StateDirError::Unusable { path: state_dir.clone(), source })?;
         let clock = continued(&clock, &store);
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
@@ -166,8 +164,7 @@ impl Service {
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
     pub fn rotate_capability_key(config: &Config, clock: &Clock) -> Result<(), StartError> {
         let path = config.state_dir.join(CAPABILITY_KEYS);
-        make_private_dir(&config.state_dir)
-            .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
+        state_dir::prepare(&config.state_dir)?;
         let in_use = Store::exists(&config.state_dir);
         let mut ring = key_ring(&config.state_dir, in_use, clock.now())?;
         let shown = path.display().to_string();
@@ -339,11 +336,6 @@ fn certificates(
     Certificates::open(source, clock).map(Some)
 }
 
-fn make_private_dir(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +344,9 @@ mod tests {
     fn each_reason_for_which_a_port_is_not_available_has_its_own_advice() {
         let hint = |kind: ErrorKind| bind_hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
         assert!(hint(ErrorKind::PermissionDenied).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
+        for words in ["setcap cap_net_bind_service=+ep /", "doorbell.socket"] {
+            assert!(hint(ErrorKind::PermissionDenied).contains(words), "{words}");
+        }
         assert!(hint(ErrorKind::AddrInUse).contains("'sport = :443'"));
         assert!(hint(ErrorKind::AddrNotAvailable).contains("ip address"));
         assert!(hint(ErrorKind::OutOfMemory).contains("--listen"));
