@@ -66,7 +66,7 @@ is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let sockets = given_sockets(&mut args)?;
-    let mut config = Config::load(args.settings.clone(), args.config.as_deref())?;
+    let mut config = Config::load(args.settings.clone(), args.config.as_deref()).map(open_files::fitted)?;
     let state_dir = config.state_dir.clone();
     let filter = config.log.filter.clone();
     log::set_filter(&filter)?;
@@ -78,7 +78,6 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let mut hangups = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let has_terminal = stdin().is_terminal();
     let clock = Clock::system();
-    open_files::allow_connections(config.limits.connections_max);
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }

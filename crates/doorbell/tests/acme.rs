@@ -6,52 +6,18 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use http::{Method, StatusCode};
-use rustls::pki_types::ServerName;
+use support::host::DOMAIN;
 use support::pebble::{Manner, free_port};
-use support::peer::{BoxError, tls_of};
 use support::process::Running;
 use support::service::doorbell;
-use support::{Pebble, Peer};
+use support::{Host, Pebble};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-
-const DOMAIN: &str = "push.example.org";
 
 /// A service for the domain, on a port that the authority validates.
-struct Host {
-    port: u16,
-    service: Running,
-}
-
-impl Host {
-    fn start(state: &Path, port: u16, authority: &Pebble, more: &[&str]) -> Self {
-        let mut command = doorbell("serve");
-        command.args(["--domain", DOMAIN, "--listen", &format!("127.0.0.1:{port}"), "--state-dir"]).arg(state);
-        command.args(["--public-url", &format!("https://{DOMAIN}:{port}"), "--acme-directory", authority.directory()]);
-        command.arg("--acme-ca").arg(authority.ca()).args(["--acme-contact", "ops@example.org"]).args(more);
-        let service = Running::start(&mut command);
-        service.prints("listening on");
-        Self { port, service }
-    }
-
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    async fn handshake(&self, root: &str, protocols: &[&[u8]]) -> Result<TlsStream<TcpStream>, BoxError> {
-        let socket = TcpStream::connect(self.address()).await?;
-        Ok(TlsConnector::from(tls_of(root, protocols)).connect(ServerName::try_from(DOMAIN)?, socket).await?)
-    }
-
-    async fn peer(&self, root: &str) -> Result<Peer, BoxError> {
-        let origin = format!("https://{DOMAIN}:{}", self.port);
-        Peer::connect_as(DOMAIN, &origin, &self.address(), tls_of(root, &[b"h2"])).await
-    }
+fn start(state: &Path, port: u16, authority: &Pebble, more: &[&str]) -> Host {
+    Host::start(state, port, (authority.directory(), &authority.ca()), more)
 }
 
 /// How long its certificates live: 120 s with delays in the long form, which takes five minutes.
@@ -67,7 +33,7 @@ async fn from_an_empty_state_directory_to_a_trusted_certificate_and_three_renewa
     }
     let (port, state) = (free_port(), tempfile::tempdir().unwrap());
     let authority = Pebble::start(port, &manner());
-    let host = Host::start(state.path(), port, &authority, &["--rate-per-subscription", "0"]);
+    let host = start(state.path(), port, &authority, &["--rate-per-subscription", "0"]);
     let root = authority.root().await;
     host.service.prints("there is no certificate yet");
     host.service.prints("a new certificate is in use");
@@ -91,7 +57,7 @@ async fn from_an_empty_state_directory_to_a_trusted_certificate_and_three_renewa
     let agent = host.peer(&root).await.unwrap();
     let to = agent.subscribe().await;
     let mut received = agent.monitor(&to.subscription, true).await.unwrap();
-    let mut seen = BTreeSet::from([leaf(&host, &root).await]);
+    let mut seen = BTreeSet::from([host.leaf(&root).await]);
     let mut sent = 0_u32;
     while seen.len() < 4 {
         let sender = host.peer(&root).await.unwrap_or_else(|error| panic!("connection {sent}: {error}"));
@@ -102,7 +68,7 @@ async fn from_an_empty_state_directory_to_a_trusted_certificate_and_three_renewa
         assert_eq!(pushed.reply.body, body.as_bytes());
         let acknowledged = agent.request(Method::DELETE, &pushed.path, &[], b"").await.unwrap();
         assert_eq!(acknowledged.status, StatusCode::NO_CONTENT);
-        seen.insert(leaf(&host, &root).await);
+        seen.insert(host.leaf(&root).await);
         sent += 1;
     }
     assert_eq!(host.service.count(" ERROR "), 0);
@@ -118,9 +84,9 @@ async fn a_saved_certificate_is_used_again_while_the_authority_is_away() {
     let authority = Pebble::start(port, &Manner { validity_secs: 3600, ..manner() });
     let root = authority.root().await;
     let first = {
-        let host = Host::start(state.path(), port, &authority, &[]);
+        let host = start(state.path(), port, &authority, &[]);
         host.service.prints("a new certificate is in use");
-        leaf(&host, &root).await
+        host.leaf(&root).await
     };
     for file in ["account.json", "certificate.pem"] {
         use std::os::unix::fs::PermissionsExt;
@@ -136,7 +102,7 @@ async fn a_saved_certificate_is_used_again_while_the_authority_is_away() {
     command.args(["--acme-directory", &directory, "--acme-ca"]).arg(&ca_copy);
     let host = Host { port, service: Running::start(&mut command) };
     host.service.prints("listening on");
-    assert_eq!(leaf(&host, &root).await, first);
+    assert_eq!(host.leaf(&root).await, first);
 }
 
 #[tokio::test]
@@ -147,7 +113,7 @@ async fn a_domain_that_leads_elsewhere_is_an_error_that_says_what_to_do_and_the_
     let (port, state) = (free_port(), tempfile::tempdir().unwrap());
     // The authority looks at another port, where nothing is.
     let authority = Pebble::start(free_port(), &manner());
-    let host = Host::start(state.path(), port, &authority, &[]);
+    let host = start(state.path(), port, &authority, &[]);
     let line = host.service.prints("no new certificate");
     for words in ["could not validate the domain", "port 443 of the domain", "next_attempt_in_secs=720"] {
         assert!(line.contains(words), "{line}");
@@ -164,14 +130,14 @@ async fn an_authority_that_wants_a_binding_says_so_and_gets_it_from_a_file() {
     let (port, state) = (free_port(), tempfile::tempdir().unwrap());
     let authority = Pebble::start(port, &Manner { wants_binding: true, ..manner() });
     {
-        let host = Host::start(state.path(), port, &authority, &[]);
+        let host = start(state.path(), port, &authority, &[]);
         let line = host.service.prints("no new certificate");
         assert!(line.contains("acme_binding_id and acme_binding_key_file"), "{line}");
     }
     let key = state.path().join("binding");
     std::fs::write(&key, Pebble::BINDING.1).unwrap();
     let binding = ["--acme-binding-id", Pebble::BINDING.0, "--acme-binding-key-file", key.to_str().unwrap()];
-    Host::start(state.path(), port, &authority, &binding).service.prints("a new certificate is in use");
+    start(state.path(), port, &authority, &binding).service.prints("a new certificate is in use");
 }
 
 #[tokio::test]
@@ -186,11 +152,4 @@ async fn a_directory_whose_certificate_is_not_trusted_is_named() {
     let service = Running::start(command.args(["--acme-directory", authority.directory()]));
     let line = service.prints("no new certificate");
     assert!(line.contains("give its CA as acme_ca"), "{line}");
-}
-
-/// The certificate that a new connection gets.
-async fn leaf(host: &Host, root: &str) -> Vec<u8> {
-    let stream = host.handshake(root, &[b"h2"]).await.unwrap();
-    let certificates: Arc<[_]> = stream.get_ref().1.peer_certificates().unwrap().into();
-    certificates[0].to_vec()
 }

@@ -57,10 +57,10 @@ fn an_admin_listener_that_others_could_reach_stops_the_start_with_advice() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = doorbell("serve");
     command
-        .args(["--plain", "--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:9090", "--state-dir"])
+        .args(["--plain", "--listen", "127.0.0.1:0", "--admin-listen", "0.0.0.0:9191", "--state-dir"])
         .arg(dir.path());
     let mut process = Running::start(&mut command);
     assert!(!process.exit(|_| {}).success());
-    process.prints("admin_listen 0.0.0.0:9090 is not a loopback address");
-    process.prints("ssh -L 9090:127.0.0.1:9090");
+    process.prints("admin_listen 0.0.0.0:9191 is not a loopback address");
+    process.prints("ssh -L 9191:127.0.0.1:9191");
 }

@@ -8,7 +8,7 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use support::Service;
 use support::clock::Deadline;
+use support::foreign::here;
 use support::process::Running;
+use tempfile::TempDir;
 
 /// Files that others may read: a certificate is shown to every client.
 const PUBLIC: [&str; 1] = ["ca.pem"];
@@ -104,6 +106,172 @@ fn a_new_ca_is_made_on_request_only_and_openssl_and_python_accept_its_certificat
     let process =
         Running::start(support::service::doorbell("serve").args(["--new-ca", "--plain", "--state-dir", "/no"]));
     process.prints("--new-ca: this service uses no self-signed CA");
+}
+
+#[test]
+fn a_directory_that_others_can_use_is_refused_with_the_command_that_fixes_it() {
+    let (_folder, state) = in_use();
+    for loose in [0o755, 0o750, 0o701, 0o777] {
+        fs::set_permissions(&state, fs::Permissions::from_mode(loose)).unwrap();
+        let line = refusal(&mut serve(&state));
+        assert!(line.contains(&format!("(mode {loose:o})")) && line.contains("`chmod 700 "), "{line}");
+        assert_eq!(mode(&state), loose, "it is left as it is");
+        follow(&line);
+        assert_eq!(mode(&state), 0o700);
+    }
+    starts(&mut serve(&state));
+    // An empty one has no secrets that were seen.
+    let empty = tempfile::tempdir().unwrap();
+    fs::set_permissions(empty.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    starts(&mut serve(empty.path()));
+    assert_eq!(mode(empty.path()), 0o700);
+    // One of other programs is not ours to change.
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(shared.path().join("a file"), "").unwrap();
+    let line = refusal(&mut serve(shared.path()));
+    assert!(line.contains("give a directory of its own"), "{line}");
+    assert_eq!(mode(shared.path()), 0o755);
+}
+
+#[test]
+fn secrets_that_others_can_read_are_refused_with_the_command_that_fixes_them() {
+    let (_folder, state) = in_use();
+    fs::create_dir(state.join("acme")).unwrap();
+    fs::write(state.join("acme/account.json"), "{}").unwrap();
+    fs::set_permissions(state.join("acme"), fs::Permissions::from_mode(0o755)).unwrap();
+    let line = refusal(&mut serve(&state));
+    assert!(line.contains("`chmod 700 ") && line.contains("/acme`"), "{line}");
+    follow(&line);
+    let secrets = ["capability.keys", "ca.key", "doorbell.db", "acme/account.json"];
+    for secret in secrets {
+        fs::set_permissions(state.join(secret), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let line = refusal(&mut serve(&state));
+    assert!(secrets.iter().all(|secret| line.contains(secret)) && !line.contains("ca.pem"), "{line}");
+    follow(&line);
+    assert!(secrets.iter().all(|secret| mode(&state.join(secret)) == 0o600));
+    starts(&mut serve(&state));
+}
+
+#[test]
+fn a_folder_above_it_where_others_can_put_another_directory_is_refused_also_behind_a_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let [above, loose] = ["above", "it's loose"].map(|name| folder.path().join(name));
+    fs::create_dir(&above).unwrap();
+    starts(&mut serve(&above.join("state")));
+    fs::rename(&above, &loose).unwrap();
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o777)).unwrap();
+    std::os::unix::fs::symlink(&loose, &above).unwrap();
+    for state in [loose.join("state"), above.join("state")] {
+        let line = refusal(&mut serve(&state));
+        assert!(line.contains("another directory in the place") && line.contains("`chmod o-w "), "{line}");
+    }
+    // Where only the owner of an entry can rename it, it is safe: /tmp.
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o1777)).unwrap();
+    starts(&mut serve(&above.join("state")));
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o777)).unwrap();
+    follow(&refusal(&mut serve(&above.join("state"))));
+    starts(&mut serve(&above.join("state")));
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused_with_the_command_that_fixes_it_and_nothing_of_root_is_left_in_it() {
+    let Some(nobody) = nobody() else { return };
+    let (_folder, state) = in_use();
+    // The service's user cannot use what root has made.
+    let line = refusal(&mut nobody.runs(&serve(&state)));
+    assert!(line.contains("belongs to root") && line.contains("`sudo chown -R nobody: "), "{line}");
+    follow(&line.replace("sudo ", ""));
+    starts(&mut nobody.runs(&serve(&state)));
+    // Root would make files that lock the service out.
+    for more in ["--plain", "--rotate-capability-key"] {
+        let line = refusal(serve(&state).arg(more));
+        assert!(line.contains("belongs to nobody") && line.contains("`sudo -u nobody doorbell serve"), "{line}");
+    }
+    assert!(fs::read_dir(&state).unwrap().all(|entry| entry.unwrap().metadata().unwrap().uid() == nobody.0));
+    starts(nobody.runs(&serve(&state)).arg("--rotate-capability-key"));
+    // An earlier version did not refuse it.
+    std::os::unix::fs::chown(state.join("capability.keys"), Some(0), None).unwrap();
+    let line = refusal(&mut nobody.runs(&serve(&state)));
+    assert!(line.contains("capability.keys belongs to root") && line.contains("`sudo chown nobody: "), "{line}");
+    follow(&line.replace("sudo ", ""));
+    starts(&mut nobody.runs(&serve(&state)));
+    // The owner of a folder above can replace it.
+    let line = refusal(&mut serve(&state.join("of root")));
+    assert!(line.contains("nobody can put another directory"), "{line}");
+}
+
+#[test]
+fn what_is_no_directory_or_cannot_be_created_is_an_error_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for path in [file.clone(), file.join("state")] {
+        let line = refusal(&mut serve(&path));
+        assert!(line.contains("is a file: move it away") && line.contains("--state-dir"), "{line}");
+    }
+    let mut homeless = support::service::doorbell("serve");
+    let line = refusal(homeless.env_remove("HOME").env_remove("XDG_STATE_HOME"));
+    assert!(line.contains("no home directory") && line.contains("give --state-dir"), "{line}");
+    let Some(nobody) = nobody() else { return };
+    let line = refusal(&mut nobody.runs(&serve(Path::new("/var/lib/doorbell-of-a-test"))));
+    assert!(line.contains("`sudo install -d -m 700 -o nobody /var/lib/doorbell-of-a-test`"), "{line}");
+}
+
+/// A state directory of a service that has ended.
+fn in_use() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    starts(&mut serve(&state));
+    (folder, state)
+}
+
+fn serve(state: &Path) -> Command {
+    let mut command = support::service::doorbell("serve");
+    command.args(["--listen=127.0.0.1:0", "--log=warn", "--state-dir"]).arg(state);
+    command
+}
+
+/// The service starts, and ends in order.
+fn starts(command: &mut Command) {
+    let mut process = Running::start(command);
+    process.prints("listening on");
+    process.terminate();
+    assert!(process.exit(|_| {}).success());
+}
+
+/// The service does not start: the only line that it prints.
+fn refusal(command: &mut Command) -> String {
+    let mut process = Running::start(command);
+    let status = process.exit(|line| panic!("{line}"));
+    assert!(!status.success());
+    let line = process.prints("! ");
+    assert_eq!(process.count("! "), 1, "{}", process.output());
+    line
+}
+
+/// Runs the command between the first two backticks.
+fn follow(line: &str) {
+    let command = line.split('`').nth(1).unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
+}
+
+/// Another user, if this one may become it.
+struct Nobody(u32);
+
+fn nobody() -> Option<Nobody> {
+    let is_root = rustix::process::geteuid().is_root();
+    here("root, who can become another user (setpriv)", is_root).then_some(Nobody(65534))
+}
+
+impl Nobody {
+    fn runs(&self, command: &Command) -> Command {
+        let mut as_nobody = Command::new("setpriv");
+        as_nobody.args([&format!("--reuid={}", self.0), "--regid=65534", "--clear-groups"]);
+        as_nobody.arg(command.get_program()).args(command.get_args());
+        as_nobody
+    }
 }
 
 /// Certificate and key where another program keeps them.

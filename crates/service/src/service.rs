@@ -29,6 +29,7 @@ use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
 use crate::metrics::{Metrics, Sources};
+use crate::state_dir::{self, StateDirError};
 use crate::status::{ListenerStatus, Status};
 
 /// The secrets behind every URL, in the state directory.
@@ -71,14 +72,9 @@ pub enum Failed {
 /// Why a service did not start.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// The state directory cannot be created or written.
-    #[error("cannot use the state directory {}: {source}; give another one with --state-dir", path.display())]
-    StateDir {
-        /// The directory.
-        path: PathBuf,
-        /// The system's error.
-        source: std::io::Error,
-    },
+    /// The state directory cannot be used, or others can use it.
+    #[error(transparent)]
+    StateDir(#[from] StateDirError),
     /// A port is not available.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -110,9 +106,9 @@ impl Service {
         clock: Clock,
     ) -> Result<Self, StartError> {
         let state_dir = &config.state_dir.clone();
-        make_private_dir(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
+        state_dir::prepare(state_dir)?;
         let store = open_store(state_dir, &config.limits).await?;
-        remove_leftovers(state_dir).map_err(|source| StartError::StateDir { path: state_dir.clone(), source })?;
+        remove_leftovers(state_dir).map_err(|source| StateDirError::Unusable { path: state_dir.clone(), source })?;
         let clock = continued(&clock, &store);
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
@@ -202,8 +198,7 @@ impl Service {
     /// Adds a key that seals the URLs of all resources created from now on. The service must not be running.
     pub fn rotate_capability_key(config: &Config, clock: &Clock) -> Result<(), StartError> {
         let path = config.state_dir.join(CAPABILITY_KEYS);
-        make_private_dir(&config.state_dir)
-            .map_err(|source| StartError::StateDir { path: config.state_dir.clone(), source })?;
+        state_dir::prepare(&config.state_dir)?;
         let in_use = Store::exists(&config.state_dir);
         let mut ring = key_ring(&config.state_dir, in_use, clock.now())?;
         let shown = path.display().to_string();
@@ -394,9 +389,4 @@ fn certificates(
         }
     };
     Certificates::open(source, clock).map(Some)
-}
-
-fn make_private_dir(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -93,7 +93,7 @@ impl Reloader {
     /// On a thread of its own: the file may be on a disk that does not answer.
     async fn load(&self) -> Result<Config, ConfigError> {
         let (given, file) = (self.given.clone(), self.file.clone());
-        match spawn_blocking(move || Config::load(given, file.as_deref())).await {
+        match spawn_blocking(move || Config::load(given, file.as_deref()).map(open_files::fitted)).await {
             Ok(loaded) => loaded,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
@@ -137,9 +137,6 @@ fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Chan
     })?;
     filter.clone_from(&config.log.filter);
     log::set_json(config.log.format == LogFormat::Json);
-    if changes.changed.iter().any(|name| name == "connections_max") {
-        open_files::allow_connections(config.limits.connections_max);
-    }
     Ok(changes)
 }
 

@@ -72,6 +72,17 @@ impl Running {
         }
     }
 
+    /// Waits until it has written so many lines with `words`.
+    pub fn prints_times(&self, words: &str, times: usize) {
+        let deadline = Deadline::soon();
+        let mut lines = self.transcript.lines.lock().expect("no reader panics");
+        while lines.iter().filter(|line| line.contains(words)).count() < times {
+            let (more, waited) = self.transcript.grown.wait_timeout(lines, deadline.left()).expect("no reader panics");
+            assert!(!waited.timed_out(), "it prints {words:?} not {times} times; it wrote:\n{}", more.join("\n"));
+            lines = more;
+        }
+    }
+
     /// How many lines with `words` it has written so far.
     pub fn count(&self, words: &str) -> usize {
         let lines = self.transcript.lines.lock().expect("no reader panics");

@@ -73,8 +73,10 @@ fn hint(address: SocketAddr, why: &io::Error) -> String {
                 .to_owned()
         }
         ErrorKind::PermissionDenied => format!(
-            "port {port} needs a permission: AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or `setcap \
-             cap_net_bind_service=+ep` on the program; or give a port from 1024 on with --listen"
+            "port {port} needs a permission: `sudo setcap cap_net_bind_service=+ep {}`, or \
+             AmbientCapabilities=CAP_NET_BIND_SERVICE in a systemd unit, or a socket of systemd (extras/systemd/doorbell.socket); \
+             or give a port from 1024 on with --listen",
+            std::env::current_exe().map_or_else(|_| "doorbell".to_owned(), |program| program.display().to_string())
         ),
         _ => "give another address with --listen (port 0 takes a free one)".to_owned(),
     }
@@ -88,6 +90,9 @@ mod tests {
     fn each_reason_for_which_a_port_is_not_available_has_its_own_advice() {
         let hint = |kind: ErrorKind| hint("0.0.0.0:443".parse().expect("an address"), &kind.into());
         assert!(hint(ErrorKind::PermissionDenied).contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"));
+        for words in ["setcap cap_net_bind_service=+ep /", "doorbell.socket"] {
+            assert!(hint(ErrorKind::PermissionDenied).contains(words), "{words}");
+        }
         assert!(hint(ErrorKind::AddrInUse).contains("'sport = :443'"));
         assert!(hint(ErrorKind::AddrNotAvailable).contains("ip address"));
         assert!(hint(ErrorKind::OutOfMemory).contains("--listen"));

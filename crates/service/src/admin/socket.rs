@@ -54,7 +54,7 @@ fn hint(address: &AdminAddress, why: &io::Error) -> String {
         (AdminAddress::Unix(_), ErrorKind::InvalidInput) => {
             "give a shorter path with --admin-listen, at most 107 bytes".to_owned()
         }
-        _ => "give another address with --admin-listen, such as 127.0.0.1:9090".to_owned(),
+        _ => "give another address with --admin-listen, such as 127.0.0.1:9191".to_owned(),
     }
 }
 

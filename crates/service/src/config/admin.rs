@@ -45,8 +45,8 @@ impl AdminAddress {
                 port = address.port()
             )),
             Err(_) => unfit(format!(
-                "admin_listen `{text}` is not an address: give a loopback address and a port, such as 127.0.0.1:9090 \
-                 or [::1]:9090, or a Unix socket, such as unix:/run/doorbell/admin.sock"
+                "admin_listen `{text}` is not an address: give a loopback address and a port, such as 127.0.0.1:9191 \
+                 or [::1]:9191, or a Unix socket, such as unix:/run/doorbell/admin.sock"
             )),
         }
     }
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn loopback_addresses_and_unix_sockets_are_accepted() {
-        for text in ["127.0.0.1:9090", "127.8.9.1:0", "[::1]:9090", "[::ffff:127.0.0.1]:1", "unix:/run/doorbell.sock"] {
+        for text in ["127.0.0.1:9191", "127.8.9.1:0", "[::1]:9191", "[::ffff:127.0.0.1]:1", "unix:/run/doorbell.sock"] {
             assert_eq!(parse(text).as_deref(), Ok(text));
         }
         assert!(AdminAddress::from_settings(&Settings::default()).unwrap().is_none());
@@ -81,16 +81,16 @@ mod tests {
 
     #[test]
     fn an_address_that_others_reach_is_refused_with_advice() {
-        for text in ["0.0.0.0:9090", "[::]:9090", "192.0.2.1:9090", "[2001:db8::1]:9090", "[::ffff:192.0.2.1]:9090"] {
+        for text in ["0.0.0.0:9191", "[::]:9191", "192.0.2.1:9191", "[2001:db8::1]:9191", "[::ffff:192.0.2.1]:9191"] {
             let error = parse(text).unwrap_err();
-            assert!(error.contains("127.0.0.1:9090") && error.contains("ssh -L"), "{error}");
+            assert!(error.contains("127.0.0.1:9191") && error.contains("ssh -L"), "{error}");
         }
     }
 
     #[test]
     fn what_is_not_an_address_is_refused_with_examples() {
-        for text in ["", "9090", ":9090", "localhost:9090", "127.0.0.1", "http://127.0.0.1:9090", "/run/admin.sock"] {
-            assert!(parse(text).unwrap_err().contains("127.0.0.1:9090"), "{text}");
+        for text in ["", "9191", ":9191", "localhost:9191", "127.0.0.1", "http://127.0.0.1:9191", "/run/admin.sock"] {
+            assert!(parse(text).unwrap_err().contains("127.0.0.1:9191"), "{text}");
         }
         for text in ["unix:", "unix:admin.sock", "unix:/", "unix:/run/.."] {
             assert!(parse(text).unwrap_err().contains("absolute path"), "{text}");

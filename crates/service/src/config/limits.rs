@@ -153,7 +153,7 @@ impl Limits {
             disk_floor_bytes: s.disk_floor_bytes(),
             connections_max,
             // A quarter is kept for agents with a subscription.
-            strangers_max: (connections_max - connections_max / 4).max(1),
+            strangers_max: strangers_of(connections_max),
             idle_timeout: Duration::from_secs(s.idle_timeout_secs().max(1)),
             request_timeout: Duration::from_secs(10),
             websocket_frame_max: doorbell_protocol::firefox::FRAME_MAX,
@@ -175,6 +175,11 @@ impl Limits {
             vapid_status,
         })
     }
+}
+
+/// Of so many connections, those that clients without a subscription may have.
+pub(super) fn strangers_of(connections_max: usize) -> usize {
+    (connections_max - connections_max / 4).max(1)
 }
 
 #[cfg(test)]

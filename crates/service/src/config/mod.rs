@@ -100,6 +100,24 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Serves at most `most` connections, where the process may have no more open files.
+    pub fn lower_connections(&mut self, most: usize) {
+        let before = self.limits.connections_max;
+        self.limits.connections_max = before.min(most);
+        // A reload makes both from the settings again.
+        self.settings.connections_max = Some(self.limits.connections_max);
+        self.limits.strangers_max = self.limits.strangers_max.min(limits::strangers_of(self.limits.connections_max));
+        // The usual bound of a source is a share of all.
+        let share = |all: usize| (all / 4).max(1);
+        let is_usual = self.sources.connections_max == Some(share(before));
+        self.sources.connections_max = match self.sources.connections_max {
+            Some(_) if is_usual => Some(share(self.limits.connections_max)),
+            given => given,
+        };
+    }
+}
+
 /// `$XDG_STATE_HOME/doorbell`, or `~/.local/state/doorbell`.
 pub fn default_state_dir() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p: &PathBuf| p.is_absolute());

@@ -161,7 +161,7 @@ settings! {
     #[arg(long, env = "DOORBELL_ALT_SVC", hide_env = true, help_heading = ADDRESS, value_name = "VALUE")]
     alt_svc: String,
 
-    /// Another address, for metrics, health and status, on loopback only: 127.0.0.1:9090 or unix:/PATH [default: none]
+    /// Another address, for metrics, health and status, on loopback only: 127.0.0.1:9191 or unix:/PATH [default: none]
     #[arg(long, env = "DOORBELL_ADMIN_LISTEN", hide_env = true, help_heading = ADDRESS, value_name = "ADDR")]
     admin_listen: String,
 

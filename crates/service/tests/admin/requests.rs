@@ -23,7 +23,7 @@ async fn a_service_that_runs_is_alive_and_has_metrics() {
 #[tokio::test]
 async fn a_name_that_a_site_may_have_pointed_here_gets_421_and_no_data() {
     let service = start().await;
-    for host in ["rebound.example.org", "localhost.example.org", "192.168.0.1:9090", "user@localhost", "", "[::2]"] {
+    for host in ["rebound.example.org", "localhost.example.org", "192.168.0.1:9191", "user@localhost", "", "[::2]"] {
         for path in ["/livez", "/status", "/metrics"] {
             let request = format!("GET {path} HTTP/1.1\r\nconnection: close\r\nhost: {host}\r\n\r\n");
             let answer = raw::once(address(&service), request).await;

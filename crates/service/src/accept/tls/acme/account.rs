@@ -1,13 +1,14 @@
 //! The account at the certificate authority: a key of our own, created once and kept in the state directory.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use doorbell_private_file as private_file;
 use instant_acme::{Account, AccountBuilder, AccountCredentials, ExternalAccountKey, NewAccount};
 use serde::{Deserialize, Serialize};
 use tracing::{error, info};
 
+use super::client::{Client, Rejections};
 use super::error::AcmeError;
 use crate::config::AcmeSettings;
 
@@ -24,11 +25,15 @@ struct Saved {
     credentials: AccountCredentials,
 }
 
-/// The saved account, if there is one at this directory.
-pub(super) async fn load(settings: &AcmeSettings, folder: &Path) -> Result<Option<Account>, AcmeError> {
+/// The saved account, if there is one at this directory, which is read anew.
+pub(super) async fn load(
+    settings: &AcmeSettings,
+    folder: &Path,
+    rejections: &Rejections,
+) -> Result<Option<Account>, AcmeError> {
     match read(&folder.join(FILE))? {
         Some(saved) if saved.directory == settings.directory => {
-            Ok(Some(builder(settings)?.from_credentials(saved.credentials).await?))
+            Ok(Some(builder(settings, rejections)?.from_credentials(saved.credentials).await?))
         }
         _ => Ok(None),
     }
@@ -55,11 +60,16 @@ fn read(path: &Path) -> Result<Option<Saved>, AcmeError> {
 }
 
 /// A new account. It is used even if it cannot be saved: each further one counts at the authority.
-pub(super) async fn create(settings: &AcmeSettings, folder: &Path) -> Result<Account, AcmeError> {
+pub(super) async fn create(
+    settings: &AcmeSettings,
+    folder: &Path,
+    rejections: &Rejections,
+) -> Result<Account, AcmeError> {
     let contact: Vec<&str> = settings.contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
     let binding = settings.binding.as_ref().map(|binding| ExternalAccountKey::new(binding.id.clone(), &binding.key));
-    let (account, credentials) = builder(settings)?.create(&new, settings.directory.clone(), binding.as_ref()).await?;
+    let builder = builder(settings, rejections)?;
+    let (account, credentials) = builder.create(&new, settings.directory.clone(), binding.as_ref()).await?;
     info!(directory = %settings.directory, "an account at the certificate authority was created");
     let saved = Saved { directory: settings.directory.clone(), terms_of_service_agreed: true, credentials };
     let json = serde_json::to_vec_pretty(&saved).map_err(instant_acme::Error::from)?;
@@ -70,10 +80,6 @@ pub(super) async fn create(settings: &AcmeSettings, folder: &Path) -> Result<Acc
     Ok(account)
 }
 
-fn builder(settings: &AcmeSettings) -> Result<AccountBuilder, AcmeError> {
-    Ok(match &settings.ca {
-        Some(ca) => Account::builder_with_root(ca)
-            .map_err(|error| AcmeError::Ca { path: PathBuf::from(ca), why: error.to_string() })?,
-        None => Account::builder()?,
-    })
+fn builder(settings: &AcmeSettings, rejections: &Rejections) -> Result<AccountBuilder, AcmeError> {
+    Ok(Account::builder_with_http(Box::new(Client::new(settings, rejections.clone())?)))
 }

@@ -3,6 +3,7 @@
 
 mod account;
 mod certificate;
+mod client;
 mod error;
 mod order;
 mod pace;
@@ -23,6 +24,7 @@ use super::{CertificateResolver, TlsError};
 use crate::clock::Clock;
 use crate::config::AcmeSettings;
 use certificate::Certificate;
+use client::{Rejection, Rejections};
 use error::AcmeError;
 use pace::Pace;
 use schedule::{ASK_TIMEOUT, Due, Schedule};
@@ -44,6 +46,9 @@ pub(crate) struct Acme {
     settings: AcmeSettings,
     folder: PathBuf,
     account: Option<Account>,
+    /// Whether the account and its directory are read again before they are used: they may have changed.
+    is_stale: bool,
+    rejections: Rejections,
     current: Option<Certificate>,
     /// Whether `current` is in its file.
     is_saved: bool,
@@ -67,7 +72,17 @@ impl Acme {
             }
         };
         let pace = Pace::load(&folder);
-        Ok(Self { settings, folder, account: None, current, is_saved: true, schedule: Schedule::default(), pace })
+        Ok(Self {
+            settings,
+            folder,
+            account: None,
+            is_stale: false,
+            rejections: Rejections::default(),
+            current,
+            is_saved: true,
+            schedule: Schedule::default(),
+            pace,
+        })
     }
 
     /// The files with secrets in the state directory.
@@ -94,7 +109,10 @@ impl Acme {
             self.look(&resolver, &clock).await;
             tokio::select! {
                 () = sleep(CHECKED_EVERY) => {}
-                () = reload.notified() => self.pace.hurry(clock.served()),
+                () = reload.notified() => {
+                    self.pace.hurry(clock.served());
+                    self.schedule.ask_again();
+                }
             }
         }
     }
@@ -110,6 +128,7 @@ impl Acme {
         if !self.pace.permits(due, self.current.as_ref().map(Certificate::validity), served) {
             return;
         }
+        *self.rejections.lock() = Rejection::default();
         match self.obtain(resolver, served).await {
             Ok(()) => {
                 let until = self.current.as_ref().map(|current| current.validity().not_after.to_string());
@@ -120,11 +139,14 @@ impl Acme {
             }
             Err(error) => {
                 resolver.note_attempt(false);
-                let wait = self.pace.failed(&self.folder, &error, served);
+                self.is_stale = true;
+                let Rejection { retry_after, instance } = std::mem::take(&mut *self.rejections.lock());
+                let wait = self.pace.failed(&self.folder, &error, retry_after, served);
                 let left = self.current.as_ref().map(|current| current.validity().not_after.to_string());
                 error!(
                     %error, domain = %self.settings.domain, next_attempt_in_secs = wait.as_secs(),
-                    old_certificate_ends = left.as_deref().unwrap_or("there is none"), "no new certificate: {}", error.advice()
+                    old_certificate_ends = left.as_deref().unwrap_or("there is none"), "no new certificate: {}",
+                    error.advice(instance.as_deref())
                 );
             }
         }
@@ -135,7 +157,7 @@ impl Acme {
         let Some(current) = self.current.as_ref().filter(|_| self.schedule.may_ask(served)) else { return };
         if self.account.is_none() {
             // It is not created for a question.
-            match timeout(ASK_TIMEOUT, account::load(&self.settings, &self.folder)).await {
+            match timeout(ASK_TIMEOUT, account::load(&self.settings, &self.folder, &self.rejections)).await {
                 Ok(Ok(account)) => self.account = account,
                 Ok(Err(error)) => debug!(%error, "the account is not available"),
                 Err(_) => debug!("the authority did not answer"),
@@ -166,7 +188,7 @@ impl Acme {
         let current = self.current.as_ref().expect("only an issued certificate is unsaved");
         match current.save(&self.folder) {
             Ok(()) => self.is_saved = true,
-            Err(error) => error!(%error, "the certificate is in use and not saved: {}", error.advice()),
+            Err(error) => error!(%error, "the certificate is in use and not saved: {}", error.advice(None)),
         }
     }
 
@@ -180,7 +202,7 @@ impl Acme {
                 Err(error) => Err(error),
             };
             match ended {
-                Err(error) if attempt == 1 && replaced.is_some() && !error.counts() => {
+                Err(error) if attempt == 1 && replaced.is_some() && error.may_be_of_replacement() => {
                     debug!(%error, "the order is repeated without the old certificate");
                 }
                 Err(error) if error.is_bad_nonce() && attempt < NONCE_ATTEMPTS => {
@@ -192,6 +214,11 @@ impl Acme {
                     account::forget(&self.folder)?;
                     return Err(error);
                 }
+                Err(error) if error.is_refused_account() => {
+                    // The file decides at the next attempt: the operator may remove it.
+                    self.account = None;
+                    return Err(error);
+                }
                 done => return done,
             }
         }
@@ -199,13 +226,18 @@ impl Acme {
     }
 
     async fn account(&mut self) -> Result<Account, AcmeError> {
-        if let Some(account) = &self.account {
+        if let Some(account) = self.account.as_ref().filter(|_| !self.is_stale) {
             return Ok(account.clone());
         }
-        let account = match account::load(&self.settings, &self.folder).await? {
+        let account = match account::load(&self.settings, &self.folder, &self.rejections).await? {
             Some(account) => account,
-            None => account::create(&self.settings, &self.folder).await?,
+            None => match self.account.take() {
+                // It could not be saved.
+                Some(account) => account,
+                None => account::create(&self.settings, &self.folder, &self.rejections).await?,
+            },
         };
+        self.is_stale = false;
         self.account = Some(account.clone());
         Ok(account)
     }

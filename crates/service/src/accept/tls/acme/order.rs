@@ -34,17 +34,26 @@ pub(super) async fn run(
     if let Some(replaces) = replaces {
         new = new.replaces(replaces);
     }
+    if let Some(profile) = &settings.profile {
+        // A server without profiles would sign another kind of certificate without a word.
+        let mut offered: Vec<String> = account.profiles().map(|offered| offered.name.to_owned()).collect();
+        if !offered.contains(profile) {
+            offered.sort();
+            return Err(AcmeError::Profile { profile: profile.clone(), offered });
+        }
+    }
     let mut order = account.new_order(&new).await?;
     let answering = authorize(&mut order, settings, resolver).await?;
     let ready = order.poll_ready(&POLLS).await;
     drop(answering);
     match ready {
         Ok(OrderStatus::Ready) => {}
-        Ok(_) => return Err(reason(&mut order).await),
+        Ok(_) => return Err(reason(&mut order).await.unwrap_or(AcmeError::Unexplained)),
         Err(error) => {
             return Err(match error {
                 instant_acme::Error::Api(problem) if order.state().status == OrderStatus::Invalid => {
-                    AcmeError::Invalid(problem)
+                    // That of the challenge is more exact: it names the address that was tried.
+                    reason(&mut order).await.unwrap_or(AcmeError::Invalid(problem))
                 }
                 // The validation may still fail.
                 instant_acme::Error::Timeout(_) => AcmeError::TimedOut,
@@ -96,15 +105,15 @@ fn answer(domain: &str, digest: &[u8]) -> Result<Arc<CertifiedKey>, AcmeError> {
 }
 
 /// Why an order is invalid: the error of its challenge.
-async fn reason(order: &mut Order) -> AcmeError {
+async fn reason(order: &mut Order) -> Option<AcmeError> {
     let mut authorizations = order.authorizations();
     while let Some(authorization) = authorizations.next().await {
         let Ok(mut authorization) = authorization else { continue };
         let Ok(state) = authorization.refresh().await else { continue };
         let problem: Option<Problem> = state.challenges.iter().find_map(|challenge| challenge.error.clone());
         if let Some(problem) = problem {
-            return AcmeError::Invalid(problem);
+            return Some(AcmeError::Invalid(problem));
         }
     }
-    AcmeError::Unexplained
+    None
 }

@@ -19,6 +19,8 @@ const FILE: &str = "attempt.json";
 const AFTER_VALIDATION: (Duration, Duration) = (Duration::from_secs(12 * 60), Duration::from_secs(12 * 3600));
 /// After any other failure.
 const AFTER_OTHER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
+/// The longest wait that an authority may ask for: where it limits a rate, and where it fails.
+const ASKED_MAX: (Duration, Duration) = (Duration::from_secs(24 * 3600), AFTER_OTHER.1);
 /// Between two orders that the authority itself suggests, which it does not count.
 const BETWEEN_SUGGESTED: Duration = Duration::from_secs(24 * 3600);
 
@@ -31,6 +33,8 @@ pub(super) struct Pace {
     failures: u32,
     /// No attempt before this, after a failure.
     not_before: UnixMs,
+    /// Whether the authority does not count the last failure, so that the operator may ask for another attempt at once.
+    is_free: bool,
 }
 
 /// What the file has: the times in milliseconds.
@@ -48,7 +52,8 @@ impl Pace {
         let Ok(json) = std::fs::read(&path) else { return Self::default() };
         match serde_json::from_slice(&json) {
             Ok(Saved { last, failures, not_before }) => {
-                Self { last: last.map(UnixMs::from_millis), failures, not_before: UnixMs::from_millis(not_before) }
+                let (last, not_before) = (last.map(UnixMs::from_millis), UnixMs::from_millis(not_before));
+                Self { last, failures, not_before, is_free: false }
             }
             Err(error) => {
                 warn!(%error, file = %path.display(), "the last attempt to obtain a certificate cannot be read");
@@ -78,6 +83,7 @@ impl Pace {
             last: Some(served),
             failures: self.failures + 1,
             not_before: served.plus(wait(AFTER_VALIDATION, self.failures + 1)),
+            is_free: false,
         };
         begun.save(folder).map_err(|(path, source)| AcmeError::File { path, source })?;
         self.last = begun.last;
@@ -89,10 +95,19 @@ impl Pace {
         self.keep(folder);
     }
 
-    /// How long to wait.
-    pub(super) fn failed(&mut self, folder: &Path, error: &AcmeError, served: UnixMs) -> Duration {
+    /// How long to wait: at least as long as the authority asks for, within bounds.
+    pub(super) fn failed(
+        &mut self,
+        folder: &Path,
+        error: &AcmeError,
+        asked: Option<Duration>,
+        served: UnixMs,
+    ) -> Duration {
         self.failures += 1;
-        let wait = wait(if error.counts() { AFTER_VALIDATION } else { AFTER_OTHER }, self.failures);
+        self.is_free = !error.counts();
+        let own = wait(if error.counts() { AFTER_VALIDATION } else { AFTER_OTHER }, self.failures);
+        let asked_max = if error.is_rate() { ASKED_MAX.0 } else { ASKED_MAX.1 };
+        let wait = own.max(asked.map_or(Duration::ZERO, |asked| asked.min(asked_max)));
         (self.last, self.not_before) = (Some(served), served.plus(wait));
         self.keep(folder);
         wait
@@ -100,7 +115,8 @@ impl Pace {
 
     /// The operator asks for an attempt: it comes as early as it may.
     pub(super) fn hurry(&mut self, served: UnixMs) {
-        let earliest = self.last.map_or(served, |last| last.plus(AFTER_VALIDATION.0));
+        let counted = self.last.filter(|_| !self.is_free);
+        let earliest = counted.map_or(served, |last| last.plus(AFTER_VALIDATION.0));
         self.not_before = self.not_before.min(earliest);
     }
 
@@ -139,11 +155,11 @@ mod tests {
     fn a_failed_validation_waits_twelve_minutes_at_least_and_every_wait_is_bounded() {
         let folder = tempfile::tempdir().unwrap();
         let mut pace = Pace::default();
-        let mut fails = |error: &AcmeError| pace.failed(folder.path(), error, NOON).as_secs();
+        let mut fails = |error: &AcmeError| pace.failed(folder.path(), error, None, NOON).as_secs();
         assert_eq!([fails(&AcmeError::Unexplained), fails(&AcmeError::Unexplained)], [720, 1440]);
         assert_eq!((0..30).map(|_| fails(&AcmeError::TimedOut)).max(), Some(12 * 3600));
         let mut pace = Pace::default();
-        let mut fails = || pace.failed(folder.path(), &AcmeError::NoChallenge, NOON).as_secs();
+        let mut fails = || pace.failed(folder.path(), &AcmeError::NoChallenge, None, NOON).as_secs();
         assert_eq!((fails(), (0..30).map(|_| fails()).max()), (30, Some(3600)));
     }
 
@@ -152,7 +168,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut pace = Pace::default();
         for _ in 0..4 {
-            pace.failed(folder.path(), &AcmeError::Unexplained, NOON);
+            pace.failed(folder.path(), &AcmeError::Unexplained, None, NOON);
         }
         let mut again = Pace::load(folder.path());
         let after =
@@ -162,6 +178,25 @@ mod tests {
         assert!(!after(&again, 11) && after(&again, 12));
         pace.begin(folder.path(), NOON).unwrap();
         assert!(!after(&Pace::load(folder.path()), 190), "an attempt that a crash ended counts");
+    }
+
+    #[test]
+    fn a_wait_that_the_authority_asks_for_is_kept_within_bounds_and_one_that_it_does_not_count_ends_on_request() {
+        let folder = tempfile::tempdir().unwrap();
+        let asks = |asked| Pace::default().failed(folder.path(), &AcmeError::NoChallenge, Some(asked), NOON).as_secs();
+        assert_eq!([Duration::ZERO, Duration::from_secs(90), DAY].map(asks), [30, 90, 3600]);
+        let limited = AcmeError::Acme(instant_acme::Error::Api(
+            serde_json::from_str(r#"{"type":"urn:ietf:params:acme:error:rateLimited"}"#).unwrap(),
+        ));
+        let asks = |asked| Pace::default().failed(folder.path(), &limited, Some(asked), NOON).as_secs();
+        assert_eq!([Duration::ZERO, DAY / 2, DAY * 9].map(asks), [720, 12 * 3600, 24 * 3600]);
+        let permits_at_once = |error: &AcmeError| {
+            let mut pace = Pace::default();
+            pace.failed(folder.path(), error, Some(DAY), NOON);
+            pace.hurry(NOON);
+            pace.permits(Due::Now, None, NOON)
+        };
+        assert!(permits_at_once(&AcmeError::NoChallenge) && !permits_at_once(&limited));
     }
 
     #[test]

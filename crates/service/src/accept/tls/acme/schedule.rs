@@ -47,6 +47,11 @@ impl Schedule {
         served >= self.not_before
     }
 
+    /// The authority is asked again at the next look, whatever wait it asked for.
+    pub(super) fn ask_again(&mut self) {
+        self.not_before = UnixMs::default();
+    }
+
     /// Asks the authority when to renew.
     pub(super) async fn ask(&mut self, account: Option<&Account>, current: &Certificate, served: UnixMs) {
         self.not_before = served.plus(ASKED_WITHOUT_ANSWER);
