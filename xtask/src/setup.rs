@@ -74,6 +74,11 @@ const NEEDED: &[Needed] = &[
         why: "a certificate authority for tests",
     },
     Needed {
+        package: "prometheus",
+        here: || which("prometheus").is_some() && which("promtool").is_some(),
+        why: "reads the metrics and judges the alert rules",
+    },
+    Needed {
         package: "faketime",
         here: || which("faketime").is_some(),
         why: "sets the wall clock of a service back and ahead",

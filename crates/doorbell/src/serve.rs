@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{Config, Settings, TlsSource};
+use doorbell_service::config::{AdminAddress, Config, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
@@ -158,6 +158,14 @@ fn print_welcome(service: &Service) {
         ));
     }
     output::report(format_args!("subscribe  POST {origin}/subscribe"));
+    match service.admin_address() {
+        Some(AdminAddress::Tcp(address)) => output::report(format_args!("status     http://{address}/status")),
+        Some(AdminAddress::Unix(path)) => {
+            let path = quoted(&path.display().to_string());
+            output::report(format_args!("status     curl --unix-socket {path} http://localhost/status"));
+        }
+        None => {}
+    }
     output::report("");
     let doorbell = own_name();
     if origin.as_str().starts_with("http://") {

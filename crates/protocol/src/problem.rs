@@ -55,6 +55,33 @@ pub mod errno {
     pub const CLOCK: u16 = 1013;
     /// 429: the service has no room on its disk, or holds as much as its operator allows.
     pub const STORE_FULL: u16 = 1014;
+
+    /// All of them, in ascending order.
+    pub const ALL: [u16; 23] = [
+        UNKNOWN_URL,
+        TOO_LARGE,
+        GONE,
+        AUTHENTICATION,
+        ENCRYPTION_HEADERS,
+        TTL_MISSING,
+        TOPIC,
+        TTL_INVALID,
+        UNAVAILABLE,
+        BAD_REQUEST,
+        METHOD,
+        URGENCY,
+        SUBSCRIBE_OPTIONS,
+        KEY_REUSE,
+        QUOTA,
+        TRANSPORT,
+        TIMEOUT,
+        RATE,
+        RECEIPTS,
+        RECEIPTS_FULL,
+        WAKE_CREDENTIAL,
+        CLOCK,
+        STORE_FULL,
+    ];
 }
 
 /// One error answer.

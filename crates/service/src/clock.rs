@@ -8,6 +8,7 @@
 //! be seen.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use doorbell_protocol::time::UnixMs;
@@ -55,6 +56,8 @@ struct Line {
     jumped: Notify,
     /// The machine slept. The timers of the runtime did too: every sleeper must look again.
     resumed: Notify,
+    /// How often the wall clock has jumped since the start.
+    jumps: AtomicU64,
 }
 
 impl Clock {
@@ -118,6 +121,7 @@ impl Clock {
             wall: Locked::new(wall),
             jumped: Notify::new(),
             resumed: Notify::new(),
+            jumps: AtomicU64::new(0),
         };
         Self { source, line: Arc::new(line) }
     }
@@ -172,6 +176,11 @@ impl Clock {
         } else {
             WallState::Right
         }
+    }
+
+    /// How often the wall clock has jumped since the start.
+    pub(crate) fn jumps(&self) -> u64 {
+        self.line.jumps.load(Ordering::Relaxed)
     }
 
     /// What the store should keep.
@@ -287,6 +296,7 @@ impl Clock {
             warn!(seconds, %shown, "the wall clock has jumped; nothing expires earlier or later for it. For an hour, \
                 senders whose tokens seem too old or too new are asked to try again");
             self.line.jumped.notify_one();
+            self.line.jumps.fetch_add(1, Ordering::Relaxed);
         }
         if slept_ms > SUSPEND_MS {
             self.line.resumed.notify_waiters();

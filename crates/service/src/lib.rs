@@ -9,6 +9,7 @@ mod admin;
 pub mod capability;
 mod clock;
 pub mod config;
+mod counts;
 mod doors;
 mod health;
 mod hub;

@@ -23,10 +23,11 @@ use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
 use crate::clock::Clock;
 use crate::config::{AdminAddress, Changes, Config, ConfigError, Limits, Live, Origin, TlsSource};
+use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Sources};
 use crate::status::{ListenerStatus, Status};
 
 /// The secrets behind every URL, in the state directory.
@@ -153,10 +154,21 @@ impl Service {
         let ca_file = matches!(config.place.tls, TlsSource::SelfSigned).then(|| self_signed::ca_file(state_dir));
 
         let shards = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards));
+        let counts = Arc::new(Counts::default());
+        let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
         let config = Arc::new(Live::new(config));
-        let doors = Arc::new(Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone()));
+        let doors =
+            Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone(), counts.clone());
+        let doors = Arc::new(doors);
+        let metrics = Arc::new(Metrics::new(Sources {
+            counts: counts.clone(),
+            store: store.clone(),
+            clock: clock.clone(),
+            config: config.clone(),
+            state_dir: state_dir.clone(),
+            certificate: certificates.as_ref().map(Certificates::resolver),
+        }));
         let (stop, stopping) = watch::channel(false);
         let certificate = certificates.as_ref().map(|certificates| Certificate {
             source: health::source(&config.get().place.tls),
@@ -172,11 +184,12 @@ impl Service {
             started: clock.served(),
             hub: hub.clone(),
             store: store.clone(),
+            counts,
             probe: Probe::default(),
             certificate,
             stopping: stopping.clone(),
         });
-        let admin = admin::start(&config.get(), health.clone(), Arc::new(Metrics::new())).await?;
+        let admin = admin::start(&config.get(), health.clone(), metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
         let reload = Arc::new(Notify::new());
         let renewal =

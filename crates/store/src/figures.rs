@@ -32,6 +32,8 @@ pub struct Figures {
 pub struct Contents {
     /// Agents.
     pub agents: u64,
+    /// Of these, the ones that were never used.
+    pub unused_agents: u64,
     /// Subscriptions.
     pub subscriptions: u64,
     /// Messages, with expired ones that no sweep has removed yet.
@@ -42,6 +44,8 @@ pub struct Contents {
     pub receipts: u64,
     /// Receipt subscriptions.
     pub receipt_subscriptions: u64,
+    /// Of these, the ones from which no receipt was ever taken.
+    pub unused_receipt_subscriptions: u64,
     /// The reserve on the disk, in bytes; 0 while it is given up because the disk is full.
     pub reserve_bytes: u64,
     /// Messages that ended since the store was opened.

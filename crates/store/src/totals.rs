@@ -79,11 +79,13 @@ impl Totals {
     pub(crate) fn contents(&self, ended: Ended, reserve_bytes: u64) -> Contents {
         Contents {
             agents: self.agents,
+            unused_agents: self.unused_agents,
             subscriptions: self.subscriptions,
             messages: self.messages,
             bytes: self.bytes(),
             receipts: self.receipts,
             receipt_subscriptions: self.receipt_subscriptions,
+            unused_receipt_subscriptions: self.unused_receipt_subscriptions,
             reserve_bytes,
             ended,
         }

@@ -12,15 +12,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("capability", &[]),
     ("seldom", &[]),
-    ("transport", &["seldom"]),
-    ("hub", &["capability", "clock", "config", "seldom"]),
-    ("accept", &["clock", "config", "seldom", "transport"]),
-    ("doors", &["accept", "capability", "clock", "config", "hub", "seldom", "transport"]),
-    ("metrics", &[]),
+    ("counts", &[]),
+    ("transport", &["counts", "seldom"]),
+    ("hub", &["capability", "clock", "config", "counts", "seldom"]),
+    ("accept", &["clock", "config", "counts", "seldom", "transport"]),
+    ("doors", &["accept", "capability", "clock", "config", "counts", "hub", "seldom", "transport"]),
+    ("metrics", &["accept", "clock", "config", "counts"]),
     ("status", &[]),
-    ("health", &["accept", "clock", "config", "hub", "status", "wall"]),
+    ("health", &["accept", "clock", "config", "counts", "hub", "status", "wall"]),
     ("admin", &["accept", "config", "health", "metrics", "seldom", "status", "transport"]),
-    ("service", &["accept", "admin", "capability", "clock", "config", "doors", "health", "hub", "metrics", "status"]),
+    (
+        "service",
+        &["accept", "admin", "capability", "clock", "config", "counts", "doors", "health", "hub", "metrics", "status"],
+    ),
 ];
 
 /// A tool that every folder may use.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use doorbell_protocol::problem::Problem;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::counts::Counts;
 use crate::transport::{Request, Response, mcs, websocket};
 
 /// Answers the requests of one listener, and serves the connections that leave HTTP.
@@ -49,6 +50,11 @@ pub(crate) trait Handler: Send + Sync + 'static {
         debug_assert!(false, "a handler with MCS implements this method");
         drop(socket);
         ready(())
+    }
+
+    /// Where the listener counts its connections and handshakes; by default nowhere.
+    fn counts(&self) -> Option<Arc<Counts>> {
+        None
     }
 
     /// The listener accepts no more connections: the handler ends its sockets. HTTP connections end by themselves.

@@ -16,6 +16,7 @@ use super::handler::Handler;
 use super::tls::ACME_TLS;
 use super::{http1, http2};
 use crate::config::Config;
+use crate::counts::{Counts, Handshake};
 use crate::seldom::{self, Seldom};
 use crate::transport::place::{Bounds, Places};
 use crate::transport::source::Source;
@@ -47,7 +48,7 @@ const H2_PREFACE_START: &[u8] = b"PRI * HTTP/2.0";
 impl<H: Handler> Listener<H> {
     /// Accepts until the service drains, then waits for the connections to end, at most the drain time-out.
     pub(crate) async fn run(self) {
-        let places = Places::new(bounds(&self.context.config()));
+        let places = Places::counted(bounds(&self.context.config()), self.context.handler.counts());
         tokio::select! {
             () = self.accept_all(&places) => {}
             () = report(&places, &self.context) => {}
@@ -119,7 +120,8 @@ async fn connection<H: Handler>(stream: TcpStream, security: Security, context: 
     if let Err(error) = prepare(&stream) {
         debug!(%error, "cannot set the socket's options");
     }
-    let opening = Box::pin(timeout(context.config().limits.request_timeout, open(stream, security)));
+    let request_timeout = context.config().limits.request_timeout;
+    let opening = Box::pin(timeout(request_timeout, open(stream, security, context.handler.counts())));
     // A connection that is not yet open when the service drains has sent no request.
     let opened = tokio::select! {
         opened = opening => opened,
@@ -134,10 +136,10 @@ async fn connection<H: Handler>(stream: TcpStream, security: Security, context: 
     }
 }
 
-async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
+async fn open(stream: TcpStream, security: Security, counts: Option<Arc<Counts>>) -> io::Result<Opened> {
     match security {
         Security::Tls(config) => {
-            let mut tls = Box::new(TlsStream::accept(config, stream).await?);
+            let mut tls = Box::new(handshake(config, stream, counts).await?);
             let protocol = match tls.alpn() {
                 Some(b"h2") => Protocol::Http2,
                 // The handshake was all that the authority wanted, and no other protocol may follow (RFC 8737 s3).
@@ -148,6 +150,32 @@ async fn open(stream: TcpStream, security: Security) -> io::Result<Opened> {
             Ok(Opened::Tls(tls, protocol))
         }
         Security::Plain => protocol_of(&stream).await.map(|protocol| Opened::Plain(stream, protocol)),
+    }
+}
+
+/// Performs the TLS handshake, and counts how it ended.
+async fn handshake(
+    config: Arc<ServerConfig>,
+    stream: TcpStream,
+    counts: Option<Arc<Counts>>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let mut ended = Ended { counts, how: Handshake::Failed };
+    let tls = TlsStream::accept(config, stream).await?;
+    ended.how = if tls.is_resumed() { Handshake::Resumed } else { Handshake::Full };
+    Ok(tls)
+}
+
+/// Counts the handshake when it is dropped: one that takes too long ends that way.
+struct Ended {
+    counts: Option<Arc<Counts>>,
+    how: Handshake,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if let Some(counts) = &self.counts {
+            counts.handshake(self.how);
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Accepting connections: ports, TLS, HTTP/1.1, HTTP/2, and the choice of a connection's protocol.
 //!
-//! The folder is generic over the [`Handler`]: the doors are the public listener's. Another kind of listener (for
-//! operators, for other nodes) implements the trait again and runs a [`Listener`] of its own; this folder does not
-//! depend on any of them. All input is hostile: before a handler sees it, every wait has a time-out and every buffer a
-//! limit.
+//! The folder is generic over the [`Handler`]: the doors are the public listener's. Another kind of listener (for other
+//! nodes) implements the trait again and runs a [`Listener`] of its own, or, where HTTP/1.1 without TLS is enough, passes
+//! each stream to [`serve_http1`] (the admin listener); this folder does not depend on any of them. All input is hostile:
+//! before a handler sees it, every wait has a time-out and every buffer a limit.
 
 mod context;
 mod handler;

@@ -36,7 +36,6 @@ pub(super) fn svg(kinds: &[Series], label: &str) -> String {
     )
 }
 
-#[allow(clippy::cast_precision_loss, reason = "a drawing shows some hundred steps at most")]
 fn y(value: u64, highest: u64) -> f64 {
     HEIGHT - HEIGHT * value as f64 / highest as f64
 }

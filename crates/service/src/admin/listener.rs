@@ -18,6 +18,7 @@ use super::Admin;
 use super::socket::{AdminSocket, AdminStream};
 use crate::accept::{Context, serve_http1};
 use crate::config::Limits;
+use crate::locked::Locked;
 use crate::seldom::Seldom;
 use crate::transport::place::{Bounds, Place, Places};
 
@@ -32,7 +33,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Open files that are kept for connections here, for when the public listener has used up all others.
 const SPARE_FILES: usize = 4;
-/// How often files are put back into the spare ones.
+/// How often files are put back into the spare ones, in addition to the end of each connection.
 const SPARE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A bound socket and its handler.
@@ -65,7 +66,7 @@ impl AdminListener {
         // The bound is that of `Connections`.
         let unbounded = Bounds { connections_max: usize::MAX, strangers_max: usize::MAX, per_source_max: None };
         let (places, failures) = (Places::new(unbounded), Seldom::default());
-        let (mut spare, mut refill) = (Spare::default(), interval(SPARE_INTERVAL));
+        let (spare, mut refill) = (Arc::new(Spare::default()), interval(SPARE_INTERVAL));
         loop {
             let accepted = tokio::select! {
                 accepted = self.socket.accept() => accepted,
@@ -78,10 +79,10 @@ impl AdminListener {
             match accepted {
                 Ok(stream) => {
                     let place = places.enter(None, now).await.expect("there is no bound of one source");
-                    let context = self.context.clone();
+                    let (context, spare) = (self.context.clone(), spare.clone());
                     match stream {
-                        AdminStream::Tcp(stream) => connections.spawn(serve(stream, context, place)),
-                        AdminStream::Unix(stream) => connections.spawn(serve(stream, context, place)),
+                        AdminStream::Tcp(stream) => connections.spawn(serve(stream, context, place, spare)),
+                        AdminStream::Unix(stream) => connections.spawn(serve(stream, context, place, spare)),
                     }
                 }
                 Err(error) => {
@@ -98,30 +99,42 @@ impl AdminListener {
     }
 }
 
-async fn serve<IO>(io: IO, context: Arc<Context<Admin>>, place: Arc<Place>)
+async fn serve<IO>(io: IO, context: Arc<Context<Admin>>, place: Arc<Place>, spare: Arc<Spare>)
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    // Dropped after the connection, also when it is aborted.
+    let _refill = Refill(spare);
     // No answer here becomes a WebSocket, so nothing is left of the connection.
     let _ = timeout(CONNECTION_TIME_MAX, serve_http1(io, context, place)).await;
 }
 
 /// Files that are open for nothing.
 #[derive(Default)]
-struct Spare(Vec<File>);
+struct Spare(Locked<Vec<File>>);
 
 impl Spare {
-    fn refill(&mut self) {
-        while self.0.len() < SPARE_FILES {
-            // While there is no file, those that are there are kept.
+    fn refill(&self) {
+        let mut files = self.0.lock();
+        while files.len() < SPARE_FILES {
+            // While no file can be opened, those that are there are kept.
             let Ok(file) = File::open("/dev/null") else { return };
-            self.0.push(file);
+            files.push(file);
         }
     }
 
     /// Closes one; whether there was one.
-    fn give(&mut self) -> bool {
-        self.0.pop().is_some()
+    fn give(&self) -> bool {
+        self.0.lock().pop().is_some()
+    }
+}
+
+/// Puts the file of a connection that has ended back at once: otherwise the public listener takes it.
+struct Refill(Arc<Spare>);
+
+impl Drop for Refill {
+    fn drop(&mut self) {
+        self.0.refill();
     }
 }
 
@@ -165,7 +178,7 @@ mod tests {
 
     #[test]
     fn spare_files_are_given_once_and_put_back() {
-        let mut spare = Spare::default();
+        let spare = Spare::default();
         assert!(!spare.give());
         spare.refill();
         assert_eq!((0..2 * SPARE_FILES).filter(|_| spare.give()).count(), SPARE_FILES);

@@ -24,7 +24,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorbell_protocol::problem::Problem;
-use http::Method;
+use http::header::ACCEPT;
+use http::{HeaderMap, Method};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{error, info};
@@ -33,7 +34,7 @@ use crate::accept::{Context, Handler};
 use crate::config::{AdminAddress, Config, Live};
 use crate::health::Health;
 use crate::locked::Locked;
-use crate::metrics::{self, Metrics};
+use crate::metrics::Metrics;
 use crate::transport::{Request, Response};
 use history::History;
 use listener::AdminListener;
@@ -103,11 +104,17 @@ impl Admin {
         }
         match request.path.as_str() {
             "/livez" => answer::liveness(&self.health.liveness()),
-            "/readyz" if request.wants_json => answer::readiness_json(&self.health.readiness().await),
+            "/readyz" if answer::accepts(&request.accept, "application/json") => {
+                answer::readiness_json(&self.health.readiness().await)
+            }
             "/readyz" => answer::readiness(&self.health.readiness().await),
-            "/metrics" => answer::whole(metrics::CONTENT_TYPE, self.metrics.encode()),
+            "/metrics" => {
+                self.metrics.note_ready(self.health.readiness().await.is_ready);
+                let (content_type, text) = self.metrics.encode_for(&request.accept);
+                answer::whole(content_type, text)
+            }
             "/" => answer::to_status(),
-            "/status" if request.wants_page => {
+            "/status" if answer::accepts(&request.accept, "text/html") => {
                 let status = self.health.status().await;
                 let minutes = self.history.lock().minutes(self.health.clock.now());
                 answer::page(&page::html(&status, &minutes, request.repeats))
@@ -135,8 +142,8 @@ struct Asked {
     reads: bool,
     /// It names another host than this machine.
     is_foreign: bool,
-    wants_json: bool,
-    wants_page: bool,
+    /// Its Accept fields.
+    accept: HeaderMap,
     /// The page loads itself again every minute.
     repeats: bool,
 }
@@ -147,8 +154,7 @@ impl Handler for Admin {
             path: request.uri().path().to_owned(),
             reads: matches!(*request.method(), Method::GET | Method::HEAD),
             is_foreign: self.checks_host && !hosts::is_local(&request),
-            wants_json: answer::accepts(request.headers(), "application/json"),
-            wants_page: answer::accepts(request.headers(), "text/html"),
+            accept: request.headers().get_all(ACCEPT).iter().map(|value| (ACCEPT, value.clone())).collect(),
             repeats: request.uri().query() == Some(page::REPEAT),
         };
         let admin = self.clone();

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::chart::{self, Series};
 use super::history::{MINUTES, Minute};
+use crate::health::{bytes, rfc3339};
 use crate::status::{Condition, Connected, Status};
 
 const STYLE: &str = include_str!("page.css");
@@ -21,8 +22,11 @@ pub(super) struct Page {
     pub(super) style_hash: String,
 }
 
-/// The names of the doors, with what is connected there.
-const DOORS: [(&str, fn(&Connected) -> u64); 5] = [
+/// What is connected at one door.
+type Count = fn(&Connected) -> u64;
+
+/// The names of the doors.
+const DOORS: [(&str, Count); 5] = [
     ("HTTP/2 pushes", |connected| connected.pushes),
     ("Events", |connected| connected.events),
     ("Firefox", |connected| connected.firefox),
@@ -165,7 +169,7 @@ fn table(out: &mut String, minutes: &[Option<Minute>; MINUTES]) {
     columns.for_each(|name| put!(out, "<th scope=\"col\">{name}</th>"));
     out.push_str("</tr></thead><tbody>");
     for minute in minutes.iter().rev().flatten() {
-        let end = crate::health::rfc3339(minute.end);
+        let end = rfc3339(minute.end);
         put!(out, "<tr><th scope=\"row\">{}</th>", end.get(11..16).unwrap_or(&end));
         let doors = DOORS.map(|(_, count)| count(&minute.connected));
         let values = [minute.accepted, minute.delivered, minute.refused, minute.stored].into_iter().chain(doors);
@@ -278,14 +282,6 @@ fn number(value: u64) -> String {
     shown
 }
 
-fn bytes(value: u64) -> String {
-    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
-    match units.into_iter().find(|(size, _)| value >= *size) {
-        Some((size, unit)) => format!("{}.{} {unit}", number(value / size), value % size * 10 / size),
-        None => format!("{value} bytes"),
-    }
-}
-
 fn duration(secs: u64) -> String {
     let count = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let (minutes, hours, days) = (secs / 60, secs / 3600, secs / 86_400);
@@ -305,9 +301,8 @@ mod tests {
     use crate::status::{ClockStatus, DiskStatus, ListenerStatus, Readiness, SinceStart, Stored};
 
     #[test]
-    fn numbers_sizes_and_times_are_written_for_people() {
+    fn numbers_and_times_are_written_for_people() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!([1023, 1536, 5 << 30].map(bytes), ["1023 bytes", "1.5 KiB", "5.0 GiB"]);
         assert_eq!([1, 60, 3_660, 90_000].map(duration), ["1 second", "1 minute", "1 hour 1 minute", "1 day 1 hour"]);
         assert_eq!(shown_time("2026-09-21T14:13:20Z"), "2026-09-21 14:13 UTC");
     }

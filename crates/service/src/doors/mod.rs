@@ -40,6 +40,7 @@ use crate::accept::Handler;
 use crate::capability::{Capabilities, Resource};
 use crate::clock::Clock;
 use crate::config::{Config, Live, Origin};
+use crate::counts::{Counts, Door};
 use crate::hub::{Hub, Scope};
 use crate::transport::{Request, Response, date, mcs, websocket};
 use agent::chromium::{CHECKIN_PATH, Chromium, REGISTRATION_PATH};
@@ -60,6 +61,7 @@ pub(crate) struct Doors {
     origin: Origin,
     config: Arc<Live>,
     clock: Clock,
+    counts: Arc<Counts>,
     chromium: Chromium,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
@@ -78,6 +80,7 @@ impl Doors {
         origin: Origin,
         config: Arc<Live>,
         clock: Clock,
+        counts: Arc<Counts>,
     ) -> Self {
         let now = config.get();
         let limits = now.limits;
@@ -86,6 +89,7 @@ impl Doors {
             capabilities,
             config,
             clock,
+            counts,
             chromium: Chromium::new(&now.chromium),
             vapid: app::vapid::VapidVerifier::new(&origin, now.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
@@ -174,6 +178,23 @@ impl Doors {
         }
     }
 
+    /// What a request is for, by its path alone: whether the resource exists is seen in the status.
+    fn door(&self, path: &str) -> Door {
+        match path {
+            SUBSCRIBE_PATH => Door::Subscribe,
+            WAKE_PATH => Door::Wake,
+            CHECKIN_PATH | REGISTRATION_PATH => Door::Chromium,
+            _ => match path.get(..PUSH.len()) {
+                Some(PUSH) => Door::Push,
+                Some("/m/") => Door::Message,
+                Some("/r/") => Door::Receipts,
+                Some("/s/" | "/a/") => Door::Receive,
+                _ if self.chromium.push_token(path).is_some() => Door::Push,
+                _ => Door::Other,
+            },
+        }
+    }
+
     /// The resource of a link, by an absolute URI of this service or by a path.
     fn resource(&self, target: &str) -> Option<Resource> {
         self.capabilities.open(&path::unescaped(target.strip_prefix(self.origin.as_str()).unwrap_or(target)))
@@ -206,10 +227,16 @@ impl Handler for Doors {
         path::normalize(request.uri_mut());
         let methods = Methods::of(request.uri().path(), &self.chromium);
         let answers_pages = methods.is_some_and(|methods| methods.answer_pages(request.method(), request.headers()));
+        let door = self.door(request.uri().path());
         let answer = self.route(methods, request);
         async move {
             let mut response = answer.await;
-            wire::write_problem(&mut response, &self.origin);
+            // Only a WebSocket switches protocols.
+            let door = if response.status() == StatusCode::SWITCHING_PROTOCOLS { Door::Firefox } else { door };
+            self.counts.answered(door, response.status());
+            if let Some(number) = wire::write_problem(&mut response, &self.origin) {
+                self.counts.refused(number);
+            }
             if answers_pages {
                 methods::show_to_pages(response.headers_mut());
             }
@@ -221,6 +248,8 @@ impl Handler for Doors {
     }
 
     fn reject(&self, problem: &Problem) -> http::Response<Bytes> {
+        self.counts.answered(Door::Other, problem.status);
+        self.counts.refused(problem.errno);
         wire::problem(problem).map(|_unwritten| problem.to_json(self.origin.as_str()).into())
     }
 
@@ -240,6 +269,10 @@ impl Handler for Doors {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         self.serve_chromium(socket)
+    }
+
+    fn counts(&self) -> Option<Arc<Counts>> {
+        Some(self.counts.clone())
     }
 
     /// The sockets close one after the other.

@@ -36,11 +36,12 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Writes the body of an answer with a problem: the one place that knows how the service is called.
-pub(super) fn write_problem(response: &mut Response, origin: &Origin) {
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        *response.body_mut() = problem.to_json(origin.as_str()).into();
-    }
+/// Writes the body of an answer with a problem: the one place that knows how the service is called. Returns the number of
+/// the problem.
+pub(super) fn write_problem(response: &mut Response, origin: &Origin) -> Option<u16> {
+    let problem = response.extensions_mut().remove::<Problem>()?;
+    *response.body_mut() = problem.to_json(origin.as_str()).into();
+    Some(problem.errno)
 }
 
 /// The same answer for every unknown, removed or expired URL: a client cannot distinguish them (PS-8030-8.3-2).

@@ -10,12 +10,10 @@ use crate::status::{Condition, DiskStatus};
 const NAME: &str = "disk";
 
 /// Looks at the disk.
-pub(super) fn look(state_dir: &Path, limits: &Limits) -> DiskStatus {
+pub(super) fn look(state_dir: &Path, limits: &Limits, is_reserve_held: bool) -> DiskStatus {
     let disk = rustix::fs::statvfs(state_dir).ok();
     // Some file systems do not know their size and report zeros.
     let known = disk.filter(|disk| disk.f_blocks > 0);
-    // The store removes this file when the disk is full, and makes it again.
-    let is_reserve_held = limits.disk_reserve_bytes > 0 && state_dir.join("doorbell.reserve").exists();
     DiskStatus {
         available_bytes: known.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
         floor_bytes: limits.disk_floor_bytes,
@@ -26,14 +24,14 @@ pub(super) fn look(state_dir: &Path, limits: &Limits) -> DiskStatus {
 
 /// Whether there is room for messages; `refusal` is the store's own view, which also knows the room in its files.
 pub(super) fn condition(disk: &DiskStatus, refusal: Option<StoreError>) -> Condition {
-    let floor = mib(disk.floor_bytes);
+    let floor = bytes(disk.floor_bytes);
     let free = match disk.available_bytes {
-        Some(bytes) => format!("{} are free", mib(bytes)),
+        Some(available) => format!("{} are free", bytes(available)),
         None => "the file system does not report its size".to_owned(),
     };
     let hint = "free some room on the disk of the state directory, move the directory to a larger one, or lower \
         disk_floor_bytes";
-    let is_near = disk.available_bytes.is_some_and(|bytes| bytes < disk.floor_bytes.saturating_mul(2));
+    let is_near = disk.available_bytes.is_some_and(|available| available < disk.floor_bytes.saturating_mul(2));
     if refusal == Some(StoreError::NoRoom) {
         let text = format!("{free}, and the store keeps {floor} free: new messages and subscriptions get 429");
         Condition::fails(NAME, text, hint)
@@ -45,8 +43,13 @@ pub(super) fn condition(disk: &DiskStatus, refusal: Option<StoreError>) -> Condi
     }
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{} MiB", bytes >> 20)
+/// A size, as people write it.
+pub(crate) fn bytes(value: u64) -> String {
+    let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(size, _)| value >= *size) {
+        Some((size, unit)) => format!("{}.{} {unit}", value / size, value % size * 10 / size),
+        None => format!("{value} bytes"),
+    }
 }
 
 #[cfg(test)]
@@ -60,9 +63,15 @@ mod tests {
     }
 
     #[test]
+    fn a_size_has_a_unit_and_one_digit_after_the_point() {
+        let shown = [0, 1023, 1536, (5 << 30) - 1, 5 << 30, u64::MAX].map(bytes);
+        assert_eq!(shown, ["0 bytes", "1023 bytes", "1.5 KiB", "4.9 GiB", "5.0 GiB", "16777215.9 TiB"]);
+    }
+
+    #[test]
     fn a_disk_below_its_floor_fails_and_one_near_it_has_a_hint() {
         let below = condition(&disk(Some(FLOOR - 1)), Some(StoreError::NoRoom));
-        assert!(!below.ok && below.message.contains("127 MiB are free"), "{below:?}");
+        assert!(!below.ok && below.message.contains("127.9 MiB are free"), "{below:?}");
         let near = condition(&disk(Some(2 * FLOOR - 1)), None);
         assert!(near.ok && near.hint.is_some(), "{near:?}");
         let enough = condition(&disk(Some(2 * FLOOR)), None);

@@ -9,16 +9,20 @@ use std::sync::Arc;
 
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::Store;
+use doorbell_store::{Contents, MESSAGE_OVERHEAD_BYTES, Store};
 use futures_util::FutureExt;
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Live, Origin};
+use crate::config::{Limits, Live, Origin};
+use crate::counts::{AgentDoor, Counts};
 use crate::hub::Hub;
-use crate::status::{ClockStatus, Condition, Connected, ListenerStatus, Readiness, SinceStart, Status, Stored};
+use crate::status::{
+    ClockStatus, Condition, Connected, DiskStatus, ListenerStatus, Readiness, SinceStart, Status, Stored,
+};
 use crate::wall::WallState;
 pub(crate) use certificate::{Certificate, source};
+pub(crate) use disk::bytes;
 pub(crate) use store::Probe;
 
 /// Knows where the facts are. The admin listener and the control socket read them here.
@@ -32,6 +36,7 @@ pub(crate) struct Health {
     pub(crate) started: UnixMs,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Store,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) probe: Probe,
     /// `None` where TLS does not end here.
     pub(crate) certificate: Option<Certificate>,
@@ -94,19 +99,25 @@ impl Health {
                     WallState::Wrong => "wrong",
                 },
             },
-            limits_reached: self.limits_reached(&figures.stored),
+            limits_reached: limits_reached(&self.store.figures().contents, &self.config.get().limits),
         }
     }
 
     /// The numbers now.
     pub(crate) fn figures(&self) -> Figures {
-        let store = self.store.figures();
+        let (counts, store) = (&self.counts, self.store.figures());
         let contents = store.contents;
-        let ended = |outcome| contents.ended.of(outcome);
-        let all: u64 = Outcome::ALL.into_iter().map(ended).sum();
-        let delivered = ended(Outcome::Delivered);
+        let ended = |outcome| contents.ended.of(outcome) + counts.transients_ended(outcome);
+        let connected = |door| counts.connected(door).get();
+        let undelivered = Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Delivered).map(ended);
         Figures {
-            connected: Connected::default(),
+            connected: Connected {
+                pushes: connected(AgentDoor::Http2),
+                events: connected(AgentDoor::Events),
+                firefox: connected(AgentDoor::Firefox),
+                chromium: connected(AgentDoor::Chromium),
+                wake: connected(AgentDoor::Wake),
+            },
             stored: Stored {
                 agents: contents.agents,
                 subscriptions: contents.subscriptions,
@@ -117,10 +128,10 @@ impl Health {
                 queued_writes: store.queued_writes,
             },
             since_start: SinceStart {
-                accepted: 0,
-                delivered,
-                undelivered: all - delivered + contents.ended.replaced,
-                refused: 0,
+                accepted: counts.accepted.get(),
+                delivered: ended(Outcome::Delivered),
+                undelivered: undelivered.sum::<u64>() + contents.ended.replaced,
+                refused: counts.refusals().map(|(_, times)| times).sum(),
             },
         }
     }
@@ -167,24 +178,27 @@ impl Health {
         }
     }
 
-    fn disk(&self) -> crate::status::DiskStatus {
-        disk::look(&self.state_dir, &self.config.get().limits)
+    fn disk(&self) -> DiskStatus {
+        // The store removes the reserve when the disk is full, and makes it again.
+        let is_reserve_held = self.store.figures().contents.reserve_bytes > 0;
+        disk::look(&self.state_dir, &self.config.get().limits, is_reserve_held)
     }
+}
 
-    fn limits_reached(&self, stored: &Stored) -> Vec<&'static str> {
-        let limits = self.config.get().limits;
-        let bounds = [
-            ("agents_max", stored.agents, u64::from(limits.agents_max)),
-            ("subscriptions_max", stored.subscriptions, u64::from(limits.subscriptions_max)),
-            ("receipt_subscriptions_max", stored.receipt_subscriptions, u64::from(limits.receipt_subscriptions_max)),
-            (
-                "stored_bytes_max",
-                stored.bytes.saturating_add(doorbell_store::MESSAGE_OVERHEAD_BYTES),
-                limits.stored_bytes_max.saturating_add(1),
-            ),
-        ];
-        bounds.into_iter().filter(|(_, count, max)| count >= max).map(|(name, ..)| name).collect()
-    }
+/// The limits that are reached, by the names of their settings.
+fn limits_reached(contents: &Contents, limits: &Limits) -> Vec<&'static str> {
+    let (receipts, unused_receipts) = (contents.receipt_subscriptions, contents.unused_receipt_subscriptions);
+    let bounds = [
+        ("agents_max", contents.agents, limits.agents_max),
+        ("unused_agents_max", contents.unused_agents, limits.unused_agents_max),
+        ("subscriptions_max", contents.subscriptions, limits.subscriptions_max),
+        ("receipt_subscriptions_max", receipts, limits.receipt_subscriptions_max),
+        ("unused_receipt_subscriptions_max", unused_receipts, limits.unused_receipt_subscriptions_max),
+    ];
+    let reached = bounds.into_iter().filter(|(_, count, max)| *count >= u64::from(*max)).map(|(name, ..)| name);
+    // Another message would be too much, whatever is in it.
+    let is_full = contents.bytes.saturating_add(MESSAGE_OVERHEAD_BYTES) > limits.stored_bytes_max;
+    reached.chain(is_full.then_some("stored_bytes_max")).collect()
 }
 
 /// A moment as RFC 3339 writes it, in seconds.

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::error::HubError;
 use super::message::Submission;
 use super::outbox::Outbox;
+use crate::counts::AgentDoor;
 
 /// The reply to an application server: the id of its accepted message, or an error.
 pub(super) type SubmitReply = oneshot::Sender<Result<MessageId, HubError>>;
@@ -58,6 +59,7 @@ pub(super) enum AgentCommand {
     },
     Connect {
         subscriber: SubscriberId,
+        door: AgentDoor,
         spec: SubscriberSpec,
         /// It replaces the agent's other subscriber of this kind.
         exclusive: bool,

@@ -1,12 +1,13 @@
-//! Counters of the hub: damage that an operator must know, and bounds that turn clients away.
+//! What the hub counts and logs: damage that an operator must know, and bounds that turn clients away.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use doorbell_store::StoreError;
 use tracing::{error, warn};
 
 use super::error::HubError;
 use crate::clock::Clock;
+use crate::counts::Counts;
 use crate::seldom::Seldom;
 
 /// Counts since the start. Each count is also in an error in the log, at most one a minute: clients may read damaged records
@@ -14,8 +15,7 @@ use crate::seldom::Seldom;
 #[derive(Debug)]
 pub(crate) struct Counters {
     clock: Clock,
-    damaged_messages: AtomicU64,
-    damaged_keys: AtomicU64,
+    pub(super) counts: Arc<Counts>,
     message_lines: Seldom,
     key_lines: Seldom,
     agent_lines: Seldom,
@@ -34,11 +34,10 @@ pub(super) enum Bounded {
 }
 
 impl Counters {
-    pub(super) fn new(clock: Clock) -> Self {
+    pub(super) fn new(clock: Clock, counts: Arc<Counts>) -> Self {
         Self {
             clock,
-            damaged_messages: AtomicU64::new(0),
-            damaged_keys: AtomicU64::new(0),
+            counts,
             message_lines: Seldom::default(),
             key_lines: Seldom::default(),
             agent_lines: Seldom::default(),
@@ -72,7 +71,7 @@ impl Counters {
 
     /// The header record of a stored message is damaged. Two readers of one message count it twice.
     pub(super) fn damaged_message(&self) {
-        self.damaged_messages.fetch_add(1, Ordering::Relaxed);
+        self.counts.damaged_messages.add();
         // No id: the message is dropped, so no row is left to examine.
         let Some(times) = self.message_lines.count(self.clock.now()) else { return };
         error!(times, "a stored message is damaged and is dropped without delivery; check the disk");
@@ -80,19 +79,19 @@ impl Counters {
 
     /// The stored VAPID key of a subscription is invalid.
     pub(super) fn damaged_key(&self) {
-        self.damaged_keys.fetch_add(1, Ordering::Relaxed);
+        self.counts.damaged_keys.add();
         let Some(times) = self.key_lines.count(self.clock.now()) else { return };
         error!(times, "the stored key of a subscription is damaged: messages that need it are dropped; check the disk");
     }
 
     /// How many stored messages were damaged.
     pub(crate) fn damaged_messages(&self) -> u64 {
-        self.damaged_messages.load(Ordering::Relaxed)
+        self.counts.damaged_messages.get()
     }
 
     /// How often the stored key of a subscription was damaged.
     pub(crate) fn damaged_keys(&self) -> u64 {
-        self.damaged_keys.load(Ordering::Relaxed)
+        self.counts.damaged_keys.get()
     }
 
     /// Logs the counts at the end of a run, if they are not zero.

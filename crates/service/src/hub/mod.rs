@@ -45,6 +45,7 @@ pub(crate) use subscription::{Agent, NewSubscription};
 use crate::capability::KeyFingerprint;
 use crate::clock::Clock;
 use crate::config::{Limits, Live};
+use crate::counts::{AgentDoor, Counts};
 use bodies::{Bodies, Memory};
 use command::AgentCommand;
 use counters::{Bounded, Counters};
@@ -67,9 +68,9 @@ pub(crate) struct Hub {
 
 impl Hub {
     /// Starts `shards` shards on the current runtime. They end when the hub and its subscribers are dropped.
-    pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize) -> Self {
+    pub(crate) fn start(store: Store, clock: Clock, limits: &Limits, shards: usize, counts: Arc<Counts>) -> Self {
         let mint = Arc::new(Mint::new(0, store.greatest_id()));
-        let counters = Arc::new(Counters::new(clock.clone()));
+        let counters = Arc::new(Counters::new(clock.clone(), counts));
         let receipts = Arc::new(Receipts::new(store.clone(), mint.clone(), clock.clone(), counters.clone()));
         let rules = rules(limits);
         let (transients, copies) = (Bodies::new(limits.transient_bytes_max), Bodies::new(limits.copied_bytes_max));
@@ -176,36 +177,53 @@ impl Hub {
     }
 
     /// Opens a delivery stream to the agent; other streams stay open.
-    pub(crate) async fn connect(&self, agent: AgentId, spec: SubscriberSpec) -> Result<Subscriber, HubError> {
-        self.open(agent, spec, false).await
+    pub(crate) async fn connect(
+        &self,
+        agent: AgentId,
+        door: AgentDoor,
+        spec: SubscriberSpec,
+    ) -> Result<Subscriber, HubError> {
+        self.open(agent, door, spec, false).await
     }
 
     /// Opens the agent's one socket. An older one, which may be dead without a sign, receives
     /// [`SubscriberEvent::Superseded`], and its unacknowledged messages go to the new one.
-    pub(crate) async fn take_over(&self, agent: AgentId, spec: SubscriberSpec) -> Result<Subscriber, HubError> {
-        self.open(agent, spec, true).await
+    pub(crate) async fn take_over(
+        &self,
+        agent: AgentId,
+        door: AgentDoor,
+        spec: SubscriberSpec,
+    ) -> Result<Subscriber, HubError> {
+        self.open(agent, door, spec, true).await
     }
 
     /// The same for an agent that may not exist yet, because another connection creates its first subscription: the
     /// subscriber is ready before the agent.
-    pub(crate) fn take_over_early(&self, agent: AgentId, spec: SubscriberSpec) -> Subscriber {
-        self.new_subscriber(agent, spec, true)
+    pub(crate) fn take_over_early(&self, agent: AgentId, door: AgentDoor, spec: SubscriberSpec) -> Subscriber {
+        self.new_subscriber(agent, door, spec, true)
     }
 
     /// [`Hub::connect`] for such an agent.
-    pub(crate) fn connect_early(&self, agent: AgentId, spec: SubscriberSpec) -> Subscriber {
-        self.new_subscriber(agent, spec, false)
+    pub(crate) fn connect_early(&self, agent: AgentId, door: AgentDoor, spec: SubscriberSpec) -> Subscriber {
+        self.new_subscriber(agent, door, spec, false)
     }
 
-    fn new_subscriber(&self, agent: AgentId, spec: SubscriberSpec, exclusive: bool) -> Subscriber {
+    fn new_subscriber(&self, agent: AgentId, door: AgentDoor, spec: SubscriberSpec, exclusive: bool) -> Subscriber {
         let id = SubscriberId(self.next_subscriber.fetch_add(1, Ordering::Relaxed));
         let outbox = Arc::new(Outbox::default());
-        self.shards.send(agent, AgentCommand::Connect { subscriber: id, spec, exclusive, outbox: outbox.clone() });
+        let connect = AgentCommand::Connect { subscriber: id, door, spec, exclusive, outbox: outbox.clone() };
+        self.shards.send(agent, connect);
         Subscriber::new(self.shards.clone(), agent, id, outbox)
     }
 
-    async fn open(&self, agent: AgentId, spec: SubscriberSpec, exclusive: bool) -> Result<Subscriber, HubError> {
-        let subscriber = self.new_subscriber(agent, spec, exclusive);
+    async fn open(
+        &self,
+        agent: AgentId,
+        door: AgentDoor,
+        spec: SubscriberSpec,
+        exclusive: bool,
+    ) -> Result<Subscriber, HubError> {
+        let subscriber = self.new_subscriber(agent, door, spec, exclusive);
         // Checked after connecting: a removal in between is then visible here, or reaches the subscriber.
         self.check_scope(agent, spec.scope).await?;
         Ok(subscriber)

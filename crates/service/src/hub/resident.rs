@@ -11,6 +11,7 @@ use doorbell_protocol::time::UnixMs;
 use super::bodies::Bodies;
 use super::message::Message;
 use super::outbox::Outbox;
+use crate::counts::AgentDoor;
 
 /// One agent in memory.
 pub(super) struct Resident {
@@ -32,6 +33,7 @@ pub(super) struct OpenSubscriber {
     pub(super) exclusive: bool,
     /// It watches, and carries no message.
     pub(super) watches: bool,
+    pub(super) door: AgentDoor,
 }
 
 /// A message that is not in the store.

@@ -43,6 +43,7 @@ enum Written {
         agent: AgentId,
         id: MessageId,
         request: Option<RequestId>,
+        ended: Outcome,
         outcome: Result<Erased, StoreError>,
     },
     /// The receipt of a message that was never in the store.
@@ -161,14 +162,17 @@ impl Shard {
             }
             AgentCommand::NotPassedOn { id, permits } => self.not_passed_on(agent, id, permits),
             AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
-            AgentCommand::Connect { subscriber, spec, exclusive, outbox } => {
+            AgentCommand::Connect { subscriber, door, spec, exclusive, outbox } => {
                 let watches = spec.mode == Mode::Watch;
-                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive, watches });
+                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive, watches, door });
             }
             AgentCommand::Disconnect { subscriber } => {
                 // A superseded or failed subscriber is removed already, and perhaps its agent too.
                 if let Some(resident) = self.residents.get_mut(agent) {
-                    resident.subscribers.retain(|open| open.id != subscriber);
+                    let place = resident.subscribers.iter().position(|open| open.id == subscriber);
+                    if let Some(ended) = place.map(|place| resident.subscribers.remove(place)) {
+                        self.counters.counts.connected(ended.door).leave();
+                    }
                     self.feed(agent, Input::Disconnect { subscriber });
                 }
             }
@@ -207,6 +211,7 @@ impl Shard {
         }
         self.end_oldest_subscriber(agent, open.watches);
         let (served, subscriber) = (self.clock.served(), open.id);
+        self.counters.counts.connected(open.door).enter();
         let resident = self.residents.enter(agent);
         resident.add(open);
         resident.touched = served;
@@ -231,6 +236,7 @@ impl Shard {
         let Some(resident) = self.residents.get_mut(agent) else { return };
         let Some(place) = resident.subscribers.iter().position(which) else { return };
         let ended = resident.subscribers.remove(place);
+        self.counters.counts.connected(ended.door).leave();
         ended.outbox.end(SubscriberEvent::Superseded);
         self.feed(agent, Input::Disconnect { subscriber: ended.id });
     }
@@ -245,6 +251,8 @@ impl Shard {
             let own = self.residents.get_mut(agent).map_or(0, |resident| resident.transient_bytes());
             let Some(body) = self.memory.transients.admit(std::mem::take(&mut submission.body), own) else {
                 // As if the agent's subscriber had no room: the message is accepted and dropped.
+                self.counters.counts.accepted.add();
+                self.counters.counts.transient_ended(Outcome::Dropped);
                 self.add_receipt(agent, id, submission.receipt, Outcome::Dropped);
                 // As in `Requests::accept`.
                 let _ = reply.send(Ok(id));
@@ -284,7 +292,10 @@ impl Shard {
                     self.receipts.wake(receipts);
                 }
             }
-            Written::Erased { agent, id, request, outcome } => {
+            Written::Erased { agent, id, request, ended, outcome } => {
+                if ended == Outcome::Delivered && outcome.as_ref().is_ok_and(|erased| erased.existed) {
+                    self.note_delivery(id);
+                }
                 if let Some(receipts) = outcome.ok().and_then(|erased| erased.receipt) {
                     self.receipts.wake(receipts);
                 }
@@ -317,6 +328,7 @@ impl Shard {
     fn fail_subscribers(&mut self, agent: AgentId, error: HubError) {
         // A mailbox that waits for a page is in memory.
         for open in std::mem::take(&mut self.residents.entered(agent).subscribers) {
+            self.counters.counts.connected(open.door).leave();
             open.outbox.put(Delivery::Event(SubscriberEvent::Failed(error)));
             self.feed(agent, Input::Disconnect { subscriber: open.id });
         }
@@ -353,7 +365,10 @@ impl Shard {
     fn carry_out(&mut self, agent: AgentId, effect: Effect, fresh: Option<&Arc<Message>>) {
         match effect {
             Effect::Persist { request } => self.persist(agent, request),
-            Effect::Accept { request } => self.requests.accept(request),
+            Effect::Accept { request } => {
+                self.counters.counts.accepted.add();
+                self.requests.accept(request);
+            }
             Effect::Reject { request } => self.requests.reject(request),
             Effect::Load { after } => {
                 let page = self.store.pending(agent, after, PAGE_MAX, self.clock.now());
@@ -382,7 +397,7 @@ impl Shard {
         } else {
             self.store.erase_deferred(id, agent, outcome, now)
         };
-        let written = async move { Written::Erased { agent, id, request, outcome: erased.await } };
+        let written = async move { Written::Erased { agent, id, request, ended: outcome, outcome: erased.await } };
         self.writes.push_back(Box::pin(written));
     }
 
@@ -393,7 +408,16 @@ impl Shard {
         // Nearly every message is in the store: erasing it there writes its receipt.
         let Some(place) = resident.transients.iter().position(|transient| transient.message.id == id) else { return };
         let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
+        self.counters.counts.transient_ended(outcome);
+        if outcome == Outcome::Delivered {
+            self.note_delivery(id);
+        }
         self.add_receipt(agent, id, receipt, outcome);
+    }
+
+    /// Counts how long the acknowledgement of a message took, by the time of acceptance in its id.
+    fn note_delivery(&self, id: MessageId) {
+        self.counters.counts.acknowledged.add(self.clock.now().since(id.minted_at()));
     }
 
     /// Writes the receipt of a message that is not in the store, if its sender wants one.
@@ -420,6 +444,7 @@ impl Shard {
         is_second: bool,
         fresh: Option<&Arc<Message>>,
     ) {
+        self.counters.counts.offered.add();
         let fresh = fresh.filter(|message| message.id == id && !is_second).cloned();
         let in_memory =
             fresh.or_else(|| self.residents.entered(agent).transient(id).map(|transient| transient.message.clone()));

@@ -31,13 +31,13 @@ fn hub() -> (Hub, Store) {
 
 fn hub_with(limits: &Limits) -> (Hub, Store) {
     let store = Store::open_memory(doorbell_store::Limits::default()).unwrap();
-    (Hub::start(store.clone(), Clock::manual(NOW), limits, 1), store)
+    (Hub::start(store.clone(), Clock::manual(NOW), limits, 1, Arc::default()), store)
 }
 
 /// A subscriber without the check in the store that a door's subscriber passes.
 fn subscriber(hub: &Hub, agent: AgentId, mode: Mode) -> Subscriber {
     let spec = SubscriberSpec { scope: Scope::Agent, floor: None, mode, window: 10, retry: Retry::SameSubscriber };
-    hub.new_subscriber(agent, spec, false)
+    hub.new_subscriber(agent, AgentDoor::Http2, spec, false)
 }
 
 #[tokio::test]
@@ -261,7 +261,7 @@ async fn pass_hours(clock: &Clock, keeper: &Housekeeper, count: u32) {
 async fn a_crowd_of_receipt_subscriptions_without_a_reader_goes_in_two_days_and_one_with_a_stream_stays() {
     let bounds = doorbell_store::Limits { unused_receipt_subscriptions_max: 3, ..doorbell_store::Limits::default() };
     let store = Store::open_memory(bounds).unwrap();
-    let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1);
+    let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1, Arc::default());
     let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(Arc::new(Live::new(config()))));
     let fetched = hub.receipts().subscribe().await.unwrap();
     let _stream = hub.receipts().open(fetched, None).await.unwrap();

@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use tracing::warn;
 
 use super::source::Source;
+use crate::counts::Counts;
 use crate::locked::Locked;
 use crate::seldom::Seldom;
 
@@ -41,6 +42,7 @@ pub(crate) struct Places {
     state: Locked<State>,
     /// A place became free.
     freed: Notify,
+    counts: Option<Arc<Counts>>,
     rejections: Seldom,
     closings: Seldom,
     waits: Seldom,
@@ -99,9 +101,15 @@ enum Attempt {
 
 impl Places {
     pub(crate) fn new(bounds: Bounds) -> Arc<Self> {
+        Self::counted(bounds, None)
+    }
+
+    /// The same, counted in `counts`.
+    pub(crate) fn counted(bounds: Bounds, counts: Option<Arc<Counts>>) -> Arc<Self> {
         Arc::new(Self {
             state: Locked::new(State::new(bounds)),
             freed: Notify::new(),
+            counts,
             rejections: Seldom::default(),
             closings: Seldom::default(),
             waits: Seldom::default(),
@@ -153,6 +161,9 @@ impl Places {
         {
             state.count_rejection(source);
             drop(state);
+            if let Some(counts) = &self.counts {
+                counts.refused_of_source.add();
+            }
             if let Some(connections) = self.rejections.count(now) {
                 self.log_rejections(connections);
             }
@@ -167,6 +178,9 @@ impl Places {
         let must_wait = is_full && state.leaving == 0;
         let attempt = if is_full { Attempt::Full } else { Attempt::Entered(state.enter(self, source)) };
         drop(state);
+        if let Some(counts) = self.counts.as_ref().filter(|_| closed) {
+            counts.closed_for_room.add();
+        }
         if closed && let Some(connections) = self.closings.count(now) {
             Self::log_closings(connections);
         }
@@ -221,6 +235,10 @@ impl State {
 
     fn enter(&mut self, places: &Arc<Places>, source: Option<Source>) -> Arc<Place> {
         self.open += 1;
+        if let Some(counts) = &places.counts {
+            counts.connections.enter();
+            counts.entered.add();
+        }
         // Also without a bound: one may be set while the connection is open.
         if let Some(source) = source {
             *self.sources.entry(source).or_default() += 1;
@@ -286,6 +304,9 @@ impl State {
 
     fn leave(&mut self, place: &Place) {
         self.open -= 1;
+        if let Some(counts) = &place.places.counts {
+            counts.connections.leave();
+        }
         if self.strangers.remove(&place.number.load(Ordering::Relaxed)).is_none()
             && !place.is_known.load(Ordering::Relaxed)
         {

@@ -10,6 +10,8 @@ use crate::support::{raw, text};
 
 /// More than the listener has places.
 const MANY: usize = 200;
+/// More than the public port has places in a test, and fewer than wait to be accepted.
+const PUBLIC: usize = 100;
 
 #[tokio::test]
 async fn requests_that_are_too_large_or_no_http_get_an_error_with_a_body() {
@@ -69,7 +71,7 @@ async fn while_the_public_port_is_full_the_admin_listener_answers_and_the_other_
     let settings = Settings { connections_max: Some(4), connections_per_source_max: Some(0), ..Settings::default() };
     let service = with(settings).await;
     let mut public = Vec::new();
-    for _ in 0..MANY {
+    for _ in 0..PUBLIC {
         let mut stream = TcpStream::connect(service.address).await.unwrap();
         let _ = stream.write_all(b"POST /subscribe HTTP/1.1\r\nhost: localhost\r\ncontent-length: 9\r\n\r\n1").await;
         public.push(stream);

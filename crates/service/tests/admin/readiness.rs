@@ -53,7 +53,7 @@ async fn a_service_that_works_is_ready_and_names_each_condition() {
 async fn below_the_floor_of_the_disk_it_is_not_ready() {
     let service = with(Settings { disk_floor_bytes: Some(HUGE), ..Settings::default() }).await;
     let report = until_readiness(&service, address(&service), StatusCode::SERVICE_UNAVAILABLE).await;
-    assert_fails(&report, "disk", "MiB are free", "disk_floor_bytes");
+    assert_fails(&report, "disk", "iB are free", "disk_floor_bytes");
 }
 
 #[tokio::test]
@@ -164,11 +164,25 @@ async fn while_it_drains_it_is_not_ready_and_answers_until_the_end() {
     assert!(TcpStream::connect(at).await.is_err(), "the port is closed at the end");
 }
 
+/// How many commits the store has done, as `/metrics` reports it.
+async fn commits(service: &TestService) -> u64 {
+    let metrics = text(&get(service, "/metrics").await);
+    let line = metrics.lines().find(|line| line.starts_with("doorbell_store_commit_seconds_count")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
 #[tokio::test]
-async fn one_commit_answers_many_monitors() {
-    let service: TestService = start().await;
+async fn many_monitors_share_one_commit_a_second() {
+    // The clock stands, so that the service writes nothing by itself.
+    let service = start().await;
+    assert_eq!(get(&service, "/readyz").await.status(), StatusCode::OK);
+    let before = commits(&service).await;
     let asked = (0..20).map(|_| get(&service, "/readyz"));
     for answer in futures_util::future::join_all(asked).await {
         assert_eq!(answer.status(), StatusCode::OK, "{}", text(&answer));
     }
+    assert_eq!(commits(&service).await, before);
+    service.clock.advance(Duration::from_secs(1));
+    assert_eq!(get(&service, "/readyz").await.status(), StatusCode::OK);
+    assert!(commits(&service).await > before, "a second later another one is tried");
 }

@@ -45,13 +45,24 @@ async fn the_document_is_json_unless_a_browser_asks() {
 
 #[tokio::test]
 async fn limits_that_are_reached_are_named() {
-    let service = with(Settings { agents_max: Some(1), subscriptions_max: Some(2), ..Settings::default() }).await;
+    let settings = Settings {
+        agents_max: Some(1),
+        subscriptions_max: Some(2),
+        unused_receipt_subscriptions_max: Some(1),
+        stored_bytes_max: Some(600),
+        ..Settings::default()
+    };
+    let service = with(settings).await;
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], serde_json::json!([]));
     let to = service.subscribe().await;
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], serde_json::json!(["agents_max"]));
     service.join(&to).await;
     let both = serde_json::json!(["agents_max", "subscriptions_max"]);
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], both);
+    service.post(&to, &[("prefer", "respond-async")], &[b'x'; 100]).await;
+    let all =
+        serde_json::json!(["agents_max", "subscriptions_max", "unused_receipt_subscriptions_max", "stored_bytes_max"]);
+    assert_eq!(json(&get(&service, "/status").await)["limits_reached"], all);
 }
 
 #[tokio::test]
@@ -62,10 +73,13 @@ async fn counts_are_those_of_the_service() {
     service.send(&to, &[], b"waits too").await;
     assert_eq!(service.delete(&kept).await, StatusCode::NO_CONTENT);
     assert_eq!(service.get(&(service.origin() + "/nothing")).await.status(), StatusCode::NOT_FOUND);
-    let (_socket, _) = Socket::hello(service.address, None).await;
+    let (mut socket, _) = Socket::hello(service.address, None).await;
+    let channel = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
+    let registered = socket.ask(serde_json::json!({"messageType": "register", "channelID": channel})).await;
+    assert_eq!(registered["status"], 200, "{registered}");
     let status = json(&get(&service, "/status").await);
-    assert_eq!(status["stored"]["agents"], 1, "{status:#}");
-    assert_eq!((&status["stored"]["subscriptions"], &status["stored"]["messages"]), (&1.into(), &1.into()));
+    assert_eq!(status["stored"]["agents"], 2, "{status:#}");
+    assert_eq!((&status["stored"]["subscriptions"], &status["stored"]["messages"]), (&2.into(), &1.into()));
     assert!(status["stored"]["bytes"].as_u64().unwrap() >= 9);
     assert_eq!((&status["since_start"]["accepted"], &status["since_start"]["delivered"]), (&2.into(), &1.into()));
     assert_eq!(status["since_start"]["refused"], 1, "{status:#}");

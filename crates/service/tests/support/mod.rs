@@ -9,6 +9,7 @@ pub mod chromium;
 pub mod events;
 pub mod log;
 pub mod raw;
+pub mod scrape;
 pub mod socket;
 
 use std::net::SocketAddr;

@@ -98,9 +98,11 @@ impl Certificates {
             Ok(None) => {}
             Ok(Some(())) => {
                 self.has_failed = false;
+                self.resolver.note_attempt(true);
                 info!("a new certificate is in use");
             }
             Err(error) => {
+                self.resolver.note_attempt(false);
                 // Files are read again only after they have changed, our own certificate each time.
                 let is_known = std::mem::replace(&mut self.has_failed, true);
                 if !is_known || matches!(self.source, Source::Files(_)) {

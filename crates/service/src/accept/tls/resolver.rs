@@ -11,6 +11,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::acme::ACME_TLS;
 use super::self_signed::Validity;
 use super::{Identity, TlsError, provider};
+use crate::counts::Counter;
 use crate::locked::Locked;
 
 /// Presents one certificate to every client. Each handshake uses the current certificate at its start, and an open
@@ -21,6 +22,14 @@ pub(crate) struct CertificateResolver {
     current: Locked<Option<Arc<CertifiedKey>>>,
     /// The domain that is being validated, and the certificate that proves it.
     challenge: Locked<Option<(String, Arc<CertifiedKey>)>>,
+    attempts: Attempts,
+}
+
+/// Attempts to get another certificate: an order at the authority, files that have changed, or one of our own.
+#[derive(Debug, Default)]
+pub(crate) struct Attempts {
+    pub(crate) succeeded: Counter,
+    pub(crate) failed: Counter,
 }
 
 /// While it exists, the validation of a domain is answered.
@@ -30,7 +39,7 @@ pub(super) struct ChallengeGuard<'a>(&'a CertificateResolver);
 impl CertificateResolver {
     /// A resolver that presents no certificate yet.
     pub(crate) fn empty() -> Self {
-        Self { current: Locked::default(), challenge: Locked::default() }
+        Self { current: Locked::default(), challenge: Locked::default(), attempts: Attempts::default() }
     }
 
     /// Answers the validation of `domain` with this certificate, until the guard is dropped.
@@ -70,6 +79,16 @@ impl CertificateResolver {
         // rustls has read it: one that is not X.509 is not presented.
         let (_, leaf) = X509Certificate::from_der(current.cert.first()?).ok()?;
         Some(Validity::of(&leaf))
+    }
+
+    /// An attempt to get the next certificate ended.
+    pub(super) fn note_attempt(&self, succeeded: bool) {
+        if succeeded { self.attempts.succeeded.add() } else { self.attempts.failed.add() }
+    }
+
+    /// The attempts to get another certificate, since the start.
+    pub(crate) fn attempts(&self) -> &Attempts {
+        &self.attempts
     }
 }
 

@@ -116,8 +116,10 @@ impl Acme {
                 info!(domain = %self.settings.domain, until, "a new certificate is in use");
                 self.schedule = Schedule::default();
                 self.pace.succeeded(&self.folder, served);
+                resolver.note_attempt(true);
             }
             Err(error) => {
+                resolver.note_attempt(false);
                 let wait = self.pace.failed(&self.folder, &error, served);
                 let left = self.current.as_ref().map(|current| current.validity().not_after.to_string());
                 error!(

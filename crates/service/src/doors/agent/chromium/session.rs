@@ -23,6 +23,7 @@ use tracing::debug;
 
 use super::address::Address;
 use super::answer::{CloseReason, End, LoginRejection};
+use crate::counts::AgentDoor;
 use crate::doors::Doors;
 use crate::doors::agent::channel_cache::ChannelCache;
 use crate::doors::agent::shutdown;
@@ -216,7 +217,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             // Chromium shows a message twice if it arrives twice on one connection.
             retry: Retry::NextSubscriber,
         };
-        self.doors.hub.take_over_early(agent, spec)
+        self.doors.hub.take_over_early(agent, AgentDoor::Chromium, spec)
     }
 
     /// The connection of a device with a subscription is not closed to make room.

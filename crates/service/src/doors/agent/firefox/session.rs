@@ -15,6 +15,7 @@ use doorbell_protocol::id::AgentId;
 use doorbell_protocol::key::PublicKey;
 use doorbell_protocol::time::UnixMs;
 use futures_util::FutureExt;
+use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tracing::debug;
@@ -23,6 +24,7 @@ use super::answer::{CloseReason, End, Rejection};
 use super::dialogue::{Dialogue, news};
 use super::in_flight::InFlight;
 use crate::capability::Resource;
+use crate::counts::{AgentDoor, Door};
 use crate::doors::Doors;
 use crate::doors::agent::channel_cache::ChannelCache;
 use crate::doors::agent::shutdown::{self, CLOSE_TIMEOUT};
@@ -233,7 +235,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             // These clients treat a message that arrives twice on one connection as an error.
             retry: Retry::NextSubscriber,
         };
-        self.subscriber = Some(self.doors.hub.take_over(agent, spec).await?);
+        self.subscriber = Some(self.doors.hub.take_over(agent, AgentDoor::Firefox, spec).await?);
         self.socket.place.keep();
         Ok(())
     }
@@ -241,11 +243,17 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     async fn register(&mut self, channel: &ChannelId, key: Option<String>) -> Result<(), End> {
         let subscribed = self.subscribe(channel, key).await;
         match subscribed {
-            Ok(endpoint) => self.send(&ServerMessage::Register { channel, status: 200, endpoint: &endpoint }).await,
+            Ok(endpoint) => {
+                self.doors.counts.answered(Door::Firefox, StatusCode::OK);
+                self.send(&ServerMessage::Register { channel, status: 200, endpoint: &endpoint }).await
+            }
             // With its next hello the client gets another agent.
             Err(Rejection::Hub(HubError::Gone)) => Err(CloseReason::Gone.into()),
             Err(rejection) => {
                 let (status, endpoint) = (rejection.status(), rejection.to_string());
+                self.doors
+                    .counts
+                    .answered(Door::Firefox, StatusCode::from_u16(status).expect("a rejection has a status"));
                 self.send(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
             }
         }

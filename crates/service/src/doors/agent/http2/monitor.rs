@@ -13,6 +13,7 @@ use http::{Method, StatusCode};
 
 use super::answer::Rejection;
 use crate::capability::Resource;
+use crate::counts::AgentDoor;
 use crate::doors::agent::channel_cache::ChannelCache;
 use crate::doors::agent::events;
 use crate::doors::promise::Promises;
@@ -80,7 +81,7 @@ impl Doors {
         let retry = if mode == Mode::Drain { Retry::NextSubscriber } else { Retry::SameSubscriber };
         let spec = SubscriberSpec { scope, floor, mode, window, retry };
         if sse::is_requested(&head.headers) {
-            let subscriber = self.hub.connect(agent, spec).await?;
+            let subscriber = self.hub.connect(agent, AgentDoor::Events, spec).await?;
             incoming.place.keep();
             return Ok(Opened::Events(events::answer(self.clone(), agent, subscriber, mode == Mode::Drain)));
         }
@@ -92,7 +93,7 @@ impl Doors {
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Rejection::NoPush)?;
         let window = pusher.pushes_max().min(window.into());
         let window = u16::try_from(window).expect("the smaller of the two fits into `u16`");
-        let subscriber = self.hub.connect(agent, SubscriberSpec { window, ..spec }).await?;
+        let subscriber = self.hub.connect(agent, AgentDoor::Http2, SubscriberSpec { window, ..spec }).await?;
         incoming.place.keep();
         let channels = ChannelCache::default();
         let is_poll = mode == Mode::Drain;

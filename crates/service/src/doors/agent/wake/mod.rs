@@ -20,6 +20,7 @@ use http::{HeaderMap, Method};
 use serde::Serialize;
 
 use crate::capability::Resource;
+use crate::counts::AgentDoor;
 use crate::doors::{Doors, sse};
 use crate::hub::{Scope, Subscriber, SubscriberEvent, SubscriberSpec, Waiting};
 use crate::transport::{Place, Request, Response};
@@ -101,7 +102,7 @@ impl Doors {
         let spec = SubscriberSpec::watch(floor);
         let (agent, subscriber) = match credential {
             Resource::Set { agent } => {
-                let subscriber = self.hub.connect(agent, spec).await?;
+                let subscriber = self.hub.connect(agent, AgentDoor::Wake, spec).await?;
                 place.keep();
                 (agent, subscriber)
             }
@@ -110,7 +111,7 @@ impl Doors {
                 if self.hub.check_scope(agent, Scope::Agent).await.is_ok() {
                     place.keep();
                 }
-                (agent, self.hub.connect_early(agent, spec))
+                (agent, self.hub.connect_early(agent, AgentDoor::Wake, spec))
             }
             _ => return Err(Rejection::Credential),
         };
@@ -209,6 +210,7 @@ impl WakeStream {
             Ok(moment) => self.reported = Some(moment),
             Err(moment) => return Pending::At(moment),
         }
+        self.doors.counts.wakes.add();
         self.pending = None;
         self.is_awake = true;
         let wall = |moment| self.doors.clock.wall_at(moment).as_millis();
