@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use doorbell_service::config::{Config, ConfigError, Settings, TlsSource};
-use doorbell_service::{Clock, Service};
+use doorbell_service::{Clock, Failed, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tracing::{error, info, warn};
 
@@ -95,7 +95,15 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
             }
             failure = service.failed() => {
                 // No message in progress may be answered as accepted now; the next start reads what is on the disk.
-                error!(%failure, "stopping");
+                if matches!(failure, Failed::Panicked) {
+                    error!(%failure, "stopping");
+                    return Ok(ExitCode::FAILURE);
+                }
+                error!(
+                    %failure,
+                    "stopping: look at the disk of the state directory (`dmesg`, `findmnt`), which may have failed or be \
+                     read-only, then start the service again: all that it accepted is there"
+                );
                 return Ok(ExitCode::FAILURE);
             }
             () = manager.watched() => {}
