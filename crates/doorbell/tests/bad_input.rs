@@ -21,8 +21,12 @@ use support::service::doorbell;
 use tempfile::TempDir;
 
 fn serve(state: &Path) -> Command {
+    serve_at(0, state)
+}
+
+fn serve_at(port: u16, state: &Path) -> Command {
     let mut command = doorbell("serve");
-    command.args(["--listen=127.0.0.1:0", "--state-dir"]).arg(state);
+    command.args(["--listen", &format!("127.0.0.1:{port}"), "--state-dir"]).arg(state);
     command
 }
 
@@ -173,12 +177,12 @@ async fn on_a_file_system_that_becomes_read_only_nothing_is_accepted_and_all_tha
  {
     let Some(disk) = Disk::new() else { return };
     let state = disk.mounted.join("state");
-    let plain = || {
-        let mut command = serve(&state);
+    let plain = |port| {
+        let mut command = serve_at(port, &state);
         command.args(["--plain", "--disk-floor-bytes=0", "--disk-reserve-bytes=0"]);
         command
     };
-    let mut service = Running::start(&mut plain());
+    let mut service = Running::start(&mut plain(0));
     let port = listening(&service);
     let agent = Peer::connect_plain(&format!("127.0.0.1:{port}")).await.unwrap();
     let to = agent.subscribe().await;
@@ -193,11 +197,11 @@ async fn on_a_file_system_that_becomes_read_only_nothing_is_accepted_and_all_tha
     service.prints("look at the disk of the state directory");
     assert!(!service.exit(|_| {}).success());
     // As long as nobody has looked at the disk.
-    let line = refusal(&mut plain());
+    let line = refusal(&mut plain(port));
     let command = format!("`mount -o remount,rw {}`", disk.mounted.display());
     assert!(line.contains("is on a read-only file system") && line.contains(&command), "{line}");
     assert!(disk.unmount() && disk.mount());
-    let service = Running::start(plain().args(["--listen", &format!("127.0.0.1:{port}")]));
+    let service = Running::start(&mut plain(port));
     listening(&service);
     let agent = Peer::connect_plain(&format!("127.0.0.1:{port}")).await.unwrap();
     let mut received = agent.monitor(&to.subscription, true).await.unwrap();
