@@ -1,5 +1,5 @@
 //! Renewal when a certificate authority suggests it, kinds of certificates, and directories that fail or are hostile: the
-//! service keeps its certificate, its log has one line that says what to do, and it recovers.
+//! service keeps its certificate, its log has one line with the fix, and it recovers.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

@@ -1,4 +1,4 @@
-//! What operators get wrong, and what their machines do: one line that says what to do. Where the service runs, it keeps
+//! What operators get wrong, and what their machines do: one line with the fix. Where the service runs, it keeps
 //! what it has and recovers. More of it is in `acme.rs`, `acme_directory.rs` and `state_dir.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
@@ -122,7 +122,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// `None`, with a line that says so, where this user may not mount.
+    /// `None`, with a line of the reason, where this user may not mount.
     fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let disk = Self { mounted: dir.path().join("mounted"), dir };
@@ -196,7 +196,7 @@ async fn on_a_file_system_that_becomes_read_only_nothing_is_accepted_and_all_tha
     assert!(refused.is_err() || refused.is_ok_and(|reply| reply.status.is_server_error()));
     service.prints("look at the disk of the state directory");
     assert!(!service.exit(|_| {}).success());
-    // As long as nobody has looked at the disk.
+    // Until the operator repairs the disk.
     let line = refusal(&mut plain(port));
     let command = format!("`mount -o remount,rw {}`", disk.mounted.display());
     assert!(line.contains("is on a read-only file system") && line.contains(&command), "{line}");

@@ -234,7 +234,7 @@ fn check_mode(paths: Vec<PathBuf>) -> Checked {
     Ok(Err(StateDirError::Loose { path, all: loose.into_iter().map(|(path, _)| path).collect(), mode, is_folder }))
 }
 
-/// A folder above the directory: whoever can rename its entries can put another directory there.
+/// A folder above the directory: a user who can rename its entries can put another directory there.
 fn check_above(path: &Path, above: &Path, user: u32) -> Checked {
     let found = fs::metadata(above)?;
     let (path, mode) = (path.to_owned(), found.mode() & 0o7777);

@@ -12,11 +12,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("capability", &[]),
     ("seldom", &[]),
+    ("state_dir", &[]),
     ("transport", &["seldom"]),
     ("hub", &["capability", "clock", "config", "seldom"]),
     ("accept", &["clock", "config", "seldom", "transport"]),
     ("doors", &["accept", "capability", "clock", "config", "hub", "seldom", "transport"]),
-    ("service", &["accept", "capability", "clock", "config", "doors", "hub"]),
+    ("service", &["accept", "capability", "clock", "config", "doors", "hub", "state_dir"]),
 ];
 
 /// A tool that every folder may use.

@@ -109,7 +109,7 @@ impl AcmeError {
         }
     }
 
-    /// What the operator can do; `instance` is where the authority says that a person can.
+    /// What the operator can do; `instance` is the place where a person can solve it.
     pub(super) fn advice(&self, instance: Option<&str>) -> Cow<'static, str> {
         match (self.kind(), instance) {
             (Some("userActionRequired"), Some(instance)) => Cow::Owned(format!(
