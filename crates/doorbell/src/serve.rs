@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use doorbell_service::config::{AdminAddress, Config, Listen, ListenAddress, LogFormat, Settings, TlsSource};
-use doorbell_service::{Clock, Service};
+use doorbell_service::{Clock, Failed, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
 use tracing::{error, info, warn};
@@ -114,7 +114,15 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
             Some(_) = reloads.join_next() => {}
             failure = running.service.failed() => {
                 // No message in progress may be answered as accepted now; the next start reads what is on the disk.
-                error!(%failure, "stopping");
+                if matches!(failure, Failed::Panicked) {
+                    error!(%failure, "stopping");
+                    return Ok(ExitCode::FAILURE);
+                }
+                error!(
+                    %failure,
+                    "stopping: look at the disk of the state directory (`dmesg`, `findmnt`), which may have failed or be \
+                     read-only, then start the service again: all that it accepted is there"
+                );
                 return Ok(ExitCode::FAILURE);
             }
             () = watchdog.watched() => {}

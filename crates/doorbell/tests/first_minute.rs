@@ -52,7 +52,7 @@ fn a_service_that_cannot_start_prints_its_reason_once_and_what_to_do() {
         (["--config", broken.to_str().unwrap()], "invalid type: integer `3`", "line 1, column 10"),
     ] {
         let mut command = doorbell("serve");
-        command.args(words).arg("--state-dir").arg(home.path()).args(["--log", "off"]);
+        command.args(words).arg("--state-dir").arg(home.path().join("state")).args(["--log", "off"]);
         let printed = String::from_utf8(command.output().unwrap().stderr).unwrap();
         assert!(printed.contains(fix), "{printed}");
         assert_eq!(printed.matches(reason).count(), 1, "{printed}");

@@ -177,29 +177,29 @@ fn a_folder_above_it_where_others_can_put_another_directory_is_refused_also_behi
 
 #[test]
 fn a_directory_of_another_user_is_refused_with_the_command_that_fixes_it_and_nothing_of_root_is_left_in_it() {
-    let Some(nobody) = nobody() else { return };
+    let Some(daemon) = daemon() else { return };
     let (_folder, state) = in_use();
     // The service's user cannot use what root has made.
-    let line = refusal(&mut nobody.runs(&serve(&state)));
-    assert!(line.contains("belongs to root") && line.contains("`sudo chown -R nobody: "), "{line}");
+    let line = refusal(&mut daemon.runs(&serve(&state)));
+    assert!(line.contains("belongs to root") && line.contains("`sudo chown -R daemon: "), "{line}");
     follow(&line.replace("sudo ", ""));
-    starts(&mut nobody.runs(&serve(&state)));
+    starts(&mut daemon.runs(&serve(&state)));
     // Root would make files that lock the service out.
     for more in ["--plain", "--rotate-capability-key"] {
         let line = refusal(serve(&state).arg(more));
-        assert!(line.contains("belongs to nobody") && line.contains("`sudo -u nobody doorbell serve"), "{line}");
+        assert!(line.contains("belongs to daemon") && line.contains("`sudo -u daemon doorbell serve"), "{line}");
     }
-    assert!(fs::read_dir(&state).unwrap().all(|entry| entry.unwrap().metadata().unwrap().uid() == nobody.0));
-    starts(nobody.runs(&serve(&state)).arg("--rotate-capability-key"));
+    assert!(fs::read_dir(&state).unwrap().all(|entry| entry.unwrap().metadata().unwrap().uid() == daemon.0));
+    starts(daemon.runs(&serve(&state)).arg("--rotate-capability-key"));
     // An earlier version did not refuse it.
     std::os::unix::fs::chown(state.join("capability.keys"), Some(0), None).unwrap();
-    let line = refusal(&mut nobody.runs(&serve(&state)));
-    assert!(line.contains("capability.keys belongs to root") && line.contains("`sudo chown nobody: "), "{line}");
+    let line = refusal(&mut daemon.runs(&serve(&state)));
+    assert!(line.contains("capability.keys belongs to root") && line.contains("`sudo chown daemon: "), "{line}");
     follow(&line.replace("sudo ", ""));
-    starts(&mut nobody.runs(&serve(&state)));
+    starts(&mut daemon.runs(&serve(&state)));
     // The owner of a folder above can replace it.
     let line = refusal(&mut serve(&state.join("of root")));
-    assert!(line.contains("nobody can put another directory"), "{line}");
+    assert!(line.contains("daemon can put another directory"), "{line}");
 }
 
 #[test]
@@ -214,9 +214,9 @@ fn what_is_no_directory_or_cannot_be_created_is_an_error_with_what_to_do() {
     let mut homeless = support::service::doorbell("serve");
     let line = refusal(homeless.env_remove("HOME").env_remove("XDG_STATE_HOME"));
     assert!(line.contains("no home directory") && line.contains("give --state-dir"), "{line}");
-    let Some(nobody) = nobody() else { return };
-    let line = refusal(&mut nobody.runs(&serve(Path::new("/var/lib/doorbell-of-a-test"))));
-    assert!(line.contains("`sudo install -d -m 700 -o nobody /var/lib/doorbell-of-a-test`"), "{line}");
+    let Some(daemon) = daemon() else { return };
+    let line = refusal(&mut daemon.runs(&serve(Path::new("/var/lib/doorbell-of-a-test"))));
+    assert!(line.contains("`sudo install -d -m 700 -o daemon /var/lib/doorbell-of-a-test`"), "{line}");
 }
 
 /// A state directory of a service that has ended.
@@ -257,20 +257,20 @@ fn follow(line: &str) {
     assert!(Command::new("sh").args(["-c", command]).status().unwrap().success(), "{command}");
 }
 
-/// Another user, if this one may become it.
-struct Nobody(u32);
+/// Another user, which every Debian has, if this one may become it.
+struct Daemon(u32);
 
-fn nobody() -> Option<Nobody> {
+fn daemon() -> Option<Daemon> {
     let is_root = rustix::process::geteuid().is_root();
-    here("root, who can become another user (setpriv)", is_root).then_some(Nobody(65534))
+    here("root, who can become another user (setpriv)", is_root).then_some(Daemon(1))
 }
 
-impl Nobody {
+impl Daemon {
     fn runs(&self, command: &Command) -> Command {
-        let mut as_nobody = Command::new("setpriv");
-        as_nobody.args([&format!("--reuid={}", self.0), "--regid=65534", "--clear-groups"]);
-        as_nobody.arg(command.get_program()).args(command.get_args());
-        as_nobody
+        let mut as_daemon = Command::new("setpriv");
+        as_daemon.args([&format!("--reuid={}", self.0), "--regid=1", "--clear-groups"]);
+        as_daemon.arg(command.get_program()).args(command.get_args());
+        as_daemon
     }
 }
 

@@ -348,9 +348,17 @@ async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartErr
     let (dir, limits) = (state_dir.to_owned(), store_limits(limits));
     // Opening may migrate the database, which takes time.
     match tokio::task::spawn_blocking(move || Store::open_sqlite(&dir, limits)).await {
+        Ok(Err(OpenError::Io { source, .. })) if is_read_only(&source) => {
+            Err(state_dir::failed(state_dir, source).into())
+        }
         Ok(opened) => Ok(opened?),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// After an error on its disk a file system is read-only, and only an attempt to write shows it.
+fn is_read_only(error: &std::io::Error) -> bool {
+    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::ROFS)
 }
 
 /// Removes what crashes left of the files with secrets. The caller holds the store's lock, so that no other service

@@ -51,8 +51,8 @@ pub enum StateDirError {
     },
     /// The file system cannot be written.
     #[error(
-        "the state directory {} is on a read-only file system: make it writable (`mount -o remount,rw {}`), or give \
-         another directory with --state-dir", path.display(), Quoted(mount)
+        "the state directory {} is on a read-only file system: make it writable (`mount -o remount,rw {}`; after an \
+         error of the disk unmount it, run fsck, and mount it again), or give another directory with --state-dir", path.display(), Quoted(mount)
     )]
     ReadOnly {
         /// The directory.
@@ -175,8 +175,8 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
     }
 }
 
-/// What a failure to create or write it is.
-fn failed(path: &Path, source: io::Error) -> StateDirError {
+/// What a failure to create or write it, or a file in it, is.
+pub(crate) fn failed(path: &Path, source: io::Error) -> StateDirError {
     if Errno::from_io_error(&source) == Some(Errno::ROFS) {
         return StateDirError::ReadOnly { path: path.to_owned(), mount: mount_of(path) };
     }
@@ -234,7 +234,7 @@ fn check_mode(paths: Vec<PathBuf>) -> Checked {
     Ok(Err(StateDirError::Loose { path, all: loose.into_iter().map(|(path, _)| path).collect(), mode, is_folder }))
 }
 
-/// A folder above the directory: whoever can rename its entries can put another directory there.
+/// A folder above the directory: a user who can rename its entries can put another directory there.
 fn check_above(path: &Path, above: &Path, user: u32) -> Checked {
     let found = fs::metadata(above)?;
     let (path, mode) = (path.to_owned(), found.mode() & 0o7777);

@@ -111,7 +111,7 @@ async fn lost_keys_of_the_urls_stop_the_start_instead_of_making_every_url_a_404(
     assert!(error.to_string().contains("restore the file from a backup"), "{error}");
     assert!(Service::rotate_capability_key(&service.config(), &service.clock).is_err());
     assert!(!keys.exists(), "a new key would hide the loss");
-    std::fs::write(&keys, backup).unwrap();
+    doorbell_private_file::create_new(&keys, &backup).unwrap();
     service.service = Some(service.try_start().await.unwrap());
     service.send(&to, &[], b"the URL is valid again").await;
 }

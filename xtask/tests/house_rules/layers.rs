@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("capability", &[]),
     ("seldom", &[]),
     ("counts", &[]),
+    ("state_dir", &[]),
     ("transport", &["counts", "seldom"]),
     ("hub", &["capability", "clock", "config", "counts", "seldom"]),
     ("accept", &["clock", "config", "counts", "seldom", "transport"]),
@@ -23,7 +24,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("admin", &["accept", "config", "health", "metrics", "seldom", "status", "transport"]),
     (
         "service",
-        &["accept", "admin", "capability", "clock", "config", "counts", "doors", "health", "hub", "metrics", "status"],
+        &[
+            "accept",
+            "admin",
+            "capability",
+            "clock",
+            "config",
+            "counts",
+            "doors",
+            "health",
+            "hub",
+            "metrics",
+            "state_dir",
+            "status",
+        ],
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! Pebble, Let's Encrypt's certificate authority for tests, and a DNS server that has the address of this machine for
 //! every name.
 
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -10,6 +10,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::authority::Signed;
+use super::clock::Deadline;
 use super::desktop::on_path;
 use super::foreign::here;
 use super::peer::{Peer, tls_of};
@@ -77,6 +78,12 @@ impl Pebble {
         let authority =
             Running::start(authority.arg("-config").arg(folder.path().join("pebble.json")).args(["-dnsserver", &dns]));
         authority.prints("ACME directory available");
+        // It prints that before it listens there.
+        let deadline = Deadline::soon();
+        while TcpStream::connect(&management).is_err() {
+            assert!(!deadline.left().is_zero(), "{}", authority.output());
+            std::thread::yield_now();
+        }
         Self {
             folder,
             directory: format!("https://{directory}/dir"),

@@ -87,7 +87,7 @@ pub fn document(kind: &str, detail: &str) -> Value {
     json!({ "type": format!("urn:ietf:params:acme:error:{kind}"), "detail": detail })
 }
 
-/// Accepts connections for ever.
+/// Accepts connections until it is aborted.
 pub(super) async fn serve(socket: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>) {
     loop {
         let Ok((stream, _)) = socket.accept().await else { continue };

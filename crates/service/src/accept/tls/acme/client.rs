@@ -33,7 +33,7 @@ const ANSWER_MAX: usize = 256 << 10;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The longest wait that a server may ask for. The library adds it to a clock, which would overflow.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
-/// Where a server says nothing of it, or nothing that can be read (RFC 9773 s4.3.3 recommends six hours).
+/// Where a server sends no Retry-After, or one that cannot be read (RFC 9773 s4.3.3 recommends six hours).
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(6 * 3600);
 
 /// What an authority answered last, as far as the protocol's library does not return it.

@@ -87,7 +87,29 @@ pub(super) enum AcmeError {
 }
 
 impl AcmeError {
-    /// What the operator can do; `instance` is where the authority says that a person can.
+    /// An error at the moment of a validation, which some authorities end before they answer.
+    pub(super) fn of_validation(error: instant_acme::Error) -> Self {
+        const FAILED: [&str; 8] = [
+            "caa",
+            "connection",
+            "dns",
+            "incorrectResponse",
+            "rejectedIdentifier",
+            "tls",
+            "unauthorized",
+            "unknownHost",
+        ];
+        match Self::Acme(error) {
+            Self::Acme(instant_acme::Error::Api(problem))
+                if kind_of(&problem).is_some_and(|kind| FAILED.contains(&kind)) =>
+            {
+                Self::Invalid(problem)
+            }
+            other => other,
+        }
+    }
+
+    /// What the operator can do; `instance` is the place where a person can solve it.
     pub(super) fn advice(&self, instance: Option<&str>) -> Cow<'static, str> {
         match (self.kind(), instance) {
             (Some("userActionRequired"), Some(instance)) => Cow::Owned(format!(
@@ -196,8 +218,12 @@ impl AcmeError {
             Self::Acme(instant_acme::Error::Api(problem)) | Self::Invalid(problem) => problem,
             _ => return None,
         };
-        problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
+        kind_of(problem)
     }
+}
+
+fn kind_of(problem: &Problem) -> Option<&str> {
+    problem.r#type.as_deref()?.strip_prefix("urn:ietf:params:acme:error:")
 }
 
 /// The reason of the library, with its causes: it names only "HTTP request failure".

@@ -87,7 +87,7 @@ async fn authorize<'a>(
         let answer = answer(&settings.domain, challenge.key_authorization().digest().as_ref())?;
         drop(guard.take());
         guard = Some(resolver.answer_challenge(&settings.domain, answer));
-        challenge.set_ready().await?;
+        challenge.set_ready().await.map_err(AcmeError::of_validation)?;
     }
     Ok(guard)
 }
