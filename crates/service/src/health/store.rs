@@ -1,5 +1,5 @@
-//! Whether the store is writable: a commit is tried, because a file system becomes read-only, and a disk hangs, without a
-//! word.
+//! Whether the store is writable: a commit is tried, because a disk hangs, or refuses to write, without an
+//! error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,19 +72,20 @@ impl Probe {
         {
             return result;
         }
-        let mut trying = state.pending.take().unwrap_or_else(|| {
+        // It stays there while it is waited for: a client that leaves must not cause another one.
+        let trying = state.pending.get_or_insert_with(|| {
             let hub = hub.clone();
             tokio::spawn(async move { hub.note_clock().await })
         });
-        let result = match timeout(WAIT_MAX, &mut trying).await {
+        let result = match timeout(WAIT_MAX, trying).await {
             Ok(Ok(noted)) => noted.map_err(Unwritable::Refused),
             // The runtime ends.
             Ok(Err(_)) => Err(Unwritable::Refused(StoreError::Unavailable)),
-            Err(_) => {
-                state.pending = Some(trying);
-                Err(Unwritable::Slow)
-            }
+            Err(_) => Err(Unwritable::Slow),
         };
+        if result != Err(Unwritable::Slow) {
+            state.pending = None;
+        }
         state.last = Some((clock.now(), result));
         result
     }

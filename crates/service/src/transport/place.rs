@@ -137,7 +137,12 @@ impl Places {
                     }
                     return Some(place);
                 }
-                Attempt::Rejected => return None,
+                Attempt::Rejected => {
+                    if has_waited {
+                        self.freed.notify_one();
+                    }
+                    return None;
+                }
                 Attempt::Full => self.freed.notified().await,
             }
             has_waited = true;

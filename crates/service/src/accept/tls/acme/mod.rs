@@ -98,7 +98,13 @@ impl Acme {
     /// Obtains the first certificate and each next one. `reload` ends the wait after a failure, if that was not just now.
     /// Never returns.
     pub(super) async fn keep_current(mut self, resolver: Arc<CertificateResolver>, clock: Clock, reload: Arc<Notify>) {
-        if self.current.is_none() {
+        if let Some(wait) = self.pace.waits(clock.served()) {
+            warn!(
+                domain = %self.settings.domain, has_certificate = self.current.is_some(), next_attempt_in_secs = wait.as_secs(),
+                "the last attempt to obtain a certificate failed or was interrupted: the next one comes after the wait; \
+                 `doorbell reload` shortens it, to 12 minutes after the last one"
+            );
+        } else if self.current.is_none() {
             info!(
                 domain = %self.settings.domain, directory = %self.settings.directory,
                 "there is no certificate yet: one is requested, and TLS connections are refused until it is there. The account \

@@ -77,6 +77,12 @@ impl Pace {
         since_last.is_none_or(|since| since >= between)
     }
 
+    /// How long there is no attempt, after a failure.
+    pub(super) fn waits(&self, served: UnixMs) -> Option<Duration> {
+        let is_over = self.failures == 0 || served >= self.not_before || self.last.is_none_or(|last| served < last);
+        (!is_over).then(|| self.not_before.since(served))
+    }
+
     /// An attempt begins. Until it has ended it counts as a failed validation.
     pub(super) fn begin(&mut self, folder: &Path, served: UnixMs) -> Result<(), AcmeError> {
         let begun = Self {
