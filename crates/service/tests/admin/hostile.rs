@@ -34,6 +34,7 @@ async fn requests_that_are_too_large_or_no_http_get_an_error_with_a_body() {
         let shown = &request[..request.len().min(40)];
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{shown}: {answer}");
         assert!(answer.contains("\"code\":4") && answer.contains("nosniff"), "{shown}: {answer}");
+        assert!(answer.contains("\"more_info\":\"/errors#"), "a rebound page must not learn the origin: {answer}");
     }
     // HTTP/2 is not served: such a connection is closed.
     let mut stream = TcpStream::connect(address(&service)).await.unwrap();
