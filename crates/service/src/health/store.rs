@@ -1,5 +1,5 @@
-//! Whether the store is writable: a commit is tried, because a disk hangs, or refuses to write, without an
-//! error.
+//! Whether the store is writable: a commit is tried, because a disk can hang without an error. A disk that fails ends the
+//! process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) struct Probe(Mutex<State>);
 #[derive(Default)]
 struct State {
     last: Option<(UnixMs, Result<(), Unwritable>)>,
-    /// A commit that was not answered in time. Until it is, no other one is tried.
+    /// The commit that is tried. Until it is answered, no other one is: it stays here also if the client that asked leaves.
     pending: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
@@ -55,7 +55,7 @@ impl Probe {
             Err(Unwritable::Refused(error)) => Condition::fails(
                 NAME,
                 format!("a commit failed ({error})"),
-                "the log says why; is the file system of the state directory read-only, or the disk broken?",
+                "the log says why; after an error of the disk the process ends",
             ),
             Err(Unwritable::Slow) => Condition::fails(
                 NAME,

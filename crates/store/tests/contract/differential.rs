@@ -203,7 +203,7 @@ proptest! {
             let comparable = |contents: Contents| {
                 let ended = if restarted { Ended::default() } else { contents.ended };
                 // Only one of them has a disk.
-                Contents { reserve_bytes: 0, ended, ..contents }
+                Contents { reserve_bytes: 0, disk_available_bytes: None, ended, ..contents }
             };
             prop_assert_eq!(comparable(model.contents()), comparable(engine.contents()));
             let (mut expected, mut found) = (model.reader().unwrap(), engine.reader().unwrap());
