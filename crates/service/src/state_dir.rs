@@ -332,7 +332,12 @@ fn mount_of(path: &Path) -> PathBuf {
     let there = absolute.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
     let there = there.canonicalize().unwrap_or_else(|_| there.to_owned());
     let of_path = device(&there);
-    there.ancestors().take_while(|above| device(above) == of_path).last().unwrap_or(&there).to_owned()
+    there
+        .ancestors()
+        .take_while(|above| device(above) == of_path)
+        .last()
+        .expect("a path is on its own device")
+        .to_owned()
 }
 
 /// What to do about an error of the system.

@@ -96,7 +96,7 @@ fn lines(status: &Value) -> String {
         }
     }
     flatten("", &rest, &mut rows);
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).fold(0, usize::max);
     let rows: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
     rows.join("\n")
 }
@@ -127,7 +127,7 @@ fn entry(name: &str, value: &Value) -> (String, String) {
         let verdict = if ok { "ok" } else { "NOT OK" };
         let hint = if text("hint").is_empty() { String::new() } else { format!("; {}", text("hint")) };
         // The list is a member of what is judged.
-        let of = name.split(' ').next().unwrap_or(name);
+        let of = name.split(' ').next().expect("a text has a first part");
         return (format!("{of} {}", text("name")), format!("{verdict}: {}{hint}", text("message")));
     }
     let members = value.as_object().into_iter().flatten();
