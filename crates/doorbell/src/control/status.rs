@@ -30,8 +30,8 @@ Examples:
   doorbell status --state-dir /var/lib/doorbell
   doorbell status --json | jq .origin
 
-It shows no user and no message. The exit status is 0 if the service is ready, 1 if it runs and is not ready, and 3 if \
-none runs; 2 is for wrong arguments.";
+It shows no user and no message. The exit status is 0 if the service is ready, 1 if it runs and is not ready (also \
+while it starts or stops, or does not answer), and 3 if none runs; 2 is for wrong arguments.";
 
 pub(super) const VERB: Verb = Verb { name: "status", run: |running| perform(running).boxed() };
 
@@ -46,19 +46,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             output::result(if args.json { format!("{status:#}") } else { lines(&status) })?;
             Ok(if is_ready(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Err(absence) => {
+        Err(absent) => {
             let path = args.of.path()?;
             let known = on_disk(&path);
             match args.json {
-                true => {
-                    output::result(format!("{:#}", json!({ "running": false, "state_dir": path, "on_disk": known })))?
-                }
+                true => output::result(format!(
+                    "{:#}",
+                    json!({ "running": absent.is_running, "state_dir": path, "on_disk": known })
+                ))?,
                 false => {
-                    output::result(absence)?;
+                    output::result(&absent.text)?;
                     output::result(lines(&known))?;
                 }
             }
-            Ok(ExitCode::from(NOT_RUNNING))
+            Ok(if absent.is_running { ExitCode::FAILURE } else { ExitCode::from(NOT_RUNNING) })
         }
     }
 }
