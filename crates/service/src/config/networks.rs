@@ -23,6 +23,11 @@ impl Networks {
         networks.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether the address is in one of them. An IPv4 address inside an IPv6 address is an IPv4 address.
     pub fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();

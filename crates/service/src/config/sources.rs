@@ -28,11 +28,6 @@ impl Sources {
         let per_source_max = s.connections_per_source_max.unwrap_or_else(|| (s.connections_max() / 4).max(1));
         let proxies = match &s.trusted_proxies {
             Some(networks) => Proxies::In(Networks::parse("trusted_proxies", networks)?),
-            // Proxies that name their clients are declared by address: from elsewhere comes no proxy.
-            None if s.proxy_protocol_from.is_some() || s.forwarded_for_from.is_some() => {
-                let declared = [&s.proxy_protocol_from, &s.forwarded_for_from].into_iter().flatten().flatten();
-                Proxies::In(Networks::parse("proxies", &declared.cloned().collect::<Vec<_>>())?)
-            }
             None if s.trust_proxy() => Proxies::All,
             None => Proxies::In(Networks::default()),
         };
@@ -91,9 +86,6 @@ mod tests {
         assert!(!counts(&somewhere, "192.0.2.1"), "without a list, every connection is the proxy's");
         let client = "192.0.2.1".parse().unwrap();
         assert!(somewhere.counts_unless_named(client), "but not if it names its client");
-        let forwarded_for_from = Some(vec!["10.0.0.1".to_owned()]);
-        let named = sources(Settings { trust_proxy: Some(true), forwarded_for_from, ..Settings::default() });
-        assert!(!counts(&named, "10.0.0.1") && counts(&named, "10.0.0.2"), "one that is declared leaves no other");
         assert!(!proxied.counts_unless_named("10.9.8.7".parse().unwrap()), "a proxy behind the proxy");
     }
 
