@@ -23,7 +23,7 @@ pub(super) struct Of {
 pub(super) struct Absent {
     /// What is known, and what to do.
     pub(super) text: String,
-    /// A process has the state directory all the same.
+    /// A process still has the state directory.
     pub(super) is_running: bool,
 }
 

@@ -77,7 +77,8 @@ fn is_ready(status: &Value) -> bool {
 /// What the files of a service that does not run show.
 fn on_disk(state_dir: &Path) -> Value {
     let bytes = |name: &str| fs::metadata(state_dir.join(name)).map(|file| file.len()).ok();
-    let database = bytes("doorbell.db").map(|main| main + bytes("doorbell.db-wal").unwrap_or_default());
+    let database =
+        bytes("doorbell.db").map(|main| bytes("doorbell.db-wal").into_iter().fold(main, |all, wal| all + wal));
     let mut known = Map::new();
     known.insert("database_bytes".to_owned(), json!(database));
     known.insert("capability_keys".to_owned(), json!(bytes("capability.keys").is_some()));

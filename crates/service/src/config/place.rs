@@ -102,10 +102,8 @@ impl Place {
                 every.address
             ));
         }
-        let proxy_protocol_from =
-            Networks::parse("proxy_protocol_from", s.proxy_protocol_from.as_deref().unwrap_or_default())?;
-        let forwarded_for_from =
-            Networks::parse("forwarded_for_from", s.forwarded_for_from.as_deref().unwrap_or_default())?;
+        let proxy_protocol_from = Networks::parse("proxy_protocol_from", s.proxy_protocol_from.as_ref())?;
+        let forwarded_for_from = Networks::parse("forwarded_for_from", s.forwarded_for_from.as_ref())?;
         Ok(Self { listen, tls, proxy_protocol_from, forwarded_for_from, public_url })
     }
 
