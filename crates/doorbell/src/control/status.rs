@@ -78,7 +78,7 @@ fn is_ready(status: &Value) -> bool {
 fn on_disk(state_dir: &Path) -> Value {
     let bytes = |name: &str| fs::metadata(state_dir.join(name)).map(|file| file.len()).ok();
     let database =
-        bytes("doorbell.db").map(|main| bytes("doorbell.db-wal").into_iter().fold(main, |all, wal| all + wal));
+        bytes("doorbell.db").map(|main| [Some(main), bytes("doorbell.db-wal")].into_iter().flatten().sum::<u64>());
     let mut known = Map::new();
     known.insert("database_bytes".to_owned(), json!(database));
     known.insert("capability_keys".to_owned(), json!(bytes("capability.keys").is_some()));
