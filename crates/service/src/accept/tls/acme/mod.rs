@@ -200,19 +200,21 @@ impl Acme {
 
     async fn order(&mut self, resolver: &CertificateResolver) -> Result<String, AcmeError> {
         let replaced = self.current.as_ref().filter(|_| self.schedule.is_supported()).and_then(Certificate::identifier);
+        // An order that names the old certificate is exempt from rate limits (RFC 9773 s5). A server may have forgotten it.
+        let mut names_old = replaced.is_some();
         for attempt in 1.. {
-            // An order that names the old certificate is exempt from rate limits (RFC 9773 s5). A server may have forgotten it.
-            let replaces = replaced.clone().filter(|_| attempt == 1);
+            let replaces = replaced.clone().filter(|_| names_old);
             let ended = match self.account().await {
                 Ok(account) => order::run(&account, &self.settings, resolver, replaces).await,
                 Err(error) => Err(error),
             };
             match ended {
-                Err(error) if attempt == 1 && replaced.is_some() && error.may_be_of_replacement() => {
-                    debug!(%error, "the order is repeated without the old certificate");
-                }
                 Err(error) if error.is_bad_nonce() && attempt < NONCE_ATTEMPTS => {
                     debug!(%error, "the order is repeated");
+                }
+                Err(error) if names_old && error.may_be_of_replacement() => {
+                    debug!(%error, "the order is repeated without the old certificate");
+                    names_old = false;
                 }
                 Err(error) if error.is_unknown_account() => {
                     // The next attempt creates another one.
