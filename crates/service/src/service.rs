@@ -28,6 +28,7 @@ use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
+use crate::locked::Locked;
 use crate::metrics::{Metrics, Sources};
 use crate::state_dir::{self, StateDirError};
 use crate::status::{ListenerStatus, Status};
@@ -44,18 +45,25 @@ pub struct Service {
     store: Store,
     hub: Arc<Hub>,
     stop: watch::Sender<bool>,
-    listener: JoinHandle<()>,
-    housekeeper: JoinHandle<()>,
-    watcher: JoinHandle<()>,
-    /// Renews the certificate, where TLS ends here.
-    renewal: Option<JoinHandle<()>>,
+    /// The first drain takes them.
+    tasks: Locked<Option<Tasks>>,
     /// Asks it to look for a new certificate now.
     reload: Arc<Notify>,
     doors: Arc<Doors>,
     config: Arc<Live>,
     health: Arc<Health>,
-    /// It answers until everything else has stopped.
-    admin: Option<admin::Running>,
+    admin_address: Option<AdminAddress>,
+    /// It answers until everything else has stopped; the first stop takes it.
+    admin: Locked<Option<admin::Running>>,
+}
+
+/// What runs until the service drains.
+struct Tasks {
+    listener: JoinHandle<()>,
+    housekeeper: JoinHandle<()>,
+    watcher: JoinHandle<()>,
+    /// Renews the certificate, where TLS ends here.
+    renewal: Option<JoinHandle<()>>,
 }
 
 /// Why a service cannot continue.
@@ -182,15 +190,13 @@ impl Service {
             store,
             hub,
             stop,
-            listener,
-            housekeeper,
-            watcher,
-            renewal,
+            tasks: Locked::new(Some(Tasks { listener, housekeeper, watcher, renewal })),
             reload,
             doors,
             config,
             health,
-            admin,
+            admin_address: admin.as_ref().map(|admin| admin.address.clone()),
+            admin: Locked::new(admin),
         })
     }
 
@@ -233,7 +239,7 @@ impl Service {
 
     /// The address of the admin listener, if there is one.
     pub fn admin_address(&self) -> Option<&AdminAddress> {
-        self.admin.as_ref().map(|admin| &admin.address)
+        self.admin_address.as_ref()
     }
 
     /// What the service is and does now.
@@ -275,26 +281,48 @@ impl Service {
         }
     }
 
-    /// Stops: accepts no more connections, notifies the open ones (GOAWAY), finishes the requests in progress and
-    /// closes the store. It takes the drain time-out at most, plus a moment for the store.
-    pub async fn stop(self) -> Result<(), Failure> {
-        self.housekeeper.abort();
-        self.renewal.iter().for_each(JoinHandle::abort);
+    /// Whether it drains, or has stopped.
+    pub fn is_draining(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Accepts no more connections from this call on, and notifies the open ones (GOAWAY). The future finishes the requests
+    /// in progress, in the drain time-out at most, and records the clock. The store stays open: [`Service::status`] and the
+    /// admin listener answer until [`Service::stop`]. Only the first call has something to wait for.
+    pub fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stop.send_replace(true);
-        self.hub.stop();
-        if let Err(error) = self.listener.await {
-            error!(%error, "the listener failed while stopping");
+        let (hub, tasks) = (self.hub.clone(), self.tasks.lock().take());
+        async move {
+            let Some(Tasks { listener, housekeeper, watcher, renewal }) = tasks else { return };
+            housekeeper.abort();
+            renewal.iter().for_each(JoinHandle::abort);
+            hub.stop();
+            if let Err(error) = listener.await {
+                error!(%error, "the listener failed while stopping");
+            }
+            watcher.abort();
+            hub.counters().log();
+            if let Err(error) = hub.note_clock().await {
+                warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
+            }
         }
-        self.watcher.abort();
-        self.hub.counters().log();
-        if let Err(error) = self.hub.note_clock().await {
-            warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
+    }
+
+    /// Drains, unless that was done before, and closes the store and the admin listener. It takes the drain time-out at
+    /// most, plus a moment for the store.
+    ///
+    /// # Errors
+    /// [`Failure`] if the store stopped before all writes were committed.
+    pub fn stop(&self) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let (drained, store, admin) = (self.drain(), self.store.clone(), self.admin.lock().take());
+        async move {
+            drained.await;
+            let closed = store.close().await;
+            if let Some(admin) = admin {
+                admin.stop().await;
+            }
+            closed
         }
-        let closed = self.store.close().await;
-        if let Some(admin) = self.admin {
-            admin.stop().await;
-        }
-        closed
     }
 }
 

@@ -10,7 +10,7 @@ use doorbell_service::config::{Changes, Config, ConfigError, LogFormat, Settings
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use super::state_dir::Of;
@@ -68,11 +68,23 @@ async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
         Ok(Changes { changed, needs_restart }) => {
             Ok(json!({ "changed": changed, "needs_restart": needs_restart, "file": running.reloader.file }))
         }
-        Err(error) => Err(Problem::new(
+        Err(NotReloaded::Stopping) => Err(Problem::new(
+            "the service is stopping: not reloaded",
+            "it reads its configuration when it is started again (`doorbell status` shows when it has stopped)",
+        )),
+        Err(NotReloaded::Unusable(error)) => Err(Problem::new(
             failure::line(&error),
             "the certificate was looked at again; correct the configuration and reload once more",
         )),
     }
+}
+
+/// Why nothing was reloaded.
+pub(crate) enum NotReloaded {
+    /// The service drains.
+    Stopping,
+    /// The configuration cannot be used.
+    Unusable(anyhow::Error),
 }
 
 /// Reads the configuration again.
@@ -81,22 +93,55 @@ pub(crate) struct Reloader {
     given: Settings,
     /// The configuration file, if there is one.
     file: Option<PathBuf>,
-    /// One reload at a time. It holds the log's filter that is in force.
-    filter: Mutex<String>,
+    /// One reload at a time.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The log's filter that is in force.
+    filter: String,
+    /// The configuration that is being read. It stays here if the client that asked has left.
+    reading: Option<JoinHandle<Result<Config, ConfigError>>>,
 }
 
 impl Reloader {
     /// It reads `file` under the settings that the start gave. `filter` is the log's at the start.
     pub(crate) fn new(given: Settings, file: Option<PathBuf>, filter: String) -> Self {
-        Self { given, file, filter: Mutex::new(filter) }
+        Self { given, file, state: Mutex::new(State { filter, reading: None }) }
     }
 
-    /// On a thread of its own: the file may be on a disk that does not answer.
-    async fn load(&self) -> Result<Config, ConfigError> {
+    /// On a thread of its own: the file may be on a disk that does not answer. One thread at most waits for it.
+    async fn load(&self, state: &mut State) -> Result<Config, ConfigError> {
+        if let Some(earlier) = &mut state.reading {
+            // What it read may have changed since. It may have panicked, which is logged.
+            earlier.await.ok();
+        }
         let (given, file) = (self.given.clone(), self.file.clone());
-        match spawn_blocking(move || Config::load(given, file.as_deref()).map(open_files::fitted)).await {
+        let read = move || Config::load(given, file.as_deref()).map(open_files::fitted);
+        let loaded = state.reading.insert(spawn_blocking(read)).await;
+        state.reading = None;
+        match loaded {
             Ok(loaded) => loaded,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+/// While it exists, the service manager waits for the end of the reload.
+struct Reloading<'a>(&'a Service);
+
+impl<'a> Reloading<'a> {
+    fn begin(service: &'a Service) -> Self {
+        service_manager::reloading();
+        Self(service)
+    }
+}
+
+impl Drop for Reloading<'_> {
+    fn drop(&mut self) {
+        // A service that stops is not ready again.
+        if !self.0.is_draining() {
+            service_manager::ready(self.0.origin().as_str());
         }
     }
 }
@@ -104,11 +149,15 @@ impl Reloader {
 impl Running {
     /// Takes over what can change while the service runs, and reports it to the log and the service manager. A
     /// configuration that cannot be used changes nothing; the certificate is looked at in any case.
-    pub(crate) async fn reload(&self) -> Result<Changes> {
-        let mut filter = self.reloader.filter.lock().await;
-        service_manager::reloading();
-        let done = match self.reloader.load().await {
-            Ok(config) => apply(&self.service, &config, &mut filter),
+    pub(crate) async fn reload(&self) -> Result<Changes, NotReloaded> {
+        let state = &mut *self.reloader.state.lock().await;
+        self.refuse_while_draining()?;
+        let _reloading = Reloading::begin(&self.service);
+        let loaded = self.reloader.load(state).await;
+        // It may have begun to drain meanwhile.
+        self.refuse_while_draining()?;
+        let done = match loaded {
+            Ok(config) => apply(&self.service, &config, &mut state.filter),
             Err(error) => {
                 self.service.reload_certificate();
                 Err(error.into())
@@ -122,8 +171,11 @@ impl Running {
                 error!("reload: {error}; no setting has changed, and the certificate is looked at again");
             }
         }
-        service_manager::ready(self.service.origin().as_str());
-        done
+        done.map_err(NotReloaded::Unusable)
+    }
+
+    fn refuse_while_draining(&self) -> Result<(), NotReloaded> {
+        if self.service.is_draining() { Err(NotReloaded::Stopping) } else { Ok(()) }
     }
 }
 
@@ -143,6 +195,9 @@ fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Chan
 
 fn report(Changes { changed, needs_restart }: &Changes) {
     match &changed[..] {
+        [] if !needs_restart.is_empty() => {
+            info!("reloaded: nothing changes before a restart; the certificate is looked at again");
+        }
         [] => info!("reloaded: no setting has changed; the certificate is looked at again"),
         names => info!("reloaded: {}; the certificate is looked at again", names.join(", ")),
     }
