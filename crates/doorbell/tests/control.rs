@@ -464,6 +464,45 @@ fn foreign_bytes_get_an_error_that_shows_what_to_send_and_a_thousand_such_client
     assert!(!service.output().contains("panicked"));
 }
 
+/// The owner of the service can always ask: these are more clients than the service takes, and they stay.
+#[test]
+fn clients_that_say_nothing_or_wait_for_a_reload_that_hangs_do_not_keep_the_owner_out() {
+    let configured = Configured::start("", &[]);
+    let (socket, flag) = (state_dir(&configured.service).join("control.sock"), state_flag(&configured.service));
+    let silent: Vec<UnixStream> = (0..600).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let status = run("status", &[&flag]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+
+    let file = configured.folder.path().join("doorbell.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let mut reloads: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for stream in &mut reloads {
+        // The service may have closed it for a later one.
+        stream.write_all(b"{\"verb\":\"reload\"}\n").ok();
+    }
+    let status = run("status", &[&flag]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+    drop((silent, reloads));
+}
+
+#[test]
+fn an_admin_listener_in_the_place_of_the_control_socket_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, link) = (folder.path().join("state"), folder.path().join("link"));
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    for path in [&state, &link] {
+        let mut command = doorbell("serve");
+        command.args(["--plain", "--listen=127.0.0.1:0", "--state-dir"]).arg(&state);
+        let admin = format!("--admin-listen=unix:{}", path.join("control.sock").display());
+        let mut service = Running::start(command.arg(admin));
+        service.prints("is the control socket of the service");
+        assert!(!service.exit(|_| {}).success());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn under_a_hundred_reloads_no_message_is_lost_and_no_connection_is_cut() {
     let configured = Configured::start("", &[]);

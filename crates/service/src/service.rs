@@ -36,6 +36,9 @@ use crate::status::{ListenerStatus, Status};
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
 
+/// The name in the state directory that is kept for the socket by which the program changes the service.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
 /// A running push service.
 pub struct Service {
     /// The addresses that it listens on.
@@ -89,6 +92,12 @@ pub enum StartError {
     /// The admin listener cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The admin listener would take the place of the control socket.
+    #[error(
+        "admin_listen {} is the control socket of the service (`doorbell status`); give another path with --admin-listen",
+        .0
+    )]
+    ControlSocket(AdminAddress),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -115,6 +124,7 @@ impl Service {
     ) -> Result<Self, StartError> {
         let state_dir = &config.state_dir.clone();
         state_dir::prepare(state_dir)?;
+        keep_control_socket(config.admin.as_ref(), state_dir)?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StateDirError::Unusable { path: state_dir.clone(), source })?;
         let clock = continued(&clock, &store);
@@ -324,6 +334,17 @@ impl Service {
             closed
         }
     }
+}
+
+/// Refuses an admin listener in the place of the control socket, by whatever path.
+fn keep_control_socket(admin: Option<&AdminAddress>, state_dir: &Path) -> Result<(), StartError> {
+    let Some(address @ AdminAddress::Unix(path)) = admin else { return Ok(()) };
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    let is_there = folder.is_some_and(|folder| state_dir.canonicalize().is_ok_and(|state_dir| folder == state_dir));
+    if is_there && path.file_name().is_some_and(|name| name == CONTROL_SOCKET) {
+        return Err(StartError::ControlSocket(address.clone()));
+    }
+    Ok(())
 }
 
 fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {
