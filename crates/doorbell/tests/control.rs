@@ -160,6 +160,33 @@ async fn what_needs_a_restart_is_named_in_the_answer_and_the_log_until_there_is_
     configured.service.ends();
 }
 
+#[test]
+fn a_reload_reports_a_certificate_that_cannot_be_used_and_the_old_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let flags = [format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display())];
+    let configured = Configured::start("", &flags.each_ref().map(String::as_str));
+    assert!(configured.reload("ttl_max_secs = 50\n").status.success());
+    fs::write(&cert, "garbage").unwrap();
+    let reloaded = configured.reload("ttl_max_secs = 40\n");
+    assert_eq!(reloaded.status.code(), Some(1));
+    assert!(stdout(&reloaded).starts_with("reloaded: ttl_max_secs\n"), "{}", stdout(&reloaded));
+    let error = stderr(&reloaded);
+    assert!(error.contains("the new certificate cannot be used, and the old one stays"), "{error}");
+    assert!(error.contains(&cert.display().to_string()), "{error}");
+    hang_up(&configured.service);
+    configured.service.prints("reload: the new certificate cannot be used, and the old one stays");
+    let status = run("status", &[&state_flag(&configured.service)]);
+    assert_eq!(status.status.code(), Some(0), "clients get the old one");
+    assert!(stdout(&status).contains("the next one cannot be used"), "{}", stdout(&status));
+    fs::write(&cert, made.cert.pem()).unwrap();
+    let reloaded = configured.reload("ttl_max_secs = 40\n");
+    assert_eq!((reloaded.status.code(), stderr(&reloaded)), (Some(0), String::new()));
+}
+
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_changes_nothing_and_the_error_says_what_is_wrong() {
     let configured = Configured::start("ttl_max_secs = 50\n", &[]);

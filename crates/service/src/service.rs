@@ -11,12 +11,13 @@ use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Failure, OpenError, Store};
 use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
-use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
+use crate::accept::tls::{self, Acme, Certificates, Files, Looks, Source, TlsError};
 use crate::accept::{BindError, Context, Listener, Listeners, ProxyHeaders, Security, bind};
 use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
@@ -39,6 +40,9 @@ const CAPABILITY_KEYS: &str = "capability.keys";
 /// The name in the state directory that is kept for the socket by which the program changes the service.
 pub const CONTROL_SOCKET: &str = "control.sock";
 
+/// How long a reload waits for the files of a certificate.
+const LOOK_MAX: Duration = Duration::from_secs(30);
+
 /// A running push service.
 pub struct Service {
     /// The addresses that it listens on.
@@ -50,8 +54,8 @@ pub struct Service {
     stop: watch::Sender<bool>,
     /// The first drain takes them.
     tasks: Locked<Option<Tasks>>,
-    /// Asks it to look for a new certificate now.
-    reload: Arc<Notify>,
+    /// Asks for a look for a new certificate.
+    looks: Arc<Looks>,
     doors: Arc<Doors>,
     config: Arc<Live>,
     health: Arc<Health>,
@@ -78,6 +82,17 @@ pub enum Failed {
     /// A part of it panicked; the store still has its messages.
     #[error("a part of the service panicked: this is a bug, please report it")]
     Panicked,
+}
+
+/// Why the certificate that should follow is not in use. The old one stays.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// It cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// Its files were not read in time.
+    #[error("its files were not read within {} seconds: look at their disk", LOOK_MAX.as_secs())]
+    Slow,
 }
 
 /// Why a service did not start.
@@ -175,9 +190,9 @@ impl Service {
         });
         let admin = admin::start(&config.get(), health.clone(), metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
-        let reload = Arc::new(Notify::new());
+        let looks = Arc::new(Looks::default());
         let renewal =
-            certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
+            certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), looks.clone())));
         let context = Arc::new(Context { handler: doors.clone(), config: config.clone(), clock, stopping });
         let listeners = sockets.into_iter().map(|(listen, socket)| {
             let (security, context) = (security(listen.served, tls.as_ref()), context.clone());
@@ -201,7 +216,7 @@ impl Service {
             hub,
             stop,
             tasks: Locked::new(Some(Tasks { listener, housekeeper, watcher, renewal })),
-            reload,
+            looks,
             doors,
             config,
             health,
@@ -263,12 +278,11 @@ impl Service {
     }
 
     /// Takes over what can change while the service runs, and names it; what only a restart changes is named and stays as
-    /// it is. It also looks for another certificate. Call it for one reload at a time.
+    /// it is. The certificate is not looked at: [`Service::reload_certificate`]. Call it for one reload at a time.
     ///
     /// # Errors
     /// [`ConfigError::NotBeforeRestart`], and no setting has changed.
     pub fn reload(&self, next: &Config) -> Result<Changes, ConfigError> {
-        self.reload_certificate();
         let (config, changes) = self.config.get().reloaded(next)?;
         self.store.set_limits(store_limits(&config.limits));
         self.hub.reload(&config.limits);
@@ -277,10 +291,19 @@ impl Service {
         Ok(changes)
     }
 
-    /// Looks for another certificate now: one from files that cannot be used is logged, and the old one stays; one by ACME
-    /// is requested again, if the last attempt failed some time ago.
-    pub fn reload_certificate(&self) {
-        self.reload.notify_one();
+    /// Looks for another certificate now, and reports why the next one cannot be used: then the old one stays. A
+    /// certificate by ACME is requested again, if the last attempt failed some time ago; this does not wait for it.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub async fn reload_certificate(&self) -> Result<(), CertificateError> {
+        let Some(certificate) = &self.health.certificate else { return Ok(()) };
+        if matches!(self.config.get().place.tls, TlsSource::Acme(_)) {
+            self.looks.ask();
+            return Ok(());
+        }
+        timeout(LOOK_MAX, self.looks.look()).await.map_err(|_| CertificateError::Slow)?;
+        certificate.resolver.problem().map_or(Ok(()), |why| Err(CertificateError::Unusable(why)))
     }
 
     /// Completes when the service cannot continue. The process must end then, because the service can keep no promise.

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use doorbell_service::Service;
 use doorbell_service::config::{Changes, Config, ConfigError, LogFormat, Settings};
+use doorbell_service::{CertificateError, Service};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -31,8 +31,8 @@ Examples:
   doorbell reload --config /etc/doorbell.toml
 
 The service reads its configuration file and its certificate again, as at SIGHUP. Flags and environment variables of \
-its start still win over the file. The exit status is 0 if the configuration was taken over, otherwise 1: then no \
-setting has changed.";
+its start still win over the file. The exit status is 0 if the configuration was taken over and the certificate \
+can be used, otherwise 1. With a configuration that cannot be used no setting has changed.";
 
 pub(super) const VERB: Verb = Verb { name: "reload", run: |running| perform(running).boxed() };
 
@@ -43,10 +43,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(absent) => bail!("nothing is reloaded: {}", absent.text),
     };
     let result = client.ask(VERB.name).context("nothing has changed")?;
-    let file = result["file"].as_str().map(str::to_owned);
+    let text = |name: &str| result[name].as_str().map(str::to_owned);
+    let (file, certificate) = (text("file"), text("certificate_problem"));
     let changes: Changes = serde_json::from_value(result).context("the service is another version: restart it")?;
     output::result(summary(&changes, file.as_deref()))?;
-    Ok(ExitCode::SUCCESS)
+    match certificate {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => bail!("the new certificate cannot be used, and the old one stays: {why}"),
+    }
 }
 
 fn summary(Changes { changed, needs_restart }: &Changes, file: Option<&str>) -> String {
@@ -65,9 +69,12 @@ fn summary(Changes { changed, needs_restart }: &Changes, file: Option<&str>) -> 
 
 async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
     match running.reload().await {
-        Ok(Changes { changed, needs_restart }) => {
-            Ok(json!({ "changed": changed, "needs_restart": needs_restart, "file": running.reloader.file }))
-        }
+        Ok(Reloaded { changes: Changes { changed, needs_restart }, certificate }) => Ok(json!({
+            "changed": changed,
+            "needs_restart": needs_restart,
+            "file": running.reloader.file,
+            "certificate_problem": certificate.err().map(|error| error.to_string()),
+        })),
         Err(NotReloaded::Stopping) => Err(Problem::new(
             "the service is stopping: not reloaded",
             "it reads its configuration when it is started again (`doorbell status` shows when it has stopped)",
@@ -77,6 +84,13 @@ async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
             "the certificate was looked at again; correct the configuration and reload once more",
         )),
     }
+}
+
+/// What a reload did.
+pub(crate) struct Reloaded {
+    changes: Changes,
+    /// Why a new certificate is not in use. It is in the log too.
+    certificate: Result<(), CertificateError>,
 }
 
 /// Why nothing was reloaded.
@@ -149,20 +163,14 @@ impl Drop for Reloading<'_> {
 impl Running {
     /// Takes over what can change while the service runs, and reports it to the log and the service manager. A
     /// configuration that cannot be used changes nothing; the certificate is looked at in any case.
-    pub(crate) async fn reload(&self) -> Result<Changes, NotReloaded> {
+    pub(crate) async fn reload(&self) -> Result<Reloaded, NotReloaded> {
         let state = &mut *self.reloader.state.lock().await;
         self.refuse_while_draining()?;
         let _reloading = Reloading::begin(&self.service);
         let loaded = self.reloader.load(state).await;
         // It may have begun to drain meanwhile.
         self.refuse_while_draining()?;
-        let done = match loaded {
-            Ok(config) => apply(&self.service, &config, &mut state.filter),
-            Err(error) => {
-                self.service.reload_certificate();
-                Err(error.into())
-            }
-        };
+        let done = loaded.map_err(Into::into).and_then(|config| apply(&self.service, &config, &mut state.filter));
         match &done {
             Ok(changes) => report(changes),
             Err(error) => {
@@ -171,7 +179,12 @@ impl Running {
                 error!("reload: {error}; no setting has changed, and the certificate is looked at again");
             }
         }
-        done.map_err(NotReloaded::Unusable)
+        let certificate = self.service.reload_certificate().await;
+        if let Err(error) = &certificate {
+            error!(%error, "reload: the new certificate cannot be used, and the old one stays");
+        }
+        let changes = done.map_err(NotReloaded::Unusable)?;
+        Ok(Reloaded { changes, certificate })
     }
 
     fn refuse_while_draining(&self) -> Result<(), NotReloaded> {
@@ -181,10 +194,7 @@ impl Running {
 
 /// All or nothing: the filter is the last thing that may be wrong, and the first that changes.
 fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Changes> {
-    if let Err(error) = log::set_filter(&config.log.filter) {
-        service.reload_certificate();
-        return Err(error);
-    }
+    log::set_filter(&config.log.filter)?;
     let changes = service.reload(config).inspect_err(|_| {
         log::set_filter(filter).expect("it was in force before");
     })?;
