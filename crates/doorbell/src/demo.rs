@@ -1,5 +1,6 @@
 //! `doorbell demo`: the push service and an application that uses it, in one process.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,10 +16,10 @@ use doorbell_sender::network::{AddressPolicy, Network};
 use doorbell_sender::origins::OriginMap;
 use doorbell_sender::subject::Subject;
 use doorbell_sender::token::Signer;
-use doorbell_service::config::{Config, Settings, listen_address};
+use doorbell_service::config::{Settings, listen_address};
 use doorbell_service::{Clock, Service};
 use tokio::sync::mpsc;
-use tracing::{error, info};
+use tracing::info;
 use url::Url;
 
 use crate::browser::{Opened, status};
@@ -27,11 +28,11 @@ use crate::desktop;
 use crate::failure;
 use crate::firefox;
 use crate::keys::file;
-use crate::open_files;
+use crate::log;
 use crate::output;
 use crate::serve::{ca_flag, own_name};
 use crate::shell::quoted;
-use crate::signals::Signals;
+use crate::started::Prepared;
 use crate::state::is_loopback;
 
 #[derive(clap::Args)]
@@ -96,6 +97,10 @@ pub(crate) struct Args {
     /// A TOML file with further settings of the push service, as for `doorbell serve`
     #[arg(long, env = "DOORBELL_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
+
+    /// That of the whole program.
+    #[arg(from_global)]
+    log: Option<String>,
 }
 
 const EXAMPLES: &str = "\
@@ -111,41 +116,38 @@ The push service is the one of `doorbell serve`, with the same state: the two mu
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let listen = args.listen.map(|address| vec![address.into()]);
-    let given = Settings { listen, state_dir: args.state_dir.clone(), ..Settings::default() };
-    let config = open_files::fitted(Config::load(given, args.config.as_deref())?);
-    let mut signals = Signals::new()?;
-    let state_dir = config.state_dir.clone();
-    let service = Service::start(config, Clock::system()).await?;
-    let demo = Demo::start(settings(&args, &service, state_dir.clone())?).await?;
+    let (state_dir, log) = (args.state_dir.clone(), args.log.clone());
+    let given = Settings { listen, state_dir, log, ..Settings::default() };
+    let prepared = Prepared::new(given, args.config.clone())?;
+    let state_dir = prepared.config.state_dir.clone();
+    let started = prepared.start(Vec::new(), Clock::system()).await?;
+    let demo = Demo::start(settings(&args, started.service(), state_dir.clone())?).await?;
     info!(address = %demo.address(), "the demo serves");
     if args.demo_invited_only {
         output::report(format_args!("invitation    {} (brings one person; they invite others)", demo.guest_link()?));
     }
-    print_welcome(&service, &demo, !(args.firefox.is_empty() && args.chromium.is_empty()));
+    // A collector of JSON lines often reads stdout too.
+    if log::is_json() {
+        info!(origin = started.service().origin().as_str(), site = %demo.site(), "listening");
+    } else {
+        print_welcome(started.service(), &demo, !(args.firefox.is_empty() && args.chromium.is_empty()));
+    }
     let mut reachable = Vec::new();
     let firefoxes = args.firefox.into_iter().map(|named| (firefox::open as Open, named));
     for (open, named) in firefoxes.chain(args.chromium.into_iter().map(|named| (chromium::open as Open, named))) {
-        match open_browser(open, &service, &demo, named).await {
+        match open_browser(open, started.service(), &demo, named).await {
             Ok(profile) => reachable.push(profile),
             // The demo works without it: the user can open any browser.
             Err(why) => status(&format!("a browser is not opened: {}", failure::line(&why))),
         }
     }
-    let desktop = keep_reachable(&service, reachable, state_dir.join(desktop::FOLDER_NAME));
-    tokio::select! {
-        () = desktop => {}
-        signal = signals.next() => info!("{signal}: stopping"),
-        failure = service.failed() => {
-            error!(%failure, "stopping");
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    drop(demo);
-    tokio::select! {
-        stopped = service.stop() => stopped?,
-        _ = signals.next() => return Ok(ExitCode::FAILURE),
-    }
-    Ok(ExitCode::SUCCESS)
+    let running = started.shared();
+    let companion = async move {
+        // It serves until this is dropped.
+        let _demo = demo;
+        keep_reachable(&running.service, reachable, state_dir.join(desktop::FOLDER_NAME)).await
+    };
+    started.run(companion).await
 }
 
 fn settings(args: &Args, service: &Service, state_dir: PathBuf) -> Result<doorbell_demo::Settings> {
@@ -250,7 +252,7 @@ async fn open_browser(open: Open, service: &Service, demo: &Demo, named: PathBuf
 }
 
 /// The desktop part: wakes the browsers that were opened, once their user has closed them. Without it the demo goes on.
-async fn keep_reachable(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) {
+async fn keep_reachable(service: &Service, profiles: Vec<ProfileConfig>, state: PathBuf) -> Infallible {
     if !profiles.is_empty()
         && let Err(why) = wake(service, profiles, state).await
     {

@@ -20,9 +20,11 @@ mod serve;
 mod service_manager;
 mod shell;
 mod signals;
+mod started;
 mod state;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use tokio::runtime::Builder;
@@ -73,6 +75,9 @@ enum Verb {
     Keys(keys::Args),
 }
 
+/// How long the end of the process waits for threads that are still busy.
+const END_MAX: Duration = Duration::from_secs(1);
+
 const EXAMPLES: &str = "\
 Try it in three terminals:
   doorbell serve
@@ -84,10 +89,14 @@ Or see what it is good for:
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(run(cli)),
-        Err(error) => fail(&error.into()),
-    }
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&error.into()),
+    };
+    let status = runtime.block_on(run(cli));
+    // A thread that reads a file of a disk that hangs never ends, and nothing waits for its result.
+    runtime.shutdown_timeout(END_MAX);
+    status
 }
 
 async fn run(cli: Cli) -> ExitCode {

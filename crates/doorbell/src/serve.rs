@@ -1,26 +1,20 @@
 //! `doorbell serve`: runs the push service until a signal comes.
 
-use std::io::{IsTerminal, stdin};
+use std::future::pending;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, Listen, ListenAddress, LogFormat, Settings, TlsSource};
-use doorbell_service::{Clock, Failed, Service};
-use tokio::signal::unix::{self, SignalKind};
-use tokio::task::JoinSet;
-use tracing::{error, info, warn};
+use doorbell_service::config::{AdminAddress, Config, Listen, ListenAddress, Settings, TlsSource};
+use doorbell_service::{Clock, Service};
+use tracing::{info, warn};
 
-use crate::control::reload::Reloader;
-use crate::control::{self, Running};
 use crate::log;
-use crate::open_files;
 use crate::output;
-use crate::service_manager::{self, Given, Watchdog};
+use crate::service_manager::{self, Given};
 use crate::shell::quoted;
-use crate::signals::Signals;
+use crate::started::Prepared;
 
 #[derive(clap::Args)]
 #[command(after_help = EXAMPLES, next_line_help = true)]
@@ -66,83 +60,22 @@ is ready (NOTIFY_SOCKET).";
 
 pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let sockets = given_sockets(&mut args)?;
-    let mut config = Config::load(args.settings.clone(), args.config.as_deref()).map(open_files::fitted)?;
-    let state_dir = config.state_dir.clone();
-    let filter = config.log.filter.clone();
-    log::set_filter(&filter)?;
-    log::set_json(config.log.format == LogFormat::Json);
-    let is_self_signed = matches!(config.place.tls, TlsSource::SelfSigned);
+    let mut prepared = Prepared::new(args.settings, args.config)?;
+    let is_self_signed = matches!(prepared.config.place.tls, TlsSource::SelfSigned);
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
-    config.new_ca = args.new_ca;
-    let mut signals = Signals::new()?;
-    let mut hangups = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
-    let has_terminal = stdin().is_terminal();
+    prepared.config.new_ca = args.new_ca;
     let clock = Clock::system();
     if args.rotate_capability_key {
-        Service::rotate_capability_key(&config, &clock)?;
+        Service::rotate_capability_key(&prepared.config, &clock)?;
     }
-    let service = Service::start_on(sockets, config, clock).await?;
-    let running = Arc::new(Running { service, reloader: Reloader::new(args.settings, args.config, filter) });
-    let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
-        let socket = state_dir.join(control::NAME);
-        error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");
-    });
+    let started = prepared.start(sockets, clock).await?;
     if log::is_json() {
         // A collector of JSON lines often reads stdout too.
-        info!(origin = running.service.origin().as_str(), "listening");
+        info!(origin = started.service().origin().as_str(), "listening");
     } else {
-        print_welcome(&running.service);
+        print_welcome(started.service());
     }
-    let (mut watchdog, mut reloads) = (Watchdog::new(), JoinSet::new());
-    service_manager::ready(running.service.origin().as_str());
-    loop {
-        tokio::select! {
-            signal = signals.next() => {
-                info!("{signal}: draining");
-                break;
-            }
-            // One at a time; further signals meanwhile are one more.
-            _ = hangups.recv(), if reloads.is_empty() => {
-                if has_terminal && !stdin().is_terminal() {
-                    info!("the terminal was closed: draining");
-                    break;
-                }
-                info!("SIGHUP: reloading");
-                let running = running.clone();
-                reloads.spawn(async move { drop(running.reload().await) });
-            }
-            Some(_) = reloads.join_next() => {}
-            failure = running.service.failed() => {
-                // No message in progress may be answered as accepted now; the next start reads what is on the disk.
-                if matches!(failure, Failed::Panicked) {
-                    error!(%failure, "stopping");
-                    return Ok(ExitCode::FAILURE);
-                }
-                error!(
-                    %failure,
-                    "stopping: look at the disk of the state directory (`dmesg`, `findmnt`), which may have failed or be \
-                     read-only, then start the service again: all that it accepted is there"
-                );
-                return Ok(ExitCode::FAILURE);
-            }
-            () = watchdog.watched() => {}
-        }
-    }
-    service_manager::stopping();
-    reloads.shutdown().await;
-    if let Ok(control) = control {
-        control.close().await;
-    }
-    let service = Arc::into_inner(running).expect("reloads and the control socket have ended").service;
-    tokio::select! {
-        stopped = service.stop() => stopped?,
-        signal = signals.next() => {
-            warn!("{signal} again: stopping at once");
-            return Ok(ExitCode::FAILURE);
-        }
-    }
-    info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    started.run(pending()).await
 }
 
 /// The sockets of the service manager, if it gives any. Then the service listens on those and nowhere else, and the

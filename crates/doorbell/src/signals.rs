@@ -1,6 +1,7 @@
-//! SIGTERM and SIGINT: how the system or a user stops a verb.
+//! SIGTERM and SIGINT: how the system or a user stops a verb. SIGHUP makes a service reload.
 
 use std::fmt;
+use std::io::{IsTerminal, stdin};
 
 use anyhow::{Context, Result};
 use tokio::signal::unix::{self, SignalKind};
@@ -40,5 +41,34 @@ impl Signals {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
         }
+    }
+}
+
+/// What a SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// A person or a program sent it, so that the configuration is read again.
+    Reload,
+    /// The system sent it, because the terminal was closed.
+    TerminalClosed,
+}
+
+/// The SIGHUPs. From its creation on they no longer end the process.
+pub(crate) struct Hangups {
+    signals: unix::Signal,
+    has_terminal: bool,
+}
+
+impl Hangups {
+    /// Create it where the process still has its terminal, if it has one.
+    pub(crate) fn new() -> Result<Self> {
+        let signals = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
+        Ok(Self { signals, has_terminal: stdin().is_terminal() })
+    }
+
+    /// The next one. Several that come at once are one.
+    pub(crate) async fn next(&mut self) -> Hangup {
+        self.signals.recv().await;
+        if self.has_terminal && !stdin().is_terminal() { Hangup::TerminalClosed } else { Hangup::Reload }
     }
 }

@@ -22,7 +22,7 @@ use support::clock::Deadline;
 use support::peer::Subscribed;
 use support::process::Running;
 use support::service::doorbell;
-use support::{Peer, Service};
+use support::{Peer, Service, Star};
 use tempfile::TempDir;
 use tokio::time::timeout;
 
@@ -160,6 +160,33 @@ async fn what_needs_a_restart_is_named_in_the_answer_and_the_log_until_there_is_
     configured.service.ends();
 }
 
+#[test]
+fn a_reload_reports_a_certificate_that_cannot_be_used_and_the_old_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let flags = [format!("--tls-cert={}", cert.display()), format!("--tls-key={}", key.display())];
+    let configured = Configured::start("", &flags.each_ref().map(String::as_str));
+    assert!(configured.reload("ttl_max_secs = 50\n").status.success());
+    fs::write(&cert, "garbage").unwrap();
+    let reloaded = configured.reload("ttl_max_secs = 40\n");
+    assert_eq!(reloaded.status.code(), Some(1));
+    assert!(stdout(&reloaded).starts_with("reloaded: ttl_max_secs\n"), "{}", stdout(&reloaded));
+    let error = stderr(&reloaded);
+    assert!(error.contains("the new certificate cannot be used, and the old one stays"), "{error}");
+    assert!(error.contains(&cert.display().to_string()), "{error}");
+    hang_up(&configured.service);
+    configured.service.prints("reload: the new certificate cannot be used, and the old one stays");
+    let status = run("status", &[&state_flag(&configured.service)]);
+    assert_eq!(status.status.code(), Some(0), "clients get the old one");
+    assert!(stdout(&status).contains("the next one cannot be used"), "{}", stdout(&status));
+    fs::write(&cert, made.cert.pem()).unwrap();
+    let reloaded = configured.reload("ttl_max_secs = 40\n");
+    assert_eq!((reloaded.status.code(), stderr(&reloaded)), (Some(0), String::new()));
+}
+
 #[tokio::test]
 async fn a_configuration_that_cannot_be_used_changes_nothing_and_the_error_says_what_is_wrong() {
     let configured = Configured::start("ttl_max_secs = 50\n", &[]);
@@ -220,14 +247,152 @@ fn the_status_of_a_running_service_is_shown_and_that_none_runs_is_said() {
     assert!(stderr(&nowhere).contains("which does not exist"), "{}", stderr(&nowhere));
 }
 
+/// A client whose request is being served and ends when the test sends the rest: it holds a drain.
+struct Unfinished(TcpStream);
+
+impl Unfinished {
+    fn begin(service: &Service) -> Self {
+        let mut stream = TcpStream::connect(service.authority()).unwrap();
+        stream.set_read_timeout(Some(Deadline::soon().left())).unwrap();
+        let head = "POST /subscribe HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 10\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut interim = [0; 25];
+        stream.read_exact(&mut interim).unwrap();
+        assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+        Self(stream)
+    }
+
+    fn end(mut self) {
+        self.0.write_all(b"1234567890").unwrap();
+        let mut answer = String::new();
+        self.0.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 "), "what was begun is answered: {answer}");
+    }
+}
+
+/// A service without TLS whose drain waits for a request: longer than the test takes.
+fn draining() -> (Configured, Unfinished) {
+    let configured = Configured::start("drain_timeout_secs = 600\n", &["--plain"]);
+    let unfinished = Unfinished::begin(&configured.service);
+    configured.service.terminate();
+    configured.service.prints("SIGTERM: draining");
+    (configured, unfinished)
+}
+
+#[test]
+fn a_service_that_drains_shows_that_it_runs_and_drains_and_is_not_reloaded() {
+    let (mut configured, unfinished) = draining();
+    let flag = state_flag(&configured.service);
+    // The log's line comes a moment before.
+    let deadline = Deadline::soon();
+    let status = loop {
+        let shown = run("status", &[&flag, "--json"]);
+        let status: Value = serde_json::from_slice(&shown.stdout).unwrap();
+        if status["is_draining"] == json!(true) {
+            assert_eq!(shown.status.code(), Some(1), "{status:#}");
+            break status;
+        }
+        assert!(!deadline.left().is_zero(), "it does not drain: {status:#}");
+    };
+    assert_eq!((&status["running"], &status["readiness"]["is_ready"]), (&json!(true), &json!(false)));
+    let lines = stdout(&run("status", &[&flag]));
+    let has = |name: &str, value: &str| {
+        lines.lines().any(|line| line.starts_with(name) && line.trim_start_matches(name).trim().starts_with(value))
+    };
+    assert!(has("running ", "yes") && has("draining ", "yes"), "{lines}");
+    assert!(has("readiness running ", "NOT OK: the service is stopping"), "{lines}");
+
+    let refused = configured.reload("ttl_max_secs = 50\n");
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(1), String::new()));
+    assert!(stderr(&refused).contains("the service is stopping: not reloaded"), "{}", stderr(&refused));
+    hang_up(&configured.service);
+    configured.service.prints("SIGHUP: stopping: not reloaded");
+
+    unfinished.end();
+    configured.service.has_ended();
+    configured.service.prints("stopped");
+    assert!(!state_dir(&configured.service).join("control.sock").exists());
+    assert_eq!(run("status", &[&flag]).status.code(), Some(3));
+}
+
+#[test]
+fn a_second_signal_ends_a_drain_at_once() {
+    let (configured, _unfinished) = draining();
+    configured.service.terminate();
+    configured.service.prints("SIGTERM again: stopping at once");
+}
+
+#[test]
+fn a_file_that_is_never_read_to_its_end_holds_neither_the_signals_nor_the_end_of_the_service() {
+    let mut configured = Configured::start("", &[]);
+    let file = configured.folder.path().join("doorbell.toml");
+    fs::remove_file(&file).unwrap();
+    // To open it for reading waits for a writer, as a disk does that hangs.
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let signals = 20;
+    for _ in 0..signals {
+        hang_up(&configured.service);
+    }
+    configured.service.prints("SIGHUP: reloading");
+    let status = run("status", &[&state_flag(&configured.service)]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+    // The first reload ends, and all signals that came meanwhile are one more.
+    drop(fs::OpenOptions::new().write(true).open(&file).unwrap());
+    configured.service.prints("reloaded: no setting has changed");
+    configured.service.ends();
+    let reloads = configured.service.count("SIGHUP: reloading");
+    assert!((2..signals).contains(&reloads), "{reloads} lines:\n{}", configured.service.output());
+}
+
 #[test]
 fn a_process_that_has_the_state_directory_and_no_socket_is_running_and_not_ready() {
     let service = Service::start();
-    // As `doorbell demo`, and a service that starts or stops.
+    // As a service that starts, or that could not open it.
     fs::remove_file(state_dir(&service).join("control.sock")).unwrap();
     let shown = run("status", &[&state_flag(&service), "--json"]);
     let json: Value = serde_json::from_slice(&shown.stdout).unwrap();
     assert_eq!((json["running"].clone(), shown.status.code()), (json!(true), Some(1)));
+}
+
+#[test]
+fn the_demo_takes_over_the_log_has_a_control_socket_and_is_reloaded_like_the_service() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("doorbell.toml");
+    fs::write(&file, "log = 'info,doorbell=warn'\n").unwrap();
+    let star = Star::start_with(&[&format!("--config={}", file.display())]);
+    let flag = format!("--state-dir={}", star.ca().parent().unwrap().display());
+    let hang_up = || {
+        let sent = Command::new("kill").args(["-HUP", &star.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    };
+    assert!(!star.output().contains("the demo serves"), "that part logs its warnings only: {}", star.output());
+    let shown = run("status", &[&flag, "--json"]);
+    let status: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((&status["origin"], shown.status.code()), (&json!(star.push_service()), Some(0)));
+
+    fs::write(&file, "ttl_max_secs = 50\nlog_format = 'json'\n").unwrap();
+    let reloaded = run("reload", &[&flag]);
+    assert!(stdout(&reloaded).starts_with("reloaded: ttl_max_secs, log, log_format\n"), "{}", stderr(&reloaded));
+    hang_up();
+    let line = star.prints("SIGHUP: reloading");
+    assert!(line.contains("\"message\":\"SIGHUP: reloading\""), "{line}");
+    star.prints("reloaded: no setting has changed");
+    assert_eq!(run("status", &[&flag]).status.code(), Some(0), "SIGHUP does not end it");
+}
+
+#[test]
+fn the_demo_writes_lines_of_json_from_its_start_and_ends_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, state) = (folder.path().join("doorbell.toml"), folder.path().join("state"));
+    fs::write(&file, "log_format = 'json'\n").unwrap();
+    let mut command = doorbell("demo");
+    command.args(["--listen=127.0.0.1:0", "--demo-listen=127.0.0.1:0", "--config"]).arg(&file);
+    let mut demo = Running::start(command.arg("--state-dir").arg(&state));
+    let line = demo.prints("\"message\":\"listening\"");
+    assert!(line.contains("\"origin\":\"https://127.0.0.1:") && line.contains("\"site\":\"http"), "{line}");
+    demo.terminate();
+    assert!(demo.exit(|line| assert!(line.is_empty() || line.starts_with('{'), "not JSON: {line}")).success());
+    assert!(!state.join("control.sock").exists());
 }
 
 #[test]
@@ -324,6 +489,45 @@ fn foreign_bytes_get_an_error_that_shows_what_to_send_and_a_thousand_such_client
     let status = run("status", &[&state_flag(&service)]);
     assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
     assert!(!service.output().contains("panicked"));
+}
+
+/// The owner of the service can always ask: these are more clients than the service takes, and they stay.
+#[test]
+fn clients_that_say_nothing_or_wait_for_a_reload_that_hangs_do_not_keep_the_owner_out() {
+    let configured = Configured::start("", &[]);
+    let (socket, flag) = (state_dir(&configured.service).join("control.sock"), state_flag(&configured.service));
+    let silent: Vec<UnixStream> = (0..600).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    let status = run("status", &[&flag]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+
+    let file = configured.folder.path().join("doorbell.toml");
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let mut reloads: Vec<UnixStream> = (0..40).map(|_| UnixStream::connect(&socket).unwrap()).collect();
+    for stream in &mut reloads {
+        // The service may have closed it for a later one.
+        stream.write_all(b"{\"verb\":\"reload\"}\n").ok();
+    }
+    let status = run("status", &[&flag]);
+    assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
+    drop((silent, reloads));
+}
+
+#[test]
+fn an_admin_listener_in_the_place_of_the_control_socket_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, link) = (folder.path().join("state"), folder.path().join("link"));
+    fs::create_dir(&state).unwrap();
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700)).unwrap();
+    std::os::unix::fs::symlink(&state, &link).unwrap();
+    for path in [&state, &link] {
+        let mut command = doorbell("serve");
+        command.args(["--plain", "--listen=127.0.0.1:0", "--state-dir"]).arg(&state);
+        let admin = format!("--admin-listen=unix:{}", path.join("control.sock").display());
+        let mut service = Running::start(command.arg(admin));
+        service.prints("is the control socket of the service");
+        assert!(!service.exit(|_| {}).success());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

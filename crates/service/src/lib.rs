@@ -26,6 +26,6 @@ pub use accept::BindError;
 pub use accept::tls::TlsError;
 pub use admin::AdminError;
 pub use clock::Clock;
-pub use service::{Failed, Service, StartError};
+pub use service::{CONTROL_SOCKET, CertificateError, Failed, Service, StartError};
 pub use state_dir::{StateDirError, User};
 pub use status::Status;

@@ -11,12 +11,13 @@ use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Failure, OpenError, Store};
 use rustls::ServerConfig;
 use thiserror::Error;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
-use crate::accept::tls::{self, Acme, Certificates, Files, Source, TlsError};
+use crate::accept::tls::{self, Acme, Certificates, Files, Looks, Source, TlsError};
 use crate::accept::{BindError, Context, Listener, Listeners, ProxyHeaders, Security, bind};
 use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
@@ -28,12 +29,19 @@ use crate::counts::Counts;
 use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
+use crate::locked::Locked;
 use crate::metrics::{Metrics, Sources};
 use crate::state_dir::{self, StateDirError};
 use crate::status::{ListenerStatus, Status};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
+
+/// The name in the state directory that is kept for the socket by which the program changes the service.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// How long a reload waits for the files of a certificate.
+const LOOK_MAX: Duration = Duration::from_secs(30);
 
 /// A running push service.
 pub struct Service {
@@ -44,18 +52,25 @@ pub struct Service {
     store: Store,
     hub: Arc<Hub>,
     stop: watch::Sender<bool>,
+    /// The first drain takes them.
+    tasks: Locked<Option<Tasks>>,
+    /// Asks for a look for a new certificate.
+    looks: Arc<Looks>,
+    doors: Arc<Doors>,
+    config: Arc<Live>,
+    health: Arc<Health>,
+    admin_address: Option<AdminAddress>,
+    /// It answers until everything else has stopped; the first stop takes it.
+    admin: Locked<Option<admin::Running>>,
+}
+
+/// What runs until the service drains.
+struct Tasks {
     listener: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
     watcher: JoinHandle<()>,
     /// Renews the certificate, where TLS ends here.
     renewal: Option<JoinHandle<()>>,
-    /// Asks it to look for a new certificate now.
-    reload: Arc<Notify>,
-    doors: Arc<Doors>,
-    config: Arc<Live>,
-    health: Arc<Health>,
-    /// It answers until everything else has stopped.
-    admin: Option<admin::Running>,
 }
 
 /// Why a service cannot continue.
@@ -67,6 +82,17 @@ pub enum Failed {
     /// A part of it panicked; the store still has its messages.
     #[error("a part of the service panicked: this is a bug, please report it")]
     Panicked,
+}
+
+/// Why the certificate that should follow is not in use. The old one stays.
+#[derive(Debug, Error)]
+pub enum CertificateError {
+    /// It cannot be used.
+    #[error("{0}")]
+    Unusable(String),
+    /// Its files were not read in time.
+    #[error("its files were not read within {} seconds: look at their disk", LOOK_MAX.as_secs())]
+    Slow,
 }
 
 /// Why a service did not start.
@@ -81,6 +107,12 @@ pub enum StartError {
     /// The admin listener cannot be opened.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// The admin listener would take the place of the control socket.
+    #[error(
+        "admin_listen {} is the control socket of the service (`doorbell status`); give another path with --admin-listen",
+        .0
+    )]
+    ControlSocket(AdminAddress),
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -107,6 +139,7 @@ impl Service {
     ) -> Result<Self, StartError> {
         let state_dir = &config.state_dir.clone();
         state_dir::prepare(state_dir)?;
+        keep_control_socket(config.admin.as_ref(), state_dir)?;
         let store = open_store(state_dir, &config.limits).await?;
         remove_leftovers(state_dir).map_err(|source| StateDirError::Unusable { path: state_dir.clone(), source })?;
         let clock = continued(&clock, &store);
@@ -157,9 +190,9 @@ impl Service {
         });
         let admin = admin::start(&config.get(), health.clone(), metrics).await?;
         let watcher = tokio::spawn(clock.clone().watch());
-        let reload = Arc::new(Notify::new());
+        let looks = Arc::new(Looks::default());
         let renewal =
-            certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), reload.clone())));
+            certificates.map(|certificates| tokio::spawn(certificates.keep_current(clock.clone(), looks.clone())));
         let context = Arc::new(Context { handler: doors.clone(), config: config.clone(), clock, stopping });
         let listeners = sockets.into_iter().map(|(listen, socket)| {
             let (security, context) = (security(listen.served, tls.as_ref()), context.clone());
@@ -182,15 +215,13 @@ impl Service {
             store,
             hub,
             stop,
-            listener,
-            housekeeper,
-            watcher,
-            renewal,
-            reload,
+            tasks: Locked::new(Some(Tasks { listener, housekeeper, watcher, renewal })),
+            looks,
             doors,
             config,
             health,
-            admin,
+            admin_address: admin.as_ref().map(|admin| admin.address.clone()),
+            admin: Locked::new(admin),
         })
     }
 
@@ -233,7 +264,7 @@ impl Service {
 
     /// The address of the admin listener, if there is one.
     pub fn admin_address(&self) -> Option<&AdminAddress> {
-        self.admin.as_ref().map(|admin| &admin.address)
+        self.admin_address.as_ref()
     }
 
     /// What the service is and does now.
@@ -247,12 +278,11 @@ impl Service {
     }
 
     /// Takes over what can change while the service runs, and names it; what only a restart changes is named and stays as
-    /// it is. It also looks for another certificate. Call it for one reload at a time.
+    /// it is. The certificate is not looked at: [`Service::reload_certificate`]. Call it for one reload at a time.
     ///
     /// # Errors
     /// [`ConfigError::NotBeforeRestart`], and no setting has changed.
     pub fn reload(&self, next: &Config) -> Result<Changes, ConfigError> {
-        self.reload_certificate();
         let (config, changes) = self.config.get().reloaded(next)?;
         self.store.set_limits(store_limits(&config.limits));
         self.hub.reload(&config.limits);
@@ -261,10 +291,19 @@ impl Service {
         Ok(changes)
     }
 
-    /// Looks for another certificate now: one from files that cannot be used is logged, and the old one stays; one by ACME
-    /// is requested again, if the last attempt failed some time ago.
-    pub fn reload_certificate(&self) {
-        self.reload.notify_one();
+    /// Looks for another certificate now, and reports why the next one cannot be used: then the old one stays. A
+    /// certificate by ACME is requested again, if the last attempt failed some time ago; this does not wait for it.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub async fn reload_certificate(&self) -> Result<(), CertificateError> {
+        let Some(certificate) = &self.health.certificate else { return Ok(()) };
+        if matches!(self.config.get().place.tls, TlsSource::Acme(_)) {
+            self.looks.ask();
+            return Ok(());
+        }
+        timeout(LOOK_MAX, self.looks.look()).await.map_err(|_| CertificateError::Slow)?;
+        certificate.resolver.problem().map_or(Ok(()), |why| Err(CertificateError::Unusable(why)))
     }
 
     /// Completes when the service cannot continue. The process must end then, because the service can keep no promise.
@@ -275,27 +314,60 @@ impl Service {
         }
     }
 
-    /// Stops: accepts no more connections, notifies the open ones (GOAWAY), finishes the requests in progress and
-    /// closes the store. It takes the drain time-out at most, plus a moment for the store.
-    pub async fn stop(self) -> Result<(), Failure> {
-        self.housekeeper.abort();
-        self.renewal.iter().for_each(JoinHandle::abort);
-        self.stop.send_replace(true);
-        self.hub.stop();
-        if let Err(error) = self.listener.await {
-            error!(%error, "the listener failed while stopping");
-        }
-        self.watcher.abort();
-        self.hub.counters().log();
-        if let Err(error) = self.hub.note_clock().await {
-            warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
-        }
-        let closed = self.store.close().await;
-        if let Some(admin) = self.admin {
-            admin.stop().await;
-        }
-        closed
+    /// Whether it drains, or has stopped.
+    pub fn is_draining(&self) -> bool {
+        *self.stop.borrow()
     }
+
+    /// Accepts no more connections from this call on, and notifies the open ones (GOAWAY). The future finishes the requests
+    /// in progress, in the drain time-out at most, and records the clock. The store stays open: [`Service::status`] and the
+    /// admin listener answer until [`Service::stop`]. Only the first call has something to wait for.
+    pub fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.stop.send_replace(true);
+        let (hub, tasks) = (self.hub.clone(), self.tasks.lock().take());
+        async move {
+            let Some(Tasks { listener, housekeeper, watcher, renewal }) = tasks else { return };
+            housekeeper.abort();
+            renewal.iter().for_each(JoinHandle::abort);
+            hub.stop();
+            if let Err(error) = listener.await {
+                error!(%error, "the listener failed while stopping");
+            }
+            watcher.abort();
+            hub.counters().log();
+            if let Err(error) = hub.note_clock().await {
+                warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
+            }
+        }
+    }
+
+    /// Drains, unless that was done before, and closes the store and the admin listener. It takes the drain time-out at
+    /// most, plus a moment for the store.
+    ///
+    /// # Errors
+    /// [`Failure`] if the store stopped before all writes were committed.
+    pub fn stop(&self) -> impl Future<Output = Result<(), Failure>> + Send + use<> {
+        let (drained, store, admin) = (self.drain(), self.store.clone(), self.admin.lock().take());
+        async move {
+            drained.await;
+            let closed = store.close().await;
+            if let Some(admin) = admin {
+                admin.stop().await;
+            }
+            closed
+        }
+    }
+}
+
+/// Refuses an admin listener in the place of the control socket, by whatever path.
+fn keep_control_socket(admin: Option<&AdminAddress>, state_dir: &Path) -> Result<(), StartError> {
+    let Some(address @ AdminAddress::Unix(path)) = admin else { return Ok(()) };
+    let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+    let is_there = folder.is_some_and(|folder| state_dir.canonicalize().is_ok_and(|state_dir| folder == state_dir));
+    if is_there && path.file_name().is_some_and(|name| name == CONTROL_SOCKET) {
+        return Err(StartError::ControlSocket(address.clone()));
+    }
+    Ok(())
 }
 
 fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {

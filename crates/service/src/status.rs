@@ -123,6 +123,8 @@ pub struct CertificateStatus {
     pub not_after: Option<String>,
     /// Seconds until its end; negative after it.
     pub ends_in_secs: Option<i64>,
+    /// Why the certificate that should follow cannot be used, if it cannot.
+    pub problem: Option<String>,
 }
 
 /// The disk with the state directory.

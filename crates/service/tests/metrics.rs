@@ -93,6 +93,18 @@ async fn each_way_in_which_a_message_ends_has_a_count() {
 }
 
 #[tokio::test]
+async fn an_acknowledgement_after_the_end_of_the_ttl_is_an_expiry_and_is_not_timed() {
+    let service = start().await;
+    let to = service.subscribe().await;
+    let late = service.send(&to, &[("ttl", "1")], b"late").await;
+    service.clock.advance(Duration::from_secs(2));
+    assert_eq!(service.delete(&late).await, StatusCode::NOT_FOUND);
+    let scrape = Scrape::of(&service).await;
+    assert_eq!((scrape.get(&ended("expired")), scrape.get(&ended("delivered"))), (1.0, 0.0));
+    assert_eq!(scrape.get("doorbell_message_acknowledgement_seconds_count"), 0.0);
+}
+
+#[tokio::test]
 async fn an_agent_counts_at_its_door_for_as_long_as_it_is_connected() {
     let service = start().await;
     let doors = ["http2", "events", "firefox", "chromium", "wake"];

@@ -18,22 +18,26 @@ use std::time::Duration;
 use doorbell_service::Service;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use reload::Reloader;
 
 pub(crate) use server::Server;
 
 /// Its name in the state directory.
-pub(crate) const NAME: &str = "control.sock";
+pub(crate) use doorbell_service::CONTROL_SOCKET as NAME;
+
 /// No client of ours sends a longer request.
 const REQUEST_BYTES_MAX: u64 = 64 << 10;
 /// No answer is longer.
 const ANSWER_BYTES_MAX: u64 = 4 << 20;
-/// Clients that are served at the same time; further ones wait.
+/// Clients that are connected at the same time; a further one takes the place of the oldest.
 const CLIENTS_MAX: usize = 16;
 /// How long a client may take to send its request, and to read the answer.
 const IO_MAX: Duration = Duration::from_secs(5);
-/// How long a client waits for its turn and for the verb.
+/// How long the service works on a request. A file on a disk that does not answer must not hold a client.
+const VERB_MAX: Duration = Duration::from_secs(60);
+/// How long a client waits for an answer.
 const ANSWER_MAX: Duration = Duration::from_secs(120);
 
 /// What the verbs work on.
@@ -74,7 +78,12 @@ async fn answer(request: &[u8], running: Arc<Running>) -> Value {
 
 async fn perform(request: &[u8], running: Arc<Running>) -> Result<Value, Problem> {
     let verb = verb(request)?;
-    (verb.run)(running).await
+    timeout(VERB_MAX, (verb.run)(running)).await.unwrap_or_else(|_| {
+        Err(Problem::new(
+            format!("`{}` was not done within {} seconds", verb.name, VERB_MAX.as_secs()),
+            "look at the disks of the state directory, the configuration and the certificate: one of them may not answer",
+        ))
+    })
 }
 
 fn verb(request: &[u8]) -> Result<&'static Verb, Problem> {

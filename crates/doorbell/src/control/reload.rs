@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use doorbell_service::Service;
 use doorbell_service::config::{Changes, Config, ConfigError, LogFormat, Settings};
+use doorbell_service::{CertificateError, Service};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tracing::{error, info, warn};
 
 use super::state_dir::Of;
@@ -31,8 +31,8 @@ Examples:
   doorbell reload --config /etc/doorbell.toml
 
 The service reads its configuration file and its certificate again, as at SIGHUP. Flags and environment variables of \
-its start still win over the file. The exit status is 0 if the configuration was taken over, otherwise 1: then no \
-setting has changed.";
+its start still win over the file. The exit status is 0 if the configuration was taken over and the certificate \
+can be used, otherwise 1. With a configuration that cannot be used no setting has changed.";
 
 pub(super) const VERB: Verb = Verb { name: "reload", run: |running| perform(running).boxed() };
 
@@ -43,10 +43,14 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         Err(absent) => bail!("nothing is reloaded: {}", absent.text),
     };
     let result = client.ask(VERB.name).context("nothing has changed")?;
-    let file = result["file"].as_str().map(str::to_owned);
+    let text = |name: &str| result[name].as_str().map(str::to_owned);
+    let (file, certificate) = (text("file"), text("certificate_problem"));
     let changes: Changes = serde_json::from_value(result).context("the service is another version: restart it")?;
     output::result(summary(&changes, file.as_deref()))?;
-    Ok(ExitCode::SUCCESS)
+    match certificate {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => bail!("the new certificate cannot be used, and the old one stays: {why}"),
+    }
 }
 
 fn summary(Changes { changed, needs_restart }: &Changes, file: Option<&str>) -> String {
@@ -65,14 +69,36 @@ fn summary(Changes { changed, needs_restart }: &Changes, file: Option<&str>) -> 
 
 async fn perform(running: Arc<Running>) -> Result<serde_json::Value, Problem> {
     match running.reload().await {
-        Ok(Changes { changed, needs_restart }) => {
-            Ok(json!({ "changed": changed, "needs_restart": needs_restart, "file": running.reloader.file }))
-        }
-        Err(error) => Err(Problem::new(
+        Ok(Reloaded { changes: Changes { changed, needs_restart }, certificate }) => Ok(json!({
+            "changed": changed,
+            "needs_restart": needs_restart,
+            "file": running.reloader.file,
+            "certificate_problem": certificate.err().map(|error| error.to_string()),
+        })),
+        Err(NotReloaded::Stopping) => Err(Problem::new(
+            "the service is stopping: not reloaded",
+            "it reads its configuration when it is started again (`doorbell status` shows when it has stopped)",
+        )),
+        Err(NotReloaded::Unusable(error)) => Err(Problem::new(
             failure::line(&error),
             "the certificate was looked at again; correct the configuration and reload once more",
         )),
     }
+}
+
+/// What a reload did.
+pub(crate) struct Reloaded {
+    changes: Changes,
+    /// Why a new certificate is not in use. It is in the log too.
+    certificate: Result<(), CertificateError>,
+}
+
+/// Why nothing was reloaded.
+pub(crate) enum NotReloaded {
+    /// The service drains.
+    Stopping,
+    /// The configuration cannot be used.
+    Unusable(anyhow::Error),
 }
 
 /// Reads the configuration again.
@@ -81,22 +107,55 @@ pub(crate) struct Reloader {
     given: Settings,
     /// The configuration file, if there is one.
     file: Option<PathBuf>,
-    /// One reload at a time. It holds the log's filter that is in force.
-    filter: Mutex<String>,
+    /// One reload at a time.
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The log's filter that is in force.
+    filter: String,
+    /// The configuration that is being read. It stays here if the client that asked has left.
+    reading: Option<JoinHandle<Result<Config, ConfigError>>>,
 }
 
 impl Reloader {
     /// It reads `file` under the settings that the start gave. `filter` is the log's at the start.
     pub(crate) fn new(given: Settings, file: Option<PathBuf>, filter: String) -> Self {
-        Self { given, file, filter: Mutex::new(filter) }
+        Self { given, file, state: Mutex::new(State { filter, reading: None }) }
     }
 
-    /// On a thread of its own: the file may be on a disk that does not answer.
-    async fn load(&self) -> Result<Config, ConfigError> {
+    /// On a thread of its own: the file may be on a disk that does not answer. One thread at most waits for it.
+    async fn load(&self, state: &mut State) -> Result<Config, ConfigError> {
+        if let Some(earlier) = &mut state.reading {
+            // What it read may have changed since. It may have panicked, which is logged.
+            earlier.await.ok();
+        }
         let (given, file) = (self.given.clone(), self.file.clone());
-        match spawn_blocking(move || Config::load(given, file.as_deref()).map(open_files::fitted)).await {
+        let read = move || Config::load(given, file.as_deref()).map(open_files::fitted);
+        let loaded = state.reading.insert(spawn_blocking(read)).await;
+        state.reading = None;
+        match loaded {
             Ok(loaded) => loaded,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
+/// While it exists, the service manager waits for the end of the reload.
+struct Reloading<'a>(&'a Service);
+
+impl<'a> Reloading<'a> {
+    fn begin(service: &'a Service) -> Self {
+        service_manager::reloading();
+        Self(service)
+    }
+}
+
+impl Drop for Reloading<'_> {
+    fn drop(&mut self) {
+        // A service that stops is not ready again.
+        if !self.0.is_draining() {
+            service_manager::ready(self.0.origin().as_str());
         }
     }
 }
@@ -104,16 +163,14 @@ impl Reloader {
 impl Running {
     /// Takes over what can change while the service runs, and reports it to the log and the service manager. A
     /// configuration that cannot be used changes nothing; the certificate is looked at in any case.
-    pub(crate) async fn reload(&self) -> Result<Changes> {
-        let mut filter = self.reloader.filter.lock().await;
-        service_manager::reloading();
-        let done = match self.reloader.load().await {
-            Ok(config) => apply(&self.service, &config, &mut filter),
-            Err(error) => {
-                self.service.reload_certificate();
-                Err(error.into())
-            }
-        };
+    pub(crate) async fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        let state = &mut *self.reloader.state.lock().await;
+        self.refuse_while_draining()?;
+        let _reloading = Reloading::begin(&self.service);
+        let loaded = self.reloader.load(state).await;
+        // It may have begun to drain meanwhile.
+        self.refuse_while_draining()?;
+        let done = loaded.map_err(Into::into).and_then(|config| apply(&self.service, &config, &mut state.filter));
         match &done {
             Ok(changes) => report(changes),
             Err(error) => {
@@ -122,17 +179,22 @@ impl Running {
                 error!("reload: {error}; no setting has changed, and the certificate is looked at again");
             }
         }
-        service_manager::ready(self.service.origin().as_str());
-        done
+        let certificate = self.service.reload_certificate().await;
+        if let Err(error) = &certificate {
+            error!(%error, "reload: the new certificate cannot be used, and the old one stays");
+        }
+        let changes = done.map_err(NotReloaded::Unusable)?;
+        Ok(Reloaded { changes, certificate })
+    }
+
+    fn refuse_while_draining(&self) -> Result<(), NotReloaded> {
+        if self.service.is_draining() { Err(NotReloaded::Stopping) } else { Ok(()) }
     }
 }
 
 /// All or nothing: the filter is the last thing that may be wrong, and the first that changes.
 fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Changes> {
-    if let Err(error) = log::set_filter(&config.log.filter) {
-        service.reload_certificate();
-        return Err(error);
-    }
+    log::set_filter(&config.log.filter)?;
     let changes = service.reload(config).inspect_err(|_| {
         log::set_filter(filter).expect("it was in force before");
     })?;
@@ -143,6 +205,9 @@ fn apply(service: &Service, config: &Config, filter: &mut String) -> Result<Chan
 
 fn report(Changes { changed, needs_restart }: &Changes) {
     match &changed[..] {
+        [] if !needs_restart.is_empty() => {
+            info!("reloaded: nothing changes before a restart; the certificate is looked at again");
+        }
         [] => info!("reloaded: no setting has changed; the certificate is looked at again"),
         names => info!("reloaded: {}; the certificate is looked at again", names.join(", ")),
     }

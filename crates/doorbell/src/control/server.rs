@@ -1,18 +1,20 @@
 //! The service's end of the control socket.
 
+use std::collections::VecDeque;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{Interval, interval, timeout};
 use tracing::warn;
 
 use super::address::Address;
@@ -20,6 +22,8 @@ use super::{CLIENTS_MAX, IO_MAX, NAME, REQUEST_BYTES_MAX, Running, answer};
 
 /// The pause after a connection that could not be accepted: the process may have too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+/// The time between two lines about such connections.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The open control socket, and the task that answers there.
 pub(crate) struct Server {
@@ -70,44 +74,111 @@ impl Server {
 }
 
 async fn serve(listener: UnixListener, file: SocketFile, running: Arc<Running>, mut stopped: oneshot::Receiver<()>) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let mut clients = JoinSet::new();
+    let (mut clients, mut failures) = (Clients::default(), Failures::new());
+    let mut pause = interval(ACCEPT_PAUSE);
+    let mut is_paused = false;
     loop {
         let accepted = tokio::select! {
             _ = &mut stopped => break,
-            Some(_) = clients.join_next() => continue,
-            accepted = accept(&listener, &places) => accepted,
+            Some(_) = clients.tasks.join_next() => continue,
+            () = failures.ended() => continue,
+            _ = pause.tick(), if is_paused => {
+                is_paused = false;
+                continue;
+            }
+            accepted = listener.accept(), if !is_paused => accepted,
         };
         match accepted {
-            Ok((client, place)) => {
-                let running = running.clone();
-                clients.spawn(async move {
-                    // An error is one of the connection: no client reads an answer.
-                    serve_client(client, running).await.ok();
-                    drop(place);
-                });
-            }
+            Ok((client, _)) => clients.serve(client, running.clone()),
             Err(error) => {
-                warn!(%error, "the control socket cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
+                failures.add(&error);
+                pause.reset();
+                is_paused = true;
             }
         }
     }
     drop((listener, file));
-    clients.shutdown().await;
+    clients.tasks.shutdown().await;
 }
 
-/// The next client, once there is a place for it.
-async fn accept(
-    listener: &UnixListener,
-    places: &Arc<Semaphore>,
-) -> io::Result<(UnixStream, tokio::sync::OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.expect("it is never closed");
-    let (client, _) = listener.accept().await?;
-    Ok((client, place))
+/// The clients that are connected, the oldest first.
+#[derive(Default)]
+struct Clients {
+    tasks: JoinSet<()>,
+    order: VecDeque<Connected>,
 }
 
-async fn serve_client(mut client: UnixStream, running: Arc<Running>) -> io::Result<()> {
+struct Connected {
+    task: AbortHandle,
+    /// Whether its request has arrived.
+    has_asked: Arc<AtomicBool>,
+}
+
+impl Clients {
+    fn serve(&mut self, client: UnixStream, running: Arc<Running>) {
+        self.make_room();
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = has_asked.clone();
+        let task = self.tasks.spawn(async move {
+            // An error is one of the connection: no client reads an answer.
+            serve_client(client, running, &asked).await.ok();
+        });
+        self.order.push_back(Connected { task, has_asked });
+    }
+
+    /// Closes the oldest client that has not asked, or else the oldest of all: clients that never end keep no other one
+    /// out.
+    fn make_room(&mut self) {
+        self.order.retain(|client| !client.task.is_finished());
+        if self.order.len() >= CLIENTS_MAX {
+            let silent = self.order.iter().position(|client| !client.has_asked.load(Ordering::Relaxed));
+            if let Some(closed) = self.order.remove(silent.unwrap_or(0)) {
+                closed.task.abort();
+            }
+        }
+    }
+}
+
+/// Connections that could not be accepted: the first is logged, later ones once a minute.
+struct Failures {
+    minutes: Interval,
+    count: u64,
+    last: String,
+    /// There was a line less than a minute ago.
+    is_quiet: bool,
+}
+
+impl Failures {
+    fn new() -> Self {
+        Self { minutes: interval(LOG_INTERVAL), count: 0, last: String::new(), is_quiet: false }
+    }
+
+    fn add(&mut self, error: &io::Error) {
+        self.count += 1;
+        self.last = error.to_string();
+        if !self.is_quiet {
+            self.minutes.reset();
+            self.log();
+        }
+    }
+
+    /// Waits until a minute has passed since the last line, and logs what has failed in it.
+    async fn ended(&mut self) {
+        self.minutes.tick().await;
+        self.is_quiet = false;
+        if self.count > 0 {
+            self.log();
+        }
+    }
+
+    fn log(&mut self) {
+        let times = std::mem::take(&mut self.count);
+        warn!(error = self.last, times, "the control socket cannot accept a connection");
+        self.is_quiet = true;
+    }
+}
+
+async fn serve_client(mut client: UnixStream, running: Arc<Running>, has_asked: &AtomicBool) -> io::Result<()> {
     let uid = client.peer_cred()?.uid();
     if uid != geteuid().as_raw() && uid != 0 {
         warn!(uid, "a process of another user was turned away from the control socket");
@@ -117,6 +188,7 @@ async fn serve_client(mut client: UnixStream, running: Arc<Running>) -> io::Resu
     let mut request = Vec::new();
     let mut input = BufReader::new(input.take(REQUEST_BYTES_MAX));
     timeout(IO_MAX, input.read_until(b'\n', &mut request)).await??;
+    has_asked.store(true, Ordering::Relaxed);
     let mut line = answer(&request, running).await.to_string();
     line.push('\n');
     timeout(IO_MAX, async {

@@ -51,8 +51,8 @@ impl Of {
                  or give another directory with --state-dir"
             ),
             Absence::NoSocket { process } => format!(
-                "process {process} uses the state directory {shown}, and has no control socket: it is starting or stopping \
-                 (try again), or it is `doorbell demo`, which has none"
+                "process {process} uses the state directory {shown}, and has no control socket: it is starting, or \
+                 closes its files (try again), or could not open the socket (its log says why)"
             ),
         };
         let connected = Client::connect(&path)?;

@@ -42,7 +42,10 @@ const NOT_RUNNING: u8 = 3;
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     match args.of.connect()? {
         Ok(client) => {
-            let status = client.ask(VERB.name)?;
+            let mut status = client.ask(VERB.name)?;
+            if let Some(members) = status.as_object_mut() {
+                members.insert("running".to_owned(), json!(true));
+            }
             output::result(if args.json { format!("{status:#}") } else { lines(&status) })?;
             Ok(if is_ready(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
@@ -86,7 +89,7 @@ fn on_disk(state_dir: &Path) -> Value {
 }
 
 /// What a person reads first; the rest follows by name.
-const FIRST: [&str; 6] = ["origin", "version", "uptime_secs", "is_draining", "readiness", "listeners"];
+const FIRST: [&str; 7] = ["running", "origin", "version", "uptime_secs", "is_draining", "readiness", "listeners"];
 
 /// The document as aligned lines.
 fn lines(status: &Value) -> String {
@@ -189,6 +192,7 @@ mod tests {
     #[test]
     fn a_status_is_aligned_and_in_units_that_a_person_reads() {
         let status = json!({
+            "running": true,
             "origin": "https://push.example.org",
             "uptime_secs": 90_061,
             "store": { "stored_bytes": 5_242_880, "messages": 7, "reasons": ["a", "b"], "none": null, "list": [] },
@@ -200,6 +204,7 @@ mod tests {
             ] },
         });
         let expected = "\
+            running          yes\n\
             origin           https://push.example.org\n\
             uptime           1 d 1 h\n\
             draining         no\n\

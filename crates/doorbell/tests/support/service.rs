@@ -74,7 +74,17 @@ impl Service {
 
     /// Ends in order, as a service manager asks it to.
     pub fn ends(&mut self) {
+        self.terminate();
+        self.has_ended();
+    }
+
+    /// Asks it to end, as a service manager does.
+    pub fn terminate(&self) {
         self.process.terminate();
+    }
+
+    /// Waits until it has ended in order.
+    pub fn has_ended(&mut self) {
         assert!(self.process.exit(|_| {}).success(), "{}", self.process.output());
     }
 
@@ -93,6 +103,11 @@ impl Service {
     pub fn suggests(&self, verb: &str) -> String {
         let words = format!("doorbell {verb} ");
         self.process.wait_for(&words, |line| line.contains(&words).then(|| line.trim().to_owned()))
+    }
+
+    /// How many lines with `words` it has written so far.
+    pub fn count(&self, words: &str) -> usize {
+        self.process.count(words)
     }
 
     /// What it wrote so far.

@@ -110,7 +110,7 @@ impl Admin {
             }
             "/readyz" => answer::readiness(&self.health.readiness().await),
             "/metrics" => {
-                self.metrics.note_ready(self.health.readiness().await.is_ready);
+                self.metrics.look(self.health.readiness().await.is_ready).await;
                 let (content_type, text) = self.metrics.encode_for(&request.accept);
                 answer::whole(content_type, text)
             }

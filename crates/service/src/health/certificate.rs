@@ -36,6 +36,7 @@ impl Certificate {
             source: self.source,
             not_after: end.map(rfc3339),
             ends_in_secs: end.map(|end| end.as_secs().saturating_sub(now.as_secs())),
+            problem: self.resolver.problem(),
         }
     }
 }
@@ -52,7 +53,21 @@ pub(super) fn condition(certificate: Option<&Certificate>, now: UnixMs) -> Condi
             "the log says what is tried: the domain must lead to this machine, and port 443 must be reachable",
         );
     };
-    judge(source, begin, end, now)
+    let condition = judge(source, begin, end, now);
+    match resolver.problem() {
+        Some(why) => with_problem(condition, &why),
+        None => condition,
+    }
+}
+
+/// The same where the certificate that should follow cannot be used.
+fn with_problem(condition: Condition, why: &str) -> Condition {
+    let fix = "correct that, then `doorbell reload`: until then the present certificate stays in use";
+    Condition {
+        message: format!("{}; the next one cannot be used: {why}", condition.message),
+        hint: Some(condition.hint.unwrap_or_else(|| fix.to_owned())),
+        ..condition
+    }
 }
 
 fn judge(source: &str, begin: UnixMs, end: UnixMs, now: UnixMs) -> Condition {

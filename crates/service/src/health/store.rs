@@ -90,3 +90,115 @@ impl Probe {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use doorbell_store::{
+        ClockRecord, CommitError, Engine, Limits as StoreLimits, MemoryEngine, OpenError, Reader, Store, Write, Written,
+    };
+    use futures_util::FutureExt;
+    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+    use super::*;
+    use crate::config::{Config, Settings};
+
+    /// An engine whose commits wait for the test.
+    struct Held {
+        engine: MemoryEngine,
+        begun: tokio::sync::mpsc::UnboundedSender<()>,
+        released: mpsc::Receiver<()>,
+    }
+
+    impl Engine for Held {
+        fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+            // Both ends are gone when the test is over.
+            self.begun.send(()).ok();
+            self.released.recv().ok();
+            self.engine.commit(batch)
+        }
+
+        fn receipt_room(&self) -> Result<(), StoreError> {
+            self.engine.receipt_room()
+        }
+
+        fn set_limits(&mut self, limits: StoreLimits) {
+            self.engine.set_limits(limits);
+        }
+
+        fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+            self.engine.reader()
+        }
+
+        fn greatest_id(&self) -> i64 {
+            self.engine.greatest_id()
+        }
+
+        fn clock(&self) -> ClockRecord {
+            self.engine.clock()
+        }
+    }
+
+    struct Probed {
+        probe: Probe,
+        hub: Arc<Hub>,
+        clock: Clock,
+        commits: UnboundedReceiver<()>,
+        release: mpsc::Sender<()>,
+    }
+
+    impl Probed {
+        fn start() -> Self {
+            let (limits, (begun, commits), (release, released)) =
+                (StoreLimits::default(), unbounded_channel(), mpsc::channel());
+            let store = Store::start(Held { engine: MemoryEngine::new(limits), begun, released }, limits).unwrap();
+            let settings = Settings { state_dir: Some("not used".into()), ..Settings::default() };
+            let limits = Config::from_settings(settings).unwrap().limits;
+            let clock = Clock::manual(UnixMs::from_secs(1_790_000_000));
+            let hub = Arc::new(Hub::start(store, clock.clone(), &limits, 1, Arc::default()));
+            Self { probe: Probe::default(), hub, clock, commits, release }
+        }
+
+        async fn condition(&self) -> Condition {
+            self.probe.condition(&self.hub, &self.clock).await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_hangs_is_slow_is_tried_once_and_its_end_is_seen() {
+        let mut probed = Probed::start();
+        for _ in 0..2 {
+            let slow = probed.condition().await;
+            assert!(!slow.ok && slow.message.contains("was not done within 2 seconds"), "{slow:?}");
+            assert_eq!(probed.condition().now_or_never(), Some(slow), "the result is used again, and not waited for");
+            probed.clock.advance(FRESH);
+        }
+        probed.release.send(()).unwrap();
+        let recovered = probed.condition().await;
+        assert!(recovered.ok, "{recovered:?}");
+        assert_eq!((probed.commits.try_recv(), probed.commits.try_recv().is_ok()), (Ok(()), false), "one was tried");
+    }
+
+    #[tokio::test]
+    async fn clients_that_leave_while_a_commit_hangs_cause_no_other_one() {
+        let mut probed = Probed::start();
+        let (probe, hub, clock) = (&probed.probe, &probed.hub, &probed.clock);
+        tokio::select! {
+            answered = probe.condition(hub, clock) => panic!("{answered:?}"),
+            begun = probed.commits.recv() => assert_eq!(begun, Some(())),
+        }
+        for _ in 0..10 {
+            assert!(probe.condition(hub, clock).now_or_never().is_none(), "it waits for the same commit");
+            // What it may have started runs.
+            tokio::task::yield_now().await;
+        }
+        // More than is needed: a second commit would pass too, and would be seen.
+        (0..20).for_each(|_| probed.release.send(()).unwrap());
+        assert!(probed.condition().await.ok);
+        assert!(probed.commits.try_recv().is_err(), "there was one commit");
+        probed.clock.advance(FRESH);
+        assert!(probed.condition().await.ok);
+        assert!(probed.commits.try_recv().is_ok(), "the next one is tried after the first has ended");
+    }
+}

@@ -24,7 +24,7 @@ use crate::clock::Clock;
 use crate::config::Live;
 use crate::counts::Counts;
 use families::Families;
-use process::Process;
+use process::Looker;
 
 /// The media type of OpenMetrics.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -34,6 +34,7 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub(crate) struct Metrics {
     registry: Registry,
     is_ready: Arc<AtomicBool>,
+    process: Looker,
 }
 
 /// Where the numbers are.
@@ -59,13 +60,16 @@ impl Metrics {
         let (is_ready, started) = (Arc::new(AtomicBool::new(false)), sources.clock.wall());
         let mut registry = Registry::default();
         registry.register_collector(Box::new(Families { sources, is_ready: is_ready.clone() }));
-        registry.register_collector(Box::new(Process { started }));
-        Self { registry, is_ready }
+        let process = Looker::default();
+        registry.register_collector(Box::new(process.process(started)));
+        Self { registry, is_ready, process }
     }
 
-    /// Whether the service is ready, as far as is known now: the caller knows, and asks for the values next.
-    pub(crate) fn note_ready(&self, is_ready: bool) {
+    /// Looks at what the values cannot be read from at once; call it before them. The caller knows whether the service is
+    /// ready.
+    pub(crate) async fn look(&self, is_ready: bool) {
         self.is_ready.store(is_ready, Ordering::Relaxed);
+        self.process.look().await;
     }
 
     /// The values now, in the format that a client accepts, with its media type.

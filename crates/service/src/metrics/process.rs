@@ -2,20 +2,45 @@
 
 use std::fmt;
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 use doorbell_protocol::time::UnixMs;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use rustix::param::{clock_ticks_per_second, page_size};
 use rustix::process::{Resource, getrlimit};
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::timeout;
 
 use super::writer::Writer;
+use crate::locked::Locked;
 
-/// Reads `/proc/self` at each scrape.
+/// How long a scrape waits for the system.
+const READ_MAX: Duration = Duration::from_secs(1);
+
+/// What was seen of the process.
 #[derive(Debug)]
 pub(super) struct Process {
     /// By the wall clock, once: a clock that is set later is no restart.
-    pub(super) started: UnixMs,
+    started: UnixMs,
+    seen: Arc<Locked<Seen>>,
+}
+
+/// Looks at the process: one look at a time, on a thread of its own, because a system with a disk that hangs may let it
+/// wait.
+#[derive(Debug, Default)]
+pub(super) struct Looker {
+    seen: Arc<Locked<Seen>>,
+    pending: Mutex<Option<JoinHandle<Seen>>>,
+}
+
+/// What `/proc/self` has.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    stat: Option<Stat>,
+    open_files: Option<u64>,
 }
 
 /// What `/proc/self/stat` has.
@@ -27,11 +52,38 @@ struct Stat {
     resident_bytes: u64,
 }
 
-impl Collector for Process {
-    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::result::Result<(), fmt::Error> {
-        let mut to = Writer(encoder);
+impl Looker {
+    /// The values of the process, as the looks find them.
+    pub(super) fn process(&self, started: UnixMs) -> Process {
+        Process { started, seen: self.seen.clone() }
+    }
+
+    /// Looks at the process. If the system does not answer in time, the values of the last look stay.
+    pub(super) async fn look(&self) {
+        let mut pending = self.pending.lock().await;
+        // It stays there while it is waited for: a client that leaves must not cause another one.
+        let looking = pending.get_or_insert_with(|| spawn_blocking(Seen::now));
+        if let Ok(looked) = timeout(READ_MAX, looking).await {
+            *pending = None;
+            // It fails only when the runtime ends.
+            *self.seen.lock() = looked.unwrap_or_default();
+        }
+    }
+}
+
+impl Seen {
+    fn now() -> Self {
         let text = fs::read_to_string("/proc/self/stat").ok();
         let stat = text.and_then(|text| Stat::parse(&text, clock_ticks_per_second(), page_size() as u64));
+        // One of them is the folder that is being read.
+        let open_files = fs::read_dir("/proc/self/fd").ok().map(|files| files.count().saturating_sub(1) as u64);
+        Self { stat, open_files }
+    }
+}
+
+impl Collector for Process {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> std::result::Result<(), fmt::Error> {
+        let (mut to, Seen { stat, open_files }) = (Writer(encoder), *self.seen.lock());
         to.gauge(
             "process_start_time_seconds",
             "When the process started, since 1970. Worry when it changes often: the service restarts.",
@@ -53,9 +105,7 @@ impl Collector for Process {
             stat.map(|stat| stat.virtual_bytes),
         )?;
         to.gauge("process_threads", "Threads of the process. Worry when it rises.", stat.map(|stat| stat.threads))?;
-        // One of them is the folder that is being read.
-        let open = fs::read_dir("/proc/self/fd").ok().map(|files| files.count().saturating_sub(1) as u64);
-        to.gauge("process_open_fds", "Open files; each connection is one. Worry near process_max_fds.", open)?;
+        to.gauge("process_open_fds", "Open files; each connection is one. Worry near process_max_fds.", open_files)?;
         to.gauge(
             "process_max_fds",
             "How many files may be open (LimitNOFILE). Worry when it is less than connections_max.",

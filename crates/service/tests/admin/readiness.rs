@@ -50,10 +50,17 @@ async fn a_service_that_works_is_ready_and_names_each_condition() {
 }
 
 #[tokio::test]
-async fn below_the_floor_of_the_disk_it_is_not_ready() {
-    let service = with(Settings { disk_floor_bytes: Some(HUGE), ..Settings::default() }).await;
+async fn below_the_floor_of_the_disk_it_is_not_ready_until_a_reload_lowers_it() {
+    let mut service = with(Settings { disk_floor_bytes: Some(HUGE), ..Settings::default() }).await;
     let report = until_readiness(&service, address(&service), StatusCode::SERVICE_UNAVAILABLE).await;
     assert_fails(&report, "disk", "iB are free", "disk_floor_bytes");
+    let metrics = text(&get(&service, "/metrics").await);
+    assert!(metrics.contains("\ndoorbell_ready 0\n"), "{metrics}");
+    // The store takes over the limit with its next commit.
+    service.reload(|settings| settings.disk_floor_bytes = Some(0));
+    let report = until_readiness(&service, address(&service), StatusCode::OK).await;
+    assert!(condition(&report, "disk")[0].contains("the store keeps 0 bytes free"), "{report}");
+    assert!(text(&get(&service, "/metrics").await).contains("\ndoorbell_ready 1\n"));
 }
 
 #[tokio::test]
@@ -126,6 +133,48 @@ async fn a_certificate_that_is_expired_or_not_yet_valid_makes_it_not_ready() {
         assert_eq!(status["certificate"]["ends_in_secs"], (end - now).whole_seconds());
         service.stop().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn files_that_cannot_be_used_are_reported_by_a_reload_and_named_until_they_can() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let made = || {
+        let now = OffsetDateTime::from_unix_timestamp(START.as_secs()).unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        (params.not_before, params.not_after) = (now - time::Duration::days(1), now + time::Duration::days(90));
+        let pair = KeyPair::generate().unwrap();
+        (params.self_signed(&pair).unwrap().pem(), pair.serialize_pem())
+    };
+    let ((first_cert, first_key), (next_cert, next_key)) = (made(), made());
+    std::fs::write(&cert, first_cert).unwrap();
+    std::fs::write(&key, first_key).unwrap();
+    let settings = Settings { tls_cert: Some(cert.clone()), tls_key: Some(key.clone()), ..Settings::default() };
+    let (service, at, _dir) = with_tls(settings).await;
+    within(service.reload_certificate()).await.unwrap();
+
+    std::fs::remove_file(&key).unwrap();
+    let missing = within(service.reload_certificate()).await.unwrap_err().to_string();
+    assert!(missing.contains("private key") && missing.contains("key.pem"), "{missing}");
+    std::fs::write(&key, &next_key).unwrap();
+    let mismatch = within(service.reload_certificate()).await.unwrap_err().to_string();
+    assert!(mismatch.contains("certificate and key cannot be used"), "{mismatch}");
+    let again = within(service.reload_certificate()).await.unwrap_err().to_string();
+    assert_eq!(again, mismatch, "also if the files have not changed since");
+    let answer = get_at(at, "/readyz", &[]).await;
+    assert_eq!(answer.status(), StatusCode::OK, "the old one is valid: {}", text(&answer));
+    let report = text(&answer);
+    let lines = condition(&report, "certificate");
+    assert!(lines[0].contains("the certificate is valid until") && lines[0].contains(&mismatch), "{report}");
+    assert!(lines[1].contains("`doorbell reload`"), "{report}");
+    assert_eq!(json(&get_at(at, "/status.json", &[]).await)["certificate"]["problem"], mismatch.as_str());
+
+    std::fs::write(&cert, next_cert).unwrap();
+    within(service.reload_certificate()).await.unwrap();
+    let report = text(&get_at(at, "/readyz", &[]).await);
+    assert_eq!(condition(&report, "certificate").len(), 1, "{report}");
+    assert_eq!(json(&get_at(at, "/status.json", &[]).await)["certificate"]["problem"], serde_json::Value::Null);
+    service.stop().await.unwrap();
 }
 
 #[tokio::test]

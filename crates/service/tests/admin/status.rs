@@ -52,7 +52,7 @@ async fn limits_that_are_reached_are_named() {
         stored_bytes_max: Some(600),
         ..Settings::default()
     };
-    let service = with(settings).await;
+    let mut service = with(settings).await;
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], serde_json::json!([]));
     let to = service.subscribe().await;
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], serde_json::json!(["agents_max"]));
@@ -63,6 +63,12 @@ async fn limits_that_are_reached_are_named() {
     let all =
         serde_json::json!(["agents_max", "subscriptions_max", "unused_receipt_subscriptions_max", "stored_bytes_max"]);
     assert_eq!(json(&get(&service, "/status").await)["limits_reached"], all);
+    service.reload(|settings| {
+        settings.stored_bytes_max = Some(6_000);
+        settings.agents_max = Some(7);
+    });
+    let rest = serde_json::json!(["subscriptions_max", "unused_receipt_subscriptions_max"]);
+    assert_eq!(json(&get(&service, "/status").await)["limits_reached"], rest);
 }
 
 #[tokio::test]

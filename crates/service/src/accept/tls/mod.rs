@@ -3,6 +3,7 @@
 mod acme;
 mod identity;
 mod inspection;
+mod looks;
 mod renewal;
 mod resolver;
 pub(crate) mod self_signed;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub(crate) use acme::{ACME_TLS, Acme};
 pub(crate) use identity::Identity;
+pub(crate) use looks::Looks;
 pub(crate) use renewal::{Certificates, Files, Source};
 pub(crate) use resolver::{Attempts, CertificateResolver};
 

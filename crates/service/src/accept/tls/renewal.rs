@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use doorbell_private_file::{self as private_file, Version};
 use doorbell_protocol::time::UnixMs;
-use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
+use super::looks::Looks;
 use super::self_signed::SelfSigned;
 use super::{Acme, CertificateResolver, Identity, TlsError, inspection};
 use crate::clock::Clock;
@@ -71,16 +71,17 @@ impl Certificates {
         self.resolver.clone()
     }
 
-    /// Renews it whenever that is due, and looks at once when it is notified. Never returns.
-    pub(crate) async fn keep_current(mut self, clock: Clock, reload: Arc<Notify>) {
+    /// Renews it whenever that is due, and looks at once when it is asked to. Never returns.
+    pub(crate) async fn keep_current(mut self, clock: Clock, looks: Arc<Looks>) {
         if let Source::Acme(acme) = self.source {
-            return acme.keep_current(self.resolver, clock, reload).await;
+            return acme.keep_current(self.resolver, clock, looks.asked_of()).await;
         }
         loop {
             tokio::select! {
                 () = sleep(CHECKED_EVERY) => {}
-                () = reload.notified() => {}
+                () = looks.asked() => {}
             }
+            let waiting = looks.begin();
             let now = clock.plausible_wall();
             let checked = spawn_blocking(move || {
                 self.check(now);
@@ -90,6 +91,10 @@ impl Certificates {
                 Ok(checked) => checked,
                 Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
             };
+            for asked in waiting {
+                // It may have stopped waiting.
+                asked.send(()).ok();
+            }
         }
     }
 
@@ -99,10 +104,12 @@ impl Certificates {
             Ok(Some(())) => {
                 self.has_failed = false;
                 self.resolver.note_attempt(true);
+                self.resolver.note_problem(None);
                 info!("a new certificate is in use");
             }
             Err(error) => {
                 self.resolver.note_attempt(false);
+                self.resolver.note_problem(Some(error.to_string()));
                 // What is in files is judged again only after they have changed, all else at each look.
                 let is_known = std::mem::replace(&mut self.has_failed, true);
                 if !is_known || (matches!(self.source, Source::Files(_)) && !error.is_of_reading()) {

@@ -23,6 +23,8 @@ pub(crate) struct CertificateResolver {
     /// The domain that is being validated, and the certificate that proves it.
     challenge: Locked<Option<(String, Arc<CertifiedKey>)>>,
     attempts: Attempts,
+    /// Why the next certificate cannot be used, if the last look has found one.
+    problem: Locked<Option<String>>,
 }
 
 /// Attempts to get another certificate: an order at the authority, files that have changed, or one of our own.
@@ -39,7 +41,12 @@ pub(super) struct ChallengeGuard<'a>(&'a CertificateResolver);
 impl CertificateResolver {
     /// A resolver that presents no certificate yet.
     pub(crate) fn empty() -> Self {
-        Self { current: Locked::default(), challenge: Locked::default(), attempts: Attempts::default() }
+        Self {
+            current: Locked::default(),
+            challenge: Locked::default(),
+            attempts: Attempts::default(),
+            problem: Locked::default(),
+        }
     }
 
     /// Answers the validation of `domain` with this certificate, until the guard is dropped.
@@ -84,6 +91,16 @@ impl CertificateResolver {
     /// An attempt to get the next certificate ended.
     pub(super) fn note_attempt(&self, succeeded: bool) {
         if succeeded { self.attempts.succeeded.add() } else { self.attempts.failed.add() }
+    }
+
+    /// Why the next certificate cannot be used; `None` after one that can.
+    pub(super) fn note_problem(&self, problem: Option<String>) {
+        *self.problem.lock() = problem;
+    }
+
+    /// Why the certificate that should follow cannot be used: the one that is presented stays.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.lock().clone()
     }
 
     /// The attempts to get another certificate, since the start.
