@@ -37,6 +37,9 @@ const NEW_AGENTS_MAX: usize = 8;
 const SUBSCRIBE: &str =
     "POST /subscribe HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 0\r\n\r\n";
 
+/// The check-in of a Chromium that is no device yet.
+const CHECK_IN: &str = "POST /checkin HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n\x70\x03";
+
 /// What both kinds of requests are answered with while the service is away.
 const REQUESTS: [&str; 3] = [
     "POST /p/x HTTP/1.1\r\nhost: 127.0.0.1\r\nttl: 60\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
@@ -223,6 +226,18 @@ impl Place {
         assert_eq!(self.status_from(6, SUBSCRIBE).await.unwrap(), 201);
     }
 
+    /// A Chromium that checks in through the proxy for HTTP learns the port of the second listener.
+    async fn names_the_port_of_the_stream(&self) {
+        let mut stream = self.tls(1).await.unwrap();
+        stream.write_all(CHECK_IN.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // Some proxies close without a close_notify of TLS.
+        let _ = timeout(Deadline::soon().left(), stream.read_to_end(&mut answer)).await.unwrap();
+        let (answer, port) = (String::from_utf8_lossy(&answer).into_owned(), self.mcs.to_string());
+        let setting = format!("gcm_secure_port\x12{}{port}", char::from(u8::try_from(port.len()).unwrap()));
+        assert!(answer.contains(&setting), "{answer:?}");
+    }
+
     /// While the service is away, the proxy answers in its place, and when it is back it is served again.
     async fn answers_while_away(&self, mut service: Running, serve_again: impl FnOnce() -> Running) {
         service.kill();
@@ -332,6 +347,7 @@ async fn nginx_ends_tls_and_passes_all_but_server_pushes() {
     is_about_pushes_only(&place.examined(&["--mcs", &format!("https://127.0.0.1:{}", place.mcs)]));
     place.delivers();
     place.counts_agents().await;
+    place.names_the_port_of_the_stream().await;
     place.answers_while_away(service, || place.serve_behind_http(&cert, &key)).await;
 }
 
@@ -365,5 +381,6 @@ async fn caddy_ends_tls_and_passes_all_but_server_pushes() {
     is_about_pushes_only(&found);
     place.delivers();
     place.counts_agents().await;
+    place.names_the_port_of_the_stream().await;
     place.answers_while_away(service, || place.serve_behind_http(&cert, &key)).await;
 }

@@ -112,6 +112,13 @@ impl Place {
         bound.iter().find(|listen| listen.served != Served::Mcs).expect("one address serves HTTP, which is checked")
     }
 
+    /// The port at which Chromium reaches its stream (MCS) unless a setting names it: that of the first address among `bound`
+    /// that serves nothing else, or the origin's.
+    pub fn mcs_port(bound: &[Listen], origin: &Origin) -> u16 {
+        let own = bound.iter().find(|listen| listen.served == Served::Mcs);
+        own.map_or_else(|| origin.port(), |listen| listen.address.port())
+    }
+
     /// The origin of the service once it listens on `bound`, its first address that serves HTTP.
     pub fn origin(&self, bound: &Listen) -> Origin {
         let scheme = if bound.served == Served::Plain { "http" } else { "https" };
@@ -231,6 +238,8 @@ mod tests {
         assert_eq!(two.listen.iter().map(|listen| listen.served).collect::<Vec<_>>(), [Served::Mcs, Served::Plain]);
         assert!(matches!(two.tls, TlsSource::Files { .. }));
         assert_eq!(origin(&two), "http://127.0.0.1:8080", "the one that serves HTTP");
+        let port = |place: &Place| Place::mcs_port(&place.listen, &place.origin(Place::first_http(&place.listen)));
+        assert_eq!((port(&two), port(&place(Settings::default()).unwrap())), (5228, 8443));
         let error = |settings| place(settings).unwrap_err().to_string();
         assert!(error(with(&["plain:127.0.0.1:8080"])).contains("tls_cert is for TLS"));
         assert!(error(listening(&["mcs:127.0.0.1:5228"])).contains("no address that serves HTTP"));

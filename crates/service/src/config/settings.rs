@@ -348,6 +348,14 @@ settings! {
     )]
     chromium: bool = true,
 
+    /// The port of its stream (MCS) as Chromium reaches it from outside [default: the port of the first mcs: address of --listen, else
+    /// that of the public URL]
+    #[arg(
+        long, env = "DOORBELL_CHROMIUM_MCS_PORT", hide_env = true, help_heading = CHROMIUM,
+        value_name = "PORT"
+    )]
+    chromium_mcs_port: u16,
+
     /// How long a connection may be quiet before Chromium sends a heartbeat, 30 to 1740 [default: 240]
     #[arg(
         long, env = "DOORBELL_CHROMIUM_HEARTBEAT_SECS", hide_env = true, help_heading = CHROMIUM,
