@@ -244,6 +244,7 @@ impl Doors {
 impl Handler for Doors {
     fn answer(self: &Arc<Self>, mut request: Request) -> impl Future<Output = Response> + Send {
         path::normalize(request.uri_mut());
+        request.body().place.note_forwarded(request.headers(), self.clock.now());
         let methods = Methods::of(request.uri().path(), &self.chromium);
         let answers_pages = methods.is_some_and(|methods| methods.answer_pages(request.method(), request.headers()));
         let door = self.door(request.uri().path());
