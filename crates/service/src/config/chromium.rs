@@ -68,9 +68,8 @@ mod tests {
 
     #[test]
     fn a_port_that_no_browser_can_connect_to_is_refused() {
-        let with = |port| {
-            ChromiumSettings::from_settings(&Settings { chromium_mcs_port: Some(port), ..Settings::default() })
-        };
+        let with =
+            |port| ChromiumSettings::from_settings(&Settings { chromium_mcs_port: Some(port), ..Settings::default() });
         assert!(with(0).unwrap_err().to_string().contains("1 to 65535"));
         assert_eq!(with(5228).unwrap().mcs_port, Some(5228));
     }
