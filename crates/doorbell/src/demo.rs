@@ -112,7 +112,7 @@ The push service is the one of `doorbell serve`, with the same state: the two mu
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let listen = args.listen.map(|address| vec![address.into()]);
     let given = Settings { listen, state_dir: args.state_dir.clone(), ..Settings::default() };
-    let config = open_files::fitted(Config::load(given, args.config.as_deref())?);
+    let config = open_files::fitted(Config::load(given, args.config.as_deref())?)?;
     let mut signals = Signals::new()?;
     let state_dir = config.state_dir.clone();
     let service = Service::start(config, Clock::system()).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use doorbell_service::Service;
-use doorbell_service::config::{Changes, Config, ConfigError, LogFormat, Settings};
+use doorbell_service::config::{Changes, Config, LogFormat, Settings};
 use futures_util::FutureExt;
 use serde_json::json;
 use tokio::sync::Mutex;
@@ -92,9 +92,9 @@ impl Reloader {
     }
 
     /// On a thread of its own: the file may be on a disk that does not answer.
-    async fn load(&self) -> Result<Config, ConfigError> {
+    async fn load(&self) -> Result<Config> {
         let (given, file) = (self.given.clone(), self.file.clone());
-        match spawn_blocking(move || Config::load(given, file.as_deref()).map(open_files::fitted)).await {
+        match spawn_blocking(move || open_files::fitted(Config::load(given, file.as_deref())?)).await {
             Ok(loaded) => loaded,
             Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
         }
@@ -111,7 +111,7 @@ impl Running {
             Ok(config) => apply(&self.service, &config, &mut filter),
             Err(error) => {
                 self.service.reload_certificate();
-                Err(error.into())
+                Err(error)
             }
         };
         match &done {
