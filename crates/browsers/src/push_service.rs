@@ -215,7 +215,9 @@ mod tests {
         ] {
             assert_eq!(service().with_mcs(address).unwrap().mcs(), Some(named));
         }
-        for wrong in ["", "push.example.org", "5228", "push.example.org:", "push.example.org:5228/x", "http://a:1", "a b:1"] {
+        for wrong in
+            ["", "push.example.org", "5228", "push.example.org:", "push.example.org:5228/x", "http://a:1", "a b:1"]
+        {
             assert!(service().with_mcs(wrong).is_err(), "{wrong}");
         }
         assert_eq!(service().mcs(), None);

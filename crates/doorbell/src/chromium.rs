@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use doorbell_browsers::chromium::{
-    FOLDER, Origin, debian_flags, is_profile, mcs_of, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
+    FOLDER, Origin, debian_flags, is_profile, mcs_of, policies, process_of, reachable_extension, rewrite_endpoints,
+    service_of,
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, Started, replace_this_process};
 use doorbell_desktop::chromium::install_extension;
@@ -173,9 +174,13 @@ impl Args {
     fn is_only_a_page(&self, service: &PushService, folder: &Path) -> bool {
         let is_at_service =
             service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
-        let is_as_before =
-            self.mcs.is_none() || mcs_of(folder).is_ok_and(|known| known.as_deref() == service.mcs());
-        is_at_service && is_as_before && !self.fresh && !self.prepare && !self.rewrite_endpoints && self.allow.is_empty()
+        let is_as_before = self.mcs.is_none() || mcs_of(folder).is_ok_and(|known| known.as_deref() == service.mcs());
+        is_at_service
+            && is_as_before
+            && !self.fresh
+            && !self.prepare
+            && !self.rewrite_endpoints
+            && self.allow.is_empty()
     }
 }
 
