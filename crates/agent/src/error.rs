@@ -61,6 +61,16 @@ pub enum Error {
         /// The error of TLS.
         why: String,
     },
+    /// The server offers no HTTP/2.
+    #[error(
+        "{host} offers HTTP/1.1 only, and user agents receive over HTTP/2: let the proxy in front of the service offer it \
+         to clients (nginx: listen 443 ssl http2; HAProxy: alpn h2,http/1.1; Apache: Protocols h2 http/1.1), or pass TCP \
+         through"
+    )]
+    WithoutHttp2 {
+        /// Host and port.
+        host: String,
+    },
     /// The connection broke.
     #[error("the connection broke: {0}")]
     Lost(String),
@@ -139,6 +149,7 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Untrusted { .. } | Self::Lost(_) | Self::Timeout(..) => true,
+            Self::WithoutHttp2 { .. } => true,
             Self::Refused { .. } | Self::Stranger { .. } | Self::Unusable(_) => true,
             Self::Address(_) | Self::Trust { .. } | Self::NoTrust | Self::Profile(_) | Self::NotSubscribed => false,
             Self::Randomness | Self::TooManySubscriptions(_) | Self::TooManyDeletions(_) | Self::Shutdown => false,

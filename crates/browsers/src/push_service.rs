@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
+use http::uri::Authority;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
@@ -27,6 +28,8 @@ pub struct PushService {
     port: u16,
     path: String,
     plain: bool,
+    /// Where Chromium's stream is, with its port, if not at the address.
+    mcs: Option<String>,
 }
 
 impl PushService {
@@ -56,6 +59,7 @@ impl PushService {
             port: uri.port_u16().unwrap_or(default_port),
             path: uri.path().to_owned(),
             plain,
+            mcs: None,
         };
         debug_assert!(service.path.starts_with('/'), "a URL with a host has a path");
         if plain && !service.is_loopback() {
@@ -64,6 +68,27 @@ impl PushService {
             ));
         }
         Ok(service)
+    }
+
+    /// The same service, with Chromium's stream of messages (MCS) at another address: `HOST:PORT`, with or without
+    /// `https://` before it.
+    pub fn with_mcs(self, address: &str) -> Result<Self, BrowserError> {
+        let wrong = || BrowserError::Address {
+            url: address.to_owned(),
+            reason: "the stream of messages is named by a host and a port, such as push.example.org:5228".to_owned(),
+        };
+        let named = address.strip_prefix("https://").unwrap_or(address);
+        let authority: Authority = named.trim_end_matches('/').parse().map_err(|_| wrong())?;
+        if authority.port_u16().is_none() {
+            return Err(wrong());
+        }
+        let stream = Self::parse(&format!("https://{authority}"))?;
+        Ok(Self { mcs: Some(stream.host_and_port()), ..self })
+    }
+
+    /// Where Chromium's stream of messages is, with its port; `None` if it is at the address of the service.
+    pub fn mcs(&self) -> Option<&str> {
+        self.mcs.as_deref()
     }
 
     /// Whether it is served without TLS.
@@ -178,6 +203,24 @@ mod tests {
         ] {
             assert_eq!(PushService::parse(url).unwrap().host_and_port(), named);
         }
+    }
+
+    #[test]
+    fn the_stream_may_have_an_address_of_its_own_which_names_its_port() {
+        let service = || PushService::parse("https://push.example.org").unwrap();
+        for (address, named) in [
+            ("push.example.org:5228", "push.example.org:5228"),
+            ("https://push.example.org:443/", "push.example.org:443"),
+            ("[::1]:5228", "[::1]:5228"),
+        ] {
+            assert_eq!(service().with_mcs(address).unwrap().mcs(), Some(named));
+        }
+        for wrong in
+            ["", "push.example.org", "5228", "push.example.org:", "push.example.org:5228/x", "http://a:1", "a b:1"]
+        {
+            assert!(service().with_mcs(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(service().mcs(), None);
     }
 
     #[test]

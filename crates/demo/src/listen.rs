@@ -10,7 +10,7 @@ use doorbell_private_file::{self as private_file, Version};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -87,7 +87,12 @@ impl Certificate {
             |path: &Path, why: &dyn std::fmt::Display| DemoError::File { path: path.to_owned(), why: why.to_string() };
         let chain = CertificateDer::pem_file_iter(&self.chain).and_then(Iterator::collect::<Result<Vec<_>, _>>);
         let chain = chain.map_err(|error| wrong(&self.chain, &error))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| wrong(&self.key, &error))?;
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| match error {
+            pem::Error::NoItemsFound => {
+                wrong(&self.key, &"there is no private key in it; give a file in PEM, which begins with -----BEGIN")
+            }
+            other => wrong(&self.key, &other),
+        })?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let config = config.and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));

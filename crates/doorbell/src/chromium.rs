@@ -6,7 +6,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 use doorbell_browsers::chromium::{
-    FOLDER, Origin, debian_flags, is_profile, policies, process_of, reachable_extension, rewrite_endpoints, service_of,
+    FOLDER, Origin, debian_flags, is_profile, mcs_of, policies, process_of, reachable_extension, rewrite_endpoints,
+    service_of,
 };
 use doorbell_browsers::{Chromium, Preparation, PushService, Started, replace_this_process};
 use doorbell_desktop::chromium::install_extension;
@@ -27,6 +28,10 @@ pub(crate) struct Args {
     /// The push service: its address
     #[arg(env = "DOORBELL_URL", default_value = "https://127.0.0.1:8443")]
     url: String,
+
+    /// Where Chromium's stream of messages is, if not at the service's address, as behind a proxy for HTTP; the profile keeps it
+    #[arg(long, value_name = "HOST:PORT", env = "DOORBELL_MCS")]
+    mcs: Option<String>,
 
     /// The profile that Chromium works with: a name, kept in the state directory, or a folder (with a slash)
     #[arg(long, value_name = "NAME|DIR", default_value = "doorbell")]
@@ -75,6 +80,8 @@ Examples:
   doorbell chromium --fresh --allow http://localhost:8000 \\
       -- http://localhost:8000/
   doorbell chromium https://push.example.org --profile ./trial
+  doorbell chromium https://push.example.org --mcs push.example.org:5228
+                                         behind a proxy for HTTP
   doorbell chromium --prepare            for a test that starts Chromium itself
   doorbell chromium https://push.example.org --print-flags \\
       > /etc/chromium.d/doorbell
@@ -90,6 +97,10 @@ other profiles are not touched.";
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let service = PushService::parse(&args.url)?;
+    let service = match &args.mcs {
+        Some(address) => service.with_mcs(address)?,
+        None => service,
+    };
     let ca = args.ca.clone().or_else(|| local_ca(&args.url));
     let flags = debian_flags(&service)?;
     if args.print_policies {
@@ -163,7 +174,13 @@ impl Args {
     fn is_only_a_page(&self, service: &PushService, folder: &Path) -> bool {
         let is_at_service =
             service_of(folder).is_ok_and(|known| known.is_some_and(|it| it.origin() == service.origin()));
-        is_at_service && !self.fresh && !self.prepare && !self.rewrite_endpoints && self.allow.is_empty()
+        let is_as_before = self.mcs.is_none() || mcs_of(folder).is_ok_and(|known| known.as_deref() == service.mcs());
+        is_at_service
+            && is_as_before
+            && !self.fresh
+            && !self.prepare
+            && !self.rewrite_endpoints
+            && self.allow.is_empty()
     }
 }
 

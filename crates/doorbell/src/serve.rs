@@ -86,8 +86,9 @@ fn given_sockets(args: &mut Args) -> Result<Vec<TcpListener>> {
         return Ok(Vec::new());
     }
     // Settings that cannot be used are reported when the service starts.
-    let asked = Config::load(args.settings.clone(), args.config.as_deref()).map(|config| config.place.listen);
-    let asked = asked.unwrap_or_default();
+    let asked = Config::load(args.settings.clone(), args.config.as_deref());
+    let is_default = asked.as_ref().is_ok_and(Config::has_default_listen);
+    let asked = asked.map(|config| config.place.listen).unwrap_or_default();
     let (mut listen, mut sockets) = (Vec::new(), Vec::new());
     for Given { served, socket } in given {
         let address = socket.local_addr().context("cannot use a socket of the service manager")?;
@@ -96,8 +97,6 @@ fn given_sockets(args: &mut Args) -> Result<Vec<TcpListener>> {
         listen.push(ListenAddress { served, address });
         sockets.push(socket);
     }
-    let usual = Config::from_settings(Settings { listen: None, ..args.settings.clone() });
-    let is_default = args.settings.listen.is_none() && usual.is_ok_and(|usual| usual.place.listen == asked);
     let is_given = |asked: &Listen| {
         listen.iter().any(|l| l.address == asked.address && l.served.is_none_or(|served| served == asked.served))
     };

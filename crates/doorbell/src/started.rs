@@ -45,7 +45,7 @@ impl Prepared {
     /// # Errors
     /// The settings cannot be used.
     pub(crate) fn new(given: Settings, file: Option<PathBuf>) -> Result<Self> {
-        let config = Config::load(given.clone(), file.as_deref()).map(open_files::fitted)?;
+        let config = open_files::fitted(Config::load(given.clone(), file.as_deref())?)?;
         log::set_filter(&config.log.filter)?;
         log::set_json(config.log.format == LogFormat::Json);
         Ok(Self { config, given, file, signals: Signals::new()?, hangups: Hangups::new()? })

@@ -10,14 +10,15 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use support::clock::Deadline;
 use support::process::Running;
 use support::service::doorbell;
 
-/// Open files that the process may have: enough to start, and few for connections.
-const FILES_MAX: &str = "96";
+/// Files that the process may open in addition to those that it has at rest: fewer than its connections need.
+const FILES_LEFT: usize = 4;
 /// More connections than that, and fewer than wait to be accepted.
-const CONNECTIONS: usize = 120;
+const CONNECTIONS: usize = 40;
 
 /// The status line of a GET over the Unix socket.
 fn ask(socket: &Path, path: &str) -> String {
@@ -29,18 +30,49 @@ fn ask(socket: &Path, path: &str) -> String {
     answer.lines().next().unwrap_or_default().to_owned()
 }
 
+/// Lowers the limit of open files of a process that runs, as other programs of a system would use them up.
+fn leave_files(process: u32, count: u64) {
+    let id = Pid::from_raw(i32::try_from(process).unwrap());
+    let maximum = prlimit(id, Resource::Nofile, Rlimit { current: Some(count), maximum: Some(count) }).unwrap();
+    assert!(maximum.current.is_none_or(|before| before > count), "{maximum:?}");
+}
+
+#[test]
+fn a_limit_of_open_files_that_is_too_small_for_a_service_stops_the_start_with_the_command_that_raises_it() {
+    let dir = tempfile::tempdir().unwrap();
+    for (limit, starts) in [("143", false), ("144", true)] {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_doorbell")]);
+        command.args(["serve", "--plain", "--listen", "127.0.0.1:0", "--state-dir"]).arg(dir.path().join(limit));
+        let mut process = Running::start(&mut command);
+        if starts {
+            let line = process.prints("the limit of open files is below connections_max");
+            assert!(line.contains("connections_max=16"), "{line}");
+            process.prints("listening on");
+            process.terminate();
+            assert!(process.exit(|_| {}).success());
+        } else {
+            let mut printed = String::new();
+            assert!(!process.exit(|line| printed.push_str(line)).success());
+            let printed = printed + &process.output();
+            assert!(printed.contains("`ulimit -n 65536`") && printed.contains("LimitNOFILE=65536"), "{printed}");
+            assert!(!dir.path().join(limit).exists(), "nothing was created");
+        }
+    }
+}
+
 #[test]
 fn a_process_without_open_files_for_the_public_still_answers_its_operator() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
-    let serve = doorbell("serve");
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("ulimit -n {FILES_MAX} && exec \"$0\" \"$@\"")]).arg(serve.get_program());
-    command.args(["serve", "--plain", "--listen", "127.0.0.1:0", "--connections-per-source-max", "0", "--state-dir"]);
+    let mut command = doorbell("serve");
+    command.args(["--plain", "--listen", "127.0.0.1:0", "--connections-per-source-max", "0", "--state-dir"]);
     command.arg(dir.path().join("state")).arg("--admin-listen").arg(format!("unix:{}", socket.display()));
     let process = Running::start(&mut command);
     let line = process.wait_for("origin", |line| line.strip_prefix("listening on http://").map(str::to_owned));
     process.prints("curl --unix-socket");
+    let open = std::fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap().count();
+    leave_files(process.id(), u64::try_from(open + FILES_LEFT).unwrap());
     let public: Vec<_> = (0..CONNECTIONS).map(|_| TcpStream::connect(&line).unwrap()).collect();
     process.prints("cannot accept a connection");
     for round in 0..20 {

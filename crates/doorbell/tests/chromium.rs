@@ -4,11 +4,28 @@
 
 mod support;
 
+use support::service::doorbell;
 use support::{AppServer, Browser, Chromium, Desktop, Firefox, Service, Site};
 
 /// Prints a notice when something is missing; in CI that is a failure.
 fn all_is_here() -> bool {
     Chromium::is_here() && AppServer::is_here()
+}
+
+#[test]
+fn behind_a_proxy_for_http_the_switches_name_the_port_of_the_stream() {
+    let flags = |mcs: &[&str]| {
+        let mut command = doorbell("chromium");
+        let output = command.args(["https://push.example.org", "--print-flags"]).args(mcs).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let stream = |port| format!("--gcm-mcs-endpoint=https://push.example.org:{port}\"");
+    for (mcs, port) in [(&[][..], 443), (&["--mcs", "push.example.org:5228"], 5228)] {
+        let (is_ok, printed) = flags(mcs);
+        assert!(is_ok && printed.contains(&stream(port)), "{printed}");
+    }
+    let (is_ok, printed) = flags(&["--mcs", "push.example.org"]);
+    assert!(!is_ok && printed.contains("named by a host and a port"), "{printed}");
 }
 
 /// PS-8030-5.2-7, PS-8030-5.4-2, PS-8030-6.3-2, PS-8030-6.3-3, PS-8030-7.3-4

@@ -181,6 +181,16 @@ fn a_service_that_does_not_serve_chromium_is_found_and_can_be_meant() {
     assert!(meant.with_result("failed").is_empty(), "{meant:?}");
 }
 
+#[test]
+fn a_check_in_that_names_another_port_than_that_of_the_stream_is_found() {
+    let service = Service::start_with(&["--chromium-mcs-port", "5228"]);
+    let origin = service.origin();
+    let diagnosis = Diagnosis::of(&origin, Some(&service.ca()), &["--idle-secs", "0", "--no-firefox"]);
+    assert_eq!((diagnosis.with_result("warning"), diagnosis.exit), (vec!["checkin"], 0), "{diagnosis:?}");
+    let port = origin.rsplit(':').next().unwrap();
+    diagnosis.finds("checkin", "names port 5228", &format!("--chromium-mcs-port {port}"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_wait_does_not_end_with_success() {
     let front = with(Faults::default()).await;

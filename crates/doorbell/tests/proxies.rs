@@ -37,6 +37,10 @@ const NEW_AGENTS_MAX: usize = 8;
 const SUBSCRIBE: &str =
     "POST /subscribe HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: 192.0.2.1\r\ncontent-length: 0\r\n\r\n";
 
+/// The check-in of a Chromium that is no device yet.
+const CHECK_IN: &str =
+    "POST /checkin HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n\x70\x03";
+
 /// What both kinds of requests are answered with while the service is away.
 const REQUESTS: [&str; 3] = [
     "POST /p/x HTTP/1.1\r\nhost: 127.0.0.1\r\nttl: 60\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi",
@@ -54,6 +58,8 @@ struct Place {
     behind: u16,
     /// Chromium's stream next to a proxy for HTTP.
     mcs: u16,
+    /// Where the service reports its metrics.
+    admin: u16,
     /// What signs the certificate that clients see.
     ca: PathBuf,
 }
@@ -61,9 +67,9 @@ struct Place {
 impl Place {
     fn new(ca: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let [front, behind, mcs] = std::array::from_fn(|_| free_port());
+        let [front, behind, mcs, admin] = std::array::from_fn(|_| free_port());
         let ca = folder.path().join(ca);
-        Self { folder, front, behind, mcs, ca }
+        Self { folder, front, behind, mcs, admin, ca }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -108,6 +114,9 @@ impl Place {
             "--trust-proxy",
             "--forwarded-for-from=127.0.0.1",
             &format!("--new-agents-per-source={NEW_AGENTS_MAX}"),
+            &format!("--admin-listen=127.0.0.1:{}", self.admin),
+            // Nothing is sent to a quiet agent, by which the proxy could see that it has left.
+            "--keepalive-secs=3600",
             &format!("--tls-cert={}", cert.display()),
             &format!("--tls-key={}", key.display()),
         ])
@@ -119,6 +128,23 @@ impl Place {
         let service = Running::start(&mut command);
         service.wait_for("line `listening on`", |line| line.starts_with("listening on").then_some(()));
         service
+    }
+
+    /// The file of nginx for HTTP, with these replacements too.
+    fn nginx_http(&self, cert: &Path, key: &Path, further: &[(&str, &str)]) -> PathBuf {
+        let (front, behind) = (format!("listen 127.0.0.1:{} ", self.front), format!("127.0.0.1:{}", self.behind));
+        let live = "/etc/letsencrypt/live/push.example.org";
+        let (chain, of_chain) = (format!("{live}/fullchain.pem"), format!("{live}/privkey.pem"));
+        let (cert, key) = (cert.display().to_string(), key.display().to_string());
+        let usual: [(&str, &str); 6] = [
+            ("listen 443 ", &front),
+            ("listen [::]:443 ssl http2;", ""),
+            ("server_name push.example.org;", ""),
+            ("127.0.0.1:8080", &behind),
+            (&chain, &cert),
+            (&of_chain, &key),
+        ];
+        self.shipped("nginx-http.conf", &[&usual, further].concat())
     }
 
     fn nginx(&self, file: &Path, module: &str) -> Running {
@@ -138,6 +164,18 @@ impl Place {
         let mut command = Command::new(program("nginx").unwrap());
         command.arg("-e").arg("stderr").arg("-p").arg(self.folder.path());
         Running::start(command.arg("-c").arg(self.write("nginx.conf", &main)))
+    }
+
+    fn haproxy(&self) -> Running {
+        let (front, behind) = (format!("bind 127.0.0.1:{}", self.front), format!("127.0.0.1:{}", self.behind));
+        let mut replaced =
+            vec![("bind :::443 v4v6", front.as_str()), ("127.0.0.1:8443", &behind), ("maxconn 20000", "maxconn 100")];
+        if !rustix::process::geteuid().is_root() {
+            // Only root has rights to give up.
+            replaced.extend([("chroot /var/lib/haproxy", ""), ("user haproxy", ""), ("group haproxy", "")]);
+        }
+        let file = self.shipped("haproxy.cfg", &replaced);
+        Running::start(Command::new(program("haproxy").unwrap()).arg("-db").arg("-f").arg(file))
     }
 
     /// A connection from an address of loopback, when the proxy listens.
@@ -173,6 +211,21 @@ impl Place {
         timeout(Deadline::soon().left(), stream.read_exact(&mut start)).await??;
         let status = std::str::from_utf8(&start).unwrap().strip_prefix("HTTP/1.1 ").unwrap();
         Ok(status.parse().unwrap())
+    }
+
+    /// What the doctor finds in this step at `url`, where it finds a failure.
+    fn failed_step(&self, url: &str, name: &str) -> Value {
+        let mut command = doorbell("doctor");
+        command.args([url, "--json", "--idle-secs", "0", "--ca"]).arg(&self.ca);
+        command.env("HOME", self.folder.path()).env_remove("XDG_STATE_HOME");
+        let (mut process, mut printed) = (Running::start(&mut command), String::new());
+        let status = process.exit(|line| printed.push_str(line));
+        assert!(!status.success(), "{printed}");
+        let report: Value = serde_json::from_str(&printed).unwrap();
+        let steps = report["steps"].as_array().unwrap();
+        let step = steps.iter().find(|step| step["step"] == name).unwrap_or_else(|| panic!("{steps:#?}"));
+        assert_eq!(step["result"], "failed", "{step}");
+        step.clone()
     }
 
     /// The doctor's steps with this result. It finds no failure.
@@ -223,6 +276,55 @@ impl Place {
         assert_eq!(self.status_from(6, SUBSCRIBE).await.unwrap(), 201);
     }
 
+    /// An agent that leaves while it waits for events is seen to leave: until then messages that are not stored would be
+    /// sent to it.
+    async fn notices_that_a_client_leaves(&self) {
+        let mut stream = self.tls(7).await.unwrap();
+        stream.write_all(SUBSCRIBE.as_bytes()).await.unwrap();
+        let head = head_of(&mut stream).await;
+        let location =
+            head.lines().find_map(|line| line.strip_prefix("location: ")).unwrap_or_else(|| panic!("{head}"));
+        let path = location.strip_prefix(&self.origin()).unwrap();
+        let mut events = self.tls(7).await.unwrap();
+        let get = format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\naccept: text/event-stream\r\n\r\n");
+        events.write_all(get.as_bytes()).await.unwrap();
+        let head = head_of(&mut events).await;
+        assert!(head.starts_with("http/1.1 200 ") && head.contains("text/event-stream"), "{head}");
+        self.has_agents(1).await;
+        drop(events);
+        self.has_agents(0).await;
+    }
+
+    /// Waits until so many agents are connected.
+    async fn has_agents(&self, count: u64) {
+        let deadline = Deadline::soon();
+        loop {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.admin)).await.unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            timeout(Deadline::soon().left(), stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+            let samples = answer.lines().filter(|line| line.starts_with("doorbell_agents_connected{"));
+            let numbers: Vec<u64> = samples.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+            assert!(!numbers.is_empty(), "{answer}");
+            if numbers.iter().sum::<u64>() == count {
+                return;
+            }
+            assert!(!deadline.left().is_zero(), "{count} agents are not connected: {numbers:?}");
+        }
+    }
+
+    /// A Chromium that checks in through the proxy for HTTP learns the port of the second listener.
+    async fn names_the_port_of_the_stream(&self) {
+        let mut stream = self.tls(1).await.unwrap();
+        stream.write_all(CHECK_IN.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // Some proxies close without a close_notify of TLS.
+        let _ = timeout(Deadline::soon().left(), stream.read_to_end(&mut answer)).await.unwrap();
+        let (answer, port) = (String::from_utf8_lossy(&answer).into_owned(), self.mcs.to_string());
+        let setting = format!("gcm_secure_port\x12{}{port}", char::from(u8::try_from(port.len()).unwrap()));
+        assert!(answer.contains(&setting), "{answer:?}");
+    }
+
     /// While the service is away, the proxy answers in its place, and when it is back it is served again.
     async fn answers_while_away(&self, mut service: Running, serve_again: impl FnOnce() -> Running) {
         service.kill();
@@ -238,7 +340,10 @@ impl Place {
     async fn closes_while_away(&self, mut service: Running) {
         service.kill();
         for request in REQUESTS {
-            assert!(self.status(request).await.is_err(), "the proxy answers by itself");
+            let error = self.status(request).await.expect_err("the proxy answers by itself");
+            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+            let is_closed = [BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof].contains(&error.kind());
+            assert!(is_closed, "{error}");
         }
         let _service = self.serve_behind_tcp();
         self.is_back().await;
@@ -251,6 +356,20 @@ impl Place {
             tokio::task::yield_now().await;
         }
     }
+}
+
+/// The head of an answer, in lower case but for values that are paths.
+async fn head_of(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(timeout(Deadline::soon().left(), stream.read_u8()).await.unwrap().unwrap());
+    }
+    let head = String::from_utf8(head).unwrap();
+    let line = |line: &str| match line.split_once(": ") {
+        Some((name, value)) => format!("{}: {value}\n", name.to_lowercase()),
+        None => format!("{}\n", line.to_lowercase()),
+    };
+    head.lines().map(line).collect()
 }
 
 /// Where a program is; those for administrators are often not on the PATH.
@@ -289,15 +408,7 @@ async fn haproxy_passes_tcp_through_with_the_client_s_address() {
     }
     let place = Place::new("state/ca.pem");
     let service = place.serve_behind_tcp();
-    let (front, behind) = (format!("bind 127.0.0.1:{}", place.front), format!("127.0.0.1:{}", place.behind));
-    let mut replaced =
-        vec![("bind :::443 v4v6", front.as_str()), ("127.0.0.1:8443", &behind), ("maxconn 20000", "maxconn 100")];
-    if !rustix::process::geteuid().is_root() {
-        // Only root has rights to give up.
-        replaced.extend([("chroot /var/lib/haproxy", ""), ("user haproxy", ""), ("group haproxy", "")]);
-    }
-    let file = place.shipped("haproxy.cfg", &replaced);
-    let _proxy = Running::start(Command::new(program("haproxy").unwrap()).arg("-db").arg("-f").arg(file));
+    let _proxy = place.haproxy();
     place.counts_clients().await;
     assert_eq!(place.examined(&[]), Vec::<Value>::new());
     place.delivers();
@@ -314,24 +425,14 @@ async fn nginx_ends_tls_and_passes_all_but_server_pushes() {
     place.write("ca.pem", &signed.ca_pem);
     let (cert, key) = (place.write("cert.pem", &signed.pem), place.write("key.pem", &signed.key.serialize_pem()));
     let service = place.serve_behind_http(&cert, &key);
-    let (front, behind) = (format!("127.0.0.1:{}", place.front), format!("127.0.0.1:{}", place.behind));
-    let live = "/etc/letsencrypt/live/push.example.org";
-    let file = place.shipped(
-        "nginx-http.conf",
-        &[
-            ("listen 443 ", &format!("listen {front} ")),
-            ("listen [::]:443 ssl http2;", ""),
-            ("server_name push.example.org;", ""),
-            ("127.0.0.1:8080", &behind),
-            (&format!("{live}/fullchain.pem"), &cert.display().to_string()),
-            (&format!("{live}/privkey.pem"), &key.display().to_string()),
-        ],
-    );
+    let file = place.nginx_http(&cert, &key, &[]);
     let _proxy = place.nginx(&file, "");
     drop(place.tcp(1).await);
     is_about_pushes_only(&place.examined(&["--mcs", &format!("https://127.0.0.1:{}", place.mcs)]));
     place.delivers();
     place.counts_agents().await;
+    place.names_the_port_of_the_stream().await;
+    place.notices_that_a_client_leaves().await;
     place.answers_while_away(service, || place.serve_behind_http(&cert, &key)).await;
 }
 
@@ -365,5 +466,52 @@ async fn caddy_ends_tls_and_passes_all_but_server_pushes() {
     is_about_pushes_only(&found);
     place.delivers();
     place.counts_agents().await;
+    place.names_the_port_of_the_stream().await;
+    place.notices_that_a_client_leaves().await;
     place.answers_while_away(service, || place.serve_behind_http(&cert, &key)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_without_http2_is_named_with_what_to_do_by_the_doctor_and_by_an_agent() {
+    if !here("nginx", program("nginx").is_some()) {
+        return;
+    }
+    let place = Place::new("ca.pem");
+    let signed = Signed::until(2099, "127.0.0.1");
+    place.write("ca.pem", &signed.ca_pem);
+    let (cert, key) = (place.write("cert.pem", &signed.pem), place.write("key.pem", &signed.key.serialize_pem()));
+    let _service = place.serve_behind_http(&cert, &key);
+    let _proxy = place.nginx(&place.nginx_http(&cert, &key, &[(" ssl http2;", " ssl;")]), "");
+    drop(place.tcp(1).await);
+    let step = place.failed_step(&place.origin(), "http2");
+    assert!(step["advice"].as_str().unwrap().contains("listen 443 ssl http2"), "{step}");
+    let mut command = doorbell("listen");
+    command.arg(place.origin()).arg("--ca").arg(&place.ca).env("DOORBELL_STATE_DIR", place.path("agent"));
+    let listener = Running::start(&mut command);
+    let line = listener.prints("offers HTTP/1.1 only");
+    assert!(line.contains("listen 443 ssl http2") && line.contains("pass TCP"), "{line}");
+}
+
+#[test]
+fn a_service_that_expects_a_header_of_the_proxy_protocol_in_vain_is_named_by_the_doctor() {
+    let place = Place::new("state/ca.pem");
+    let service = place.serve_behind_tcp();
+    let step = place.failed_step(&format!("https://127.0.0.1:{}", place.behind), "tls");
+    assert!(step["advice"].as_str().unwrap().contains("remove the address from --proxy-protocol-from"), "{step}");
+    service.prints("must begin with a PROXY protocol header");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_of_the_proxy_protocol_that_the_service_does_not_expect_is_named_by_the_doctor() {
+    if !here("haproxy", program("haproxy").is_some()) {
+        return;
+    }
+    let place = Place::new("state/ca.pem");
+    let service = place.serve(&[&format!("--listen=127.0.0.1:{}", place.behind)]);
+    let _proxy = place.haproxy();
+    drop(place.tcp(1).await);
+    let step = place.failed_step(&place.origin(), "tls");
+    let advice = step["advice"].as_str().unwrap();
+    assert!(advice.contains("name its address to the service with --proxy-protocol-from"), "{step}");
+    service.prints("are not from addresses of proxy_protocol_from");
 }

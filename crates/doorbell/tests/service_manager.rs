@@ -87,6 +87,31 @@ fn a_given_socket_is_served_and_systemd_learns_of_start_life_reload_and_stop() {
 }
 
 #[test]
+fn an_address_of_the_file_is_named_as_without_effect_and_the_usual_one_of_a_domain_is_not() {
+    if !is_here() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let start = |name: &str, settings: &str| {
+        let (port, file) = (free_port(), folder.path().join(name));
+        std::fs::write(&file, settings).unwrap();
+        let mut activator = Command::new("systemd-socket-activate");
+        activator.args(["-l", &format!("127.0.0.1:{port}"), env!("CARGO_BIN_EXE_doorbell"), "serve", "--config"]);
+        activator.arg(&file).arg("--state-dir").arg(folder.path().join(format!("{name}.state")));
+        let service = Running::start(&mut activator);
+        service.prints("Listening on");
+        drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        service.prints("listening on");
+        service
+    };
+    // The authority is not there: the service starts, and gets no certificate.
+    let domain = start("domain", "domain = 'push.example.org'\nacme_directory = 'https://127.0.0.1:1/directory'\n");
+    assert_eq!(domain.count("without effect"), 0);
+    let other = start("listen", "listen = '127.0.0.1:1'\n");
+    other.prints("--listen is without effect");
+}
+
+#[test]
 fn plain_http_on_a_given_socket_of_every_address_is_refused_like_on_one_of_its_own() {
     if !is_here() {
         return;

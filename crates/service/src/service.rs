@@ -157,8 +157,8 @@ impl Service {
         let hub = Arc::new(Hub::start(store.clone(), clock.clone(), &config.limits, shards, counts.clone()));
         let capabilities = Capabilities::new(&ring);
         let config = Arc::new(Live::new(config));
-        let doors =
-            Doors::new(hub.clone(), capabilities, origin.clone(), config.clone(), clock.clone(), counts.clone());
+        let public = (origin.clone(), Place::mcs_port(&bound, &origin));
+        let doors = Doors::new(hub.clone(), capabilities, public, config.clone(), clock.clone(), counts.clone());
         let doors = Arc::new(doors);
         let metrics = Arc::new(Metrics::new(Sources {
             counts: counts.clone(),

@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Ping, PingPong};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
@@ -86,12 +86,11 @@ impl Connector {
         let unreachable = |e: std::io::Error| Error::Unreachable { host: host.clone(), why: e.to_string() };
         let tcp = TcpStream::connect((address.as_str(), port)).await.map_err(unreachable)?;
         tcp.set_nodelay(true).map_err(unreachable)?;
-        let untrusted = |why: String| Error::Untrusted { host: host.clone(), why };
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
-        let stream = stream.map_err(|e| untrusted(e.to_string()))?;
-        match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Ok(stream),
-            _ => Err(Error::Unusable("it does not offer HTTP/2, without which nothing can be pushed")),
+        match TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => Ok(stream),
+            Ok(_) => Err(Error::WithoutHttp2 { host }),
+            Err(error) if knows_no_http2(&error) => Err(Error::WithoutHttp2 { host }),
+            Err(error) => Err(Error::Untrusted { host, why: error.to_string() }),
         }
     }
 }
@@ -128,6 +127,12 @@ pub(crate) fn lost(error: h2::Error) -> Error {
         None if error.is_reset() => format!("a request on it was ended{code}"),
         None => error.to_string(),
     })
+}
+
+/// Whether a server ended a handshake because it has no protocol in common with us (RFC 7301 s3.2).
+fn knows_no_http2(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }
 
 /// The name for TLS, the address for TCP, and the port.

@@ -20,7 +20,7 @@ use crate::push_service::PushService;
 
 pub use origin::{Origin, OriginError};
 pub use policies::policies;
-pub use profile::{is_profile, process_of, service_of};
+pub use profile::{is_profile, mcs_of, process_of, service_of};
 pub use reachable::{EXTENSION_ID, forget_reachable, keep_reachable, reachable_extension};
 pub use switches::debian_flags;
 
@@ -59,7 +59,8 @@ impl Chromium {
     }
 
     /// Makes a profile trust the authority, and lets the sites in `allow` show notifications without asking. A profile
-    /// stays with one push service, since its subscriptions do.
+    /// stays with one push service, since its subscriptions do, and keeps the address of the stream of messages that the
+    /// service has last been given.
     pub fn prepare(
         &self,
         p: &Preparation<'_>,
@@ -67,9 +68,12 @@ impl Chromium {
         mut notice: impl FnMut(Notice),
     ) -> Result<Profile, BrowserError> {
         // An address that Chromium cannot use is an error before anything is written.
-        switches::push(p.service)?;
+        switches::push(p.service, p.service.mcs())?;
         let profile = profile::open(p.folder, p.fresh)?;
         profile::belongs_to(&profile, &p.service.origin())?;
+        if let Some(mcs) = p.service.mcs() {
+            profile::keep_mcs(&profile, mcs)?;
+        }
         if let Some(file) = p.ca
             && trust::add(&profile, &Authorities::read(file)?)?
         {
@@ -118,7 +122,9 @@ impl Chromium {
         extensions: &[PathBuf],
     ) -> Result<Command, BrowserError> {
         let mut command = self.command_for(folder);
-        command.args(switches::push(service)?).args(switches::TRYING_OUT).args(switches::extensions(extensions)?);
+        let mcs = mcs_of(folder)?;
+        let mcs = service.mcs().or(mcs.as_deref());
+        command.args(switches::push(service, mcs)?).args(switches::TRYING_OUT).args(switches::extensions(extensions)?);
         Ok(command)
     }
 }

@@ -13,6 +13,8 @@ use crate::push_service::PushService;
 
 /// Names the service that the profile's subscriptions are at. A profile with this file is ours.
 const SERVICE: &str = "doorbell-service";
+/// Names the address of the stream of messages, if it is not the service's: host and port.
+const MCS: &str = "doorbell-mcs";
 const KIND: Kind =
     Kind { browser: "Chromium", is_ours: |folder| folder.join(SERVICE).is_file(), lock: "SingletonLock" };
 
@@ -50,6 +52,21 @@ pub fn service_of(folder: &Path) -> Result<Option<PushService>, BrowserError> {
     }
 }
 
+/// Notes where the stream of messages is, for each later start.
+pub(super) fn keep_mcs(profile: &Profile, address: &str) -> Result<(), BrowserError> {
+    profile.write(MCS, format!("{address}\n").as_bytes())
+}
+
+/// Where the stream of messages of the profile in `folder` is, with its port; `None` if it is at the service's address.
+pub fn mcs_of(folder: &Path) -> Result<Option<String>, BrowserError> {
+    let file = folder.join(MCS);
+    match fs::read_to_string(&file) {
+        Ok(known) => Ok(Some(known.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(BrowserError::io("read", &file)(error)),
+    }
+}
+
 /// Whether a command line has this switch. Chromium writes its own anew, with spaces between the words.
 fn names(command: &[u8], switch: &OsStr) -> bool {
     let switch = switch.as_bytes();
@@ -79,6 +96,18 @@ mod tests {
         let BrowserError::OtherService { service, .. } = error else { panic!("{error}") };
         assert_eq!(service, "https://one.example");
         belongs_to(&open(folder.path(), true).unwrap(), "https://two.example").unwrap();
+    }
+
+    #[test]
+    fn a_profile_keeps_the_address_of_its_stream_until_it_is_begun_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let profile = open(folder.path(), false).unwrap();
+        belongs_to(&profile, "https://one.example").unwrap();
+        assert_eq!(mcs_of(folder.path()).unwrap(), None);
+        keep_mcs(&profile, "one.example:5228").unwrap();
+        assert_eq!(mcs_of(folder.path()).unwrap().as_deref(), Some("one.example:5228"));
+        open(folder.path(), true).unwrap();
+        assert_eq!(mcs_of(folder.path()).unwrap(), None);
     }
 
     #[test]

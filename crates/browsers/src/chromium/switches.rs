@@ -10,9 +10,9 @@ use crate::push_service::PushService;
 pub(super) const TRYING_OUT: [&str; 2] = ["--no-first-run", "--no-default-browser-check"];
 
 /// What makes Chromium receive from `service`: where it becomes a device, where a page's subscription is made, and where
-/// messages come from. All three are needed: with one of them missing it would send Google the secret that it has from
-/// us, or us the one that it has from Google.
-pub(super) fn push(service: &PushService) -> Result<[String; 3], BrowserError> {
+/// messages come from (`mcs`, with its port, or the service's address). All three are needed: with one of them missing it
+/// would send Google the secret that it has from us, or us the one that it has from Google.
+pub(super) fn push(service: &PushService, mcs: Option<&str>) -> Result<[String; 3], BrowserError> {
     let wrong = |reason: &str| Err(BrowserError::Address { url: service.to_string(), reason: reason.to_owned() });
     if service.is_plain() {
         return wrong(
@@ -27,7 +27,7 @@ pub(super) fn push(service: &PushService) -> Result<[String; 3], BrowserError> {
     Ok([
         format!("--gcm-checkin-url={origin}/checkin"),
         format!("--gcm-registration-url={origin}/c2dm/register3"),
-        format!("--gcm-mcs-endpoint=https://{}", service.host_and_port()),
+        format!("--gcm-mcs-endpoint=https://{}", mcs.unwrap_or(&service.host_and_port())),
     ])
 }
 
@@ -60,7 +60,7 @@ pub(super) fn extensions(folders: &[PathBuf]) -> Result<Option<OsString>, Browse
 pub fn debian_flags(service: &PushService) -> Result<String, BrowserError> {
     Ok(format!(
         "# Written by `doorbell chromium --print-flags`.\nexport CHROMIUM_FLAGS=\"$CHROMIUM_FLAGS {}\"\n",
-        push(service)?.join(" ")
+        push(service, service.mcs())?.join(" ")
     ))
 }
 
@@ -75,14 +75,16 @@ mod tests {
     #[test]
     fn each_of_chromiums_three_connections_goes_to_the_service_and_the_stream_names_its_port() {
         assert_eq!(
-            push(&service("https://push.example.org/")).unwrap(),
+            push(&service("https://push.example.org/"), None).unwrap(),
             [
                 "--gcm-checkin-url=https://push.example.org/checkin",
                 "--gcm-registration-url=https://push.example.org/c2dm/register3",
                 "--gcm-mcs-endpoint=https://push.example.org:443",
             ]
         );
-        assert_eq!(push(&service("https://[::1]:8443")).unwrap()[2], "--gcm-mcs-endpoint=https://[::1]:8443");
+        let stream = |mcs| push(&service("https://[::1]:8443"), mcs).unwrap()[2].clone();
+        assert_eq!(stream(None), "--gcm-mcs-endpoint=https://[::1]:8443");
+        assert_eq!(stream(Some("[::1]:5228")), "--gcm-mcs-endpoint=https://[::1]:5228");
     }
 
     #[test]
@@ -91,7 +93,7 @@ mod tests {
             ("http://127.0.0.1:8080", "needs https://, on this machine too"),
             ("https://push.example.org/bell", "must have none"),
         ] {
-            let error = push(&service(url)).unwrap_err().to_string();
+            let error = push(&service(url), None).unwrap_err().to_string();
             assert!(error.contains(hint), "{url}: {error}");
         }
     }

@@ -1,6 +1,7 @@
 //! One connection to the service: TCP, TLS with ALPN `h2`, HTTP/2, and a PING at intervals.
 
 use std::future::pending;
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const WINDOW: u32 = 16 * 1024;
 const CONNECTION_WINDOW: u32 = 64 * 1024;
 const HEADER_LIST_MAX: u32 = 8 * 1024;
+
+/// What is wrong with a proxy that offers no HTTP/2, and what to do.
+const WITHOUT_HTTP2: &str = "it offers HTTP/1.1 only, and the wake door needs HTTP/2: let the proxy in front of the \
+    service offer it to clients (nginx: listen 443 ssl http2; HAProxy: alpn h2,http/1.1; Apache: Protocols h2 http/1.1), \
+    or pass TCP through";
 
 /// Opens connections to one service.
 pub(super) struct Connector {
@@ -101,9 +107,10 @@ impl Connector {
         let tcp = TcpStream::connect((self.address.as_str(), self.port)).await.map_err(|error| error.to_string())?;
         tcp.set_nodelay(true).map_err(|error| error.to_string())?;
         let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(self.name.clone(), tcp).await;
-        let stream = stream.map_err(|error| error.to_string())?;
+        let stream = stream
+            .map_err(|error| if knows_no_http2(&error) { WITHOUT_HTTP2.to_owned() } else { error.to_string() })?;
         if stream.get_ref().1.alpn_protocol() != Some(b"h2") {
-            return Err("it does not offer HTTP/2".to_owned());
+            return Err(WITHOUT_HTTP2.to_owned());
         }
         let (requests, mut driver) = h2::client::Builder::new()
             .enable_push(false)
@@ -136,6 +143,12 @@ impl Connection {
         };
         DesktopError::Connection { host, why }
     }
+}
+
+/// Whether a server ended a handshake because it has no protocol in common with us (RFC 7301 s3.2).
+fn knows_no_http2(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(rustls::AlertDescription::NoApplicationProtocol)))
 }
 
 /// Sends a PING at intervals; returns when one is not answered.

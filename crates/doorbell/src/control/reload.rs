@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use doorbell_service::config::{Changes, Config, ConfigError, LogFormat, Settings};
+use doorbell_service::config::{Changes, Config, LogFormat, Settings};
 use doorbell_service::{CertificateError, Service};
 use futures_util::FutureExt;
 use serde_json::json;
@@ -115,7 +115,7 @@ struct State {
     /// The log's filter that is in force.
     filter: String,
     /// The configuration that is being read. It stays here if the client that asked has left.
-    reading: Option<JoinHandle<Result<Config, ConfigError>>>,
+    reading: Option<JoinHandle<Result<Config>>>,
 }
 
 impl Reloader {
@@ -125,13 +125,13 @@ impl Reloader {
     }
 
     /// On a thread of its own: the file may be on a disk that does not answer. One thread at most waits for it.
-    async fn load(&self, state: &mut State) -> Result<Config, ConfigError> {
+    async fn load(&self, state: &mut State) -> Result<Config> {
         if let Some(earlier) = &mut state.reading {
             // What it read may have changed since. It may have panicked, which is logged.
             earlier.await.ok();
         }
         let (given, file) = (self.given.clone(), self.file.clone());
-        let read = move || Config::load(given, file.as_deref()).map(open_files::fitted);
+        let read = move || open_files::fitted(Config::load(given, file.as_deref())?);
         let loaded = state.reading.insert(spawn_blocking(read)).await;
         state.reading = None;
         match loaded {
@@ -170,7 +170,7 @@ impl Running {
         let loaded = self.reloader.load(state).await;
         // It may have begun to drain meanwhile.
         self.refuse_while_draining()?;
-        let done = loaded.map_err(Into::into).and_then(|config| apply(&self.service, &config, &mut state.filter));
+        let done = loaded.and_then(|config| apply(&self.service, &config, &mut state.filter));
         match &done {
             Ok(changes) => report(changes),
             Err(error) => {

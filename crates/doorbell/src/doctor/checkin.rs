@@ -19,8 +19,14 @@ const QUESTIONS: [(&str, &str, &[u8], &str, &str); 5] = [
     ("GET", "/preprod/wp/x", b"", "HTTP/1.1 405", "allow: post"),
 ];
 
-/// The step.
-pub(super) async fn check(connector: &Connector) -> Finding {
+/// A check-in of a browser that is no device yet (field 14, the version of the questions). Nothing is stored for it.
+const FIRST_CHECK_IN: &[u8] = &[0x70, 3];
+
+/// The setting of the answer that names the port of the stream, up to the length of its value (field 2).
+const PORT: &str = "gcm_secure_port\x12";
+
+/// The step. The stream is examined at `port`.
+pub(super) async fn check(connector: &Connector, port: u16) -> Finding {
     for (method, path, body, status, mark) in QUESTIONS {
         let fix =
             format!("let the proxy pass {path} on to `doorbell serve`, and see that the setting `chromium` is on");
@@ -34,5 +40,37 @@ pub(super) async fn check(connector: &Connector) -> Finding {
             Err(error) => return Finding::failed(format!("{method} {path} is not answered: {error}"), fix),
         }
     }
-    Finding::ok("check-in, registration and Chromium's endpoints are answered")
+    let first = ask(connector, "POST", "/checkin", &HeaderMap::new(), FIRST_CHECK_IN).await;
+    match first.ok().as_deref().and_then(named_port) {
+        Some(named) if named != port => Finding::warning(
+            format!("a check-in names port {named} for the stream of messages, which is examined at port {port}"),
+            format!(
+                "if Chromium reaches the stream at port {named}, examine it there with --mcs; otherwise start the service \
+                 with --chromium-mcs-port {port}"
+            ),
+        ),
+        // Without a port the service has no room for a further browser now, and names it to those that it has.
+        _ => Finding::ok("check-in, registration and Chromium's endpoints are answered"),
+    }
+}
+
+/// The port of the stream in the answer to a check-in.
+fn named_port(answer: &str) -> Option<u16> {
+    let (_, value) = answer.split_once(PORT)?;
+    let length = value.bytes().next()?;
+    value.get(1..1 + usize::from(length))?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_the_stream_is_read_from_the_answer_and_nothing_else_is_one() {
+        assert_eq!(named_port("HTTP/1.1 200 OK\r\n\r\n\n\x0fgcm_secure_port\x12\x045228*\x06"), Some(5228));
+        for none in ["", "\x04522", "\x0599999", "\x03abc"] {
+            assert_eq!(named_port(&format!("{PORT}{none}")), None, "{none:?}");
+        }
+        assert_eq!(named_port("HTTP/1.1 429 \r\n\r\n"), None);
+    }
 }

@@ -15,8 +15,8 @@ const STORE: &str = "GCM Store";
 /// The name of the device's id in it.
 const DEVICE_ID: &[u8] = b"device_aid_key";
 
-/// The step.
-pub(super) fn check(profile: &Path, target: &Target) -> Finding {
+/// The step, for a service whose stream of messages is at `stream`.
+pub(super) fn check(profile: &Path, target: &Target, stream: &Target) -> Finding {
     // Users name the user data directory as often as the profile in it.
     let folder = [profile.to_path_buf(), profile.join("Default")].into_iter().find(|f| f.join("Preferences").is_file());
     let Some(folder) = folder else {
@@ -24,8 +24,8 @@ pub(super) fn check(profile: &Path, target: &Target) -> Finding {
         return Finding::failed(why, "name the folder that chrome://version calls the profile path");
     };
     let authority = target.authority();
-    let port = target.port;
-    let (origin, host) = (target.origin(), target.url.host_str().expect("a target has a host"));
+    let origin = target.origin();
+    let (host, port) = (stream.url.host_str().expect("a target has a host"), stream.port);
     let switches = format!(
         "--gcm-checkin-url=https://{authority}/checkin --gcm-registration-url=https://{authority}/c2dm/register3 \
          --gcm-mcs-endpoint=https://{host}:{port}"
@@ -108,27 +108,33 @@ mod tests {
         let preferences = r#"{"gcm":{"push_messaging_application_id_map":{"wp:a":"https://secret.example/#1"}}}"#;
         std::fs::write(profile.join("Preferences"), preferences).unwrap();
         for named in [folder.path(), &profile] {
-            let found = check(named, &target());
+            let found = check(named, &target(), &target());
             assert_eq!(found.verdict, Verdict::Ok);
             assert!(found.text.contains(" s ago") && found.text.contains("1 subscriptions"), "{found:?}");
             let note = found.advice.unwrap();
             assert!(note.contains("chrome://gcm-internals") && note.contains("GCM Store") && !note.contains("secret"));
         }
         std::fs::write(profile.join("Preferences"), "{").unwrap();
-        let damaged = check(&profile, &target());
+        let damaged = check(&profile, &target(), &target());
         assert!(damaged.text.contains("cannot be read") && !damaged.text.contains("0 subscriptions"), "{damaged:?}");
     }
 
     #[test]
     fn without_a_store_the_switches_are_named_and_without_a_profile_the_page_that_shows_its_folder() {
         let folder = tempfile::tempdir().unwrap();
-        let nothing = check(folder.path(), &target());
+        let nothing = check(folder.path(), &target(), &target());
         assert!(nothing.verdict == Verdict::Failed && nothing.advice.unwrap().contains("chrome://version"));
         std::fs::write(folder.path().join("Preferences"), "{}").unwrap();
         // What Chromium makes before it has connected to any service.
         std::fs::create_dir_all(folder.path().join(STORE).join("Encryption")).unwrap();
         std::fs::write(folder.path().join(STORE).join("000003.log"), "").unwrap();
-        let fresh = check(folder.path(), &target());
+        let stream = Target::parse("https://push.corp:5228").unwrap();
+        let apart = check(folder.path(), &target(), &stream).advice.unwrap();
+        assert!(
+            apart.contains("--gcm-mcs-endpoint=https://push.corp:5228") && apart.contains("8443/checkin"),
+            "{apart}"
+        );
+        let fresh = check(folder.path(), &target(), &target());
         assert_eq!(fresh.verdict, Verdict::Failed);
         let fix = fresh.advice.unwrap();
         assert!(fix.contains("--gcm-mcs-endpoint=https://push.corp:8443") && fix.contains("/checkin"), "{fix}");

@@ -77,7 +77,9 @@ impl Connector {
     pub(super) async fn http2(&self) -> Finding {
         let fix = "user agents that receive by server push need it from end to end: let `doorbell serve` end TLS itself, \
                    or let the proxy pass TCP through on this port (nginx `stream`, haproxy `mode tcp`). Those that \
-                   receive events need it up to the proxy (nginx: listen 443 ssl http2)";
+                   receive events, such as `doorbell listen` and `doorbell desktop`, need it up to the proxy: let it offer \
+                   HTTP/2 to clients (nginx: listen 443 ssl http2; HAProxy: alpn h2,http/1.1; Apache: Protocols h2 \
+                   http/1.1). Senders, Firefox and Chromium do without";
         match self.tls(&[b"h2", b"http/1.1"]).await {
             Ok(stream) => match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => Finding::ok("HTTP/2 was chosen (ALPN)"),

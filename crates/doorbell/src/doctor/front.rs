@@ -58,6 +58,20 @@ impl Front {
             let fix = "let the proxy pass every path of this host to `doorbell serve`: URLs begin at the root";
             let (what, fix) = match http1::status(&self.text) {
                 Some(status @ (404 | 410)) => (format!("a {status}"), format!("{fix}. {AWAY}")),
+                Some(status @ 400) => (
+                    format!("a {status}"),
+                    format!(
+                        "{fix}. If it sends a PROXY protocol header (HAProxy: send-proxy), name its address to the service \
+                         with --proxy-protocol-from, or let it send none"
+                    ),
+                ),
+                Some(status @ 502..=504) => (
+                    format!("a {status}"),
+                    "start `doorbell serve`, compare its --listen with the proxy's upstream, and read the proxy's log. If \
+                     the service's log has a line about connections without a PROXY protocol header, it expects one from \
+                     the proxy: let the proxy send it, or remove its address from --proxy-protocol-from"
+                        .to_owned(),
+                ),
                 Some(status) => (format!("a {status}"), fix.to_owned()),
                 None => ("something that is not HTTP".to_owned(), fix.to_owned()),
             };
@@ -111,6 +125,10 @@ mod tests {
         assert_eq!(front(&greeting("https://push.example"), 0).greeting(&target).verdict, Verdict::Ok);
         let lost = front(&greeting("https://127.0.0.1:8443"), 0).greeting(&target);
         assert!(lost.advice.unwrap().contains("--public-url https://push.example:"));
+        for status in ["400 Bad Request", "502 Bad Gateway"] {
+            let found = front(&format!("HTTP/1.1 {status}\r\n\r\n"), 0).greeting(&target);
+            assert!(found.advice.unwrap().contains("--proxy-protocol-from"), "{status}");
+        }
         for (other, is_gone) in [("HTTP/1.1 404 Not Found\r\n\r\nnginx", true), ("SSH-2.0", false), ("", false)] {
             let found = front(other, 0).greeting(&target);
             assert_eq!(found.verdict, Verdict::Failed, "{other}");

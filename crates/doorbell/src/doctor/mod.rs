@@ -149,8 +149,11 @@ async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, 
         } else {
             open_socket(&connector, args.idle_secs, report).await
         };
+        // One that is not a URL is reported by the step of the stream.
+        let stream =
+            args.mcs.as_ref().and_then(|url| Target::parse(url).ok()).map_or(connector.target.port, |at| at.port);
         let checkin =
-            if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&connector).await };
+            if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&connector, stream).await };
         report.add("checkin", checkin);
         let mcs = match &args.mcs {
             _ if args.no_chromium => Finding::skipped("--no-chromium"),
@@ -166,7 +169,8 @@ async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, 
         report.add("firefox", firefox::check(profile, &target));
     }
     if let Some(profile) = &args.chromium_profile {
-        report.add("chromium", chromium::check(profile, &target));
+        let stream = args.mcs.as_ref().and_then(|url| Target::parse(url).ok());
+        report.add("chromium", chromium::check(profile, &target, stream.as_ref().unwrap_or(&target)));
     }
 }
 

@@ -11,7 +11,7 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, RootCertStore};
+use rustls::{AlertDescription, CertificateError, RootCertStore};
 
 use super::report::Finding;
 use super::target::Target;
@@ -75,13 +75,27 @@ pub(super) fn refused(error: &io::Error, target: &Target) -> Finding {
             "the answer there is not TLS",
             "give `doorbell serve` a certificate instead of --plain, or let the proxy end TLS on this port",
         ),
+        // What the service sends to bytes that are not TLS, such as a header of the PROXY protocol before it.
+        Some(rustls::Error::AlertReceived(AlertDescription::DecodeError | AlertDescription::UnexpectedMessage)) => {
+            Finding::failed(
+                "the server does not receive TLS as it was sent: something in between changes it",
+                "if a proxy passes TCP through and sends a PROXY protocol header (nginx: proxy_protocol on; HAProxy: \
+                 send-proxy), name its address to the service with --proxy-protocol-from, or let it send none; the \
+                 service's log has a line about such headers",
+            )
+        }
         Some(other) => {
             Finding::failed(format!("TLS failed: {other}"), "the server that ends TLS there must offer TLS 1.2 or 1.3")
         }
-        None if error.kind() == io::ErrorKind::UnexpectedEof => Finding::failed(
-            "the connection is closed during the TLS handshake",
-            "look for a firewall or a proxy that does not know this name (SNI), and read its log",
-        ),
+        None if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            Finding::failed(
+                "the connection is closed during the TLS handshake",
+                "look for a firewall or a proxy that does not know this name (SNI), and read its log. If the service's log has \
+             a line about connections without a PROXY protocol header, it expects one from this address: let the proxy \
+             send it (nginx: proxy_protocol on; HAProxy: send-proxy-v2), or remove the address from \
+             --proxy-protocol-from",
+            )
+        }
         None => Finding::failed(format!("TLS failed: {error}"), "look for a firewall or a proxy in between"),
     }
 }

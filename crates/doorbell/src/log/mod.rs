@@ -93,14 +93,16 @@ fn parse(filter: &str) -> Result<Targets> {
         let level = directive.rsplit_once('=').map_or(*directive, |(_, level)| level);
         if level.parse::<LevelFilter>().is_err() {
             bail!(
-                "--log {filter}: {level:?} is not a level: use error, warn, info, debug, trace or off, or PART=LEVEL for a \
+                "log {filter}: {level:?} is not a level: use error, warn, info, debug, trace or off, or PART=LEVEL for a \
                  part of the program, with commas between"
             );
         }
     }
     let targets = match directives.join(",") {
         none if none.is_empty() => Targets::new().with_default(LevelFilter::INFO),
-        some => some.parse().map_err(|error| anyhow::anyhow!("--log {filter}: {error}"))?,
+        some => some.parse().map_err(|error| {
+            anyhow::anyhow!("log {filter}: {error}; give a level, such as info, or PART=LEVEL, with commas between")
+        })?,
     };
     let names = |part: &str| directives.iter().any(|directive| directive.split('=').next() == Some(part));
     Ok(targets.with_targets(QUIET.into_iter().filter(|(part, _)| !names(part))))

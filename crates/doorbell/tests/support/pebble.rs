@@ -4,6 +4,7 @@
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::Method;
 use serde_json::json;
@@ -112,7 +113,18 @@ impl Pebble {
     }
 }
 
-/// A port that is free.
+/// A port that is free, below those that connections get by themselves: no connection of another test takes it before it is
+/// used. Each process of tests has its own ports.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port()
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    const OF_ONE_PROCESS: u32 = 64;
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    let mut ports = (0..COUNT).map(|_| {
+        let number =
+            std::process::id().wrapping_mul(OF_ONE_PROCESS).wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed));
+        u16::try_from(FIRST + number % COUNT).expect("a port below 32,000")
+    });
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.find(is_free).expect("a free port")
 }

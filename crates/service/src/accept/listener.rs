@@ -74,7 +74,7 @@ impl<H: Handler> Listener<H> {
                     // Without a place the connection is closed here.
                     let Some(place) = places.enter(source, self.context.clock.now()).await else { continue };
                     if forwards {
-                        place.forwards();
+                        place.forwards(Source::of(address.ip()));
                     }
                     let (security, context) = (self.security.clone(), self.context.clone());
                     let accepted = Accepted { stream, is_proxy, headers: headers.clone() };
@@ -106,6 +106,13 @@ impl<H: Handler> Listeners<H> {
         let places = Places::counted(bounds(&context.config()), context.handler.counts());
         let is_plain = |listener: &Listener<H>| matches!(listener.security, Security::Plain);
         let has_plain = self.listeners.iter().any(is_plain);
+        if !has_plain && !self.headers.are_declared() && context.config().sources.has_unnamed_proxy() {
+            warn!(
+                "trust_proxy is set and no address is plain: no connection counts for its source, and one client may take \
+                 all places. Name the networks of the proxy in proxy_protocol_from (if it sends the PROXY protocol) or in \
+                 trusted_proxies, or remove trust_proxy if TLS ends here without a proxy"
+            );
+        }
         let accepting = self.listeners.iter().map(|listener| {
             // Proxies that name their clients are declared by their addresses: then from elsewhere comes no proxy.
             let is_direct = (has_plain && !is_plain(listener)) || self.headers.are_declared();

@@ -70,7 +70,10 @@ impl AcmeSettings {
             };
         };
         if s.plain() || s.tls_cert.is_some() || s.tls_key.is_some() {
-            return unfit("domain, which obtains a certificate, excludes plain, tls_cert and tls_key");
+            return unfit(
+                "domain, which obtains a certificate, excludes plain, tls_cert and tls_key: remove those, or, to keep them, \
+                 give public_url instead of domain",
+            );
         }
         let directory = s.acme_directory.clone().unwrap_or_else(|| DEFAULT_DIRECTORY.to_owned());
         if !directory.starts_with("https://") {
@@ -80,7 +83,12 @@ impl AcmeSettings {
         let binding = match (&s.acme_binding_id, &s.acme_binding_key_file) {
             (Some(id), Some(file)) => Some(ExternalAccount { id: id.clone(), key: binding_key(file)? }),
             (None, None) => None,
-            _ => return unfit("acme_binding_id and acme_binding_key_file need each other"),
+            _ => {
+                return unfit(
+                    "acme_binding_id and acme_binding_key_file need each other: give both, as the authority has issued them, \
+                     or neither",
+                );
+            }
         };
         Ok(Some(Self {
             domain: domain_name(domain)?,

@@ -10,6 +10,8 @@ use super::settings::Settings;
 pub struct ChromiumSettings {
     /// Whether it is open.
     pub enabled: bool,
+    /// The port at which browsers reach the stream (MCS), if it is not that of [`Place::mcs_port`](super::Place::mcs_port).
+    pub mcs_port: Option<u16>,
     /// How long a connection may be quiet before Chromium sends a heartbeat.
     pub heartbeat: Duration,
     /// New devices per minute, 0 for no limit: a client needs no credentials to create one.
@@ -32,7 +34,15 @@ impl ChromiumSettings {
                  connections that are quiet for half an hour)"
             )));
         }
+        if s.chromium_mcs_port == Some(0) {
+            return Err(ConfigError::Unfit(
+                "chromium_mcs_port is the port that browsers connect to, 1 to 65535: leave it out for the port that the \
+                 service listens on"
+                    .to_owned(),
+            ));
+        }
         Ok(Self {
+            mcs_port: s.chromium_mcs_port,
             enabled: s.chromium(),
             heartbeat: Duration::from_secs(heartbeat_secs),
             enrolments_per_minute: s.chromium_enrolments_per_minute(),
@@ -54,5 +64,13 @@ mod tests {
             assert!(with(secs).is_err(), "{secs}");
         }
         assert_eq!(with(30).unwrap().heartbeat, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn a_port_that_no_browser_can_connect_to_is_refused() {
+        let with =
+            |port| ChromiumSettings::from_settings(&Settings { chromium_mcs_port: Some(port), ..Settings::default() });
+        assert!(with(0).unwrap_err().to_string().contains("1 to 65535"));
+        assert_eq!(with(5228).unwrap().mcs_port, Some(5228));
     }
 }

@@ -101,6 +101,11 @@ impl Config {
 }
 
 impl Config {
+    /// Whether no layer names an address to listen on.
+    pub fn has_default_listen(&self) -> bool {
+        self.settings.listen.is_none()
+    }
+
     /// Serves at most `most` connections, where the process may have no more open files.
     pub fn lower_connections(&mut self, most: usize) {
         let before = self.limits.connections_max;

@@ -65,9 +65,17 @@ impl Place {
             );
         }
         let tls = match (&s.tls_cert, &s.tls_key) {
-            (Some(_), Some(_)) if !has_tls && s.plain() => return unfit("plain and tls_cert exclude each other"),
+            (Some(_), Some(_)) if !has_tls && s.plain() => {
+                return unfit(
+                    "plain and tls_cert exclude each other: remove plain to serve TLS, or tls_cert and tls_key to serve \
+                     without",
+                );
+            }
             (Some(_), Some(_)) if !has_tls => {
-                return unfit("tls_cert is for TLS, and every address of listen is plain");
+                return unfit(
+                    "tls_cert is for TLS, and every address of listen is plain: give tls: before one, or remove tls_cert and \
+                     tls_key",
+                );
             }
             (Some(cert), Some(key)) => TlsSource::Files { cert: cert.clone(), key: key.clone() },
             (Some(_), None) => return unfit("tls_cert needs tls_key, the file with its private key"),
@@ -76,6 +84,13 @@ impl Place {
                 return unfit(
                     "domain is for TLS, and every address of listen is plain: give tls: before one, or, if a proxy obtains the \
                      certificate, public_url instead of domain",
+                );
+            }
+            (None, None) if acme.is_some() && listen.iter().all(|listen| listen.served != Served::Tls) => {
+                return unfit(
+                    "domain obtains a certificate by port 443, which the proxy has where mcs: is the only address with TLS: \
+                     give public_url instead of domain, and the proxy's certificate as tls_cert and tls_key; or a tls: \
+                     address that port 443 leads to",
                 );
             }
             (None, None) if !has_tls => TlsSource::Plain,
@@ -110,6 +125,13 @@ impl Place {
     /// The first address that serves HTTP, among `bound`, the addresses in the order of [`listen`](Self::listen).
     pub fn first_http(bound: &[Listen]) -> &Listen {
         bound.iter().find(|listen| listen.served != Served::Mcs).expect("one address serves HTTP, which is checked")
+    }
+
+    /// The port at which Chromium reaches its stream (MCS) unless a setting names it: that of the first address among `bound`
+    /// that serves nothing else, or the origin's.
+    pub fn mcs_port(bound: &[Listen], origin: &Origin) -> u16 {
+        let own = bound.iter().find(|listen| listen.served == Served::Mcs);
+        own.map_or_else(|| origin.port(), |listen| listen.address.port())
     }
 
     /// The origin of the service once it listens on `bound`, its first address that serves HTTP.
@@ -231,8 +253,14 @@ mod tests {
         assert_eq!(two.listen.iter().map(|listen| listen.served).collect::<Vec<_>>(), [Served::Mcs, Served::Plain]);
         assert!(matches!(two.tls, TlsSource::Files { .. }));
         assert_eq!(origin(&two), "http://127.0.0.1:8080", "the one that serves HTTP");
+        let port = |place: &Place| Place::mcs_port(&place.listen, &place.origin(Place::first_http(&place.listen)));
+        assert_eq!((port(&two), port(&place(Settings::default()).unwrap())), (5228, 8443));
         let error = |settings| place(settings).unwrap_err().to_string();
         assert!(error(with(&["plain:127.0.0.1:8080"])).contains("tls_cert is for TLS"));
+        let domain = Some("push.example.org".to_owned());
+        let of_proxy = listening(&["plain:127.0.0.1:8080", "mcs:[::]:5228"]);
+        assert!(error(Settings { domain: domain.clone(), ..of_proxy }).contains("public_url instead of domain"));
+        place(Settings { domain, ..listening(&["[::]:443", "mcs:[::]:5228"]) }).unwrap();
         assert!(error(listening(&["mcs:127.0.0.1:5228"])).contains("no address that serves HTTP"));
         let off = Settings { chromium: Some(false), ..with(&["127.0.0.1:1", "mcs:127.0.0.1:5228"]) };
         assert!(error(off).contains("the setting chromium is off"));

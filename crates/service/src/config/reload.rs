@@ -118,6 +118,7 @@ mod tests {
         firefox_ping_secs = 7
         firefox_broadcasts = ['a=b']
         chromium = false
+        chromium_mcs_port = 5228
         chromium_heartbeat_secs = 77
         chromium_enrolments_per_minute = 7
         chromium_enrolments_per_source = 7

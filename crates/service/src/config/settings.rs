@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::compat::Compat;
 use super::listen::{self, ListenAddress};
 use super::log::LogFormat;
+use super::networks;
 
 /// Declares the settings, their defaults, and how one layer (flags and environment) overrides another (the file).
 macro_rules! settings {
@@ -143,6 +144,7 @@ settings! {
         long, env = "DOORBELL_PROXY_PROTOCOL_FROM", hide_env = true, help_heading = ADDRESS,
         value_delimiter = ',', value_name = "NETWORK"
     )]
+    #[serde(deserialize_with = "networks::one_or_more")]
     proxy_protocol_from: Vec<String>,
 
     /// Networks of proxies for HTTP that end X-Forwarded-For with their client's address: what one source may create counts
@@ -151,6 +153,7 @@ settings! {
         long, env = "DOORBELL_FORWARDED_FOR_FROM", hide_env = true, help_heading = ADDRESS,
         value_delimiter = ',', value_name = "NETWORK"
     )]
+    #[serde(deserialize_with = "networks::one_or_more")]
     forwarded_for_from: Vec<String>,
 
     /// Redirect agents that want to subscribe (307, RFC 8030 s7.1): the URL of another subscribe resource
@@ -253,7 +256,8 @@ settings! {
     #[arg(long, env = "DOORBELL_DISK_FLOOR_BYTES", hide_env = true, help_heading = LIMITS, value_name = "BYTES")]
     disk_floor_bytes: u64 = 128 << 20,
 
-    /// Connections open at once; above it idle ones without a subscription are closed, then new ones wait [default: 16384]
+    /// Connections open at once, three quarters of them without a subscription; above it such ones are closed, idle ones first, or new
+    /// ones wait [default: 16384]
     #[arg(long, env = "DOORBELL_CONNECTIONS_MAX", hide_env = true, help_heading = LIMITS, value_name = "N")]
     connections_max: usize = 16_384,
 
@@ -269,6 +273,7 @@ settings! {
         long, env = "DOORBELL_TRUSTED_PROXIES", hide_env = true, help_heading = LIMITS,
         value_delimiter = ',', value_name = "NETWORK"
     )]
+    #[serde(deserialize_with = "networks::one_or_more")]
     trusted_proxies: Vec<String>,
 
     /// Agents and receipt subscriptions that were not used for this long are removed [default: 90]
@@ -347,6 +352,14 @@ settings! {
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
     chromium: bool = true,
+
+    /// The port of its stream (MCS) as Chromium reaches it from outside [default: the port of the first mcs: address of --listen, else
+    /// that of the public URL]
+    #[arg(
+        long, env = "DOORBELL_CHROMIUM_MCS_PORT", hide_env = true, help_heading = CHROMIUM,
+        value_name = "PORT"
+    )]
+    chromium_mcs_port: u16,
 
     /// How long a connection may be quiet before Chromium sends a heartbeat, 30 to 1740 [default: 240]
     #[arg(

@@ -34,6 +34,11 @@ impl Sources {
         Ok(Self { connections_max: Some(per_source_max).filter(|&max| max > 0), proxies })
     }
 
+    /// Whether a proxy in front is declared and its address is not: any connection may be one of its.
+    pub fn has_unnamed_proxy(&self) -> bool {
+        matches!(self.proxies, Proxies::All)
+    }
+
     /// Whether connections from this address count for their source: not those of a proxy.
     pub fn counts(&self, address: IpAddr) -> bool {
         match &self.proxies {

@@ -66,6 +66,8 @@ pub(crate) struct Doors {
     counts: Arc<Counts>,
     requests: Requests,
     chromium: Chromium,
+    /// The port of Chromium's stream, where no setting names another.
+    mcs_port: u16,
     vapid: app::vapid::VapidVerifier,
     rates: app::rates::Rates,
     /// New agents.
@@ -92,7 +94,7 @@ impl Doors {
     pub(crate) fn new(
         hub: Arc<Hub>,
         capabilities: Capabilities,
-        origin: Origin,
+        (origin, mcs_port): (Origin, u16),
         config: Arc<Live>,
         clock: Clock,
         counts: Arc<Counts>,
@@ -107,6 +109,7 @@ impl Doors {
             clock,
             counts,
             chromium: Chromium::new(&now.chromium),
+            mcs_port,
             vapid: app::vapid::VapidVerifier::new(&origin, now.strict_audience),
             rates: app::rates::Rates::new(limits.per_subscription_per_minute, limits.per_key_per_minute),
             growth: Growth::new("agents", growth::Bounds::of_agents(&limits)),
@@ -241,6 +244,7 @@ impl Doors {
 impl Handler for Doors {
     fn answer(self: &Arc<Self>, mut request: Request) -> impl Future<Output = Response> + Send {
         path::normalize(request.uri_mut());
+        request.body().place.note_forwarded(request.headers(), self.clock.now());
         let methods = Methods::of(request.uri().path(), &self.chromium);
         let answers_pages = methods.is_some_and(|methods| methods.answer_pages(request.method(), request.headers()));
         let door = self.door(request.uri().path());

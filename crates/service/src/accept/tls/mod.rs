@@ -26,7 +26,7 @@ pub(crate) use resolver::{Attempts, CertificateResolver};
 #[derive(Debug, Error)]
 pub enum TlsError {
     /// A file could not be read, or holds no PEM of this kind.
-    #[error("cannot read {what} from {path}: {source}")]
+    #[error("cannot read {what} from {path}: {}", lack(source))]
     Pem {
         /// Certificate chain or private key.
         what: &'static str,
@@ -51,6 +51,16 @@ pub enum TlsError {
     /// The service could not make its own certificate, or could not keep the CA that signs it.
     #[error("cannot make the self-signed certificate: {0}")]
     SelfSigned(String),
+}
+
+/// What is wrong with a file, and what to do.
+fn lack(error: &rustls::pki_types::pem::Error) -> String {
+    match error {
+        rustls::pki_types::pem::Error::NoItemsFound => {
+            "there is none in it; give a file in PEM, with lines that begin with -----BEGIN".to_owned()
+        }
+        other => other.to_string(),
+    }
 }
 
 impl TlsError {

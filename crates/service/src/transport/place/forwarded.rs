@@ -6,10 +6,17 @@ use http::HeaderMap;
 
 use crate::transport::source::Source;
 
+const FIELD: &str = "x-forwarded-for";
+
+/// Whether a request has the field in which proxies name their client.
+pub(super) fn names_client(headers: &HeaderMap) -> bool {
+    headers.contains_key(FIELD)
+}
+
 /// The last address of X-Forwarded-For, which the proxy itself has written; what is before it the client may have sent.
 /// `None` if it is not an address. Proxies write an IPv6 address plainly, in brackets, or with its zone.
 pub(super) fn forwarded_for(headers: &HeaderMap) -> Option<Source> {
-    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
+    let last = headers.get_all(FIELD).iter().next_back()?.to_str().ok()?.rsplit(',').next()?.trim();
     if let Ok(address) = last.parse::<SocketAddr>() {
         return Some(Source::of(address.ip()));
     }

@@ -19,7 +19,7 @@ use http::HeaderMap;
 use tokio::task::AbortHandle;
 
 use super::source::Source;
-use forwarded::forwarded_for;
+use forwarded::{forwarded_for, names_client};
 pub(crate) use places::{Bounds, Places};
 
 /// The place of one connection, free again when this is dropped.
@@ -32,8 +32,8 @@ pub(crate) struct Place {
     source: OnceLock<Source>,
     /// Its source has a connection more by it.
     is_counted: AtomicBool,
-    /// Its requests name their clients.
-    forwards: AtomicBool,
+    /// The proxy whose requests name their clients, if it is one's connection.
+    forwarder: OnceLock<Source>,
     /// Requests in progress.
     requests: AtomicU32,
     /// A request was answered since the place was last looked at.
@@ -53,22 +53,36 @@ impl Place {
         self.source.get().copied()
     }
 
-    /// Where a request on the connection comes from: from a proxy for HTTP that names its client, the client.
+    /// Where a request on the connection comes from: from a proxy for HTTP, the client that it names.
     pub(crate) fn source_of(&self, headers: &HeaderMap) -> Option<Source> {
-        if self.forwards.load(Ordering::Relaxed) { forwarded_for(headers) } else { self.source() }
+        self.client_of(headers).or_else(|| self.source())
     }
 
-    /// The connection is one of a proxy for HTTP that names its client in each request.
-    pub(crate) fn forwards(&self) {
-        self.forwards.store(true, Ordering::Relaxed);
+    /// The client of a request from a proxy for HTTP. One that does not name its client counts as the proxy's own: without
+    /// a source it would have no bound.
+    fn client_of(&self, headers: &HeaderMap) -> Option<Source> {
+        let proxy = self.forwarder.get()?;
+        Some(forwarded_for(headers).unwrap_or(*proxy))
+    }
+
+    /// The connection is one of this proxy for HTTP, which names its client in each request.
+    pub(crate) fn forwards(&self, proxy: Source) {
+        // A connection has one peer: the first call decides.
+        self.forwarder.get_or_init(|| proxy);
+    }
+
+    /// Logs a request that names its client and is not from a declared proxy: if it is from a proxy of the operator's, its
+    /// clients are one source.
+    pub(crate) fn note_forwarded(&self, headers: &HeaderMap, now: UnixMs) {
+        if self.forwarder.get().is_none() && names_client(headers) {
+            self.places.note_undeclared(now);
+        }
     }
 
     /// From now on the connection belongs to the client of this request alone. It does not count for its source: only
     /// the proxy sees how many connections a client has.
     pub(crate) fn belongs_to_client_of(&self, headers: &HeaderMap) {
-        if self.forwards.load(Ordering::Relaxed)
-            && let Some(source) = forwarded_for(headers)
-        {
+        if let Some(source) = self.client_of(headers) {
             let _lock = self.places.state.lock();
             // A request that was refused before may have come from another client: the first one stays.
             self.source.get_or_init(|| source);

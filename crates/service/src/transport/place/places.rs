@@ -39,7 +39,9 @@ pub(crate) struct Places {
     pub(super) freed: Notify,
     counts: Option<Arc<Counts>>,
     pub(super) rejections: Seldom,
-    closings: Seldom,
+    pub(super) closings: Seldom,
+    pub(super) busy_closings: Seldom,
+    pub(super) undeclared: Seldom,
     waits: Seldom,
 }
 
@@ -65,6 +67,15 @@ pub(super) struct Stranger {
     pub(super) task: Option<AbortHandle>,
 }
 
+/// Which kind of connection was closed to make room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// One without a request in progress.
+    Idle,
+    /// One with a request in progress.
+    Busy,
+}
+
 /// What came of an attempt to enter.
 enum Attempt {
     Entered(Arc<Place>),
@@ -87,6 +98,8 @@ impl Places {
             counts,
             rejections: Seldom::default(),
             closings: Seldom::default(),
+            busy_closings: Seldom::default(),
+            undeclared: Seldom::default(),
             waits: Seldom::default(),
         })
     }
@@ -140,6 +153,19 @@ impl Places {
         if let Some(connections) = self.closings.due(now) {
             Self::log_closings(connections);
         }
+        if let Some(connections) = self.busy_closings.due(now) {
+            Self::log_busy_closings(connections);
+        }
+        if let Some(requests) = self.undeclared.due(now) {
+            Self::log_undeclared(requests);
+        }
+    }
+
+    /// A request has X-Forwarded-For and is not from a declared proxy.
+    pub(super) fn note_undeclared(&self, now: UnixMs) {
+        if let Some(requests) = self.undeclared.count(now) {
+            Self::log_undeclared(requests);
+        }
     }
 
     fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
@@ -153,15 +179,25 @@ impl Places {
         let are_too_many = state.strangers.len() >= state.bounds.strangers_max;
         let is_crowded = are_too_many || (is_full && state.leaving == 0);
         // Dropped after the lock is released: a place that is dropped takes the lock.
-        let (closed, _seen) = if is_crowded { state.close_oldest(are_too_many) } else { (false, Vec::new()) };
+        let (closed, _seen) = if is_crowded { state.close_oldest(are_too_many) } else { (None, Vec::new()) };
         let must_wait = is_full && state.leaving == 0;
         let attempt = if is_full { Attempt::Full } else { Attempt::Entered(state.enter(self, source)) };
         drop(state);
-        if let Some(counts) = self.counts.as_ref().filter(|_| closed) {
+        if let Some(counts) = self.counts.as_ref().filter(|_| closed.is_some()) {
             counts.closed_for_room.add();
         }
-        if closed && let Some(connections) = self.closings.count(now) {
-            Self::log_closings(connections);
+        match closed {
+            Some(Closed::Idle) => {
+                if let Some(connections) = self.closings.count(now) {
+                    Self::log_closings(connections);
+                }
+            }
+            Some(Closed::Busy) => {
+                if let Some(connections) = self.busy_closings.count(now) {
+                    Self::log_busy_closings(connections);
+                }
+            }
+            None => {}
         }
         if must_wait && let Some(times) = self.waits.count(now) {
             warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
@@ -207,6 +243,22 @@ impl Places {
              are no attack"
         );
     }
+
+    fn log_busy_closings(connections: u64) {
+        warn!(
+            connections,
+            "closed connections without a subscription and with a request in progress to make room for new ones, because \
+             none was idle; raise connections_max if they are no attack"
+        );
+    }
+
+    fn log_undeclared(requests: u64) {
+        warn!(
+            requests,
+            "requests have X-Forwarded-For and are not from addresses of forwarded_for_from: if they are from your proxy, \
+             name it there; until then all its clients share one bound, or have none"
+        );
+    }
 }
 
 impl State {
@@ -249,7 +301,7 @@ impl State {
             number: AtomicU64::new(number),
             source: source.map_or_else(OnceLock::new, OnceLock::from),
             is_counted: AtomicBool::new(source.is_some()),
-            forwards: AtomicBool::new(false),
+            forwarder: OnceLock::new(),
             requests: AtomicU32::new(0),
             answered: AtomicBool::new(false),
             is_known: AtomicBool::new(false),
@@ -262,8 +314,8 @@ impl State {
     /// Closes the oldest stranger without a request in progress. One that has had an answer since it was last looked at
     /// gets another turn, because an application server that sends regularly is idle in between. If all are busy and
     /// `also_busy`, the oldest of them is closed: requests that never end must not take the places that are kept. Returns
-    /// whether one was closed, and the places that were looked at.
-    fn close_oldest(&mut self, also_busy: bool) -> (bool, Vec<Arc<Place>>) {
+    /// which kind was closed, and the places that were looked at.
+    fn close_oldest(&mut self, also_busy: bool) -> (Option<Closed>, Vec<Arc<Place>>) {
         let (mut seen, mut again, mut oldest, mut busy) = (Vec::new(), Vec::new(), None, None);
         // Few, so that those who have just come do not become the oldest ones.
         let turns_max = self.strangers.len() / 4;
@@ -284,8 +336,9 @@ impl State {
                 break;
             }
         }
-        let task =
-            oldest.or_else(|| again.first().copied()).or(busy).and_then(|number| self.strangers.remove(&number)?.task);
+        let idle = oldest.or_else(|| again.first().copied());
+        let task = idle.or(busy).and_then(|number| self.strangers.remove(&number)?.task);
+        let closed = task.as_ref().map(|_| if idle.is_some() { Closed::Idle } else { Closed::Busy });
         for number in again {
             if let Some(stranger) = self.strangers.remove(&number) {
                 self.last_number += 1;
@@ -300,7 +353,7 @@ impl State {
             self.leaving += 1;
             task.abort();
         }
-        (task.is_some(), seen)
+        (closed, seen)
     }
 
     pub(super) fn leave(&mut self, place: &Place) {

@@ -27,6 +27,18 @@ async fn connect(places: &Arc<Places>, prepare: impl FnOnce(&Arc<Place>)) -> Wea
     seen
 }
 
+/// The same, with a request in progress until then.
+async fn connect_busy(places: &Arc<Places>) -> Weak<Place> {
+    let place = places.enter(None, NOW).await.unwrap();
+    let request = place.request();
+    let task = tokio::spawn(async move {
+        std::future::pending::<()>().await;
+        drop(request);
+    });
+    place.serve_in(task.abort_handle());
+    Arc::downgrade(&place)
+}
+
 #[tokio::test]
 async fn the_oldest_idle_stranger_leaves_first_and_never_a_known_connection() {
     let places = places(4, 4, None);
@@ -66,15 +78,7 @@ async fn strangers_that_are_always_busy_do_not_get_the_places_that_are_kept() {
     let places = places(8, 6, None);
     let mut strangers = Vec::new();
     for _ in 0..20 {
-        let place = places.enter(None, NOW).await.unwrap();
-        let request = place.request();
-        let task = tokio::spawn(async move {
-            std::future::pending::<()>().await;
-            drop(request);
-        });
-        place.serve_in(task.abort_handle());
-        strangers.push(Arc::downgrade(&place));
-        drop(place);
+        strangers.push(connect_busy(&places).await);
         yield_now().await;
     }
     let there = strangers.iter().filter(|place| place.upgrade().is_some()).count();
@@ -180,7 +184,7 @@ async fn only_the_address_that_the_proxy_wrote_is_believed_and_only_where_it_is_
         headers
     };
     let (direct, proxied) = (Place::any(), Place::any());
-    proxied.forwards();
+    proxied.forwards(source(7).unwrap());
     let last = forwarded(&["192.0.2.9", "192.0.2.8, 192.0.2.1"]);
     assert_eq!((direct.source_of(&last), proxied.source_of(&last)), (None, source(1)));
     for one in ["192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1:4660"] {
@@ -191,12 +195,44 @@ async fn only_the_address_that_the_proxy_wrote_is_believed_and_only_where_it_is_
         assert_eq!(proxied.source_of(&forwarded(&[one])), v6, "{one}");
     }
     for none in ["", "[", "[]", "%", "unknown", "192.0.2.1, ", "192.0.2.1, _hidden"] {
-        assert_eq!(proxied.source_of(&forwarded(&[none])), None, "{none}");
+        assert_eq!(proxied.source_of(&forwarded(&[none])), source(7), "{none}: the proxy's own");
     }
-    assert_eq!(proxied.source_of(&HeaderMap::new()), None);
+    assert_eq!(proxied.source_of(&HeaderMap::new()), source(7), "a request without the field has a bound too");
     proxied.belongs_to_client_of(&last);
     direct.belongs_to_client_of(&last);
     assert_eq!((direct.source(), proxied.source()), (None, source(1)));
+}
+
+#[tokio::test]
+async fn requests_that_name_a_client_and_are_not_from_a_declared_proxy_are_counted() {
+    let (direct, proxied) = (Place::any(), Place::any());
+    proxied.forwards(source(7).unwrap());
+    let mut headers = HeaderMap::new();
+    direct.note_forwarded(&headers, NOW);
+    headers.insert("x-forwarded-for", "192.0.2.1".parse().unwrap());
+    for _ in 0..5 {
+        direct.note_forwarded(&headers, NOW);
+        proxied.note_forwarded(&headers, NOW);
+    }
+    assert_eq!(direct.places.undeclared.due(NOW.plus(INTERVAL)), Some(4), "one line was written for the first");
+    assert_eq!(proxied.places.undeclared.due(NOW.plus(INTERVAL)), None);
+}
+
+#[tokio::test]
+async fn fewer_places_than_busy_strangers_have_close_the_oldest_of_them_as_new_ones_come_and_idle_ones_before() {
+    let places = places(9, 9, None);
+    let (older, newer) = (connect_busy(&places).await, connect_busy(&places).await);
+    let idle = connect(&places, |_| ()).await;
+    places.set_bounds(Bounds { connections_max: 9, strangers_max: 3, per_source_max: None });
+    let newcomer = connect_busy(&places).await;
+    yield_now().await;
+    assert!(idle.upgrade().is_none() && older.upgrade().is_some(), "idle ones leave first");
+    assert_eq!(places.busy_closings.count(NOW), Some(1), "none was counted before");
+    let last = connect_busy(&places).await;
+    yield_now().await;
+    assert!(older.upgrade().is_none(), "then the oldest");
+    assert!([&newer, &newcomer, &last].iter().all(|place| place.upgrade().is_some()));
+    assert_eq!(places.busy_closings.due(NOW.plus(INTERVAL)), Some(1), "it is named as one with a request in progress");
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ impl Doors {
             checkin_url: &checkin_url,
             registration_url: &registration_url,
             mcs_host: self.origin.host(),
-            mcs_port: self.origin.port(),
+            mcs_port: self.config().chromium.mcs_port.unwrap_or(self.mcs_port),
             checkin_interval_s: Some(INTERVAL_S),
         });
         let mut response = Response::new(CheckinResponse { device, now: self.clock.wall(), settings }.encode().into());
