@@ -29,6 +29,7 @@ use crate::doors::Doors;
 use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
 use crate::metrics::{Metrics, Sources};
+use crate::seldom;
 use crate::state_dir::{self, StateDirError};
 use crate::status::{ListenerStatus, Status};
 
@@ -47,6 +48,8 @@ pub struct Service {
     listener: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
     watcher: JoinHandle<()>,
+    /// Logs the ends of bursts.
+    lines: JoinHandle<()>,
     /// Renews the certificate, where TLS ends here.
     renewal: Option<JoinHandle<()>>,
     /// Asks it to look for a new certificate now.
@@ -169,6 +172,10 @@ impl Service {
         let headers = ProxyHeaders::new(place.proxy_protocol_from.clone(), place.forwarded_for_from.clone());
         let listener = tokio::spawn(Listeners::new(listeners.collect(), headers).run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.clone()).run());
+        let lines = tokio::spawn({
+            let (doors, hub, clock) = (doors.clone(), hub.clone(), health.clock.clone());
+            async move { seldom::regularly(&clock, |now| flush_lines(&doors, &hub, now)).await }
+        });
         for Listen { served, address } in &bound {
             match served {
                 Served::Tls | Served::Plain => info!(%address, "serving"),
@@ -185,6 +192,7 @@ impl Service {
             listener,
             housekeeper,
             watcher,
+            lines,
             renewal,
             reload,
             doors,
@@ -286,6 +294,8 @@ impl Service {
             error!(%error, "the listener failed while stopping");
         }
         self.watcher.abort();
+        self.lines.abort();
+        flush_lines(&self.doors, &self.hub, seldom::AT_THE_END);
         self.hub.counters().log();
         if let Err(error) = self.hub.note_clock().await {
             warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
@@ -296,6 +306,12 @@ impl Service {
         }
         closed
     }
+}
+
+/// Logs what clients caused and has had no line, where one is due.
+fn flush_lines(doors: &Doors, hub: &Hub, now: UnixMs) {
+    doors.flush_lines(now);
+    hub.counters().flush_lines(now);
 }
 
 fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use doorbell_protocol::headers::link::Link;
 use doorbell_protocol::problem::{ERRORS_PATH, Problem, errno};
+use doorbell_protocol::time::UnixMs;
 use futures_util::future::BoxFuture;
 use http::header::{ALT_SVC, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -77,6 +78,14 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
+    /// Logs what clients caused and has had no line, where one is due.
+    pub(crate) fn flush_lines(&self, now: UnixMs) {
+        self.requests.flush_lines(now);
+        [&self.growth, &self.receipt_growth, self.chromium.enrolments()].into_iter().for_each(|growth| {
+            growth.flush_lines(now);
+        });
+    }
+
     /// Counts and logs that a client on a socket was not served, for a reason of the service.
     fn failed_on_socket(&self, door: Door) {
         self.counts.answered(door, StatusCode::SERVICE_UNAVAILABLE);

@@ -133,13 +133,14 @@ impl Places {
     }
 
     /// Logs what has happened since the last line, if a line is due.
-    pub(crate) fn report(&self, now: UnixMs) {
+    pub(crate) fn flush_lines(&self, now: UnixMs) {
         if let Some(connections) = self.rejections.due(now) {
             self.log_rejections(connections);
         }
         if let Some(connections) = self.closings.due(now) {
             Self::log_closings(connections);
         }
+        self.waits.flush(now);
     }
 
     fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
@@ -163,8 +164,10 @@ impl Places {
         if closed && let Some(connections) = self.closings.count(now) {
             Self::log_closings(connections);
         }
-        if must_wait && let Some(times) = self.waits.count(now) {
-            warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
+        if must_wait {
+            self.waits.log(now, |times| {
+                warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
+            });
         }
         attempt
     }
