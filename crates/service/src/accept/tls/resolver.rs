@@ -8,7 +8,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::acme::ACME_TLS;
+use super::acme::{ACME_TLS, Waits};
 use super::self_signed::Validity;
 use super::{Identity, TlsError, provider};
 use crate::counts::Counter;
@@ -23,6 +23,8 @@ pub(crate) struct CertificateResolver {
     /// The domain that is being validated, and the certificate that proves it.
     challenge: Locked<Option<(String, Arc<CertifiedKey>)>>,
     attempts: Attempts,
+    /// The wait before the next attempt, after one that failed.
+    next_attempt: Locked<Option<Waits>>,
 }
 
 /// Attempts to get another certificate: an order at the authority, files that have changed, or one of our own.
@@ -39,7 +41,12 @@ pub(super) struct ChallengeGuard<'a>(&'a CertificateResolver);
 impl CertificateResolver {
     /// A resolver that presents no certificate yet.
     pub(crate) fn empty() -> Self {
-        Self { current: Locked::default(), challenge: Locked::default(), attempts: Attempts::default() }
+        Self {
+            current: Locked::default(),
+            challenge: Locked::default(),
+            attempts: Attempts::default(),
+            next_attempt: Locked::default(),
+        }
     }
 
     /// Answers the validation of `domain` with this certificate, until the guard is dropped.
@@ -84,6 +91,15 @@ impl CertificateResolver {
     /// An attempt to get the next certificate ended.
     pub(super) fn note_attempt(&self, succeeded: bool) {
         if succeeded { self.attempts.succeeded.add() } else { self.attempts.failed.add() }
+    }
+
+    pub(super) fn set_next_attempt(&self, waits: Option<Waits>) {
+        *self.next_attempt.lock() = waits;
+    }
+
+    /// The wait before the next attempt by ACME, if the last one failed.
+    pub(crate) fn next_attempt(&self) -> Option<Waits> {
+        *self.next_attempt.lock()
     }
 
     /// The attempts to get another certificate, since the start.
