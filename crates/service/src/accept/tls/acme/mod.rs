@@ -290,3 +290,56 @@ impl Acme {
         Ok(account)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seldom::INTERVAL;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+    const DOMAIN: &str = "push.example.org";
+
+    fn settings() -> AcmeSettings {
+        let directory = "https://ca.example/directory".to_owned();
+        AcmeSettings { domain: DOMAIN.to_owned(), directory, ca: None, contact: None, profile: None, binding: None }
+    }
+
+    fn pem() -> String {
+        let made = rcgen::generate_simple_self_signed(vec![DOMAIN.to_owned()]).unwrap();
+        format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_saved_is_an_error_once_a_minute_until_it_is() {
+        let state = tempfile::tempdir().unwrap();
+        let mut acme = Acme::open(settings(), state.path()).unwrap();
+        acme.current = Some(Certificate::from_pem(pem(), DOMAIN).unwrap());
+        acme.is_saved = false;
+        std::fs::remove_dir(&acme.folder).unwrap();
+        (0..5).for_each(|_| acme.save(NOW));
+        assert!(!acme.is_saved);
+        assert_eq!(acme.unsaved.due(NOW.plus(INTERVAL)), Some(4), "the first one had a line");
+        private_file::create_folder(&acme.folder).unwrap();
+        acme.save(NOW);
+        assert!(acme.is_saved && Acme::open(settings(), state.path()).unwrap().current.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_damaged_certificate_is_replaced_and_a_damaged_account_is_an_error_that_says_what_to_do() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path().join(FOLDER);
+        private_file::create_folder(&folder).unwrap();
+        for damaged in ["", "half of a certi", &pem()[..400]] {
+            std::fs::write(folder.join(certificate::FILE), damaged).unwrap();
+            std::fs::write(folder.join(account::FILE), "{").unwrap();
+            assert!(Acme::open(settings(), state.path()).unwrap().current.is_none(), "{damaged}");
+        }
+        let error = account::load(&settings(), &folder, &Rejections::default()).await.err().unwrap();
+        assert!(error.to_string().contains("account.json"), "{error}");
+        assert!(error.advice(None).contains("remove it: then another one is created"), "{}", error.advice(None));
+        std::fs::remove_file(folder.join(account::FILE)).unwrap();
+        std::fs::create_dir(folder.join(account::FILE)).unwrap();
+        let error = account::load(&settings(), &folder, &Rejections::default()).await.err().unwrap();
+        assert!(error.advice(None).contains("permissions of the state directory"), "{}", error.advice(None));
+    }
+}
