@@ -88,14 +88,14 @@ impl Doors {
 
     /// Counts and logs that a client on a socket was not served, for a reason of the service.
     fn failed_on_socket(&self, door: Door) {
-        self.counts.answered(door, StatusCode::SERVICE_UNAVAILABLE);
-        self.failed_and_answered_on_socket(door);
+        self.refused_on_socket(door, StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE);
     }
 
-    /// The same, where the answer is already counted.
-    fn failed_and_answered_on_socket(&self, door: Door) {
-        self.counts.refused(errno::UNAVAILABLE);
-        self.requests.failed_on_socket(door);
+    /// Counts that a request on a socket was refused, and logs it if the reason is the service.
+    fn refused_on_socket(&self, door: Door, status: StatusCode, number: u16) {
+        self.counts.answered(door, status);
+        self.counts.refused(number);
+        self.requests.refused_on_socket(door, status, number);
     }
 
     pub(crate) fn new(

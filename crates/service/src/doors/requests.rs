@@ -100,9 +100,9 @@ impl Requests {
         self.log_refusal(id, Door::Other, problem.status, Some(number));
     }
 
-    /// Logs that a client on a socket was not served.
-    pub(super) fn failed_on_socket(&self, door: Door) {
-        self.log_refusal(self.id(), door, StatusCode::SERVICE_UNAVAILABLE, None);
+    /// Logs that a request on a socket was refused, if an operator must know about it.
+    pub(super) fn refused_on_socket(&self, door: Door, status: StatusCode, number: u16) {
+        self.log_refusal(self.id(), door, status, Some(number));
     }
 
     fn log_refusal(&self, id: RequestId, door: Door, status: StatusCode, number: Option<u16>) {
