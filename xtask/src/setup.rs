@@ -99,8 +99,18 @@ const NEEDED: &[Needed] = &[
     Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
 
-/// Packages whose programs Debian starts after the installation.
-const DAEMONS: [&str; 4] = ["nginx", "haproxy", "caddy", "prometheus"];
+/// What Debian starts after the installation. The last one comes with Prometheus where recommended packages are installed.
+const DAEMONS: [&str; 5] = ["nginx", "haproxy", "caddy", "prometheus", "prometheus-node-exporter"];
+
+/// The daemons whose units are there, after an installation those that it brought: one that was there `before` may be in
+/// use.
+fn daemons(before: &[&str], has_unit: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    DAEMONS.into_iter().filter(|daemon| !before.contains(daemon) && has_unit(daemon)).collect()
+}
+
+fn has_unit(daemon: &str) -> bool {
+    Path::new("/usr/lib/systemd/system").join(format!("{daemon}.service")).is_file()
+}
 
 /// Whether a program is there that may not be on the PATH of others than root.
 fn administrator_has(program: &str) -> bool {
@@ -147,12 +157,12 @@ fn debian_packages(report: &mut Report) -> Result<bool> {
     update.arg("update");
     install.args(["install", "--yes", "--no-install-recommends"]).args(missing.iter().map(|needed| needed.package));
     install.env("DEBIAN_FRONTEND", "noninteractive");
+    let before = daemons(&[], has_unit);
     // A stale list may still do: the installation decides.
     report.step("debian list", update, Show::Failures)?;
     let are_installed = report.step("debian packages", install, Show::Failures)?;
     // The tests start their own: those of the packages would take ports of the machine.
-    let missing_daemon = |daemon: &&str| missing.iter().any(|needed| needed.package == *daemon);
-    let started: Vec<&str> = DAEMONS.into_iter().filter(missing_daemon).collect();
+    let started = daemons(&before, has_unit);
     if !started.is_empty()
         && let Some(mut stop) = which("systemctl").and_then(|_| shell::as_root("systemctl"))
         && Path::new("/run/systemd/system").is_dir()
@@ -239,4 +249,17 @@ fn unavailable(report: &mut Report, name: &str, why: &str) -> Result<bool> {
 /// Whether both files exist and are the same.
 fn same(one: &Path, other: &Path) -> bool {
     matches!((fs::read(one), fs::read(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_daemon_that_an_installation_brings_is_stopped_and_one_that_was_there_is_not() {
+        let before = daemons(&[], |daemon| daemon == "nginx");
+        let after = ["nginx", "prometheus", "prometheus-node-exporter", "ssh"];
+        let started = daemons(&before, |daemon| after.contains(&daemon));
+        assert_eq!(started, ["prometheus", "prometheus-node-exporter"]);
+    }
 }

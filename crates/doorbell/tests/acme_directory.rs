@@ -9,6 +9,7 @@ use serde_json::json;
 use support::directory::{Answer, Directory, Fault, Manner, Renewal};
 use support::host::{DOMAIN, Host};
 use support::pebble::free_port;
+use support::process::Running;
 use tempfile::TempDir;
 
 /// A service that got its first certificate from the directory.
@@ -260,4 +261,74 @@ async fn an_answer_that_never_ends_is_given_up_after_a_while() {
     let line = case.host.service.prints("no new certificate");
     assert!(line.contains("was not complete after 30 s"), "{line}");
     case.recovers();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_stop_in_an_order_costs_half_a_minute_before_the_validation_and_twelve_minutes_after_it() {
+    type Seen = fn(&support::directory::Seen) -> bool;
+    let ended: [(Fault, Seen, u64, &str); 2] = [
+        (
+            Fault::Order(Answer::stalls()),
+            |seen| seen.orders.len() == 1,
+            30,
+            "`doorbell reload` starts the next attempt",
+        ),
+        (Fault::Validation(Answer::stalls()), |seen| seen.validations == 1, 720, "nothing shortens the wait"),
+    ];
+    for (fault, has_begun, wait, advice) in ended {
+        let manner = Manner { lifetime_secs: 600, fault: Some(fault), ..Manner::default() };
+        let mut case = Case::without_certificate(manner, &[]).await;
+        case.directory.has_seen("the order", has_begun).await;
+        case.host.service.terminate();
+        assert!(case.host.service.exit(|_| {}).success());
+        case.directory.seen().manner.fault = None;
+
+        let admin = free_port();
+        let settings = ["--admin-listen", &format!("127.0.0.1:{admin}")];
+        let directory = (case.directory.url(), case.directory.ca());
+        case.host = Host::start(case.state.path(), case.host.port, (&directory.0, &directory.1), &settings);
+        let line = case.host.service.prints("failed or was interrupted");
+        let (_, left) = line.split_once("next_attempt_in_secs=").unwrap();
+        let left: u64 = left.split(' ').next().unwrap().parse().unwrap();
+        assert!(line.contains(advice) && left <= wait && left > wait / 30, "{line}");
+        let ready = support::prometheus::get(&format!("127.0.0.1:{admin}"), "/readyz", "*/*").1;
+        assert!(ready.contains("the next attempt is in ") && ready.contains(advice), "{ready}");
+
+        case.host.hang_up();
+        if wait == 30 {
+            case.host.uses(1);
+            let ready = support::prometheus::get(&format!("127.0.0.1:{admin}"), "/readyz", "*/*").1;
+            assert!(!ready.contains("the next attempt"), "{ready}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_file_of_the_settings_that_cannot_be_read_stops_the_start_with_one_line_and_a_reload_needs_no_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let (gone, key) = (folder.path().join("gone"), folder.path().join("key"));
+    std::fs::write(&key, "-_8\n").unwrap();
+    let binding = ["--acme-binding-id", "7", "--acme-binding-key-file"];
+    for (settings, words) in [
+        (vec!["--acme-ca"], ["cannot read acme_ca", "give as acme_ca a file"]),
+        (binding.to_vec(), ["cannot read acme_binding_key_file", "the key that the authority shows"]),
+    ] {
+        let mut command = support::service::doorbell("serve");
+        command.args(["--domain", DOMAIN, "--listen", "127.0.0.1:0", "--state-dir"]).arg(folder.path().join("state"));
+        let mut service = Running::start(command.args(settings).arg(&gone));
+        assert!(!service.exit(|_| {}).success());
+        let line = service.prints(words[0]);
+        assert!(line.contains(words[1]) && line.contains(gone.to_str().unwrap()), "{line}");
+    }
+
+    let with_key = [&binding[..], &[key.to_str().unwrap()]].concat();
+    let case = Case::start(Manner { lifetime_secs: 600, ..Manner::default() }, &with_key).await;
+    std::fs::remove_file(&key).unwrap();
+    case.host.hang_up();
+    case.host.service.prints("reloaded");
+    assert_eq!(case.host.service.count(" ERROR "), 0);
+    drop(case.host);
+    let directory = (case.directory.url(), case.directory.ca());
+    let again = Host::start(case.state.path(), free_port(), (&directory.0, &directory.1), &with_key);
+    assert_eq!(again.service.count(" ERROR "), 0, "the account needs no key any more");
 }

@@ -185,6 +185,69 @@ fn a_folder_above_it_where_others_can_put_another_directory_is_refused_also_behi
 }
 
 #[test]
+fn each_link_in_the_path_is_followed_and_what_others_can_replace_in_it_is_refused() {
+    use std::os::unix::fs::symlink;
+    let folder = tempfile::tempdir().unwrap();
+    let [real, loose, way] = ["real", "loose", "way"].map(|name| folder.path().join(name));
+    [&real, &loose, &way].into_iter().for_each(|path| fs::create_dir(path).unwrap());
+    // way/to → ../loose/middle → real: only the link in the middle is in a folder that others can write.
+    symlink(&real, loose.join("middle")).unwrap();
+    symlink("../loose/middle", way.join("to")).unwrap();
+    let state = way.join("to/state");
+    starts(&mut serve(&state));
+    for is_new in [false, true] {
+        fs::set_permissions(&loose, fs::Permissions::from_mode(0o777)).unwrap();
+        if is_new {
+            fs::remove_dir_all(&state).unwrap();
+        }
+        let line = refusal(&mut serve(&state));
+        assert!(line.contains("another directory in the place") && line.contains("loose`"), "{line}");
+        assert_eq!(state.exists(), !is_new, "nothing is created");
+        follow(&line);
+        starts(&mut serve(&state));
+    }
+    symlink("around", way.join("around")).unwrap();
+    let line = refusal(&mut serve(&way.join("around/state")));
+    assert!(line.contains("cannot use the state directory") && line.contains("--state-dir"), "{line}");
+    // In /tmp only the owner of a link can replace it, and that is another user.
+    let Some(daemon) = daemon() else { return };
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o1777)).unwrap();
+    starts(&mut serve(&state));
+    std::os::unix::fs::lchown(loose.join("middle"), Some(daemon.0), None).unwrap();
+    let line = refusal(&mut serve(&state));
+    assert!(line.contains("the link ") && line.contains("/loose/middle belongs to daemon"), "{line}");
+    starts(&mut serve(&real.join("state")));
+}
+
+#[test]
+fn a_volume_that_its_group_may_write_is_used_by_a_directory_in_it_or_made_private() {
+    let Some(daemon) = daemon() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let volume = folder.path().join("volume");
+    fs::create_dir(&volume).unwrap();
+    // As Kubernetes gives it to a container with an fsGroup.
+    std::os::unix::fs::chown(&volume, Some(0), Some(1)).unwrap();
+    fs::set_permissions(&volume, fs::Permissions::from_mode(0o2775)).unwrap();
+    let line = refusal(&mut daemon.runs(&serve(&volume)));
+    let state = volume.join("state");
+    let words = [format!("`--state-dir {}`", state.display()), "`sudo -u root doorbell serve".to_owned()];
+    assert!(words.iter().all(|words| line.contains(words)) && line.contains("`--user 0` of a container"), "{line}");
+    (0..2).for_each(|_| starts(&mut daemon.runs(&serve(&state))));
+    // The group may write the directory: its files are the service's, and nobody else could read them.
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o2770)).unwrap();
+    starts(&mut daemon.runs(&serve(&state)));
+    assert_eq!(mode(&state) & 0o777, 0o700);
+    // Secrets that the group could read are no longer secret.
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o2770)).unwrap();
+    fs::set_permissions(state.join("capability.keys"), fs::Permissions::from_mode(0o660)).unwrap();
+    let line = refusal(daemon.runs(&serve(&state)).env("KUBERNETES_SERVICE_HOST", "10.0.0.1"));
+    assert!(line.contains("`chmod 600 ") && line.contains("fsGroupChangePolicy: OnRootMismatch"), "{line}");
+    follow(&line);
+    starts(&mut daemon.runs(&serve(&state)));
+}
+
+#[test]
 fn a_directory_of_another_user_is_refused_with_the_command_that_fixes_it_and_nothing_of_root_is_left_in_it() {
     let Some(daemon) = daemon() else { return };
     let (_folder, state) = in_use();
@@ -209,6 +272,7 @@ fn a_directory_of_another_user_is_refused_with_the_command_that_fixes_it_and_not
     // The owner of a folder above can replace it.
     let line = refusal(&mut serve(&state.join("of root")));
     assert!(line.contains("daemon can put another directory"), "{line}");
+    assert!(!state.join("of root").exists(), "nothing of root is left, which would lock the service out");
 }
 
 #[test]

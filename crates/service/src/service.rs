@@ -31,6 +31,7 @@ use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
 use crate::locked::Locked;
 use crate::metrics::{Metrics, Sources};
+use crate::seldom;
 use crate::state_dir::{self, StateDirError};
 use crate::status::{ListenerStatus, Status};
 
@@ -69,6 +70,8 @@ struct Tasks {
     listener: JoinHandle<()>,
     housekeeper: JoinHandle<()>,
     watcher: JoinHandle<()>,
+    /// Logs the ends of bursts.
+    lines: JoinHandle<()>,
     /// Renews the certificate, where TLS ends here.
     renewal: Option<JoinHandle<()>>,
 }
@@ -202,6 +205,10 @@ impl Service {
         let headers = ProxyHeaders::new(place.proxy_protocol_from.clone(), place.forwarded_for_from.clone());
         let listener = tokio::spawn(Listeners::new(listeners.collect(), headers).run());
         let housekeeper = tokio::spawn(hub.housekeeper(config.clone()).run());
+        let lines = tokio::spawn({
+            let (doors, hub, clock) = (doors.clone(), hub.clone(), health.clock.clone());
+            async move { seldom::regularly(&clock, |now| flush_lines(&doors, &hub, now)).await }
+        });
         for Listen { served, address } in &bound {
             match served {
                 Served::Tls | Served::Plain => info!(%address, "serving"),
@@ -215,7 +222,7 @@ impl Service {
             store,
             hub,
             stop,
-            tasks: Locked::new(Some(Tasks { listener, housekeeper, watcher, renewal })),
+            tasks: Locked::new(Some(Tasks { listener, housekeeper, watcher, lines, renewal })),
             looks,
             doors,
             config,
@@ -324,9 +331,9 @@ impl Service {
     /// admin listener answer until [`Service::stop`]. Only the first call has something to wait for.
     pub fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
         self.stop.send_replace(true);
-        let (hub, tasks) = (self.hub.clone(), self.tasks.lock().take());
+        let (hub, doors, tasks) = (self.hub.clone(), self.doors.clone(), self.tasks.lock().take());
         async move {
-            let Some(Tasks { listener, housekeeper, watcher, renewal }) = tasks else { return };
+            let Some(Tasks { listener, housekeeper, watcher, lines, renewal }) = tasks else { return };
             housekeeper.abort();
             renewal.iter().for_each(JoinHandle::abort);
             hub.stop();
@@ -334,6 +341,8 @@ impl Service {
                 error!(%error, "the listener failed while stopping");
             }
             watcher.abort();
+            lines.abort();
+            flush_lines(&doors, &hub, seldom::AT_THE_END);
             hub.counters().log();
             if let Err(error) = hub.note_clock().await {
                 warn!(%error, "the clock was not recorded: after a start of the machine, messages may be kept longer");
@@ -368,6 +377,12 @@ fn keep_control_socket(admin: Option<&AdminAddress>, state_dir: &Path) -> Result
         return Err(StartError::ControlSocket(address.clone()));
     }
     Ok(())
+}
+
+/// Logs what clients caused and has had no line, where one is due.
+fn flush_lines(doors: &Doors, hub: &Hub, now: UnixMs) {
+    doors.flush_lines(now);
+    hub.counters().flush_lines(now);
 }
 
 fn security(served: Served, tls: Option<&Arc<ServerConfig>>) -> Security {

@@ -3,10 +3,11 @@
 //! it. It repairs no secret that is in use, because what others could read may have been read. A directory that others can
 //! only list it makes private.
 
+use std::ffi::OsString;
 use std::fmt::{Display, Formatter};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::{fmt, fs};
 
 use doorbell_private_file as private_file;
@@ -22,6 +23,10 @@ const OTHERS: u32 = 0o077;
 const WORLD_WRITES: u32 = 0o002;
 /// In such a folder only its owner can rename a file (`/tmp`).
 const STICKY: u32 = 0o1000;
+/// What is made in such a folder gets its group. Kubernetes sets it on a volume with an `fsGroup`.
+const SETGID: u32 = 0o2000;
+/// More links than this in one path are a cycle: as in Linux.
+const LINKS_MAX: usize = 40;
 /// What a directory of its own has.
 const PRIVATE: u32 = 0o700;
 const ROOT: u32 = 0;
@@ -105,7 +110,7 @@ pub enum StateDirError {
     /// Others may use it.
     #[error(
         "other users can read or write {} (mode {mode:o}), which holds secrets of the service: `chmod {} {}`{}",
-        path.display(), if *is_folder { "700" } else { "600" }, list(all), of_systemd(*is_folder)
+        path.display(), if *is_folder { "700" } else { "600" }, list(all), of_manager(*is_folder)
     )]
     Loose {
         /// The first that is loose.
@@ -144,14 +149,28 @@ pub enum StateDirError {
     /// A folder above it belongs to another user.
     #[error(
         "{owner} can put another directory in the place of the state directory {}, because {} belongs to {owner}: run \
-         as {owner} (`sudo -u {} doorbell serve …`), or give another directory with --state-dir",
-        path.display(), above.display(), owner.for_sudo()
+         as {owner} ({}), or give another directory with --state-dir",
+        path.display(), above.display(), owner.how_to_run()
     )]
     OwnerAbove {
         /// The directory.
         path: PathBuf,
         /// The folder above it.
         above: PathBuf,
+        /// Whose it is.
+        owner: User,
+    },
+    /// A link in its path belongs to another user.
+    #[error(
+        "{owner} can change where the state directory {} is, because the link {} belongs to {owner}: give the place that \
+         it leads to with --state-dir, or replace the link by one of your own",
+        path.display(), link.display()
+    )]
+    LinkOwner {
+        /// The directory.
+        path: PathBuf,
+        /// The link.
+        link: PathBuf,
         /// Whose it is.
         owner: User,
     },
@@ -167,10 +186,7 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
     let user = geteuid().as_raw();
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let absolute = std::path::absolute(path).map_err(unusable)?;
-            for above in absolute.ancestors().skip(1).filter(|above| above.exists()) {
-                check_above(path, above, user).map_err(unusable)??;
-            }
+            check_way(path, user).map_err(unusable)??;
             private_file::create_folder(path).map_err(|source| failed(path, source))?;
         }
         Err(source) => return Err(failed(path, source)),
@@ -179,14 +195,16 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
     }
     let real = path.canonicalize().map_err(unusable)?;
     check_owner(path, &real, user).map_err(unusable)??;
-    make_private(path).map_err(unusable)??;
-    // The way that was given may lead through links, which must not be replaced either.
-    for way in [&real, &std::path::absolute(path).map_err(unusable)?] {
-        for above in way.ancestors().skip(1) {
-            check_above(path, above, user).map_err(unusable)??;
-        }
-    }
+    let repaired = make_private(path).map_err(unusable)??;
+    check_way(path, user).map_err(unusable)??;
     check_files(path, user).map_err(unusable)??;
+    if let Some(mode) = repaired {
+        warn!(
+            path = %path.display(), mode = format_args!("{mode:o}"),
+            "other users could list the state directory{}: it has mode 700 now{}",
+            if mode & OTHERS_WRITE == 0 { "" } else { ", and its group could write it" }, of_manager(true)
+        );
+    }
     match rustix::fs::access(path, Access::WRITE_OK) {
         Ok(()) => Ok(()),
         Err(errno) => Err(failed(path, errno.into())),
@@ -218,11 +236,13 @@ fn check_owner(path: &Path, real: &Path, user: u32) -> Checked {
 }
 
 /// A directory that others can use is made private, if it is empty or others can only list it: systemd gives a
-/// StateDirectory its mode again at each start. One that others can write is refused: any file in it may be theirs.
-fn make_private(path: &Path) -> Checked {
+/// StateDirectory its mode again at each start. One that others can write is refused: any file in it may be theirs. That
+/// the group of a volume may write it says nothing about its files, which are checked
+/// afterwards, when no other user can change them. Returns the mode of one that was in use.
+fn make_private(path: &Path) -> io::Result<Result<Option<u32>, StateDirError>> {
     let mode = fs::metadata(path)?.mode() & 0o7777;
     if mode & OTHERS == 0 {
-        return Ok(Ok(()));
+        return Ok(Ok(None));
     }
     let mut names = Vec::new();
     for entry in path.read_dir()? {
@@ -230,20 +250,15 @@ fn make_private(path: &Path) -> Checked {
     }
     names.retain(|name| name != OF_FILE_SYSTEM);
     let is_ours = names.iter().any(|name| name == ACME || FILES.iter().any(|(file, _)| name == file));
-    if is_ours && mode & OTHERS_WRITE != 0 {
-        return check_mode(vec![path.to_owned()]);
+    let is_volume = mode & SETGID != 0 && mode & WORLD_WRITES == 0;
+    if is_ours && mode & OTHERS_WRITE != 0 && !is_volume {
+        return Ok(check_mode(vec![path.to_owned()])?.map(|()| None));
     }
     if !is_ours && !names.is_empty() {
         return Ok(Err(StateDirError::Shared { path: path.to_owned(), mode }));
     }
-    if is_ours {
-        warn!(
-            path = %path.display(), mode = format_args!("{mode:o}"),
-            "other users could list the state directory: it has mode 700 now{}", of_systemd(true)
-        );
-    }
     fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE))?;
-    Ok(Ok(()))
+    Ok(Ok(is_ours.then_some(mode)))
 }
 
 /// All of one kind: folders, or files.
@@ -260,6 +275,53 @@ fn check_mode(paths: Vec<PathBuf>) -> Checked {
     Ok(Err(StateDirError::Loose { path, all: loose.into_iter().map(|(path, _)| path).collect(), mode, is_folder }))
 }
 
+/// The path to the directory, as the system resolves it: each folder, and each link, which must not be replaced either. It ends
+/// where the rest of the path does not exist yet.
+fn check_way(path: &Path, user: u32) -> Checked {
+    let mut at = PathBuf::from("/");
+    let mut left = steps(&std::path::absolute(path)?);
+    let mut links = 0;
+    while let Some(step) = left.pop() {
+        if step == ".." {
+            at.pop();
+            continue;
+        }
+        if let loose @ Err(_) = check_above(path, &at, user)? {
+            return Ok(loose);
+        }
+        let next = at.join(step);
+        let Some(found) = exists(fs::symlink_metadata(&next))? else { break };
+        if !found.is_symlink() {
+            at = next;
+            continue;
+        }
+        if !is_trusted(found.uid(), user) {
+            return Ok(Err(StateDirError::LinkOwner { path: path.to_owned(), link: next, owner: User(found.uid()) }));
+        }
+        links += 1;
+        if links > LINKS_MAX {
+            return Err(Errno::LOOP.into());
+        }
+        let to = fs::read_link(&next)?;
+        if to.is_absolute() {
+            at = PathBuf::from("/");
+        }
+        left.extend(steps(&to));
+    }
+    Ok(Ok(()))
+}
+
+/// The names in a path, the first one last.
+fn steps(path: &Path) -> Vec<OsString> {
+    let is_step = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::ParentDir);
+    path.components().filter(is_step).map(|part| part.as_os_str().to_owned()).rev().collect()
+}
+
+/// Whether what belongs to `owner` may decide where the directory of `user` is.
+fn is_trusted(owner: u32, user: u32) -> bool {
+    [user, ROOT, OVERFLOW].contains(&owner)
+}
+
 /// A folder above the directory: a user who can rename its entries can put another directory there.
 fn check_above(path: &Path, above: &Path, user: u32) -> Checked {
     let found = fs::metadata(above)?;
@@ -267,7 +329,7 @@ fn check_above(path: &Path, above: &Path, user: u32) -> Checked {
     if mode & WORLD_WRITES != 0 && mode & STICKY == 0 {
         return Ok(Err(StateDirError::LooseAbove { path, above: above.to_owned(), mode }));
     }
-    if ![user, ROOT, OVERFLOW].contains(&found.uid()) {
+    if !is_trusted(found.uid(), user) {
         return Ok(Err(StateDirError::OwnerAbove { path, above: above.to_owned(), owner: User(found.uid()) }));
     }
     Ok(Ok(()))
@@ -319,7 +381,11 @@ fn check_files(path: &Path, user: u32) -> Checked {
 
 /// A file that was listed; `None` if it is gone: another process may have the store open, which is checked later.
 fn look(path: &Path) -> io::Result<Option<fs::Metadata>> {
-    match fs::metadata(path) {
+    exists(fs::metadata(path))
+}
+
+fn exists<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         found => found.map(Some),
     }
@@ -358,17 +424,32 @@ fn hint(path: &Path, source: &io::Error) -> String {
 
 /// What to do about a directory of another user.
 fn of_owner(path: &Path, owner: User, user: User) -> String {
-    let as_owner = format!("run the same command as its owner (`sudo -u {} doorbell serve …`)", owner.for_sudo());
+    let as_owner = format!("run the same command as its owner ({})", owner.how_to_run());
     if user.0 == ROOT {
         return format!("files that root creates there would lock {owner} out, so {as_owner}");
     }
-    format!("`sudo chown -R {}: {}`, or {as_owner}", user.for_chown(), Quoted(path))
+    let chown = format!("`sudo chown -R {}: {}`, or {as_owner}", user.for_chown(), Quoted(path));
+    // A volume of a container, whose group may write it.
+    if owner.0 == ROOT && rustix::fs::access(path, Access::WRITE_OK).is_ok() {
+        let below = path.join("state");
+        return format!(
+            "give a directory in it, which the service creates (`--state-dir {}`), or {chown}",
+            Quoted(&below)
+        );
+    }
+    chown
 }
 
-/// systemd gives a StateDirectory its mode again at each start.
-fn of_systemd(is_folder: bool) -> &'static str {
-    let is_given = is_folder && std::env::var_os("STATE_DIRECTORY").is_some();
-    if is_given { ", and StateDirectoryMode=0700 in the systemd unit" } else { "" }
+/// What gives the directory, or all that is in it, its mode again at each start.
+fn of_manager(is_folder: bool) -> &'static str {
+    if is_folder && std::env::var_os("STATE_DIRECTORY").is_some() {
+        ", and StateDirectoryMode=0700 in the systemd unit"
+    } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        ", and in Kubernetes give a directory in the volume with --state-dir, and fsGroupChangePolicy: OnRootMismatch where \
+         there is an fsGroup, which otherwise changes all modes at each start"
+    } else {
+        ""
+    }
 }
 
 fn list(paths: &[PathBuf]) -> String {
@@ -389,6 +470,11 @@ impl User {
 
     fn for_chown(self) -> String {
         self.name().unwrap_or_else(|| self.0.to_string())
+    }
+
+    /// How to run a command as this user.
+    fn how_to_run(self) -> String {
+        format!("`sudo -u {} doorbell serve …`, or `--user {}` of a container", self.for_sudo(), self.0)
     }
 
     fn for_sudo(self) -> String {

@@ -12,6 +12,7 @@ use doorbell_protocol::problem::errno;
 use doorbell_protocol::time::UnixMs;
 use doorbell_service::config::Settings;
 use http::{Method, Request, StatusCode};
+use serde_json::json;
 use support::chromium::Device;
 use support::events::EventStream;
 use support::scrape::{Scrape, metrics, observed, until};
@@ -179,6 +180,12 @@ async fn a_refusal_is_counted_by_its_errno_and_by_the_class_of_its_status() {
     for number in [errno::METHOD, errno::UNKNOWN_URL, errno::TTL_MISSING, errno::RATE, errno::BAD_REQUEST] {
         assert_eq!(scrape.get(&refused(number)), 1.0, "{number}");
     }
+    // A request on a socket has the number that it would have over HTTP.
+    let (mut firefox, _) = Socket::hello(service.address, None).await;
+    let bad_key = json!({"messageType": "register", "channelID": CHANNEL, "key": "not a key"});
+    assert_eq!(firefox.ask(bad_key).await["status"], 400);
+    until(&service, &answered("firefox", "4xx"), 1.0).await;
+    until(&service, &refused(errno::SUBSCRIBE_OPTIONS), 1.0).await;
     assert_eq!(scrape.get(&answered("push", "4xx")), 3.0);
     assert_eq!(scrape.get(&answered("other", "4xx")), 2.0);
     assert_eq!(scrape.get(&answered("subscribe", "2xx")), 1.0);

@@ -31,6 +31,7 @@ pub(crate) struct Committer {
     pub(crate) new_limits: NewLimits,
     pub(crate) published: Published,
     pub(crate) rollbacks: Seldom,
+    pub(crate) failed_reads: Arc<Seldom>,
 }
 
 /// The bounds that the engine gets before the next commit, if they have changed.
@@ -70,9 +71,17 @@ impl Committer {
             if self.commit(batch).and_then(|()| self.tidy()).is_err() {
                 return;
             }
+            self.flush_lines(false);
         }
         let commits = self.published.figures(0).commits.batch_writes;
         tracing::info!(commits = commits.count, writes = commits.sum, "the store is closed");
+    }
+
+    /// Logs the events that have had no line, where one is due, or all of them `at_end`.
+    pub(crate) fn flush_lines(&self, at_end: bool) {
+        self.rollbacks.flush(at_end);
+        self.failed_reads.flush(at_end);
+        self.engine.flush_lines(at_end);
     }
 
     /// Waits for a write, and takes those behind it too, up to the bounds of one commit.
@@ -119,9 +128,10 @@ impl Committer {
                 Ok(Refused::NoRoom(join(writes, replies)))
             }
             Err(CommitError::RolledBack(reason)) => {
-                if let Some(times) = self.rollbacks.count(1) {
-                    tracing::warn!(reason, writes = writes.len(), times, "a batch was rolled back");
-                }
+                let writes_of_batch = writes.len();
+                self.rollbacks.log(1, move |times| {
+                    tracing::warn!(reason, writes = writes_of_batch, times, "a batch was rolled back");
+                });
                 self.published.rolled_back();
                 Ok(Refused::RolledBack(join(writes, replies)))
             }

@@ -183,6 +183,10 @@ pub trait Engine: Send + 'static {
         Ok(())
     }
 
+    /// Logs what happened to its readers and has had no line, where one is due, or all of it `at_end`. It is called after
+    /// each commit.
+    fn flush_lines(&self, _at_end: bool) {}
+
     /// Whether a message that is not stored may be accepted with the promise of a receipt: `NoRoom` or `StoreFull` where
     /// the same message would be refused if it were stored.
     ///

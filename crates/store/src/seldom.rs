@@ -1,6 +1,7 @@
-//! Log lines that a client or a broken disk can cause without end: one a minute, with the count.
+//! Log lines that a client or a broken disk can cause without end: one a minute, with the count. The end of a burst is
+//! logged too: the writer flushes after each batch, and when it ends.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Stopwatch;
@@ -16,19 +17,48 @@ pub(crate) struct Seldom(Mutex<Counted>);
 struct Counted {
     since_line: Option<Stopwatch>,
     times: u64,
+    /// That of the first events since the last line.
+    line: Option<Line>,
 }
 
+/// Logs a line with a count.
+type Line = Box<dyn FnOnce(u64) + Send>;
+
 impl Seldom {
-    /// Counts `events`. If a line is due, returns the count since the last line.
-    pub(crate) fn count(&self, events: usize) -> Option<u64> {
-        // Both fields are whole after each step, also if a thread panicked.
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Counts `events`. If a line is due, `line` logs it, with the count since the last line; otherwise a flush does.
+    pub(crate) fn log(&self, events: usize, line: impl FnOnce(u64) + Send + 'static) {
+        let mut counted = self.lock();
         counted.times += u64::try_from(events).expect("`u64` is as large as `usize`");
-        if counted.since_line.as_ref().is_some_and(|since| since.elapsed() < INTERVAL) {
+        if let Some((times, _)) = counted.take(false) {
+            drop(counted);
+            line(times);
+        } else if counted.line.is_none() {
+            counted.line = Some(Box::new(line));
+        }
+    }
+
+    /// Logs the events since the last line, if a line is due, or in any case `at_end`.
+    pub(crate) fn flush(&self, at_end: bool) {
+        let taken = self.lock().take(at_end);
+        if let Some((times, Some(line))) = taken {
+            line(times);
+        }
+    }
+
+    /// All fields are whole after each step, also if a thread panicked.
+    fn lock(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counted {
+    fn take(&mut self, at_end: bool) -> Option<(u64, Option<Line>)> {
+        let is_due = at_end || self.since_line.as_ref().is_none_or(|since| since.elapsed() >= INTERVAL);
+        if self.times == 0 || !is_due {
             return None;
         }
-        counted.since_line = Some(Stopwatch::start());
-        Some(std::mem::take(&mut counted.times))
+        self.since_line = Some(Stopwatch::start());
+        Some((std::mem::take(&mut self.times), self.line.take()))
     }
 }
 
@@ -37,12 +67,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_event_has_a_line_and_the_others_of_its_minute_are_counted() {
-        let seldom = Seldom::default();
-        assert_eq!(seldom.count(2), Some(2));
-        assert!((0..100).all(|_| seldom.count(1).is_none()));
-        assert_eq!(seldom.0.lock().unwrap().times, 100);
-        seldom.0.lock().unwrap().since_line = None;
-        assert_eq!(seldom.count(1), Some(101));
+    fn the_first_event_has_a_line_and_the_others_of_its_minute_are_counted_and_flushed() {
+        let (seldom, (sender, lines)) = (Seldom::default(), std::sync::mpsc::channel());
+        let event = |number, events| {
+            let sender = sender.clone();
+            seldom.log(events, move |times| sender.send((times, number)).unwrap());
+        };
+        event(0, 2);
+        (1..=100).for_each(|number| event(number, 1));
+        seldom.flush(false);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [(2, 0)]);
+        seldom.lock().since_line = None;
+        seldom.flush(false);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [(100, 1)], "with the line of the first that had none");
+        event(101, 3);
+        seldom.flush(true);
+        seldom.flush(true);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [(3, 101)]);
     }
 }

@@ -99,7 +99,7 @@ impl Store {
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
         let (published_there, rollbacks) = (published.clone(), Seldom::default());
-        let new_limits = NewLimits::default();
+        let (new_limits, failed_reads) = (NewLimits::default(), Arc::<Seldom>::default());
         let mut committer = Committer {
             engine,
             queue,
@@ -108,6 +108,7 @@ impl Store {
             new_limits: new_limits.clone(),
             published: published_there,
             rollbacks,
+            failed_reads: Arc::clone(&failed_reads),
         };
         let readers_end = Arc::clone(&reads);
         let run = move || {
@@ -115,13 +116,13 @@ impl Store {
             // The writer's connection closes last, so that it can leave a single file.
             readers_end.close();
             readers.into_iter().for_each(|reader| drop(reader.join()));
+            committer.flush_lines(true);
         };
         let writer = thread::Builder::new().name("store-writer".into()).spawn(run).map_err(|error| {
             reads.close();
             OpenError::Thread(error)
         })?;
         threads.push(writer.thread().id());
-        let failed_reads = Arc::default();
         let writer = Some(writer);
         let inner =
             Inner { writes, reads, failed_reads, failure, greatest_id, clock, published, new_limits, writer, threads };
@@ -372,9 +373,8 @@ impl Store {
                 return;
             }
             let outcome = run(reader).map_err(|error| {
-                if let Some(times) = failed_reads.count(1) {
-                    tracing::error!(reason = %error, times, "a read of the store failed");
-                }
+                let reason = error.to_string();
+                failed_reads.log(1, move |times| tracing::error!(reason, times, "a read of the store failed"));
                 StoreError::from(error)
             });
             let _ = sender.send(outcome);

@@ -2,10 +2,13 @@
 
 mod line;
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::ffi::OsStr;
 use std::io::{IsTerminal, Write, stderr};
 use std::os::fd::AsFd;
+use std::panic::{self, PanicHookInfo};
 use std::sync::OnceLock;
+use std::thread;
 
 use anyhow::{Context, Result, bail};
 use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
@@ -43,6 +46,12 @@ pub(crate) fn to_stderr(filter: &str) -> Result<()> {
     let lines = tracing_subscriber::fmt::layer().event_format(&LINES).with_writer(stderr).with_ansi(is_colored);
     let lines = lines.log_internal_errors(false).with_filter(filter_fn(keeps_secrets));
     tracing_subscriber::registry().with(filter).with(lines).init();
+    let for_people = panic::take_hook();
+    panic::set_hook(Box::new(move |info| match LINES.form() {
+        Form::People => for_people(info),
+        // A program reads the log. Not through `tracing`, whose lines may be what panicked.
+        _ => failure(&panicked(info)),
+    }));
     FILTER.set(handle).ok().context("the log is set up twice")
 }
 
@@ -62,6 +71,24 @@ pub(crate) fn is_json() -> bool {
 pub(crate) fn failure(line: &str) {
     // Nothing is left where it could be reported that stderr is full or closed.
     writeln!(stderr(), "{}", line::failure(LINES.form(), line)).ok();
+}
+
+/// What the line about a panic says; with RUST_BACKTRACE also where it came from.
+fn panicked(info: &PanicHookInfo<'_>) -> String {
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let place = info.location().map(|place| format!(" at {place}")).unwrap_or_default();
+    let thread = thread::current();
+    let backtrace = Backtrace::capture();
+    let way = match backtrace.status() {
+        BacktraceStatus::Captured => format!("; backtrace: {backtrace}"),
+        _ => String::new(),
+    };
+    format!(
+        "thread {} panicked{place}: {}; this is a bug, please report it{way}",
+        thread.name().unwrap_or("without a name"),
+        text.unwrap_or("it gives no reason")
+    )
 }
 
 /// Text for journald if stderr is a stream of its, otherwise for people.
@@ -115,7 +142,33 @@ fn keeps_secrets(line: &tracing::Metadata<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
     use super::*;
+
+    #[test]
+    fn a_panic_is_one_line_with_its_place_in_the_forms_that_programs_read() {
+        let (seen, before) = (Arc::new(Mutex::new(Vec::new())), panic::take_hook());
+        let lines = seen.clone();
+        panic::set_hook(Box::new(move |info| lines.lock().unwrap().push(panicked(info))));
+        for ended in [
+            thread::Builder::new().name("worker-7".to_owned()).spawn(|| panic!("it broke\n\"{}\"", 7)),
+            thread::Builder::new().spawn(|| panic::panic_any(7)),
+        ] {
+            assert!(ended.unwrap().join().is_err(), "the panic goes on");
+        }
+        panic::set_hook(before);
+        let seen = seen.lock().unwrap();
+        let of = |words: &str| seen.iter().find(|text| text.contains(words)).unwrap_or_else(|| panic!("{seen:?}"));
+        let (broken, silent) = (of("it broke"), of("it gives no reason"));
+        assert!(broken.starts_with("thread worker-7 panicked at ") && broken.contains("log/mod.rs:"), "{broken}");
+        assert!(silent.starts_with("thread without a name panicked at "), "{silent}");
+        let line = line::failure(Form::Json, broken);
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(!line.contains('\n') && object["message"] == **broken && object["level"] == "ERROR", "{line}");
+        let line = line::failure(Form::Journal, broken);
+        assert!(!line.contains('\n') && line.starts_with("<3>thread worker-7 panicked"), "{line}");
+    }
 
     #[test]
     fn a_filter_names_levels_and_anything_else_is_refused() {

@@ -9,7 +9,7 @@ use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::context::Context;
@@ -57,8 +57,7 @@ pub(crate) struct Listeners<H> {
 
 impl<H: Handler> Listener<H> {
     /// `is_direct`: no proxy without a declared address is in front of this one.
-    async fn accept_all(&self, is_direct: bool, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
-        let failures = Seldom::default();
+    async fn accept_all(&self, is_direct: bool, places: &Arc<Places>, headers: &Arc<ProxyHeaders>, failures: &Seldom) {
         loop {
             match self.socket.accept().await {
                 Ok((stream, address)) => {
@@ -83,9 +82,9 @@ impl<H: Handler> Listener<H> {
                 }
                 Err(error) => {
                     // The usual cause is too few file descriptors: connections that end free some.
-                    if let Some(times) = failures.count(self.context.clock.now()) {
+                    failures.log(self.context.clock.now(), move |times| {
                         warn!(%error, times, "cannot accept a connection");
-                    }
+                    });
                     sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -105,6 +104,12 @@ impl<H: Handler> Listeners<H> {
         let context = first.context.clone();
         let places = Places::counted(bounds(&context.config()), context.handler.counts());
         let is_plain = |listener: &Listener<H>| matches!(listener.security, Security::Plain);
+        let failures = Seldom::default();
+        let flush = |now| {
+            places.flush_lines(now);
+            self.headers.flush_lines(now);
+            failures.flush(now);
+        };
         let has_plain = self.listeners.iter().any(is_plain);
         if !has_plain && !self.headers.are_declared() && context.config().sources.has_unnamed_proxy() {
             warn!(
@@ -116,15 +121,16 @@ impl<H: Handler> Listeners<H> {
         let accepting = self.listeners.iter().map(|listener| {
             // Proxies that name their clients are declared by their addresses: then from elsewhere comes no proxy.
             let is_direct = (has_plain && !is_plain(listener)) || self.headers.are_declared();
-            listener.accept_all(is_direct, &places, &self.headers)
+            listener.accept_all(is_direct, &places, &self.headers, &failures)
         });
         tokio::select! {
             _ = join_all(accepting) => {}
-            () = report(&places, &context) => {}
+            () = seldom::regularly(&context.clock, flush) => {}
             () = follow(&places, &context) => {}
             () = context.stopping() => {}
         }
         drop(self.listeners);
+        flush(seldom::AT_THE_END);
         context.handler.shut_down();
         if timeout(context.config().limits.drain_timeout, places.empty()).await.is_err() {
             warn!("drain time-out: closing the connections that are still open");
@@ -157,15 +163,6 @@ struct Accepted {
     /// It must begin with a proxy's header.
     is_proxy: bool,
     headers: Arc<ProxyHeaders>,
-}
-
-/// Logs regularly what happened to connections that have no place.
-async fn report<H>(places: &Places, context: &Context<H>) {
-    let mut times = interval(seldom::INTERVAL);
-    loop {
-        times.tick().await;
-        places.report(context.clock.now());
-    }
 }
 
 /// Each phase of a connection is a separate future on the heap, because the longest phase, an idle agent's, is the

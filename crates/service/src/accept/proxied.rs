@@ -64,13 +64,13 @@ impl ProxyHeaders {
                 Ok(Parsed::Partial) => (header.len(), None),
                 Ok(Parsed::Whole { client, length }) => (length, Some(client)),
                 Err(error) => {
-                    if let Some(connections) = self.rejections.count(now) {
+                    self.rejections.log(now, move |connections| {
                         warn!(
                             connections, %error,
                             "closed connections from addresses of proxy_protocol_from, which must begin with a PROXY \
                              protocol header: let the proxy send it (nginx: proxy_protocol on; HAProxy: send-proxy-v2)"
                         );
-                    }
+                    });
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error));
                 }
             };
@@ -87,15 +87,21 @@ impl ProxyHeaders {
     pub(super) async fn note_undeclared(&self, stream: &TcpStream, now: UnixMs) -> io::Result<()> {
         let mut start = [0; 12];
         let seen = stream.peek(&mut start).await?;
-        if proxy_header::begins(start.get(..seen).expect("no more was seen than there is room for"))
-            && let Some(connections) = self.undeclared.count(now)
-        {
-            warn!(
-                connections,
-                "connections begin with a PROXY protocol header and are not from addresses of proxy_protocol_from: name \
-                 the proxy there, if it is yours"
-            );
+        if proxy_header::begins(start.get(..seen).expect("no more was seen than there is room for")) {
+            self.undeclared.log(now, |connections| {
+                warn!(
+                    connections,
+                    "connections begin with a PROXY protocol header and are not from addresses of proxy_protocol_from: \
+                     name the proxy there, if it is yours"
+                );
+            });
         }
         Ok(())
+    }
+
+    /// Logs the connections that have had no line, where one is due.
+    pub(super) fn flush_lines(&self, now: UnixMs) {
+        self.rejections.flush(now);
+        self.undeclared.flush(now);
     }
 }

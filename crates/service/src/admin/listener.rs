@@ -19,7 +19,7 @@ use super::socket::{AdminSocket, AdminStream};
 use crate::accept::{Context, serve_http1};
 use crate::config::Limits;
 use crate::locked::Locked;
-use crate::seldom::Seldom;
+use crate::seldom::{self, Seldom};
 use crate::transport::place::{Bounds, Place, Places};
 
 /// Connections open at once: some monitors, some browsers. For one more the oldest is closed, so that clients that never
@@ -50,11 +50,13 @@ pub(super) fn limits(public: &Limits) -> Limits {
 impl AdminListener {
     /// Answers until the context stops, then waits a moment for the answers in progress.
     pub(super) async fn run(self) {
-        let mut connections = Connections::default();
+        let (mut connections, failures) = (Connections::default(), Seldom::default());
         tokio::select! {
-            () = self.accept_all(&mut connections) => {}
+            () = self.accept_all(&mut connections, &failures) => {}
+            () = seldom::regularly(&self.context.clock, |now| failures.flush(now)) => {}
             () = self.context.stopping() => {}
         }
+        failures.flush(seldom::AT_THE_END);
         drop(self.socket);
         let ended = async { while connections.tasks.join_next().await.is_some() {} };
         if timeout(DRAIN_TIMEOUT, ended).await.is_err() {
@@ -62,10 +64,10 @@ impl AdminListener {
         }
     }
 
-    async fn accept_all(&self, connections: &mut Connections) {
+    async fn accept_all(&self, connections: &mut Connections, failures: &Seldom) {
         // The bound is that of `Connections`.
         let unbounded = Bounds { connections_max: usize::MAX, strangers_max: usize::MAX, per_source_max: None };
-        let (places, failures) = (Places::new(unbounded), Seldom::default());
+        let places = Places::new(unbounded);
         let (spare, mut refill) = (Arc::new(Spare::default()), interval(SPARE_INTERVAL));
         loop {
             let accepted = tokio::select! {
@@ -86,9 +88,9 @@ impl AdminListener {
                     }
                 }
                 Err(error) => {
-                    if let Some(times) = failures.count(now) {
+                    failures.log(now, move |times| {
                         warn!(%error, times, "the admin listener uses a spare file, as no other can be opened");
-                    }
+                    });
                     // The connection still waits, and is accepted with this file.
                     if !spare.give() {
                         sleep(Duration::from_millis(50)).await;

@@ -51,6 +51,11 @@ fn hint(address: &AdminAddress, why: &io::Error) -> String {
              RuntimeDirectory= of systemd"
                 .to_owned()
         }
+        (AdminAddress::Unix(_), ErrorKind::ReadOnlyFilesystem) => {
+            "systemd (ProtectSystem=strict) or a container lets this process write some directories only: give a path with \
+             --admin-listen in one of them, such as /run/doorbell with RuntimeDirectory=doorbell in the unit"
+                .to_owned()
+        }
         (AdminAddress::Unix(_), ErrorKind::InvalidInput) => {
             "give a shorter path with --admin-listen, at most 107 bytes".to_owned()
         }
@@ -223,6 +228,9 @@ mod tests {
         assert!(missing.contains("mkdir -p"), "{missing}");
         let long = bind(&dir.path().join("a".repeat(200))).await.unwrap_err();
         assert!(long.contains("at most 107 bytes"), "{long}");
+        let path = AdminAddress::Unix(dir.path().join("admin.sock"));
+        let read_only = AdminError { address: path, source: rustix::io::Errno::ROFS.into() }.to_string();
+        assert!(read_only.contains("RuntimeDirectory=doorbell"), "{read_only}");
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = AdminAddress::Tcp(taken.local_addr().unwrap());
         let error = AdminSocket::bind(&address).await.unwrap_err().to_string();

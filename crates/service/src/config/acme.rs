@@ -32,17 +32,25 @@ pub struct AcmeSettings {
 }
 
 /// An account at the authority (RFC 8555 s7.3.4).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ExternalAccount {
     /// Its identifier.
     pub id: String,
-    /// The key that proves it, as bytes.
-    pub key: Vec<u8>,
+    /// The file of the key that proves it, in base64url as authorities print it. It is read when an account is created, and
+    /// no longer needed afterwards.
+    pub key_file: PathBuf,
 }
 
-impl std::fmt::Debug for ExternalAccount {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ExternalAccount").field("id", &self.id).finish_non_exhaustive()
+impl ExternalAccount {
+    /// The key, as bytes.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub(crate) fn key(&self) -> Result<Vec<u8>, String> {
+        let text = std::fs::read_to_string(&self.key_file).map_err(|error| error.to_string())?;
+        let digits = text.trim().trim_end_matches('=');
+        let key = URL_SAFE_NO_PAD.decode(digits).or_else(|_| STANDARD_NO_PAD.decode(digits));
+        key.ok().filter(|key| !key.is_empty()).ok_or_else(|| "it is not a key in base64".to_owned())
     }
 }
 
@@ -81,7 +89,7 @@ impl AcmeSettings {
         }
         let contact = s.acme_contact.as_deref().map(contact).transpose()?;
         let binding = match (&s.acme_binding_id, &s.acme_binding_key_file) {
-            (Some(id), Some(file)) => Some(ExternalAccount { id: id.clone(), key: binding_key(file)? }),
+            (Some(id), Some(file)) => Some(ExternalAccount { id: id.clone(), key_file: file.clone() }),
             (None, None) => None,
             _ => {
                 return unfit(
@@ -130,15 +138,6 @@ fn contact(text: &str) -> Result<String, ConfigError> {
         Some((user, host)) if is_plain && !user.is_empty() && !host.is_empty() => Ok(format!("mailto:{address}")),
         _ => Err(ConfigError::Unfit(format!("acme_contact `{text}` is not one mail address, such as ops@example.org"))),
     }
-}
-
-/// The key in a file, in base64url as authorities print it.
-fn binding_key(file: &std::path::Path) -> Result<Vec<u8>, ConfigError> {
-    let wrong = |why: String| ConfigError::Unfit(format!("acme_binding_key_file {}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let digits = text.trim().trim_end_matches('=');
-    let key = URL_SAFE_NO_PAD.decode(digits).or_else(|_| STANDARD_NO_PAD.decode(digits));
-    key.ok().filter(|key| !key.is_empty()).ok_or_else(|| wrong("it is not a key in base64".to_owned()))
 }
 
 #[cfg(test)]
@@ -194,9 +193,10 @@ mod tests {
         let read = acme(settings.clone()).unwrap().unwrap();
         assert_eq!(read.contact.as_deref(), Some("mailto:ops@example.org"));
         let binding = read.binding.unwrap();
-        assert_eq!(binding.key, [0xfb, 0xff]);
-        assert!(!format!("{binding:?}").contains("251"), "a secret");
+        assert_eq!(binding.key().unwrap(), [0xfb, 0xff]);
         std::fs::write(&file, "no key!").unwrap();
-        assert!(acme(settings).unwrap_err().contains("not a key in base64"));
+        assert!(binding.key().unwrap_err().contains("not a key in base64"));
+        std::fs::remove_file(&file).unwrap();
+        assert!(acme(settings).is_ok(), "a reload does not need the file");
     }
 }

@@ -70,10 +70,16 @@ impl Growth {
     /// Takes one's worth; `source` is unknown behind a proxy.
     pub(super) fn admit(&self, source: Option<Source>, now: UnixMs) -> Result<(), TooFast> {
         self.take(source, now).inspect_err(|limit| {
-            if let Some(times) = self.refusals.count(now) {
-                warn!(what = self.what, %limit, times, "too many are created: refused with 429");
-            }
+            let (what, limit) = (self.what, *limit);
+            self.refusals.log(now, move |times| {
+                warn!(what, %limit, times, "too many are created: refused with 429");
+            });
         })
+    }
+
+    /// Logs the refusals that have had no line, if one is due.
+    pub(super) fn flush_lines(&self, now: UnixMs) {
+        self.refusals.flush(now);
     }
 
     /// What one limit rejects costs nothing at the others.

@@ -32,6 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use doorbell_protocol::headers::link::Link;
 use doorbell_protocol::problem::{ERRORS_PATH, Problem, errno};
+use doorbell_protocol::time::UnixMs;
 use futures_util::future::BoxFuture;
 use http::header::{ALT_SVC, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -79,16 +80,24 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
-    /// Counts and logs that a client on a socket was not served, for a reason of the service.
-    fn failed_on_socket(&self, door: Door) {
-        self.counts.answered(door, StatusCode::SERVICE_UNAVAILABLE);
-        self.failed_and_answered_on_socket(door);
+    /// Logs what clients caused and has had no line, where one is due.
+    pub(crate) fn flush_lines(&self, now: UnixMs) {
+        self.requests.flush_lines(now);
+        [&self.growth, &self.receipt_growth, self.chromium.enrolments()].into_iter().for_each(|growth| {
+            growth.flush_lines(now);
+        });
     }
 
-    /// The same, where the answer is already counted.
-    fn failed_and_answered_on_socket(&self, door: Door) {
-        self.counts.refused(errno::UNAVAILABLE);
-        self.requests.failed_on_socket(door);
+    /// Counts and logs that a client on a socket was not served, for a reason of the service.
+    fn failed_on_socket(&self, door: Door) {
+        self.refused_on_socket(door, StatusCode::SERVICE_UNAVAILABLE, errno::UNAVAILABLE);
+    }
+
+    /// Counts that a request on a socket was refused, and logs it if the reason is the service.
+    fn refused_on_socket(&self, door: Door, status: StatusCode, number: u16) {
+        self.counts.answered(door, status);
+        self.counts.refused(number);
+        self.requests.refused_on_socket(door, status, number);
     }
 
     pub(crate) fn new(

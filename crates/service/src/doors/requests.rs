@@ -100,30 +100,39 @@ impl Requests {
         self.log_refusal(id, Door::Other, problem.status, Some(number));
     }
 
-    /// Logs that a client on a socket was not served.
-    pub(super) fn failed_on_socket(&self, door: Door) {
-        self.log_refusal(self.id(), door, StatusCode::SERVICE_UNAVAILABLE, None);
+    /// Logs that a request on a socket was refused, if an operator must know about it.
+    pub(super) fn refused_on_socket(&self, door: Door, status: StatusCode, number: u16) {
+        self.log_refusal(self.id(), door, status, Some(number));
     }
 
     fn log_refusal(&self, id: RequestId, door: Door, status: StatusCode, number: Option<u16>) {
         let now = self.clock.now();
-        let code = status.as_u16();
+        let (code, failures, door) = (status.as_u16(), &self.failures[door as usize], door.as_str());
         if status.is_server_error() {
-            let Some(times) = self.failures[door as usize].count(now) else { return };
-            error!(%id, door = door.as_str(), status = code, errno = number, times, "the service could not do its work");
+            failures.log(now, move |times| {
+                error!(%id, door, status = code, errno = number, times, "the service could not do its work");
+            });
         } else if number == Some(errno::UNAVAILABLE) {
-            let Some(times) = self.overloads.count(now) else { return };
-            warn!(
-                %id, door = door.as_str(), status = code, errno = number, times,
-                "the service is overloaded, and clients get 429: the disk is slow, or there are more messages than it takes"
-            );
+            self.overloads.log(now, move |times| {
+                warn!(
+                    %id, door, status = code, errno = number, times,
+                    "the service is overloaded, and clients get 429: the disk is slow, or there are more messages than it \
+                     takes"
+                );
+            });
         } else if number == Some(errno::CLOCK) {
-            let Some(times) = self.doubts.count(now) else { return };
-            warn!(
-                %id, door = door.as_str(), status = code, errno = number, times,
-                "tokens do not fit the time and the clock may be the reason, so senders get 429: set it (NTP)"
-            );
+            self.doubts.log(now, move |times| {
+                warn!(
+                    %id, door, status = code, errno = number, times,
+                    "tokens do not fit the time and the clock may be the reason, so senders get 429: set it (NTP)"
+                );
+            });
         }
+    }
+
+    /// Logs the refusals that have had no line, where one is due.
+    pub(super) fn flush_lines(&self, now: UnixMs) {
+        self.failures.iter().chain([&self.overloads, &self.doubts]).for_each(|lines| lines.flush(now));
     }
 
     /// Logs that a socket was opened, if the access log is on.
@@ -295,14 +304,17 @@ mod tests {
             flood();
             clock.advance(crate::seldom::INTERVAL);
             flood();
+            requests.flush_lines(clock.now());
+            requests.flush_lines(crate::seldom::AT_THE_END);
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         for kind in ["could not do its work", "is overloaded", "tokens do not fit"] {
             let of_kind: Vec<_> = text.lines().filter(|line| line.contains(kind)).collect();
-            assert_eq!(of_kind.len(), 2, "{kind}: {text}");
-            assert!(of_kind[0].contains("times=1") && of_kind[1].contains("times=50"), "{text}");
+            assert_eq!(of_kind.len(), 3, "{kind}: {text}");
+            let times = ["times=1", "times=50", "times=49"];
+            assert!(of_kind.iter().zip(times).all(|(line, times)| line.contains(times)), "{text}");
         }
-        assert_eq!(text.lines().count(), 6, "{text}");
+        assert_eq!(text.lines().count(), 9, "{text}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use doorbell_protocol::time::UnixMs;
 
 use super::rfc3339;
 use crate::accept::tls::CertificateResolver;
+use crate::clock::Clock;
 use crate::config::TlsSource;
 use crate::status::{CertificateStatus, Condition};
 
@@ -42,18 +43,22 @@ impl Certificate {
 }
 
 /// Whether handshakes succeed with clients that look at the time.
-pub(super) fn condition(certificate: Option<&Certificate>, now: UnixMs) -> Condition {
+pub(super) fn condition(certificate: Option<&Certificate>, clock: &Clock) -> Condition {
     let Some(Certificate { source, resolver }) = certificate else {
         return Condition::holds(NAME, "TLS does not end here");
     };
+    let next = resolver.next_attempt().map(|waits| waits.hint(clock.served()));
     let Some((begin, end)) = resolver.valid_from().zip(resolver.valid_until()) else {
         return Condition::fails(
             NAME,
             "there is no certificate yet: TLS connections are refused",
-            "the log says what is tried: the domain must lead to this machine, and port 443 must be reachable",
+            after(
+                "the log says what is tried: the domain must lead to this machine, and port 443 must be reachable",
+                next,
+            ),
         );
     };
-    let condition = judge(source, begin, end, now);
+    let condition = judge(source, begin, end, clock.plausible_wall(), next);
     match resolver.problem() {
         Some(why) => with_problem(condition, &why),
         None => condition,
@@ -70,12 +75,18 @@ fn with_problem(condition: Condition, why: &str) -> Condition {
     }
 }
 
-fn judge(source: &str, begin: UnixMs, end: UnixMs, now: UnixMs) -> Condition {
+/// A hint, and when the next attempt is.
+fn after(hint: &str, next: Option<String>) -> String {
+    next.map_or_else(|| hint.to_owned(), |next| format!("{hint}; {next}"))
+}
+
+fn judge(source: &str, begin: UnixMs, end: UnixMs, now: UnixMs, next: Option<String>) -> Condition {
     let renew = match source {
-        "acme" => "the log says why it was not renewed; SIGHUP tries again",
+        "acme" => "the log says why it was not renewed; `doorbell reload` tries again",
         "files" => "renew it: the service reads the files again by itself when they change",
         _ => "set the clock: the service renews this certificate by itself",
     };
+    let renew = after(renew, next);
     let left = end.as_secs().saturating_sub(now.as_secs());
     if now.as_secs() < begin.as_secs() {
         let text = format!("the certificate is not valid before {}: clients refuse it", rfc3339(begin));
@@ -98,7 +109,7 @@ mod tests {
     const END: UnixMs = UnixMs::from_secs(1_800_000_000);
 
     fn at(secs: i64) -> Condition {
-        judge("files", BEGIN, END, UnixMs::from_secs(secs))
+        judge("files", BEGIN, END, UnixMs::from_secs(secs), None)
     }
 
     #[test]

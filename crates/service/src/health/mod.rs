@@ -68,7 +68,7 @@ impl Health {
     /// Whether the service can do its work. It waits for a commit, a moment at most.
     pub(crate) async fn readiness(&self) -> Readiness {
         let store = self.store_condition().await;
-        let certificate = certificate::condition(self.certificate.as_ref(), self.clock.plausible_wall());
+        let certificate = certificate::condition(self.certificate.as_ref(), &self.clock);
         let disk = disk::condition(&self.disk(), self.store.receipt_room().err());
         Readiness::of(vec![self.drain_condition(), store, disk, certificate, self.clock_condition()])
     }

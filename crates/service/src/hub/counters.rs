@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::StoreError;
 use tracing::{error, warn};
 
@@ -56,12 +57,12 @@ impl Counters {
                     (&self.receipt_lines, "receipt_subscriptions_max or unused_receipt_subscriptions_max")
                 }
             };
-            if let Some(times) = lines.count(self.clock.now()) {
+            lines.log(self.clock.now(), move |times| {
                 warn!(
                     times,
                     "the store holds as much as it may, and clients get 429; if this is no attack, raise {settings}"
                 );
-            }
+            });
         }
         match (error, what) {
             (StoreError::StoreFull, Bounded::ReceiptSubscriptions) => HubError::ReceiptSubscriptionsFull,
@@ -73,15 +74,27 @@ impl Counters {
     pub(super) fn damaged_message(&self) {
         self.counts.damaged_messages.add();
         // No id: the message is dropped, so no row is left to examine.
-        let Some(times) = self.message_lines.count(self.clock.now()) else { return };
-        error!(times, "a stored message is damaged and is dropped without delivery; check the disk");
+        self.message_lines.log(self.clock.now(), |times| {
+            error!(times, "a stored message is damaged and is dropped without delivery; check the disk");
+        });
     }
 
     /// The stored VAPID key of a subscription is invalid.
     pub(super) fn damaged_key(&self) {
         self.counts.damaged_keys.add();
-        let Some(times) = self.key_lines.count(self.clock.now()) else { return };
-        error!(times, "the stored key of a subscription is damaged: messages that need it are dropped; check the disk");
+        self.key_lines.log(self.clock.now(), |times| {
+            error!(
+                times,
+                "the stored key of a subscription is damaged: messages that need it are dropped; check the disk"
+            );
+        });
+    }
+
+    /// Logs the events that have had no line, where one is due.
+    pub(crate) fn flush_lines(&self, now: UnixMs) {
+        for lines in [&self.message_lines, &self.key_lines, &self.agent_lines, &self.byte_lines, &self.receipt_lines] {
+            lines.flush(now);
+        }
     }
 
     /// How many stored messages were damaged.

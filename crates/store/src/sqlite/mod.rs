@@ -318,6 +318,10 @@ impl Engine for SqliteEngine {
         warn_of_reached(dir, &self.sums.totals, &self.limits);
     }
 
+    fn flush_lines(&self, at_end: bool) {
+        self.damages.flush(at_end);
+    }
+
     fn receipt_room(&self) -> Result<(), StoreError> {
         if !self.space.room().admits_messages() {
             return Err(StoreError::NoRoom);

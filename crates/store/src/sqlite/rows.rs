@@ -105,10 +105,8 @@ impl Damages {
     /// Logs the first one, and how many there were since the last line. A client may read them as often as it likes. Ids
     /// stay out of the log, because an id is half of a URL.
     pub(super) fn log(self, all: &Seldom) {
-        if let Some(Damage { table, column }) = self.first
-            && let Some(rows) = all.count(self.rows)
-        {
-            tracing::error!(table, column, rows, "a read left out damaged rows");
+        if let Some(Damage { table, column }) = self.first {
+            all.log(self.rows, move |rows| tracing::error!(table, column, rows, "a read left out damaged rows"));
         }
     }
 }

@@ -40,6 +40,9 @@ pub enum TlsError {
         "certificate and key cannot be used: {0}; give as tls_key the private key of the first certificate in tls_cert"
     )]
     Unusable(#[from] rustls::Error),
+    /// A file of the settings of ACME cannot be used: why, and what to do.
+    #[error("{0}")]
+    Acme(String),
     /// A folder in the state directory could not be created.
     #[error("cannot create {}: {source}", path.display())]
     Folder {

@@ -154,3 +154,44 @@ impl Files {
         Ok(Some(identity))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const NOW: UnixMs = UnixMs::from_secs(1_790_000_000);
+
+    #[test]
+    fn files_that_could_not_be_read_are_read_again_without_a_change_and_wrong_contents_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&cert, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let files = || Files::new(cert.clone(), key.clone(), "localhost".to_owned());
+        let mut certificates = Certificates::open(Source::Files(files()), &Clock::manual(NOW)).unwrap();
+        let mut changed = files();
+        assert!(changed.changed(NOW).unwrap().is_some() && changed.changed(NOW).unwrap().is_none());
+
+        // The system looks at a directory as it does at a file, and cannot read it: that is also how EMFILE fails.
+        fs::rename(&key, folder.path().join("kept")).unwrap();
+        fs::create_dir(&key).unwrap();
+        for _ in 0..3 {
+            assert!(changed.changed(NOW).is_err_and(|error| error.is_of_reading()));
+            certificates.check(NOW);
+        }
+        assert_eq!(certificates.resolver.attempts().failed.get(), 3);
+        fs::remove_dir(&key).unwrap();
+        fs::rename(folder.path().join("kept"), &key).unwrap();
+        assert!(changed.changed(NOW).unwrap().is_some());
+        certificates.check(NOW);
+        assert_eq!(certificates.resolver.attempts().succeeded.get(), 1);
+        assert!(!certificates.has_failed, "the next failure is logged");
+
+        fs::write(&key, "no key").unwrap();
+        assert!(changed.changed(NOW).is_err_and(|error| !error.is_of_reading()));
+        assert!(changed.changed(NOW).unwrap().is_none(), "it has not changed");
+    }
+}

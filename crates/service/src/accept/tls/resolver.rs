@@ -8,7 +8,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::acme::ACME_TLS;
+use super::acme::{ACME_TLS, Waits};
 use super::self_signed::Validity;
 use super::{Identity, TlsError, provider};
 use crate::counts::Counter;
@@ -25,6 +25,8 @@ pub(crate) struct CertificateResolver {
     attempts: Attempts,
     /// Why the next certificate cannot be used, if the last look has found one.
     problem: Locked<Option<String>>,
+    /// The wait before the next attempt, after one that failed.
+    next_attempt: Locked<Option<Waits>>,
 }
 
 /// Attempts to get another certificate: an order at the authority, files that have changed, or one of our own.
@@ -46,6 +48,7 @@ impl CertificateResolver {
             challenge: Locked::default(),
             attempts: Attempts::default(),
             problem: Locked::default(),
+            next_attempt: Locked::default(),
         }
     }
 
@@ -101,6 +104,15 @@ impl CertificateResolver {
     /// Why the certificate that should follow cannot be used: the one that is presented stays.
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
+    }
+
+    pub(super) fn set_next_attempt(&self, waits: Option<Waits>) {
+        *self.next_attempt.lock() = waits;
+    }
+
+    /// The wait before the next attempt by ACME, if the last one failed.
+    pub(crate) fn next_attempt(&self) -> Option<Waits> {
+        *self.next_attempt.lock()
     }
 
     /// The attempts to get another certificate, since the start.

@@ -146,7 +146,7 @@ impl Places {
     }
 
     /// Logs what has happened since the last line, if a line is due.
-    pub(crate) fn report(&self, now: UnixMs) {
+    pub(crate) fn flush_lines(&self, now: UnixMs) {
         if let Some(connections) = self.rejections.due(now) {
             self.log_rejections(connections);
         }
@@ -159,6 +159,7 @@ impl Places {
         if let Some(requests) = self.undeclared.due(now) {
             Self::log_undeclared(requests);
         }
+        self.waits.flush(now);
     }
 
     /// A request has X-Forwarded-For and is not from a declared proxy.
@@ -199,8 +200,10 @@ impl Places {
             }
             None => {}
         }
-        if must_wait && let Some(times) = self.waits.count(now) {
-            warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
+        if must_wait {
+            self.waits.log(now, |times| {
+                warn!(times, "all places of connections are taken: new ones wait; raise connections_max");
+            });
         }
         attempt
     }

@@ -253,6 +253,25 @@ async fn each_free_place_goes_to_one_of_those_who_wait() {
     }
 }
 
+#[tokio::test]
+async fn a_place_that_was_free_for_one_who_is_rejected_meanwhile_goes_to_the_next_who_waits() {
+    let places = places(2, 2, Some(1));
+    let [proxied, other] = [places.enter(None, NOW).await.unwrap(), places.enter(None, NOW).await.unwrap()];
+    [&proxied, &other].into_iter().for_each(|place| place.keep());
+    let [rejected, next] = [source(1), None].map(|source| {
+        let places = places.clone();
+        tokio::spawn(async move { places.enter(source, NOW).await })
+    });
+    yield_now().await;
+    assert!(!rejected.is_finished() && !next.is_finished());
+    // Its source gets as many connections as it may have while it waits.
+    assert!(proxied.name_source(source(1).unwrap(), NOW));
+    drop(other);
+    assert!(rejected.await.unwrap().is_none());
+    let entered = tokio::time::timeout(std::time::Duration::from_secs(60), next).await;
+    assert!(entered.expect("it is woken").unwrap().is_some());
+}
+
 fn source(last: u8) -> Option<Source> {
     Some(Source::of([192, 0, 2, last].into()))
 }

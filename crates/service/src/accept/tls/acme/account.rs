@@ -39,6 +39,12 @@ pub(super) async fn load(
     }
 }
 
+/// Whether an account must be created before the first order: there is no file of one at this directory. A file that
+/// cannot be read stops no start: there may be a certificate, and the first order logs it.
+pub(super) fn is_missing(settings: &AcmeSettings, folder: &Path) -> bool {
+    read(&folder.join(FILE)).is_ok_and(|saved| saved.is_none_or(|saved| saved.directory != settings.directory))
+}
+
 /// Removes the account, which the server no longer knows.
 pub(super) fn forget(folder: &Path) -> Result<(), AcmeError> {
     let path = folder.join(FILE);
@@ -67,7 +73,13 @@ pub(super) async fn create(
 ) -> Result<Account, AcmeError> {
     let contact: Vec<&str> = settings.contact.iter().map(String::as_str).collect();
     let new = NewAccount { contact: &contact, terms_of_service_agreed: true, only_return_existing: false };
-    let binding = settings.binding.as_ref().map(|binding| ExternalAccountKey::new(binding.id.clone(), &binding.key));
+    let binding = match &settings.binding {
+        Some(binding) => {
+            let key = binding.key().map_err(|why| AcmeError::Binding { path: binding.key_file.clone(), why })?;
+            Some(ExternalAccountKey::new(binding.id.clone(), &key))
+        }
+        None => None,
+    };
     let builder = builder(settings, rejections)?;
     let (account, credentials) = builder.create(&new, settings.directory.clone(), binding.as_ref()).await?;
     info!(directory = %settings.directory, "an account at the certificate authority was created");

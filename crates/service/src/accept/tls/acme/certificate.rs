@@ -16,6 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::super::self_signed::Validity;
 use super::super::{CertificateResolver, Identity, TlsError};
 use super::error::AcmeError;
+use crate::health::rfc3339;
 
 /// The file of chain and key.
 pub(super) const FILE: &str = "certificate.pem";
@@ -70,6 +71,11 @@ impl Certificate {
         let chain = chain.map_err(wrong("a certificate chain"))?;
         let key = PrivateKeyDer::from_pem_slice(self.pem.as_bytes()).map_err(wrong("a private key"))?;
         Ok(Identity { chain, key })
+    }
+
+    /// When it ends, for the log (RFC 3339).
+    pub(super) fn end(&self) -> String {
+        rfc3339(UnixMs::from_secs(self.validity.not_after.unix_timestamp()))
     }
 
     pub(super) fn validity(&self) -> Validity {

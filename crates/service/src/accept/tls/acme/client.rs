@@ -109,7 +109,7 @@ impl Client {
 }
 
 /// All certificates of a file.
-fn roots(ca: &std::path::Path) -> Result<RootCertStore, String> {
+pub(super) fn roots(ca: &std::path::Path) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).map_err(|error| error.to_string())? {
         let certificate = certificate.map_err(|error| error.to_string())?;

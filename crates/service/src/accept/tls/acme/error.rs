@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as _;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use instant_acme::Problem;
@@ -14,6 +15,7 @@ pub(super) const WAY: &str = "look at acme_directory and at this machine's way t
 pub(super) const NO_DIRECTORY: &str =
     "look at acme_directory, which must be the URL of a directory of ACME: it is tried again";
 pub(super) const OF_ITS_OWN: &str = "the authority has a problem of its own: it is tried again";
+const DAMAGED: &str = "the file is damaged: copy it back from a backup, or remove it: then another one is created";
 const ANOTHER_PROFILE: &str = "give another acme_profile, or none";
 
 /// The longest text of a server in the log.
@@ -57,6 +59,14 @@ pub(super) enum AcmeError {
     /// The account's file is damaged.
     #[error("cannot read the account in {}: {why}", path.display())]
     Account {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The key of the account that the operator has cannot be read.
+    #[error("cannot read acme_binding_key_file, {}: {why}", path.display())]
+    Binding {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
@@ -170,9 +180,16 @@ impl AcmeError {
             Self::Invalid(_) | Self::Unexplained => "look at the domain's DNS records: it is tried again",
             Self::NoChallenge => "choose another acme_directory, or give tls_cert and tls_key",
             Self::Certificate { .. } | Self::Request(_) | Self::Tls(_) => "it is tried again",
-            Self::Account { .. } => "remove the file: then another account is created",
-            Self::Ca { .. } => "give a file with the certificate of a CA in PEM",
-            Self::File { .. } => "look at the permissions of the state directory and at the space on its disk",
+            Self::Account { .. } => DAMAGED,
+            Self::Ca { .. } => "give as acme_ca a file that this user can read, with the certificate of a CA in PEM",
+            Self::Binding { .. } => {
+                "give a file that this user can read, with the key that the authority shows for acme_binding_id"
+            }
+            Self::File { source, .. } if source.kind() == ErrorKind::InvalidData => DAMAGED,
+            Self::File { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                "`chown` it to the user of this process: all in the state directory belongs to it"
+            }
+            Self::File { .. } => "look at the permissions of the state directory, and at its disk and the space on it",
         }
     }
 

@@ -19,12 +19,14 @@ use crate::config::AcmeSettings;
 const POLLS: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(500)).backoff(1.5).timeout(Duration::from_secs(180));
 
-/// The new certificate: its chain and its key, as PEM.
+/// The new certificate: its chain and its key, as PEM. `is_counted` is called before each request that an authority
+/// counts, if it fails: the validation, and the signature.
 pub(super) async fn run(
     account: &Account,
     settings: &AcmeSettings,
     resolver: &CertificateResolver,
     replaces: Option<CertificateIdentifier<'static>>,
+    is_counted: impl Fn() -> Result<(), AcmeError>,
 ) -> Result<String, AcmeError> {
     let identifiers = [Identifier::Dns(settings.domain.clone())];
     let mut new = NewOrder::new(&identifiers);
@@ -43,7 +45,7 @@ pub(super) async fn run(
         }
     }
     let mut order = account.new_order(&new).await?;
-    let answering = authorize(&mut order, settings, resolver).await?;
+    let answering = authorize(&mut order, settings, resolver, &is_counted).await?;
     let ready = order.poll_ready(&POLLS).await;
     drop(answering);
     match ready {
@@ -64,6 +66,7 @@ pub(super) async fn run(
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(vec![settings.domain.clone()])?;
     params.distinguished_name = DistinguishedName::new();
+    is_counted()?;
     order.finalize_csr(params.serialize_request(&key)?.der()).await?;
     let chain = order.poll_certificate(&POLLS).await.map_err(|error| match error {
         // It may still be issued.
@@ -78,6 +81,7 @@ async fn authorize<'a>(
     order: &mut Order,
     settings: &AcmeSettings,
     resolver: &'a CertificateResolver,
+    is_counted: impl Fn() -> Result<(), AcmeError>,
 ) -> Result<Option<ChallengeGuard<'a>>, AcmeError> {
     let mut guard = None;
     let mut authorizations = order.authorizations();
@@ -91,6 +95,7 @@ async fn authorize<'a>(
         let answer = answer(&settings.domain, challenge.key_authorization().digest().as_ref())?;
         drop(guard.take());
         guard = Some(resolver.answer_challenge(&settings.domain, answer));
+        is_counted()?;
         challenge.set_ready().await.map_err(AcmeError::of_validation)?;
     }
     Ok(guard)

@@ -45,6 +45,43 @@ struct Saved {
     last: Option<i64>,
     failures: u32,
     not_before: i64,
+    /// Missing in the files of earlier versions.
+    #[serde(default)]
+    is_free: bool,
+}
+
+/// A wait after a failure, by the time of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waits {
+    /// When the next attempt is.
+    until: UnixMs,
+    /// When it is if the operator asks for it.
+    shortest: UnixMs,
+}
+
+impl Waits {
+    /// How long it is until the next attempt.
+    pub(super) fn left(self, served: UnixMs) -> Duration {
+        self.until.since(served)
+    }
+
+    /// How an operator shortens it.
+    pub(super) fn advice(self, served: UnixMs) -> String {
+        if self.shortest <= served {
+            "`doorbell reload` starts the next attempt now".to_owned()
+        } else if self.shortest < self.until {
+            let left = self.shortest.since(served).as_secs();
+            format!("after `doorbell reload` the next attempt is in {left} s")
+        } else {
+            "nothing shortens the wait, because authorities permit few failed validations in an hour".to_owned()
+        }
+    }
+
+    /// When the next attempt is, and how an operator shortens the wait.
+    pub(crate) fn hint(self, served: UnixMs) -> String {
+        let left = self.left(served).as_secs();
+        format!("the next attempt is in {left} s; {}", self.advice(served))
+    }
 }
 
 impl Pace {
@@ -53,9 +90,9 @@ impl Pace {
         let path = folder.join(FILE);
         let Ok(json) = std::fs::read(&path) else { return Self::default() };
         match serde_json::from_slice(&json) {
-            Ok(Saved { last, failures, not_before }) => {
+            Ok(Saved { last, failures, not_before, is_free }) => {
                 let (last, not_before) = (last.map(UnixMs::from_millis), UnixMs::from_millis(not_before));
-                Self { last, failures, not_before, is_free: false }
+                Self { last, failures, not_before, is_free }
             }
             Err(error) => {
                 warn!(%error, file = %path.display(), "the last attempt to obtain a certificate cannot be read");
@@ -83,22 +120,30 @@ impl Pace {
     }
 
     /// How long there is no attempt, after a failure.
-    pub(super) fn waits(&self, served: UnixMs) -> Option<Duration> {
+    pub(super) fn waits(&self, served: UnixMs) -> Option<Waits> {
         let is_over = self.failures == 0 || served >= self.not_before || self.last.is_none_or(|last| served < last);
-        (!is_over).then(|| self.not_before.since(served))
+        (!is_over).then(|| Waits { until: self.not_before, shortest: self.not_before.min(self.earliest(served)) })
     }
 
-    /// An attempt begins. Until it has ended it counts as a failed validation.
+    /// An attempt begins. Until it has ended it counts as a failure that the authority does not count.
     pub(super) fn begin(&mut self, folder: &Path, served: UnixMs) -> Result<(), AcmeError> {
-        let begun = Self {
-            last: Some(served),
-            failures: self.failures + 1,
-            not_before: served.plus(wait(AFTER_VALIDATION, self.failures + 1)),
-            is_free: false,
-        };
-        begun.save(folder).map_err(|(path, source)| AcmeError::File { path, source })?;
-        self.last = begun.last;
+        self.fails_until_it_ends(folder, AFTER_OTHER, served)?;
+        self.last = Some(served);
         Ok(())
+    }
+
+    /// The authority is about to validate the domain, or to sign. Until the attempt has ended it counts as a failed
+    /// validation.
+    pub(super) fn validates(&self, folder: &Path, served: UnixMs) -> Result<(), AcmeError> {
+        self.fails_until_it_ends(folder, AFTER_VALIDATION, served)
+    }
+
+    /// Only in the file, for the next start.
+    fn fails_until_it_ends(&self, folder: &Path, waits: (Duration, Duration), served: UnixMs) -> Result<(), AcmeError> {
+        let failures = self.failures.saturating_add(1);
+        let not_before = served.plus(wait(waits, failures));
+        let begun = Self { last: Some(served), failures, not_before, is_free: waits == AFTER_OTHER };
+        begun.save(folder).map_err(|(path, source)| AcmeError::File { path, source })
     }
 
     pub(super) fn succeeded(&mut self, folder: &Path, served: UnixMs) {
@@ -114,7 +159,7 @@ impl Pace {
         asked: Option<Duration>,
         served: UnixMs,
     ) -> Duration {
-        self.failures += 1;
+        self.failures = self.failures.saturating_add(1);
         self.is_free = !error.counts();
         let own = wait(if error.counts() { AFTER_VALIDATION } else { AFTER_OTHER }, self.failures);
         let asked_max = if error.is_rate() { ASKED_MAX.0 } else { ASKED_MAX.1 };
@@ -126,9 +171,13 @@ impl Pace {
 
     /// The operator asks for an attempt: it comes as early as it may.
     pub(super) fn hurry(&mut self, served: UnixMs) {
+        self.not_before = self.not_before.min(self.earliest(served));
+    }
+
+    /// When an attempt may be that the operator asks for.
+    fn earliest(&self, served: UnixMs) -> UnixMs {
         let counted = self.last.filter(|_| !self.is_free);
-        let earliest = counted.map_or(served, |last| last.plus(AFTER_VALIDATION.0));
-        self.not_before = self.not_before.min(earliest);
+        counted.map_or(served, |last| last.plus(AFTER_VALIDATION.0))
     }
 
     fn keep(&self, folder: &Path) {
@@ -140,7 +189,7 @@ impl Pace {
     fn save(&self, folder: &Path) -> Result<(), (PathBuf, std::io::Error)> {
         let path = folder.join(FILE);
         let (last, not_before) = (self.last.map(UnixMs::as_millis), self.not_before.as_millis());
-        let json = serde_json::to_vec(&Saved { last, failures: self.failures, not_before })
+        let json = serde_json::to_vec(&Saved { last, failures: self.failures, not_before, is_free: self.is_free })
             .expect("numbers always have a JSON form");
         private_file::replace(&path, &json).map_err(|error| (path, error))
     }
@@ -188,7 +237,28 @@ mod tests {
         again.hurry(NOON.plus(Duration::from_secs(60)));
         assert!(!after(&again, 11) && after(&again, 12));
         pace.begin(folder.path(), NOON).unwrap();
-        assert!(!after(&Pace::load(folder.path()), 190), "an attempt that a crash ended counts");
+        pace.validates(folder.path(), NOON).unwrap();
+        assert!(!after(&Pace::load(folder.path()), 190), "a validation that a crash ended counts");
+    }
+
+    #[test]
+    fn an_attempt_that_ended_before_a_validation_costs_half_a_minute_and_one_that_ended_in_it_twelve() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pace = Pace::default();
+        pace.begin(folder.path(), NOON).unwrap();
+        let waits = |served| Pace::load(folder.path()).waits(served);
+        let hint = waits(NOON).unwrap().hint(NOON);
+        assert_eq!(hint, "the next attempt is in 30 s; `doorbell reload` starts the next attempt now");
+        assert_eq!(waits(NOON.plus(Duration::from_secs(30))), None);
+        pace.validates(folder.path(), NOON).unwrap();
+        let later = NOON.plus(Duration::from_secs(60));
+        assert!(waits(later).unwrap().hint(later).starts_with("the next attempt is in 660 s; nothing shortens"));
+        for _ in 0..3 {
+            pace.failed(folder.path(), &AcmeError::Unexplained, None, NOON);
+        }
+        let hint = pace.waits(later).unwrap().hint(later);
+        assert_eq!(hint, "the next attempt is in 2820 s; after `doorbell reload` the next attempt is in 660 s");
+        assert_eq!(Pace::load(folder.path()).waits(later), pace.waits(later), "the file has all of it");
     }
 
     #[test]

@@ -58,6 +58,11 @@ impl Chromium {
         self.enrolments.set(bounds(settings));
     }
 
+    /// The budget of new devices.
+    pub(in crate::doors) fn enrolments(&self) -> &Growth {
+        &self.enrolments
+    }
+
     /// Whether the door is open.
     pub(in crate::doors) fn is_open(&self) -> bool {
         self.is_open.load(Ordering::Relaxed)

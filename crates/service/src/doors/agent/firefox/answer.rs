@@ -129,6 +129,16 @@ impl Rejection {
             Self::Hub(_) => 503,
         }
     }
+
+    /// The number that counts it in the metrics: that of the same refusal over HTTP.
+    pub(super) fn errno(self) -> u16 {
+        match self {
+            Self::Key(_) => errno::SUBSCRIBE_OPTIONS,
+            Self::Conflict => errno::BAD_REQUEST,
+            Self::Growth(_) => errno::RATE,
+            Self::Hub(error) => wire::hub_problem(error).errno,
+        }
+    }
 }
 
 /// The answer to a request that is not a WebSocket handshake.

@@ -263,10 +263,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
             Err(rejection) => {
                 let (status, endpoint) = (rejection.status(), rejection.to_string());
                 let code = StatusCode::from_u16(status).expect("a rejection has a status");
-                self.doors.counts.answered(Door::Firefox, code);
-                if code.is_server_error() {
-                    self.doors.failed_and_answered_on_socket(Door::Firefox);
-                }
+                self.doors.refused_on_socket(Door::Firefox, code, rejection.errno());
                 self.send(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
             }
         }
