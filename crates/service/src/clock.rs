@@ -364,6 +364,17 @@ fn shown(time: UnixMs) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + time.since(UnixMs::default()))
 }
 
+/// A moment as RFC 3339 writes it, in seconds.
+pub(crate) fn rfc3339(moment: UnixMs) -> String {
+    let date = time::OffsetDateTime::from_unix_timestamp(moment.as_secs());
+    // A clock that shows a year with five digits shows nothing.
+    let date = date.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let (day, clock) = (date.date(), date.time());
+    let (year, month, day) = (day.year(), u8::from(day.month()), day.day());
+    let (hour, minute, second) = (clock.hour(), clock.minute(), clock.second());
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -625,5 +636,12 @@ mod tests {
         clock.jumped().await;
         clock.wall();
         assert!(futures_util::FutureExt::now_or_never(clock.jumped()).is_none());
+    }
+
+    #[test]
+    fn a_moment_is_written_as_in_rfc_3339() {
+        assert_eq!(rfc3339(UnixMs::from_secs(1_790_000_000)), "2026-09-21T14:13:20Z");
+        assert_eq!(rfc3339(UnixMs::from_secs(-1)), "1969-12-31T23:59:59Z");
+        assert_eq!(rfc3339(UnixMs::from_millis(i64::MAX)), "1970-01-01T00:00:00Z");
     }
 }

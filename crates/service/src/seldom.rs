@@ -7,7 +7,6 @@ use std::time::Duration;
 use doorbell_protocol::time::UnixMs;
 use tokio::time::interval;
 
-use crate::clock::Clock;
 use crate::locked::Locked;
 
 /// The least time between two lines of one kind.
@@ -69,12 +68,12 @@ impl Seldom {
     }
 }
 
-/// Calls `flush` once a minute, with the time. Never returns.
-pub(crate) async fn regularly(clock: &Clock, flush: impl Fn(UnixMs)) {
+/// Calls `flush` once a minute. Never returns.
+pub(crate) async fn regularly(flush: impl Fn()) {
     let mut times = interval(INTERVAL);
     loop {
         times.tick().await;
-        flush(clock.now());
+        flush();
     }
 }
 

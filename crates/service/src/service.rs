@@ -207,7 +207,7 @@ impl Service {
         let housekeeper = tokio::spawn(hub.housekeeper(config.clone()).run());
         let lines = tokio::spawn({
             let (doors, hub, clock) = (doors.clone(), hub.clone(), health.clock.clone());
-            async move { seldom::regularly(&clock, |now| flush_lines(&doors, &hub, now)).await }
+            async move { seldom::regularly(|| flush_lines(&doors, &hub, clock.now())).await }
         });
         for Listen { served, address } in &bound {
             match served {

@@ -35,6 +35,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "health",
             "hub",
             "metrics",
+            "seldom",
             "state_dir",
             "status",
         ],

@@ -125,7 +125,7 @@ impl<H: Handler> Listeners<H> {
         });
         tokio::select! {
             _ = join_all(accepting) => {}
-            () = seldom::regularly(&context.clock, flush) => {}
+            () = seldom::regularly(|| flush(context.clock.now())) => {}
             () = follow(&places, &context) => {}
             () = context.stopping() => {}
         }

@@ -53,7 +53,7 @@ impl AdminListener {
         let (mut connections, failures) = (Connections::default(), Seldom::default());
         tokio::select! {
             () = self.accept_all(&mut connections, &failures) => {}
-            () = seldom::regularly(&self.context.clock, |now| failures.flush(now)) => {}
+            () = seldom::regularly(|| failures.flush(self.context.clock.now())) => {}
             () = self.context.stopping() => {}
         }
         failures.flush(seldom::AT_THE_END);

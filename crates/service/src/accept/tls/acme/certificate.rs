@@ -16,7 +16,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::super::self_signed::Validity;
 use super::super::{CertificateResolver, Identity, TlsError};
 use super::error::AcmeError;
-use crate::health::rfc3339;
+use crate::clock::rfc3339;
 
 /// The file of chain and key.
 pub(super) const FILE: &str = "certificate.pem";
