@@ -14,6 +14,7 @@ mod queue;
 mod quota;
 mod readers;
 mod recent;
+mod rules;
 mod sqlite;
 mod store;
 mod totals;
