@@ -1,4 +1,4 @@
-//! The durable memory of the push service: one batched trait, an engine in memory and one on SQLite.
+//! The durable memory of the push service: one batched trait, and engines in memory, on SQLite and on PostgreSQL.
 //!
 //! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
 //! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
@@ -10,6 +10,8 @@ mod failure;
 mod limits;
 mod memory;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod queue;
 mod quota;
 mod readers;
@@ -31,5 +33,7 @@ pub use model::{
     Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,
     ReceiptPage, Removed, StoredMessage, Subscription, Swept, UnusedBounds,
 };
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresEngine, PostgresOptions, Resolved};
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

@@ -74,6 +74,16 @@ impl Store {
         Self::start(SqliteEngine::open(dir, limits)?, limits)
     }
 
+    /// The store in a database. Blocks while it connects, and up to six seconds for a process that was killed while it
+    /// held the database.
+    ///
+    /// # Errors
+    /// [`OpenError`], above all [`OpenError::Database`] and [`OpenError::DatabaseInUse`].
+    #[cfg(feature = "postgres")]
+    pub fn open_postgres(options: &crate::PostgresOptions, limits: Limits) -> Result<Self, OpenError> {
+        Self::start(crate::PostgresEngine::open(options, limits)?, limits)
+    }
+
     /// Whether the directory `dir` holds a store.
     pub fn exists(dir: &Path) -> bool {
         SqliteEngine::exists(dir)

@@ -5,6 +5,8 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
+#[cfg(feature = "postgres")]
+use doorbell_store::PostgresEngine;
 use doorbell_store::{
     Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription, UnusedBounds, Write,
 };
@@ -178,26 +180,40 @@ proptest! {
     #[test]
     fn both_engines_give_the_same_answers(steps in steps(), now in moments()) {
         let dir = tempfile::tempdir().unwrap();
-        let mut model = MemoryEngine::new(limits());
-        let mut sqlite = Some(SqliteEngine::open(dir.path(), limits()).unwrap());
-        for step in steps {
-            match step {
-                Step::Commit(batch) => {
-                    let engine = sqlite.as_mut().unwrap();
-                    prop_assert_eq!(model.commit(&batch), engine.commit(&batch));
-                    model.assert_consistent();
-                    engine.tidy().unwrap();
-                }
-                Step::Restart => {
-                    // The lock is released before it is taken again.
-                    drop(sqlite.take());
-                    sqlite = Some(SqliteEngine::open(dir.path(), limits()).unwrap());
-                }
-            }
-            let engine = sqlite.as_ref().unwrap();
-            prop_assert_eq!(model.greatest_id(), engine.greatest_id());
-            let (mut expected, mut found) = (model.reader().unwrap(), engine.reader().unwrap());
-            prop_assert_eq!(view(&mut *expected, now), view(&mut *found, now));
-        }
+        compare(|| SqliteEngine::open(dir.path(), limits()).unwrap(), steps, now)?;
     }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn the_engine_on_postgresql_gives_the_same_answers_too(steps in steps(), now in moments()) {
+        let Some(server) = crate::postgres::server::shared() else { return Ok(()) };
+        let options = server.fresh();
+        compare(|| PostgresEngine::open(&options, limits()).unwrap(), steps, now)?;
+        server.sql("postgres", &format!("DROP DATABASE {}", crate::postgres::server::database(&options)));
+    }
+}
+
+fn compare<E: Engine>(open: impl Fn() -> E, steps: Vec<Step>, now: UnixMs) -> Result<(), TestCaseError> {
+    let mut model = MemoryEngine::new(limits());
+    let mut opened = Some(open());
+    for step in steps {
+        match step {
+            Step::Commit(batch) => {
+                let engine = opened.as_mut().unwrap();
+                prop_assert_eq!(model.commit(&batch), engine.commit(&batch));
+                model.assert_consistent();
+                engine.tidy().unwrap();
+            }
+            Step::Restart => {
+                // The lock is released before it is taken again.
+                drop(opened.take());
+                opened = Some(open());
+            }
+        }
+        let engine = opened.as_ref().unwrap();
+        prop_assert_eq!(model.greatest_id(), engine.greatest_id());
+        let (mut expected, mut found) = (model.reader().unwrap(), engine.reader().unwrap());
+        prop_assert_eq!(view(&mut *expected, now), view(&mut *found, now));
+    }
+    Ok(())
 }

@@ -1,0 +1,3 @@
+//! What only the engine on PostgreSQL guarantees.
+
+pub(crate) mod server;
