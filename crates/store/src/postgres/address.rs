@@ -16,6 +16,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 /// A server that does not answer for so long is gone.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A firewall forgets connections that are silent for longer.
+const KEEPALIVE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Address {
@@ -49,6 +51,7 @@ impl Address {
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(SILENCE_MAX);
         }
+        config.keepalives_idle(KEEPALIVE);
         config.application_name("doorbell");
         let is_encrypted = match options.mode.as_deref() {
             None => !config.get_hosts().iter().all(is_here),

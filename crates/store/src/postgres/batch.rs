@@ -154,7 +154,7 @@ fn subscriptions<'a>(working: &Working<'a>, calls: &mut Vec<Call<'a>>) {
             new.iter().map(|new| new.id.raw()).collect::<Vec<_>>(),
             new.iter().map(|new| new.agent.raw()).collect::<Vec<_>>(),
             new.iter().map(|new| new.vapid_key.as_deref()).collect::<Vec<_>>(),
-            new.iter().map(|new| new.channel.as_deref()).collect::<Vec<_>>(),
+            new.iter().map(|new| new.channel.as_ref().map(String::as_bytes)).collect::<Vec<_>>(),
             new.iter().map(|new| new.created.as_millis()).collect::<Vec<_>>(),
         ));
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::future::{poll_fn, try_join_all};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
+use tokio::task::AbortHandle;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -21,6 +22,7 @@ pub(super) struct Link {
     statements: HashMap<&'static str, Statement>,
     /// The server warned: a commit may be on this server alone.
     warned: Arc<AtomicBool>,
+    driver: AbortHandle,
 }
 
 /// A runtime for the connections of one thread.
@@ -42,20 +44,19 @@ impl Link {
         let mut config = address.config.clone();
         config.target_session_attrs(kind);
         let warned = Arc::new(AtomicBool::new(false));
-        let client = match &address.tls {
+        let (client, driver) = match &address.tls {
             Some(tls) => {
                 let (client, connection) = config.connect(tls.clone()).await?;
-                tokio::spawn(drive(connection, Arc::clone(&warned)));
-                client
+                (client, tokio::spawn(drive(connection, Arc::clone(&warned))))
             }
             None => {
                 let (client, connection) = config.connect(NoTls).await?;
-                tokio::spawn(drive(connection, Arc::clone(&warned)));
-                client
+                (client, tokio::spawn(drive(connection, Arc::clone(&warned))))
             }
         };
-        client.batch_execute(sql::SESSION).await?;
-        Ok(Self { client, statements: HashMap::new(), warned })
+        let link = Self { client, statements: HashMap::new(), warned, driver: driver.abort_handle() };
+        link.client.batch_execute(sql::SESSION).await?;
+        Ok(link)
     }
 
     /// Runs a prepared statement.
@@ -66,6 +67,13 @@ impl Link {
     /// Whether the server has warned since the last call.
     pub(super) fn take_warning(&self) -> bool {
         self.warned.swap(false, Ordering::Relaxed)
+    }
+}
+
+impl Drop for Link {
+    /// What was not sent yet is not sent any more.
+    fn drop(&mut self) {
+        self.driver.abort();
     }
 }
 

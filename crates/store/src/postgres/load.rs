@@ -52,7 +52,7 @@ async fn rows(link: &Link, working: &mut Working<'_>, wanted: &Wanted) -> Result
     let messages_of: Vec<_> = wanted.messages_of.iter().map(|id| id.raw()).collect();
     let subscriptions_of: Vec<_> = wanted.subscriptions_of.iter().map(|id| id.raw()).collect();
     let topics: (Vec<_>, Vec<_>) = wanted.topics.iter().map(|(of, topic)| (of.raw(), topic.as_str())).unzip();
-    let channels: (Vec<_>, Vec<_>) = wanted.channels.iter().map(|(of, channel)| (of.raw(), channel.as_str())).unzip();
+    let channels: (Vec<_>, Vec<_>) = wanted.channels.iter().map(|(of, channel)| (of.raw(), channel.as_bytes())).unzip();
     let up_to: (Vec<_>, Vec<_>) = wanted.receipts_up_to.iter().map(|(of, up_to)| (of.raw(), *up_to)).unzip();
     let (
         agent_rows,
@@ -133,7 +133,9 @@ async fn rows(link: &Link, working: &mut Working<'_>, wanted: &Wanted) -> Result
     }
     working.lists.channels.extend(wanted.channels.iter().map(|key| (key.clone(), false)));
     for row in &channel_rows {
-        working.lists.channels.insert((AgentId::from_raw(row.try_get(0)?), row.try_get(1)?), true);
+        if let Some(channel) = channel(row, 1)? {
+            working.lists.channels.insert((AgentId::from_raw(row.try_get(0)?), channel), true);
+        }
     }
     for row in &up_to_rows {
         let key = (ReceiptSubscriptionId::from_raw(row.try_get(0)?), row.try_get(1)?);
@@ -220,8 +222,14 @@ fn agent(row: &Row) -> Result<(AgentId, (AgentFact, Usage)), Error> {
 }
 
 fn subscription(row: &Row) -> Result<(SubscriptionId, SubscriptionFact), Error> {
-    let fact = SubscriptionFact { agent: AgentId::from_raw(row.try_get(1)?), channel: row.try_get(2)? };
+    let fact = SubscriptionFact { agent: AgentId::from_raw(row.try_get(1)?), channel: channel(row, 2)? };
     Ok((SubscriptionId::from_raw(row.try_get(0)?), fact))
+}
+
+/// One that is not UTF-8 is damaged, and the subscription goes by its id alone.
+fn channel(row: &Row, column: usize) -> Result<Option<String>, Error> {
+    let bytes: Option<Vec<u8>> = row.try_get(column)?;
+    Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
 }
 
 fn message(row: &Row) -> Result<MessageFact, Error> {

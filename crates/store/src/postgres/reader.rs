@@ -112,7 +112,7 @@ impl Reader for PostgresReader {
     }
 
     fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, ReadError> {
-        let rows = self.query(sql::SUBSCRIPTION_OF_CHANNEL, &[&agent.raw(), &channel])?;
+        let rows = self.query(sql::SUBSCRIPTION_OF_CHANNEL, &[&agent.raw(), &channel.as_bytes()])?;
         Ok(rows.first().map(subscription).transpose()?)
     }
 
@@ -206,11 +206,13 @@ fn damage(table: &'static str, row: &Row, column: usize) -> Damage {
 
 fn subscription(row: &Row) -> Result<Subscription, Damage> {
     let table = "subscription";
+    let channel: Option<Vec<u8>> = get(table, row, 3)?;
+    let channel = channel.map(String::from_utf8).transpose().map_err(|_| damage(table, row, 3))?;
     Ok(Subscription {
         id: SubscriptionId::from_raw(get(table, row, 0)?),
         agent: AgentId::from_raw(get(table, row, 1)?),
         vapid_key: get(table, row, 2)?,
-        channel: get(table, row, 3)?,
+        channel,
         created: UnixMs::from_millis(get(table, row, 4)?),
     })
 }

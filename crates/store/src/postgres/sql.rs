@@ -35,8 +35,8 @@ pub(super) const LOAD_AGENTS: &str = "SELECT a.id, a.last_seen, a.used, \
 pub(super) const LOAD_SUBSCRIPTIONS: &str = "SELECT id, agent, channel FROM subscription WHERE id = ANY ($1)";
 pub(super) const LOAD_SUBSCRIPTIONS_OF: &str =
     "SELECT id, agent, channel FROM subscription WHERE agent = ANY ($1) ORDER BY id";
-pub(super) const LOAD_CHANNELS: &str = "SELECT s.agent, s.channel FROM unnest($1::int8[], $2::text[]) AS t(agent, channel) \
-    JOIN subscription s ON s.agent = t.agent AND s.channel = t.channel AND s.channel IS NOT NULL";
+pub(super) const LOAD_CHANNELS: &str = "SELECT s.agent, s.channel FROM unnest($1::int8[], $2::bytea[]) AS t(agent, channel) \
+    JOIN subscription s ON s.agent = t.agent AND sha256(s.channel) = sha256(t.channel) AND s.channel IS NOT NULL";
 pub(super) const LOAD_MESSAGES: &str =
     "SELECT id, agent, subscription, size, expires_at, topic, receipt FROM message WHERE id = ANY ($1)";
 pub(super) const LOAD_MESSAGES_OF: &str =
@@ -78,7 +78,7 @@ pub(super) const INSERT_AGENTS: &str = "INSERT INTO agent (id, created, last_see
 pub(super) const UPDATE_AGENTS: &str = "UPDATE agent a SET last_seen = t.seen, used = t.used, empty = t.empty \
     FROM unnest($1::int8[], $2::int8[], $3::bool[], $4::bool[]) AS t(id, seen, used, empty) WHERE a.id = t.id";
 pub(super) const INSERT_SUBSCRIPTIONS: &str = "INSERT INTO subscription (id, agent, vapid_key, channel, created) \
-    SELECT * FROM unnest($1::int8[], $2::int8[], $3::bytea[], $4::text[], $5::int8[])";
+    SELECT * FROM unnest($1::int8[], $2::int8[], $3::bytea[], $4::bytea[], $5::int8[])";
 pub(super) const INSERT_RECEIPT_SUBSCRIPTIONS: &str = "INSERT INTO receipt_subscription (id, last_used, used, untaken) \
     SELECT * FROM unnest($1::int8[], $2::int8[], $3::bool[], $4::int8[])";
 pub(super) const UPDATE_RECEIPT_SUBSCRIPTIONS: &str = "UPDATE receipt_subscription s \
@@ -93,8 +93,8 @@ pub(super) const INSERT_RECEIPTS: &str = "INSERT INTO receipt (receipt_subscript
 // What readers read.
 pub(super) const AGENT_EXISTS: &str = "SELECT 1 FROM agent WHERE id = $1";
 pub(super) const SUBSCRIPTION: &str = "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE id = $1";
-pub(super) const SUBSCRIPTION_OF_CHANNEL: &str =
-    "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE agent = $1 AND channel = $2";
+pub(super) const SUBSCRIPTION_OF_CHANNEL: &str = "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE agent = $1 AND sha256(channel) = sha256($2::bytea) \
+    AND channel IS NOT NULL";
 pub(super) const SUBSCRIPTIONS_OF: &str =
     "SELECT id, agent, vapid_key, channel, created FROM subscription WHERE agent = $1 ORDER BY id";
 pub(super) const PENDING: &str = "SELECT id, subscription, urgency, expires_at, size FROM message \

@@ -69,11 +69,13 @@ CREATE TABLE subscription (
     id bigint PRIMARY KEY,
     agent bigint NOT NULL,
     vapid_key bytea,
-    channel text,
+    -- UTF-8 of any characters: a text holds no NUL.
+    channel bytea,
     created bigint NOT NULL
 );
 CREATE INDEX subscription_by_agent ON subscription (agent, id);
-CREATE UNIQUE INDEX subscription_by_channel ON subscription (agent, channel) WHERE channel IS NOT NULL;
+-- An index holds no row above 2,704 bytes.
+CREATE UNIQUE INDEX subscription_by_channel ON subscription (agent, sha256(channel)) WHERE channel IS NOT NULL;
 
 CREATE TABLE message (
     id bigint PRIMARY KEY,

@@ -108,3 +108,22 @@ fn a_standby_is_refused() {
     let error = PostgresEngine::open(&standby.options("postgres"), Limits::default()).err();
     assert!(matches!(error, Some(OpenError::Database { .. })), "{error:?}");
 }
+
+#[test]
+fn a_server_whose_certificate_does_not_verify_is_refused() {
+    let Some((server, certificate)) = Server::with_tls() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root.pem");
+    std::fs::write(&root, certificate).unwrap();
+    let url = |host: &str, options: &str| {
+        at(format!("postgres://doorbell:correct%20horse@{host}:{}/postgres?{options}", server.port()))
+    };
+    let trusted = format!("sslmode=verify-full&sslrootcert={}", root.display());
+    drop(PostgresEngine::open(&url("localhost", &trusted), Limits::default()).unwrap());
+    let ended = "SELECT count(*) FROM node WHERE state = 2";
+    assert_eq!(server.sql("postgres", ended), "1", "the life is over");
+    for (host, options) in [("127.0.0.1", &trusted[..]), ("localhost", "sslmode=require")] {
+        let refused = refusal(&url(host, options));
+        assert!(refused.contains("certificate") && refused.contains("sslrootcert"), "{refused}");
+    }
+}

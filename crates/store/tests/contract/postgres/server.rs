@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -34,6 +34,13 @@ pub(crate) fn shared() -> Option<&'static Server> {
     SHARED.get_or_init(|| Server::start("")).as_ref()
 }
 
+/// A database of the shared server that is used again and again.
+pub(crate) fn reused() -> Option<(&'static Server, &'static PostgresOptions)> {
+    static REUSED: OnceLock<Option<PostgresOptions>> = OnceLock::new();
+    let server = shared()?;
+    Some((server, REUSED.get_or_init(|| Some(server.fresh())).as_ref()?))
+}
+
 impl Server {
     /// Starts a server with `options` (`-c NAME=VALUE`).
     pub(crate) fn start(options: &str) -> Option<Self> {
@@ -52,6 +59,32 @@ impl Server {
             ]);
             done(init.arg("--pwfile").arg(&secret).arg("-D").arg(server.data()));
         })
+    }
+
+    /// Starts a server that encrypts, and returns the certificate that it shows: for `localhost`.
+    pub(crate) fn with_tls() -> Option<(Self, String)> {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = made.cert.pem();
+        let server = Self::prepare("-c ssl=on", |server| {
+            let password = server.dir.join("password");
+            fs::write(&password, PASSWORD).unwrap();
+            let mut init = server.command("initdb");
+            init.args(["-U", "doorbell", "--auth-local=trust", "--auth-host=scram-sha-256", "--pwfile"]);
+            done(init.arg(&password).arg("-D").arg(server.data()));
+            let owner = fs::metadata(server.data()).unwrap();
+            for (name, text) in [("server.crt", certificate.clone()), ("server.key", made.signing_key.serialize_pem())]
+            {
+                let path = server.data().join(name);
+                fs::write(&path, text).unwrap();
+                fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+                chown(&path, Some(owner.uid()), Some(owner.gid())).unwrap();
+            }
+        })?;
+        Some((server, certificate))
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts a standby of `primary`.
