@@ -44,13 +44,13 @@ pub(super) enum FlushError {
     Lost(String),
 }
 
-/// Sends `calls`, and with `ends` the commit behind them, without waiting in between.
-pub(super) async fn flush(link: &Link, begins: bool, calls: &[Call<'_>], ends: bool) -> Result<(), FlushError> {
+/// Sends `begin`, `calls`, and with `ends` the commit behind them, without waiting in between.
+pub(super) async fn flush(link: &Link, begin: Option<&str>, calls: &[Call<'_>], ends: bool) -> Result<(), FlushError> {
     let params: Vec<Vec<&(dyn ToSql + Sync)>> =
         calls.iter().map(|call| call.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()).collect();
     let mut steps: Vec<MaybeDone<Step<'_>>> = Vec::with_capacity(calls.len() + 2);
-    if begins {
-        steps.push(maybe_done(Box::pin(link.client.batch_execute("BEGIN"))));
+    if let Some(begin) = begin {
+        steps.push(maybe_done(Box::pin(link.client.batch_execute(begin))));
     }
     for (call, params) in calls.iter().zip(&params) {
         steps.push(maybe_done(Box::pin(async move { link.query(call.text, params).await.map(drop) })));

@@ -9,7 +9,6 @@ pub(super) const SESSION: &str = "SET synchronous_commit = on; SET jit = off; SE
 /// Whether a connection sees the last batch: a primary that was replaced still answers reads.
 pub(super) const LAST_BATCH: &str = "SELECT batch FROM node WHERE id = $1 AND life = $2";
 
-pub(super) const FENCE: &str = "SELECT doorbell_fence($1, $2, $3, $4, $5)";
 pub(super) const MARK: &str =
     "UPDATE node SET ids_until = greatest(ids_until, $2), seq = greatest(seq, $3) WHERE id = $1";
 pub(super) const RESOLVE: &str = "UPDATE node SET barred = greatest(barred, $3), lease_until = now() + interval '5 s' \
@@ -105,9 +104,13 @@ pub(super) const RECEIPT_SUBSCRIPTION_EXISTS: &str = "SELECT 1 FROM receipt_subs
 pub(super) const RECEIPTS: &str = "SELECT seq, message, agent, outcome, at FROM receipt \
     WHERE receipt_subscription = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
+/// What each batch begins with: one message to the server instead of two.
+pub(super) fn begin(node: i16, life: i64, batch: i64, id: i64, seq: i64) -> String {
+    format!("BEGIN; SELECT doorbell_fence({node}::smallint, {life}, {batch}, {id}, {seq})")
+}
+
 /// The statements of the connection that writes.
 pub(super) const WRITER: &[&str] = &[
-    FENCE,
     MARK,
     RESOLVE,
     NOTE_CLOCK,

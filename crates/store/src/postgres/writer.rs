@@ -162,16 +162,15 @@ impl Writer {
             outcomes.extend(decided.map_err(|error| failed(error, flight))?);
             let mut calls = Vec::new();
             let is_last = parts.peek().is_none();
-            if begins {
-                let (id, seq) = (working.sums.id, working.sums.seq);
-                calls.push(call!(sql::FENCE, NODE, shared.life, *number, id, seq));
-            } else if is_last {
+            let begin = begins.then(|| sql::begin(NODE, shared.life, *number, working.sums.id, working.sums.seq));
+            if !begins && is_last {
                 calls.push(call!(sql::MARK, NODE, working.sums.id, working.sums.seq));
             }
             calls.extend(batch::calls(&working));
             let so_far = if is_last { std::mem::take(&mut outcomes) } else { Vec::new() };
             *flight = Some(Flight { number: *number, sums: working.sums, outcomes: so_far });
-            batch::flush(link, begins, &calls, is_last).await.map_err(|error| unflushed(error, flight))?;
+            let flushed = batch::flush(link, begin.as_deref(), &calls, is_last).await;
+            flushed.map_err(|error| unflushed(error, flight))?;
             working.next_part();
             begins = false;
         }

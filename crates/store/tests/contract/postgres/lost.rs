@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use doorbell_store::{Limits, StoreError};
+use doorbell_store::{Limits, PostgresOptions, StoreError};
 
 use super::ledger::Ledger;
 use super::opened;
+use super::proxy::Proxy;
 use super::server::{Server, database, shared};
 use crate::bed::*;
 
@@ -47,6 +48,37 @@ async fn a_batch_whose_answer_was_lost_is_neither_lost_nor_stored_twice() {
         resolved.not_happened,
     );
     assert!(times < 40 || resolved.happened + resolved.not_happened > 0, "some answers must have been lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_happened_although_its_answer_was_lost_is_answered_as_done() {
+    let Some(server) = shared() else { return };
+    let direct = server.fresh();
+    let proxy = Proxy::start(server.host());
+    let url = format!("postgres://doorbell:correct%20horse@{}/{}", proxy.address, database(&direct));
+    let ledger = Ledger::start(&PostgresOptions { url, ..direct.clone() }).await;
+    let times = std::env::var("DOORBELL_INTERRUPTIONS").map_or(40, |times| times.parse().unwrap());
+    for time in 0..times {
+        let before = ledger.count(|answers| answers.stored.len());
+        // At different moments of a batch.
+        until("more messages", || ledger.count(|answers| answers.stored.len()) > before + time % 97).await;
+        proxy.lose();
+        until("a lost answer", || proxy.has_lost()).await;
+    }
+    let before = ledger.count(|answers| answers.stored.len());
+    until("more messages", || ledger.count(|answers| answers.stored.len()) > before).await;
+    let resolved = std::sync::Arc::clone(&ledger.resolved);
+    let answers = ledger.judge(server, &direct).await;
+    let resolved = *resolved.lock().unwrap();
+    assert!(answers.unknown.is_empty() && answers.refused.is_empty(), "within its patience the engine finds out");
+    println!(
+        "{times} answers lost: {} accepted and {} erased, none lost; unknown outcomes: {} had happened, {} had not",
+        answers.stored.len(),
+        answers.erased.len(),
+        resolved.happened,
+        resolved.not_happened,
+    );
+    assert!(resolved.happened > 0, "some batches must have happened without an answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]

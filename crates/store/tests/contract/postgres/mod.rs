@@ -3,6 +3,7 @@
 
 mod ledger;
 mod lost;
+mod proxy;
 mod refused;
 pub(crate) mod server;
 mod takeover;
