@@ -14,8 +14,9 @@ use rustix::process::geteuid;
 /// The user of the servers, who may do everything, and its password over TCP.
 pub(crate) const PASSWORD: &str = "correct horse";
 
-/// Waits for the end of the process that started the server, also by a signal, and then removes the server.
-const WATCH: &str = "cat >/dev/null; pid=$(head -n 1 \"$1/data/postmaster.pid\"); kill -QUIT $pid; \
+/// Waits for the end of the process that started the server, also by a signal that its whole group gets, and then removes
+/// the server.
+const WATCH: &str = "trap '' HUP INT TERM; cat >/dev/null; pid=$(head -n 1 \"$1/data/postmaster.pid\"); kill -QUIT $pid; \
     while kill -0 $pid; do sleep 0.1; done; rm -rf \"$1\"";
 
 pub(crate) struct Server {
