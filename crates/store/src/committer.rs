@@ -31,6 +31,7 @@ pub(crate) struct Committer {
     pub(crate) new_limits: NewLimits,
     pub(crate) published: Published,
     pub(crate) rollbacks: Seldom,
+    pub(crate) unsettled: Seldom,
 }
 
 /// The bounds that the engine gets before the next commit, if they have changed.
@@ -105,14 +106,23 @@ impl Committer {
             Ok(outcomes) => {
                 // Before the first answer: after a bug of the engine nothing that it reports may be taken for done.
                 if let Err(bug) = check(&writes, &outcomes) {
-                    return self.stop(&bug, replies);
+                    return self.stop(&bug, replies, StoreError::Unknown);
                 }
                 self.published.committed(stopwatch.elapsed(), writes.len());
                 self.publish();
                 answer(replies, outcomes);
                 Ok(Refused::Nothing)
             }
-            Err(CommitError::Unknown(reason)) => self.stop(&reason, replies),
+            Err(CommitError::Unknown(reason)) => self.stop(&reason, replies, StoreError::Unknown),
+            Err(CommitError::Ended(reason)) => self.stop(&reason, replies, StoreError::Unavailable),
+            Err(CommitError::Unsettled(reason)) => {
+                if let Some(times) = self.unsettled.count(1) {
+                    let writes = writes.len();
+                    tracing::warn!(reason, writes, times, "it is not known yet whether a batch was committed");
+                }
+                replies.into_iter().for_each(|reply| reply(Err(StoreError::Unknown)));
+                Ok(Refused::Nothing)
+            }
             Err(CommitError::NoRoom(reason)) => {
                 tracing::debug!(reason, writes = writes.len(), "the disk has no room for a batch");
                 self.published.rolled_back();
@@ -173,7 +183,7 @@ impl Committer {
     }
 
     fn tidy(&mut self) -> Result<(), Stopped> {
-        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new()))?;
+        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new(), StoreError::Unknown))?;
         self.publish();
         Ok(())
     }
@@ -183,12 +193,10 @@ impl Committer {
     }
 
     /// Closes the queue before it answers, so that a caller that learns of the failure cannot add a write any more.
-    fn stop<T>(&self, reason: &str, unknown: Vec<Reply>) -> Result<T, Stopped> {
+    fn stop<T>(&self, reason: &str, batch: Vec<Reply>, answer: StoreError) -> Result<T, Stopped> {
         self.queue.close();
         self.failure.declare(reason);
-        for reply in unknown {
-            reply(Err(StoreError::Unknown));
-        }
+        batch.into_iter().for_each(|reply| reply(Err(answer)));
         close_and_empty(&self.queue, |job| (job.reply)(Err(StoreError::Unavailable)));
         Err(Stopped)
     }

@@ -1,4 +1,4 @@
-//! The durable memory of the push service: one batched trait, an engine in memory and one on SQLite.
+//! The durable memory of the push service: one batched trait, and engines in memory, on SQLite and on PostgreSQL.
 //!
 //! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
 //! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
@@ -12,10 +12,13 @@ mod figures;
 mod limits;
 mod memory;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod queue;
 mod quota;
 mod readers;
 mod recent;
+mod rules;
 mod seldom;
 mod sqlite;
 mod store;
@@ -34,5 +37,7 @@ pub use model::{
     Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,
     ReceiptPage, Removed, StoredMessage, Subscription, Swept, UnusedBounds,
 };
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresEngine, PostgresOptions, Resolved};
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

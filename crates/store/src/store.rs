@@ -78,6 +78,16 @@ impl Store {
         Self::start(SqliteEngine::open(dir, limits)?, limits)
     }
 
+    /// The store in a database. Blocks while it connects, and up to six seconds for a process that was killed while it
+    /// held the database.
+    ///
+    /// # Errors
+    /// [`OpenError`], above all [`OpenError::Database`] and [`OpenError::DatabaseInUse`].
+    #[cfg(feature = "postgres")]
+    pub fn open_postgres(options: &crate::PostgresOptions, limits: Limits) -> Result<Self, OpenError> {
+        Self::start(crate::PostgresEngine::open(options, limits)?, limits)
+    }
+
     /// Whether the directory `dir` holds a store.
     pub fn exists(dir: &Path) -> bool {
         SqliteEngine::exists(dir)
@@ -98,7 +108,7 @@ impl Store {
         let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
         let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
         let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let (published_there, rollbacks) = (published.clone(), Seldom::default());
+        let published_there = published.clone();
         let new_limits = NewLimits::default();
         let mut committer = Committer {
             engine,
@@ -107,7 +117,8 @@ impl Store {
             limits,
             new_limits: new_limits.clone(),
             published: published_there,
-            rollbacks,
+            rollbacks: Seldom::default(),
+            unsettled: Seldom::default(),
         };
         let readers_end = Arc::clone(&reads);
         let run = move || {
