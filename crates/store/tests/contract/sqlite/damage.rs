@@ -167,6 +167,9 @@ fn the_log_names_the_column_and_neither_the_row_nor_what_it_holds_ps_8030_8_5_1(
     let error = tracing::subscriber::with_default(collect, || {
         assert_eq!(reader.pending(subscribed.agent, None, 10, NOON).unwrap().damaged, [id(secret)]);
         assert_eq!(reader.messages(&[id(secret)], NOON), Ok(vec![Lookup::Damaged]));
+        // An engine logs one line a minute about damage.
+        drop((reader, engine));
+        let mut reader = SqliteEngine::open(dir.path(), Limits::default()).unwrap().reader().unwrap();
         assert_eq!(reader.subscriptions_of(subscribed.agent), Ok(vec![]));
         reader.subscription(subscribed.id).unwrap_err()
     });
