@@ -108,7 +108,7 @@ const NEEDED: &[Needed] = &[
 ];
 
 /// Packages whose programs Debian starts after the installation.
-const DAEMONS: [&str; 3] = ["nginx", "haproxy", "caddy"];
+const DAEMONS: [&str; 4] = ["nginx", "haproxy", "caddy", "prometheus"];
 
 /// Whether a program is there that may not be on the PATH of others than root.
 fn administrator_has(program: &str) -> bool {

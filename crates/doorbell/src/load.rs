@@ -115,7 +115,9 @@ Examples:
                                          a service that runs already
 
 Build it with --release, and leave the machine alone meanwhile. A process of the load holds as many agents as it may \
-have open files; --processes spreads them. Read its notes at the end: a figure may be the load's own.
+have open files; --processes spreads them. Read its notes at the end: a figure may be the load's own. A service at URL bounds \
+what one source may have and create, and answers 429 above it: start it for the measurement with \
+--connections-per-source-max 0 --new-agents-per-source 0 --new-agents-per-minute 0.
 
 Exit status:
   0  everything was measured
@@ -152,7 +154,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 fn explain(error: LoadError, url: Option<&str>) -> Error {
     match (&error, url) {
         (LoadError::Service(_), Some(url)) => {
-            anyhow!("{error}; `doorbell doctor {}` examines the service", quoted(url))
+            anyhow!(
+                "{error}; `doorbell doctor {}` examines the service; if it answers 429, `doorbell load --help` names the \
+                 bounds to lift",
+                quoted(url)
+            )
         }
         _ => error.into(),
     }

@@ -88,7 +88,7 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");
     });
     if log::is_json() {
-        // Who collects objects often collects stdout with them.
+        // A collector of JSON lines often reads stdout too.
         info!(origin = running.service.origin().as_str(), "listening");
     } else {
         print_welcome(&running.service);

@@ -152,10 +152,7 @@ async fn what_needs_a_restart_is_named_in_the_answer_and_the_log_until_there_is_
     assert_eq!((stdout(&first), first.status.code()), (expected, Some(0)));
     configured.service.prints(named);
     let again = stdout(&configured.reload(toml));
-    assert!(
-        again.starts_with("reloaded: no setting has changed in ") && again.contains(&format!("\n{named}\n")),
-        "{again}"
-    );
+    assert!(again.starts_with(&format!("reloaded: nothing changes before a restart\n{named}\n")), "{again}");
     let peer = configured.peer().await;
     let to = peer.subscribe().await;
     assert!(to.push.starts_with(&configured.service.origin()), "until then it is as it was: {}", to.push);
@@ -221,6 +218,16 @@ fn the_status_of_a_running_service_is_shown_and_that_none_runs_is_said() {
     assert!(stderr(&refused).contains("nothing is reloaded") && stderr(&refused).contains("doorbell serve"));
     let nowhere = run("reload", &["--state-dir=/nowhere"]);
     assert!(stderr(&nowhere).contains("which does not exist"), "{}", stderr(&nowhere));
+}
+
+#[test]
+fn a_process_that_has_the_state_directory_and_no_socket_is_running_and_not_ready() {
+    let service = Service::start();
+    // As `doorbell demo`, and a service that starts or stops.
+    fs::remove_file(state_dir(&service).join("control.sock")).unwrap();
+    let shown = run("status", &[&state_flag(&service), "--json"]);
+    let json: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!((json["running"].clone(), shown.status.code()), (json!(true), Some(1)));
 }
 
 #[test]

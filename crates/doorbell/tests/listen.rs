@@ -80,7 +80,7 @@ async fn behind_a_proxy_that_lets_no_pushes_pass_messages_come_as_events_and_it_
         prints_line(&listening, text);
     }
     assert_eq!((listening.count("events instead"), listening.count("connected again")), (1, 0));
-    assert_eq!(listening.count("406"), 0, "{}", listening.output());
+    assert_eq!(listening.count("406 "), 0, "{}", listening.output());
     drop(listening);
     place.send("stored");
     let mut draining = Running::start(&mut place.listen(&["--drain"]));
@@ -108,7 +108,7 @@ async fn a_404_of_a_proxy_whose_service_is_away_ends_no_subscription() {
     place.send("still here");
     prints_line(&listening, "still here");
     assert_eq!(place.subscription(), before);
-    assert_eq!(listening.count("404"), 1, "it is said once: {}", listening.output());
+    assert_eq!(listening.count("404 "), 1, "it is said once: {}", listening.output());
 }
 
 /// UA-8030-7.3-1

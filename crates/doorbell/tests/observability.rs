@@ -160,7 +160,7 @@ fn promtool_accepts_the_rules_their_tests_the_configuration_and_the_metrics() {
         assert!(done.status.success(), "promtool {args:?}: {said}");
     }
     let no_metrics = promtool(&["check", "metrics"], "doorbell_wrong{ 1\n");
-    assert!(!no_metrics.status.success(), "promtool tells one from the other");
+    assert!(!no_metrics.status.success(), "promtool finds the difference");
 }
 
 #[tokio::test(flavor = "multi_thread")]

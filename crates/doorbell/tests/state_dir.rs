@@ -111,7 +111,7 @@ fn a_new_ca_is_made_on_request_only_and_openssl_and_python_accept_its_certificat
 #[test]
 fn a_directory_that_others_can_use_is_refused_with_the_command_that_fixes_it() {
     let (_folder, state) = in_use();
-    for loose in [0o755, 0o750, 0o701, 0o777] {
+    for loose in [0o775, 0o722, 0o777] {
         fs::set_permissions(&state, fs::Permissions::from_mode(loose)).unwrap();
         let line = refusal(&mut serve(&state));
         assert!(line.contains(&format!("(mode {loose:o})")) && line.contains("`chmod 700 "), "{line}");
@@ -119,6 +119,15 @@ fn a_directory_that_others_can_use_is_refused_with_the_command_that_fixes_it() {
         follow(&line);
         assert_eq!(mode(&state), 0o700);
     }
+    // Who can only list it has seen no secret: systemd gives a StateDirectory its mode at each start.
+    for listed in [0o755, 0o750, 0o701] {
+        fs::set_permissions(&state, fs::Permissions::from_mode(listed)).unwrap();
+        starts(&mut serve(&state));
+        assert_eq!(mode(&state), 0o700);
+    }
+    // A backup is not the service's to judge.
+    fs::write(state.join("capability.keys.bak"), "").unwrap();
+    fs::set_permissions(state.join("capability.keys.bak"), fs::Permissions::from_mode(0o644)).unwrap();
     starts(&mut serve(&state));
     // An empty one has no secrets that were seen.
     let empty = tempfile::tempdir().unwrap();

@@ -174,7 +174,7 @@ impl Gauge {
 
     pub(crate) fn leave(&self) {
         let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        debug_assert!(before > 0, "what leaves has entered");
+        debug_assert!(before > 0, "a gauge never falls below zero");
     }
 
     pub(crate) fn get(&self) -> u64 {

@@ -145,7 +145,6 @@ impl Service {
         let health = Arc::new(Health {
             origin: origin.clone(),
             listeners: listeners.collect(),
-            state_dir: state_dir.clone(),
             config: config.clone(),
             clock: clock.clone(),
             started: clock.served(),

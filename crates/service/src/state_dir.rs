@@ -1,6 +1,7 @@
 //! The state directory. It holds the secrets behind every URL, so it is for one user alone: like sshd and PostgreSQL, the
-//! service refuses one that others can read or replace, and names the command that fixes it. It repairs nothing that is in
-//! use, because what others could read may have been read; an empty directory it makes private, as initdb does.
+//! service refuses one whose secrets others can read, or that others can write or replace, and names the command that fixes
+//! it. It repairs no secret that is in use, because what others could read may have been read. A directory that others can
+//! only list it makes private.
 
 use std::fmt::{Display, Formatter};
 use std::io::{self, ErrorKind};
@@ -13,6 +14,7 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use thiserror::Error;
+use tracing::warn;
 
 /// What group and others may do.
 const OTHERS: u32 = 0o077;
@@ -26,9 +28,21 @@ const ROOT: u32 = 0;
 /// The owner of all that is outside a container's users: who that is cannot be seen from the inside.
 const OVERFLOW: u32 = 65534;
 
-/// The beginnings of the names of our files in the state directory, and whether they hold secrets.
-const FILES: [(&str, bool); 5] =
-    [("capability.keys", true), ("ca.key", true), ("ca.pem", false), ("doorbell.db", true), ("doorbell.", false)];
+/// Our files in the state directory, and whether they hold secrets.
+const FILES: [(&str, bool); 8] = [
+    ("capability.keys", true),
+    ("ca.key", true),
+    ("ca.pem", false),
+    ("doorbell.db", true),
+    ("doorbell.db-wal", true),
+    ("doorbell.db-shm", true),
+    ("doorbell.lock", false),
+    ("doorbell.reserve", false),
+];
+/// A new file system has this folder.
+const OF_FILE_SYSTEM: &str = "lost+found";
+/// Group or others may write.
+const OTHERS_WRITE: u32 = 0o022;
 /// The folder of an account and a certificate, whose files all hold secrets.
 const ACME: &str = "acme";
 
@@ -153,6 +167,10 @@ pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
     let user = geteuid().as_raw();
     match fs::metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
+            let absolute = std::path::absolute(path).map_err(unusable)?;
+            for above in absolute.ancestors().skip(1).filter(|above| above.exists()) {
+                check_above(path, above, user).map_err(unusable)??;
+            }
             private_file::create_folder(path).map_err(|source| failed(path, source))?;
         }
         Err(source) => return Err(failed(path, source)),
@@ -199,22 +217,30 @@ fn check_owner(path: &Path, real: &Path, user: u32) -> Checked {
     Ok(Err(StateDirError::Owner { path: path.to_owned(), owner: User(owner), user: User(user) }))
 }
 
-/// An empty directory that others can use is made private. One in use is refused.
+/// A directory that others can use is made private, if it is empty or others can only list it: systemd gives a
+/// StateDirectory its mode again at each start. One that others can write is refused: any file in it may be theirs.
 fn make_private(path: &Path) -> Checked {
     let mode = fs::metadata(path)?.mode() & 0o7777;
     if mode & OTHERS == 0 {
         return Ok(Ok(()));
     }
-    let mut is_empty = true;
+    let mut names = Vec::new();
     for entry in path.read_dir()? {
-        let name = entry?.file_name();
-        if name == ACME || FILES.iter().any(|(start, _)| name.to_string_lossy().starts_with(start)) {
-            return check_mode(vec![path.to_owned()]);
-        }
-        is_empty = false;
+        names.push(entry?.file_name().to_string_lossy().into_owned());
     }
-    if !is_empty {
+    names.retain(|name| name != OF_FILE_SYSTEM);
+    let is_ours = names.iter().any(|name| name == ACME || FILES.iter().any(|(file, _)| name == file));
+    if is_ours && mode & OTHERS_WRITE != 0 {
+        return check_mode(vec![path.to_owned()]);
+    }
+    if !is_ours && !names.is_empty() {
         return Ok(Err(StateDirError::Shared { path: path.to_owned(), mode }));
+    }
+    if is_ours {
+        warn!(
+            path = %path.display(), mode = format_args!("{mode:o}"),
+            "other users could list the state directory: it has mode 700 now{}", of_systemd(true)
+        );
     }
     fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE))?;
     Ok(Ok(()))
@@ -254,9 +280,13 @@ fn check_files(path: &Path, user: u32) -> Checked {
     for entry in path.read_dir()? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if let Some((_, is_secret)) = FILES.iter().find(|(start, _)| name.starts_with(start)) {
+        if let Some((_, is_secret)) = FILES.iter().find(|(file, _)| name == *file) {
             files.push(entry.path());
             secrets.extend(is_secret.then(|| entry.path()));
+        } else if FILES.iter().any(|(file, is_secret)| *is_secret && name.starts_with(file))
+            && look(&entry.path())?.is_some_and(|found| found.mode() & OTHERS != 0)
+        {
+            warn!(path = %entry.path().display(), "other users can read or write a copy of a secret: `chmod 600` it");
         }
     }
     let acme = path.join(ACME);
@@ -302,7 +332,12 @@ fn mount_of(path: &Path) -> PathBuf {
     let there = absolute.ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
     let there = there.canonicalize().unwrap_or_else(|_| there.to_owned());
     let of_path = device(&there);
-    there.ancestors().take_while(|above| device(above) == of_path).last().unwrap_or(&there).to_owned()
+    there
+        .ancestors()
+        .take_while(|above| device(above) == of_path)
+        .last()
+        .expect("a path is on its own device")
+        .to_owned()
 }
 
 /// What to do about an error of the system.

@@ -41,7 +41,7 @@ pub struct Status {
 pub struct ListenerStatus {
     /// Address and port.
     pub address: String,
-    /// What it serves: `tls` or `plain`.
+    /// What it serves: `tls`, `plain` or `mcs`.
     pub serves: &'static str,
 }
 
@@ -128,7 +128,7 @@ pub struct CertificateStatus {
 /// The disk with the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DiskStatus {
-    /// Bytes that are free for any user; `None` if the file system does not report it.
+    /// Bytes that are free for the store, on the disk and in its files, at its last commit; `None` if the file system does not report it.
     pub available_bytes: Option<u64>,
     /// With less than this, the store does not grow (`disk_floor_bytes`).
     pub floor_bytes: u64,

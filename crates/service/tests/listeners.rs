@@ -283,6 +283,9 @@ async fn a_header_comes_before_tls() {
 #[tokio::test]
 async fn what_one_source_may_create_counts_for_the_client_that_a_proxy_for_http_names() {
     let settings = Settings {
+        // Also where a proxy in front is declared: it is the one that is named.
+        trust_proxy: Some(true),
+        public_url: Some("https://push.example.org".to_owned()),
         forwarded_for_from: Some(vec!["127.0.0.2".to_owned()]),
         connections_per_source_max: Some(1),
         new_agents_per_source: Some(1),

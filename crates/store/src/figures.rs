@@ -48,6 +48,9 @@ pub struct Contents {
     pub unused_receipt_subscriptions: u64,
     /// The reserve on the disk, in bytes; 0 while it is given up because the disk is full.
     pub reserve_bytes: u64,
+    /// What the store may use of the disk: what is free there and inside the database, at its last look, which follows each
+    /// commit. `None` if the file system does not report its size.
+    pub disk_available_bytes: Option<u64>,
     /// Messages that ended since the store was opened.
     pub ended: Ended,
 }

@@ -78,6 +78,7 @@ impl Totals {
     /// The same for an operator.
     pub(crate) fn contents(&self, ended: Ended, reserve_bytes: u64) -> Contents {
         Contents {
+            disk_available_bytes: None,
             agents: self.agents,
             unused_agents: self.unused_agents,
             subscriptions: self.subscriptions,

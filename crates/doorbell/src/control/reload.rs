@@ -40,7 +40,7 @@ pub(super) const VERB: Verb = Verb { name: "reload", run: |running| perform(runn
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let client = match args.of.connect()? {
         Ok(client) => client,
-        Err(absence) => bail!("nothing is reloaded: {absence}"),
+        Err(absent) => bail!("nothing is reloaded: {}", absent.text),
     };
     let result = client.ask(VERB.name).context("nothing has changed")?;
     let file = result["file"].as_str().map(str::to_owned);
@@ -51,6 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 fn summary(Changes { changed, needs_restart }: &Changes, file: Option<&str>) -> String {
     let mut lines = vec![match (&changed[..], file) {
+        ([], _) if !needs_restart.is_empty() => "reloaded: nothing changes before a restart".to_owned(),
         ([], Some(file)) => format!("reloaded: no setting has changed in {file}"),
         ([], None) => "reloaded: no setting can change, because the service was started without --config".to_owned(),
         (names, _) => format!("reloaded: {}", names.join(", ")),

@@ -19,6 +19,14 @@ pub(super) struct Of {
     config: Option<PathBuf>,
 }
 
+/// No service answers.
+pub(super) struct Absent {
+    /// What is known, and what to do.
+    pub(super) text: String,
+    /// A process still has the state directory.
+    pub(super) is_running: bool,
+}
+
 impl Of {
     pub(super) fn path(&self) -> Result<PathBuf> {
         if let Some(given) = &self.state_dir {
@@ -29,10 +37,11 @@ impl Of {
     }
 
     /// Connects to the service, or says that none runs there and what to do.
-    pub(super) fn connect(&self) -> Result<Result<Client, String>> {
+    pub(super) fn connect(&self) -> Result<Result<Client, Absent>> {
         let path = self.path()?;
         let shown = path.display();
-        Ok(Client::connect(&path)?.map_err(|absence| match absence {
+        let is_running = |absence: &Absence| matches!(absence, Absence::NoSocket { .. });
+        let text = |absence: &Absence| match absence {
             Absence::NotRunning if !path.is_dir() => format!(
                 "no service runs with the state directory {shown}, which does not exist: give the service's own with \
                  --state-dir or --config"
@@ -43,8 +52,10 @@ impl Of {
             ),
             Absence::NoSocket { process } => format!(
                 "process {process} uses the state directory {shown}, and has no control socket: it is starting or stopping \
-                 (try again), or it is an earlier version"
+                 (try again), or it is `doorbell demo`, which has none"
             ),
-        }))
+        };
+        let connected = Client::connect(&path)?;
+        Ok(connected.map_err(|absence| Absent { text: text(&absence), is_running: is_running(&absence) }))
     }
 }

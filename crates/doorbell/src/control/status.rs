@@ -30,8 +30,8 @@ Examples:
   doorbell status --state-dir /var/lib/doorbell
   doorbell status --json | jq .origin
 
-It shows no user and no message. The exit status is 0 if the service is ready, 1 if it runs and is not ready, and 3 if \
-none runs; 2 is for wrong arguments.";
+It shows no user and no message. The exit status is 0 if the service is ready, 1 if it runs and is not ready (also \
+while it starts or stops, or does not answer), and 3 if none runs; 2 is for wrong arguments.";
 
 pub(super) const VERB: Verb = Verb { name: "status", run: |running| perform(running).boxed() };
 
@@ -46,19 +46,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
             output::result(if args.json { format!("{status:#}") } else { lines(&status) })?;
             Ok(if is_ready(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Err(absence) => {
+        Err(absent) => {
             let path = args.of.path()?;
             let known = on_disk(&path);
             match args.json {
-                true => {
-                    output::result(format!("{:#}", json!({ "running": false, "state_dir": path, "on_disk": known })))?
-                }
+                true => output::result(format!(
+                    "{:#}",
+                    json!({ "running": absent.is_running, "state_dir": path, "on_disk": known })
+                ))?,
                 false => {
-                    output::result(absence)?;
+                    output::result(&absent.text)?;
                     output::result(lines(&known))?;
                 }
             }
-            Ok(ExitCode::from(NOT_RUNNING))
+            Ok(if absent.is_running { ExitCode::FAILURE } else { ExitCode::from(NOT_RUNNING) })
         }
     }
 }
@@ -76,7 +77,8 @@ fn is_ready(status: &Value) -> bool {
 /// What the files of a service that does not run show.
 fn on_disk(state_dir: &Path) -> Value {
     let bytes = |name: &str| fs::metadata(state_dir.join(name)).map(|file| file.len()).ok();
-    let database = bytes("doorbell.db").map(|main| main + bytes("doorbell.db-wal").unwrap_or_default());
+    let database =
+        bytes("doorbell.db").map(|main| [Some(main), bytes("doorbell.db-wal")].into_iter().flatten().sum::<u64>());
     let mut known = Map::new();
     known.insert("database_bytes".to_owned(), json!(database));
     known.insert("capability_keys".to_owned(), json!(bytes("capability.keys").is_some()));
@@ -96,7 +98,7 @@ fn lines(status: &Value) -> String {
         }
     }
     flatten("", &rest, &mut rows);
-    let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or_default();
+    let width = rows.iter().map(|(name, _)| name.chars().count()).fold(0, usize::max);
     let rows: Vec<String> = rows.into_iter().map(|(name, value)| format!("{name:width$}  {value}")).collect();
     rows.join("\n")
 }
@@ -127,7 +129,7 @@ fn entry(name: &str, value: &Value) -> (String, String) {
         let verdict = if ok { "ok" } else { "NOT OK" };
         let hint = if text("hint").is_empty() { String::new() } else { format!("; {}", text("hint")) };
         // The list is a member of what is judged.
-        let of = name.split(' ').next().unwrap_or(name);
+        let of = name.split(' ').next().expect("a text has a first part");
         return (format!("{of} {}", text("name")), format!("{verdict}: {}{hint}", text("message")));
     }
     let members = value.as_object().into_iter().flatten();

@@ -284,7 +284,8 @@ impl Escaped<'_> {
 
 /// Control characters (C0, DEL, C1), the other two ends of lines, and what changes the order in which a line is shown.
 fn is_unsafe(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -296,7 +297,7 @@ mod tests {
     use super::*;
 
     /// What a client could put into a message: a second line, escapes of a terminal, a line that runs backwards.
-    const HOSTILE: &str = "a\nFORGED\r\u{1b}[2J\u{9b}2J\u{7f}\u{2028}\u{202e}\"\\\tb";
+    const HOSTILE: &str = "a\nFORGED\r\u{1b}[2J\u{9b}2J\u{7f}\u{2028}\u{202e}\u{61c}\"\\\tb";
 
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);

@@ -13,21 +13,22 @@ use tokio::process::{Child, Command};
 pub(crate) struct Service {
     child: Child,
     pub(crate) address: SocketAddr,
-    state: TempDir,
+    /// The log and the state directory, which the service makes for itself.
+    folder: TempDir,
 }
 
 impl Service {
     pub(crate) async fn start(program: &Path) -> io::Result<Self> {
-        let state = tempfile::Builder::new().prefix("doorbell-attack-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("doorbell-attack-").tempdir()?;
         let mut command = Command::new(program);
-        command.args(["serve", "--plain", "--listen=127.0.0.1:0", "--state-dir"]).arg(state.path());
+        command.args(["serve", "--plain", "--listen=127.0.0.1:0", "--state-dir"]).arg(folder.path().join("state"));
         // The idle agents and those of an attack from many sources come within seconds, and not over an hour.
         command.arg("--new-agents-per-minute=12000");
         // Settings in the user's environment are for the user's own service.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
             command.env_remove(name);
         }
-        let log = std::fs::File::create(state.path().join("log"))?;
+        let log = std::fs::File::create(folder.path().join("log"))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).kill_on_drop(true);
         let mut child = command.spawn().map_err(|error| {
             io::Error::new(error.kind(), format!("{} does not start: {error}; build it first", program.display()))
@@ -39,9 +40,9 @@ impl Service {
             let address = url.trim_end_matches('/').parse().map_err(io::Error::other)?;
             // The service would fail to write to a closed pipe.
             tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-            return Ok(Self { child, address, state });
+            return Ok(Self { child, address, folder });
         }
-        let log = std::fs::read_to_string(state.path().join("log"))?;
+        let log = std::fs::read_to_string(folder.path().join("log"))?;
         Err(io::Error::other(format!("the service did not start: {log}")))
     }
 
@@ -56,7 +57,7 @@ impl Service {
 
     /// The lines of its log that are warnings or errors.
     pub(crate) fn warnings(&self) -> io::Result<Vec<String>> {
-        let log = std::fs::read_to_string(self.state.path().join("log"))?;
+        let log = std::fs::read_to_string(self.folder.path().join("log"))?;
         Ok(log.lines().filter(|line| line.contains(" WARN ") || line.contains(" ERROR ")).map(str::to_owned).collect())
     }
 }

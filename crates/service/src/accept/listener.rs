@@ -56,7 +56,7 @@ pub(crate) struct Listeners<H> {
 }
 
 impl<H: Handler> Listener<H> {
-    /// `is_direct`: a proxy that ends TLS is in front of other listeners, and not of this one.
+    /// `is_direct`: no proxy without a declared address is in front of this one.
     async fn accept_all(&self, is_direct: bool, places: &Arc<Places>, headers: &Arc<ProxyHeaders>) {
         let failures = Seldom::default();
         loop {
@@ -107,7 +107,8 @@ impl<H: Handler> Listeners<H> {
         let is_plain = |listener: &Listener<H>| matches!(listener.security, Security::Plain);
         let has_plain = self.listeners.iter().any(is_plain);
         let accepting = self.listeners.iter().map(|listener| {
-            let is_direct = has_plain && !is_plain(listener);
+            // Proxies that name their clients are declared by their addresses: then from elsewhere comes no proxy.
+            let is_direct = (has_plain && !is_plain(listener)) || self.headers.are_declared();
             listener.accept_all(is_direct, &places, &self.headers)
         });
         tokio::select! {

@@ -32,6 +32,11 @@ impl ProxyHeaders {
         Self { from, forwarded_from, ..Self::default() }
     }
 
+    /// Whether there is any proxy that names its clients.
+    pub(super) fn are_declared(&self) -> bool {
+        !self.from.is_empty() || !self.forwarded_from.is_empty()
+    }
+
     /// Whether the requests of a connection from this address have X-Forwarded-For.
     pub(super) fn forward_from(&self, address: IpAddr) -> bool {
         self.forwarded_from.contains(address)

@@ -126,14 +126,17 @@ fn problem(problem: Problem) -> Response {
 /// Adds what every answer has.
 pub(super) fn complete(response: &mut Response, origin: &Origin) {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        *response.body_mut() = problem.to_json(origin.as_str()).into();
+        // A page that gave its name this address may read this answer: it must not learn the origin.
+        let is_foreign = problem.status == StatusCode::MISDIRECTED_REQUEST;
+        let origin = if is_foreign { "" } else { origin.as_str() };
+        *response.body_mut() = problem.to_json(origin).into();
     }
     protect(response.headers_mut());
 }
 
-/// The answer to a request that HTTP itself rejects.
-pub(super) fn rejection(problem: &Problem, origin: &Origin) -> http::Response<Bytes> {
-    let mut response = http::Response::new(Bytes::from(problem.to_json(origin.as_str())));
+/// The answer to a request that HTTP itself rejects. Its host was not checked, so it does not name the origin either.
+pub(super) fn rejection(problem: &Problem) -> http::Response<Bytes> {
+    let mut response = http::Response::new(Bytes::from(problem.to_json("")));
     *response.status_mut() = problem.status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(problem::CONTENT_TYPE));
     protect(response.headers_mut());

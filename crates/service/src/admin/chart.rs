@@ -15,9 +15,9 @@ pub(super) type Series = [Option<u64>; MINUTES];
 /// Bars of one or several kinds, one on top of the other. `label` says in a sentence what they show. Each kind has a
 /// class of its own, `kind-0` and so on.
 pub(super) fn svg(kinds: &[Series], label: &str) -> String {
-    let highest = (0..MINUTES).map(|minute| kinds.iter().filter_map(|series| series[minute]).sum::<u64>()).max();
+    let highest = (0..MINUTES).map(|minute| kinds.iter().filter_map(|series| series[minute]).sum::<u64>());
     // A drawing without values has no bars.
-    let highest = highest.unwrap_or(0).max(1);
+    let highest = highest.fold(1, u64::max);
     let mut floors = [0; MINUTES];
     let mut paths = String::new();
     for (kind, series) in kinds.iter().enumerate() {

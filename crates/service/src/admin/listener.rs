@@ -109,7 +109,7 @@ where
     let _ = timeout(CONNECTION_TIME_MAX, serve_http1(io, context, place)).await;
 }
 
-/// Files that are open for nothing.
+/// Placeholder files; closing one frees a descriptor for a connection.
 #[derive(Default)]
 struct Spare(Locked<Vec<File>>);
 

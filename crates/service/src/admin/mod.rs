@@ -76,6 +76,7 @@ pub(crate) async fn start(
     let admin = Arc::new(Admin { health, metrics, history: Locked::default(), checks_host });
     let sampler = tokio::spawn(admin.clone().sample());
     let (stop, stopping) = watch::channel(false);
+    // It never sees a reload: of these settings the listener uses only the time-out of requests, its own.
     let config = Live::new(Config { limits: listener::limits(&config.limits), ..config.clone() });
     let context = Context { handler: admin, config: Arc::new(config), clock, stopping };
     let listener = tokio::spawn(AdminListener { socket, context: Arc::new(context) }.run());
@@ -166,6 +167,6 @@ impl Handler for Admin {
     }
 
     fn reject(&self, problem: &Problem) -> http::Response<Bytes> {
-        answer::rejection(problem, &self.health.origin)
+        answer::rejection(problem)
     }
 }

@@ -128,7 +128,7 @@ fn last_hour(out: &mut String, status: &Status, minutes: &[Option<Minute>; MINUT
 /// A figure of what happened in each minute.
 fn flow(out: &mut String, title: &str, series: &Series) {
     let all: u64 = series.iter().flatten().sum();
-    let most = series.iter().flatten().max().copied().unwrap_or(0);
+    let most = series.iter().flatten().copied().fold(0, u64::max);
     let (all, most) = (number(all), number(most));
     let label = format!("{title}: {all} in the last hour, at most {most} in a minute");
     let drawing = chart::svg(&[*series], &label);
@@ -145,7 +145,7 @@ fn flow(out: &mut String, title: &str, series: &Series) {
 /// A figure of what was there at the end of each minute.
 fn level(out: &mut String, title: &str, now: u64, kinds: &[Series], legend: &str) {
     let sums = (0..MINUTES).map(|minute| kinds.iter().filter_map(|series| series[minute]).sum::<u64>());
-    let (now, most) = (number(now), number(sums.max().unwrap_or(0).max(now)));
+    let (now, most) = (number(now), number(sums.fold(now, u64::max)));
     let label = format!("{title}: {now} now, at most {most} in the last hour");
     let drawing = chart::svg(kinds, &label);
     let wide = if kinds.len() > 1 { " class=\"wide\"" } else { "" };

@@ -112,10 +112,16 @@ fn bind_unix(path: &Path) -> io::Result<AdminSocket> {
     remove_leftover(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Linux creates the file with the mode of the socket, so there is no moment in which others may open it. Other
-    // systems refuse this, or create it with the mode of the process: there the next line sets it.
-    let _ = fchmod(&socket, Mode::from_raw_mode(MODE));
-    socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    // systems refuse this, or create it with the mode of the process. Only there is the mode set by the path, which
+    // another user may have made a symbolic link meanwhile.
+    let restricted = fchmod(&socket, Mode::from_raw_mode(MODE));
+    if cfg!(target_os = "linux") {
+        restricted?;
+        socket.bind(&SockAddr::unix(path)?)?;
+    } else {
+        socket.bind(&SockAddr::unix(path)?)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
+    }
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -60,7 +60,9 @@ impl Place {
         if let (Some(acme), Some(url)) = (&acme, &public_url)
             && url.host() != acme.domain
         {
-            return unfit("public_url has another host than domain, which the certificate is for");
+            return unfit(
+                "public_url has another host than domain, which the certificate is for: remove public_url, or correct one of them",
+            );
         }
         let tls = match (&s.tls_cert, &s.tls_key) {
             (Some(_), Some(_)) if !has_tls && s.plain() => return unfit("plain and tls_cert exclude each other"),
@@ -71,12 +73,17 @@ impl Place {
             (Some(_), None) => return unfit("tls_cert needs tls_key, the file with its private key"),
             (None, Some(_)) => return unfit("tls_key needs tls_cert, the file with the certificate chain"),
             (None, None) if !has_tls && acme.is_some() => {
-                return unfit("domain is for TLS, and every address of listen is plain");
+                return unfit(
+                    "domain is for TLS, and every address of listen is plain: give tls: before one, or, if a proxy obtains the \
+                     certificate, public_url instead of domain",
+                );
             }
             (None, None) if !has_tls => TlsSource::Plain,
             (None, None) => acme.map_or(TlsSource::SelfSigned, TlsSource::Acme),
         };
-        if !has_tls && s.trust_proxy() && public_url.is_none() {
+        // Where the first address for HTTP is plain, push URLs would begin with it: clients cannot reach it.
+        let first_http = listen.iter().find(|listen| listen.served != Served::Mcs).map(|listen| listen.served);
+        if first_http == Some(Served::Plain) && s.trust_proxy() && public_url.is_none() {
             return unfit("trust_proxy needs public_url: the origin that the proxy serves, https://push.example.org");
         }
         for Listen { address, .. } in listen.iter().filter(|listen| listen.served == Served::Plain) {
@@ -95,10 +102,8 @@ impl Place {
                 every.address
             ));
         }
-        let proxy_protocol_from =
-            Networks::parse("proxy_protocol_from", s.proxy_protocol_from.as_deref().unwrap_or_default())?;
-        let forwarded_for_from =
-            Networks::parse("forwarded_for_from", s.forwarded_for_from.as_deref().unwrap_or_default())?;
+        let proxy_protocol_from = Networks::parse("proxy_protocol_from", s.proxy_protocol_from.as_ref())?;
+        let forwarded_for_from = Networks::parse("forwarded_for_from", s.forwarded_for_from.as_ref())?;
         Ok(Self { listen, tls, proxy_protocol_from, forwarded_for_from, public_url })
     }
 
@@ -174,6 +179,9 @@ mod tests {
         assert!(place(anywhere()).unwrap_err().to_string().contains("loopback"));
         let undeclared = Settings { trust_proxy: Some(true), ..anywhere() };
         assert!(place(undeclared).unwrap_err().to_string().contains("public_url"));
+        let beside = ["plain:127.0.0.1:80", "mcs:127.0.0.1:5228"].map(|text| text.parse().unwrap()).to_vec();
+        let beside = Settings { trust_proxy: Some(true), listen: Some(beside), ..Settings::default() };
+        assert!(place(beside).unwrap_err().to_string().contains("public_url"), "clients cannot reach loopback");
         let public_url = Some("https://push.example.org".to_owned());
         let proxied = place(Settings { trust_proxy: Some(true), public_url, ..anywhere() }).unwrap();
         assert_eq!(origin(&proxied), "https://push.example.org");

@@ -42,7 +42,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError::NotBeforeRestart`] if the two parts do not fit together. Then nothing changes.
     pub(crate) fn reloaded(&self, next: &Self) -> Result<(Self, Changes), ConfigError> {
-        let differing = self.settings.differing(&next.settings);
+        let mut differing = self.settings.differing(&next.settings);
+        // Its default depends on other settings.
+        differing.retain(|name| *name != "listen" || self.place.listen != next.place.listen);
         let (at_start, changed): (Vec<&str>, Vec<&str>) =
             differing.into_iter().partition(|name| AT_START.contains(name));
         let settings = next.settings.clone().with(&AT_START, &self.settings);

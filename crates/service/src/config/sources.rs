@@ -27,7 +27,7 @@ impl Sources {
     pub(super) fn from_settings(s: &Settings) -> Result<Self, ConfigError> {
         let per_source_max = s.connections_per_source_max.unwrap_or_else(|| (s.connections_max() / 4).max(1));
         let proxies = match &s.trusted_proxies {
-            Some(networks) => Proxies::In(Networks::parse("trusted_proxies", networks)?),
+            Some(networks) => Proxies::In(Networks::parse("trusted_proxies", Some(networks))?),
             None if s.trust_proxy() => Proxies::All,
             None => Proxies::In(Networks::default()),
         };

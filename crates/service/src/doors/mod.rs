@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use doorbell_protocol::headers::link::Link;
-use doorbell_protocol::problem::{ERRORS_PATH, Problem};
+use doorbell_protocol::problem::{ERRORS_PATH, Problem, errno};
 use futures_util::future::BoxFuture;
 use http::header::{ALT_SVC, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
@@ -77,6 +77,18 @@ pub(crate) struct Doors {
 }
 
 impl Doors {
+    /// Counts and logs that a client on a socket was not served, for a reason of the service.
+    fn failed_on_socket(&self, door: Door) {
+        self.counts.answered(door, StatusCode::SERVICE_UNAVAILABLE);
+        self.failed_and_answered_on_socket(door);
+    }
+
+    /// The same, where the answer is already counted.
+    fn failed_and_answered_on_socket(&self, door: Door) {
+        self.counts.refused(errno::UNAVAILABLE);
+        self.requests.failed_on_socket(door);
+    }
+
     pub(crate) fn new(
         hub: Arc<Hub>,
         capabilities: Capabilities,

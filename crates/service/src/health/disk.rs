@@ -1,24 +1,20 @@
 //! The room on the disk of the state directory.
 
-use std::path::Path;
-
-use doorbell_store::StoreError;
+use doorbell_store::{Contents, StoreError};
 
 use crate::config::Limits;
 use crate::status::{Condition, DiskStatus};
 
 const NAME: &str = "disk";
 
-/// Looks at the disk.
-pub(super) fn look(state_dir: &Path, limits: &Limits, is_reserve_held: bool) -> DiskStatus {
-    let disk = rustix::fs::statvfs(state_dir).ok();
-    // Some file systems do not know their size and report zeros.
-    let known = disk.filter(|disk| disk.f_blocks > 0);
+/// What the store has seen of the disk. Nothing here asks the disk itself: it may hang.
+pub(super) fn status(contents: &Contents, limits: &Limits) -> DiskStatus {
     DiskStatus {
-        available_bytes: known.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+        available_bytes: contents.disk_available_bytes,
         floor_bytes: limits.disk_floor_bytes,
         reserve_bytes: limits.disk_reserve_bytes,
-        is_reserve_held,
+        // The store removes the reserve when the disk is full, and makes it again.
+        is_reserve_held: contents.reserve_bytes > 0,
     }
 }
 

@@ -4,7 +4,6 @@ mod certificate;
 mod disk;
 mod store;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use doorbell_protocol::receipt::Outcome;
@@ -29,7 +28,6 @@ pub(crate) use store::Probe;
 pub(crate) struct Health {
     pub(crate) origin: Origin,
     pub(crate) listeners: Vec<ListenerStatus>,
-    pub(crate) state_dir: PathBuf,
     pub(crate) config: Arc<Live>,
     pub(crate) clock: Clock,
     /// By the time of service.
@@ -179,9 +177,7 @@ impl Health {
     }
 
     fn disk(&self) -> DiskStatus {
-        // The store removes the reserve when the disk is full, and makes it again.
-        let is_reserve_held = self.store.figures().contents.reserve_bytes > 0;
-        disk::look(&self.state_dir, &self.config.get().limits, is_reserve_held)
+        disk::status(&self.store.figures().contents, &self.config.get().limits)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Whether the store is writable: a commit is tried, because a file system becomes read-only, and a disk hangs, without a
-//! word.
+//! Whether the store is writable: a commit is tried, because a disk can hang without an error. A disk that fails ends the
+//! process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub(crate) struct Probe(Mutex<State>);
 #[derive(Default)]
 struct State {
     last: Option<(UnixMs, Result<(), Unwritable>)>,
-    /// A commit that was not answered in time. Until it is, no other one is tried.
+    /// The commit that is tried. Until it is answered, no other one is: it stays here also if the client that asked leaves.
     pending: Option<JoinHandle<Result<(), StoreError>>>,
 }
 
@@ -55,7 +55,7 @@ impl Probe {
             Err(Unwritable::Refused(error)) => Condition::fails(
                 NAME,
                 format!("a commit failed ({error})"),
-                "the log says why; is the file system of the state directory read-only, or the disk broken?",
+                "the log says why; after an error of the disk the process ends",
             ),
             Err(Unwritable::Slow) => Condition::fails(
                 NAME,
@@ -72,19 +72,20 @@ impl Probe {
         {
             return result;
         }
-        let mut trying = state.pending.take().unwrap_or_else(|| {
+        // It stays there while it is waited for: a client that leaves must not cause another one.
+        let trying = state.pending.get_or_insert_with(|| {
             let hub = hub.clone();
             tokio::spawn(async move { hub.note_clock().await })
         });
-        let result = match timeout(WAIT_MAX, &mut trying).await {
+        let result = match timeout(WAIT_MAX, trying).await {
             Ok(Ok(noted)) => noted.map_err(Unwritable::Refused),
             // The runtime ends.
             Ok(Err(_)) => Err(Unwritable::Refused(StoreError::Unavailable)),
-            Err(_) => {
-                state.pending = Some(trying);
-                Err(Unwritable::Slow)
-            }
+            Err(_) => Err(Unwritable::Slow),
         };
+        if result != Err(Unwritable::Slow) {
+            state.pending = None;
+        }
         state.last = Some((clock.now(), result));
         result
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use doorbell_mailbox::{CloseReason, Effect, Entry, Input, Mode, RequestId, Rules, SubscriberId, SubscriberSpec};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId};
 use doorbell_protocol::receipt::Outcome;
+use doorbell_protocol::time::UnixMs;
 use doorbell_store::{Appended, Erased, Page, Pending, Store, StoreError};
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
@@ -44,6 +45,8 @@ enum Written {
         id: MessageId,
         request: Option<RequestId>,
         ended: Outcome,
+        /// When the erase was asked for: its commit may be deferred.
+        at: UnixMs,
         outcome: Result<Erased, StoreError>,
     },
     /// The receipt of a message that was never in the store.
@@ -292,9 +295,9 @@ impl Shard {
                     self.receipts.wake(receipts);
                 }
             }
-            Written::Erased { agent, id, request, ended, outcome } => {
+            Written::Erased { agent, id, request, ended, at, outcome } => {
                 if ended == Outcome::Delivered && outcome.as_ref().is_ok_and(|erased| erased.existed) {
-                    self.note_delivery(id);
+                    self.note_delivery(id, at);
                 }
                 if let Some(receipts) = outcome.ok().and_then(|erased| erased.receipt) {
                     self.receipts.wake(receipts);
@@ -397,7 +400,8 @@ impl Shard {
         } else {
             self.store.erase_deferred(id, agent, outcome, now)
         };
-        let written = async move { Written::Erased { agent, id, request, ended: outcome, outcome: erased.await } };
+        let written =
+            async move { Written::Erased { agent, id, request, ended: outcome, at: now, outcome: erased.await } };
         self.writes.push_back(Box::pin(written));
     }
 
@@ -410,14 +414,14 @@ impl Shard {
         let Transient { receipt, outcome, .. } = resident.transients.swap_remove(place);
         self.counters.counts.transient_ended(outcome);
         if outcome == Outcome::Delivered {
-            self.note_delivery(id);
+            self.note_delivery(id, self.clock.now());
         }
         self.add_receipt(agent, id, receipt, outcome);
     }
 
     /// Counts how long the acknowledgement of a message took, by the time of acceptance in its id.
-    fn note_delivery(&self, id: MessageId) {
-        self.counters.counts.acknowledged.add(self.clock.now().since(id.minted_at()));
+    fn note_delivery(&self, id: MessageId, at: UnixMs) {
+        self.counters.counts.acknowledged.add(at.since(id.minted_at()));
     }
 
     /// Writes the receipt of a message that is not in the store, if its sender wants one.

@@ -226,12 +226,10 @@ impl Families {
 
     fn disk(&self, figures: &Figures, to: &mut Writer<'_>) -> Result {
         let config = self.sources.config.get();
-        // Some file systems do not know their size and report zeros.
-        let disk = rustix::fs::statvfs(&config.state_dir).ok().filter(|disk| disk.f_blocks > 0);
         to.gauge(
             "doorbell_disk_available_bytes",
-            "What is free on the disk of the state directory. Worry below twice the floor: then new agents get 429.",
-            disk.map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize)),
+            "What is free for the store, on its disk and in its files. Worry below twice the floor: then new agents get 429.",
+            figures.contents.disk_available_bytes,
         )?;
         to.gauge(
             "doorbell_disk_floor_bytes",

@@ -1,9 +1,12 @@
 //! Clients that mean harm, here and at the public port.
 
+use std::time::Duration;
+
 use doorbell_service::config::Settings;
 use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::operator::{address, get, start, with};
 use crate::support::{raw, text};
@@ -34,6 +37,7 @@ async fn requests_that_are_too_large_or_no_http_get_an_error_with_a_body() {
         let shown = &request[..request.len().min(40)];
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{shown}: {answer}");
         assert!(answer.contains("\"code\":4") && answer.contains("nosniff"), "{shown}: {answer}");
+        assert!(answer.contains("\"more_info\":\"/errors#"), "a rebound page must not learn the origin: {answer}");
     }
     // HTTP/2 is not served: such a connection is closed.
     let mut stream = TcpStream::connect(address(&service)).await.unwrap();
@@ -62,7 +66,8 @@ async fn clients_that_never_end_do_not_keep_a_monitor_out() {
         }
     }
     assert_eq!(get(&service, "/readyz").await.status(), StatusCode::OK);
-    let closed = raw::until_closed(&mut held[0]).await;
+    // Less than the time-out of requests, which closes silent connections too.
+    let closed = timeout(Duration::from_secs(5), raw::until_closed(&mut held[0])).await.unwrap();
     assert!(closed.is_empty(), "the oldest one was closed");
 }
 

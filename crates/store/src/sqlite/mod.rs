@@ -326,7 +326,8 @@ impl Engine for SqliteEngine {
     }
 
     fn contents(&self) -> Contents {
-        self.sums.totals.contents(self.sums.ended, self.space.reserve_held_bytes())
+        let contents = self.sums.totals.contents(self.sums.ended, self.space.reserve_held_bytes());
+        Contents { disk_available_bytes: self.space.available_bytes(), ..contents }
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {

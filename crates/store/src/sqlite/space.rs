@@ -70,6 +70,7 @@ pub(super) struct Space {
     dir: PathBuf,
     reserve_bytes: u64,
     floor_bytes: u64,
+    available_bytes: Option<u64>,
     room: Room,
     /// What the log shows of the floor.
     logged: Room,
@@ -79,7 +80,8 @@ impl Space {
     /// Looks at the directory and changes nothing.
     pub(super) fn new(dir: &Path, limits: &Limits) -> Self {
         let (reserve_bytes, floor_bytes) = (limits.reserve_bytes, limits.disk_floor_bytes);
-        Self { dir: dir.into(), reserve_bytes, floor_bytes, room: Room::Enough, logged: Room::Enough }
+        let (room, logged) = (Room::Enough, Room::Enough);
+        Self { dir: dir.into(), reserve_bytes, floor_bytes, available_bytes: None, room, logged }
     }
 
     /// Sets another floor. The next look at the disk uses it.
@@ -89,6 +91,11 @@ impl Space {
 
     pub(super) fn room(&self) -> Room {
         self.room
+    }
+
+    /// What was free for the store at the last look; `None` if the file system does not report it.
+    pub(super) fn available_bytes(&self) -> Option<u64> {
+        self.available_bytes
     }
 
     /// The bytes of the reserve that the disk holds.
@@ -136,6 +143,7 @@ impl Space {
     /// the database.
     pub(super) fn look(&mut self, free_bytes: u64) {
         if self.room == Room::None {
+            self.set_available(rustix::fs::statvfs(&self.dir).ok().as_ref(), free_bytes);
             // An error is one more attempt later. An attempt without a chance would take the room of what frees some.
             if !self.may_allocate() || self.allocate().is_err() {
                 return;
@@ -145,8 +153,14 @@ impl Space {
         }
         let Ok(disk) = rustix::fs::statvfs(&self.dir) else { return };
         let available = available(&disk).saturating_add(free_bytes);
+        self.set_available(Some(&disk), free_bytes);
         self.room = self.room_with(available);
         self.report(available);
+    }
+
+    fn set_available(&mut self, disk: Option<&StatVfs>, free_bytes: u64) {
+        let sized = disk.filter(|disk| disk.f_blocks > 0);
+        self.available_bytes = sized.map(|disk| available(disk).saturating_add(free_bytes));
     }
 
     /// Logs each step towards the floor, and away from it once a quarter of the floor more is free: a disk that stays
@@ -328,6 +342,11 @@ mod tests {
         assert_eq!(room(&full), Room::BelowFloor);
         assert_eq!(room(&StatVfs { f_bavail: 1, ..full }), Room::Enough);
         assert_eq!(room(&StatVfs { f_blocks: 0, f_bfree: 0, ..full }), Room::Enough);
+        let mut space = space;
+        space.set_available(Some(&full), 700);
+        assert_eq!(space.available_bytes(), Some(700), "pages that are free in the database count");
+        space.set_available(Some(&StatVfs { f_blocks: 0, ..full }), 700);
+        assert_eq!(space.available_bytes(), None);
     }
 
     #[test]

@@ -226,7 +226,7 @@ fn compare<E: Engine>(open: impl Fn() -> E, steps: Vec<Step>, now: UnixMs) -> Re
         let comparable = |contents: Contents| {
             let ended = if restarted { Ended::default() } else { contents.ended };
             // Only one of them has a disk.
-            Contents { reserve_bytes: 0, ended, ..contents }
+            Contents { reserve_bytes: 0, disk_available_bytes: None, ended, ..contents }
         };
         prop_assert_eq!(comparable(model.contents()), comparable(engine.contents()));
         let mut expected = model.reader().unwrap();

@@ -51,6 +51,13 @@ pub enum TlsError {
     SelfSigned(String),
 }
 
+impl TlsError {
+    /// Whether a file could not be read, which may pass by itself.
+    fn is_of_reading(&self) -> bool {
+        matches!(self, Self::Pem { source: rustls::pki_types::pem::Error::Io(_), .. })
+    }
+}
+
 /// The only cryptography provider of the service.
 fn provider() -> CryptoProvider {
     aws_lc_rs::default_provider()

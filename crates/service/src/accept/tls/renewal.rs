@@ -103,9 +103,9 @@ impl Certificates {
             }
             Err(error) => {
                 self.resolver.note_attempt(false);
-                // Files are read again only after they have changed, our own certificate each time.
+                // What is in files is judged again only after they have changed, all else at each look.
                 let is_known = std::mem::replace(&mut self.has_failed, true);
-                if !is_known || matches!(self.source, Source::Files(_)) {
+                if !is_known || (matches!(self.source, Source::Files(_)) && !error.is_of_reading()) {
                     error!(%error, "the certificate cannot be renewed: the old one stays in use until this is fixed");
                 }
             }
@@ -136,8 +136,11 @@ impl Files {
         if self.seen == Some(versions) {
             return Ok(None);
         }
-        self.seen = Some(versions);
-        let identity = Identity::from_files(&self.cert, &self.key)?;
+        let identity = Identity::from_files(&self.cert, &self.key);
+        // A file that could not be read is read again, also if it does not change; one with wrong contents is not.
+        let must_be_read_again = identity.as_ref().err().is_some_and(TlsError::is_of_reading);
+        self.seen = Some(versions).filter(|_| !must_be_read_again);
+        let identity = identity?;
         for warning in inspection::warnings(&identity.chain, &self.host, now) {
             warn!("{warning}");
         }

@@ -181,9 +181,11 @@ impl AcmeError {
         self.kind() == Some("rateLimited")
     }
 
-    /// Whether the authority may count it: it tried to validate the domain, or limits a rate.
+    /// Whether the authority may count it: it tried to validate the domain, issued a certificate that cannot be used, or
+    /// limits a rate.
     pub(super) fn counts(&self) -> bool {
-        matches!(self, Self::Invalid(_) | Self::Unexplained | Self::TimedOut) || self.is_rate()
+        let has_issued = matches!(self, Self::Certificate { .. } | Self::Tls(_));
+        has_issued || matches!(self, Self::Invalid(_) | Self::Unexplained | Self::TimedOut) || self.is_rate()
     }
 
     /// Whether the reason may be the certificate that an order replaces: not where nothing was answered, and not where

@@ -98,7 +98,13 @@ impl Acme {
     /// Obtains the first certificate and each next one. `reload` ends the wait after a failure, if that was not just now.
     /// Never returns.
     pub(super) async fn keep_current(mut self, resolver: Arc<CertificateResolver>, clock: Clock, reload: Arc<Notify>) {
-        if self.current.is_none() {
+        if let Some(wait) = self.pace.waits(clock.served()) {
+            warn!(
+                domain = %self.settings.domain, has_certificate = self.current.is_some(), next_attempt_in_secs = wait.as_secs(),
+                "the last attempt to obtain a certificate failed or was interrupted: the next one comes after the wait; \
+                 `doorbell reload` shortens it, to 12 minutes after the last one"
+            );
+        } else if self.current.is_none() {
             info!(
                 domain = %self.settings.domain, directory = %self.settings.directory,
                 "there is no certificate yet: one is requested, and TLS connections are refused until it is there. The account \
@@ -194,19 +200,21 @@ impl Acme {
 
     async fn order(&mut self, resolver: &CertificateResolver) -> Result<String, AcmeError> {
         let replaced = self.current.as_ref().filter(|_| self.schedule.is_supported()).and_then(Certificate::identifier);
+        // An order that names the old certificate is exempt from rate limits (RFC 9773 s5). A server may have forgotten it.
+        let mut names_old = replaced.is_some();
         for attempt in 1.. {
-            // An order that names the old certificate is exempt from rate limits (RFC 9773 s5). A server may have forgotten it.
-            let replaces = replaced.clone().filter(|_| attempt == 1);
+            let replaces = replaced.clone().filter(|_| names_old);
             let ended = match self.account().await {
                 Ok(account) => order::run(&account, &self.settings, resolver, replaces).await,
                 Err(error) => Err(error),
             };
             match ended {
-                Err(error) if attempt == 1 && replaced.is_some() && error.may_be_of_replacement() => {
-                    debug!(%error, "the order is repeated without the old certificate");
-                }
                 Err(error) if error.is_bad_nonce() && attempt < NONCE_ATTEMPTS => {
                     debug!(%error, "the order is repeated");
+                }
+                Err(error) if names_old && error.may_be_of_replacement() => {
+                    debug!(%error, "the order is repeated without the old certificate");
+                    names_old = false;
                 }
                 Err(error) if error.is_unknown_account() => {
                     // The next attempt creates another one.

@@ -65,7 +65,11 @@ pub(super) async fn run(
     let mut params = CertificateParams::new(vec![settings.domain.clone()])?;
     params.distinguished_name = DistinguishedName::new();
     order.finalize_csr(params.serialize_request(&key)?.der()).await?;
-    let chain = order.poll_certificate(&POLLS).await?;
+    let chain = order.poll_certificate(&POLLS).await.map_err(|error| match error {
+        // It may still be issued.
+        instant_acme::Error::Timeout(_) => AcmeError::TimedOut,
+        other => other.into(),
+    })?;
     Ok(format!("{}\n{}", chain.trim_end(), key.serialize_pem()))
 }
 

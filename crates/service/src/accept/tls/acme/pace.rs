@@ -21,6 +21,8 @@ const AFTER_VALIDATION: (Duration, Duration) = (Duration::from_secs(12 * 60), Du
 const AFTER_OTHER: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(3600));
 /// The longest wait that an authority may ask for: where it limits a rate, and where it fails.
 const ASKED_MAX: (Duration, Duration) = (Duration::from_secs(24 * 3600), AFTER_OTHER.1);
+/// A certificate that ends before it begins counts as one of this lifetime: it is always due.
+const WITHOUT_LIFETIME: Duration = Duration::from_secs(4 * 3600);
 /// Between two orders that the authority itself suggests, which it does not count.
 const BETWEEN_SUGGESTED: Duration = Duration::from_secs(24 * 3600);
 
@@ -65,7 +67,10 @@ impl Pace {
     /// Whether an order may be made, for a certificate with this validity.
     pub(super) fn permits(&self, due: Due, current: Option<Validity>, served: UnixMs) -> bool {
         let since_last = self.last.filter(|last| served >= *last).map(|last| served.since(last));
-        let lifetime = current.and_then(|valid| Duration::try_from(valid.not_after - valid.not_before).ok());
+        let lifetime = current.map(|valid| match Duration::try_from(valid.not_after - valid.not_before) {
+            Ok(lifetime) if !lifetime.is_zero() => lifetime,
+            _ => WITHOUT_LIFETIME,
+        });
         // A new certificate that is due at once was signed by another clock than ours: the next one would be too.
         let between = match (due, lifetime) {
             (Due::Later, _) => return false,
@@ -75,6 +80,12 @@ impl Pace {
             (Due::Ends, Some(lifetime)) => lifetime / 4,
         };
         since_last.is_none_or(|since| since >= between)
+    }
+
+    /// How long there is no attempt, after a failure.
+    pub(super) fn waits(&self, served: UnixMs) -> Option<Duration> {
+        let is_over = self.failures == 0 || served >= self.not_before || self.last.is_none_or(|last| served < last);
+        (!is_over).then(|| self.not_before.since(served))
     }
 
     /// An attempt begins. Until it has ended it counts as a failed validation.
@@ -178,6 +189,22 @@ mod tests {
         assert!(!after(&again, 11) && after(&again, 12));
         pace.begin(folder.path(), NOON).unwrap();
         assert!(!after(&Pace::load(folder.path()), 190), "an attempt that a crash ended counts");
+    }
+
+    #[test]
+    fn a_certificate_without_a_lifetime_is_asked_for_each_hour_and_one_that_cannot_be_used_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pace = Pace::default();
+        pace.succeeded(folder.path(), NOON);
+        let none = Validity { not_before: NINETY_DAYS.not_after, not_after: NINETY_DAYS.not_before };
+        let none_at_all = Validity { not_before: NINETY_DAYS.not_after, not_after: NINETY_DAYS.not_after };
+        for broken in [none, none_at_all] {
+            let after =
+                |minutes: u64| pace.permits(Due::Ends, Some(broken), NOON.plus(Duration::from_secs(60 * minutes)));
+            assert!(!after(59) && after(60));
+        }
+        let unusable = AcmeError::Certificate { why: "for another key".to_owned() };
+        assert_eq!(pace.failed(folder.path(), &unusable, None, NOON).as_secs(), 720);
     }
 
     #[test]

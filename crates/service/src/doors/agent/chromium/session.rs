@@ -74,7 +74,7 @@ impl Doors {
         async move {
             let Err(end) = session.run().await;
             if end == End::Close(CloseReason::Unavailable) {
-                session.doors.requests.failed_on_socket(Door::Chromium);
+                session.doors.failed_on_socket(Door::Chromium);
             }
             if let Some(line) = &mut session.line {
                 line.reason = end.text();
@@ -197,7 +197,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
         for chunk in listed.chunks(SETTLED_BATCH_MAX) {
             let settled = chunk.iter().map(|id| subscriber.settle_for_good(*id, Outcome::Delivered));
             let Ok(existed) = try_join_all(settled).await else {
-                self.doors.requests.failed_on_socket(Door::Chromium);
+                self.doors.failed_on_socket(Door::Chromium);
                 return self.refuse(LoginRejection::Unavailable).await;
             };
             // The other ids were never ours, or ended long ago: nothing is kept of them, whatever a device lists.

@@ -73,7 +73,7 @@ impl Doors {
         async move {
             let Err(end) = session.run().await;
             if end == End::Close(CloseReason::Unavailable) {
-                session.doors.requests.failed_on_socket(Door::Firefox);
+                session.doors.failed_on_socket(Door::Firefox);
             }
             if let Some(line) = &mut session.line {
                 line.reason = end.text();
@@ -265,7 +265,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
                 let code = StatusCode::from_u16(status).expect("a rejection has a status");
                 self.doors.counts.answered(Door::Firefox, code);
                 if code.is_server_error() {
-                    self.doors.requests.failed_on_socket(Door::Firefox);
+                    self.doors.failed_and_answered_on_socket(Door::Firefox);
                 }
                 self.send(&ServerMessage::Register { channel, status, endpoint: &endpoint }).await
             }
