@@ -16,7 +16,7 @@ fn refusal(options: &PostgresOptions) -> String {
 }
 
 fn at(url: String) -> PostgresOptions {
-    PostgresOptions { url, allow_single_copy: true, cluster: None }
+    PostgresOptions { url, password: None, allow_single_copy: true, cluster: None }
 }
 
 #[test]

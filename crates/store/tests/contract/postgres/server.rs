@@ -156,7 +156,7 @@ impl Server {
     pub(crate) fn options(&self, database: &str) -> PostgresOptions {
         let host = self.dir.display().to_string().replace('/', "%2F");
         let url = format!("postgres://doorbell@{host}:{}/{database}", self.port);
-        PostgresOptions { url, allow_single_copy: true, cluster: None }
+        PostgresOptions { url, password: None, allow_single_copy: true, cluster: None }
     }
 
     /// The address over TCP.
