@@ -2,7 +2,7 @@
 
 use doorbell_store::{Limits, OpenError, PostgresEngine, PostgresOptions};
 
-use super::server::{PASSWORD, Server, database, shared};
+use super::server::{Databases, PASSWORD, Server, database, shared};
 
 fn refusal(options: &PostgresOptions) -> String {
     match PostgresEngine::open(options, Limits::default()) {
