@@ -96,6 +96,14 @@ const NEEDED: &[Needed] = &[
     Needed { package: "libnotify4", here: || library("libnotify.so.4"), why: "Firefox's way to notifications" },
     Needed { package: "imagemagick", here: || which("import").is_some(), why: "takes pictures of the screen" },
     Needed { package: "valgrind", here: || which("valgrind").is_some(), why: "counts instructions" },
+    Needed {
+        package: "postgresql",
+        here: || {
+            let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+            which("initdb").is_some() || versions.into_iter().any(|version| version.path().join("bin/initdb").exists())
+        },
+        why: "a server of the store's tests' own",
+    },
     Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
 

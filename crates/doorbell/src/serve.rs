@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, Listen, ListenAddress, Settings, TlsSource};
+use doorbell_service::config::{
+    AdminAddress, Config, DatabaseSettings, Listen, ListenAddress, Settings, TlsSource,
+};
 use doorbell_service::{Clock, Service};
 use tracing::{info, warn};
 
@@ -65,6 +67,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     prepared.config.new_ca = args.new_ca;
     let clock = Clock::system();
+    if password_is_visible(&prepared.config) {
+        warn!(
+            "the database's password is in the command line, which other users of this machine can read: put it into a \
+             file, and give --database-password-file"
+        );
+    }
     if args.rotate_capability_key {
         Service::rotate_capability_key(&prepared.config, &clock)?;
     }
@@ -76,6 +84,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
         print_welcome(started.service());
     }
     started.run(pending()).await
+}
+
+/// Whether the URL of the database has a password and came from a flag.
+fn password_is_visible(config: &Config) -> bool {
+    let has_password = config.database.as_ref().is_some_and(DatabaseSettings::has_password_in_url);
+    has_password && std::env::args().any(|word| word.contains("postgres://") || word.contains("postgresql://"))
 }
 
 /// The sockets of the service manager, if it gives any. Then the service listens on those and nowhere else, and the
@@ -124,6 +138,9 @@ fn print_welcome(service: &Service) {
             "trust      {} (a self-signed CA, created for this state directory)",
             file.display()
         ));
+    }
+    if let Some(database) = &service.storage().database {
+        output::report(format_args!("messages   in PostgreSQL, {database}"));
     }
     output::report(format_args!("subscribe  POST {origin}/subscribe"));
     match service.admin_address() {

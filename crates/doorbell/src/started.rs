@@ -92,6 +92,14 @@ impl Started {
                 error!(%failure, "stopping");
                 Ok(ExitCode::FAILURE)
             }
+            Err(failure) if self.service().storage().database.is_some() => {
+                error!(
+                    %failure,
+                    "stopping: look for another process on this database, then start the service again: all that it \
+                     accepted is there"
+                );
+                Ok(ExitCode::FAILURE)
+            }
             Err(failure) => {
                 error!(
                     %failure,

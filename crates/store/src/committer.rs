@@ -32,6 +32,7 @@ pub(crate) struct Committer {
     pub(crate) published: Published,
     pub(crate) rollbacks: Seldom,
     pub(crate) failed_reads: Arc<Seldom>,
+    pub(crate) unsettled: Seldom,
 }
 
 /// The bounds that the engine gets before the next commit, if they have changed.
@@ -51,7 +52,7 @@ impl NewLimits {
 /// The store has been stopped.
 struct Stopped;
 
-/// The writes of a batch that was not committed.
+/// The writes of a batch that was not committed, and are not answered.
 enum Refused {
     Nothing,
     NoRoom(Vec<Job>),
@@ -80,6 +81,7 @@ impl Committer {
     /// Logs the events that have had no line, where one is due, or all of them `at_end`.
     pub(crate) fn flush_lines(&self, at_end: bool) {
         self.rollbacks.flush(at_end);
+        self.unsettled.flush(at_end);
         self.failed_reads.flush(at_end);
         self.engine.flush_lines(at_end);
     }
@@ -114,18 +116,32 @@ impl Committer {
             Ok(outcomes) => {
                 // Before the first answer: after a bug of the engine nothing that it reports may be taken for done.
                 if let Err(bug) = check(&writes, &outcomes) {
-                    return self.stop(&bug, replies);
+                    return self.stop(&bug, replies, StoreError::Unknown);
                 }
                 self.published.committed(stopwatch.elapsed(), writes.len());
                 self.publish();
                 answer(replies, outcomes);
                 Ok(Refused::Nothing)
             }
-            Err(CommitError::Unknown(reason)) => self.stop(&reason, replies),
+            Err(CommitError::Unknown(reason)) => self.stop(&reason, replies, StoreError::Unknown),
+            Err(CommitError::Ended(reason)) => self.stop(&reason, replies, StoreError::Unavailable),
+            Err(CommitError::Unsettled(reason)) => {
+                let writes = writes.len();
+                self.unsettled.log(1, move |times| {
+                    tracing::warn!(reason, writes, times, "it is not known yet whether a batch was committed");
+                });
+                replies.into_iter().for_each(|reply| reply(Err(StoreError::Unknown)));
+                Ok(Refused::Nothing)
+            }
             Err(CommitError::NoRoom(reason)) => {
                 tracing::debug!(reason, writes = writes.len(), "the disk has no room for a batch");
                 self.published.rolled_back();
                 Ok(Refused::NoRoom(join(writes, replies)))
+            }
+            Err(CommitError::Away(_)) => {
+                self.published.rolled_back();
+                refuse(join(writes, replies), StoreError::Unavailable);
+                Ok(Refused::Nothing)
             }
             Err(CommitError::RolledBack(reason)) => {
                 let writes_of_batch = writes.len();
@@ -183,7 +199,7 @@ impl Committer {
     }
 
     fn tidy(&mut self) -> Result<(), Stopped> {
-        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new()))?;
+        self.engine.tidy().or_else(|error| self.stop(&error.to_string(), Vec::new(), StoreError::Unknown))?;
         self.publish();
         Ok(())
     }
@@ -193,12 +209,10 @@ impl Committer {
     }
 
     /// Closes the queue before it answers, so that a caller that learns of the failure cannot add a write any more.
-    fn stop<T>(&self, reason: &str, unknown: Vec<Reply>) -> Result<T, Stopped> {
+    fn stop<T>(&self, reason: &str, batch: Vec<Reply>, answer: StoreError) -> Result<T, Stopped> {
         self.queue.close();
         self.failure.declare(reason);
-        for reply in unknown {
-            reply(Err(StoreError::Unknown));
-        }
+        batch.into_iter().for_each(|reply| reply(Err(answer)));
         close_and_empty(&self.queue, |job| (job.reply)(Err(StoreError::Unavailable)));
         Err(Stopped)
     }

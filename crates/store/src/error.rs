@@ -53,7 +53,8 @@ pub enum StoreError {
     /// The requested row exists and holds an invalid value. A later attempt fails too.
     #[error("the stored row is damaged")]
     Damaged,
-    /// The commit failed, and it is not known whether it took effect. The store accepts no writes after that.
+    /// The commit failed, and it is not known whether it took effect. A store on a disk of its own accepts no writes
+    /// after that; one on a database does, and the write may still take effect.
     #[error("the store does not know whether this was done")]
     Unknown,
 }
@@ -116,6 +117,38 @@ pub enum OpenError {
         /// The engine's error text.
         reason: String,
     },
+    /// The database cannot be used, or may not be.
+    #[error("cannot use the database {database}: {reason}")]
+    Database {
+        /// Its name and hosts.
+        database: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Another process writes the database.
+    #[error(
+        "the database {database} is in use by another process of doorbell ({holder}): stop that one first, or give this \
+         one another database"
+    )]
+    DatabaseInUse {
+        /// Its name and hosts.
+        database: String,
+        /// The process.
+        holder: String,
+    },
+    /// A later version of Doorbell changed the database's tables.
+    #[error(
+        "the database {database} has schema {found} and this version of doorbell uses schemas up to {known}: start the \
+         version that changed it or a later one; the database was left as it is"
+    )]
+    NewerSchema {
+        /// Its name and hosts.
+        database: String,
+        /// Its schema.
+        found: i32,
+        /// The newest schema that this version knows.
+        known: i32,
+    },
     /// A thread could not be started.
     #[error("cannot start a thread of the store: {0}")]
     Thread(io::Error),
@@ -127,12 +160,22 @@ pub enum CommitError {
     /// None of it took effect, and the engine can go on.
     #[error("rolled back: {0}")]
     RolledBack(String),
+    /// None of it took effect, because the database has not answered for a while. The engine tries again with the next
+    /// batch, and has logged this.
+    #[error("away: {0}")]
+    Away(String),
     /// None of it took effect, because the disk has no room for it. A smaller batch may succeed.
     #[error("no room: {0}")]
     NoRoom(String),
     /// Whether it took effect is not known, or the engine cannot go on. It is not used again.
     #[error("outcome unknown: {0}")]
     Unknown(String),
+    /// Whether it took effect is not known yet. The engine finds out before it commits anything else, and can go on.
+    #[error("outcome not known yet: {0}")]
+    Unsettled(String),
+    /// None of it took effect, because another process has taken over. The engine is not used again.
+    #[error("the engine is over: {0}")]
+    Ended(String),
 }
 
 /// Why a read failed.

@@ -1,4 +1,4 @@
-//! The durable memory of the push service: one batched trait, an engine in memory and one on SQLite.
+//! The durable memory of the push service: one batched trait, and engines in memory, on SQLite and on PostgreSQL.
 //!
 //! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
 //! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
@@ -10,12 +10,16 @@ mod error;
 mod failure;
 mod figures;
 mod limits;
+mod lock;
 mod memory;
 mod model;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod queue;
 mod quota;
 mod readers;
 mod recent;
+mod rules;
 mod seldom;
 mod sqlite;
 mod store;
@@ -29,10 +33,13 @@ pub use limits::{
     EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,
 };
+pub use lock::DirLock;
 pub use memory::MemoryEngine;
 pub use model::{
     Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,
     ReceiptPage, Removed, StoredMessage, Subscription, Swept, UnusedBounds,
 };
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresEngine, PostgresOptions, Resolved};
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

@@ -2,7 +2,7 @@
 //! model in tests.
 
 mod consistency;
-mod receipts;
+mod facts;
 mod rows;
 
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -15,6 +15,7 @@ use crate::error::{CommitError, OpenError, ReadError, StoreError};
 use crate::figures::Contents;
 use crate::limits::{Limits, PAGE_MAX};
 use crate::model::{ClockRecord, Lookup, Page, ReceiptPage, Subscription};
+use crate::rules::{self, Stop};
 use rows::Rows;
 
 /// An engine that stores everything in this process.
@@ -45,7 +46,12 @@ impl MemoryEngine {
 impl Engine for MemoryEngine {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
         let mut rows = self.rows.lock();
-        Ok(batch.iter().map(|write| apply(&mut rows, &self.limits, write)).collect())
+        let decide = |write| match rules::apply(&mut *rows, &self.limits, write) {
+            Ok(written) => Ok(written),
+            Err(Stop::Refused(error)) => Err(error),
+            Err(Stop::Missing) => unreachable!("this engine knows everything"),
+        };
+        Ok(batch.iter().map(decide).collect())
     }
 
     fn set_limits(&mut self, limits: Limits) {
@@ -71,37 +77,6 @@ impl Engine for MemoryEngine {
 
     fn clock(&self) -> ClockRecord {
         self.rows.lock().clock.clone()
-    }
-}
-
-fn apply(rows: &mut Rows, limits: &Limits, write: &Write) -> Result<Written, StoreError> {
-    match write {
-        Write::CreateAgent { id, served } => rows.create_agent(limits, *id, *served).map(|()| Written::Created),
-        Write::CreateSubscription(new) => rows.create_subscription(limits, new).map(|()| Written::Created),
-        Write::Append(message) => rows.append(limits, message).map(Written::Appended),
-        Write::Erase { id, agent, outcome, now } => Ok(Written::Erased(rows.erase(*id, *agent, *outcome, *now))),
-        Write::DeleteSubscription { id, agent, now, served } => {
-            Ok(Written::Removed(rows.delete_subscription(*id, *agent, *now, *served)))
-        }
-        Write::DeleteAgent { id, now } => Ok(Written::Removed(rows.delete_agent(*id, *now))),
-        Write::Sweep { now, max } => Ok(Written::Swept(rows.sweep(*now, *max))),
-        Write::CreateReceiptSubscription { id, served } => {
-            rows.create_receipt_subscription(limits, *id, *served).map(|()| Written::Created)
-        }
-        Write::AddReceipt { receipt_subscription, message, agent, outcome, now } => {
-            rows.add_receipt(limits, *receipt_subscription, *message, *agent, *outcome, *now).map(|()| Written::Created)
-        }
-        Write::TakeReceipts { receipt_subscription, up_to, served } => {
-            Ok(Written::Erased(rows.take_receipts(limits, *receipt_subscription, *up_to, *served)))
-        }
-        Write::DeleteReceiptSubscription { id } => Ok(Written::Erased(rows.delete_receipt_subscription(*id))),
-        Write::Touch { agent, served } => rows.touch(limits, *agent, *served).map(|()| Written::Touched),
-        Write::NoteClock(record) => {
-            rows.clock = record.clone();
-            Ok(Written::Noted)
-        }
-        Write::ExpireIdle(bounds) => Ok(Written::IdleRemoved(rows.expire_idle(bounds))),
-        Write::ExpireUnused(bounds) => Ok(Written::IdleRemoved(rows.expire_unused(limits, bounds))),
     }
 }
 

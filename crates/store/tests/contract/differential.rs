@@ -5,6 +5,8 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
+#[cfg(feature = "postgres")]
+use doorbell_store::PostgresEngine;
 use doorbell_store::{
     Contents, Ended, Engine, IdleBounds, Limits, MemoryEngine, NewMessage, Reader, SqliteEngine, Subscription,
     UnusedBounds, Write,
@@ -179,35 +181,57 @@ proptest! {
     #[test]
     fn both_engines_give_the_same_answers(steps in steps(), now in moments()) {
         let dir = tempfile::tempdir().unwrap();
-        let mut model = MemoryEngine::new(limits());
-        let mut sqlite = Some(SqliteEngine::open(dir.path(), limits()).unwrap());
-        // What ended is counted since an engine was opened.
-        let mut restarted = false;
-        for step in steps {
-            match step {
-                Step::Commit(batch) => {
-                    let engine = sqlite.as_mut().unwrap();
-                    prop_assert_eq!(model.commit(&batch), engine.commit(&batch));
-                    model.assert_consistent();
-                    engine.tidy().unwrap();
-                }
-                Step::Restart => {
-                    // The lock is released before it is taken again.
-                    drop(sqlite.take());
-                    sqlite = Some(SqliteEngine::open(dir.path(), limits()).unwrap());
-                    restarted = true;
-                }
-            }
-            let engine = sqlite.as_ref().unwrap();
-            prop_assert_eq!(model.greatest_id(), engine.greatest_id());
-            let comparable = |contents: Contents| {
-                let ended = if restarted { Ended::default() } else { contents.ended };
-                // Only one of them has a disk.
-                Contents { reserve_bytes: 0, disk_available_bytes: None, ended, ..contents }
-            };
-            prop_assert_eq!(comparable(model.contents()), comparable(engine.contents()));
-            let (mut expected, mut found) = (model.reader().unwrap(), engine.reader().unwrap());
-            prop_assert_eq!(view(&mut *expected, now), view(&mut *found, now));
-        }
+        compare(|| SqliteEngine::open(dir.path(), limits()).unwrap(), steps, now)?;
     }
+}
+
+#[cfg(feature = "postgres")]
+proptest! {
+    // Each opens and reads several times, over connections.
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_engine_on_postgresql_gives_the_same_answers_too(steps in steps(), now in moments()) {
+        let Some((server, options)) = crate::postgres::server::reused() else { return Ok(()) };
+        // Cheaper than a database of its own.
+        let database = crate::postgres::server::database(options);
+        server.sql(database, "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+        compare(|| PostgresEngine::open(options, limits()).unwrap(), steps, now)?;
+    }
+}
+
+fn compare<E: Engine>(open: impl Fn() -> E, steps: Vec<Step>, now: UnixMs) -> Result<(), TestCaseError> {
+    let mut model = MemoryEngine::new(limits());
+    let mut opened = Some(open());
+    let mut reader = None;
+    // What ended is counted since an engine was opened.
+    let mut restarted = false;
+    for step in steps {
+        match step {
+            Step::Commit(batch) => {
+                let engine = opened.as_mut().unwrap();
+                prop_assert_eq!(model.commit(&batch), engine.commit(&batch));
+                model.assert_consistent();
+                engine.tidy().unwrap();
+            }
+            Step::Restart => {
+                // The lock is released before it is taken again.
+                drop((reader.take(), opened.take()));
+                opened = Some(open());
+                restarted = true;
+            }
+        }
+        let engine = opened.as_ref().unwrap();
+        prop_assert_eq!(model.greatest_id(), engine.greatest_id());
+        let comparable = |contents: Contents| {
+            let ended = if restarted { Ended::default() } else { contents.ended };
+            // Only one of them has a disk.
+            Contents { reserve_bytes: 0, disk_available_bytes: None, ended, ..contents }
+        };
+        prop_assert_eq!(comparable(model.contents()), comparable(engine.contents()));
+        let mut expected = model.reader().unwrap();
+        let found = reader.get_or_insert_with(|| engine.reader().unwrap());
+        prop_assert_eq!(view(&mut *expected, now), view(&mut **found, now));
+    }
+    Ok(())
 }

@@ -60,6 +60,32 @@ async fn a_batch_that_was_rolled_back_is_unavailable_and_later_ones_succeed() {
 }
 
 #[tokio::test]
+async fn a_batch_whose_outcome_is_not_known_yet_is_unknown_and_later_ones_succeed() {
+    let (store, puppeteer) = populated().await;
+    let unknown = store.append(news(101));
+    puppeteer.next_batch();
+    puppeteer.order(Order::LeaveUnsettled);
+    assert_eq!(soon(unknown).await, Err(StoreError::Unknown));
+
+    let later = store.append(news(102));
+    puppeteer.next_batch();
+    puppeteer.order(Order::Commit);
+    assert_eq!(soon(later).await, KEPT);
+}
+
+#[tokio::test]
+async fn an_engine_whose_place_another_process_has_taken_stops_the_store_and_nothing_was_done() {
+    let (store, puppeteer) = populated().await;
+    let under_way = store.append(news(101));
+    puppeteer.next_batch();
+    let behind = store.append(news(102));
+    puppeteer.order(Order::End);
+    assert_eq!(soon(under_way).await, Err(StoreError::Unavailable), "certainly not done");
+    assert_eq!(soon(behind).await, Err(StoreError::Unavailable));
+    assert_eq!(soon(store.failed()).await.to_string(), "the store has stopped: as ordered");
+}
+
+#[tokio::test]
 async fn on_a_full_disk_what_frees_room_is_done_without_what_needs_room() {
     let (store, puppeteer) = populated().await;
     let first = store.append(news(101));

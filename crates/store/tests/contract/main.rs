@@ -11,5 +11,9 @@ mod faults;
 mod format;
 mod front;
 mod on_memory;
+#[cfg(feature = "postgres")]
+mod on_postgres;
 mod on_sqlite;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod sqlite;

@@ -133,3 +133,21 @@ async fn a_removed_agent_loses_its_subscriptions_and_messages_ps_8030_7_3_1_3() 
         Ok(Removed { existed: false, receipts: Vec::new() })
     );
 }
+
+#[tokio::test]
+async fn a_channel_may_be_long_and_have_any_characters() {
+    let store = open(Limits::default()).populate().await.store;
+    // No compression makes it short.
+    let mut state = 1u32;
+    let mut letter = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        char::from_u32(state >> 25).unwrap()
+    };
+    let long: String = std::iter::once('\0').chain(std::iter::repeat_with(&mut letter).take(3_100)).collect();
+    let new = Subscription { channel: Some(long.clone()), ..subscription(SubscriptionId::from_raw(13), ALICE) };
+    store.create_subscription(new.clone()).await.unwrap();
+    assert_eq!(store.subscription_of_channel(ALICE, long.clone()).await, Ok(Some(new.clone())));
+    let again = Subscription { id: SubscriptionId::from_raw(14), ..new };
+    assert_eq!(store.create_subscription(again).await, Err(StoreError::ChannelTaken));
+    assert_eq!(store.subscription_of_channel(ALICE, format!("{long}.")).await, Ok(None));
+}

@@ -16,7 +16,7 @@ use doorbell_store::{
 
 use crate::bed::*;
 
-/// Where the child finds its store.
+/// Where the child finds its store: a directory, or the URL of a database.
 pub(crate) const DIR: &str = "DOORBELL_CRASH_DIR";
 
 /// Agents, each with a task that writes to it.
@@ -186,6 +186,17 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 async fn child_that_writes() {
     let store = open(&dir(), limits());
     write_until_it_fails(&store).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test]
+#[ignore = "the child of a crash test"]
+async fn child_that_writes_to_a_database() {
+    let url = std::env::var(DIR).expect("only run by the tests of the parent");
+    let options = doorbell_store::PostgresOptions { url, password: None, allow_single_copy: true, cluster: None };
+    let store = Store::open_postgres(&options, limits()).unwrap();
+    let errors = write_until_it_fails(&store).await;
+    println!("over {} {}", errors.len(), i64::from(errors.iter().all(|error| *error == StoreError::Unavailable)));
 }
 
 #[tokio::test]

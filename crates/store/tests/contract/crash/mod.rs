@@ -1,11 +1,11 @@
 //! Crashes: a child process is killed during its work, and all writes that it acknowledged must be there.
 
-mod child;
+pub(crate) mod child;
 mod receipts;
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use doorbell_protocol::id::MessageId;
@@ -17,15 +17,15 @@ use child::{AGENTS, Report, agent, limits, topics_of};
 const ROUNDS: usize = 8;
 
 /// This test's binary again, to run the test called `child` in `dir`.
-fn spawn(child: &str, dir: &Path) -> Child {
+pub(crate) fn spawn(child: &str, dir: impl AsRef<OsStr>) -> Child {
     let exe = std::env::current_exe().unwrap();
     let mut command = Command::new(exe);
-    command.args(["--exact", child, "--ignored", "--nocapture"]).env(child::DIR, dir);
+    command.args(["--exact", child, "--ignored", "--nocapture"]).env(child::DIR, dir.as_ref());
     command.stdout(Stdio::piped()).spawn().unwrap()
 }
 
 /// Reads what the child reports: `kill_after` reports, then what was still on its way when it was killed.
-fn reports(child: &mut Child, kill_after: usize) -> Vec<Report> {
+pub(crate) fn reports(child: &mut Child, kill_after: usize) -> Vec<Report> {
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let mut reports = Vec::new();
     let mut line = String::new();
@@ -44,7 +44,7 @@ fn reports(child: &mut Child, kill_after: usize) -> Vec<Report> {
 }
 
 /// How many reports to let pass before the kill, different in each round.
-fn moment_of(round: usize) -> usize {
+pub(crate) fn moment_of(round: usize) -> usize {
     let seed = u64::from(std::process::id()) ^ (round as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     100 + usize::try_from((seed ^ (seed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 54).unwrap() * 2
 }
@@ -59,21 +59,20 @@ async fn what_was_acknowledged_before_a_kill_is_there_afterwards_ps_8030_5_2_and
         let new = reports(&mut child, moment);
         assert!(new.len() >= moment, "round {round}: the child ended by itself after {} reports", new.len());
         acknowledged.extend(new);
-        let losses = losses(dir.path(), &acknowledged).await;
+        let losses = losses(&open(dir.path(), limits()), &acknowledged).await;
         assert!(losses.is_empty(), "round {round}: {losses:#?}");
     }
     println!("{ROUNDS} kills, {} acknowledged writes, none lost", acknowledged.len());
 }
 
-/// Opens the child's store and compares it with the child's reports. Returns what is missing, in words.
-async fn losses(dir: &Path, acknowledged: &[Report]) -> Vec<String> {
-    let store = open(dir, limits());
+/// Compares the child's store with the child's reports. Returns what is missing, in words.
+pub(crate) async fn losses(store: &Store, acknowledged: &[Report]) -> Vec<String> {
     let mut losses = Vec::new();
     let mut last_of_topic = HashMap::new();
     for report in acknowledged {
         match *report {
-            Report::Kept { id } if !is_there(&store, id).await => losses.push(format!("{id:?} was stored and is lost")),
-            Report::Ended { id, outcome } if is_there(&store, id).await => {
+            Report::Kept { id } if !is_there(store, id).await => losses.push(format!("{id:?} was stored and is lost")),
+            Report::Ended { id, outcome } if is_there(store, id).await => {
                 losses.push(format!("{id:?} was {} and is back", outcome.as_str()));
             }
             Report::OnTopic { id, subscription } => {
@@ -85,12 +84,12 @@ async fn losses(dir: &Path, acknowledged: &[Report]) -> Vec<String> {
     }
     for n in 0..AGENTS {
         let Some(last) = last_of_topic.get(&topics_of(n)) else { continue };
-        let survivors = survivors(&store, n).await;
+        let survivors = survivors(store, n).await;
         if survivors.len() != 1 || survivors[0] < *last {
             losses.push(format!("{last:?} was the last of its topic, and there is {survivors:?}"));
         }
     }
-    receipts::check(&store, acknowledged, &mut losses).await;
+    receipts::check(store, acknowledged, &mut losses).await;
     store.close().await.unwrap();
     losses
 }
@@ -118,7 +117,7 @@ async fn the_test_above_notices_an_engine_that_acknowledges_too_early() {
     let dir = tempfile::tempdir().unwrap();
     let mut child = spawn("crash::child::child_with_an_engine_that_answers_early", dir.path());
     let acknowledged = reports(&mut child, 1_000);
-    let losses = losses(dir.path(), &acknowledged).await;
+    let losses = losses(&open(dir.path(), limits()), &acknowledged).await;
     for kind in ["was stored and is lost", "was the last of its topic", "the receipt of"] {
         assert!(losses.iter().any(|loss| loss.contains(kind)), "{kind}: {losses:#?}");
     }
@@ -157,6 +156,6 @@ async fn a_commit_that_the_disk_refuses_is_never_answered_ok_and_stops_the_store
     let acknowledged = reports(&mut child, usize::MAX);
     assert!(child.wait().unwrap().success(), "the child did not see a store that stops");
     assert!(!acknowledged.is_empty());
-    let losses = losses(dir.path(), &acknowledged).await;
+    let losses = losses(&open(dir.path(), limits()), &acknowledged).await;
     assert!(losses.is_empty(), "{losses:#?}");
 }

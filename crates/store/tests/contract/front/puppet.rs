@@ -28,6 +28,10 @@ pub(crate) enum Order {
     LoseAnswer,
     /// Fails, and reports that the outcome is unknown.
     LoseBatch,
+    /// Commits it, and reports that the outcome is not known yet.
+    LeaveUnsettled,
+    /// Does nothing, because another process has taken over.
+    End,
     /// Commits it and then fails at its housekeeping.
     CommitThenBreak,
     /// Commits it, and answers its last write with another kind of answer.
@@ -145,6 +149,11 @@ impl Engine for Puppet {
                 self.engine.commit(batch)?;
                 Err(CommitError::Unknown("fsync failed".into()))
             }
+            Order::LeaveUnsettled => {
+                self.engine.commit(batch)?;
+                Err(CommitError::Unsettled("as ordered".into()))
+            }
+            Order::End => Err(CommitError::Ended("as ordered".into())),
             Order::LoseBatch => Err(CommitError::Unknown("fsync failed".into())),
             Order::AnswerAnotherKind => self.commit_and(batch, |answers| {
                 answers.pop();

@@ -1,0 +1,211 @@
+//! Where the database is, and whether the way there is encrypted.
+//!
+//! `sslmode` is stricter than in libpq: a connection is either verified in full or not encrypted at all. Without it, it
+//! is verified unless every host is this machine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::seldom::Seldom;
+
+/// A server that does not answer for so long is gone.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+/// A firewall forgets connections that are silent for longer.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+#[derive(Clone)]
+pub(super) struct Address {
+    pub(super) config: Config,
+    /// `None`: not encrypted.
+    pub(super) tls: Option<MakeRustlsConnect>,
+    /// Hosts and database, for the operator: no password.
+    pub(super) shown: String,
+    /// The warnings of all connections to it.
+    pub(super) warnings: Arc<Seldom>,
+}
+
+impl Address {
+    /// The error says what to write instead.
+    pub(super) fn parse(url: &str, password: Option<&str>) -> Result<Self, String> {
+        if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
+            return Err("write it as postgres://USER@HOST/DATABASE".into());
+        }
+        let (url, options) = take_options(url)?;
+        let mut config: Config = url.parse().map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+            format!("{error}{cause}; write it as postgres://USER@HOST/DATABASE")
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err("it names no host: write it as postgres://USER@HOST/DATABASE".into());
+        }
+        // The rest of a password, which is shown with the host otherwise.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err("its host has an @: write an @ of the password as %40, or put the password into a file".into());
+        }
+        if let Some(password) = password {
+            if config.get_password().is_some() {
+                return Err("it has a password, and a file has one too: remove one of them".into());
+            }
+            config.password(password);
+        }
+        if config.get_dbname().is_none() {
+            return Err("it names no database: write it as postgres://USER@HOST/DATABASE".into());
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(SILENCE_MAX);
+        }
+        config.keepalives_idle(KEEPALIVE);
+        config.application_name("doorbell");
+        let is_encrypted = match options.mode.as_deref() {
+            None => !config.get_hosts().iter().all(is_here),
+            Some("disable") => false,
+            Some("require" | "verify-ca" | "verify-full") => true,
+            Some(other) => {
+                return Err(format!(
+                    "sslmode={other} would connect without encryption if need be: write sslmode=verify-full, or \
+                     sslmode=disable"
+                ));
+            }
+        };
+        config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
+        let tls = if is_encrypted { Some(verifying(options.root.as_deref())?) } else { None };
+        let shown = shown(&config);
+        Ok(Self { config, tls, shown, warnings: Arc::default() })
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    mode: Option<String>,
+    root: Option<String>,
+}
+
+/// Takes `sslmode` and `sslrootcert` out of the URL.
+fn take_options(url: &str) -> Result<(String, Options), String> {
+    let mut options = Options::default();
+    let Some((base, query)) = url.split_once('?') else { return Ok((url.into(), options)) };
+    let mut kept = Vec::new();
+    for part in query.split('&') {
+        match part.split_once('=') {
+            Some(("sslmode", mode)) => options.mode = Some(mode.into()),
+            Some(("sslrootcert", path)) => options.root = Some(decoded(path)?),
+            _ => kept.push(part),
+        }
+    }
+    let url = if kept.is_empty() { base.into() } else { format!("{base}?{}", kept.join("&")) };
+    Ok((url, options))
+}
+
+/// A path of a URL.
+fn decoded(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits: Vec<u8> = rest.by_ref().take(2).collect();
+                let digits = std::str::from_utf8(&digits).unwrap_or_default();
+                u8::from_str_radix(digits, 16).map_err(|_| "sslrootcert: % is written as %25".to_owned())?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| "sslrootcert is no UTF-8".into())
+}
+
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    }
+}
+
+fn verifying(root: Option<&str>) -> Result<MakeRustlsConnect, String> {
+    let mut roots = RootCertStore::empty();
+    match root {
+        Some(path) => {
+            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let certificates = read.map_err(|error| format!("cannot read sslrootcert {path}: {error}"))?;
+            for certificate in certificates {
+                roots.add(certificate).map_err(|error| format!("sslrootcert {path}: {error}"))?;
+            }
+        }
+        None => drop(roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    if roots.is_empty() {
+        return Err("there is no certificate to verify it with: write &sslrootcert=FILE".into());
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider has these versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(MakeRustlsConnect::new(config))
+}
+
+fn shown(config: &Config) -> String {
+    let host = |host: &Host| match host {
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    };
+    let hosts: Vec<_> = config.get_hosts().iter().map(host).collect();
+    format!("{} at {}", config.get_dbname().unwrap_or_default(), hosts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        Address::parse(url, None).map(|_| ()).unwrap_err()
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_is_refused_with_what_to_write() {
+        for (url, text) in [
+            ("mysql://a/b", "write it as postgres://USER@HOST/DATABASE"),
+            ("postgres:///b", "it names no host"),
+            ("postgres://a", "it names no database"),
+            ("postgres://a/b?sslmode=prefer", "write sslmode=verify-full"),
+            ("postgres://a/b?sslrootcert=/none.pem", "cannot read sslrootcert /none.pem"),
+            ("postgres://a/b?connect_timeout=x", "connect_timeout"),
+            ("postgres://u:se@cret@a/b", "write an @ of the password as %40"),
+        ] {
+            assert!(refused(url).contains(text), "{url}: {}", refused(url));
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_reached_without_encryption_unless_the_url_allows_it() {
+        let is_encrypted = |url: &str| Address::parse(url, None).unwrap().tls.is_some();
+        for url in
+            ["postgres://localhost/b", "postgres://[::1]/b", "postgres://%2Frun/b", "postgres://db/b?sslmode=disable"]
+        {
+            assert!(!is_encrypted(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn the_operator_sees_no_password() {
+        let address = Address::parse("postgres://u:secret@localhost,127.0.0.1/push", None).unwrap();
+        assert_eq!(address.shown, "push at localhost,127.0.0.1");
+        let both = Address::parse("postgres://u:secret@localhost/push", Some("secret")).map(|_| ()).unwrap_err();
+        assert!(both.contains("remove one") && !both.contains("secret"), "{both}");
+        let refused = refused("postgres://u:se@cret@localhost/push");
+        assert!(!refused.contains("cret"), "{refused}");
+    }
+}

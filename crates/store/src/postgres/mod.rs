@@ -1,0 +1,235 @@
+//! The engine on PostgreSQL: one database, written by one process at a time (docs/store-format.md).
+
+mod address;
+mod batch;
+mod clock;
+mod connection;
+mod facts;
+mod fence;
+mod known;
+mod load;
+mod reader;
+mod resolve;
+mod schema;
+mod sql;
+mod working;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::Runtime;
+
+use crate::engine::{Engine, Reader, Write, Written};
+use crate::error::{CommitError, OpenError, StoreError};
+use crate::figures::{Contents, Ended};
+use crate::limits::Limits;
+use crate::model::ClockRecord;
+use crate::seldom::Seldom;
+use crate::totals::Totals;
+use address::Address;
+use connection::Link;
+use fence::{BeginError, Keeper, NODE, Shared};
+use reader::PostgresReader;
+use schema::Demands;
+use working::Sums;
+use writer::Writer;
+
+pub use writer::Resolved;
+
+/// How long the end of a life may take.
+const END_MAX: Duration = Duration::from_secs(3);
+
+/// Which database, and what the operator demands of it.
+#[derive(Clone)]
+pub struct PostgresOptions {
+    /// `postgres://USER:PASSWORD@HOST,HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`. Without `sslmode` the
+    /// connection is encrypted and verified, unless all hosts are this machine.
+    pub url: String,
+    /// The password of the user, if the URL has none.
+    pub password: Option<String>,
+    /// Whether a server without synchronous standbys is good enough: then a message is on one disk when it is accepted.
+    pub allow_single_copy: bool,
+    /// The database must be this cluster ([`PostgresEngine::cluster`]).
+    pub cluster: Option<String>,
+}
+
+/// An engine on a database.
+pub struct PostgresEngine {
+    // The order matters: the lease is renewed until the life is over.
+    runtime: Runtime,
+    writer: Writer,
+    keeper: Option<Keeper>,
+    /// What its readers found.
+    damages: Arc<Seldom>,
+    /// When it was opened.
+    clock: ClockRecord,
+    cluster: String,
+}
+
+impl PostgresEngine {
+    /// Opens the database, and creates the tables in an empty one. Waits up to six seconds for a process that was killed
+    /// while it held the database.
+    ///
+    /// # Errors
+    /// [`OpenError`], above all [`OpenError::DatabaseInUse`] and [`OpenError::Database`]: its text says what to do.
+    pub fn open(options: &PostgresOptions, limits: Limits) -> Result<Self, OpenError> {
+        // On a thread of its own, because the caller may be in a runtime, where this one cannot run.
+        let opened = thread::scope(|scope| {
+            let open = || {
+                let runtime = connection::runtime().map_err(OpenError::Thread)?;
+                let opened = runtime.block_on(open(options, limits));
+                opened.map(|opened| (runtime, opened))
+            };
+            thread::Builder::new()
+                .name("store-open".into())
+                .spawn_scoped(scope, open)
+                .map(thread::ScopedJoinHandle::join)
+        });
+        let opened = opened.map_err(OpenError::Thread)?;
+        let (runtime, Opened { writer, clock, cluster }) =
+            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let keeper = Keeper::start(writer.address.clone(), Arc::clone(&writer.shared)).map_err(OpenError::Thread)?;
+        Ok(Self { runtime, writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
+    }
+
+    /// The id of the cluster, which its tables got when they were created.
+    pub fn cluster(&self) -> &str {
+        &self.cluster
+    }
+
+    /// The name and the hosts of the database, without user and password.
+    pub fn database(&self) -> &str {
+        &self.writer.address.shown
+    }
+
+    /// What became of the batches whose answers were lost.
+    pub fn resolved(&self) -> Resolved {
+        self.writer.resolved
+    }
+}
+
+struct Opened {
+    writer: Writer,
+    clock: ClockRecord,
+    cluster: String,
+}
+
+async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenError> {
+    let address = Address::parse(&options.url, options.password.as_deref())
+        .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
+    let demands = Demands { allow_single_copy: options.allow_single_copy, cluster: options.cluster.as_deref() };
+    let cluster = schema::prepare(&address, &demands).await?;
+    let failed = |error: tokio_postgres::Error| OpenError::Database {
+        database: address.shown.clone(),
+        reason: schema::explain(&error),
+    };
+    let link = Link::open(&address, sql::WRITER).await.map_err(failed)?;
+    let begun = fence::begin(&link).await.map_err(|error| match error {
+        BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
+        BeginError::Engine(error) => failed(error),
+    })?;
+    // What follows sees all that the life before has committed.
+    let sums = sums(&link).await.map_err(failed)?;
+    warn_of_reached(&address, &sums.totals, &limits);
+    let clock = link.client.query_one(sql::CLOCK, &[]).await.and_then(|row| clock::record(&row)).map_err(failed)?;
+    let shared = Shared { life: begun, batch: AtomicI64::new(0), connections: AtomicU64::new(0) };
+    let writer = Writer::new(address, link, limits, Arc::new(shared), sums);
+    Ok(Opened { writer, clock, cluster })
+}
+
+/// Logs the bounds that turn clients away.
+fn warn_of_reached(address: &Address, totals: &Totals, limits: &Limits) {
+    for bound in totals.reached(limits) {
+        tracing::warn!(
+            database = address.shown,
+            "the store holds as much as {bound} allows: raise it, or clients get 429"
+        );
+    }
+}
+
+/// Counts everything once.
+async fn sums(link: &Link) -> Result<Sums, tokio_postgres::Error> {
+    let totals = link.client.query_one(sql::TOTALS, &[]).await?;
+    let number = |column| -> Result<u64, tokio_postgres::Error> {
+        Ok(u64::try_from(totals.try_get::<_, i64>(column)?).expect("counts, and sums of sizes, are not negative"))
+    };
+    let totals = Totals {
+        agents: number(0)?,
+        unused_agents: number(1)?,
+        subscriptions: number(2)?,
+        messages: number(3)?,
+        message_bytes: number(4)?,
+        receipts: number(5)?,
+        receipt_subscriptions: number(6)?,
+        unused_receipt_subscriptions: number(7)?,
+    };
+    let greatest = link.client.query_one(sql::GREATEST, &[]).await?;
+    Ok(Sums { totals, ended: Ended::default(), id: greatest.try_get(0)?, seq: greatest.try_get(1)? })
+}
+
+impl Engine for PostgresEngine {
+    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+        self.runtime.block_on(self.writer.commit_in_time(batch))
+    }
+
+    fn flush_lines(&self, at_end: bool) {
+        self.damages.flush(at_end);
+        self.writer.address.warnings.flush(at_end);
+    }
+
+    fn set_limits(&mut self, limits: Limits) {
+        self.writer.limits = limits;
+        warn_of_reached(&self.writer.address, &self.writer.sums.totals, &self.writer.limits);
+    }
+
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        if self.writer.is_full {
+            return Err(StoreError::NoRoom);
+        }
+        self.writer.sums.totals.check_receipt(&self.writer.limits)
+    }
+
+    fn contents(&self) -> Contents {
+        // The disk is the server's: it has no reserve of ours.
+        self.writer.sums.totals.contents(self.writer.sums.ended, 0)
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        let (address, shared) = (self.writer.address.clone(), Arc::clone(&self.writer.shared));
+        Ok(Box::new(PostgresReader::new(address, shared, Arc::clone(&self.damages))?))
+    }
+
+    fn greatest_id(&self) -> i64 {
+        self.writer.sums.id
+    }
+
+    fn clock(&self) -> ClockRecord {
+        self.clock.clone()
+    }
+
+    fn recovers(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for PostgresEngine {
+    /// Ends the life, so that the next process need not wait for its lease.
+    fn drop(&mut self) {
+        drop(self.keeper.take());
+        let Some(link) = self.writer.link.take() else { return };
+        if self.writer.flight.is_some() || tokio::runtime::Handle::try_current().is_ok() {
+            return;
+        }
+        let life = self.writer.shared.life;
+        let end = async move {
+            let ended = tokio::time::timeout(END_MAX, link.client.execute(sql::END_LIFE, &[&NODE, &life])).await;
+            if !matches!(ended, Ok(Ok(_))) {
+                tracing::debug!("the life could not be ended: the next process waits for its lease");
+            }
+        };
+        self.runtime.block_on(end);
+    }
+}

@@ -1,0 +1,310 @@
+//! The writer: it decides a batch, sends it, and does not answer before it knows what became of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::address::Address;
+use super::batch::{self, FlushError, call};
+use super::connection::{Link, session_goes_on, text};
+use super::fence::{NODE, Shared};
+use super::known::Known;
+use super::load::load;
+use super::sql;
+use super::working::{Sums, Working};
+use crate::engine::{Write, Written};
+use crate::error::{CommitError, StoreError};
+use crate::limits::Limits;
+use crate::rules::{self, Stop};
+
+pub(super) type Outcomes = Vec<Result<Written, StoreError>>;
+
+/// How long a commit waits for a database that does not answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The same once a commit has waited in vain: what waits behind it has waited too.
+const PATIENCE_AFTER: Duration = Duration::from_secs(1);
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
+
+/// A batch is read for and decided again so often at most: each time it knows more.
+const ROUNDS_MAX: u32 = 16;
+
+const LIFE_OVER: &str = "another process has taken over the database";
+
+pub(super) struct Writer {
+    pub(super) address: Address,
+    pub(super) link: Option<Link>,
+    pub(super) limits: Limits,
+    pub(super) shared: Arc<Shared>,
+    known: Known,
+    pub(super) sums: Sums,
+    /// The number of the last batch that was sent.
+    number: i64,
+    pub(super) flight: Option<Flight>,
+    /// The last commit waited in vain.
+    is_away: bool,
+    /// The server reported a full disk, and has stored nothing new since.
+    pub(super) is_full: bool,
+    pub(super) resolved: Resolved,
+}
+
+/// A batch that was sent and not answered.
+pub(super) struct Flight {
+    pub(super) number: i64,
+    pub(super) sums: Sums,
+    outcomes: Outcomes,
+}
+
+/// Batches of unknown outcome, by what had become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// They had been committed.
+    pub happened: u64,
+    /// They had not, and were sent again.
+    pub not_happened: u64,
+}
+
+/// Why an attempt did not succeed.
+pub(super) enum Failure {
+    /// The next attempt may succeed, on another connection.
+    Again(String),
+    /// No further attempt is made.
+    Final(CommitError),
+}
+
+impl Writer {
+    pub(super) fn new(address: Address, link: Link, limits: Limits, shared: Arc<Shared>, sums: Sums) -> Self {
+        let (known, resolved) = (Known::new(), Resolved::default());
+        let (number, flight) = (0, None);
+        Self {
+            address,
+            link: Some(link),
+            limits,
+            shared,
+            known,
+            sums,
+            number,
+            flight,
+            is_away: false,
+            is_full: false,
+            resolved,
+        }
+    }
+
+    /// Commits `batch`, or reports what is known of it after a while.
+    pub(super) async fn commit_in_time(&mut self, batch: &[Write]) -> Result<Outcomes, CommitError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
+        let patience = if self.is_away { PATIENCE_AFTER } else { PATIENCE };
+        let mut reason = String::from("the database does not answer");
+        let first = self.number + 1;
+        let committed = tokio::time::timeout(patience, self.commit(batch, first, &mut reason)).await;
+        self.note_away(committed.is_err(), &reason);
+        match &committed {
+            Ok(Err(CommitError::NoRoom(_))) => self.note_full(true),
+            // What frees room succeeds on a full disk too.
+            Ok(Ok(_)) if batch.iter().any(|write| !write.frees()) => self.note_full(false),
+            _ => {}
+        }
+        committed.unwrap_or_else(|_| {
+            self.link = None;
+            self.known.clear();
+            // An earlier batch may be in flight still, and this one was not sent then.
+            match &self.flight {
+                Some(flight) if flight.number >= first => Err(CommitError::Unsettled(reason)),
+                _ => Err(CommitError::Away(reason)),
+            }
+        })
+    }
+
+    /// Logs the begin and the end of an outage, once each.
+    fn note_away(&mut self, is_away: bool, reason: &str) {
+        let database = &self.address.shown;
+        match (self.is_away, is_away) {
+            (false, true) => tracing::error!(
+                database,
+                reason,
+                "the database takes no commits: writes fail until it does, and nothing that was accepted is lost"
+            ),
+            (true, false) => tracing::info!(database, "the database takes commits again"),
+            _ => {}
+        }
+        self.is_away = is_away;
+    }
+
+    /// Logs that the server's disk is full, and that it is not any more.
+    fn note_full(&mut self, is_full: bool) {
+        let database = &self.address.shown;
+        match (self.is_full, is_full) {
+            (false, true) => tracing::error!(
+                database,
+                "the disk of the database is full: only what frees room is stored, and senders get 429"
+            ),
+            (true, false) => tracing::info!(database, "the disk of the database has room again"),
+            _ => {}
+        }
+        self.is_full = is_full;
+    }
+
+    async fn commit(&mut self, batch: &[Write], first: i64, reason: &mut String) -> Result<Outcomes, CommitError> {
+        loop {
+            let attempt = match self.settle().await {
+                Ok(Some(flight)) if flight.number >= first => return Ok(flight.outcomes),
+                Ok(_) => self.send(batch).await,
+                Err(failure) => Err(failure),
+            };
+            match attempt {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(failure) => {
+                    // The transaction may still be open on it.
+                    self.link = None;
+                    self.known.clear();
+                    match failure {
+                        Failure::Final(error) => return Err(error),
+                        Failure::Again(text) => *reason = text,
+                    }
+                    tracing::debug!(reason, "a batch could not be committed yet");
+                }
+            }
+            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+        }
+    }
+
+    /// Connects if need be, and finds out what became of a batch in flight: returns it if it happened.
+    async fn settle(&mut self) -> Result<Option<Flight>, Failure> {
+        if self.link.is_none() {
+            let link = Link::open(&self.address, sql::WRITER).await.map_err(|error| Failure::Again(text(&error)))?;
+            self.link = Some(link);
+            self.shared.connections.fetch_add(1, Ordering::AcqRel);
+        }
+        if self.flight.is_none() {
+            return Ok(None);
+        }
+        self.resolve().await
+    }
+
+    async fn send(&mut self, batch: &[Write]) -> Result<Outcomes, Failure> {
+        self.number += 1;
+        let Self { link, known, sums, flight, limits, shared, number, .. } = self;
+        let link = link.as_ref().expect("it was opened before");
+        let mut working = Working::new(known, *sums);
+        let mut outcomes = Vec::with_capacity(batch.len());
+        let mut parts = parts(batch).into_iter().peekable();
+        let mut begins = true;
+        while let Some(part) = parts.next() {
+            let decided = decide(link, &mut working, limits, part).await;
+            outcomes.extend(decided.map_err(|error| failed(error, flight))?);
+            let mut calls = Vec::new();
+            let is_last = parts.peek().is_none();
+            let begin = begins.then(|| sql::begin(NODE, shared.life, *number, working.sums.id, working.sums.seq));
+            if !begins && is_last {
+                calls.push(call!(sql::MARK, NODE, working.sums.id, working.sums.seq));
+            }
+            calls.extend(batch::calls(&working));
+            let so_far = if is_last { std::mem::take(&mut outcomes) } else { Vec::new() };
+            *flight = Some(Flight { number: *number, sums: working.sums, outcomes: so_far });
+            let flushed = batch::flush(link, begin.as_deref(), &calls, is_last).await;
+            flushed.map_err(|error| unflushed(error, flight))?;
+            working.next_part();
+            begins = false;
+        }
+        *sums = working.settle();
+        shared.batch.store(*number, Ordering::Release);
+        let flight = flight.take().expect("it was set for the last part");
+        debug_assert_eq!(flight.outcomes.len(), batch.len(), "each write has an outcome");
+        Ok(flight.outcomes)
+    }
+}
+
+/// A search for what has expired must see what the writes before it did: it is a part of its own.
+fn parts(batch: &[Write]) -> Vec<&[Write]> {
+    let searches = |write: &Write| matches!(write, Write::Sweep { .. } | Write::ExpireIdle(_) | Write::ExpireUnused(_));
+    batch.chunk_by(|one, next| !searches(one) && !searches(next)).collect()
+}
+
+/// Decides a part, as often as something must be read first.
+async fn decide<'a>(
+    link: &Link,
+    working: &mut Working<'a>,
+    limits: &Limits,
+    part: &'a [Write],
+) -> Result<Outcomes, DecideError> {
+    for _ in 0..ROUNDS_MAX {
+        let mut outcomes = Vec::with_capacity(part.len());
+        let mut is_decided = true;
+        for write in part {
+            working.begin(write);
+            match rules::apply(working, limits, write) {
+                Ok(written) => outcomes.push(Ok(written)),
+                Err(Stop::Refused(error)) => outcomes.push(Err(error)),
+                // The other writes show what they miss too.
+                Err(Stop::Missing) => is_decided = false,
+            }
+        }
+        if is_decided {
+            return Ok(outcomes);
+        }
+        working.start_again();
+        part.iter().for_each(|write| working.want(write));
+        load(link, working).await?;
+    }
+    Err(DecideError::Endless)
+}
+
+enum DecideError {
+    Engine(Error),
+    Endless,
+}
+
+impl From<Error> for DecideError {
+    fn from(error: Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+fn failed(error: DecideError, flight: &mut Option<Flight>) -> Failure {
+    match error {
+        // The commit was not sent.
+        DecideError::Engine(error) if session_goes_on(&error) => {
+            *flight = None;
+            Failure::Again(text(&error))
+        }
+        DecideError::Engine(error) => Failure::Again(text(&error)),
+        DecideError::Endless => {
+            let reason = "the engine has a bug: it reads without an end".to_owned();
+            Failure::Final(CommitError::RolledBack(reason))
+        }
+    }
+}
+
+fn unflushed(error: FlushError, flight: &mut Option<Flight>) -> Failure {
+    let error = match error {
+        FlushError::Lost(reason) => return Failure::Again(reason),
+        FlushError::Refused(error) => error,
+    };
+    *flight = None;
+    let reason = text(&error);
+    let Some(code) = error.code() else { return Failure::Again(reason) };
+    if code.code() == "DB001" {
+        return Failure::Final(CommitError::Ended(LIFE_OVER.into()));
+    }
+    if *code == SqlState::DISK_FULL {
+        return Failure::Final(CommitError::NoRoom(reason));
+    }
+    let passes = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::QUERY_CANCELED,
+        // The server is a standby now, or it has forgotten the statements.
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+    ];
+    if passes.contains(code) {
+        return Failure::Again(reason);
+    }
+    Failure::Final(CommitError::RolledBack(reason))
+}
