@@ -8,9 +8,11 @@ mod facts;
 mod fence;
 mod known;
 mod load;
+mod migrate;
 mod reader;
 mod resolve;
 mod schema;
+pub(crate) mod session;
 mod sql;
 mod working;
 mod writer;
@@ -37,6 +39,7 @@ use schema::Demands;
 use working::Sums;
 use writer::Writer;
 
+pub use migrate::{Migrated, Migration};
 pub use writer::Resolved;
 
 /// How long the end of a life may take.
@@ -113,17 +116,28 @@ struct Opened {
 async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenError> {
     let address = Address::parse(&options.url)
         .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
-    let demands = Demands { allow_single_copy: options.allow_single_copy, cluster: options.cluster.as_deref() };
+    let demands = Demands {
+        allow_single_copy: options.allow_single_copy,
+        cluster: options.cluster.as_deref(),
+        creates_tables: true,
+    };
     let cluster = schema::prepare(&address, &demands).await?;
     let failed = |error: tokio_postgres::Error| OpenError::Database {
         database: address.shown.clone(),
         reason: schema::explain(&error),
     };
     let link = Link::open(&address, sql::WRITER).await.map_err(failed)?;
-    let begun = fence::begin(&link).await.map_err(|error| match error {
+    let begun = fence::begin(&link, &fence::name()).await.map_err(|error| match error {
         BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
         BeginError::Engine(error) => failed(error),
     })?;
+    // Only now: the process of the life before may have been an import or a migration.
+    if let Err(refused) = schema::check_served(&link.client, &address).await {
+        if let Err(error) = link.client.execute(sql::END_LIFE, &[&NODE, &begun]).await {
+            tracing::debug!(%error, "the life could not be ended: the next process waits for its lease");
+        }
+        return Err(refused);
+    }
     // What follows sees all that the life before has committed.
     let sums = sums(&link).await.map_err(failed)?;
     warn_of_reached(&address, &sums.totals, &limits);
