@@ -73,22 +73,24 @@ impl Migration {
     pub fn run_steps(self, options: &PostgresOptions, steps: &[&str]) -> Result<Migrated, OpenError> {
         let address = Address::parse(&options.url)
             .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
-        let runtime = connection::runtime().map_err(OpenError::Thread)?;
-        runtime.block_on(async {
-            let refuse = |reason| OpenError::Database { database: address.shown.clone(), reason };
-            let link = schema::connect(&address).await.map_err(refuse)?;
-            let before = schema::recognise(&link.client, Some(steps)).await.map_err(|error| error.told(&address))?;
-            let newest = newest(steps);
-            if before.schema_min > newest {
-                let database = address.shown.clone();
-                return Err(OpenError::NewerSchema { database, found: before.schema, known: newest });
-            }
-            let migrated = match self {
-                Self::Expand => expand(&link.client, &before, steps).await,
-                Self::Contract => contract(&link.client, &before, steps).await,
-            };
-            migrated.map_err(|error| error.told(&address))
-        })
+        let run = || connection::runtime().map_err(OpenError::Thread)?.block_on(self.migrate(&address, steps));
+        connection::outside_runtimes(run).map_err(OpenError::Thread)?
+    }
+
+    async fn migrate(self, address: &Address, steps: &[&str]) -> Result<Migrated, OpenError> {
+        let refuse = |reason| OpenError::Database { database: address.shown.clone(), reason };
+        let link = schema::connect(address).await.map_err(refuse)?;
+        let before = schema::recognise(&link.client, Some(steps)).await.map_err(|error| error.told(address))?;
+        let newest = newest(steps);
+        if before.schema_min > newest {
+            let database = address.shown.clone();
+            return Err(OpenError::NewerSchema { database, found: before.schema, known: newest });
+        }
+        let migrated = match self {
+            Self::Expand => expand(&link.client, &before, steps).await,
+            Self::Contract => contract(&link.client, &before, steps).await,
+        };
+        migrated.map_err(|error| error.told(address))
     }
 }
 

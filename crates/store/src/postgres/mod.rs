@@ -3,7 +3,7 @@
 mod address;
 mod batch;
 mod clock;
-mod connection;
+pub(crate) mod connection;
 mod facts;
 mod fence;
 mod known;
@@ -77,21 +77,12 @@ impl PostgresEngine {
     /// # Errors
     /// [`OpenError`], above all [`OpenError::DatabaseInUse`] and [`OpenError::Database`]: its text says what to do.
     pub fn open(options: &PostgresOptions, limits: Limits) -> Result<Self, OpenError> {
-        // On a thread of its own, because the caller may be in a runtime, where this one cannot run.
-        let opened = thread::scope(|scope| {
-            let open = || {
-                let runtime = connection::runtime().map_err(OpenError::Thread)?;
-                let opened = runtime.block_on(open(options, limits));
-                opened.map(|opened| (runtime, opened))
-            };
-            thread::Builder::new()
-                .name("store-open".into())
-                .spawn_scoped(scope, open)
-                .map(thread::ScopedJoinHandle::join)
+        let opened = connection::outside_runtimes(|| {
+            let runtime = connection::runtime().map_err(OpenError::Thread)?;
+            let opened = runtime.block_on(open(options, limits));
+            opened.map(|opened| (runtime, opened))
         });
-        let opened = opened.map_err(OpenError::Thread)?;
-        let (runtime, Opened { writer, clock, cluster }) =
-            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (runtime, Opened { writer, clock, cluster }) = opened.map_err(OpenError::Thread)??;
         let keeper = Keeper::start(writer.address.clone(), Arc::clone(&writer.shared)).map_err(OpenError::Thread)?;
         Ok(Self { runtime, writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
     }

@@ -14,7 +14,8 @@ mod table;
 use std::fmt::{Display, Formatter};
 use std::path::Path;
 
-use crate::postgres::PostgresOptions;
+use crate::error::OpenError;
+use crate::postgres::{PostgresOptions, connection};
 use postgres::Database;
 use sqlite::Directory;
 
@@ -99,11 +100,14 @@ pub struct Report {
 pub fn import(
     dir: &Path,
     options: &PostgresOptions,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report, TransferError> {
-    let mut source = Directory::source(dir)?;
-    let mut target = Database::target(options)?;
-    copy::run(&mut source, &mut target, progress)
+    connection::outside_runtimes(|| {
+        let mut source = Directory::source(dir)?;
+        let mut target = Database::target(options)?;
+        copy::run(&mut source, &mut target, progress)
+    })
+    .map_err(OpenError::Thread)?
 }
 
 /// Moves what a database holds to the store in `dir`, which is created if it is missing. Blocks until it is done.
@@ -113,9 +117,12 @@ pub fn import(
 pub fn export(
     options: &PostgresOptions,
     dir: &Path,
-    progress: &mut dyn FnMut(Progress),
+    progress: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Report, TransferError> {
-    let mut source = Database::source(options)?;
-    let mut target = Directory::target(dir)?;
-    copy::run(&mut source, &mut target, progress)
+    connection::outside_runtimes(|| {
+        let mut source = Database::source(options)?;
+        let mut target = Directory::target(dir)?;
+        copy::run(&mut source, &mut target, progress)
+    })
+    .map_err(OpenError::Thread)?
 }
