@@ -118,6 +118,14 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
                     error!(%failure, "stopping");
                     return Ok(ExitCode::FAILURE);
                 }
+                if running.service.storage().database.is_some() {
+                    error!(
+                        %failure,
+                        "stopping: look for another process on this database, then start the service again: all that it \
+                         accepted is there"
+                    );
+                    return Ok(ExitCode::FAILURE);
+                }
                 error!(
                     %failure,
                     "stopping: look at the disk of the state directory (`dmesg`, `findmnt`), which may have failed or be \

@@ -34,7 +34,8 @@ const LONG: &str = "SET lock_timeout = '60s'";
 const UNFINISHED_INDEXES: &str = "SELECT c.oid::regclass::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
     WHERE NOT i.indisvalid AND c.relnamespace = current_schema()::regnamespace";
 
-const OLDER_PROGRAM: &str = "SELECT holder FROM node WHERE state < 2 AND schema < $1 AND lease_until > now() FOR UPDATE";
+const OLDER_PROGRAM: &str =
+    "SELECT holder FROM node WHERE state < 2 AND schema < $1 AND lease_until > now() FOR UPDATE";
 /// A program that was stopped, and may go on at any time.
 const END_OLDER: &str = "UPDATE node SET state = 2, life = life + 1 WHERE state < 2 AND schema < $1";
 
@@ -71,7 +72,7 @@ impl Migration {
     /// The same with other steps, for tests.
     #[doc(hidden)]
     pub fn run_steps(self, options: &PostgresOptions, steps: &[&str]) -> Result<Migrated, OpenError> {
-        let address = Address::parse(&options.url)
+        let address = Address::parse(&options.url, options.password.as_deref())
             .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
         let run = || connection::runtime().map_err(OpenError::Thread)?.block_on(self.migrate(&address, steps));
         connection::outside_runtimes(run).map_err(OpenError::Thread)?

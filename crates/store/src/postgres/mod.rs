@@ -19,7 +19,6 @@ mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -51,6 +50,8 @@ pub struct PostgresOptions {
     /// `postgres://USER:PASSWORD@HOST,HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`. Without `sslmode` the
     /// connection is encrypted and verified, unless all hosts are this machine.
     pub url: String,
+    /// The password of the user, if the URL has none.
+    pub password: Option<String>,
     /// Whether a server without synchronous standbys is good enough: then a message is on one disk when it is accepted.
     pub allow_single_copy: bool,
     /// The database must be this cluster ([`PostgresEngine::cluster`]).
@@ -92,6 +93,11 @@ impl PostgresEngine {
         &self.cluster
     }
 
+    /// The name and the hosts of the database, without user and password.
+    pub fn database(&self) -> &str {
+        &self.writer.address.shown
+    }
+
     /// What became of the batches whose answers were lost.
     pub fn resolved(&self) -> Resolved {
         self.writer.resolved
@@ -105,7 +111,7 @@ struct Opened {
 }
 
 async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenError> {
-    let address = Address::parse(&options.url)
+    let address = Address::parse(&options.url, options.password.as_deref())
         .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
     let demands = Demands {
         allow_single_copy: options.allow_single_copy,

@@ -45,12 +45,13 @@ pub(crate) struct Session {
     keeper: Option<Keeper>,
     /// Connections that were lost since the last answer.
     losses: u32,
+    cluster: String,
 }
 
 impl Session {
     /// Opens the database to write it (`is_target`) or only to read it.
     pub(crate) fn open(options: &PostgresOptions, is_target: bool) -> Result<Self, OpenError> {
-        let address = Address::parse(&options.url)
+        let address = Address::parse(&options.url, options.password.as_deref())
             .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
         let runtime = connection::runtime().map_err(OpenError::Thread)?;
         let name = format!("{} that moves it", fence::name());
@@ -60,29 +61,19 @@ impl Session {
                 cluster: options.cluster.as_deref(),
                 creates_tables: is_target,
             };
-            schema::prepare(&address, &demands).await?;
-            let failed = |error: Error| OpenError::Database {
-                database: address.shown.clone(),
-                reason: schema::explain(&error),
-            };
+            let cluster = schema::prepare(&address, &demands).await?;
+            let failed =
+                |error: Error| OpenError::Database { database: address.shown.clone(), reason: schema::explain(&error) };
             let link = Link::open_bare(&address, TargetSessionAttrs::ReadWrite).await.map_err(failed)?;
             let life = fence::begin(&link, &name).await.map_err(|error| match error {
                 BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
                 BeginError::Engine(error) => failed(error),
             })?;
-            Ok::<_, OpenError>((link, life))
+            Ok::<_, OpenError>((cluster, link, life))
         });
-        let (link, life) = opened?;
-        let mut session = Self {
-            runtime,
-            address,
-            link: Some(link),
-            name,
-            life,
-            batch: 0,
-            keeper: None,
-            losses: 0,
-        };
+        let (cluster, link, life) = opened?;
+        let mut session =
+            Self { runtime, address, link: Some(link), name, life, batch: 0, keeper: None, losses: 0, cluster };
         session.keep()?;
         if !is_target {
             let link = session.link.as_ref().expect("it was opened above");
@@ -94,6 +85,11 @@ impl Session {
     /// Name and hosts of the database.
     pub(crate) fn shown(&self) -> &str {
         &self.address.shown
+    }
+
+    /// The id of its cluster.
+    pub(crate) fn cluster(&self) -> &str {
+        &self.cluster
     }
 
     /// Starts to renew the lease.

@@ -8,7 +8,6 @@ use rusqlite::Connection;
 use super::{open, schema};
 use crate::error::OpenError;
 
-pub(crate) use super::lock::Lock;
 pub(crate) use super::open::{create_dir, database, reader};
 
 /// What a directory holds.

@@ -6,7 +6,6 @@ mod clock;
 mod expiry;
 #[cfg(feature = "postgres")]
 pub(crate) mod files;
-mod lock;
 mod open;
 mod reader;
 mod receipts;
@@ -28,6 +27,7 @@ use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError, TidyError};
 use crate::figures::{Contents, Ended};
 use crate::limits::Limits;
+use crate::lock::DirLock;
 use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
@@ -35,7 +35,6 @@ use crate::seldom::Seldom;
 use crate::totals::Totals;
 use batch::{Batch, Marks, Sums, WriteError};
 use checkpoint::{Checkpointer, Moved};
-use lock::Lock;
 use reader::SqliteReader;
 use receipts::Untaken;
 use space::{Room, Space};
@@ -73,7 +72,7 @@ pub struct SqliteEngine {
     damages: Arc<Seldom>,
     /// When it was opened.
     clock: ClockRecord,
-    _lock: Lock,
+    _lock: DirLock,
 }
 
 /// What was counted recently. Nothing of it is on the disk, and after a roll-back it is counted again.
@@ -104,7 +103,7 @@ impl SqliteEngine {
     /// [`OpenError`]. The files stay as they are.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
         open::create_dir(dir)?;
-        let lock = Lock::take(dir)?;
+        let lock = DirLock::take(dir)?;
         let mut space = Space::new(dir, &limits);
         let (mut conn, path, database) = open_with_room(dir, &limits, &mut space)?;
         let database = Arc::new(database);

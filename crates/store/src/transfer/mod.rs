@@ -16,6 +16,7 @@ use std::path::Path;
 
 use crate::error::OpenError;
 use crate::postgres::{PostgresOptions, connection};
+use copy::Done;
 use postgres::Database;
 use sqlite::Directory;
 
@@ -91,6 +92,14 @@ pub struct Report {
     pub tables: Vec<Verified>,
     /// An earlier move had completed it, so that nothing was written.
     pub was_complete: bool,
+    /// The id of the database's cluster ([`PostgresEngine::cluster`](crate::PostgresEngine::cluster)).
+    pub cluster: String,
+}
+
+impl Done {
+    fn of(self, cluster: &str) -> Report {
+        Report { tables: self.tables, was_complete: self.was_complete, cluster: cluster.to_owned() }
+    }
 }
 
 /// Moves what the store in `dir` holds to an empty database. `dir` stays as it is. Blocks until it is done.
@@ -105,7 +114,8 @@ pub fn import(
     connection::outside_runtimes(|| {
         let mut source = Directory::source(dir)?;
         let mut target = Database::target(options)?;
-        copy::run(&mut source, &mut target, progress)
+        let done = copy::run(&mut source, &mut target, progress)?;
+        Ok(done.of(target.cluster()))
     })
     .map_err(OpenError::Thread)?
 }
@@ -122,7 +132,8 @@ pub fn export(
     connection::outside_runtimes(|| {
         let mut source = Database::source(options)?;
         let mut target = Directory::target(dir)?;
-        copy::run(&mut source, &mut target, progress)
+        let done = copy::run(&mut source, &mut target, progress)?;
+        Ok(done.of(source.cluster()))
     })
     .map_err(OpenError::Thread)?
 }

@@ -14,8 +14,7 @@ const READ_SERVICE: &str = "SELECT greatest((SELECT max(ids_until) FROM node), (
     (SELECT max(id) FROM agent), (SELECT max(id) FROM subscription), (SELECT max(id) FROM receipt_subscription)) \
     AS greatest_id, greatest((SELECT max(seq) FROM node), (SELECT max(seq) FROM receipt)) AS greatest_seq, \
     served, time, wall, newest_wall, boot, boot_id FROM clock WHERE id = 1";
-const WRITE_MARKS: &str =
-    "UPDATE node SET ids_until = greatest(ids_until, $1), seq = greatest(seq, $2) WHERE id = 1";
+const WRITE_MARKS: &str = "UPDATE node SET ids_until = greatest(ids_until, $1), seq = greatest(seq, $2) WHERE id = 1";
 const WRITE_CLOCK: &str =
     "UPDATE clock SET served = $1, time = $2, wall = $3, newest_wall = $4, boot = $5, boot_id = $6 WHERE id = 1";
 
@@ -33,6 +32,11 @@ impl Database {
     /// Opens it to write it; an empty one gets its tables.
     pub(super) fn target(options: &PostgresOptions) -> Result<Self, TransferError> {
         Ok(Self { session: Session::open(options, true)? })
+    }
+
+    /// The id of its cluster.
+    pub(super) fn cluster(&self) -> &str {
+        self.session.cluster()
     }
 
     fn failed(&self, Lost(reason): Lost) -> TransferError {
@@ -84,7 +88,8 @@ fn read_text(table: &Table) -> String {
     let columns = table.columns.iter().map(read_as).collect::<Vec<_>>().join(", ");
     let (key, name) = (table.key_columns(), table.name);
     let behind = (1..=table.key).map(|at| format!("${at}")).collect::<Vec<_>>().join(", ");
-    let page = |what: &str| format!("SELECT {what} FROM {name} WHERE ({key}) > ({behind}) ORDER BY {key} LIMIT {ROWS_MAX}");
+    let page =
+        |what: &str| format!("SELECT {what} FROM {name} WHERE ({key}) > ({behind}) ORDER BY {key} LIMIT {ROWS_MAX}");
     match table.weight {
         None => page(&columns),
         Some(weight) => {

@@ -11,7 +11,8 @@ use super::error::TransferError;
 use super::record::{Key, Record, Value};
 use super::table::{Column, Kind, SERVICE, TABLES, Table};
 use crate::error::OpenError;
-use crate::sqlite::files::{self, Found, Lock};
+use crate::lock::DirLock;
+use crate::sqlite::files::{self, Found};
 
 const NOTE: &str = "CREATE TABLE transfer (source TEXT NOT NULL, checksum TEXT NOT NULL) STRICT";
 
@@ -30,7 +31,7 @@ pub(super) struct Directory {
     _file: Option<File>,
     path: PathBuf,
     shown: String,
-    _lock: Lock,
+    _lock: DirLock,
 }
 
 impl Directory {
@@ -40,7 +41,7 @@ impl Directory {
         if !dir.is_dir() {
             return Err(TransferError::Refused(format!("{shown} is no directory: name the state directory")));
         }
-        let lock = Lock::take(dir)?;
+        let lock = DirLock::take(dir)?;
         let path = files::database(dir);
         match files::look(dir)? {
             Found::Nothing => Err(TransferError::Refused(format!(
@@ -58,7 +59,7 @@ impl Directory {
     /// Opens `dir` to write a store there.
     pub(super) fn target(dir: &Path) -> Result<Self, TransferError> {
         files::create_dir(dir)?;
-        let lock = Lock::take(dir)?;
+        let lock = DirLock::take(dir)?;
         let shown = dir.display().to_string();
         let (conn, path, file) = match files::look(dir)? {
             Found::Nothing | Found::Store => files::create(dir)?,

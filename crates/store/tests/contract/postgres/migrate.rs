@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use doorbell_store::{Limits, Migrated, Migration, OpenError, PostgresEngine};
 
 use super::opened;
-use super::server::{database, shared};
+use super::server::{Databases, database, shared};
 use crate::bed::*;
 
 const FIRST: &str = include_str!("../../../src/postgres/migrations/1.sql");

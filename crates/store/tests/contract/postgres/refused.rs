@@ -2,7 +2,7 @@
 
 use doorbell_store::{Limits, OpenError, PostgresEngine, PostgresOptions};
 
-use super::server::{PASSWORD, Server, database, shared};
+use super::server::{Databases, PASSWORD, Server, database, shared};
 
 fn refusal(options: &PostgresOptions) -> String {
     match PostgresEngine::open(options, Limits::default()) {
@@ -16,7 +16,7 @@ fn refusal(options: &PostgresOptions) -> String {
 }
 
 fn at(url: String) -> PostgresOptions {
-    PostgresOptions { url, allow_single_copy: true, cluster: None }
+    PostgresOptions { url, password: None, allow_single_copy: true, cluster: None }
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn a_newer_an_older_and_a_damaged_schema_are_refused() {
             "UPDATE cluster SET schema = 9, schema_min = 9",
             "has schema 9 and this version of doorbell uses schemas up to 1",
         ),
-        ("UPDATE cluster SET schema = 0, schema_min = 0", "run `doorbell migrate`"),
+        ("UPDATE cluster SET schema = 0, schema_min = 0", "run `doorbell migrate --database URL`"),
         ("DELETE FROM cluster", "restore it from a backup"),
         ("ALTER TABLE message DROP COLUMN urgency", "restore it from a backup"),
     ] {

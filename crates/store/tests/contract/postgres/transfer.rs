@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use doorbell_store::transfer::{Report, TransferError, export, import, known_columns};
-use doorbell_store::{ClockReading, ClockRecord, Limits, OpenError, PostgresEngine, PostgresOptions, Store, Subscription};
+use doorbell_store::{ClockReading, ClockRecord, Limits, Migration, OpenError, PostgresOptions, Store, Subscription};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::TempDir;
 
 use super::opened;
-use super::server::{Server, database, shared};
+use super::server::{Databases, Server, database, shared};
 use crate::bed::*;
 
 const FORMAT_3: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/files/format-3.db");
@@ -42,7 +42,10 @@ async fn filled(more: i64) -> TempDir {
     store.create_subscription(named(42, "é\0\u{10ffff}'\\")).await.unwrap();
     store.append(doorbell_store::NewMessage { topic: topic("t"), ..with_receipt(news(101)) }).await.unwrap();
     store.append(doorbell_store::NewMessage { body: vec![7; 1 << 20].into(), ..to_bob(102) }).await.unwrap();
-    store.append(doorbell_store::NewMessage { headers: vec![0, 255], body: vec![].into(), ..to_bob(103) }).await.unwrap();
+    store
+        .append(doorbell_store::NewMessage { headers: vec![0, 255], body: vec![].into(), ..to_bob(103) })
+        .await
+        .unwrap();
     for raw in 104..110 {
         store.append(with_receipt(to_bob(raw))).await.unwrap();
         store.erase(id(raw), BOB, DELIVERED, NOON).await.unwrap();
@@ -134,7 +137,7 @@ async fn everything_arrives_in_the_database_and_comes_back() {
 fn every_table_and_column_of_both_engines_is_known_to_the_moves() {
     let Some(server) = shared() else { return };
     let options = server.fresh();
-    drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+    Migration::Expand.run(&options).unwrap();
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), Limits::default()));
     let in_sqlite = "SELECT group_concat(t.name || '.' || c.name) FROM sqlite_schema t JOIN pragma_table_info(t.name) c \
@@ -146,12 +149,12 @@ fn every_table_and_column_of_both_engines_is_known_to_the_moves() {
     let in_postgres = server.sql(database(&options), in_postgres);
     for (columns, known) in [in_sqlite, in_postgres].iter().zip(known_columns()) {
         let columns: BTreeSet<(&str, &str)> = columns.split(',').filter_map(|name| name.split_once('.')).collect();
-        let is_known = |(table, column): &(&str, &str)| known.contains(&(table, column)) || known.contains(&(table, "*"));
+        let is_known =
+            |(table, column): &(&str, &str)| known.contains(&(table, column)) || known.contains(&(table, "*"));
         let unknown: Vec<_> = columns.iter().filter(|name| !is_known(name)).collect();
         assert!(unknown.is_empty(), "add to crates/store/src/transfer/table.rs: {unknown:?}");
-        let is_there = |(table, column): &(&str, &str)| {
-            columns.iter().any(|(t, c)| t == table && (c == column || *column == "*"))
-        };
+        let is_there =
+            |(table, column): &(&str, &str)| columns.iter().any(|(t, c)| t == table && (c == column || *column == "*"));
         let gone: Vec<_> = known.iter().filter(|name| !is_there(name)).collect();
         assert!(gone.is_empty(), "remove from crates/store/src/transfer/table.rs: {gone:?}");
     }
@@ -165,7 +168,8 @@ const URL: &str = "DOORBELL_TEST_MOVE_URL";
 #[ignore = "a child of the tests below, which kill it"]
 fn child_that_moves() {
     let variable = |name| std::env::var(name).unwrap();
-    let (dir, options) = (variable(DIR), PostgresOptions { url: variable(URL), allow_single_copy: true, cluster: None });
+    let (dir, options) =
+        (variable(DIR), PostgresOptions { url: variable(URL), password: None, allow_single_copy: true, cluster: None });
     let mut progress = |at| println!("at {at}");
     let report = match &variable(DIRECTION)[..] {
         "import" => import(dir.as_ref(), &options, &mut progress),
@@ -199,7 +203,7 @@ async fn a_move_that_is_killed_at_any_moment_is_continued_by_the_next_and_its_ta
     let Some(server) = shared() else { return };
     let (options, source) = (server.fresh(), filled(20_000).await);
     let before = rows(source.path());
-    drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+    Migration::Expand.run(&options).unwrap();
     let target = tempfile::tempdir().unwrap();
     for (direction, dir) in [("import", source.path()), ("export", target.path())] {
         let (mut kills, mut unfinished) = (0, 0);
@@ -211,7 +215,7 @@ async fn a_move_that_is_killed_at_any_moment_is_continued_by_the_next_and_its_ta
             kills += 1;
             end_lease(server, &options);
             let opened = match direction {
-                "import" => PostgresEngine::open(&options, Limits::default()).map(drop),
+                "import" => Store::open_postgres(&options, Limits::default()).map(drop),
                 _ => Store::open_sqlite(dir, Limits::default()).map(drop),
             };
             match opened {
@@ -239,7 +243,7 @@ async fn a_move_whose_connections_are_ended_all_the_time_goes_on() {
     let Some(server) = shared() else { return };
     let (options, source) = (server.fresh(), filled(30_000).await);
     let before = rows(source.path());
-    drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+    Migration::Expand.run(&options).unwrap();
     let target = tempfile::tempdir().unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -330,7 +334,7 @@ async fn what_is_served_or_is_not_empty_or_is_of_another_version_is_refused() {
 async fn an_unfinished_move_of_another_source_is_refused_and_a_row_that_differs_is_found() {
     let Some(server) = shared() else { return };
     let (options, source, other) = (server.fresh(), filled(2_500).await, filled(5).await);
-    drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+    Migration::Expand.run(&options).unwrap();
     while !server.sql(database(&options), "SELECT count(*) FROM message").starts_with("1") {
         killed_after(8, "import", source.path(), &options);
         end_lease(server, &options);
@@ -344,6 +348,6 @@ async fn an_unfinished_move_of_another_source_is_refused_and_a_row_that_differs_
     server.sql(database(&options), change);
     let refused = refusal(import(source.path(), &options, &mut |_| {}));
     assert!(refused.contains("the copy differs from its source (message: source 2504 rows"), "{refused}");
-    let refused = PostgresEngine::open(&options, Limits::default()).map(drop).unwrap_err().to_string();
+    let refused = Store::open_postgres(&options, Limits::default()).map(drop).unwrap_err().to_string();
     assert!(refused.contains("unfinished import"), "{refused}");
 }
