@@ -132,6 +132,7 @@ fn on_database(dir: &Path, database: &DatabaseSettings, limits: Limits) -> Resul
         bind_to_cluster(dir, engine.cluster())?;
     }
     let store = Store::start(engine, limits)?;
+    tracing::info!(database, "messages are stored in PostgreSQL");
     Ok(Storage { store, status: StoreStatus { engine: "postgresql", database: Some(database) }, lock: Some(lock) })
 }
 

@@ -21,9 +21,7 @@ const PASSWORD_MAX: u64 = 4096;
 /// The URL of a database. It may hold a password, so that it is never shown.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
-pub struct DatabaseUrl(
-    #[cfg_attr(not(feature = "postgres"), expect(dead_code, reason = "such a build refuses it"))] String,
-);
+pub struct DatabaseUrl(String);
 
 impl FromStr for DatabaseUrl {
     type Err = Infallible;
@@ -119,6 +117,19 @@ impl DatabaseSettings {
         Ok(Self { url: url.clone(), password, allow_single_copy: s.allow_single_copy() })
     }
 
+    /// Whether the password is in the URL, and not in a file of its own.
+    #[cfg(feature = "postgres")]
+    pub fn has_password_in_url(&self) -> bool {
+        let user = self.url.0.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(user, _)| user);
+        user.is_some_and(|user| user.contains(':')) || self.url.0.contains("password=")
+    }
+
+    /// Whether the password is in the URL, and not in a file of its own.
+    #[cfg(not(feature = "postgres"))]
+    pub fn has_password_in_url(&self) -> bool {
+        match *self {}
+    }
+
     /// What the store needs to open it; `cluster`: the database must be this one.
     #[cfg(feature = "postgres")]
     pub fn options(&self, cluster: Option<String>) -> doorbell_store::PostgresOptions {
@@ -170,7 +181,9 @@ mod tests {
         let database = settings(&toml).unwrap().unwrap();
         assert_eq!(database.options(None).password.as_deref(), Some("open sesame"));
         assert_eq!(database.options(None).url, "postgres://u@h/d");
-        let shown = format!("{database:?} {with_password:?}");
+        let inline = DatabaseSettings::from_settings(&with_password).unwrap().unwrap();
+        assert!(inline.has_password_in_url() && !database.has_password_in_url());
+        let shown = format!("{database:?} {with_password:?} {inline:?}");
         assert!(!shown.contains("sesame"), "{shown}");
     }
 

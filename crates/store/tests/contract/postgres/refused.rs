@@ -27,6 +27,7 @@ fn a_server_that_does_not_answer_or_does_not_know_the_user_is_refused() {
         (format!("postgres://doorbell:wrong@{host}/postgres"), "give the right password"),
         (format!("postgres://nobody:wrong@{host}/postgres"), "give the right password"),
         (format!("postgres://doorbell:correct%20horse@{host}/nothing"), "create it with createdb"),
+        (format!("postgres://doorbell@{host}/postgres"), "give --database-password-file"),
         (
             format!("postgres://doorbell:correct%20horse@{host}/postgres?sslmode=verify-full"),
             "server does not support TLS",
