@@ -163,7 +163,10 @@ pub enum StateDirError {
 pub struct User(u32);
 
 /// Creates the directory if it is missing, and checks who can use it.
-pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
+///
+/// # Errors
+/// [`StateDirError`]; its text has the command that fixes it.
+pub fn prepare(path: &Path) -> Result<(), StateDirError> {
     let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
     let user = geteuid().as_raw();
     match fs::metadata(path) {
