@@ -95,6 +95,16 @@ impl Service {
         self.process.wait_for(&words, |line| line.contains(&words).then(|| line.trim().to_owned()))
     }
 
+    /// Its settings from the next start on, as flags.
+    pub fn will_have(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+    }
+
+    /// Its state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// What it wrote so far.
     pub fn output(&self) -> String {
         self.process.output()
