@@ -133,6 +133,26 @@ async fn everything_arrives_in_the_database_and_comes_back() {
     }
 }
 
+#[tokio::test]
+async fn what_a_killed_service_left_in_the_log_is_moved_too() {
+    let Some(server) = shared() else { return };
+    let (options, live, killed) = (server.fresh(), filled(0).await, tempfile::tempdir().unwrap());
+    let store = open(live.path(), Limits::default());
+    store.append(news(300_000)).await.unwrap();
+    for file in ["doorbell.db", "doorbell.db-wal"] {
+        fs::copy(live.path().join(file), killed.path().join(file)).unwrap();
+    }
+    store.close().await.unwrap();
+    let files = || ["doorbell.db", "doorbell.db-wal"].map(|file| fs::read(killed.path().join(file)).unwrap());
+    let before = files();
+    assert!(!before[1].is_empty());
+    moved_in(killed.path(), &options);
+    assert!(files() == before, "the source is as it was");
+    let store = opened(&options, Limits::default());
+    assert_eq!(waiting(&store, ALICE, NOON).await, [101, 300_000]);
+    store.close().await.unwrap();
+}
+
 #[test]
 fn every_table_and_column_of_both_engines_is_known_to_the_moves() {
     let Some(server) = shared() else { return };
