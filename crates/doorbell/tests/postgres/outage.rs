@@ -87,21 +87,6 @@ async fn a_server_that_stops_and_starts_again_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_agent_that_reads_what_is_stored_when_the_server_stops_stays_connected_too() {
-    let Some(mut scene) = Scene::new().await else { return };
-    let agent = scene.peer.subscribe().await;
-    assert_eq!(post(&scene.peer, &agent.push, "stored").await, StatusCode::CREATED);
-    scene.server.pause();
-    let mut pushed = scene.peer.monitor(&agent.subscription, true).await.unwrap();
-    let drained = scene.peer.request(Method::GET, &agent.subscription, &[("prefer", "wait=0")], b"").await.unwrap();
-    assert_eq!(drained.status, StatusCode::SERVICE_UNAVAILABLE, "who asks for what there is now is answered");
-    scene.server.resume();
-    let pushed = timeout(Deadline::soon().left(), pushed.recv()).await.expect("a push");
-    assert_eq!(pushed.expect("the agent stays connected").reply.body, "stored");
-    scene.delivers("to the other agent").await;
-}
-
-#[tokio::test]
 async fn a_server_that_hangs_is_waited_for() {
     let Some(mut scene) = Scene::new().await else { return };
     scene.server.pause();

@@ -27,7 +27,7 @@ fn refusal(command: &mut std::process::Command) -> String {
     let output = process.output();
     let lines: Vec<&str> = output.lines().skip(1).filter(|line| !line.contains("is in the command line")).collect();
     assert_eq!(lines, [refusal.as_str()], "{output}");
-    assert!(!refusal.contains("correct") && !refusal.contains("wrong"), "{refusal}");
+    assert!(![PASSWORD, "correct%20horse", "wrong"].iter().any(|secret| refusal.contains(secret)), "{refusal}");
     refusal
 }
 
