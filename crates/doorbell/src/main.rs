@@ -7,12 +7,18 @@ mod demo;
 mod desktop;
 mod doctor;
 mod environment;
+#[cfg(feature = "postgres")]
+mod export;
 mod failure;
 mod firefox;
+#[cfg(feature = "postgres")]
+mod import;
 mod keys;
 mod listen;
 mod load;
 mod log;
+#[cfg(feature = "postgres")]
+mod migrate;
 mod open_files;
 mod output;
 mod send;
@@ -22,6 +28,8 @@ mod shell;
 mod signals;
 mod started;
 mod state;
+#[cfg(feature = "postgres")]
+mod transfer;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -73,6 +81,15 @@ enum Verb {
     Load(Box<load::Args>),
     /// Make and show VAPID keys
     Keys(keys::Args),
+    /// Move a service's messages from its state directory to PostgreSQL
+    #[cfg(feature = "postgres")]
+    Import(import::Args),
+    /// Move a service's messages from PostgreSQL to a state directory
+    #[cfg(feature = "postgres")]
+    Export(export::Args),
+    /// Bring the tables of a PostgreSQL database to this version
+    #[cfg(feature = "postgres")]
+    Migrate(migrate::Args),
 }
 
 /// How long the end of the process waits for threads that are still busy.
@@ -123,6 +140,12 @@ async fn run(cli: Cli) -> ExitCode {
         Verb::Doctor(args) => doctor::run(*args).await,
         Verb::Load(args) => load::run(*args).await,
         Verb::Keys(args) => keys::run(args),
+        #[cfg(feature = "postgres")]
+        Verb::Import(args) => import::run(args).await,
+        #[cfg(feature = "postgres")]
+        Verb::Export(args) => export::run(args).await,
+        #[cfg(feature = "postgres")]
+        Verb::Migrate(args) => migrate::run(args).await,
     };
     done.unwrap_or_else(|error| fail(&error))
 }

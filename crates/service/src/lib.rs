@@ -28,8 +28,8 @@ pub use accept::tls::TlsError;
 pub use admin::AdminError;
 pub use clock::Clock;
 pub use service::{CONTROL_SOCKET, CertificateError, Failed, Service, StartError};
-pub use state_dir::{StateDirError, User};
+pub use state_dir::{StateDirError, User, prepare as prepare_state_dir};
 pub use status::Status;
-#[cfg(feature = "postgres")]
-pub use storage::bind_to_cluster;
 pub use storage::{StorageError, cluster_of};
+#[cfg(feature = "postgres")]
+pub use storage::{bind_to_cluster, release_from_cluster};

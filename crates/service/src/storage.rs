@@ -166,3 +166,16 @@ pub fn bind_to_cluster(dir: &Path, cluster: &str) -> Result<(), StorageError> {
     private_file::replace_public(&path, format!("{cluster}\n").as_bytes())
         .map_err(|source| StorageError::ClusterFile { path, source })
 }
+
+/// Records that the state directory itself stores what it has the keys for.
+///
+/// # Errors
+/// [`StorageError::ClusterFile`].
+#[cfg(feature = "postgres")]
+pub fn release_from_cluster(dir: &Path) -> Result<(), StorageError> {
+    let path = dir.join(CLUSTER);
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => Err(StorageError::ClusterFile { path, source }),
+        _ => Ok(()),
+    }
+}

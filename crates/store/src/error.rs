@@ -92,6 +92,15 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The file is a part of a store.
+    #[error(
+        "{} is an unfinished export: run `doorbell export` again, which continues it, or remove the file",
+        path.display()
+    )]
+    UnfinishedExport {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file or directory could not be created, read or locked.
     #[error("cannot open {}: {source}", path.display())]
     Io {
@@ -136,10 +145,21 @@ pub enum OpenError {
         /// The process.
         holder: String,
     },
+    /// The database holds a part of a store.
+    #[error(
+        "the database {database} holds an unfinished import: run `doorbell import --from-sqlite {dir}` again, which \
+         continues it"
+    )]
+    UnfinishedImport {
+        /// Its name and hosts.
+        database: String,
+        /// The directory that is imported.
+        dir: String,
+    },
     /// A later version of Doorbell changed the database's tables.
     #[error(
         "the database {database} has schema {found} and this version of doorbell uses schemas up to {known}: start the \
-         version that changed it or a later one; the database was left as it is"
+         version whose `doorbell migrate --contract` was run, or a later one; the database was left as it is"
     )]
     NewerSchema {
         /// Its name and hosts.
@@ -147,6 +167,19 @@ pub enum OpenError {
         /// Its schema.
         found: i32,
         /// The newest schema that this version knows.
+        known: i32,
+    },
+    /// An earlier version of Doorbell made the database's tables.
+    #[error(
+        "the database {database} has schema {found} and this version of doorbell needs {known}: run `doorbell migrate \
+         --database URL` of this version, which may be done while the older one serves"
+    )]
+    OlderSchema {
+        /// Its name and hosts.
+        database: String,
+        /// Its schema.
+        found: i32,
+        /// The schema that this version needs.
         known: i32,
     },
     /// A thread could not be started.

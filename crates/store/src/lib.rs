@@ -24,6 +24,8 @@ mod seldom;
 mod sqlite;
 mod store;
 mod totals;
+#[cfg(feature = "postgres")]
+pub mod transfer;
 
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
@@ -40,6 +42,6 @@ pub use model::{
     ReceiptPage, Removed, StoredMessage, Subscription, Swept, UnusedBounds,
 };
 #[cfg(feature = "postgres")]
-pub use postgres::{PostgresEngine, PostgresOptions, Resolved};
+pub use postgres::{Migrated, Migration, PostgresEngine, PostgresOptions, Resolved};
 pub use sqlite::SqliteEngine;
 pub use store::{Answer, Store};

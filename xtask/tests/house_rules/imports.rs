@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "protocol",
             "private-file",
             "service",
+            "store",
             "agent",
             "sender",
             "demo",

@@ -110,6 +110,16 @@ impl Service {
         self.process.count(words)
     }
 
+    /// Its settings from the next start on, as flags.
+    pub fn will_have(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+    }
+
+    /// Its state directory.
+    pub fn state(&self) -> &Path {
+        self.state.path()
+    }
+
     /// What it wrote so far.
     pub fn output(&self) -> String {
         self.process.output()

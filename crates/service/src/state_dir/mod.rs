@@ -56,7 +56,10 @@ const OTHERS_WRITE: u32 = 0o022;
 const ACME: &str = "acme";
 
 /// Creates the directory if it is missing, and checks who can use it.
-pub(crate) fn prepare(path: &Path) -> Result<(), StateDirError> {
+///
+/// # Errors
+/// [`StateDirError`]; its text has the command that fixes it.
+pub fn prepare(path: &Path) -> Result<(), StateDirError> {
     let unusable = |source| StateDirError::Unusable { path: path.to_owned(), source };
     let user = geteuid().as_raw();
     match fs::metadata(path) {

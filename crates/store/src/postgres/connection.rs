@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use futures_util::future::{poll_fn, try_join_all};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,6 +30,14 @@ pub(super) struct Link {
 /// A runtime for the connections of one thread.
 pub(super) fn runtime() -> std::io::Result<Runtime> {
     Builder::new_current_thread().enable_all().build()
+}
+
+/// Runs `work` on a thread of its own, because the caller may be in a runtime, where no other can run.
+pub(crate) fn outside_runtimes<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("store-open".into()).spawn_scoped(scope, work)?;
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 impl Link {

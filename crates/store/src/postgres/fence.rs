@@ -12,7 +12,7 @@ use tokio_postgres::config::TargetSessionAttrs;
 
 use super::address::Address;
 use super::connection::{Link, runtime, text};
-use super::sql;
+use super::{schema, sql};
 
 /// The number of the one node.
 pub(super) const NODE: i16 = 1;
@@ -48,11 +48,11 @@ impl From<Error> for BeginError {
     }
 }
 
-/// Begins a life and returns its number. Waits for the lease of a process that was killed.
-pub(super) async fn begin(link: &Link) -> Result<i64, BeginError> {
+/// Begins a life of `name` and returns its number. Waits for the lease of a process that was killed.
+pub(super) async fn begin(link: &Link, name: &str) -> Result<i64, BeginError> {
     let mut seen: Option<String> = None;
     for _ in 0..LOOKS_MAX {
-        if let Some(row) = link.client.query_opt(sql::BEGIN_LIFE, &[&NODE, &name()]).await? {
+        if let Some(row) = link.client.query_opt(sql::BEGIN_LIFE, &[&NODE, &name, &schema::KNOWN]).await? {
             return Ok(row.try_get(0)?);
         }
         let row = link.client.query_one(sql::HOLDER, &[&NODE]).await?;
@@ -66,7 +66,7 @@ pub(super) async fn begin(link: &Link) -> Result<i64, BeginError> {
 }
 
 /// This process, for the operator of another one.
-fn name() -> String {
+pub(super) fn name() -> String {
     let host = fs::read_to_string("/proc/sys/kernel/hostname");
     let host = host.as_deref().map_or("an unknown host", str::trim);
     format!("pid {} on {host}", std::process::id())

@@ -3,21 +3,22 @@
 mod address;
 mod batch;
 mod clock;
-mod connection;
+pub(crate) mod connection;
 mod facts;
 mod fence;
 mod known;
 mod load;
+mod migrate;
 mod reader;
 mod resolve;
 mod schema;
+pub(crate) mod session;
 mod sql;
 mod working;
 mod writer;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
@@ -37,6 +38,7 @@ use schema::Demands;
 use working::Sums;
 use writer::Writer;
 
+pub use migrate::{Migrated, Migration};
 pub use writer::Resolved;
 
 /// How long the end of a life may take.
@@ -76,21 +78,12 @@ impl PostgresEngine {
     /// # Errors
     /// [`OpenError`], above all [`OpenError::DatabaseInUse`] and [`OpenError::Database`]: its text says what to do.
     pub fn open(options: &PostgresOptions, limits: Limits) -> Result<Self, OpenError> {
-        // On a thread of its own, because the caller may be in a runtime, where this one cannot run.
-        let opened = thread::scope(|scope| {
-            let open = || {
-                let runtime = connection::runtime().map_err(OpenError::Thread)?;
-                let opened = runtime.block_on(open(options, limits));
-                opened.map(|opened| (runtime, opened))
-            };
-            thread::Builder::new()
-                .name("store-open".into())
-                .spawn_scoped(scope, open)
-                .map(thread::ScopedJoinHandle::join)
+        let opened = connection::outside_runtimes(|| {
+            let runtime = connection::runtime().map_err(OpenError::Thread)?;
+            let opened = runtime.block_on(open(options, limits));
+            opened.map(|opened| (runtime, opened))
         });
-        let opened = opened.map_err(OpenError::Thread)?;
-        let (runtime, Opened { writer, clock, cluster }) =
-            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (runtime, Opened { writer, clock, cluster }) = opened.map_err(OpenError::Thread)??;
         let keeper = Keeper::start(writer.address.clone(), Arc::clone(&writer.shared)).map_err(OpenError::Thread)?;
         Ok(Self { runtime, writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
     }
@@ -120,17 +113,28 @@ struct Opened {
 async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenError> {
     let address = Address::parse(&options.url, options.password.as_deref())
         .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
-    let demands = Demands { allow_single_copy: options.allow_single_copy, cluster: options.cluster.as_deref() };
+    let demands = Demands {
+        allow_single_copy: options.allow_single_copy,
+        cluster: options.cluster.as_deref(),
+        creates_tables: true,
+    };
     let cluster = schema::prepare(&address, &demands).await?;
     let failed = |error: tokio_postgres::Error| OpenError::Database {
         database: address.shown.clone(),
         reason: schema::explain(&error),
     };
     let link = Link::open(&address, sql::WRITER).await.map_err(failed)?;
-    let begun = fence::begin(&link).await.map_err(|error| match error {
+    let begun = fence::begin(&link, &fence::name()).await.map_err(|error| match error {
         BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
         BeginError::Engine(error) => failed(error),
     })?;
+    // Only now: the process of the life before may have been an import or a migration.
+    if let Err(refused) = schema::check_served(&link.client, &address).await {
+        if let Err(error) = link.client.execute(sql::END_LIFE, &[&NODE, &begun]).await {
+            tracing::debug!(%error, "the life could not be ended: the next process waits for its lease");
+        }
+        return Err(refused);
+    }
     // What follows sees all that the life before has committed.
     let sums = sums(&link).await.map_err(failed)?;
     warn_of_reached(&address, &sums.totals, &limits);

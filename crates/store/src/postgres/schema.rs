@@ -5,14 +5,18 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::address::Address;
-use super::clock;
 use super::connection::{Link, text};
+use super::{clock, migrate};
 use crate::error::OpenError;
 
-/// The newest schema that this version knows.
-const KNOWN: i32 = 1;
+/// Step `n` (counted from 1) changes a database of schema `n - 1`. `migrate.rs` describes the parts of a step. A released
+/// step is never edited.
+pub(super) const STEPS: &[&str] = &[include_str!("migrations/1.sql")];
 
-const CREATE: &str = include_str!("migrations/1.sql");
+/// The newest schema that this version knows.
+pub(super) const KNOWN: i32 = 1;
+
+const _: () = assert!(KNOWN as usize == STEPS.len(), "each schema has its step");
 
 /// The first version with all that the statements use.
 const VERSION_MIN: i32 = 150_000;
@@ -31,6 +35,15 @@ const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, curre
 pub(super) struct Demands<'a> {
     pub(super) allow_single_copy: bool,
     pub(super) cluster: Option<&'a str>,
+    /// Whether an empty database gets its tables.
+    pub(super) creates_tables: bool,
+}
+
+/// What the table `cluster` holds.
+pub(super) struct Recognised {
+    pub(super) cluster: String,
+    pub(super) schema: i32,
+    pub(super) schema_min: i32,
 }
 
 /// Checks the server, and creates the tables in an empty database. Returns the cluster's id.
@@ -38,16 +51,9 @@ pub(super) async fn prepare(address: &Address, demands: &Demands<'_>) -> Result<
     let refuse = |reason: String| OpenError::Database { database: address.shown.clone(), reason };
     let link = connect(address).await.map_err(refuse)?;
     check_settings(&link.client, demands).await.map_err(|error| error.told(address))?;
-    let (cluster, schema, schema_min) = recognise(&link.client).await.map_err(|error| error.told(address))?;
-    if schema_min > KNOWN {
-        let database = address.shown.clone();
-        return Err(OpenError::NewerSchema { database, found: schema, known: KNOWN });
-    }
-    if schema < KNOWN {
-        return Err(refuse(format!(
-            "it has schema {schema} and this version needs {KNOWN}: run `doorbell migrate` first"
-        )));
-    }
+    let recognised = recognise(&link.client, demands.creates_tables.then_some(STEPS)).await;
+    let Recognised { cluster, schema, schema_min } = recognised.map_err(|error| error.told(address))?;
+    check_schema(address, schema, schema_min)?;
     if let Some(expected) = demands.cluster
         && expected != cluster
     {
@@ -59,14 +65,40 @@ pub(super) async fn prepare(address: &Address, demands: &Demands<'_>) -> Result<
     Ok(cluster)
 }
 
+fn check_schema(address: &Address, schema: i32, schema_min: i32) -> Result<(), OpenError> {
+    let database = address.shown.clone();
+    if schema_min > KNOWN {
+        return Err(OpenError::NewerSchema { database, found: schema, known: KNOWN });
+    }
+    if schema < KNOWN {
+        return Err(OpenError::OlderSchema { database, found: schema, known: KNOWN });
+    }
+    Ok(())
+}
+
+/// What a service must look at again once it holds the database.
+pub(super) async fn check_served(client: &Client, address: &Address) -> Result<(), OpenError> {
+    let look = async {
+        let read = "SELECT schema, schema_min, (SELECT source FROM transfer) FROM cluster WHERE id = 1";
+        let row = client.query_one(read, &[]).await?;
+        Ok::<(i32, i32, Option<String>), Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    };
+    let (schema, schema_min, unfinished) = look.await.map_err(|error| Refusal::from(error).told(address))?;
+    check_schema(address, schema, schema_min)?;
+    match unfinished {
+        Some(dir) => Err(OpenError::UnfinishedImport { database: address.shown.clone(), dir }),
+        None => Ok(()),
+    }
+}
+
 /// Why a database is refused: an error of the server, or what is wrong with it.
-enum Refusal {
+pub(super) enum Refusal {
     Engine(Error),
     Told(String),
 }
 
 impl Refusal {
-    fn told(self, address: &Address) -> OpenError {
+    pub(super) fn told(self, address: &Address) -> OpenError {
         let reason = match self {
             Self::Engine(error) => explain(&error),
             Self::Told(reason) => reason,
@@ -104,7 +136,7 @@ pub(super) fn explain(error: &Error) -> String {
     format!("{text}: {advice}")
 }
 
-async fn connect(address: &Address) -> Result<Link, String> {
+pub(super) async fn connect(address: &Address) -> Result<Link, String> {
     match Link::open_bare(address, TargetSessionAttrs::ReadWrite).await {
         Ok(link) => Ok(link),
         Err(error) if text(&error).contains("does not allow writes") => {
@@ -146,8 +178,8 @@ async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Re
     clock::check(before, row.try_get(5)?, after).map_err(Refusal::Told)
 }
 
-/// The cluster's id, its schema, and the oldest that may use it.
-async fn recognise(client: &Client) -> Result<(String, i32, i32), Refusal> {
+/// What an empty or our own database holds. With `steps`, an empty one gets their tables.
+pub(super) async fn recognise(client: &Client, steps: Option<&[&str]>) -> Result<Recognised, Refusal> {
     client.batch_execute("BEGIN").await?;
     client.batch_execute(LOCK).await?;
     let found = client.query_one(RECOGNISE, &[]).await?;
@@ -158,13 +190,16 @@ async fn recognise(client: &Client) -> Result<(String, i32, i32), Refusal> {
         ));
     }
     if !is_ours {
-        client.batch_execute(CREATE).await?;
-        tracing::info!(schema = KNOWN, "the tables were created");
+        let Some(steps) = steps else {
+            return Err(Refusal::Told("it is empty: name the database of the service".into()));
+        };
+        migrate::create(client, steps).await?;
+        tracing::info!(schema = steps.len(), "the tables were created");
     }
     let read = "SELECT cluster_id::text, schema, schema_min FROM cluster WHERE id = 1";
     let Some(row) = client.query_opt(read, &[]).await? else {
         return Err(Refusal::Told("the row of its table cluster is missing: restore it from a backup".into()));
     };
     client.batch_execute("COMMIT").await?;
-    Ok((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
+    Ok(Recognised { cluster: row.try_get(0)?, schema: row.try_get(1)?, schema_min: row.try_get(2)? })
 }

@@ -14,8 +14,11 @@ pub(super) const MARK: &str =
 pub(super) const RESOLVE: &str = "UPDATE node SET barred = greatest(barred, $3), lease_until = now() + interval '5 s' \
     WHERE id = $1 AND life = $2 AND state < 2 RETURNING batch";
 pub(super) const BEGIN_LIFE: &str = "UPDATE node SET life = life + 1, batch = 0, barred = 0, state = 0, holder = $2, \
-    lease_until = now() + interval '5 s' WHERE id = $1 AND (state = 2 OR lease_until < now()) \
+    schema = $3, lease_until = now() + interval '5 s' WHERE id = $1 AND (state = 2 OR lease_until < now()) \
     RETURNING life";
+/// A life after a connection that was lost: it waits for the transaction there, and what may still arrive of it fails.
+pub(super) const NEXT_LIFE: &str = "UPDATE node SET life = life + 1, batch = 0, barred = 0, \
+    lease_until = now() + interval '5 s' WHERE id = $1 AND life >= $2 AND holder = $3 AND state < 2 RETURNING life";
 pub(super) const HOLDER: &str = "SELECT holder, lease_until::text FROM node WHERE id = $1";
 pub(super) const RENEW: &str =
     "UPDATE node SET lease_until = now() + interval '5 s' WHERE id = $1 AND life = $2 AND state < 2";

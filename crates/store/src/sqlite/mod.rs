@@ -4,6 +4,8 @@ mod batch;
 mod checkpoint;
 mod clock;
 mod expiry;
+#[cfg(feature = "postgres")]
+pub(crate) mod files;
 mod open;
 mod reader;
 mod receipts;

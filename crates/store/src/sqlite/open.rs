@@ -34,7 +34,7 @@ const STATEMENTS_MAX: usize = 64;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Creates `dir` if it is missing, for this user only, and syncs its parent so that it survives a power failure.
-pub(super) fn create_dir(dir: &Path) -> Result<(), OpenError> {
+pub(crate) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     let create = || -> io::Result<()> {
         if dir.is_dir() {
             return Ok(());
@@ -45,15 +45,20 @@ pub(super) fn create_dir(dir: &Path) -> Result<(), OpenError> {
     create().map_err(|source| OpenError::Io { path: dir.into(), source })
 }
 
+/// The database of the store in `dir`.
+pub(crate) fn database(dir: &Path) -> PathBuf {
+    dir.join(DATABASE)
+}
+
 /// Whether `dir` holds a database.
 pub(super) fn exists(dir: &Path) -> bool {
-    dir.join(DATABASE).exists()
+    database(dir).exists()
 }
 
 /// The writing connection of the store in `dir`, the database's path, and its file, which must not be closed while a
 /// connection is open.
 pub(super) fn writer(dir: &Path, database_bytes_max: Option<u64>) -> Result<(Connection, PathBuf, File), OpenError> {
-    let path = dir.join(DATABASE);
+    let path = database(dir);
     // Created here and not by the engine, so that only this user can read it. The engine's other files get the same
     // mode.
     let created = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
@@ -88,7 +93,7 @@ fn read_write(path: &Path, cache_kib: i64) -> rusqlite::Result<Connection> {
 }
 
 /// A connection that only reads.
-pub(super) fn reader(path: &Path) -> Result<Connection, OpenError> {
+pub(crate) fn reader(path: &Path) -> Result<Connection, OpenError> {
     let open = || -> rusqlite::Result<Connection> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let conn = Connection::open_with_flags(path, flags)?;

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, ErrorCode};
 
+#[cfg(feature = "postgres")]
+use super::files::Found;
 use crate::error::OpenError;
 
 /// Step `n` (counted from 1) migrates a database of format `n - 1`. A released step is never edited.
@@ -17,6 +19,9 @@ const MIGRATIONS: &[&str] = &[
 /// "Door", in the file's header: it distinguishes our databases from others.
 const APPLICATION_ID: i32 = 0x446f_6f72;
 
+/// "Doox": a part of a store, which an export has not finished yet.
+const UNFINISHED_ID: i32 = 0x446f_6f78;
+
 /// Turns an empty database into a store, or brings an older store up to date.
 pub(super) fn prepare(conn: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let fresh = recognise(conn, path)?;
@@ -29,6 +34,9 @@ fn recognise(conn: &Connection, path: &Path) -> Result<bool, OpenError> {
     let (application, format, tables) = read_header(conn).map_err(|e| engine(path, &e))?;
     if application == 0 && format == 0 && tables == 0 {
         return Ok(true);
+    }
+    if application == UNFINISHED_ID {
+        return Err(OpenError::UnfinishedExport { path: path.into() });
     }
     if application != APPLICATION_ID {
         return Err(OpenError::NotAStore { path: path.into() });
@@ -79,6 +87,27 @@ fn migrate(conn: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
         tracing::info!(format = number, "the store's format was brought up to date");
     }
     Ok(())
+}
+
+/// What a file is, which is left as it is.
+#[cfg(feature = "postgres")]
+pub(super) fn look(conn: &Connection, path: &Path) -> Result<Found, OpenError> {
+    let (application, found, _) = read_header(conn).map_err(|e| engine(path, &e))?;
+    let known = known_format();
+    if application == UNFINISHED_ID && found == known {
+        return Ok(Found::Unfinished);
+    }
+    match recognise(conn, path)? {
+        true => Ok(Found::Nothing),
+        false if found < known => Ok(Found::Older { found, known }),
+        false => Ok(Found::Store),
+    }
+}
+
+/// Turns a store into a part of one, or back.
+#[cfg(feature = "postgres")]
+pub(super) fn note_unfinished(conn: &Connection, is_unfinished: bool) -> rusqlite::Result<()> {
+    conn.pragma_update(None, "application_id", if is_unfinished { UNFINISHED_ID } else { APPLICATION_ID })
 }
 
 /// Translates an error of the engine for the operator.

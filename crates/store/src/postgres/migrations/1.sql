@@ -8,9 +8,18 @@ CREATE TABLE cluster (
     cell smallint NOT NULL,
     -- The newest step that was run, and the oldest schema whose programs may still use the database.
     schema int NOT NULL,
-    schema_min int NOT NULL
+    schema_min int NOT NULL,
+    -- The newest step whose transaction was run; its indexes may be missing yet.
+    expanded int NOT NULL
 );
-INSERT INTO cluster VALUES (1, gen_random_uuid(), 0, 1, 1);
+INSERT INTO cluster (id, cluster_id, cell, schema, schema_min, expanded) VALUES (1, gen_random_uuid(), 0, 1, 1, 1);
+
+-- One row while an import is unfinished: where from, and the checksum of that source's record and counts.
+CREATE TABLE transfer (
+    id smallint PRIMARY KEY CHECK (id = 1),
+    source text NOT NULL,
+    checksum text NOT NULL
+);
 
 -- Who writes: one life at a time holds a number, and each of its batches begins with this row (doorbell_fence).
 CREATE TABLE node (
@@ -26,10 +35,13 @@ CREATE TABLE node (
     seq bigint NOT NULL,
     -- The process, for the operator.
     holder text NOT NULL,
+    -- The newest schema that it knows.
+    schema int NOT NULL,
     -- 0 up, 2 ended.
     state smallint NOT NULL
 ) WITH (fillfactor = 10);
-INSERT INTO node VALUES (1, 0, 0, 0, '-infinity', 0, 0, '', 2);
+INSERT INTO node (id, life, batch, barred, lease_until, ids_until, seq, holder, schema, state)
+    VALUES (1, 0, 0, 0, '-infinity', 0, 0, '', 0, 2);
 
 -- Fence, lease and marker in one: a batch of a life that is over, or one that was given up, goes no further.
 CREATE FUNCTION doorbell_fence(n smallint, l bigint, b bigint, ids bigint, s bigint) RETURNS void LANGUAGE plpgsql AS $f$

@@ -3,10 +3,12 @@
 
 mod ledger;
 mod lost;
+mod migrate;
 mod proxy;
 mod refused;
 pub(crate) mod server;
 mod takeover;
+mod transfer;
 
 use std::time::Duration;
 
@@ -120,7 +122,7 @@ async fn no_statement_scans_a_table() {
     store.delete_receipt_subscription(RECEIPTS).await.unwrap();
     store.close().await.unwrap();
     assert_eq!(scans(server, database), before);
-    let used = "SELECT min(idx_scan) > 0 FROM pg_stat_user_tables WHERE relname NOT IN ('cluster', 'clock', 'node')";
+    let used = "SELECT min(idx_scan) > 0 FROM pg_stat_user_tables WHERE relname NOT IN ('cluster', 'clock', 'node', 'transfer')";
     assert_eq!(server.sql(database, used), "t", "the sessions have counted");
 }
 
@@ -132,6 +134,6 @@ fn scans(server: &server::Server, database: &str) -> String {
         std::thread::yield_now();
     }
     let scans = "SELECT string_agg(relname || ' ' || seq_scan, ' ' ORDER BY relname) FROM pg_stat_user_tables \
-        WHERE relname NOT IN ('cluster', 'clock', 'node')";
+        WHERE relname NOT IN ('cluster', 'clock', 'node', 'transfer')";
     server.sql(database, scans)
 }

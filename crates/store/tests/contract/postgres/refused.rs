@@ -65,7 +65,7 @@ fn a_newer_an_older_and_a_damaged_schema_are_refused() {
             "UPDATE cluster SET schema = 9, schema_min = 9",
             "has schema 9 and this version of doorbell uses schemas up to 1",
         ),
-        ("UPDATE cluster SET schema = 0, schema_min = 0", "run `doorbell migrate`"),
+        ("UPDATE cluster SET schema = 0, schema_min = 0", "run `doorbell migrate --database URL`"),
         ("DELETE FROM cluster", "restore it from a backup"),
         ("ALTER TABLE message DROP COLUMN urgency", "restore it from a backup"),
     ] {
