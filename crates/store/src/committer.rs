@@ -28,8 +28,12 @@ pub(crate) struct Committer {
     pub(crate) queue: Arc<Queue<Job>>,
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
+    /// Bounds of what the whole store holds.
+    pub(crate) bounds: Limits,
     pub(crate) new_limits: NewLimits,
     pub(crate) published: Published,
+    /// The other cells of the store, which hold a part of what its bounds allow.
+    pub(crate) others: Vec<Published>,
     pub(crate) rollbacks: Seldom,
     pub(crate) unsettled: Seldom,
 }
@@ -66,7 +70,10 @@ impl Committer {
         while let Some(batch) = self.next_batch() {
             // After the batch was taken: its writes that were queued after the change are judged by it.
             if let Some(limits) = self.new_limits.take() {
-                self.engine.set_limits(limits);
+                self.bounds = limits;
+                self.engine.set_limits(self.share());
+            } else if !self.others.is_empty() {
+                self.engine.set_share(self.share());
             }
             if self.commit(batch).and_then(|()| self.tidy()).is_err() {
                 return;
@@ -74,6 +81,12 @@ impl Committer {
         }
         let commits = self.published.figures(0).commits.batch_writes;
         tracing::info!(commits = commits.count, writes = commits.sum, "the store is closed");
+    }
+
+    /// What the other cells leave of the bounds. What they commit meanwhile is not counted: together the cells may exceed a
+    /// bound by a batch for each of them.
+    fn share(&self) -> Limits {
+        self.others.iter().fold(self.bounds, |left, other| left.without(&other.contents()))
     }
 
     /// Waits for a write, and takes those behind it too, up to the bounds of one commit.

@@ -91,6 +91,13 @@ pub enum Write {
         /// The time of service ([`ClockRecord`]), recorded as a use of the receipt subscription.
         served: UnixMs,
     },
+    /// Records that a receipt subscription is in use, and takes no receipt. Answers [`Written::Erased`]: whether it exists.
+    UseReceiptSubscription {
+        /// The receipt subscription.
+        id: ReceiptSubscriptionId,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
+    },
     /// Removes a receipt subscription and its receipts. Messages that named it get no receipt. Answers
     /// [`Written::Erased`].
     DeleteReceiptSubscription {
@@ -151,9 +158,10 @@ impl Written {
             | Write::CreateReceiptSubscription { .. }
             | Write::AddReceipt { .. } => matches!(self, Self::Created),
             Write::Append(_) => matches!(self, Self::Appended(_)),
-            Write::Erase { .. } | Write::TakeReceipts { .. } | Write::DeleteReceiptSubscription { .. } => {
-                matches!(self, Self::Erased(_))
-            }
+            Write::Erase { .. }
+            | Write::TakeReceipts { .. }
+            | Write::UseReceiptSubscription { .. }
+            | Write::DeleteReceiptSubscription { .. } => matches!(self, Self::Erased(_)),
             Write::DeleteSubscription { .. } | Write::DeleteAgent { .. } => matches!(self, Self::Removed(_)),
             Write::Touch { .. } => matches!(self, Self::Touched),
             Write::NoteClock(_) => matches!(self, Self::Noted),
@@ -193,6 +201,12 @@ pub trait Engine: Send + 'static {
     /// Replaces the bounds of what may be stored. Nothing that is stored goes: a lower bound refuses only what is new. The
     /// bounds of the files (`reserve_bytes`, `database_bytes_max`) stay as they were when the engine was opened.
     fn set_limits(&mut self, limits: Limits);
+
+    /// The same for one cell among several, before each commit: the others hold a part of what the operator allows, and
+    /// `limits` are what is left for this one. No log line.
+    fn set_share(&mut self, limits: Limits) {
+        self.set_limits(limits);
+    }
 
     /// What it holds after the last commit, for an operator. It is called after each commit, so it does not count rows. An
     /// engine without these counts returns zeros.
@@ -292,6 +306,7 @@ impl Write {
                 | Self::CreateReceiptSubscription { .. }
                 | Self::Append(_)
                 | Self::AddReceipt { .. }
+                | Self::UseReceiptSubscription { .. }
                 | Self::Touch { .. }
                 | Self::NoteClock(_)
         )

@@ -149,6 +149,9 @@ pub enum OpenError {
         /// The newest schema that this version knows.
         known: i32,
     },
+    /// The cells are not the ones that the store has.
+    #[error("cannot use the cells of the store: {0}")]
+    Cells(String),
     /// A thread could not be started.
     #[error("cannot start a thread of the store: {0}")]
     Thread(io::Error),

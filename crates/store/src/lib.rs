@@ -3,6 +3,8 @@
 //! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
 //! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
 
+mod answer;
+mod cells;
 mod clock;
 mod committer;
 mod engine;
@@ -24,6 +26,8 @@ mod sqlite;
 mod store;
 mod totals;
 
+pub use answer::Answer;
+pub use cells::{CELLS_MAX, CellPlan, CellSource, NoPosition, ReceiptPosition};
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
@@ -40,4 +44,4 @@ pub use model::{
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresEngine, PostgresOptions, Resolved};
 pub use sqlite::SqliteEngine;
-pub use store::{Answer, Store};
+pub use store::Store;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use doorbell_protocol::time::UnixMs;
 
+use crate::figures::Contents;
+
 /// Bounds of one store. [`Limits::default`] suits a small machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -92,6 +94,23 @@ pub const PAGE_MAX: u32 = 1_000;
 pub const SEEN_PRECISION_MS: u32 = 8 * 60 * 60 * 1_000;
 
 impl Limits {
+    /// What is left for one cell while another holds `held`.
+    pub(crate) fn without(self, held: &Contents) -> Self {
+        let left = |max: u32, held: u64| u32::try_from(u64::from(max).saturating_sub(held)).unwrap_or(max);
+        Self {
+            agents_max: left(self.agents_max, held.agents),
+            unused_agents_max: left(self.unused_agents_max, held.unused_agents),
+            subscriptions_max: left(self.subscriptions_max, held.subscriptions),
+            bytes_max: self.bytes_max.saturating_sub(held.bytes),
+            receipt_subscriptions_max: left(self.receipt_subscriptions_max, held.receipt_subscriptions),
+            unused_receipt_subscriptions_max: left(
+                self.unused_receipt_subscriptions_max,
+                held.unused_receipt_subscriptions,
+            ),
+            ..self
+        }
+    }
+
     /// Whether a use `now` must be recorded after the recorded one.
     pub(crate) fn is_later_use(&self, recorded: UnixMs, now: UnixMs) -> bool {
         now > recorded && now.since(recorded).as_millis() >= u128::from(self.seen_precision_ms)

@@ -54,6 +54,13 @@ pub struct PostgresOptions {
     pub cluster: Option<String>,
 }
 
+impl PostgresOptions {
+    /// Hosts and database, for the operator: no password.
+    pub(crate) fn shown(&self) -> String {
+        Address::parse(&self.url).map_or_else(|_| "the database of this URL".into(), |address| address.shown)
+    }
+}
+
 /// An engine on a database.
 pub struct PostgresEngine {
     // The order matters: the lease is renewed until the life is over.
@@ -171,6 +178,10 @@ impl Engine for PostgresEngine {
     fn set_limits(&mut self, limits: Limits) {
         self.writer.limits = limits;
         warn_of_reached(&self.writer.address, &self.writer.sums.totals, &self.writer.limits);
+    }
+
+    fn set_share(&mut self, limits: Limits) {
+        self.writer.limits = limits;
     }
 
     fn receipt_room(&self) -> Result<(), StoreError> {

@@ -87,7 +87,7 @@ impl<F: Facts> Rules<'_, F> {
         let seq = self.facts.next_seq(of);
         let untaken = known.untaken.saturating_add(1);
         self.facts.change_receipt_subscription(of, ReceiptSubscriptionFact { untaken, ..known });
-        self.facts.insert_receipt(of, Receipt { seq, message, agent, outcome, at });
+        self.facts.insert_receipt(of, Receipt { seq, cell: 0, message, agent, outcome, at });
         Ok(true)
     }
 

@@ -318,6 +318,11 @@ impl Engine for SqliteEngine {
         warn_of_reached(dir, &self.sums.totals, &self.limits);
     }
 
+    fn set_share(&mut self, limits: Limits) {
+        let Limits { reserve_bytes, database_bytes_max, disk_floor_bytes, .. } = self.limits;
+        self.limits = Limits { reserve_bytes, database_bytes_max, disk_floor_bytes, ..limits };
+    }
+
     fn receipt_room(&self) -> Result<(), StoreError> {
         if !self.space.room().admits_messages() {
             return Err(StoreError::NoRoom);

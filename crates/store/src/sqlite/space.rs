@@ -49,7 +49,7 @@ impl Room {
             Write::CreateAgent { .. } | Write::CreateReceiptSubscription { .. } => Self::Enough,
             Write::CreateSubscription(_) | Write::Append(_) => Self::NearFloor,
             // They change rows in place, and are made again later.
-            Write::Touch { .. } | Write::NoteClock(_) => Self::BelowFloor,
+            Write::Touch { .. } | Write::UseReceiptSubscription { .. } | Write::NoteClock(_) => Self::BelowFloor,
             // It is small, and promised: its message was accepted while there was room.
             Write::AddReceipt { .. } => Self::BelowFloor,
             Write::Erase { .. }

@@ -8,7 +8,10 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Limits, Lookup, NewMessage, Receipt, Store, StoredMessage, Subscription};
+use doorbell_store::{
+    CellPlan, Engine, Limits, Lookup, MemoryEngine, NewMessage, Receipt, SqliteEngine, Store, StoredMessage,
+    Subscription,
+};
 use tempfile::TempDir;
 
 /// Two agents; the first has two subscriptions.
@@ -43,6 +46,16 @@ pub(crate) struct Bed {
 impl Bed {
     pub(crate) fn memory(limits: Limits) -> Self {
         Self { store: Store::open_memory(limits).unwrap(), _dir: None }
+    }
+
+    /// Two cells, of different kinds. Alice and both receipt subscriptions are in the first, and Bob in the second.
+    pub(crate) fn cells(limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let second = SqliteEngine::open(dir.path(), limits).unwrap();
+        let engines: Vec<Box<dyn Engine>> = vec![Box::new(MemoryEngine::new(limits)), Box::new(second)];
+        let store = Store::start_cells(engines, CellPlan::new(2), limits).unwrap();
+        assert!(store.is_home(ALICE, RECEIPTS) && !store.is_home(BOB, RECEIPTS));
+        Self { store, _dir: Some(dir) }
     }
 
     pub(crate) fn sqlite(limits: Limits) -> Self {
@@ -97,13 +110,24 @@ pub(crate) async fn populate(store: &Store) {
 pub(crate) async fn populate_with_receipts(store: &Store) {
     for id in [RECEIPTS, OTHER_RECEIPTS] {
         store.create_receipt_subscription(id, NOON).await.unwrap();
+        join(store, id).await;
+    }
+}
+
+/// Makes a receipt subscription ready for messages of both agents.
+pub(crate) async fn join(store: &Store, id: ReceiptSubscriptionId) {
+    for agent in [ALICE, BOB] {
+        if let Some(joined) = store.join_receipts(agent, id, NOON) {
+            joined.await.unwrap();
+        }
     }
 }
 
 pub(crate) async fn receipts(store: &Store, of: ReceiptSubscriptionId) -> Vec<Receipt> {
-    let page = store.receipts(of, None, 1_000).await.unwrap();
+    let page = store.receipts(of, 0, 1_000).await.unwrap();
     assert!(!page.more);
-    assert!(page.receipts.windows(2).all(|pair| pair[0].seq < pair[1].seq), "{page:?}");
+    let rises = |pair: &[Receipt]| pair[0].cell != pair[1].cell || pair[0].seq < pair[1].seq;
+    assert!(page.receipts.windows(2).all(rises), "{page:?}");
     page.receipts
 }
 

@@ -10,6 +10,7 @@ mod differential;
 mod faults;
 mod format;
 mod front;
+mod on_cells;
 mod on_memory;
 #[cfg(feature = "postgres")]
 mod on_postgres;

@@ -42,7 +42,7 @@ async fn an_idle_agent_is_removed_with_its_subscriptions_and_messages_ps_8030_7_
     let removed = expire(&bed.store, days(31)).await;
     assert_eq!(removed, IdleRemoved { agents: vec![ALICE], receipts: vec![RECEIPTS], ..IdleRemoved::default() });
     assert_eq!(bed.store.agent_exists(ALICE).await, Ok(false));
-    assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
+    assert_eq!(bed.store.subscription(ALICE, ALICE_NEWS).await, Ok(None));
     assert_eq!(bed.receipts(RECEIPTS).await, [(101, Outcome::Unsubscribed)]);
     assert_eq!(bed.store.agent_exists(BOB).await, Ok(true));
     assert_eq!(expire(&bed.store, days(31)).await, IdleRemoved::default());
@@ -104,7 +104,7 @@ async fn unused_subscriptions_do_not_pile_up_ps_8030_4_6() {
         }
     }
     assert_eq!(removed, (1..=300).map(AgentId::from_raw).collect::<Vec<_>>());
-    assert_eq!(bed.store.subscription(SubscriptionId::from_raw(1_300)).await, Ok(None));
+    assert_eq!(bed.store.subscription(ALICE, SubscriptionId::from_raw(1_300)).await, Ok(None));
 }
 
 #[tokio::test]
