@@ -7,7 +7,7 @@ use crate::engine::{Engine, Write, Written};
 use crate::error::{CommitError, StoreError};
 use crate::failure::FailureSender;
 use crate::figures::Published;
-use crate::limits::Limits;
+use crate::limits::{Held, Limits};
 use crate::queue::Queue;
 use crate::seldom::Seldom;
 
@@ -28,8 +28,6 @@ pub(crate) struct Committer {
     pub(crate) queue: Arc<Queue<Job>>,
     pub(crate) failure: FailureSender,
     pub(crate) limits: Limits,
-    /// Bounds of what the whole store holds.
-    pub(crate) bounds: Limits,
     pub(crate) new_limits: NewLimits,
     pub(crate) published: Published,
     /// The other cells of the store, which hold a part of what its bounds allow.
@@ -70,10 +68,9 @@ impl Committer {
         while let Some(batch) = self.next_batch() {
             // After the batch was taken: its writes that were queued after the change are judged by it.
             if let Some(limits) = self.new_limits.take() {
-                self.bounds = limits;
-                self.engine.set_limits(self.share());
+                self.engine.set_limits(Limits { elsewhere: self.elsewhere(), ..limits });
             } else if !self.others.is_empty() {
-                self.engine.set_share(self.share());
+                self.engine.set_elsewhere(self.elsewhere());
             }
             if self.commit(batch).and_then(|()| self.tidy()).is_err() {
                 return;
@@ -83,10 +80,10 @@ impl Committer {
         tracing::info!(commits = commits.count, writes = commits.sum, "the store is closed");
     }
 
-    /// What the other cells leave of the bounds. What they commit meanwhile is not counted: together the cells may exceed a
-    /// bound by a batch for each of them.
-    fn share(&self) -> Limits {
-        self.others.iter().fold(self.bounds, |left, other| left.without(&other.contents()))
+    /// What the other cells hold. What they commit meanwhile is not counted: together the cells may exceed a bound by a
+    /// batch for each of them.
+    fn elsewhere(&self) -> Held {
+        self.others.iter().fold(Held::default(), |held, other| held.plus(&other.contents()))
     }
 
     /// Waits for a write, and takes those behind it too, up to the bounds of one commit.

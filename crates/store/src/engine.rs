@@ -6,7 +6,7 @@ use doorbell_protocol::time::UnixMs;
 
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
 use crate::figures::Contents;
-use crate::limits::{EXPIRE_MAX, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
+use crate::limits::{EXPIRE_MAX, Held, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
     Subscription, Swept, UnusedBounds,
@@ -91,6 +91,15 @@ pub enum Write {
         /// The time of service ([`ClockRecord`]), recorded as a use of the receipt subscription.
         served: UnixMs,
     },
+    /// Makes room for the receipts of a receipt subscription whose home is another cell, if there is none yet, and records
+    /// a use. How long it stays is the home's decision: here it is not one of the unused. Answers [`Written::Created`], or
+    /// refuses with `StoreFull`.
+    JoinReceiptSubscription {
+        /// The receipt subscription.
+        id: ReceiptSubscriptionId,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
+    },
     /// Records that a receipt subscription is in use, and takes no receipt. Answers [`Written::Erased`]: whether it exists.
     UseReceiptSubscription {
         /// The receipt subscription.
@@ -156,6 +165,7 @@ impl Written {
             Write::CreateAgent { .. }
             | Write::CreateSubscription(_)
             | Write::CreateReceiptSubscription { .. }
+            | Write::JoinReceiptSubscription { .. }
             | Write::AddReceipt { .. } => matches!(self, Self::Created),
             Write::Append(_) => matches!(self, Self::Appended(_)),
             Write::Erase { .. }
@@ -202,11 +212,9 @@ pub trait Engine: Send + 'static {
     /// bounds of the files (`reserve_bytes`, `database_bytes_max`) stay as they were when the engine was opened.
     fn set_limits(&mut self, limits: Limits);
 
-    /// The same for one cell among several, before each commit: the others hold a part of what the operator allows, and
-    /// `limits` are what is left for this one. No log line.
-    fn set_share(&mut self, limits: Limits) {
-        self.set_limits(limits);
-    }
+    /// The engine is one cell of a store whose other cells hold `elsewhere`, which counts for `Limits`. It is called before
+    /// each commit. An engine without bounds of the whole store ignores it.
+    fn set_elsewhere(&mut self, _elsewhere: Held) {}
 
     /// What it holds after the last commit, for an operator. It is called after each commit, so it does not count rows. An
     /// engine without these counts returns zeros.
@@ -304,6 +312,7 @@ impl Write {
             Self::CreateAgent { .. }
                 | Self::CreateSubscription(_)
                 | Self::CreateReceiptSubscription { .. }
+                | Self::JoinReceiptSubscription { .. }
                 | Self::Append(_)
                 | Self::AddReceipt { .. }
                 | Self::UseReceiptSubscription { .. }

@@ -33,7 +33,7 @@ pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError
 pub use failure::Failure;
 pub use figures::{BATCH_WRITES, COMMIT_MICROS, Commits, Contents, Distribution, Ended, Figures};
 pub use limits::{
-    EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
+    EXPIRE_MAX, Held, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,
 };
 pub use memory::MemoryEngine;

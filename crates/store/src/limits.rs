@@ -67,6 +67,39 @@ pub struct Limits {
     /// With less room on the disk than this, the store does not grow; with less than twice as much, it takes no new
     /// agents and receipt subscriptions. 0: no floor.
     pub disk_floor_bytes: u64,
+    /// What the other cells of the store hold, which counts for the bounds of what is stored in all. The store keeps it
+    /// up to date in each cell.
+    pub elsewhere: Held,
+}
+
+/// What one part of a store holds of all that its bounds allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Agents.
+    pub agents: u64,
+    /// Of these, the ones that were never used.
+    pub unused_agents: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// Bytes of messages and receipts.
+    pub bytes: u64,
+    /// Receipt subscriptions.
+    pub receipt_subscriptions: u64,
+    /// Of these, the ones whose application server never took a receipt.
+    pub unused_receipt_subscriptions: u64,
+}
+
+impl Held {
+    pub(crate) fn plus(self, other: &Contents) -> Self {
+        Self {
+            agents: self.agents + other.agents,
+            unused_agents: self.unused_agents + other.unused_agents,
+            subscriptions: self.subscriptions + other.subscriptions,
+            bytes: self.bytes + other.bytes,
+            receipt_subscriptions: self.receipt_subscriptions + other.receipt_subscriptions,
+            unused_receipt_subscriptions: self.unused_receipt_subscriptions + other.unused_receipt_subscriptions,
+        }
+    }
 }
 
 /// What the removal of a subscription or an agent counts for in a batch. It may delete up to
@@ -94,23 +127,6 @@ pub const PAGE_MAX: u32 = 1_000;
 pub const SEEN_PRECISION_MS: u32 = 8 * 60 * 60 * 1_000;
 
 impl Limits {
-    /// What is left for one cell while another holds `held`.
-    pub(crate) fn without(self, held: &Contents) -> Self {
-        let left = |max: u32, held: u64| u32::try_from(u64::from(max).saturating_sub(held)).unwrap_or(max);
-        Self {
-            agents_max: left(self.agents_max, held.agents),
-            unused_agents_max: left(self.unused_agents_max, held.unused_agents),
-            subscriptions_max: left(self.subscriptions_max, held.subscriptions),
-            bytes_max: self.bytes_max.saturating_sub(held.bytes),
-            receipt_subscriptions_max: left(self.receipt_subscriptions_max, held.receipt_subscriptions),
-            unused_receipt_subscriptions_max: left(
-                self.unused_receipt_subscriptions_max,
-                held.unused_receipt_subscriptions,
-            ),
-            ..self
-        }
-    }
-
     /// Whether a use `now` must be recorded after the recorded one.
     pub(crate) fn is_later_use(&self, recorded: UnixMs, now: UnixMs) -> bool {
         now > recorded && now.since(recorded).as_millis() >= u128::from(self.seen_precision_ms)
@@ -144,6 +160,7 @@ impl Default for Limits {
             unused_receipt_subscriptions_max: u32::MAX,
             reserve_bytes: 16 << 20,
             disk_floor_bytes: 0,
+            elsewhere: Held::default(),
         }
     }
 }

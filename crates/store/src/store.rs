@@ -15,7 +15,7 @@ use crate::engine::{Engine, Write, Written};
 use crate::error::{OpenError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
 use crate::figures::{Figures, Published};
-use crate::limits::{Limits, PAGE_MAX};
+use crate::limits::{Held, Limits, PAGE_MAX, RECEIPT_BYTES};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
     Subscription, Swept, UnusedBounds,
@@ -118,7 +118,7 @@ impl Store {
             cells.push(Cell::start(engine, published[place].clone(), others, limits, sender.clone())?);
         }
         let queues = || cells.iter().map(|cell| Arc::clone(&cell.writes)).collect();
-        let routes = plan.map(|plan| Arc::new(Routes::new(plan, queues())));
+        let routes = plan.map(|plan| Arc::new(Routes::new(plan, queues(), &limits)));
         let first = cells.remove(0);
         Ok(Self { inner: Arc::new(Inner { first, others: cells, routes, failure }) })
     }
@@ -140,7 +140,7 @@ impl Store {
     /// # Errors
     /// `NoRoom` or `StoreFull`.
     pub fn receipt_room(&self) -> Result<(), StoreError> {
-        self.inner.cells().try_for_each(|cell| cell.published.receipt_room())
+        self.inner.cells().try_for_each(|cell| self.inner.receipt_room(cell))
     }
 
     /// The same for the receipt subscription `id`.
@@ -148,7 +148,7 @@ impl Store {
     /// # Errors
     /// `NoRoom` or `StoreFull`.
     pub fn receipt_room_of(&self, id: ReceiptSubscriptionId) -> Result<(), StoreError> {
-        self.inner.home(id).published.receipt_room()
+        self.inner.receipt_room(self.inner.home(id))
     }
 
     /// What the store knows of itself, for an operator: all cells together.
@@ -165,6 +165,9 @@ impl Store {
     /// is stored goes. The bounds of queues, batches, threads and files stay as they were when the store was opened.
     pub fn set_limits(&self, limits: Limits) {
         self.inner.cells().for_each(|cell| cell.new_limits.set(limits));
+        if let Some(routes) = &self.inner.routes {
+            routes.set_limits(&limits);
+        }
     }
 
     /// Records the service's clock.
@@ -455,6 +458,18 @@ impl Inner {
 
     fn at(&self, place: usize) -> &Cell {
         place.checked_sub(1).map_or(&self.first, |other| &self.others[other])
+    }
+
+    fn receipt_room(&self, cell: &Cell) -> Result<(), StoreError> {
+        match (&self.routes, cell.published.receipt_room()) {
+            // The others have committed since this cell has looked at what they hold.
+            (Some(routes), Ok(()) | Err(StoreError::StoreFull)) => {
+                let held = self.cells().fold(Held::default(), |held, cell| held.plus(&cell.published.contents()));
+                let after = held.bytes.saturating_add(RECEIPT_BYTES);
+                if after > routes.bytes_max() { Err(StoreError::StoreFull) } else { Ok(()) }
+            }
+            (_, room) => room,
+        }
     }
 
     fn close(&self) {

@@ -51,7 +51,6 @@ impl Cell {
             queue: Arc::clone(&writes),
             failure,
             limits,
-            bounds: limits,
             new_limits: new_limits.clone(),
             published: published.clone(),
             others,
@@ -89,14 +88,14 @@ impl Cell {
         priority: Priority,
         write: Write,
         open: fn(Written) -> Option<T>,
-        then: impl FnOnce(&Result<T, StoreError>) + Send + 'static,
+        then: impl FnOnce(&mut Result<T, StoreError>) + Send + 'static,
     ) -> Answer<T> {
         let (sender, receiver) = oneshot::channel();
         let bytes = write.held_bytes();
         let reply = Box::new(move |outcome: Result<Written, StoreError>| {
             let open = |written| open(written).expect("the committer checked the kind of each answer");
-            let outcome = outcome.map(open);
-            then(&outcome);
+            let mut outcome = outcome.map(open);
+            then(&mut outcome);
             // The caller may have stopped waiting, which does not undo the write.
             let _ = sender.send(outcome);
         });

@@ -64,6 +64,7 @@ impl Swept {
 impl IdleRemoved {
     pub(crate) fn merge(&mut self, other: Self) {
         self.agents.extend(other.agents);
+        once(&mut self.agents);
         self.receipt_subscriptions.extend(other.receipt_subscriptions);
         once(&mut self.receipt_subscriptions);
         self.receipts.extend(other.receipts);

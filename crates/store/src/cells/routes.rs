@@ -5,6 +5,7 @@
 //! other cell with messages that name it ([`Routes::join`]). The home decides whether it exists: it is removed there
 //! first, and then in the other cells.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use doorbell_protocol::id::{AgentId, ReceiptSubscriptionId};
@@ -16,6 +17,7 @@ use crate::answer::Answer;
 use crate::committer::Job;
 use crate::engine::{Write, Written};
 use crate::error::StoreError;
+use crate::limits::Limits;
 use crate::model::{Erased, IdleRemoved};
 use crate::queue::{Priority, Queue};
 use crate::recent::RecentCache;
@@ -35,11 +37,13 @@ pub(crate) struct Routes {
     queues: Vec<Arc<Queue<Job>>>,
     /// By receipt subscription and cell: when that was last checked, as a time of service.
     joined: Mutex<RecentCache<(ReceiptSubscriptionId, usize), UnixMs>>,
+    bytes_max: AtomicU64,
 }
 
 impl Routes {
-    pub(crate) fn new(plan: CellPlan, queues: Vec<Arc<Queue<Job>>>) -> Self {
-        Self { plan, queues, joined: Mutex::new(RecentCache::new(JOINED_GENERATION_MAX)) }
+    pub(crate) fn new(plan: CellPlan, queues: Vec<Arc<Queue<Job>>>, limits: &Limits) -> Self {
+        let joined = Mutex::new(RecentCache::new(JOINED_GENERATION_MAX));
+        Self { plan, queues, joined, bytes_max: AtomicU64::new(limits.bytes_max) }
     }
 
     /// The cell of an agent.
@@ -64,9 +68,8 @@ impl Routes {
         }
         let (done, receiver) = oneshot::channel();
         let routes = Arc::clone(self);
-        let create = Write::CreateReceiptSubscription { id, served };
-        self.push(cell, create, move |created| match created {
-            Ok(_) | Err(StoreError::IdTaken) => routes.check_home(id, cell, served, done),
+        self.push(cell, Write::JoinReceiptSubscription { id, served }, move |joined| match joined {
+            Ok(_) => routes.check_home(id, cell, served, done),
             Err(error) => drop(done.send(Err(error))),
         });
         // A full queue drops the chain of writes: nothing that counts was done.
@@ -74,8 +77,6 @@ impl Routes {
     }
 
     fn check_home(self: Arc<Self>, id: ReceiptSubscriptionId, cell: usize, served: UnixMs, done: Done) {
-        // Here it counts as used: how long it stays is the home's decision.
-        self.push(cell, Write::TakeReceipts { receipt_subscription: id, up_to: 0, served }, |_| {});
         let routes = Arc::clone(&self);
         self.push(self.home(id), Write::UseReceiptSubscription { id, served }, move |used| match used.map(existed) {
             Ok(true) => {
@@ -100,16 +101,28 @@ impl Routes {
         }
     }
 
-    /// A cell has removed receipt subscriptions that were idle or never used.
-    pub(crate) fn expired_in(&self, cell: usize, removed: &IdleRemoved) {
+    /// A cell has removed receipt subscriptions that were idle or never used. Those that go on in their homes are not
+    /// reported.
+    pub(crate) fn expired_in(&self, cell: usize, removed: &mut IdleRemoved) {
         let token = Arc::new(oneshot::channel().0);
-        for id in &removed.receipt_subscriptions {
-            if self.home(*id) == cell {
+        removed.receipt_subscriptions.retain(|id| {
+            let is_home = self.home(*id) == cell;
+            if is_home {
                 self.removed_at_home(*id, &token);
             } else {
                 self.with_joined(|joined| joined.forget((*id, cell)));
             }
-        }
+            is_home
+        });
+    }
+
+    /// The bytes that the whole store may hold, as they were set last.
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.bytes_max.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        self.bytes_max.store(limits.bytes_max, Ordering::Relaxed);
     }
 
     fn has_joined(&self, id: ReceiptSubscriptionId, cell: usize, served: UnixMs) -> bool {

@@ -25,7 +25,7 @@ use rusqlite::{Connection, ErrorCode};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError, TidyError};
 use crate::figures::{Contents, Ended};
-use crate::limits::Limits;
+use crate::limits::{Held, Limits};
 use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
@@ -318,9 +318,8 @@ impl Engine for SqliteEngine {
         warn_of_reached(dir, &self.sums.totals, &self.limits);
     }
 
-    fn set_share(&mut self, limits: Limits) {
-        let Limits { reserve_bytes, database_bytes_max, disk_floor_bytes, .. } = self.limits;
-        self.limits = Limits { reserve_bytes, database_bytes_max, disk_floor_bytes, ..limits };
+    fn set_elsewhere(&mut self, elsewhere: Held) {
+        self.limits.elsewhere = elsewhere;
     }
 
     fn receipt_room(&self) -> Result<(), StoreError> {

@@ -39,13 +39,15 @@ pub(crate) const fn minutes(n: i64) -> UnixMs {
 
 pub(crate) struct Bed {
     pub(crate) store: Store,
+    /// How many engines do a chore.
+    pub(crate) cells: usize,
     /// The store's directory, if it has one. It must outlive the store.
     _dir: Option<TempDir>,
 }
 
 impl Bed {
     pub(crate) fn memory(limits: Limits) -> Self {
-        Self { store: Store::open_memory(limits).unwrap(), _dir: None }
+        Self { store: Store::open_memory(limits).unwrap(), cells: 1, _dir: None }
     }
 
     /// Two cells, of different kinds. Alice and both receipt subscriptions are in the first, and Bob in the second.
@@ -55,19 +57,19 @@ impl Bed {
         let engines: Vec<Box<dyn Engine>> = vec![Box::new(MemoryEngine::new(limits)), Box::new(second)];
         let store = Store::start_cells(engines, CellPlan::new(2), limits).unwrap();
         assert!(store.is_home(ALICE, RECEIPTS) && !store.is_home(BOB, RECEIPTS));
-        Self { store, _dir: Some(dir) }
+        Self { store, cells: 2, _dir: Some(dir) }
     }
 
     pub(crate) fn sqlite(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { store: open(dir.path(), limits), _dir: Some(dir) }
+        Self { store: open(dir.path(), limits), cells: 1, _dir: Some(dir) }
     }
 
     /// In a fresh database. Without PostgreSQL, the case runs in memory, and says that it was skipped.
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres(limits: Limits) -> Self {
         let Some(server) = crate::postgres::server::shared() else { return Self::memory(limits) };
-        Self { store: Store::open_postgres(&server.fresh(), limits).unwrap(), _dir: None }
+        Self { store: Store::open_postgres(&server.fresh(), limits).unwrap(), cells: 1, _dir: None }
     }
 
     /// Creates the two agents and their subscriptions.
@@ -81,6 +83,11 @@ impl Bed {
         let bed = self.populate().await;
         populate_with_receipts(&bed.store).await;
         bed
+    }
+
+    /// Whether so many were removed from a crowded store: all of them, and of several cells those that came first.
+    pub(crate) fn made_room(&self, removed: usize, all: usize) -> bool {
+        removed == all || self.cells > 1 && (1..all).contains(&removed)
     }
 
     /// The receipts that were not taken: message and outcome, in the order of their numbers.
@@ -110,14 +117,14 @@ pub(crate) async fn populate(store: &Store) {
 pub(crate) async fn populate_with_receipts(store: &Store) {
     for id in [RECEIPTS, OTHER_RECEIPTS] {
         store.create_receipt_subscription(id, NOON).await.unwrap();
-        join(store, id).await;
+        join(store, id, NOON).await;
     }
 }
 
 /// Makes a receipt subscription ready for messages of both agents.
-pub(crate) async fn join(store: &Store, id: ReceiptSubscriptionId) {
+pub(crate) async fn join(store: &Store, id: ReceiptSubscriptionId, served: UnixMs) {
     for agent in [ALICE, BOB] {
-        if let Some(joined) = store.join_receipts(agent, id, NOON) {
+        if let Some(joined) = store.join_receipts(agent, id, served) {
             joined.await.unwrap();
         }
     }

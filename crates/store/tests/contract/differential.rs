@@ -111,6 +111,8 @@ fn writes() -> impl Strategy<Value = Write> {
             Write::TakeReceipts { receipt_subscription, up_to, served }
         }),
         1 => (receipt_subscriptions(), moments())
+            .prop_map(|(id, served)| Write::JoinReceiptSubscription { id, served }),
+        1 => (receipt_subscriptions(), moments())
             .prop_map(|(id, served)| Write::UseReceiptSubscription { id, served }),
         1 => receipt_subscriptions().prop_map(|id| Write::DeleteReceiptSubscription { id }),
         2 => (agents(), moments()).prop_map(|(agent, served)| Write::Touch { agent, served }),

@@ -61,7 +61,10 @@ async fn what_was_not_created_does_not_exist() {
 async fn an_id_is_used_once() {
     let Bed { store, .. } = open(Limits::default()).populate().await;
     assert_eq!(store.create_agent(ALICE, NOON).await, Err(StoreError::IdTaken));
-    let again = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_NEWS, BOB) };
+    // One that lives in the same cell.
+    let other = AgentId::from_raw(3);
+    store.create_agent(other, NOON).await.unwrap();
+    let again = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_NEWS, other) };
     assert_eq!(store.create_subscription(again).await, Err(StoreError::IdTaken));
     assert_eq!(store.subscription(ALICE, ALICE_NEWS).await, Ok(Some(subscription(ALICE_NEWS, ALICE))));
 }

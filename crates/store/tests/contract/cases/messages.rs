@@ -95,7 +95,7 @@ async fn a_message_is_erased_by_its_agent_only() {
 #[tokio::test]
 async fn messages_are_read_in_the_requested_order() {
     let Bed { store, .. } = open(Limits::default()).populate().await;
-    for message in [news(101), to_bob(102)] {
+    for message in [news(101), chat(102)] {
         store.append(message).await.unwrap();
     }
     let read = store.messages(ALICE, vec![id(102), id(100), id(101), id(102)], NOON).await.unwrap();
