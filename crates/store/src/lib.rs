@@ -12,6 +12,7 @@ mod error;
 mod failure;
 mod figures;
 mod limits;
+mod lock;
 mod memory;
 mod model;
 #[cfg(feature = "postgres")]
@@ -27,7 +28,7 @@ mod store;
 mod totals;
 
 pub use answer::Answer;
-pub use cells::{CELLS_MAX, CellPlan, CellSource, NoPosition, ReceiptPosition};
+pub use cells::{CELLS_MAX, CellPlan, CellSource, FirstCell, NoPosition, ReceiptPosition};
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
@@ -36,6 +37,7 @@ pub use limits::{
     EXPIRE_MAX, Held, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,
 };
+pub use lock::DirLock;
 pub use memory::MemoryEngine;
 pub use model::{
     Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,

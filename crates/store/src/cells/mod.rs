@@ -13,7 +13,7 @@ mod routes;
 
 pub(crate) use cell::Cell;
 pub(crate) use merge::{merged, receipts};
-pub use open::CellSource;
+pub use open::{CellSource, FirstCell};
 pub use plan::{CELLS_MAX, CellPlan};
 pub use position::{NoPosition, ReceiptPosition};
 pub(crate) use routes::Routes;

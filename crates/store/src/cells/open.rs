@@ -29,6 +29,12 @@ const ID: &str = "cell.id";
 /// that was minted in a rush and is not stored yet.
 const AHEAD: Duration = Duration::from_secs(60);
 
+/// The first cell, open: what every store begins with.
+pub struct FirstCell {
+    engine: Box<dyn Engine>,
+    place: Place,
+}
+
 /// Where a cell is.
 #[derive(Clone)]
 pub enum CellSource {
@@ -39,161 +45,168 @@ pub enum CellSource {
     Postgres(crate::PostgresOptions),
 }
 
+/// What identifies a cell.
+enum Place {
+    /// The id is in the directory.
+    Dir(PathBuf),
+    #[cfg(feature = "postgres")]
+    Database { name: String, id: String },
+}
+
+impl FirstCell {
+    /// The store in a directory.
+    pub fn sqlite(engine: SqliteEngine, dir: &Path) -> Self {
+        Self { engine: Box::new(engine), place: Place::Dir(dir.into()) }
+    }
+
+    /// The store in a database.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(engine: crate::PostgresEngine) -> Self {
+        let place = Place::Database { name: engine.database().to_owned(), id: engine.cluster().to_owned() };
+        Self { engine: Box::new(engine), place }
+    }
+}
+
 impl Store {
-    /// The store in `cells`, in their order, with the plan in the directory `state_dir`. With one cell it is the same as
-    /// [`Store::open_sqlite`] or [`Store::open_postgres`]. Cells can be added at the end, and move no agent: new ones go
-    /// there from a minute later on. `now` gets the clock and the greatest id of the store, and returns the service's time.
+    /// The store in `first` and `others`, in their order, with the plan in the directory `state_dir`, which the caller has
+    /// locked. Cells can be added at the end, and move no agent: new ones go there from a minute later on. `now` gets the
+    /// clock and the greatest id of the store, and returns the service's time.
     ///
     /// # Errors
     /// [`OpenError`], and [`OpenError::Cells`] if a cell is missing, in another place, or another one than it was.
-    ///
-    /// # Panics
-    /// Without a cell.
     pub fn open_cells(
         state_dir: &Path,
-        cells: &[CellSource],
+        first: FirstCell,
+        others: &[CellSource],
         limits: Limits,
         now: impl FnOnce(&ClockRecord, i64) -> UnixMs,
     ) -> Result<Self, OpenError> {
-        assert!(!cells.is_empty(), "a store has a cell");
         let path = state_dir.join(PLAN);
         let known = PlanFile::load(&path)?;
-        if known.is_none() && cells.len() == 1 {
-            return Self::start_cells(vec![cells[0].open(limits)?.engine], CellPlan::new(1), limits);
+        if known.is_none() && others.is_empty() {
+            return Self::start_cells(vec![first.engine], CellPlan::new(1), limits);
         }
-        let members = known.as_ref().map_or(&[][..], |known| &known.members);
-        check_count(cells, members)?;
-        let mut opened = Vec::with_capacity(cells.len());
-        for (place, source) in cells.iter().enumerate() {
-            opened.push(match members.get(place) {
-                Some(_) => source.open_known(place, members, limits)?,
-                None => source.open_new(place, limits)?,
-            });
+        let known_members = known.as_ref().map_or(&[][..], |known| &known.members);
+        let count = 1 + others.len();
+        check_count(count, known_members)?;
+        let mut members = vec![first.place.member(0, known_members)?];
+        let mut engines = vec![first.engine];
+        for (place, source) in (1..).zip(others) {
+            let (engine, member) = source.open(place, known_members, limits)?;
+            engines.push(engine);
+            members.push(member);
         }
-        let engines = || opened.iter().map(|cell| &cell.engine);
-        let greatest_id = engines().map(|engine| engine.greatest_id()).max().expect("there is a cell");
+        let greatest_id = engines.iter().map(|engine| engine.greatest_id()).max().expect("there is a first cell");
         let mut plan = match &known {
             Some(known) => known.plan.clone(),
-            None if greatest_id == 0 => CellPlan::new(cells.len()),
+            None if greatest_id == 0 => CellPlan::new(count),
             None => CellPlan::new(1),
         };
-        if plan.cells() < cells.len() {
+        if plan.cells() < count {
             let minted = MessageId::from_raw(greatest_id).minted_at();
-            let now = now(&opened[0].engine.clock(), greatest_id).max(minted).max(plan.newest());
-            plan.grow(now.plus(AHEAD), cells.len());
+            let now = now(&engines[0].clock(), greatest_id).max(minted).max(plan.newest());
+            plan.grow(now.plus(AHEAD), count);
         }
-        let members =
-            opened.iter().zip(cells).map(|(cell, source)| Member { id: cell.id.clone(), name: source.name() });
-        let file = PlanFile { members: members.collect(), plan: plan.clone() };
+        let file = PlanFile { members, plan: plan.clone() };
         if known.as_ref() != Some(&file) {
             file.save(&path)?;
+            tracing::info!(cells = count, "the plan of the cells is saved");
         }
-        Self::start_cells(opened.into_iter().map(|cell| cell.engine).collect(), plan, limits)
+        Self::start_cells(engines, plan, limits)
     }
-}
-
-struct Opened {
-    engine: Box<dyn Engine>,
-    /// Empty for the only cell of a store in a directory.
-    id: String,
 }
 
 impl CellSource {
-    fn open(&self, limits: Limits) -> Result<Opened, OpenError> {
-        Ok(match self {
-            Self::Sqlite(dir) => Opened { engine: Box::new(SqliteEngine::open(dir, limits)?), id: String::new() },
+    /// Opens the cell at `place`: one of `known`, or a new one.
+    fn open(&self, place: usize, known: &[Member], limits: Limits) -> Result<(Box<dyn Engine>, Member), OpenError> {
+        let (engine, at): (Box<dyn Engine>, _) = match self {
+            Self::Sqlite(dir) => {
+                // Before it is opened, which would create it.
+                if place < known.len() {
+                    check_id(read_id(dir)?.as_deref(), place, known, &shown(dir))?;
+                }
+                (Box::new(SqliteEngine::open(dir, limits)?), Place::Dir(dir.clone()))
+            }
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => {
-                let engine = crate::PostgresEngine::open(options, limits)?;
-                let id = engine.cluster().to_owned();
-                Opened { engine: Box::new(engine), id }
+                let FirstCell { engine, place } = FirstCell::postgres(crate::PostgresEngine::open(options, limits)?);
+                (engine, place)
             }
-        })
-    }
-
-    /// A cell that the store has had.
-    fn open_known(&self, place: usize, members: &[Member], limits: Limits) -> Result<Opened, OpenError> {
-        let check = |found: Option<&str>| check_id(found, place, members, &self.name());
-        match self {
-            // Before it is opened, which would create it.
-            Self::Sqlite(dir) => {
-                let id = read_id(dir)?;
-                check(id.as_deref())?;
-                Ok(Opened { id: members[place].id.clone(), ..self.open(limits)? })
-            }
-            #[cfg(feature = "postgres")]
-            Self::Postgres(_) => {
-                let opened = self.open(limits)?;
-                check(Some(&opened.id))?;
-                Ok(opened)
-            }
-        }
-    }
-
-    /// A cell that is added, or the first one.
-    fn open_new(&self, place: usize, limits: Limits) -> Result<Opened, OpenError> {
-        let mut opened = self.open(limits)?;
-        if place > 0 && opened.engine.greatest_id() > 0 {
+        };
+        if place >= known.len() && engine.greatest_id() > 0 {
             return Err(OpenError::Cells(format!(
-                "{} is to be added and holds agents already, whose cell it would not be: name an empty one",
-                self.name()
+                "{} is to be added and holds agents already, which would not be found there: name an empty one",
+                at.name()
             )));
         }
-        // The engine has locked the directory.
-        match self {
-            Self::Sqlite(dir) => opened.id = make_id(dir)?,
+        Ok((engine, at.member(place, known)?))
+    }
+}
+
+impl Place {
+    /// Checks that this is the cell that was at `place`. A new one gets an id, if it has none.
+    fn member(&self, place: usize, known: &[Member]) -> Result<Member, OpenError> {
+        let name = self.name();
+        let found = match self {
+            Self::Dir(dir) if place < known.len() => read_id(dir)?,
+            Self::Dir(dir) => Some(make_id(dir)?),
             #[cfg(feature = "postgres")]
-            Self::Postgres(_) => {}
+            Self::Database { id, .. } => Some(id.clone()),
+        };
+        if place < known.len() {
+            check_id(found.as_deref(), place, known, &name)?;
         }
-        Ok(opened)
+        Ok(Member { id: found.expect("a known cell has the id that it had"), name })
     }
 
     /// For the operator: no password.
     fn name(&self) -> String {
         match self {
-            Self::Sqlite(dir) => dir.display().to_string().replace('\n', "?"),
+            Self::Dir(dir) => shown(dir),
             #[cfg(feature = "postgres")]
-            Self::Postgres(options) => options.shown(),
+            Self::Database { name, .. } => name.clone(),
         }
     }
 }
 
-fn check_count(cells: &[CellSource], members: &[Member]) -> Result<(), OpenError> {
-    let names = |from: usize| members[from..].iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
-    if cells.len() < members.len() {
+/// On one line.
+fn shown(dir: &Path) -> String {
+    dir.display().to_string().replace('\n', "?")
+}
+
+fn check_count(count: usize, known: &[Member]) -> Result<(), OpenError> {
+    if count < known.len() {
+        let missing: Vec<_> = known[count..].iter().map(|member| member.name.as_str()).collect();
         return Err(OpenError::Cells(format!(
-            "it has {} and only {} named; agents live in the others, so name them again, at the end: {}",
-            members.len(),
-            cells.len(),
-            names(cells.len())
+            "it has {} and {count} of them are named, so the agents in the others would be lost: add to `cells`, at the \
+             end: {}",
+            known.len(),
+            missing.join(", ")
         )));
     }
-    if cells.len() > CELLS_MAX {
-        return Err(OpenError::Cells(format!("{} are named: name {CELLS_MAX} at most", cells.len())));
+    if count > CELLS_MAX {
+        return Err(OpenError::Cells(format!("{count} are named, and {CELLS_MAX} are the most: leave some out")));
     }
     Ok(())
 }
 
 /// Refuses what is not the cell that belongs in this place.
-fn check_id(found: Option<&str>, place: usize, members: &[Member], name: &str) -> Result<(), OpenError> {
-    if found == Some(members[place].id.as_str()) {
+fn check_id(found: Option<&str>, place: usize, known: &[Member], name: &str) -> Result<(), OpenError> {
+    if found == Some(known[place].id.as_str()) {
         return Ok(());
     }
-    let was = &members[place].name;
-    let reason = match members.iter().position(|member| found == Some(member.id.as_str())) {
-        Some(other) => format!(
-            "{name} is number {} of them and is named as number {}: put them back in their order: {}",
+    let (number, was) = (place + 1, &known[place].name);
+    let order = || known.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
+    let reason = match (found, known.iter().position(|member| found == Some(member.id.as_str()))) {
+        (_, Some(other)) => format!(
+            "{name} is cell {} and is named as cell {number}: name them in their order, which is {}",
             other + 1,
-            place + 1,
-            members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ")
+            order()
         ),
-        None if found.is_none() => {
-            format!(
-                "{name} holds no cell, and number {} was {was}: mount its disk, or bring it back from a backup",
-                place + 1
-            )
+        (None, _) => {
+            format!("{name} holds no cell, and cell {number} was {was}: mount its disk, or bring it back from a backup")
         }
-        None => format!("{name} is another cell than number {}, which was {was}: name that one again", place + 1),
+        (Some(_), _) => format!("{name} is another cell than cell {number}, which was {was}: name that one again"),
     };
     Err(OpenError::Cells(reason))
 }

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{
-    Appended, CELLS_MAX, CellSource, ClockRecord, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader,
-    ReceiptPosition, Removed, SqliteEngine, Store, StoreError, Swept, Write, Written,
+    Appended, CELLS_MAX, CellSource, ClockRecord, CommitError, Engine, Erased, FirstCell, Limits, NewMessage,
+    OpenError, Reader, ReceiptPosition, Removed, SqliteEngine, Store, StoreError, Swept, Write, Written,
 };
 
 use crate::bed::*;
@@ -115,8 +115,9 @@ impl Report {
 
 /// Two cells, with the plan in the first.
 pub(crate) fn open_cells(dir: &Path) -> Store {
-    let cells = [dir.to_owned(), dir.join("second")].map(CellSource::Sqlite);
-    Store::open_cells(dir, &cells, limits(), |_, _| NOON).unwrap()
+    let first = FirstCell::sqlite(SqliteEngine::open(dir, limits()).unwrap(), dir);
+    let second = CellSource::Sqlite(dir.join("second"));
+    Store::open_cells(dir, first, &[second], limits(), |_, _| NOON).unwrap()
 }
 
 fn dir() -> PathBuf {
@@ -236,7 +237,7 @@ async fn child_that_writes_to_cells() {
 #[ignore = "the child of a crash test"]
 async fn child_that_writes_to_a_database() {
     let url = std::env::var(DIR).expect("only run by the tests of the parent");
-    let options = doorbell_store::PostgresOptions { url, allow_single_copy: true, cluster: None };
+    let options = doorbell_store::PostgresOptions { url, password: None, allow_single_copy: true, cluster: None };
     let store = Store::open_postgres(&options, limits()).unwrap();
     let errors = write_until_it_fails(&store).await;
     println!("over {} {}", errors.len(), i64::from(errors.iter().all(|error| *error == StoreError::Unavailable)));
