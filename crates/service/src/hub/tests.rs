@@ -114,7 +114,7 @@ async fn next_message(subscriber: &mut Subscriber) -> MessageId {
 #[tokio::test]
 async fn a_damaged_message_is_dropped_and_counted_and_those_around_it_go_on() {
     let (hub, store) = with_subscription(None).await;
-    let receipts = hub.receipts().subscribe().await.unwrap();
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
     let damaged = MessageId::from_raw(11);
     store.append(stored(10, None, &[])).await.unwrap();
     store.append(stored(11, Some(receipts), &[0xff, 0])).await.unwrap();
@@ -124,7 +124,9 @@ async fn a_damaged_message_is_dropped_and_counted_and_those_around_it_go_on() {
     assert_eq!(next_message(&mut subscriber).await, MessageId::from_raw(12));
     assert!(matches!(subscriber.next().await, SubscriberEvent::Drained));
     assert_eq!((hub.counters().damaged_messages(), hub.counters().damaged_keys()), (1, 0));
-    let ReceiptEvent::Receipt(receipt) = hub.receipts().open(receipts, None).await.unwrap().next().await else {
+    let ReceiptEvent::Receipt(receipt) =
+        hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap().next().await
+    else {
         panic!("the receipt subscription stays")
     };
     assert_eq!((receipt.message, receipt.outcome), (damaged, Outcome::Dropped));
@@ -151,21 +153,21 @@ async fn a_message_that_is_found_damaged_by_reading_it_is_dropped_too() {
 async fn a_damaged_key_is_an_error_and_not_a_subscription_that_is_open_to_every_sender() {
     for length in [0, 1, 64, 65, 66] {
         let (hub, _store) = with_subscription(Some(vec![0; length])).await;
-        assert_eq!(hub.restriction(SUBSCRIPTION).await, Err(HubError::Damaged), "{length} bytes");
+        assert_eq!(hub.restriction(AGENT, SUBSCRIPTION).await, Err(HubError::Damaged), "{length} bytes");
         let found = hub.subscription_of_channel(AGENT, CHANNEL).await;
         assert_eq!(found, Ok(Some((SUBSCRIPTION, Err(HubError::Damaged)))), "{length} bytes");
         assert_eq!(hub.counters().damaged_keys(), 2, "{length} bytes");
         assert_eq!(hub.channels(AGENT).await, Ok(vec![(SUBSCRIPTION, CHANNEL.to_owned())]));
-        assert_eq!(hub.channel(SUBSCRIPTION).await, Ok(Some(CHANNEL.to_owned())));
+        assert_eq!(hub.channel(AGENT, SUBSCRIPTION).await, Ok(Some(CHANNEL.to_owned())));
     }
     let (hub, _store) = with_subscription(None).await;
-    assert_eq!(hub.restriction(SUBSCRIPTION).await, Ok(Some(None)));
+    assert_eq!(hub.restriction(AGENT, SUBSCRIPTION).await, Ok(Some(None)));
 }
 
 #[tokio::test]
 async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     let (hub, store) = with_subscription(None).await;
-    let receipts = hub.receipts().subscribe().await.unwrap();
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
     store.append(stored(10, Some(receipts), &[])).await.unwrap();
     let mut subscriber = subscriber(&hub, AGENT, Mode::Hold);
     let first = next_message(&mut subscriber).await;
@@ -173,7 +175,7 @@ async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     let second = hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap();
     assert_eq!(next_message(&mut subscriber).await, second);
     subscriber.undeliverable(second);
-    let mut stream = hub.receipts().open(receipts, None).await.unwrap();
+    let mut stream = hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap();
     let mut outcomes = Vec::new();
     while outcomes.len() < 2 {
         let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
@@ -205,14 +207,14 @@ fn scarce() -> Limits {
 #[tokio::test]
 async fn messages_with_ttl_0_that_nothing_takes_are_dropped_with_their_receipts_and_another_agent_has_room() {
     let (hub, store) = with_subscription_and(None, &scarce()).await;
-    let receipts = hub.receipts().subscribe().await.unwrap();
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
     let mut slow = subscriber(&hub, AGENT, Mode::Hold);
     let first = hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap();
     let mut dropped = Vec::new();
     for _ in 0..9 {
         dropped.push(hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap());
     }
-    let mut stream = hub.receipts().open(receipts, None).await.unwrap();
+    let mut stream = hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap();
     for id in dropped {
         let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
         assert_eq!((receipt.message, receipt.outcome), (id, Outcome::Dropped));
@@ -263,16 +265,17 @@ async fn a_crowd_of_receipt_subscriptions_without_a_reader_goes_in_two_days_and_
     let store = Store::open_memory(bounds).unwrap();
     let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1, Arc::default());
     let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(Arc::new(Live::new(config()))));
-    let fetched = hub.receipts().subscribe().await.unwrap();
-    let _stream = hub.receipts().open(fetched, None).await.unwrap();
-    let mut crowd = vec![hub.receipts().subscribe().await.unwrap(), hub.receipts().subscribe().await.unwrap()];
-    assert_eq!(hub.receipts().subscribe().await, Err(HubError::ReceiptSubscriptionsFull));
+    let fetched = hub.receipts().subscribe(AGENT).await.unwrap();
+    let _stream = hub.receipts().open(fetched, ReceiptPosition::default()).await.unwrap();
+    let mut crowd =
+        vec![hub.receipts().subscribe(AGENT).await.unwrap(), hub.receipts().subscribe(AGENT).await.unwrap()];
+    assert_eq!(hub.receipts().subscribe(AGENT).await, Err(HubError::ReceiptSubscriptionsFull));
     pass_hours(&clock, &keeper, 1).await;
-    crowd.push(hub.receipts().subscribe().await.unwrap());
+    crowd.push(hub.receipts().subscribe(AGENT).await.unwrap());
     pass_hours(&clock, &keeper, 47).await;
-    assert_eq!(hub.receipts().subscribe().await, Err(HubError::ReceiptSubscriptionsFull));
+    assert_eq!(hub.receipts().subscribe(AGENT).await, Err(HubError::ReceiptSubscriptionsFull));
     pass_hours(&clock, &keeper, 2).await;
-    hub.receipts().subscribe().await.unwrap();
+    hub.receipts().subscribe(AGENT).await.unwrap();
     assert_eq!(store.receipt_subscription_exists(crowd[0]).await, Ok(false));
     pass_hours(&clock, &keeper, 100 * 24).await;
     assert_eq!(store.receipt_subscription_exists(fetched).await, Ok(true));
