@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, and so may what helps it")]
 
 mod bed;
+mod cells;
 mod crash;
 mod differential;
 mod faults;
