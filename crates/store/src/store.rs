@@ -133,6 +133,11 @@ impl Store {
         &self.inner.first.clock
     }
 
+    /// Whether what is `Unavailable` now for this agent may succeed later without a restart ([`Engine::recovers`]).
+    pub fn recovers(&self, agent: AgentId) -> bool {
+        self.inner.of(agent).recovers
+    }
+
     /// Whether there was room after the last commit for one more message that is not stored (TTL 0) and wants a receipt.
     /// The caller asks before it accepts one: [`Store::add_receipt`] does not refuse for lack of room, until the disk is
     /// full. Of several cells, each has room.

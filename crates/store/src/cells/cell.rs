@@ -23,6 +23,7 @@ pub(crate) struct Cell {
     failed_reads: Arc<Seldom>,
     pub(crate) greatest_id: i64,
     pub(crate) clock: ClockRecord,
+    pub(crate) recovers: bool,
     pub(crate) published: Published,
     pub(crate) new_limits: NewLimits,
     writer: Option<JoinHandle<()>>,
@@ -38,7 +39,7 @@ impl Cell {
         limits: Limits,
         failure: FailureSender,
     ) -> Result<Self, OpenError> {
-        let (greatest_id, clock) = (engine.greatest_id(), engine.clock());
+        let (greatest_id, clock, recovers) = (engine.greatest_id(), engine.clock(), engine.recovers());
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
         let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
         let reads = Arc::new(Queue::new(limits.queued_reads_max, usize::MAX));
@@ -70,7 +71,7 @@ impl Cell {
         })?;
         threads.push(writer.thread().id());
         let (failed_reads, writer) = (Arc::default(), Some(writer));
-        Ok(Self { writes, reads, failed_reads, greatest_id, clock, published, new_limits, writer, threads })
+        Ok(Self { writes, reads, failed_reads, greatest_id, clock, recovers, published, new_limits, writer, threads })
     }
 
     pub(crate) fn write<T: Send + 'static>(
