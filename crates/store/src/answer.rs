@@ -6,7 +6,9 @@ use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 
+use crate::engine::Written;
 use crate::error::StoreError;
+use crate::model::{Appended, Erased, IdleRemoved, Removed, Swept};
 use crate::queue::PushError;
 
 /// The outcome of a queued operation. Dropping it does not cancel the operation.
@@ -64,5 +66,40 @@ impl From<PushError> for StoreError {
             PushError::Full => Self::Overloaded,
             PushError::Closed => Self::Unavailable,
         }
+    }
+}
+
+/// The content of each kind of answer; `None` for one of another kind.
+impl Written {
+    pub(crate) fn created(self) -> Option<()> {
+        matches!(self, Self::Created).then_some(())
+    }
+
+    pub(crate) fn appended(self) -> Option<Appended> {
+        if let Self::Appended(appended) = self { Some(appended) } else { None }
+    }
+
+    pub(crate) fn erased(self) -> Option<Erased> {
+        if let Self::Erased(erased) = self { Some(erased) } else { None }
+    }
+
+    pub(crate) fn removed(self) -> Option<Removed> {
+        if let Self::Removed(removed) = self { Some(removed) } else { None }
+    }
+
+    pub(crate) fn touched(self) -> Option<()> {
+        matches!(self, Self::Touched).then_some(())
+    }
+
+    pub(crate) fn noted(self) -> Option<()> {
+        matches!(self, Self::Noted).then_some(())
+    }
+
+    pub(crate) fn idle_removed(self) -> Option<IdleRemoved> {
+        if let Self::IdleRemoved(removed) = self { Some(removed) } else { None }
+    }
+
+    pub(crate) fn swept(self) -> Option<Swept> {
+        if let Self::Swept(swept) = self { Some(swept) } else { None }
     }
 }

@@ -488,38 +488,3 @@ impl Drop for Inner {
         self.close();
     }
 }
-
-/// The content of each kind of answer; `None` for one of another kind.
-impl Written {
-    fn created(self) -> Option<()> {
-        matches!(self, Self::Created).then_some(())
-    }
-
-    fn appended(self) -> Option<Appended> {
-        if let Self::Appended(appended) = self { Some(appended) } else { None }
-    }
-
-    fn erased(self) -> Option<Erased> {
-        if let Self::Erased(erased) = self { Some(erased) } else { None }
-    }
-
-    fn removed(self) -> Option<Removed> {
-        if let Self::Removed(removed) = self { Some(removed) } else { None }
-    }
-
-    fn touched(self) -> Option<()> {
-        matches!(self, Self::Touched).then_some(())
-    }
-
-    fn noted(self) -> Option<()> {
-        matches!(self, Self::Noted).then_some(())
-    }
-
-    fn idle_removed(self) -> Option<IdleRemoved> {
-        if let Self::IdleRemoved(removed) = self { Some(removed) } else { None }
-    }
-
-    fn swept(self) -> Option<Swept> {
-        if let Self::Swept(swept) = self { Some(swept) } else { None }
-    }
-}
