@@ -35,6 +35,8 @@ pub(crate) fn test() -> Result<ExitCode> {
     report.step("docs", docs, Show::Failures)?;
     let without = ["check", "-p", "doorbell", "--no-default-features", "--locked"];
     report.step("without PostgreSQL", cargo(&without), Show::Failures)?;
+    let settings = ["test", "-p", "doorbell-service", "--no-default-features", "--lib", "--locked", "config::database"];
+    report.tests("settings without PostgreSQL", cargo(&settings))?;
     packages(&mut report)?;
     dependencies(&mut report)?;
     attacks(&mut report, &[], ATTACK_SECONDS, Show::Failures)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use doorbell_store::CELLS_MAX;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::database::{DatabaseSettings, DatabaseUrl};
 use super::error::ConfigError;
@@ -39,6 +39,21 @@ impl CellName {
     pub(super) fn is_url(&self) -> bool {
         self.0.contains("://")
     }
+}
+
+/// Reads a string or a list of strings. An error of another type would show the string.
+pub(super) fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<CellName>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "`cells` is a name or a list of names")]
+    enum OneOrMore {
+        One(CellName),
+        More(Vec<CellName>),
+    }
+
+    Ok(Some(match OneOrMore::deserialize(from)? {
+        OneOrMore::One(name) => vec![name],
+        OneOrMore::More(names) => names,
+    }))
 }
 
 /// A cell after the first, which is the state directory or `database`.

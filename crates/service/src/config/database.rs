@@ -210,3 +210,16 @@ mod tests {
         assert!(settings("allow_single_copy = false").unwrap().is_none());
     }
 }
+
+#[cfg(all(test, not(feature = "postgres")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_postgresql_refuses_a_database_with_what_to_do_and_never_shows_it() {
+        let settings: Settings = toml::from_str("database = 'postgres://u:sesame@h/d'").unwrap();
+        let error = DatabaseSettings::from_settings(&settings).unwrap_err().to_string();
+        assert!(error.contains("built without PostgreSQL: install one that has it"), "{error}");
+        assert!(!error.contains("sesame") && !error.contains('\n'), "{error}");
+    }
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::cells::CellName;
+use super::cells::{self, CellName};
 use super::compat::Compat;
 use super::database::DatabaseUrl;
 use super::listen::{self, ListenAddress};
@@ -100,6 +100,7 @@ settings! {
         long, env = "DOORBELL_CELLS", hide_env = true, help_heading = DATABASE, value_delimiter = ' ',
         value_name = "NAME|URL"
     )]
+    #[serde(deserialize_with = "cells::one_or_more")]
     cells: Vec<CellName>,
 
     /// Address and port to listen on; port 0 takes a free one. May be repeated; `tls:`, `plain:` (without TLS) or `mcs:`
