@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use doorbell_private_file as private_file;
-use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
 use doorbell_store::{DirLock, Failure, Store};
 use rustls::ServerConfig;
@@ -34,7 +33,7 @@ use crate::metrics::{Metrics, Sources};
 use crate::seldom;
 use crate::state_dir::{self, StateDirError};
 use crate::status::{ListenerStatus, Status, StoreStatus};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, continued};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -146,9 +145,9 @@ impl Service {
         let state_dir = &config.state_dir.clone();
         state_dir::prepare(state_dir)?;
         keep_control_socket(config.admin.as_ref(), state_dir)?;
-        let Storage { store, status: storage, lock } = open_store(config.clone()).await?;
+        let Storage { store, status: storage, lock } = open_store(config.clone(), clock.clone()).await?;
         remove_leftovers(state_dir).map_err(|source| StateDirError::Unusable { path: state_dir.clone(), source })?;
-        let clock = continued(&clock, &store);
+        let clock = continued(&clock, store.clock(), store.greatest_id());
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
 
         let sockets = bind::all(&config.place.listen, sockets).await?;
@@ -250,8 +249,8 @@ impl Service {
         }
         // By the time in the ids: every URL that exists is sealed with the key of its time, whatever the wall clock shows.
         let now = if in_use {
-            let storage = Storage::open(config, store_limits(&config.limits))?;
-            continued(clock, &storage.store).now().plus(Duration::from_millis(1))
+            let Storage { store, .. } = Storage::open(config, store_limits(&config.limits), clock)?;
+            continued(clock, store.clock(), store.greatest_id()).now().plus(Duration::from_millis(1))
         } else {
             clock.now()
         };
@@ -414,12 +413,6 @@ fn key_ring(state_dir: &Path, in_use: bool, now: UnixMs) -> Result<KeyRing, KeyR
     KeyRing::load_or_create(&path, now)
 }
 
-/// The clock that continues where the store ended.
-fn continued(clock: &Clock, store: &Store) -> Clock {
-    let greatest_id = Some(store.greatest_id()).filter(|id| *id > 0);
-    clock.continued(store.clock(), greatest_id.map(|id| MessageId::from_raw(id).minted_at()))
-}
-
 fn store_limits(limits: &Limits) -> doorbell_store::Limits {
     doorbell_store::Limits {
         messages_per_agent_max: limits.messages_per_agent_max,
@@ -441,9 +434,9 @@ fn store_limits(limits: &Limits) -> doorbell_store::Limits {
     }
 }
 
-async fn open_store(config: Config) -> Result<Storage, StorageError> {
+async fn open_store(config: Config, clock: Clock) -> Result<Storage, StorageError> {
     // Opening may migrate the database, which takes time.
-    let open = move || Storage::open(&config, store_limits(&config.limits));
+    let open = move || Storage::open(&config, store_limits(&config.limits), &clock);
     tokio::task::spawn_blocking(open).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 

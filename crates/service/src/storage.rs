@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 #[cfg(feature = "postgres")]
 use doorbell_private_file as private_file;
-use doorbell_store::{DirLock, Limits, OpenError, Store};
+use doorbell_protocol::id::MessageId;
+use doorbell_store::{CellSource, ClockRecord, DirLock, FirstCell, Limits, OpenError, SqliteEngine, Store};
 use thiserror::Error;
 
-use crate::config::{Config, DatabaseSettings};
+use crate::clock::Clock;
+use crate::config::{CellSettings, Config, DatabaseSettings};
 use crate::state_dir::{self, StateDirError};
 use crate::status::StoreStatus;
 
@@ -77,11 +79,12 @@ pub enum StorageError {
 
 impl Storage {
     /// Opens the store. It blocks: an engine may migrate, or wait for the process before.
-    pub(crate) fn open(config: &Config, limits: Limits) -> Result<Self, StorageError> {
+    /// `clock` is as it was before the store continues it.
+    pub(crate) fn open(config: &Config, limits: Limits, clock: &Clock) -> Result<Self, StorageError> {
         let dir = &config.state_dir;
         let opened = match &config.database {
-            Some(database) => on_database(dir, database, limits),
-            None => in_directory(dir, limits),
+            Some(database) => on_database(config, database, limits, clock),
+            None => in_directory(config, limits, clock),
         };
         opened.map_err(|error| match error {
             // After an error on its disk a file system is read-only, and only an attempt to write shows it.
@@ -100,28 +103,57 @@ impl Storage {
     }
 }
 
-fn in_directory(dir: &Path, limits: Limits) -> Result<Storage, StorageError> {
+/// The store that begins with `first`, with the further cells of the configuration.
+fn with_cells(config: &Config, first: FirstCell, limits: Limits, clock: &Clock) -> Result<Store, OpenError> {
+    let source = |cell: &CellSettings| match cell {
+        CellSettings::Dir(dir) => CellSource::Sqlite(dir.clone()),
+        #[cfg(feature = "postgres")]
+        CellSettings::Database(database) => CellSource::Postgres(database.options(None)),
+        #[cfg(not(feature = "postgres"))]
+        CellSettings::Database(database) => match *database {},
+    };
+    let others: Vec<_> = config.cells.iter().map(source).collect();
+    Store::open_cells(&config.state_dir, first, &others, limits, |record, greatest_id| {
+        continued(clock, record, greatest_id).now()
+    })
+}
+
+/// The clock that continues where the store ended.
+pub(crate) fn continued(clock: &Clock, record: &ClockRecord, greatest_id: i64) -> Clock {
+    let greatest_id = Some(greatest_id).filter(|id| *id > 0);
+    clock.continued(record, greatest_id.map(|id| MessageId::from_raw(id).minted_at()))
+}
+
+fn in_directory(config: &Config, limits: Limits, clock: &Clock) -> Result<Storage, StorageError> {
+    let dir = &config.state_dir;
     if let Some(cluster) = cluster_of(dir)? {
         return Err(StorageError::NeedsDatabase { cluster });
     }
-    let store = Store::open_sqlite(dir, limits)?;
+    let first = FirstCell::sqlite(SqliteEngine::open(dir, limits)?, dir);
+    let store = with_cells(config, first, limits, clock)?;
     Ok(Storage { store, status: StoreStatus { engine: "sqlite", database: None }, lock: None })
 }
 
 #[cfg(not(feature = "postgres"))]
-fn on_database(_: &Path, database: &DatabaseSettings, _: Limits) -> Result<Storage, StorageError> {
+fn on_database(_: &Config, database: &DatabaseSettings, _: Limits, _: &Clock) -> Result<Storage, StorageError> {
     match *database {}
 }
 
 #[cfg(feature = "postgres")]
-fn on_database(dir: &Path, database: &DatabaseSettings, limits: Limits) -> Result<Storage, StorageError> {
+fn on_database(
+    config: &Config,
+    database: &DatabaseSettings,
+    limits: Limits,
+    clock: &Clock,
+) -> Result<Storage, StorageError> {
     use doorbell_store::{Engine, PostgresEngine};
 
+    let dir = &config.state_dir;
     let lock = DirLock::take(dir)?;
     let cluster = cluster_of(dir)?;
     let is_new = cluster.is_none();
     if is_new && Store::exists(dir) {
-        return Err(StorageError::NotImported { dir: dir.into() });
+        return Err(StorageError::NotImported { dir: dir.clone() });
     }
     let engine = PostgresEngine::open(&database.options(cluster), limits)?;
     let database = engine.database().to_owned();
@@ -131,7 +163,7 @@ fn on_database(dir: &Path, database: &DatabaseSettings, limits: Limits) -> Resul
         }
         bind_to_cluster(dir, engine.cluster())?;
     }
-    let store = Store::start(engine, limits)?;
+    let store = with_cells(config, FirstCell::postgres(engine), limits, clock)?;
     tracing::info!(database, "messages are stored in PostgreSQL");
     Ok(Storage { store, status: StoreStatus { engine: "postgresql", database: Some(database) }, lock: Some(lock) })
 }

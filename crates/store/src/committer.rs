@@ -7,7 +7,7 @@ use crate::engine::{Engine, Write, Written};
 use crate::error::{CommitError, StoreError};
 use crate::failure::FailureSender;
 use crate::figures::Published;
-use crate::limits::Limits;
+use crate::limits::{Held, Limits};
 use crate::queue::Queue;
 use crate::seldom::Seldom;
 
@@ -30,6 +30,8 @@ pub(crate) struct Committer {
     pub(crate) limits: Limits,
     pub(crate) new_limits: NewLimits,
     pub(crate) published: Published,
+    /// The other cells of the store, which hold a part of what its bounds allow.
+    pub(crate) others: Vec<Published>,
     pub(crate) rollbacks: Seldom,
     pub(crate) failed_reads: Arc<Seldom>,
     pub(crate) unsettled: Seldom,
@@ -67,7 +69,9 @@ impl Committer {
         while let Some(batch) = self.next_batch() {
             // After the batch was taken: its writes that were queued after the change are judged by it.
             if let Some(limits) = self.new_limits.take() {
-                self.engine.set_limits(limits);
+                self.engine.set_limits(Limits { elsewhere: self.elsewhere(), ..limits });
+            } else if !self.others.is_empty() {
+                self.engine.set_elsewhere(self.elsewhere());
             }
             if self.commit(batch).and_then(|()| self.tidy()).is_err() {
                 return;
@@ -84,6 +88,12 @@ impl Committer {
         self.unsettled.flush(at_end);
         self.failed_reads.flush(at_end);
         self.engine.flush_lines(at_end);
+    }
+
+    /// What the other cells hold. What they commit meanwhile is not counted: together the cells may exceed a bound by a
+    /// batch for each of them.
+    fn elsewhere(&self) -> Held {
+        self.others.iter().fold(Held::default(), |held, other| held.plus(&other.contents()))
     }
 
     /// Waits for a write, and takes those behind it too, up to the bounds of one commit.

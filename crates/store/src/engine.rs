@@ -6,7 +6,7 @@ use doorbell_protocol::time::UnixMs;
 
 use crate::error::{CommitError, OpenError, ReadError, StoreError, TidyError};
 use crate::figures::Contents;
-use crate::limits::{EXPIRE_MAX, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
+use crate::limits::{EXPIRE_MAX, Held, Limits, REMOVAL_COST_BYTES, SWEEP_MAX};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
     Subscription, Swept, UnusedBounds,
@@ -91,6 +91,22 @@ pub enum Write {
         /// The time of service ([`ClockRecord`]), recorded as a use of the receipt subscription.
         served: UnixMs,
     },
+    /// Makes room for the receipts of a receipt subscription whose home is another cell, if there is none yet, and records
+    /// a use. How long it stays is the home's decision: here it is not one of the unused. Answers [`Written::Created`], or
+    /// refuses with `StoreFull`.
+    JoinReceiptSubscription {
+        /// The receipt subscription.
+        id: ReceiptSubscriptionId,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
+    },
+    /// Records that a receipt subscription is in use, and takes no receipt. Answers [`Written::Erased`]: whether it exists.
+    UseReceiptSubscription {
+        /// The receipt subscription.
+        id: ReceiptSubscriptionId,
+        /// The time of service ([`ClockRecord`]).
+        served: UnixMs,
+    },
     /// Removes a receipt subscription and its receipts. Messages that named it get no receipt. Answers
     /// [`Written::Erased`].
     DeleteReceiptSubscription {
@@ -149,11 +165,13 @@ impl Written {
             Write::CreateAgent { .. }
             | Write::CreateSubscription(_)
             | Write::CreateReceiptSubscription { .. }
+            | Write::JoinReceiptSubscription { .. }
             | Write::AddReceipt { .. } => matches!(self, Self::Created),
             Write::Append(_) => matches!(self, Self::Appended(_)),
-            Write::Erase { .. } | Write::TakeReceipts { .. } | Write::DeleteReceiptSubscription { .. } => {
-                matches!(self, Self::Erased(_))
-            }
+            Write::Erase { .. }
+            | Write::TakeReceipts { .. }
+            | Write::UseReceiptSubscription { .. }
+            | Write::DeleteReceiptSubscription { .. } => matches!(self, Self::Erased(_)),
             Write::DeleteSubscription { .. } | Write::DeleteAgent { .. } => matches!(self, Self::Removed(_)),
             Write::Touch { .. } => matches!(self, Self::Touched),
             Write::NoteClock(_) => matches!(self, Self::Noted),
@@ -197,6 +215,10 @@ pub trait Engine: Send + 'static {
     /// Replaces the bounds of what may be stored. Nothing that is stored goes: a lower bound refuses only what is new. The
     /// bounds of the files (`reserve_bytes`, `database_bytes_max`) stay as they were when the engine was opened.
     fn set_limits(&mut self, limits: Limits);
+
+    /// The engine is one cell of a store whose other cells hold `elsewhere`, which counts for `Limits`. It is called before
+    /// each commit. An engine without bounds of the whole store ignores it.
+    fn set_elsewhere(&mut self, _elsewhere: Held) {}
 
     /// What it holds after the last commit, for an operator. It is called after each commit, so it does not count rows. An
     /// engine without these counts returns zeros.
@@ -299,8 +321,10 @@ impl Write {
             Self::CreateAgent { .. }
                 | Self::CreateSubscription(_)
                 | Self::CreateReceiptSubscription { .. }
+                | Self::JoinReceiptSubscription { .. }
                 | Self::Append(_)
                 | Self::AddReceipt { .. }
+                | Self::UseReceiptSubscription { .. }
                 | Self::Touch { .. }
                 | Self::NoteClock(_)
         )

@@ -182,6 +182,9 @@ pub enum OpenError {
         /// The schema that this version needs.
         known: i32,
     },
+    /// The cells are not the ones that the store has.
+    #[error("cannot use the cells of the store: {0}")]
+    Cells(String),
     /// A thread could not be started.
     #[error("cannot start a thread of the store: {0}")]
     Thread(io::Error),

@@ -96,6 +96,40 @@ struct State {
     commits: Commits,
 }
 
+impl Figures {
+    /// Those of two cells together.
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        self.contents.add(&other.contents);
+        self.commits.duration_micros.add_all(&other.commits.duration_micros);
+        self.commits.batch_writes.add_all(&other.commits.batch_writes);
+        self.commits.rolled_back += other.commits.rolled_back;
+        self.queued_writes += other.queued_writes;
+        self
+    }
+}
+
+impl Contents {
+    fn add(&mut self, other: &Self) {
+        // The disk with the least room is the one to look after. A database has none of ours.
+        self.reserve_bytes = match (self.disk_available_bytes, other.disk_available_bytes) {
+            (Some(_), Some(_)) => self.reserve_bytes.min(other.reserve_bytes),
+            _ => self.reserve_bytes.max(other.reserve_bytes),
+        };
+        let known = self.disk_available_bytes.into_iter().chain(other.disk_available_bytes);
+        self.disk_available_bytes = known.min();
+        self.agents += other.agents;
+        self.unused_agents += other.unused_agents;
+        self.subscriptions += other.subscriptions;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.receipts += other.receipts;
+        self.receipt_subscriptions += other.receipt_subscriptions;
+        self.unused_receipt_subscriptions += other.unused_receipt_subscriptions;
+        self.ended.outcomes.iter_mut().zip(other.ended.outcomes).for_each(|(count, other)| *count += other);
+        self.ended.replaced += other.ended.replaced;
+    }
+}
+
 impl Ended {
     /// The messages with this outcome.
     pub fn of(&self, outcome: Outcome) -> u64 {
@@ -122,6 +156,14 @@ impl<const BUCKETS: usize> Distribution<BUCKETS> {
     }
 }
 
+impl<const BUCKETS: usize> Distribution<BUCKETS> {
+    fn add_all(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(count, other)| *count += other);
+        self.count += other.count;
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+}
+
 impl<const BUCKETS: usize> Default for Distribution<BUCKETS> {
     fn default() -> Self {
         Self { buckets: [0; BUCKETS], count: 0, sum: 0 }
@@ -135,6 +177,10 @@ impl Published {
 
     pub(crate) fn receipt_room(&self) -> Result<(), StoreError> {
         self.with(|state| state.receipt_room)
+    }
+
+    pub(crate) fn contents(&self) -> Contents {
+        self.with(|state| state.contents)
     }
 
     /// What the store knows of itself, with the length of its queue.

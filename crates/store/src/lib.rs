@@ -3,6 +3,8 @@
 //! [`Store`] is the handle that the service holds. Its writes wait in a queue for one thread, which commits many of them
 //! with one fsync and answers them after that: `Ok` means durable. [`Engine`] is the trait of what commits and reads.
 
+mod answer;
+mod cells;
 mod clock;
 mod committer;
 mod engine;
@@ -27,12 +29,14 @@ mod totals;
 #[cfg(feature = "postgres")]
 pub mod transfer;
 
+pub use answer::Answer;
+pub use cells::{CELLS_MAX, CellPlan, CellSource, FirstCell, NoPosition, ReceiptPosition};
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
 pub use figures::{BATCH_WRITES, COMMIT_MICROS, Commits, Contents, Distribution, Ended, Figures};
 pub use limits::{
-    EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
+    EXPIRE_MAX, Held, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,
 };
 pub use lock::DirLock;
@@ -44,4 +48,4 @@ pub use model::{
 #[cfg(feature = "postgres")]
 pub use postgres::{Migrated, Migration, PostgresEngine, PostgresOptions, Resolved};
 pub use sqlite::SqliteEngine;
-pub use store::{Answer, Store};
+pub use store::Store;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use doorbell_protocol::time::UnixMs;
 
+use crate::figures::Contents;
+
 /// Bounds of one store. [`Limits::default`] suits a small machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -65,6 +67,39 @@ pub struct Limits {
     /// With less room on the disk than this, the store does not grow; with less than twice as much, it takes no new
     /// agents and receipt subscriptions. 0: no floor.
     pub disk_floor_bytes: u64,
+    /// What the other cells of the store hold, which counts for the bounds of what is stored in all. The store keeps it
+    /// up to date in each cell.
+    pub elsewhere: Held,
+}
+
+/// What one part of a store holds of all that its bounds allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Agents.
+    pub agents: u64,
+    /// Of these, the ones that were never used.
+    pub unused_agents: u64,
+    /// Subscriptions.
+    pub subscriptions: u64,
+    /// Bytes of messages and receipts.
+    pub bytes: u64,
+    /// Receipt subscriptions.
+    pub receipt_subscriptions: u64,
+    /// Of these, the ones whose application server never took a receipt.
+    pub unused_receipt_subscriptions: u64,
+}
+
+impl Held {
+    pub(crate) fn plus(self, other: &Contents) -> Self {
+        Self {
+            agents: self.agents + other.agents,
+            unused_agents: self.unused_agents + other.unused_agents,
+            subscriptions: self.subscriptions + other.subscriptions,
+            bytes: self.bytes + other.bytes,
+            receipt_subscriptions: self.receipt_subscriptions + other.receipt_subscriptions,
+            unused_receipt_subscriptions: self.unused_receipt_subscriptions + other.unused_receipt_subscriptions,
+        }
+    }
 }
 
 /// What the removal of a subscription or an agent counts for in a batch. It may delete up to
@@ -125,6 +160,7 @@ impl Default for Limits {
             unused_receipt_subscriptions_max: u32::MAX,
             reserve_bytes: 16 << 20,
             disk_floor_bytes: 0,
+            elsewhere: Held::default(),
         }
     }
 }

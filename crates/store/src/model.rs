@@ -172,8 +172,10 @@ pub struct ClockReading {
 /// How one message ended (RFC 8030 s6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// Its number among all receipts of the store: later commits have greater numbers, and no number is used twice.
+    /// Its number among all receipts of its cell: later commits have greater numbers, and no number is used twice.
     pub seq: i64,
+    /// The cell that it is in: 0 in a store of one cell, and from a cell's own reader.
+    pub cell: u8,
     /// The message.
     pub message: MessageId,
     /// The agent that the message was for.

@@ -2,35 +2,31 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::thread::{self, JoinHandle, ThreadId};
 
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
 use tokio::sync::oneshot;
 
-use crate::committer::{Committer, Job, NewLimits};
-use crate::engine::{Engine, Reader, Write, Written};
-use crate::error::{OpenError, ReadError, StoreError};
+use crate::answer::Answer;
+use crate::cells::{self, CELLS_MAX, Cell, CellPlan, ReceiptPosition, Routes};
+use crate::engine::{Engine, Write, Written};
+use crate::error::{OpenError, StoreError};
 use crate::failure::{self, Failure, FailureReceiver};
 use crate::figures::{Figures, Published};
-use crate::limits::{Limits, PAGE_MAX};
+use crate::limits::{Held, Limits, PAGE_MAX, RECEIPT_BYTES};
 use crate::model::{
     Appended, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, ReceiptPage, Removed,
     Subscription, Swept, UnusedBounds,
 };
-use crate::queue::{Priority, PushError, Queue};
-use crate::readers::{self, ReadJob};
-use crate::seldom::Seldom;
+use crate::queue::Priority;
 use crate::{MemoryEngine, SqliteEngine};
 
 /// A store that is open. Clones share it.
 ///
-/// Every method queues its operation before it returns, so the order of the calls is the order of the commits, even if
-/// the [`Answer`] is not awaited. A write's `Ok` means durable, and a later read sees it.
+/// Every method queues its operation before it returns, so the order of the calls is the order of the commits in each
+/// cell, even if the [`Answer`] is not awaited. A write's `Ok` means durable, and a later read sees it.
 ///
 /// Dropping the last handle blocks the thread until all queued writes are committed and the files are closed: in async
 /// code, await [`Store::close`] first.
@@ -40,25 +36,11 @@ pub struct Store {
 }
 
 struct Inner {
-    writes: Arc<Queue<Job>>,
-    reads: Arc<Queue<ReadJob>>,
-    failed_reads: Arc<Seldom>,
+    first: Cell,
+    others: Vec<Cell>,
+    /// `None`: there is one cell.
+    routes: Option<Arc<Routes>>,
     failure: FailureReceiver,
-    greatest_id: i64,
-    clock: ClockRecord,
-    recovers: bool,
-    published: Published,
-    new_limits: NewLimits,
-    writer: Option<JoinHandle<()>>,
-    threads: Vec<ThreadId>,
-}
-
-/// The outcome of a queued operation. Dropping it does not cancel the operation.
-#[must_use = "an operation may fail"]
-pub struct Answer<T> {
-    receiver: Result<oneshot::Receiver<Result<T, StoreError>>, StoreError>,
-    /// The error if the store's thread ends without an answer.
-    lost: StoreError,
 }
 
 impl Store {
@@ -99,129 +81,136 @@ impl Store {
     /// # Errors
     /// [`OpenError::Thread`], or that a reader could not be opened.
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
-        let (greatest_id, clock, recovers) = (engine.greatest_id(), engine.clock(), engine.recovers());
-        let published = Published::new(engine.receipt_room(), engine.contents());
+        Self::start_all(vec![Box::new(engine)], None, limits)
+    }
+
+    /// A store of several cells, each on an engine, to which `plan` distributes the agents. The bounds of what is stored
+    /// are those of all cells together: each may hold what the others leave. The bounds of what waits in queues are
+    /// divided; threads, batches and disks are each cell's own.
+    ///
+    /// # Errors
+    /// [`OpenError::Thread`], or that a reader could not be opened.
+    ///
+    /// # Panics
+    /// Without an engine, with more than [`CELLS_MAX`], or if the plan names a cell that has none.
+    pub fn start_cells(engines: Vec<Box<dyn Engine>>, plan: CellPlan, limits: Limits) -> Result<Self, OpenError> {
+        assert!((1..=CELLS_MAX).contains(&engines.len()), "a store has 1 to {CELLS_MAX} cells");
+        assert!(plan.cells() <= engines.len(), "each cell of the plan has an engine");
+        let plan = (engines.len() > 1).then_some(plan);
+        Self::start_all(engines, plan, limits)
+    }
+
+    fn start_all(engines: Vec<Box<dyn Engine>>, plan: Option<CellPlan>, limits: Limits) -> Result<Self, OpenError> {
         let (sender, failure) = failure::channel();
-        let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
-        let writes = Arc::new(writes.with_deferral(limits.deferral_max, limits.deferred_writes_max));
-        let reads = Arc::new(Queue::new(limits.queued_reads_max, usize::MAX));
-        let connections = (0..limits.readers.max(1)).map(|_| engine.reader()).collect::<Result<_, _>>()?;
-        let readers = readers::spawn(connections, &reads, &sender).map_err(OpenError::Thread)?;
-        let mut threads: Vec<_> = readers.iter().map(|reader| reader.thread().id()).collect();
-        let (engine, queue) = (Box::new(engine), Arc::clone(&writes));
-        let (published_there, rollbacks) = (published.clone(), Seldom::default());
-        let (new_limits, failed_reads) = (NewLimits::default(), Arc::<Seldom>::default());
-        let mut committer = Committer {
-            engine,
-            queue,
-            failure: sender,
-            limits,
-            new_limits: new_limits.clone(),
-            published: published_there,
-            rollbacks,
-            failed_reads: Arc::clone(&failed_reads),
-            unsettled: Seldom::default(),
+        let count = engines.len();
+        let limits = Limits {
+            queued_writes_max: limits.queued_writes_max.div_ceil(count),
+            queued_bytes_max: limits.queued_bytes_max.div_ceil(count),
+            queued_reads_max: limits.queued_reads_max.div_ceil(count),
+            ..limits
         };
-        let readers_end = Arc::clone(&reads);
-        let run = move || {
-            committer.run();
-            // The writer's connection closes last, so that it can leave a single file.
-            readers_end.close();
-            readers.into_iter().for_each(|reader| drop(reader.join()));
-            committer.flush_lines(true);
-        };
-        let writer = thread::Builder::new().name("store-writer".into()).spawn(run).map_err(|error| {
-            reads.close();
-            OpenError::Thread(error)
-        })?;
-        threads.push(writer.thread().id());
-        let writer = Some(writer);
-        let inner = Inner {
-            writes,
-            reads,
-            failed_reads,
-            failure,
-            greatest_id,
-            clock,
-            recovers,
-            published,
-            new_limits,
-            writer,
-            threads,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        let published: Vec<_> =
+            engines.iter().map(|engine| Published::new(engine.receipt_room(), engine.contents())).collect();
+        let mut cells = Vec::with_capacity(count);
+        for (place, engine) in engines.into_iter().enumerate() {
+            let others = published.iter().enumerate().filter(|(other, _)| *other != place);
+            let others = others.map(|(_, other)| other.clone()).collect();
+            cells.push(Cell::start(engine, published[place].clone(), others, limits, sender.clone())?);
+        }
+        let queues = || cells.iter().map(|cell| Arc::clone(&cell.writes)).collect();
+        let routes = plan.map(|plan| Arc::new(Routes::new(plan, queues(), &limits)));
+        let first = cells.remove(0);
+        Ok(Self { inner: Arc::new(Inner { first, others: cells, routes, failure }) })
     }
 
     /// The greatest id that the store had ever stored when it was opened: the service's mint continues after it.
     pub fn greatest_id(&self) -> i64 {
-        self.inner.greatest_id
+        self.inner.cells().map(|cell| cell.greatest_id).max().expect("there is a first cell")
     }
 
     /// The last record of the service's clock when the store was opened.
     pub fn clock(&self) -> &ClockRecord {
-        &self.inner.clock
+        &self.inner.first.clock
     }
 
-    /// Whether what is `Unavailable` now may succeed later without a restart ([`Engine::recovers`]).
-    pub fn recovers(&self) -> bool {
-        self.inner.recovers
+    /// Whether what is `Unavailable` now for this agent may succeed later without a restart ([`Engine::recovers`]).
+    pub fn recovers(&self, agent: AgentId) -> bool {
+        self.inner.of(agent).recovers
     }
 
     /// Whether there was room after the last commit for one more message that is not stored (TTL 0) and wants a receipt.
     /// The caller asks before it accepts one: [`Store::add_receipt`] does not refuse for lack of room, until the disk is
-    /// full.
+    /// full. Of several cells, each has room.
     ///
     /// # Errors
     /// `NoRoom` or `StoreFull`.
     pub fn receipt_room(&self) -> Result<(), StoreError> {
-        self.inner.published.receipt_room()
+        self.inner.cells().try_for_each(|cell| self.inner.receipt_room(cell))
     }
 
-    /// What the store knows of itself, for an operator.
+    /// The same for the receipt subscription `id`.
+    ///
+    /// # Errors
+    /// `NoRoom` or `StoreFull`.
+    pub fn receipt_room_of(&self, id: ReceiptSubscriptionId) -> Result<(), StoreError> {
+        self.inner.receipt_room(self.inner.home(id))
+    }
+
+    /// What the store knows of itself, for an operator: all cells together.
     pub fn figures(&self) -> Figures {
-        self.inner.published.figures(self.inner.writes.len())
+        self.cell_figures().reduce(|sum, cell| sum.plus(&cell)).expect("there is a first cell")
+    }
+
+    /// The same of each cell, in their order.
+    pub fn cell_figures(&self) -> impl Iterator<Item = Figures> {
+        self.inner.cells().map(|cell| cell.published.figures(cell.writes.len()))
     }
 
     /// Replaces the bounds of what may be stored: every write that is queued from now on is judged by them. Nothing that
     /// is stored goes. The bounds of queues, batches, threads and files stay as they were when the store was opened.
     pub fn set_limits(&self, limits: Limits) {
-        self.inner.new_limits.set(limits);
+        self.inner.cells().for_each(|cell| cell.new_limits.set(limits));
+        if let Some(routes) = &self.inner.routes {
+            routes.set_limits(&limits);
+        }
     }
 
     /// Records the service's clock.
     pub fn note_clock(&self, record: ClockRecord) -> Answer<()> {
-        self.write(Write::NoteClock(record), Written::noted)
+        self.inner.first.write(Priority::Immediate, Write::NoteClock(record), Written::noted)
     }
 
     /// Creates an agent, or refuses with `IdTaken`.
     pub fn create_agent(&self, id: AgentId, served: UnixMs) -> Answer<()> {
-        self.write(Write::CreateAgent { id, served }, Written::created)
+        self.write(id, Write::CreateAgent { id, served }, Written::created)
     }
 
     /// Creates a subscription, or refuses with `NoAgent`, `IdTaken`, `ChannelTaken` or `TooManySubscriptions`.
     pub fn create_subscription(&self, subscription: Subscription) -> Answer<()> {
-        self.write(Write::CreateSubscription(subscription), Written::created)
+        self.write(subscription.agent, Write::CreateSubscription(subscription), Written::created)
     }
 
     /// Stores a message, which replaces the one with the same topic on the same subscription.
     ///
     /// Refuses with `NoSubscription`, `IdTaken`, `NoReceiptSubscription`, `ReceiptsFull` or `QuotaExceeded`. Then
-    /// nothing has changed, and the message that it would have replaced is still there.
+    /// nothing has changed, and the message that it would have replaced is still there. A receipt subscription must have
+    /// joined the agent's cell before ([`Store::join_receipts`]).
     pub fn append(&self, message: NewMessage) -> Answer<Appended> {
-        self.write(Write::Append(message), Written::appended)
+        self.write(message.agent, Write::Append(message), Written::appended)
     }
 
     /// Removes a message of this agent. If it wanted a receipt, the receipt has this `outcome`.
     ///
     /// An expired message no longer exists: its receipt has [`Outcome::Expired`].
     pub fn erase(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
-        self.write(Write::Erase { id, agent, outcome, now }, Written::erased)
+        self.write(agent, Write::Erase { id, agent, outcome, now }, Written::erased)
     }
 
     /// Like [`Store::erase`], for an acknowledgement that no caller waits for: it waits up to `Limits::deferral_max`
     /// for another write to share the commit. If a crash prevents it, the message is delivered again.
     pub fn erase_deferred(&self, id: MessageId, agent: AgentId, outcome: Outcome, now: UnixMs) -> Answer<Erased> {
-        self.write_with(Priority::Deferred, Write::Erase { id, agent, outcome, now }, Written::erased)
+        let write = Write::Erase { id, agent, outcome, now };
+        self.inner.of(agent).write(Priority::Deferred, write, Written::erased)
     }
 
     /// Removes a subscription of this agent and its messages, whose outcome is [`Outcome::Unsubscribed`].
@@ -234,23 +223,40 @@ impl Store {
         now: UnixMs,
         served: UnixMs,
     ) -> Answer<Removed> {
-        self.write(Write::DeleteSubscription { id, agent, now, served }, Written::removed)
+        self.write(agent, Write::DeleteSubscription { id, agent, now, served }, Written::removed)
     }
 
     /// Removes an agent, its subscriptions and their messages, whose outcome is [`Outcome::Unsubscribed`].
     pub fn delete_agent(&self, id: AgentId, now: UnixMs) -> Answer<Removed> {
-        self.write(Write::DeleteAgent { id, now }, Written::removed)
+        self.write(id, Write::DeleteAgent { id, now }, Written::removed)
     }
 
     /// Deletes up to `max` expired messages (at most 1,000): those that want a receipt at once, with the outcome
     /// [`Outcome::Expired`], and the others about ten minutes later.
     pub fn sweep(&self, now: UnixMs, max: u32) -> Answer<Swept> {
-        self.write(Write::Sweep { now, max }, Written::swept)
+        let swept = |cell: &Cell| cell.write(Priority::Immediate, Write::Sweep { now, max }, Written::swept);
+        cells::merged(self.inner.cells().map(swept), Swept::merge)
     }
 
     /// Creates a receipt subscription, or refuses with `IdTaken`.
     pub fn create_receipt_subscription(&self, id: ReceiptSubscriptionId, served: UnixMs) -> Answer<()> {
-        self.write(Write::CreateReceiptSubscription { id, served }, Written::created)
+        let write = Write::CreateReceiptSubscription { id, served };
+        self.inner.home(id).write(Priority::Immediate, write, Written::created)
+    }
+
+    /// Makes a receipt subscription ready for messages of this agent, or refuses with `NoReceiptSubscription` or
+    /// `StoreFull`. With one cell there is nothing to do. With several, the outcome and the receipt of a message are one
+    /// commit of its agent's cell, so the receipt subscription needs a row there; the answer is awaited before the message
+    /// is appended.
+    ///
+    /// It holds for an hour of service, and is checked again by the next call.
+    pub fn join_receipts(&self, agent: AgentId, id: ReceiptSubscriptionId, served: UnixMs) -> Option<Answer<()>> {
+        Some(self.inner.routes.as_ref()?.join(agent, id, served))
+    }
+
+    /// Whether messages of this agent need no [`Store::join_receipts`] for a receipt subscription with the id `id`.
+    pub fn is_home(&self, agent: AgentId, id: ReceiptSubscriptionId) -> bool {
+        self.inner.routes.as_ref().is_none_or(|routes| routes.of(agent) == routes.home(id))
     }
 
     /// Adds the receipt of a message that was never stored, or refuses with `NoReceiptSubscription` or
@@ -263,66 +269,99 @@ impl Store {
         outcome: Outcome,
         now: UnixMs,
     ) -> Answer<()> {
-        self.write(Write::AddReceipt { receipt_subscription, message, agent, outcome, now }, Written::created)
+        let write = Write::AddReceipt { receipt_subscription, message, agent, outcome, now };
+        self.inner.home(receipt_subscription).write(Priority::Immediate, write, Written::created)
     }
 
-    /// Removes the receipts up to the number `up_to`, because the application server has them, and records that the
+    /// Removes the receipts up to the position `up_to`, because the application server has them, and records that the
     /// receipt subscription is in use. `existed`: whether the receipt subscription exists.
     pub fn take_receipts(
         &self,
         receipt_subscription: ReceiptSubscriptionId,
-        up_to: i64,
+        up_to: impl Into<ReceiptPosition>,
         served: UnixMs,
     ) -> Answer<Erased> {
-        self.write(Write::TakeReceipts { receipt_subscription, up_to, served }, Written::erased)
+        let (id, position) = (receipt_subscription, up_to.into());
+        let take = |cell: &Cell, up_to| {
+            let write = Write::TakeReceipts { receipt_subscription, up_to, served };
+            cell.write(Priority::Immediate, write, Written::erased)
+        };
+        let Some(routes) = &self.inner.routes else { return take(&self.inner.first, position.in_cell(0)) };
+        let home = routes.home(id);
+        // Where nothing is taken, a use is recorded only if nothing is taken anywhere.
+        let is_concerned = |cell: usize| cell != home && (position.in_cell(cell) > 0 || position.is_start());
+        let others = self.inner.cells().enumerate().filter(|(cell, _)| is_concerned(*cell));
+        let others: Vec<_> = others.map(|(cell, at)| take(at, position.in_cell(cell))).collect();
+        let taken = take(self.inner.home(id), position.in_cell(home));
+        Answer::joined(async move {
+            for other in others {
+                other.await?;
+            }
+            taken.await
+        })
     }
 
     /// Removes a receipt subscription and its receipts. Messages that named it stay and get no receipt.
     pub fn delete_receipt_subscription(&self, id: ReceiptSubscriptionId) -> Answer<Erased> {
-        self.write(Write::DeleteReceiptSubscription { id }, Written::erased)
+        let (home, write) = (self.inner.home(id), Write::DeleteReceiptSubscription { id });
+        let Some(routes) = self.inner.routes.clone() else {
+            return home.write(Priority::Immediate, write, Written::erased);
+        };
+        let (token, elsewhere) = oneshot::channel();
+        let removed = home.write_then(Priority::Immediate, write, Written::erased, move |removed| {
+            if removed.is_ok() {
+                routes.removed_at_home(id, &Arc::new(token));
+            }
+        });
+        Answer::joined(async move {
+            let removed = removed.await;
+            // The other cells drop the token.
+            let _ = elsewhere.await;
+            removed
+        })
     }
 
     /// Records that an agent is in use, or refuses with `NoAgent`. Writes nothing within `Limits::seen_precision_ms` of
     /// the last record, and is deferred like [`Store::erase_deferred`].
     pub fn touch(&self, agent: AgentId, served: UnixMs) -> Answer<()> {
-        self.write_with(Priority::Deferred, Write::Touch { agent, served }, Written::touched)
+        self.inner.of(agent).write(Priority::Deferred, Write::Touch { agent, served }, Written::touched)
     }
 
     /// Removes agents and receipt subscriptions that were idle for long. The agents' messages end with
     /// [`Outcome::Unsubscribed`].
     pub fn expire_idle(&self, bounds: IdleBounds) -> Answer<IdleRemoved> {
-        self.write(Write::ExpireIdle(bounds), Written::idle_removed)
+        self.expire(|| Write::ExpireIdle(bounds.clone()))
     }
 
     /// Removes agents without a subscription, and what was never used where its share of the store is nearly full.
     pub fn expire_unused(&self, bounds: UnusedBounds) -> Answer<IdleRemoved> {
-        self.write(Write::ExpireUnused(bounds), Written::idle_removed)
+        self.expire(|| Write::ExpireUnused(bounds))
     }
 
     /// Whether the agent exists.
     pub fn agent_exists(&self, id: AgentId) -> Answer<bool> {
-        self.read(move |reader| reader.agent_exists(id))
+        self.inner.of(id).read(move |reader| reader.agent_exists(id))
     }
 
-    /// The subscription, if it exists.
-    pub fn subscription(&self, id: SubscriptionId) -> Answer<Option<Subscription>> {
-        self.read(move |reader| reader.subscription(id))
+    /// The subscription, if it exists. `agent` is its agent, which names the cell.
+    pub fn subscription(&self, agent: AgentId, id: SubscriptionId) -> Answer<Option<Subscription>> {
+        self.inner.of(agent).read(move |reader| reader.subscription(id))
     }
 
     /// The agent's subscription with this channel, if there is one.
     pub fn subscription_of_channel(&self, agent: AgentId, channel: String) -> Answer<Option<Subscription>> {
-        self.read(move |reader| reader.subscription_of_channel(agent, &channel))
+        self.inner.of(agent).read(move |reader| reader.subscription_of_channel(agent, &channel))
     }
 
     /// All subscriptions of an agent, oldest first.
     pub fn subscriptions_of(&self, agent: AgentId) -> Answer<Vec<Subscription>> {
-        self.read(move |reader| reader.subscriptions_of(agent))
+        self.inner.of(agent).read(move |reader| reader.subscriptions_of(agent))
     }
 
     /// Up to `max` (at most 1,000) unexpired messages of an agent with an id above `after`, oldest first, and the
     /// damaged ones among them. A page that has more after it is full.
     pub fn pending(&self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Answer<Page> {
-        self.read(move |reader| {
+        self.inner.of(agent).read(move |reader| {
             let page = reader.pending(agent, after, max, now)?;
             debug_assert!(page.is_sorted_after(after), "a page has the ids above `after`, in their order");
             debug_assert!(page.entries.len() <= max.min(PAGE_MAX) as usize, "a page is bounded");
@@ -330,9 +369,10 @@ impl Store {
         })
     }
 
-    /// What is stored under these ids, in their order. A message that has expired is absent.
-    pub fn messages(&self, ids: Vec<MessageId>, now: UnixMs) -> Answer<Vec<Lookup>> {
-        self.read(move |reader| {
+    /// What is stored under these ids, in their order. A message that has expired is absent. `agent` is their agent, which
+    /// names the cell.
+    pub fn messages(&self, agent: AgentId, ids: Vec<MessageId>, now: UnixMs) -> Answer<Vec<Lookup>> {
+        self.inner.of(agent).read(move |reader| {
             let found = reader.messages(&ids, now)?;
             debug_assert_eq!(found.len(), ids.len(), "each id has an answer");
             Ok(found)
@@ -341,18 +381,34 @@ impl Store {
 
     /// Whether the receipt subscription exists.
     pub fn receipt_subscription_exists(&self, id: ReceiptSubscriptionId) -> Answer<bool> {
-        self.read(move |reader| reader.receipt_subscription_exists(id))
+        self.inner.home(id).read(move |reader| reader.receipt_subscription_exists(id))
     }
 
-    /// Up to `max` (at most 1,000) untaken receipts with a number above `after`, oldest first; none if the receipt
-    /// subscription does not exist. A page that has more after it is full.
-    pub fn receipts(&self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Answer<ReceiptPage> {
-        self.read(move |reader| {
-            let page = reader.receipts(of, after, max)?;
-            debug_assert!(page.is_sorted_after(after), "a page has the numbers above `after`, in their order");
-            debug_assert!(page.receipts.len() <= max.min(PAGE_MAX) as usize, "a page is bounded");
-            Ok(page)
-        })
+    /// Up to `max` (at most 1,000) untaken receipts after a position, oldest first; none if the receipt subscription does
+    /// not exist. A page that has more after it is full. Of several cells, each keeps its order, and between them the times
+    /// decide.
+    pub fn receipts(
+        &self,
+        of: ReceiptSubscriptionId,
+        after: impl Into<ReceiptPosition>,
+        max: u32,
+    ) -> Answer<ReceiptPage> {
+        let position = after.into();
+        let page = |cell: &Cell, after: i64| {
+            // Receipts are numbered from 1.
+            let after = (after > 0).then_some(after);
+            cell.read(move |reader| {
+                let page = reader.receipts(of, after, max)?;
+                debug_assert!(page.is_sorted_after(after), "a page has the numbers above `after`, in their order");
+                debug_assert!(page.receipts.len() <= max.min(PAGE_MAX) as usize, "a page is bounded");
+                Ok(page)
+            })
+        };
+        if self.inner.routes.is_none() {
+            return page(&self.inner.first, position.in_cell(0));
+        }
+        let pages = self.inner.cells().enumerate().map(|(cell, at)| page(at, position.in_cell(cell)));
+        cells::receipts(pages.collect(), max.min(PAGE_MAX))
     }
 
     /// Completes when the store has stopped because of an error, and never otherwise. The process should exit then.
@@ -369,122 +425,66 @@ impl Store {
         self.inner.failure.clone().ended().await
     }
 
-    fn write<T: Send + 'static>(&self, write: Write, open: fn(Written) -> Option<T>) -> Answer<T> {
-        self.write_with(Priority::Immediate, write, open)
+    fn expire(&self, write: impl Fn() -> Write) -> Answer<IdleRemoved> {
+        let Some(routes) = &self.inner.routes else {
+            return self.inner.first.write(Priority::Immediate, write(), Written::idle_removed);
+        };
+        let expired = |(place, cell): (usize, &Cell)| {
+            let routes = Arc::clone(routes);
+            cell.write_then(Priority::Immediate, write(), Written::idle_removed, move |removed| {
+                if let Ok(removed) = removed {
+                    routes.expired_in(place, removed);
+                }
+            })
+        };
+        cells::merged(self.inner.cells().enumerate().map(expired), IdleRemoved::merge)
     }
 
-    fn write_with<T: Send + 'static>(
-        &self,
-        priority: Priority,
-        write: Write,
-        open: fn(Written) -> Option<T>,
-    ) -> Answer<T> {
-        let (sender, receiver) = oneshot::channel();
-        let bytes = write.held_bytes();
-        let reply = Box::new(move |outcome: Result<Written, StoreError>| {
-            let open = |written| open(written).expect("the committer checked the kind of each answer");
-            // The caller may have stopped waiting, which does not undo the write.
-            let _ = sender.send(outcome.map(open));
-        });
-        let pushed = self.inner.writes.push(Job { write, reply }, bytes, priority);
-        Answer { receiver: pushed.map(|()| receiver).map_err(StoreError::from), lost: StoreError::Unknown }
-    }
-
-    fn read<T: Send + 'static>(
-        &self,
-        run: impl FnOnce(&mut dyn Reader) -> Result<T, ReadError> + Send + 'static,
-    ) -> Answer<T> {
-        let (sender, receiver) = oneshot::channel();
-        let failed_reads = Arc::clone(&self.inner.failed_reads);
-        let job = Box::new(move |reader: &mut dyn Reader| {
-            if sender.is_closed() {
-                return;
-            }
-            let outcome = run(reader).map_err(|error| {
-                let reason = error.to_string();
-                failed_reads.log(1, move |times| tracing::error!(reason, times, "a read of the store failed"));
-                StoreError::from(error)
-            });
-            let _ = sender.send(outcome);
-        });
-        let pushed = self.inner.reads.push(job, 0, Priority::Immediate);
-        Answer { receiver: pushed.map(|()| receiver).map_err(StoreError::from), lost: StoreError::Unavailable }
+    /// A write for one agent.
+    fn write<T: Send + 'static>(&self, agent: AgentId, write: Write, open: fn(Written) -> Option<T>) -> Answer<T> {
+        self.inner.of(agent).write(Priority::Immediate, write, open)
     }
 }
 
 impl Inner {
+    fn cells(&self) -> impl Iterator<Item = &Cell> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+
+    /// The cell of an agent.
+    fn of(&self, agent: AgentId) -> &Cell {
+        self.routes.as_ref().map_or(&self.first, |routes| self.at(routes.of(agent)))
+    }
+
+    /// The cell that decides whether a receipt subscription exists.
+    fn home(&self, id: ReceiptSubscriptionId) -> &Cell {
+        self.routes.as_ref().map_or(&self.first, |routes| self.at(routes.home(id)))
+    }
+
+    fn at(&self, place: usize) -> &Cell {
+        place.checked_sub(1).map_or(&self.first, |other| &self.others[other])
+    }
+
+    fn receipt_room(&self, cell: &Cell) -> Result<(), StoreError> {
+        match (&self.routes, cell.published.receipt_room()) {
+            // The others have committed since this cell has looked at what they hold.
+            (Some(routes), Ok(()) | Err(StoreError::StoreFull)) => {
+                let held = self.cells().fold(Held::default(), |held, cell| held.plus(&cell.published.contents()));
+                let after = held.bytes.saturating_add(RECEIPT_BYTES);
+                if after > routes.bytes_max() { Err(StoreError::StoreFull) } else { Ok(()) }
+            }
+            (_, room) => room,
+        }
+    }
+
     fn close(&self) {
-        self.writes.close();
-        self.reads.close();
+        self.cells().for_each(Cell::close);
     }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        // All of them, before the first is waited for.
         self.close();
-        // An answer can drop the task with the last handle on a thread of the store, which must not join itself.
-        if !self.threads.contains(&thread::current().id())
-            && let Some(writer) = self.writer.take()
-        {
-            // A panic was already declared as a failure.
-            let _ = writer.join();
-        }
-    }
-}
-
-impl<T> Future for Answer<T> {
-    type Output = Result<T, StoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let lost = self.lost;
-        match &mut self.receiver {
-            // The thread dropped the sender without an answer: it has ended.
-            Ok(receiver) => Pin::new(receiver).poll(cx).map(|sent| sent.unwrap_or(Err(lost))),
-            Err(error) => Poll::Ready(Err(*error)),
-        }
-    }
-}
-
-impl From<PushError> for StoreError {
-    fn from(error: PushError) -> Self {
-        match error {
-            PushError::Full => Self::Overloaded,
-            PushError::Closed => Self::Unavailable,
-        }
-    }
-}
-
-/// The content of each kind of answer; `None` for one of another kind.
-impl Written {
-    fn created(self) -> Option<()> {
-        matches!(self, Self::Created).then_some(())
-    }
-
-    fn appended(self) -> Option<Appended> {
-        if let Self::Appended(appended) = self { Some(appended) } else { None }
-    }
-
-    fn erased(self) -> Option<Erased> {
-        if let Self::Erased(erased) = self { Some(erased) } else { None }
-    }
-
-    fn removed(self) -> Option<Removed> {
-        if let Self::Removed(removed) = self { Some(removed) } else { None }
-    }
-
-    fn touched(self) -> Option<()> {
-        matches!(self, Self::Touched).then_some(())
-    }
-
-    fn noted(self) -> Option<()> {
-        matches!(self, Self::Noted).then_some(())
-    }
-
-    fn idle_removed(self) -> Option<IdleRemoved> {
-        if let Self::IdleRemoved(removed) = self { Some(removed) } else { None }
-    }
-
-    fn swept(self) -> Option<Swept> {
-        if let Self::Swept(swept) = self { Some(swept) } else { None }
     }
 }

@@ -23,42 +23,51 @@ impl Totals {
     /// would stay empty.
     pub(crate) fn check_agent(&self, limits: &Limits) -> Result<(), StoreError> {
         self.check_subscription(limits)?;
-        within(self.agents, limits.agents_max)?;
-        within(self.unused_agents, limits.unused_agents_max)
+        within(self.agents + limits.elsewhere.agents, limits.agents_max)?;
+        within(self.unused_agents + limits.elsewhere.unused_agents, limits.unused_agents_max)
     }
 
     pub(crate) fn check_subscription(&self, limits: &Limits) -> Result<(), StoreError> {
-        within(self.subscriptions, limits.subscriptions_max)
+        within(self.subscriptions + limits.elsewhere.subscriptions, limits.subscriptions_max)
     }
 
     pub(crate) fn check_receipt_subscription(&self, limits: &Limits) -> Result<(), StoreError> {
-        within(self.receipt_subscriptions, limits.receipt_subscriptions_max)?;
-        within(self.unused_receipt_subscriptions, limits.unused_receipt_subscriptions_max)
+        self.check_joining(limits)?;
+        let unused = self.unused_receipt_subscriptions + limits.elsewhere.unused_receipt_subscriptions;
+        within(unused, limits.unused_receipt_subscriptions_max)
+    }
+
+    /// The same for one that has its home in another cell.
+    pub(crate) fn check_joining(&self, limits: &Limits) -> Result<(), StoreError> {
+        let all = self.receipt_subscriptions + limits.elsewhere.receipt_subscriptions;
+        within(all, limits.receipt_subscriptions_max)
     }
 
     /// Refuses a message of `size` bytes, and its receipt, that would be too much.
     pub(crate) fn check_message(&self, limits: &Limits, size: u32) -> Result<(), StoreError> {
-        let after = self.bytes().saturating_add(u64::from(size)).saturating_add(MESSAGE_OVERHEAD_BYTES);
+        let before = self.bytes().saturating_add(limits.elsewhere.bytes);
+        let after = before.saturating_add(u64::from(size)).saturating_add(MESSAGE_OVERHEAD_BYTES);
         if after > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
     }
 
     /// Refuses one more message that is not stored and wants a receipt.
     pub(crate) fn check_receipt(&self, limits: &Limits) -> Result<(), StoreError> {
-        if self.bytes().saturating_add(RECEIPT_BYTES) > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
+        let before = self.bytes().saturating_add(limits.elsewhere.bytes);
+        if before.saturating_add(RECEIPT_BYTES) > limits.bytes_max { Err(StoreError::StoreFull) } else { Ok(()) }
     }
 
     /// The bounds that are reached, by the names of the service's settings.
     pub(crate) fn reached(&self, limits: &Limits) -> Vec<&'static str> {
+        let elsewhere = &limits.elsewhere;
+        let unused_receipt_subscriptions = self.unused_receipt_subscriptions + elsewhere.unused_receipt_subscriptions;
+        let receipt_subscriptions = self.receipt_subscriptions + elsewhere.receipt_subscriptions;
+        let unused_receipt_subscriptions_max = limits.unused_receipt_subscriptions_max;
         let counts = [
-            ("agents_max", self.agents, limits.agents_max),
-            ("unused_agents_max", self.unused_agents, limits.unused_agents_max),
-            ("subscriptions_max", self.subscriptions, limits.subscriptions_max),
-            ("receipt_subscriptions_max", self.receipt_subscriptions, limits.receipt_subscriptions_max),
-            (
-                "unused_receipt_subscriptions_max",
-                self.unused_receipt_subscriptions,
-                limits.unused_receipt_subscriptions_max,
-            ),
+            ("agents_max", self.agents + elsewhere.agents, limits.agents_max),
+            ("unused_agents_max", self.unused_agents + elsewhere.unused_agents, limits.unused_agents_max),
+            ("subscriptions_max", self.subscriptions + elsewhere.subscriptions, limits.subscriptions_max),
+            ("receipt_subscriptions_max", receipt_subscriptions, limits.receipt_subscriptions_max),
+            ("unused_receipt_subscriptions_max", unused_receipt_subscriptions, unused_receipt_subscriptions_max),
         ];
         let reached = counts.into_iter().filter(|(_, count, max)| within(*count, *max).is_err()).map(|(name, ..)| name);
         reached.chain(self.check_message(limits, 0).is_err().then_some("stored_bytes_max")).collect()
@@ -66,13 +75,16 @@ impl Totals {
 
     /// Whether agents that were never used have to make room.
     pub(crate) fn agents_crowd(&self, limits: &Limits) -> bool {
-        is_nearly(self.unused_agents, limits.unused_agents_max) || is_nearly(self.agents, limits.agents_max)
+        let elsewhere = &limits.elsewhere;
+        is_nearly(self.unused_agents + elsewhere.unused_agents, limits.unused_agents_max)
+            || is_nearly(self.agents + elsewhere.agents, limits.agents_max)
     }
 
     /// Whether receipt subscriptions that were never used have to make room.
     pub(crate) fn receipt_subscriptions_crowd(&self, limits: &Limits) -> bool {
-        is_nearly(self.unused_receipt_subscriptions, limits.unused_receipt_subscriptions_max)
-            || is_nearly(self.receipt_subscriptions, limits.receipt_subscriptions_max)
+        let unused = self.unused_receipt_subscriptions + limits.elsewhere.unused_receipt_subscriptions;
+        let all = self.receipt_subscriptions + limits.elsewhere.receipt_subscriptions;
+        is_nearly(unused, limits.unused_receipt_subscriptions_max) || is_nearly(all, limits.receipt_subscriptions_max)
     }
 
     /// The same for an operator.

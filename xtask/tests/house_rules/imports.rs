@@ -8,7 +8,7 @@ use crate::files::File;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("mailbox", &["protocol"]),
-    ("store", &["protocol", "postgres-server"]),
+    ("store", &["protocol", "private-file", "postgres-server"]),
     ("private-file", &[]),
     ("postgres-server", &[]),
     ("service", &["protocol", "mailbox", "store", "private-file"]),

@@ -20,7 +20,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("doors", &["accept", "capability", "clock", "config", "counts", "hub", "seldom", "transport"]),
     ("metrics", &["accept", "clock", "config", "counts", "status"]),
     ("status", &[]),
-    ("storage", &["config", "state_dir", "status"]),
+    ("storage", &["clock", "config", "state_dir", "status"]),
     ("health", &["accept", "clock", "config", "counts", "hub", "status", "wall"]),
     ("admin", &["accept", "config", "health", "metrics", "seldom", "status", "transport"]),
     (

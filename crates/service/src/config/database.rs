@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::cells::CellName;
 use super::error::ConfigError;
 use super::settings::Settings;
 
@@ -92,8 +93,11 @@ impl DatabaseSettings {
     /// [`ConfigError::Unfit`], also in a build without PostgreSQL.
     pub fn from_settings(s: &Settings) -> Result<Option<Self>, ConfigError> {
         let needs = |name, what| Err(ConfigError::Unfit(format!("{name} needs database: {what}")));
+        let in_cells = s.cells.iter().flatten().any(CellName::is_url);
         match &s.database {
             Some(url) => Self::new(url, s).map(Some),
+            // What is said about a database is about that of the cell.
+            None if in_cells => Ok(None),
             None if s.database_password_file.is_some() => {
                 needs("database_password_file", "the URL that the password is for")
             }
@@ -103,7 +107,7 @@ impl DatabaseSettings {
     }
 
     #[cfg(not(feature = "postgres"))]
-    fn new(_: &DatabaseUrl, _: &Settings) -> Result<Self, ConfigError> {
+    pub(super) fn new(_: &DatabaseUrl, _: &Settings) -> Result<Self, ConfigError> {
         Err(ConfigError::Unfit(
             "this doorbell was built without PostgreSQL: install one that has it (cargo's feature `postgres`, which is \
              on by default), or leave out database to store messages in the state directory"
@@ -112,7 +116,7 @@ impl DatabaseSettings {
     }
 
     #[cfg(feature = "postgres")]
-    fn new(url: &DatabaseUrl, s: &Settings) -> Result<Self, ConfigError> {
+    pub(super) fn new(url: &DatabaseUrl, s: &Settings) -> Result<Self, ConfigError> {
         let password = s.database_password_file.as_deref().map(read_password).transpose()?;
         Ok(Self { url: url.clone(), password, allow_single_copy: s.allow_single_copy() })
     }

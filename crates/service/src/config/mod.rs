@@ -2,6 +2,7 @@
 
 mod acme;
 mod admin;
+mod cells;
 mod chromium;
 mod compat;
 mod database;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use acme::{AcmeSettings, ExternalAccount};
 pub use admin::AdminAddress;
+pub use cells::{CellName, CellSettings};
 pub use chromium::ChromiumSettings;
 pub use compat::Compat;
 pub use database::{DatabaseArgs, DatabaseSettings, DatabaseUrl};
@@ -53,6 +55,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The database that stores the messages; `None`: a file in the state directory does.
     pub database: Option<DatabaseSettings>,
+    /// Further cells of the store, after the state directory or the database.
+    pub cells: Vec<CellSettings>,
     /// The limits of everything.
     pub limits: Limits,
     /// What one source of connections may take.
@@ -91,6 +95,7 @@ impl Config {
             place: Place::from_settings(&settings)?,
             admin: AdminAddress::from_settings(&settings)?,
             database: DatabaseSettings::from_settings(&settings)?,
+            cells: CellSettings::from_settings(&settings, &state_dir)?,
             limits: Limits::from_settings(&settings)?,
             sources: Sources::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,

@@ -7,11 +7,12 @@ use super::error::ConfigError;
 
 /// The settings that only a restart changes: where the service is found, who vouches for it, and the files that it holds.
 /// Every other one takes effect at a reload. A setting belongs here if something reads it at the start alone.
-const AT_START: [&str; 20] = [
+const AT_START: [&str; 21] = [
     "state_dir",
     "database",
     "database_password_file",
     "allow_single_copy",
+    "cells",
     "listen",
     "public_url",
     "admin_listen",
@@ -69,6 +70,7 @@ mod tests {
         database = 'postgres://doorbell@db1/doorbell'
         database_password_file = 'KEY_FILE'; database = 'postgres://doorbell@db1/doorbell'
         allow_single_copy = true; database = 'postgres://doorbell@db1/doorbell'
+        cells = ['disk2']
         listen = '127.0.0.1:1'
         public_url = 'https://push.example.org'
         admin_listen = '127.0.0.1:9'
@@ -144,6 +146,7 @@ mod tests {
             place,
             state_dir,
             database,
+            cells,
             admin,
             limits,
             sources,
@@ -159,7 +162,7 @@ mod tests {
         let limits = Limits { disk_reserve_bytes: 0, ..*limits };
         let LogSettings { filter, format } = log;
         [
-            format!("{place:?} {state_dir:?} {database:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
+            format!("{place:?} {state_dir:?} {database:?} {cells:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
             format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {filter} {format:?} {strict_audience}"),
         ]
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use super::cells::{self, CellName};
 use super::compat::Compat;
 use super::database::DatabaseUrl;
 use super::listen::{self, ListenAddress};
@@ -93,6 +94,15 @@ settings! {
         num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
     )]
     allow_single_copy: bool = false,
+
+    /// Further cells of the store, over which the agents are spread: directories under the state directory, or databases.
+    /// May be repeated. Add at the end, and never remove one [default: none]
+    #[arg(
+        long, env = "DOORBELL_CELLS", hide_env = true, help_heading = DATABASE, value_delimiter = ' ',
+        value_name = "NAME|URL"
+    )]
+    #[serde(deserialize_with = "cells::one_or_more")]
+    cells: Vec<CellName>,
 
     /// Address and port to listen on; port 0 takes a free one. May be repeated; `tls:`, `plain:` (without TLS) or `mcs:`
     /// (Chromium's stream only, with TLS) before the address says what is served there [default: 127.0.0.1:8443]

@@ -1,5 +1,7 @@
 //! Server-sent events: the same deliveries for clients that cannot take server pushes (WHATWG HTML s9.2).
 
+use std::str::FromStr;
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -25,7 +27,7 @@ pub(super) fn is_requested(headers: &HeaderMap) -> bool {
 }
 
 /// The id of the last event that the client has, if it sends one in our format.
-pub(super) fn last_event_id(headers: &HeaderMap) -> Option<i64> {
+pub(super) fn last_event_id<T: FromStr>(headers: &HeaderMap) -> Option<T> {
     headers.get(LAST_EVENT_ID)?.to_str().ok()?.trim().parse().ok()
 }
 

@@ -33,7 +33,7 @@ use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{Store, StoreError, Subscription};
 
 pub(crate) use doorbell_mailbox::{Mode, Retry, Scope, SubscriberSpec};
-pub(crate) use doorbell_store::Receipt;
+pub(crate) use doorbell_store::{Receipt, ReceiptPosition};
 pub(crate) use error::HubError;
 pub(crate) use housekeeping::Housekeeper;
 pub(crate) use message::{Message, Submission};
@@ -143,16 +143,20 @@ impl Hub {
     }
 
     /// The agent's name for a subscription; `None` if the subscription does not exist or has no name.
-    pub(crate) async fn channel(&self, id: SubscriptionId) -> Result<Option<String>, HubError> {
-        Ok(self.store.subscription(id).await?.and_then(|subscription| subscription.channel))
+    pub(crate) async fn channel(&self, agent: AgentId, id: SubscriptionId) -> Result<Option<String>, HubError> {
+        Ok(self.store.subscription(agent, id).await?.and_then(|subscription| subscription.channel))
     }
 
     /// The key that a subscription is restricted to, if any; `None` if the subscription does not exist.
     ///
     /// # Errors
     /// [`HubError::Damaged`] if the stored key cannot be read.
-    pub(crate) async fn restriction(&self, id: SubscriptionId) -> Result<Option<Option<KeyFingerprint>>, HubError> {
-        let found = self.store.subscription(id).await?;
+    pub(crate) async fn restriction(
+        &self,
+        agent: AgentId,
+        id: SubscriptionId,
+    ) -> Result<Option<Option<KeyFingerprint>>, HubError> {
+        let found = self.store.subscription(agent, id).await?;
         found.map(|found| subscription::restriction(&found, &self.counters)).transpose()
     }
 
@@ -160,20 +164,24 @@ impl Hub {
     pub(crate) async fn submit(&self, submission: Submission) -> Result<MessageId, HubError> {
         if submission.is_transient() {
             self.check(&submission).await?;
+        } else if let Some(id) = submission.receipt
+            && let Some(joined) = self.store.join_receipts(submission.agent, id, self.clock.served())
+        {
+            joined.await.map_err(|error| self.counters.refused(Bounded::ReceiptSubscriptions, error))?;
         }
         self.shards.submit(submission).await
     }
 
     /// Checks a message with TTL 0 as the store checks the others: the store never sees it.
     async fn check(&self, submission: &Submission) -> Result<(), HubError> {
-        if self.store.subscription(submission.subscription).await?.is_none() {
+        if self.store.subscription(submission.agent, submission.subscription).await?.is_none() {
             return Err(HubError::Gone);
         }
         let Some(id) = submission.receipt else { return Ok(()) };
         if !self.store.receipt_subscription_exists(id).await? {
             return Err(HubError::NoReceipts);
         }
-        self.store.receipt_room().map_err(|error| self.counters.refused(Bounded::Bytes, error))
+        self.store.receipt_room_of(id).map_err(|error| self.counters.refused(Bounded::Bytes, error))
     }
 
     /// Opens a delivery stream to the agent; other streams stay open.
@@ -233,7 +241,7 @@ impl Hub {
     pub(crate) async fn check_scope(&self, agent: AgentId, scope: Scope) -> Result<(), HubError> {
         let exists = match scope {
             Scope::Agent => self.store.agent_exists(agent).await?,
-            Scope::Subscription(id) => self.store.subscription(id).await?.is_some(),
+            Scope::Subscription(id) => self.store.subscription(agent, id).await?.is_some(),
         };
         if exists { Ok(()) } else { Err(HubError::Gone) }
     }

@@ -317,7 +317,7 @@ impl Shard {
     }
 
     fn on_loaded(&mut self, Loaded { agent, after, page }: Loaded) {
-        if page == Err(StoreError::Unavailable) && self.store.recovers() {
+        if page == Err(StoreError::Unavailable) && self.store.recovers(agent) {
             self.fail_subscribers(agent, HubError::Unavailable, |open| open.drains);
             return self.load_later(agent, after);
         }

@@ -122,7 +122,7 @@ impl Shards {
         agent: AgentId,
         ids: Vec<MessageId>,
     ) -> Result<Vec<Option<Message>>, HubError> {
-        if !self.store.recovers() {
+        if !self.store.recovers(agent) {
             return self.messages(agent, ids).await;
         }
         loop {
@@ -137,7 +137,7 @@ impl Shards {
     ///
     /// `None`: the message is settled or expired, or it is damaged and its mailbox drops it.
     pub(super) async fn messages(&self, agent: AgentId, ids: Vec<MessageId>) -> Result<Vec<Option<Message>>, HubError> {
-        let found = self.store.messages(ids.clone(), self.clock.now()).await?;
+        let found = self.store.messages(agent, ids.clone(), self.clock.now()).await?;
         assert_eq!(found.len(), ids.len(), "a store answers for each message");
         let message = |(id, lookup)| {
             let read = match lookup {

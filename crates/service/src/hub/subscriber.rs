@@ -35,6 +35,11 @@ impl Subscriber {
         Self { shards, agent, id, outbox, settling: OnceLock::new() }
     }
 
+    /// The agent whose messages it gets.
+    pub(crate) fn agent(&self) -> AgentId {
+        self.agent
+    }
+
     /// Waits for the next event. Giving up the wait loses nothing.
     pub(crate) async fn next(&mut self) -> SubscriberEvent {
         loop {

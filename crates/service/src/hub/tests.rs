@@ -117,7 +117,7 @@ async fn next_message(subscriber: &mut Subscriber) -> MessageId {
 #[tokio::test]
 async fn a_damaged_message_is_dropped_and_counted_and_those_around_it_go_on() {
     let (hub, store) = with_subscription(None).await;
-    let receipts = hub.receipts().subscribe().await.unwrap();
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
     let damaged = MessageId::from_raw(11);
     store.append(stored(10, None, &[])).await.unwrap();
     store.append(stored(11, Some(receipts), &[0xff, 0])).await.unwrap();
@@ -127,7 +127,9 @@ async fn a_damaged_message_is_dropped_and_counted_and_those_around_it_go_on() {
     assert_eq!(next_message(&mut subscriber).await, MessageId::from_raw(12));
     assert!(matches!(subscriber.next().await, SubscriberEvent::Drained));
     assert_eq!((hub.counters().damaged_messages(), hub.counters().damaged_keys()), (1, 0));
-    let ReceiptEvent::Receipt(receipt) = hub.receipts().open(receipts, None).await.unwrap().next().await else {
+    let ReceiptEvent::Receipt(receipt) =
+        hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap().next().await
+    else {
         panic!("the receipt subscription stays")
     };
     assert_eq!((receipt.message, receipt.outcome), (damaged, Outcome::Dropped));
@@ -154,21 +156,21 @@ async fn a_message_that_is_found_damaged_by_reading_it_is_dropped_too() {
 async fn a_damaged_key_is_an_error_and_not_a_subscription_that_is_open_to_every_sender() {
     for length in [0, 1, 64, 65, 66] {
         let (hub, _store) = with_subscription(Some(vec![0; length])).await;
-        assert_eq!(hub.restriction(SUBSCRIPTION).await, Err(HubError::Damaged), "{length} bytes");
+        assert_eq!(hub.restriction(AGENT, SUBSCRIPTION).await, Err(HubError::Damaged), "{length} bytes");
         let found = hub.subscription_of_channel(AGENT, CHANNEL).await;
         assert_eq!(found, Ok(Some((SUBSCRIPTION, Err(HubError::Damaged)))), "{length} bytes");
         assert_eq!(hub.counters().damaged_keys(), 2, "{length} bytes");
         assert_eq!(hub.channels(AGENT).await, Ok(vec![(SUBSCRIPTION, CHANNEL.to_owned())]));
-        assert_eq!(hub.channel(SUBSCRIPTION).await, Ok(Some(CHANNEL.to_owned())));
+        assert_eq!(hub.channel(AGENT, SUBSCRIPTION).await, Ok(Some(CHANNEL.to_owned())));
     }
     let (hub, _store) = with_subscription(None).await;
-    assert_eq!(hub.restriction(SUBSCRIPTION).await, Ok(Some(None)));
+    assert_eq!(hub.restriction(AGENT, SUBSCRIPTION).await, Ok(Some(None)));
 }
 
 #[tokio::test]
 async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     let (hub, store) = with_subscription(None).await;
-    let receipts = hub.receipts().subscribe().await.unwrap();
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
     store.append(stored(10, Some(receipts), &[])).await.unwrap();
     let mut subscriber = subscriber(&hub, AGENT, Mode::Hold);
     let first = next_message(&mut subscriber).await;
@@ -176,7 +178,7 @@ async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     let second = hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap();
     assert_eq!(next_message(&mut subscriber).await, second);
     subscriber.undeliverable(second);
-    let mut stream = hub.receipts().open(receipts, None).await.unwrap();
+    let mut stream = hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap();
     let mut outcomes = Vec::new();
     while outcomes.len() < 2 {
         let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
@@ -184,6 +186,45 @@ async fn a_message_that_a_door_cannot_deliver_is_dropped_transient_or_stored() {
     }
     outcomes.sort_unstable_by_key(|(id, _)| *id);
     assert_eq!(outcomes, [(first, Outcome::Dropped), (second, Outcome::Dropped)]);
+}
+
+#[tokio::test]
+async fn receipts_of_agents_in_several_cells_come_in_one_stream_ps_8030_5_1_and_6_3() {
+    let limits_of_store = doorbell_store::Limits::default();
+    let engines = (0..2).map(|_| Box::new(doorbell_store::MemoryEngine::new(limits_of_store)) as Box<_>).collect();
+    let store = Store::start_cells(engines, doorbell_store::CellPlan::new(2), limits_of_store).unwrap();
+    let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1, Arc::default());
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
+    assert!(store.is_home(AGENT, receipts), "it is made where its first message is");
+    let other = (1_000..).map(AgentId::from_raw).find(|agent| !store.is_home(*agent, receipts)).unwrap();
+    let mut stream = hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap();
+    let mut events = Vec::new();
+    for (agent, raw) in [(AGENT, 2_000), (other, 2_001)] {
+        let subscription = SubscriptionId::from_raw(raw);
+        store.create_agent(agent, NOW).await.unwrap();
+        let new = Subscription { id: subscription, agent, vapid_key: None, channel: None, created: NOW };
+        store.create_subscription(new).await.unwrap();
+        let ttl = Ttl::from_secs(60);
+        let sent = Submission { agent, subscription, ..submission(ttl, Some(receipts)) };
+        let id = hub.submit(sent).await.unwrap();
+        assert_eq!(hub.settle(agent, id, Outcome::Delivered).await, Ok(true));
+        let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
+        assert_eq!((receipt.message, receipt.agent, receipt.outcome), (id, agent, Outcome::Delivered));
+        events.push(receipt);
+    }
+    assert_ne!(events[0].cell, events[1].cell);
+    let mut position = ReceiptPosition::default();
+    events.iter().for_each(|receipt| position.pass(receipt));
+    hub.receipts().take(receipts, position).await.unwrap();
+    assert_eq!(store.figures().contents.receipts, 0);
+    hub.receipts().remove(receipts).await.unwrap();
+    assert!(matches!(stream.next().await, ReceiptEvent::Gone));
+    let late = Submission {
+        agent: other,
+        subscription: SubscriptionId::from_raw(2_001),
+        ..submission(Ttl::from_secs(60), Some(receipts))
+    };
+    assert_eq!(hub.submit(late).await, Err(HubError::NoReceipts));
 }
 
 /// A message of 4096 bytes for [`SUBSCRIPTION`].
@@ -208,14 +249,14 @@ fn scarce() -> Limits {
 #[tokio::test]
 async fn messages_with_ttl_0_that_nothing_takes_are_dropped_with_their_receipts_and_another_agent_has_room() {
     let (hub, store) = with_subscription_and(None, &scarce()).await;
-    let receipts = hub.receipts().subscribe().await.unwrap();
+    let receipts = hub.receipts().subscribe(AGENT).await.unwrap();
     let mut slow = subscriber(&hub, AGENT, Mode::Hold);
     let first = hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap();
     let mut dropped = Vec::new();
     for _ in 0..9 {
         dropped.push(hub.submit(submission(Ttl::ZERO, Some(receipts))).await.unwrap());
     }
-    let mut stream = hub.receipts().open(receipts, None).await.unwrap();
+    let mut stream = hub.receipts().open(receipts, ReceiptPosition::default()).await.unwrap();
     for id in dropped {
         let ReceiptEvent::Receipt(receipt) = stream.next().await else { panic!("the receipt subscription stays") };
         assert_eq!((receipt.message, receipt.outcome), (id, Outcome::Dropped));
@@ -266,16 +307,17 @@ async fn a_crowd_of_receipt_subscriptions_without_a_reader_goes_in_two_days_and_
     let store = Store::open_memory(bounds).unwrap();
     let hub = Hub::start(store.clone(), Clock::manual(NOW), &limits(), 1, Arc::default());
     let (clock, keeper) = (hub.clock.clone(), hub.housekeeper(Arc::new(Live::new(config()))));
-    let fetched = hub.receipts().subscribe().await.unwrap();
-    let _stream = hub.receipts().open(fetched, None).await.unwrap();
-    let mut crowd = vec![hub.receipts().subscribe().await.unwrap(), hub.receipts().subscribe().await.unwrap()];
-    assert_eq!(hub.receipts().subscribe().await, Err(HubError::ReceiptSubscriptionsFull));
+    let fetched = hub.receipts().subscribe(AGENT).await.unwrap();
+    let _stream = hub.receipts().open(fetched, ReceiptPosition::default()).await.unwrap();
+    let mut crowd =
+        vec![hub.receipts().subscribe(AGENT).await.unwrap(), hub.receipts().subscribe(AGENT).await.unwrap()];
+    assert_eq!(hub.receipts().subscribe(AGENT).await, Err(HubError::ReceiptSubscriptionsFull));
     pass_hours(&clock, &keeper, 1).await;
-    crowd.push(hub.receipts().subscribe().await.unwrap());
+    crowd.push(hub.receipts().subscribe(AGENT).await.unwrap());
     pass_hours(&clock, &keeper, 47).await;
-    assert_eq!(hub.receipts().subscribe().await, Err(HubError::ReceiptSubscriptionsFull));
+    assert_eq!(hub.receipts().subscribe(AGENT).await, Err(HubError::ReceiptSubscriptionsFull));
     pass_hours(&clock, &keeper, 2).await;
-    hub.receipts().subscribe().await.unwrap();
+    hub.receipts().subscribe(AGENT).await.unwrap();
     assert_eq!(store.receipt_subscription_exists(crowd[0]).await, Ok(false));
     pass_hours(&clock, &keeper, 100 * 24).await;
     assert_eq!(store.receipt_subscription_exists(fetched).await, Ok(true));

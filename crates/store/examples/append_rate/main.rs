@@ -1,9 +1,9 @@
 //! How many messages a second the store commits: each writer waits for its append before the next one.
 //!
-//! `cargo run --release -p doorbell-store --example append_rate -- [WRITERS [SECONDS [SUBSCRIPTIONS [URL PID]]]]`
+//! `cargo run --release -p doorbell-store --example append_rate -- [WRITERS [SECONDS [SUBSCRIPTIONS [CELLS | URL PID]]]]`
 //!
-//! Bodies of 1 KiB, in a fresh store under the system's temporary directory, or in the empty database at `URL` of a
-//! PostgreSQL server on this machine, whose first process is `PID`. The second figure is for messages that are erased
+//! Bodies of 1 KiB, in a fresh store of `CELLS` SQLite cells (1) under the system's temporary directory, or in the empty
+//! database at `URL` of a PostgreSQL server on this machine, whose first process is `PID`. The second figure is for messages that are erased
 //! after they are stored, as it happens when agents are connected.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on panics with its reason")]
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use doorbell_protocol::receipt::Outcome;
-use doorbell_store::{Limits, NewMessage, PostgresOptions, Store, StoreError};
+use doorbell_store::{CellPlan, Engine, Limits, NewMessage, PostgresOptions, SqliteEngine, Store, StoreError};
 
 use bed::{FIRST_MESSAGE, NOON, make, message};
 
@@ -30,6 +30,12 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let store = match args.get(3) {
+            Some(cells) if cells.parse::<usize>().is_ok() => {
+                let cells = cells.parse().unwrap();
+                let open = |n: usize| SqliteEngine::open(&dir.path().join(n.to_string()), Limits::default()).unwrap();
+                let engines = (0..cells).map(|n| Box::new(open(n)) as Box<dyn Engine>).collect();
+                Store::start_cells(engines, CellPlan::new(cells), Limits::default()).unwrap()
+            }
             Some(url) => {
                 let options = PostgresOptions { url: url.clone(), password: None, allow_single_copy: true, cluster: None };
                 Store::open_postgres(&options, Limits::default()).unwrap()

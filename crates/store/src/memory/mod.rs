@@ -13,7 +13,7 @@ use doorbell_protocol::time::UnixMs;
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, ReadError, StoreError};
 use crate::figures::Contents;
-use crate::limits::{Limits, PAGE_MAX};
+use crate::limits::{Held, Limits, PAGE_MAX};
 use crate::model::{ClockRecord, Lookup, Page, ReceiptPage, Subscription};
 use crate::rules::{self, Stop};
 use rows::Rows;
@@ -56,6 +56,10 @@ impl Engine for MemoryEngine {
 
     fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
+    }
+
+    fn set_elsewhere(&mut self, elsewhere: Held) {
+        self.limits.elsewhere = elsewhere;
     }
 
     fn receipt_room(&self) -> Result<(), StoreError> {

@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError};
 use crate::figures::{Contents, Ended};
-use crate::limits::Limits;
+use crate::limits::{Held, Limits};
 use crate::model::ClockRecord;
 use crate::seldom::Seldom;
 use crate::totals::Totals;
@@ -187,6 +187,10 @@ impl Engine for PostgresEngine {
     fn set_limits(&mut self, limits: Limits) {
         self.writer.limits = limits;
         warn_of_reached(&self.writer.address, &self.writer.sums.totals, &self.writer.limits);
+    }
+
+    fn set_elsewhere(&mut self, elsewhere: Held) {
+        self.writer.limits.elsewhere = elsewhere;
     }
 
     fn receipt_room(&self) -> Result<(), StoreError> {

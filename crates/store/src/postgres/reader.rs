@@ -252,6 +252,7 @@ fn receipt(row: &Row) -> Result<Receipt, Damage> {
     let code: i16 = get("receipt", row, 3)?;
     let outcome = u8::try_from(code).ok().and_then(Outcome::from_code);
     Ok(Receipt {
+        cell: 0,
         seq: get("receipt", row, 0)?,
         message: MessageId::from_raw(get("receipt", row, 1)?),
         agent: AgentId::from_raw(get("receipt", row, 2)?),

@@ -177,6 +177,8 @@ impl<'a> Working<'a> {
             }
             Write::CreateReceiptSubscription { id, .. }
             | Write::AddReceipt { receipt_subscription: id, .. }
+            | Write::JoinReceiptSubscription { id, .. }
+            | Write::UseReceiptSubscription { id, .. }
             | Write::DeleteReceiptSubscription { id } => drop(self.receipt_subscription(*id)),
             Write::TakeReceipts { receipt_subscription: id, up_to, .. } => {
                 drop(self.receipt_subscription(*id));

@@ -65,6 +65,13 @@ pub(crate) fn apply(facts: &mut impl Facts, limits: &Limits, write: &Write) -> R
         Write::TakeReceipts { receipt_subscription, up_to, served } => {
             Ok(Written::Erased(rules.take_receipts(*receipt_subscription, *up_to, *served)?))
         }
+        Write::JoinReceiptSubscription { id, served } => {
+            rules.join_receipt_subscription(*id, *served).map(|()| Written::Created)
+        }
+        Write::UseReceiptSubscription { id, served } => {
+            let existed = rules.use_receipt_subscription(*id, *served)?.is_some();
+            Ok(Written::Erased(Erased { existed, receipt: None }))
+        }
         Write::DeleteReceiptSubscription { id } => Ok(Written::Erased(rules.delete_receipt_subscription(*id)?)),
         Write::Touch { agent, served } => rules.touch(*agent, *served).map(|()| Written::Touched),
         Write::NoteClock(record) => {

@@ -28,6 +28,19 @@ impl<F: Facts> Rules<'_, F> {
         Ok(())
     }
 
+    pub(super) fn join_receipt_subscription(&mut self, id: ReceiptSubscriptionId, served: UnixMs) -> Result<(), Stop> {
+        if self.use_receipt_subscription(id, served)?.is_some() {
+            return Ok(());
+        }
+        let totals = self.facts.totals();
+        totals.check_joining(self.limits)?;
+        totals.receipt_subscriptions += 1;
+        let new = ReceiptSubscriptionFact { last_used: served, used: true, untaken: 0 };
+        self.facts.insert_receipt_subscription(id, new);
+        self.facts.note_id(id.raw());
+        Ok(())
+    }
+
     /// Refuses a write that needs a receipt in a receipt subscription without room for it.
     pub(super) fn check_receipts(&mut self, of: ReceiptSubscriptionId) -> Result<(), Stop> {
         let known = self.facts.receipt_subscription(of)?.ok_or(StoreError::NoReceiptSubscription)?;
@@ -87,7 +100,7 @@ impl<F: Facts> Rules<'_, F> {
         let seq = self.facts.next_seq(of);
         let untaken = known.untaken.saturating_add(1);
         self.facts.change_receipt_subscription(of, ReceiptSubscriptionFact { untaken, ..known });
-        self.facts.insert_receipt(of, Receipt { seq, message, agent, outcome, at });
+        self.facts.insert_receipt(of, Receipt { seq, cell: 0, message, agent, outcome, at });
         Ok(true)
     }
 

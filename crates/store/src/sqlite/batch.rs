@@ -116,6 +116,10 @@ impl<'a> Batch<'a> {
             Write::TakeReceipts { receipt_subscription, up_to, served } => {
                 done(self.take_receipts(*receipt_subscription, *up_to, *served)?)
             }
+            Write::JoinReceiptSubscription { id, served } => {
+                self.join_receipt_subscription(*id, *served).map(|()| Written::Created)
+            }
+            Write::UseReceiptSubscription { id, served } => done(self.use_receipt_subscription(*id, *served)?),
             Write::DeleteReceiptSubscription { id } => done(self.delete_receipt_subscription(*id)?),
             Write::Touch { agent, served } => self.touch(*agent, *served).map(|()| Written::Touched),
             Write::NoteClock(record) => Ok(self.note_clock(record).map(|()| Written::Noted)?),

@@ -26,7 +26,7 @@ use rusqlite::{Connection, ErrorCode};
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError, TidyError};
 use crate::figures::{Contents, Ended};
-use crate::limits::Limits;
+use crate::limits::{Held, Limits};
 use crate::lock::DirLock;
 use crate::model::ClockRecord;
 use crate::quota::Usage;
@@ -321,6 +321,10 @@ impl Engine for SqliteEngine {
 
     fn flush_lines(&self, at_end: bool) {
         self.damages.flush(at_end);
+    }
+
+    fn set_elsewhere(&mut self, elsewhere: Held) {
+        self.limits.elsewhere = elsewhere;
     }
 
     fn receipt_room(&self) -> Result<(), StoreError> {

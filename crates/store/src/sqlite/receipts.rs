@@ -63,6 +63,22 @@ impl Batch<'_> {
         Ok(())
     }
 
+    pub(super) fn join_receipt_subscription(
+        &mut self,
+        id: ReceiptSubscriptionId,
+        served: UnixMs,
+    ) -> Result<(), WriteError> {
+        if self.use_receipt_subscription(id, served)? {
+            return Ok(());
+        }
+        self.totals.check_joining(self.limits)?;
+        self.totals.receipt_subscriptions += 1;
+        self.run(sql::INSERT_RECEIPT_SUBSCRIPTION, [id.raw(), served.as_millis()])?;
+        self.run(sql::RECEIPT_SUBSCRIPTION_IS_TAKEN, [id.raw()])?;
+        self.note_id(id.raw());
+        Ok(())
+    }
+
     /// Refuses a write that needs a receipt in a receipt subscription without room for it.
     pub(super) fn check_receipts(&mut self, of: ReceiptSubscriptionId) -> Result<(), WriteError> {
         let max = self.limits.receipts_per_subscription_max;

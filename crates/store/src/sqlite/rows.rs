@@ -56,6 +56,7 @@ pub(super) fn receipt(row: &Row<'_>) -> Read<Receipt> {
         let code: u8 = row.get(3)?;
         let outcome = Outcome::from_code(code).ok_or(Error::IntegralValueOutOfRange(3, code.into()))?;
         Ok(Receipt {
+            cell: 0,
             seq: row.get(0)?,
             message: MessageId::from_raw(row.get(1)?),
             agent: AgentId::from_raw(row.get(2)?),

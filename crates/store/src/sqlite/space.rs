@@ -47,9 +47,9 @@ impl Room {
     pub(super) fn admits(self, write: &Write) -> bool {
         let needed = match write {
             Write::CreateAgent { .. } | Write::CreateReceiptSubscription { .. } => Self::Enough,
-            Write::CreateSubscription(_) | Write::Append(_) => Self::NearFloor,
+            Write::CreateSubscription(_) | Write::JoinReceiptSubscription { .. } | Write::Append(_) => Self::NearFloor,
             // They change rows in place, and are made again later.
-            Write::Touch { .. } | Write::NoteClock(_) => Self::BelowFloor,
+            Write::Touch { .. } | Write::UseReceiptSubscription { .. } | Write::NoteClock(_) => Self::BelowFloor,
             // It is small, and promised: its message was accepted while there was room.
             Write::AddReceipt { .. } => Self::BelowFloor,
             Write::Erase { .. }

@@ -8,7 +8,10 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Limits, Lookup, NewMessage, Receipt, Store, StoredMessage, Subscription};
+use doorbell_store::{
+    CellPlan, Engine, Limits, Lookup, MemoryEngine, NewMessage, Receipt, SqliteEngine, Store, StoredMessage,
+    Subscription,
+};
 use tempfile::TempDir;
 
 /// Two agents; the first has two subscriptions.
@@ -36,18 +39,30 @@ pub(crate) const fn minutes(n: i64) -> UnixMs {
 
 pub(crate) struct Bed {
     pub(crate) store: Store,
+    /// How many engines do a chore.
+    pub(crate) cells: usize,
     /// The store's directory, if it has one. It must outlive the store.
     _dir: Option<TempDir>,
 }
 
 impl Bed {
     pub(crate) fn memory(limits: Limits) -> Self {
-        Self { store: Store::open_memory(limits).unwrap(), _dir: None }
+        Self { store: Store::open_memory(limits).unwrap(), cells: 1, _dir: None }
+    }
+
+    /// Two cells, of different kinds. Alice and both receipt subscriptions are in the first, and Bob in the second.
+    pub(crate) fn cells(limits: Limits) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let second = SqliteEngine::open(dir.path(), limits).unwrap();
+        let engines: Vec<Box<dyn Engine>> = vec![Box::new(MemoryEngine::new(limits)), Box::new(second)];
+        let store = Store::start_cells(engines, CellPlan::new(2), limits).unwrap();
+        assert!(store.is_home(ALICE, RECEIPTS) && !store.is_home(BOB, RECEIPTS));
+        Self { store, cells: 2, _dir: Some(dir) }
     }
 
     pub(crate) fn sqlite(limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { store: open(dir.path(), limits), _dir: Some(dir) }
+        Self { store: open(dir.path(), limits), cells: 1, _dir: Some(dir) }
     }
 
     /// In a fresh database. Without PostgreSQL, the case runs in memory, and says that it was skipped.
@@ -55,7 +70,7 @@ impl Bed {
     pub(crate) fn postgres(limits: Limits) -> Self {
         use crate::postgres::server::Databases;
         let Some(server) = crate::postgres::server::shared() else { return Self::memory(limits) };
-        Self { store: Store::open_postgres(&server.fresh(), limits).unwrap(), _dir: None }
+        Self { store: Store::open_postgres(&server.fresh(), limits).unwrap(), cells: 1, _dir: None }
     }
 
     /// Creates the two agents and their subscriptions.
@@ -69,6 +84,11 @@ impl Bed {
         let bed = self.populate().await;
         populate_with_receipts(&bed.store).await;
         bed
+    }
+
+    /// Whether so many were removed from a crowded store: all of them, and of several cells those that came first.
+    pub(crate) fn made_room(&self, removed: usize, all: usize) -> bool {
+        removed == all || self.cells > 1 && (1..all).contains(&removed)
     }
 
     /// The receipts that were not taken: message and outcome, in the order of their numbers.
@@ -98,13 +118,24 @@ pub(crate) async fn populate(store: &Store) {
 pub(crate) async fn populate_with_receipts(store: &Store) {
     for id in [RECEIPTS, OTHER_RECEIPTS] {
         store.create_receipt_subscription(id, NOON).await.unwrap();
+        join(store, id, NOON).await;
+    }
+}
+
+/// Makes a receipt subscription ready for messages of both agents.
+pub(crate) async fn join(store: &Store, id: ReceiptSubscriptionId, served: UnixMs) {
+    for agent in [ALICE, BOB] {
+        if let Some(joined) = store.join_receipts(agent, id, served) {
+            joined.await.unwrap();
+        }
     }
 }
 
 pub(crate) async fn receipts(store: &Store, of: ReceiptSubscriptionId) -> Vec<Receipt> {
-    let page = store.receipts(of, None, 1_000).await.unwrap();
+    let page = store.receipts(of, 0, 1_000).await.unwrap();
     assert!(!page.more);
-    assert!(page.receipts.windows(2).all(|pair| pair[0].seq < pair[1].seq), "{page:?}");
+    let rises = |pair: &[Receipt]| pair[0].cell != pair[1].cell || pair[0].seq < pair[1].seq;
+    assert!(page.receipts.windows(2).all(rises), "{page:?}");
     page.receipts
 }
 

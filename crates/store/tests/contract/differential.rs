@@ -110,6 +110,10 @@ fn writes() -> impl Strategy<Value = Write> {
         2 => (receipt_subscriptions(), -1i64..60, moments()).prop_map(|(receipt_subscription, up_to, served)| {
             Write::TakeReceipts { receipt_subscription, up_to, served }
         }),
+        1 => (receipt_subscriptions(), moments())
+            .prop_map(|(id, served)| Write::JoinReceiptSubscription { id, served }),
+        1 => (receipt_subscriptions(), moments())
+            .prop_map(|(id, served)| Write::UseReceiptSubscription { id, served }),
         1 => receipt_subscriptions().prop_map(|id| Write::DeleteReceiptSubscription { id }),
         2 => (agents(), moments()).prop_map(|(agent, served)| Write::Touch { agent, served }),
         1 => idle_bounds().prop_map(Write::ExpireIdle),

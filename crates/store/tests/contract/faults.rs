@@ -172,7 +172,7 @@ async fn a_read_that_fails_is_unavailable_and_the_next_one_succeeds() {
 async fn a_damaged_row_is_not_a_store_that_cannot_be_read_now() {
     let (store, puppeteer) = populated().await;
     puppeteer.break_a_read(Damage { table: "subscription", column: "vapid_key".into() }.into());
-    assert_eq!(soon(store.subscription(ALICE_NEWS)).await, Err(StoreError::Damaged));
+    assert_eq!(soon(store.subscription(ALICE, ALICE_NEWS)).await, Err(StoreError::Damaged));
 }
 
 #[tokio::test]

@@ -91,9 +91,9 @@ const CHANNEL: &str = "d9b74644-4f97-46aa-b8fa-9393985cd6cd";
 /// What the samples have in common.
 async fn holds_the_sample_of_format_1(store: &Store) {
     assert_eq!(waiting(store, BOB, NOON).await, [102]);
-    let restricted = store.subscription(SAMPLE).await.unwrap().unwrap();
+    let restricted = store.subscription(ALICE, SAMPLE).await.unwrap().unwrap();
     assert_eq!((restricted.agent, restricted.vapid_key, restricted.created), (BOB, Some(vec![4; 65]), NOON));
-    let read = store.messages(vec![id(101), id(102)], NOON).await.unwrap();
+    let read = store.messages(ALICE, vec![id(101), id(102)], NOON).await.unwrap();
     assert_eq!(stored(&read[0]).map(|m| (m.urgency, m.expires_at)), Some((Urgency::High, minutes(60))));
     assert_eq!(stored(&read[1]).map(|m| (m.headers.len(), m.body.len())), Some((4, 4096)));
     let successor = store.append(NewMessage { topic: topic("score"), ..news(304) }).await.unwrap();
@@ -151,13 +151,15 @@ async fn a_file_of_format_2_opens_with_all_its_rows() {
     holds_the_sample_of_format_1(&store).await;
 
     let found: Vec<_> = receipts(&store, RECEIPTS).await;
-    let second = Receipt { seq: 2, message: id(203), agent: ALICE, outcome: Outcome::Undecryptable, at: minutes(2) };
-    let third = Receipt { seq: 3, message: id(204), agent: BOB, outcome: Outcome::Dropped, at: minutes(3) };
+    let second =
+        Receipt { seq: 2, cell: 0, message: id(203), agent: ALICE, outcome: Outcome::Undecryptable, at: minutes(2) };
+    let third = Receipt { seq: 3, cell: 0, message: id(204), agent: BOB, outcome: Outcome::Dropped, at: minutes(3) };
     assert_eq!(found, [second, third]);
     assert_eq!(store.receipt_subscription_exists(OTHER_RECEIPTS).await, Ok(false));
 
     assert_eq!(store.sweep(minutes(30), 10).await.unwrap().receipts, [RECEIPTS]);
-    let fourth = Receipt { seq: 4, message: id(201), agent: ALICE, outcome: Outcome::Expired, at: minutes(30) };
+    let fourth =
+        Receipt { seq: 4, cell: 0, message: id(201), agent: ALICE, outcome: Outcome::Expired, at: minutes(30) };
     assert_eq!(receipts(&store, RECEIPTS).await.last(), Some(&fourth));
     let agents_before = minutes(2 * 24 * 60);
     let idle = IdleBounds {

@@ -5,11 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, and so may what helps it")]
 
 mod bed;
+mod cells;
 mod crash;
 mod differential;
 mod faults;
 mod format;
 mod front;
+mod on_cells;
 mod on_memory;
 #[cfg(feature = "postgres")]
 mod on_postgres;

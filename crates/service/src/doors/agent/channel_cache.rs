@@ -27,7 +27,7 @@ impl ChannelCache {
         if let Some(known) = self.known(subscription) {
             return Ok(Some(known));
         }
-        let Some(restricted_to) = doors.hub.restriction(subscription).await? else { return Ok(None) };
+        let Some(restricted_to) = doors.hub.restriction(agent, subscription).await? else { return Ok(None) };
         // A browser does not come to the doors that name push URIs.
         let uri = doors.uri(Resource::Push { agent, subscription, restricted_to, of_browser: false });
         Ok(Some(self.keep(doors, subscription, uri.into())))
@@ -37,12 +37,13 @@ impl ChannelCache {
     pub(super) async fn channel(
         &mut self,
         doors: &Doors,
+        agent: AgentId,
         subscription: SubscriptionId,
     ) -> Result<Option<Arc<str>>, HubError> {
         if let Some(known) = self.known(subscription) {
             return Ok(Some(known));
         }
-        let channel = doors.hub.channel(subscription).await?;
+        let channel = doors.hub.channel(agent, subscription).await?;
         Ok(channel.map(|channel| self.keep(doors, subscription, channel.into())))
     }
 

@@ -63,7 +63,7 @@ impl Doors {
             return Err(Rejection::KeyReuse);
         }
         self.rates.admit(subscription, signer.map(|key| key.fingerprint()), self.clock.now())?;
-        let (receipt, is_new) = self.wanted_receipt(&head.headers, source).await?;
+        let (receipt, is_new) = self.wanted_receipt(&head.headers, agent, source).await?;
         let submission = Submission { agent, subscription, ttl, urgency, topic, receipt, headers, body };
         let id = match self.hub.submit(submission).await {
             Ok(id) => id,
@@ -92,6 +92,7 @@ impl Doors {
     async fn wanted_receipt(
         &self,
         headers: &HeaderMap,
+        agent: AgentId,
         source: Option<Source>,
     ) -> Result<(Option<ReceiptSubscriptionId>, bool), Rejection> {
         if !Prefer::from_headers(headers).respond_async {
@@ -99,7 +100,7 @@ impl Doors {
         }
         let Some(target) = link::target(headers, REL_PUSH_RECEIPT) else {
             self.receipt_growth.admit(source, self.clock.now()).map_err(Rejection::Growth)?;
-            return Ok((Some(self.hub.receipts().subscribe().await?), true));
+            return Ok((Some(self.hub.receipts().subscribe(agent).await?), true));
         };
         match self.resource(&target) {
             Some(Resource::Receipts { id }) => Ok((Some(id), false)),

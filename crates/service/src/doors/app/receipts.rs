@@ -17,7 +17,7 @@ use super::answer::Rejection;
 use crate::capability::Resource;
 use crate::doors::promise::Promises;
 use crate::doors::{Doors, sse, wire};
-use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptStream};
+use crate::hub::{HubError, Receipt, ReceiptEvent, ReceiptPosition, ReceiptStream};
 use crate::transport::{Cut, Pusher, Request, Response};
 
 /// An event stream does not show which events have arrived. An event that was written this long ago on an open stream
@@ -57,7 +57,7 @@ impl Doors {
         let (head, incoming) = request.into_parts();
         if head.method == Method::HEAD {
             // It is opened to see that it exists, and closed.
-            drop(self.hub.receipts().open(id, None).await?);
+            drop(self.hub.receipts().open(id, ReceiptPosition::default()).await?);
             let takes_pushes = incoming.pusher.is_some_and(|p| p.pushes_max() > 0);
             return sse::head(&head.headers, takes_pushes).ok_or(Rejection::NoPush);
         }
@@ -68,7 +68,7 @@ impl Doors {
             return Ok(answer);
         }
         // A missing resource has the same answer on every connection, so it is checked first (PS-8030-8.3-2).
-        let stream = self.hub.receipts().open(id, None).await?;
+        let stream = self.hub.receipts().open(id, ReceiptPosition::default()).await?;
         incoming.place.keep();
         let pusher = incoming.pusher.filter(|p| p.pushes_max() > 0).ok_or(Rejection::NoPush)?;
         let promises = Promises::for_request(self.clone(), head.uri).ok_or(Rejection::NoPush)?;
@@ -89,16 +89,17 @@ impl Doors {
         no_wait: bool,
     ) -> Result<Response, Rejection> {
         let mut pushed = false;
-        // The number, and the last one.
-        let mut unconfirmed = (0, None);
+        let mut unconfirmed = 0;
+        // With the last of them.
+        let mut position = ReceiptPosition::default();
         loop {
-            let mut next = if unconfirmed.0 < UNCONFIRMED_MAX { stream.try_next().await? } else { None };
+            let mut next = if unconfirmed < UNCONFIRMED_MAX { stream.try_next().await? } else { None };
             if next.is_none() {
-                if let (_, Some(up_to)) = std::mem::take(&mut unconfirmed) {
+                if std::mem::take(&mut unconfirmed) > 0 {
                     if !self.confirmed(pusher).await {
                         break;
                     }
-                    self.hub.receipts().take(id, up_to).await?;
+                    self.hub.receipts().take(id, position.clone()).await?;
                     continue;
                 }
                 if !no_wait {
@@ -124,7 +125,8 @@ impl Doors {
                 break;
             }
             pushed = true;
-            unconfirmed = (unconfirmed.0 + 1, Some(receipt.seq));
+            unconfirmed += 1;
+            position.pass(&receipt);
         }
         Ok(wire::empty(if pushed { StatusCode::OK } else { StatusCode::NO_CONTENT }))
     }
@@ -146,7 +148,8 @@ impl Doors {
         headers: &HeaderMap,
     ) -> Result<Response, Rejection> {
         let after = sse::last_event_id(headers);
-        let stream = self.hub.receipts().open(id, after).await?;
+        let position: ReceiptPosition = after.clone().unwrap_or_default();
+        let stream = self.hub.receipts().open(id, position.clone()).await?;
         if let Some(up_to) = after {
             self.hub.receipts().take(id, up_to).await?;
         }
@@ -155,7 +158,8 @@ impl Doors {
             id,
             stream,
             no_wait,
-            last_returned: None,
+            position,
+            is_returned: false,
             written: None,
             written_later: None,
             started: false,
@@ -180,12 +184,14 @@ struct Events {
     id: ReceiptSubscriptionId,
     stream: ReceiptStream,
     no_wait: bool,
-    /// The last returned receipt; it counts as written when the next one is requested.
-    last_returned: Option<i64>,
-    /// The receipts up to this one were written at this moment; they are taken together.
-    written: Option<(UnixMs, i64)>,
+    /// The last returned receipts.
+    position: ReceiptPosition,
+    /// Whether one was returned since a moment was noted; it counts as written when the next one is requested.
+    is_returned: bool,
+    /// The receipts up to this position were written at this moment; they are taken together.
+    written: Option<(UnixMs, ReceiptPosition)>,
     /// The same for all later receipts: a stream that is never idle gets them taken too.
-    written_later: Option<(UnixMs, i64)>,
+    written_later: Option<(UnixMs, ReceiptPosition)>,
     started: bool,
 }
 
@@ -212,7 +218,7 @@ impl Events {
                 return None;
             }
             let quiet_until = clock.served().plus(self.doors.config().limits.keepalive);
-            let taken_at = self.written.map(|(at, _)| at.plus(TAKEN_AFTER));
+            let taken_at = self.written.as_ref().map(|(at, _)| at.plus(TAKEN_AFTER));
             tokio::select! {
                 event = self.stream.next() => return match event {
                     ReceiptEvent::Receipt(receipt) => Some(Ok(self.event(&receipt))),
@@ -227,23 +233,24 @@ impl Events {
     }
 
     fn note_written(&mut self, now: UnixMs) {
-        if let Some(seq) = self.last_returned.take() {
+        if std::mem::take(&mut self.is_returned) {
             let slot = if self.written.is_none() { &mut self.written } else { &mut self.written_later };
-            *slot = Some((now, seq));
+            *slot = Some((now, self.position.clone()));
         }
     }
 
     /// Takes the receipts off the list that were written TAKEN_AFTER ago.
     async fn take_written(&mut self, now: UnixMs) -> Result<(), HubError> {
-        while let Some((_, up_to)) = self.written.filter(|(at, _)| at.plus(TAKEN_AFTER) <= now) {
-            self.doors.hub.receipts().take(self.id, up_to).await?;
+        while let Some((_, up_to)) = self.written.as_ref().filter(|(at, _)| at.plus(TAKEN_AFTER) <= now) {
+            self.doors.hub.receipts().take(self.id, up_to.clone()).await?;
             self.written = self.written_later.take();
         }
         Ok(())
     }
 
     fn event(&mut self, receipt: &Receipt) -> Bytes {
-        self.last_returned = Some(receipt.seq);
-        sse::event("receipt", &receipt.seq.to_string(), &self.doors.receipt_json(receipt))
+        self.is_returned = true;
+        self.position.pass(receipt);
+        sse::event("receipt", &self.position.to_string(), &self.doors.receipt_json(receipt))
     }
 }

@@ -14,7 +14,7 @@ async fn what_was_created_can_be_read() {
     store.create_subscription(restricted.clone()).await.unwrap();
 
     assert_eq!(store.agent_exists(ALICE).await, Ok(true));
-    assert_eq!(store.subscription(id).await, Ok(Some(restricted.clone())));
+    assert_eq!(store.subscription(ALICE, id).await, Ok(Some(restricted.clone())));
     let all = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE), restricted];
     assert_eq!(store.subscriptions_of(ALICE).await, Ok(all));
 }
@@ -29,7 +29,7 @@ async fn an_agent_finds_its_subscription_by_channel_and_uses_each_channel_once()
     let first = called(13, ALICE, "d9b74644-4f97-46aa-b8fa-9393985cd6cd");
     store.create_subscription(first.clone()).await.unwrap();
     let channel = || "d9b74644-4f97-46aa-b8fa-9393985cd6cd".to_owned();
-    assert_eq!(store.subscription(first.id).await, Ok(Some(first.clone())));
+    assert_eq!(store.subscription(ALICE, first.id).await, Ok(Some(first.clone())));
     assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(Some(first.clone())));
     assert_eq!(store.subscription_of_channel(ALICE, "D9B7".to_owned()).await, Ok(None));
     assert_eq!(store.subscription_of_channel(BOB, channel()).await, Ok(None));
@@ -47,7 +47,7 @@ async fn an_agent_finds_its_subscription_by_channel_and_uses_each_channel_once()
 async fn what_was_not_created_does_not_exist() {
     let Bed { store, .. } = open(Limits::default());
     assert_eq!(store.agent_exists(ALICE).await, Ok(false));
-    assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
+    assert_eq!(store.subscription(ALICE, ALICE_NEWS).await, Ok(None));
     assert_eq!(store.subscriptions_of(ALICE).await, Ok(vec![]));
     assert_eq!(store.delete_agent(ALICE, NOON).await, Ok(Removed { existed: false, receipts: Vec::new() }));
     assert_eq!(
@@ -61,9 +61,12 @@ async fn what_was_not_created_does_not_exist() {
 async fn an_id_is_used_once() {
     let Bed { store, .. } = open(Limits::default()).populate().await;
     assert_eq!(store.create_agent(ALICE, NOON).await, Err(StoreError::IdTaken));
-    let again = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_NEWS, BOB) };
+    // One that lives in the same cell.
+    let other = AgentId::from_raw(3);
+    store.create_agent(other, NOON).await.unwrap();
+    let again = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_NEWS, other) };
     assert_eq!(store.create_subscription(again).await, Err(StoreError::IdTaken));
-    assert_eq!(store.subscription(ALICE_NEWS).await, Ok(Some(subscription(ALICE_NEWS, ALICE))));
+    assert_eq!(store.subscription(ALICE, ALICE_NEWS).await, Ok(Some(subscription(ALICE_NEWS, ALICE))));
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn a_subscription_needs_its_agent() {
     let Bed { store, .. } = open(Limits::default());
     let orphan = subscription(ALICE_NEWS, ALICE);
     assert_eq!(store.create_subscription(orphan).await, Err(StoreError::NoAgent));
-    assert_eq!(store.subscription(ALICE_NEWS).await, Ok(None));
+    assert_eq!(store.subscription(ALICE, ALICE_NEWS).await, Ok(None));
 }
 
 #[tokio::test]
@@ -104,10 +107,10 @@ async fn a_removed_subscription_loses_its_messages_and_the_others_stay_ps_8030_7
         bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await,
         Ok(Removed { existed: true, receipts: Vec::new() })
     );
-    assert_eq!(bed.store.subscription(ALICE_NEWS).await, Ok(None));
+    assert_eq!(bed.store.subscription(ALICE, ALICE_NEWS).await, Ok(None));
     assert_eq!(bed.waiting(ALICE, NOON).await, [102]);
     assert_eq!(bed.waiting(BOB, NOON).await, [104]);
-    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
+    assert_eq!(bed.store.messages(ALICE, vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
     assert_eq!(bed.store.append(news(105)).await, Err(StoreError::NoSubscription));
     assert_eq!(
         bed.store.delete_subscription(ALICE, ALICE_NEWS, NOON, NOON).await,
@@ -124,9 +127,9 @@ async fn a_removed_agent_loses_its_subscriptions_and_messages_ps_8030_7_3_1_3() 
     assert_eq!(bed.store.delete_agent(ALICE, NOON).await, Ok(Removed { existed: true, receipts: Vec::new() }));
     assert_eq!(bed.store.agent_exists(ALICE).await, Ok(false));
     assert_eq!(bed.store.subscriptions_of(ALICE).await, Ok(vec![]));
-    assert_eq!(bed.store.subscription(ALICE_CHAT).await, Ok(None));
+    assert_eq!(bed.store.subscription(ALICE, ALICE_CHAT).await, Ok(None));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
-    assert_eq!(bed.store.messages(vec![id(101), id(102)], NOON).await, Ok(vec![Lookup::Absent, Lookup::Absent]));
+    assert_eq!(bed.store.messages(ALICE, vec![id(101), id(102)], NOON).await, Ok(vec![Lookup::Absent, Lookup::Absent]));
     assert_eq!(bed.waiting(BOB, NOON).await, [103]);
     assert_eq!(
         bed.store.delete_agent(AgentId::from_raw(3), NOON).await,

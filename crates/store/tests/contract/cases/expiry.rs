@@ -13,9 +13,9 @@ async fn an_expired_message_is_never_read_ps_8030_5_2_7() {
 
     let just_before = doorbell_protocol::time::UnixMs::from_millis(minutes(1).as_millis() - 1);
     assert_eq!(bed.waiting(ALICE, just_before).await, [101, 102]);
-    assert!(stored(&bed.store.messages(vec![id(101)], just_before).await.unwrap()[0]).is_some());
+    assert!(stored(&bed.store.messages(ALICE, vec![id(101)], just_before).await.unwrap()[0]).is_some());
     assert_eq!(bed.waiting(ALICE, minutes(1)).await, [102]);
-    assert_eq!(bed.store.messages(vec![id(101)], minutes(1)).await, Ok(vec![Lookup::Absent]));
+    assert_eq!(bed.store.messages(ALICE, vec![id(101)], minutes(1)).await, Ok(vec![Lookup::Absent]));
 }
 
 #[tokio::test]

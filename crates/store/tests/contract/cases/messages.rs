@@ -25,7 +25,7 @@ async fn a_message_comes_back_byte_for_byte_ps_8030_5_3() {
             headers: vec![0, 7],
             body: sent.body.clone(),
         };
-        assert_eq!(store.messages(vec![sent.id], NOON).await, Ok(vec![Lookup::Stored(whole)]));
+        assert_eq!(store.messages(ALICE, vec![sent.id], NOON).await, Ok(vec![Lookup::Stored(whole)]));
         let entry = Pending {
             id: sent.id,
             subscription: ALICE_NEWS,
@@ -54,7 +54,7 @@ async fn a_message_id_is_used_once_and_the_first_message_stays() {
     bed.store.append(NewMessage { topic: topic("t"), ..news(101) }).await.unwrap();
     let again = NewMessage { topic: topic("t"), ..chat(101) };
     assert_eq!(bed.store.append(again).await, Err(StoreError::IdTaken));
-    let kept = bed.store.messages(vec![id(101)], NOON).await.unwrap();
+    let kept = bed.store.messages(ALICE, vec![id(101)], NOON).await.unwrap();
     assert_eq!(stored(&kept[0]).map(|m| m.subscription), Some(ALICE_NEWS));
 }
 
@@ -80,7 +80,7 @@ async fn an_erased_message_is_gone_and_erasing_it_again_reports_so_ps_8030_6_2_6
     bed.store.append(news(101)).await.unwrap();
     assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: true, receipt: None }));
     assert!(bed.waiting(ALICE, NOON).await.is_empty());
-    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
+    assert_eq!(bed.store.messages(ALICE, vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
     assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, NOON).await, Ok(Erased { existed: false, receipt: None }));
 }
 
@@ -95,10 +95,10 @@ async fn a_message_is_erased_by_its_agent_only() {
 #[tokio::test]
 async fn messages_are_read_in_the_requested_order() {
     let Bed { store, .. } = open(Limits::default()).populate().await;
-    for message in [news(101), to_bob(102)] {
+    for message in [news(101), chat(102)] {
         store.append(message).await.unwrap();
     }
-    let read = store.messages(vec![id(102), id(100), id(101), id(102)], NOON).await.unwrap();
+    let read = store.messages(ALICE, vec![id(102), id(100), id(101), id(102)], NOON).await.unwrap();
     let ids: Vec<_> = read.iter().map(|m| stored(m).map(|m| m.id.raw())).collect();
     assert_eq!(ids, [Some(102), None, Some(101), Some(102)]);
 }

@@ -1,7 +1,7 @@
 //! Receipt subscriptions: receipts wait in them, bounded, until they are taken (RFC 8030 s5.1).
 
 use doorbell_protocol::receipt::Outcome;
-use doorbell_store::{Erased, Limits, NewMessage, ReceiptPage, StoreError};
+use doorbell_store::{Erased, Limits, NewMessage, ReceiptPage, ReceiptPosition, StoreError};
 
 use super::open;
 use crate::bed::*;
@@ -33,7 +33,7 @@ async fn an_id_is_used_once() {
 async fn what_was_not_created_does_not_exist() {
     let bed = open(Limits::default());
     assert_eq!(bed.store.receipt_subscription_exists(RECEIPTS).await, Ok(false));
-    assert_eq!(bed.store.receipts(RECEIPTS, None, 10).await, Ok(ReceiptPage::default()));
+    assert_eq!(bed.store.receipts(RECEIPTS, 0, 10).await, Ok(ReceiptPage::default()));
     assert_eq!(bed.store.take_receipts(RECEIPTS, 1, NOON).await, Ok(Erased::default()));
     assert_eq!(bed.store.delete_receipt_subscription(RECEIPTS).await, Ok(Erased::default()));
 }
@@ -52,9 +52,9 @@ async fn receipts_wait_until_they_are_taken_ps_8030_6_3_5() {
 #[tokio::test]
 async fn receipts_are_read_page_by_page() {
     let bed = with_receipts(5, Limits::default()).await;
-    let first = bed.store.receipts(RECEIPTS, None, 2).await.unwrap();
+    let first = bed.store.receipts(RECEIPTS, 0, 2).await.unwrap();
     assert_eq!((first.receipts.len(), first.receipts[1].seq, first.more), (2, 2, true));
-    let rest = bed.store.receipts(RECEIPTS, Some(2), 3).await.unwrap();
+    let rest = bed.store.receipts(RECEIPTS, 2, 3).await.unwrap();
     assert_eq!((rest.receipts.len(), rest.receipts[0].seq, rest.more), (3, 3, false));
 }
 
@@ -103,7 +103,7 @@ async fn a_deleted_receipt_subscription_is_gone_and_its_messages_stay_ps_8030_7_
     assert_eq!(bed.store.delete_receipt_subscription(RECEIPTS).await, Ok(EXISTED));
     assert_eq!(bed.store.delete_receipt_subscription(RECEIPTS).await, Ok(Erased::default()));
     assert_eq!(bed.store.receipt_subscription_exists(RECEIPTS).await, Ok(false));
-    assert_eq!(bed.store.receipts(RECEIPTS, None, 10).await, Ok(ReceiptPage::default()));
+    assert_eq!(bed.store.receipts(RECEIPTS, 0, 10).await, Ok(ReceiptPage::default()));
     assert_eq!(bed.store.append(with_receipt(news(202))).await, Err(StoreError::NoReceiptSubscription));
 
     assert_eq!(bed.waiting(ALICE, NOON).await, [201]);
@@ -129,12 +129,12 @@ async fn many_messages_have_exactly_one_receipt_however_they_end_ps_8030_6_3_6()
         assert_eq!(answer.await, Ok(Erased::default()));
     }
 
-    let (mut outcomes, mut after) = (Vec::new(), None);
+    let (mut outcomes, mut after) = (Vec::new(), ReceiptPosition::default());
     loop {
-        let page = bed.store.receipts(RECEIPTS, after, u32::MAX).await.unwrap();
+        let page = bed.store.receipts(RECEIPTS, after.clone(), u32::MAX).await.unwrap();
         assert!(page.receipts.len() <= 1_000, "its own bound");
         outcomes.extend(page.receipts.iter().map(|receipt| (receipt.message.raw(), receipt.outcome)));
-        after = page.receipts.last().map(|receipt| receipt.seq);
+        page.receipts.iter().for_each(|receipt| after.pass(receipt));
         if !page.more {
             break;
         }

@@ -27,7 +27,7 @@ async fn a_settled_message_has_one_receipt_ps_8030_6_2_1_and_6_3_6() {
 
     assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, minutes(3)).await, Ok(SETTLED));
     assert_eq!(bed.store.erase(id(101), ALICE, DELIVERED, minutes(3)).await, Ok(Erased::default()));
-    let receipt = Receipt { seq: 1, message: id(101), agent: ALICE, outcome: DELIVERED, at: minutes(3) };
+    let receipt = Receipt { seq: 1, cell: 0, message: id(101), agent: ALICE, outcome: DELIVERED, at: minutes(3) };
     assert_eq!(receipts(&bed.store, RECEIPTS).await, [receipt]);
     assert_eq!(bed.receipts(OTHER_RECEIPTS).await, []);
 }

@@ -21,7 +21,7 @@ async fn a_newer_message_replaces_the_one_of_its_topic_ps_8030_5_4_2() {
         Ok(Appended { replaced: Some(id(101)), receipts: Vec::new() })
     );
     assert_eq!(bed.waiting(ALICE, NOON).await, [102, 103, 104]);
-    assert_eq!(bed.store.messages(vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
+    assert_eq!(bed.store.messages(ALICE, vec![id(101)], NOON).await, Ok(vec![Lookup::Absent]));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The child's side of the crash tests: it writes, and reports each write once it was acknowledged.
 
 use std::future::Future;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use bytes::Bytes;
 use doorbell_protocol::id::{AgentId, MessageId, ReceiptSubscriptionId, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
 use doorbell_store::{
-    Appended, ClockRecord, CommitError, Engine, Erased, Limits, NewMessage, OpenError, Reader, Removed, SqliteEngine,
-    Store, StoreError, Swept, Write, Written,
+    Appended, CELLS_MAX, CellSource, ClockRecord, CommitError, Engine, Erased, FirstCell, Limits, NewMessage,
+    OpenError, Reader, ReceiptPosition, Removed, SqliteEngine, Store, StoreError, Swept, Write, Written,
 };
 
 use crate::bed::*;
@@ -25,6 +25,9 @@ pub(crate) const AGENTS: i64 = 32;
 pub(crate) fn agent(n: i64) -> AgentId {
     AgentId::from_raw(1_000 + n)
 }
+
+/// Reports number receipts by number and cell.
+const CELLS: i64 = CELLS_MAX as i64;
 
 /// The subscription for messages that stay.
 fn plain_of(n: i64) -> SubscriptionId {
@@ -60,9 +63,9 @@ pub(crate) enum Report {
     /// A message that was stored and then ended.
     Ended { id: MessageId, outcome: Outcome },
     /// A receipt that an application server has read.
-    Read { seq: i64, id: MessageId },
-    /// The receipts that were taken up to a number.
-    Taken { receipts: ReceiptSubscriptionId, up_to: i64 },
+    Read { cell: u8, seq: i64, id: MessageId },
+    /// The receipts of a cell that were taken up to a number.
+    Taken { receipts: ReceiptSubscriptionId, cell: u8, up_to: i64 },
 }
 
 impl Report {
@@ -72,8 +75,10 @@ impl Report {
             Self::Kept { id } => println!("kept {} 0", id.raw()),
             Self::OnTopic { id, subscription } => println!("topic {} {}", id.raw(), subscription.raw()),
             Self::Ended { id, outcome } => println!("ended {} {}", id.raw(), outcome.code()),
-            Self::Read { seq, id } => println!("read {seq} {}", id.raw()),
-            Self::Taken { receipts, up_to } => println!("taken {} {up_to}", receipts.raw()),
+            Self::Read { cell, seq, id } => println!("read {} {}", seq * CELLS + i64::from(cell), id.raw()),
+            Self::Taken { receipts, cell, up_to } => {
+                println!("taken {} {}", receipts.raw(), up_to * CELLS + i64::from(cell));
+            }
         }
     }
 
@@ -90,11 +95,29 @@ impl Report {
                 let outcome = Outcome::from_code(u8::try_from(second).ok()?)?;
                 Some(Self::Ended { id: id(first), outcome })
             }
-            "read" => Some(Self::Read { seq: first, id: id(second) }),
-            "taken" => Some(Self::Taken { receipts: ReceiptSubscriptionId::from_raw(first), up_to: second }),
+            "read" => {
+                let (seq, cell) = (first / CELLS, u8::try_from(first % CELLS).ok()?);
+                Some(Self::Read { cell, seq, id: id(second) })
+            }
+            "taken" => {
+                let (up_to, cell) = (second / CELLS, u8::try_from(second % CELLS).ok()?);
+                Some(Self::Taken { receipts: ReceiptSubscriptionId::from_raw(first), cell, up_to })
+            }
             _ => None,
         }
     }
+
+    /// The cell of a receipt that was read.
+    pub(crate) fn cell(&self) -> Option<u8> {
+        if let Self::Read { cell, .. } = self { Some(*cell) } else { None }
+    }
+}
+
+/// Two cells, with the plan in the first.
+pub(crate) fn open_cells(dir: &Path) -> Store {
+    let first = FirstCell::sqlite(SqliteEngine::open(dir, limits()).unwrap(), dir);
+    let second = CellSource::Sqlite(dir.join("second"));
+    Store::open_cells(dir, first, &[second], limits(), |_, _| NOON).unwrap()
 }
 
 fn dir() -> PathBuf {
@@ -109,6 +132,13 @@ async fn write_until_it_fails(store: &Store) -> Vec<StoreError> {
         let _ = store.create_subscription(subscription(plain_of(n), agent(n))).await;
         let _ = store.create_subscription(subscription(topics_of(n), agent(n))).await;
         let _ = store.create_receipt_subscription(receipts_of(n), NOON).await;
+    }
+    for n in 0..AGENTS {
+        for receipts in [receipts_of(n), receipts_of(n ^ 1)] {
+            if let Some(joined) = store.join_receipts(agent(n), receipts, NOON) {
+                let _ = joined.await;
+            }
+        }
     }
     let next_id = Arc::new(AtomicI64::new(store.greatest_id().max(10_000)));
     let tasks: Vec<_> = (0..AGENTS).map(|n| tokio::spawn(write_to(store.clone(), n, Arc::clone(&next_id)))).collect();
@@ -126,7 +156,8 @@ async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), S
         agent: agent(n),
         subscription,
         topic,
-        receipt: Some(receipts_of(n)),
+        // With cells, many are not the one of the agent.
+        receipt: Some(receipts_of(if next() % 2 == 0 { n } else { n ^ 1 })),
         body: Bytes::from(vec![7; len]),
         ..news(0)
     };
@@ -167,12 +198,18 @@ async fn write_to(store: Store, n: i64, next_id: Arc<AtomicI64>) -> Result<(), S
 
 /// Reads the two oldest receipts and takes them; others stay.
 async fn take_some(store: &Store, n: i64) -> Result<(), StoreError> {
-    let page = store.receipts(receipts_of(n), None, 2).await?;
-    page.receipts.iter().for_each(|receipt| Report::Read { seq: receipt.seq, id: receipt.message }.print());
-    if let Some(last) = page.receipts.last() {
-        let (receipts, up_to) = (receipts_of(n), last.seq);
-        store.take_receipts(receipts, up_to, NOON).await?;
-        Report::Taken { receipts, up_to }.print();
+    let page = store.receipts(receipts_of(n), 0, 2).await?;
+    let mut position = ReceiptPosition::default();
+    for receipt in &page.receipts {
+        Report::Read { cell: receipt.cell, seq: receipt.seq, id: receipt.message }.print();
+        position.pass(receipt);
+    }
+    if !page.receipts.is_empty() {
+        let receipts = receipts_of(n);
+        store.take_receipts(receipts, position, NOON).await?;
+        for receipt in &page.receipts {
+            Report::Taken { receipts, cell: receipt.cell, up_to: receipt.seq }.print();
+        }
     }
     Ok(())
 }
@@ -185,6 +222,13 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
 #[ignore = "the child of a crash test"]
 async fn child_that_writes() {
     let store = open(&dir(), limits());
+    write_until_it_fails(&store).await;
+}
+
+#[tokio::test]
+#[ignore = "the child of a crash test"]
+async fn child_that_writes_to_cells() {
+    let store = open_cells(&dir());
     write_until_it_fails(&store).await;
 }
 

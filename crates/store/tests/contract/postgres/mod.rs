@@ -52,12 +52,12 @@ async fn a_restart_finds_everything_as_it_was() {
     let last = ClockReading { time: minutes(1), wall: minutes(-90), newest_wall: minutes(2), boot, boot_id };
     let record = ClockRecord { served: Some(minutes(3)), last: Some(last) };
     store.note_clock(record.clone()).await.unwrap();
-    let before = (store.pending(ALICE, None, 10, NOON).await, store.receipts(RECEIPTS, None, 10).await);
+    let before = (store.pending(ALICE, None, 10, NOON).await, store.receipts(RECEIPTS, 0, 10).await);
 
     let store = reopen(&options, store, limits).await;
     assert_eq!(store.clock(), &record);
     assert_eq!(store.greatest_id(), 104, "also if its row is gone");
-    assert_eq!((store.pending(ALICE, None, 10, NOON).await, store.receipts(RECEIPTS, None, 10).await), before);
+    assert_eq!((store.pending(ALICE, None, 10, NOON).await, store.receipts(RECEIPTS, 0, 10).await), before);
     assert_eq!(store.append(news(105)).await, Err(StoreError::QuotaExceeded { messages: 3, bytes: 3 }));
     let replaced = store.append(NewMessage { topic: topic("t"), ..news(106) }).await.unwrap();
     assert_eq!(replaced.replaced, Some(id(101)));

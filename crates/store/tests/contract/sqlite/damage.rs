@@ -62,7 +62,7 @@ async fn a_damaged_message_is_looked_up_as_damaged_and_can_be_dropped_with_its_r
         store.append(with_receipt(news(raw))).await.unwrap();
     }
     let store = damage(&dir, store, "UPDATE message SET urgency = 4, size = -5 WHERE id = 101").await;
-    let found = store.messages(vec![id(100), id(101), id(102)], NOON).await.unwrap();
+    let found = store.messages(ALICE, vec![id(100), id(101), id(102)], NOON).await.unwrap();
     assert!(matches!(&found[..], [Lookup::Absent, Lookup::Damaged, Lookup::Stored(_)]), "{found:?}");
 
     let dropped = store.erase(id(101), ALICE, Outcome::Dropped, NOON).await;
@@ -96,7 +96,7 @@ async fn a_damaged_subscription_is_an_error_alone_and_is_left_out_of_a_list() {
         let restricted = Subscription { vapid_key: Some(vec![4; 65]), ..subscription(ALICE_THIRD, ALICE) };
         store.create_subscription(restricted).await.unwrap();
         let store = damage(&dir, store, &format!("UPDATE subscription SET {damaged} WHERE id = 13")).await;
-        assert_eq!(store.subscription(ALICE_THIRD).await, Err(StoreError::Damaged), "{damaged}");
+        assert_eq!(store.subscription(ALICE, ALICE_THIRD).await, Err(StoreError::Damaged), "{damaged}");
         let others = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE)];
         assert_eq!(store.subscriptions_of(ALICE).await, Ok(others), "{damaged}");
         assert!(store.delete_subscription(ALICE, ALICE_THIRD, NOON, NOON).await.unwrap().existed, "{damaged}");
@@ -115,7 +115,7 @@ async fn a_key_of_another_length_is_returned_as_it_is_stored() {
         let sql = format!("UPDATE subscription SET vapid_key = zeroblob({length}) WHERE id = 13");
         let store = damage(&dir, store, &sql).await;
         let damaged = Subscription { vapid_key: Some(vec![0; length]), ..named };
-        assert_eq!(store.subscription(ALICE_THIRD).await, Ok(Some(damaged.clone())));
+        assert_eq!(store.subscription(ALICE, ALICE_THIRD).await, Ok(Some(damaged.clone())));
         assert_eq!(store.subscription_of_channel(ALICE, channel()).await, Ok(Some(damaged.clone())));
         let all = vec![subscription(ALICE_NEWS, ALICE), subscription(ALICE_CHAT, ALICE), damaged];
         assert_eq!(store.subscriptions_of(ALICE).await, Ok(all));
@@ -131,8 +131,8 @@ async fn a_damaged_receipt_is_left_out_and_goes_with_those_that_are_taken() {
         store.add_receipt(RECEIPTS, id(raw), ALICE, DELIVERED, NOON).await.unwrap();
     }
     let store = damage(&dir, store, "UPDATE receipt SET outcome = 7 * seq WHERE seq < 3").await;
-    let page = store.receipts(RECEIPTS, None, 1).await.unwrap();
-    let third = Receipt { seq: 3, message: id(103), agent: ALICE, outcome: DELIVERED, at: NOON };
+    let page = store.receipts(RECEIPTS, 0, 1).await.unwrap();
+    let third = Receipt { seq: 3, cell: 0, message: id(103), agent: ALICE, outcome: DELIVERED, at: NOON };
     assert_eq!((page.receipts, page.more), (vec![third], false));
     store.take_receipts(RECEIPTS, 3, NOON).await.unwrap();
     store.close().await.unwrap();

@@ -37,9 +37,9 @@ async fn a_restart_finds_everything_as_it_was() {
     let (dir, store) = populated(Limits::default()).await;
     let sent = NewMessage { topic: topic("t"), urgency: Urgency::High, headers: vec![1, 2], ..big(101) };
     store.append(sent.clone()).await.unwrap();
-    let before = (store.pending(ALICE, None, 10, NOON).await, store.messages(vec![id(101)], NOON).await);
+    let before = (store.pending(ALICE, None, 10, NOON).await, store.messages(ALICE, vec![id(101)], NOON).await);
     let store = reopen(&dir, store, Limits::default()).await;
-    let after = (store.pending(ALICE, None, 10, NOON).await, store.messages(vec![id(101)], NOON).await);
+    let after = (store.pending(ALICE, None, 10, NOON).await, store.messages(ALICE, vec![id(101)], NOON).await);
     assert_eq!(before, after);
     assert_eq!(store.subscriptions_of(ALICE).await.unwrap().len(), 2);
     let successor = store.append(NewMessage { id: id(102), ..sent }).await.unwrap();
@@ -230,7 +230,7 @@ async fn a_read_sees_every_write_that_was_answered_before() {
     let (_dir, store) = populated(Limits { readers: 4, ..Limits::default() }).await;
     for raw in 101..301 {
         store.append(news(raw)).await.unwrap();
-        assert!(stored(&store.messages(vec![id(raw)], NOON).await.unwrap()[0]).is_some());
+        assert!(stored(&store.messages(ALICE, vec![id(raw)], NOON).await.unwrap()[0]).is_some());
         store.erase(id(raw), ALICE, DELIVERED, NOON).await.unwrap();
         assert!(waiting(&store, ALICE, UnixMs::from_millis(0)).await.is_empty());
     }

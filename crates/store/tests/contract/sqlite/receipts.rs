@@ -26,7 +26,7 @@ fn rows(dir: &TempDir, table: &str) -> i64 {
 }
 
 async fn first_number(store: &Store) -> Option<i64> {
-    store.receipts(RECEIPTS, None, 1).await.unwrap().receipts.first().map(|receipt| receipt.seq)
+    store.receipts(RECEIPTS, 0, 1).await.unwrap().receipts.first().map(|receipt| receipt.seq)
 }
 
 #[tokio::test]

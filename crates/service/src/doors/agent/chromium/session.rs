@@ -287,7 +287,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
         self.check_stranger().await;
-        let channel = match self.channels.channel(&self.doors, message.subscription).await {
+        let Some(agent) = self.subscriber.as_ref().map(Subscriber::agent) else { return Ok(()) };
+        let channel = match self.channels.channel(&self.doors, agent, message.subscription).await {
             Err(HubError::Damaged) => {
                 self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));
                 return Ok(());

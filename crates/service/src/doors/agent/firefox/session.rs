@@ -367,7 +367,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Session<IO> {
     }
 
     async fn deliver(&mut self, message: &Message) -> Result<(), End> {
-        let known = match self.channels.channel(&self.doors, message.subscription).await {
+        let Some(agent) = self.subscriber.as_ref().map(Subscriber::agent) else { return Ok(()) };
+        let known = match self.channels.channel(&self.doors, agent, message.subscription).await {
             Err(HubError::Damaged) => {
                 self.subscriber.iter().for_each(|subscriber| subscriber.undeliverable(message.id));
                 return Ok(());

@@ -1,0 +1,234 @@
+//! Opening several cells: each must be the one that it was, in the same place.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_lc_rs::rand;
+use doorbell_private_file as private_file;
+use doorbell_protocol::id::MessageId;
+use doorbell_protocol::time::UnixMs;
+
+use super::plan::{CELLS_MAX, CellPlan};
+use super::plan_file::{Member, PlanFile};
+use crate::SqliteEngine;
+use crate::engine::Engine;
+use crate::error::OpenError;
+use crate::limits::Limits;
+use crate::model::ClockRecord;
+use crate::store::Store;
+
+/// The plan, in the state directory.
+const PLAN: &str = "cells.plan";
+
+/// The id of a cell, in its directory.
+const ID: &str = "cell.id";
+
+/// New agents go to a new cell from so long after its first start: no id that exists may be of a later moment, also one
+/// that was minted in a rush and is not stored yet.
+const AHEAD: Duration = Duration::from_secs(60);
+
+/// The first cell, open: what every store begins with.
+pub struct FirstCell {
+    engine: Box<dyn Engine>,
+    place: Place,
+}
+
+/// Where a cell is.
+#[derive(Clone)]
+pub enum CellSource {
+    /// A directory.
+    Sqlite(PathBuf),
+    /// A database.
+    #[cfg(feature = "postgres")]
+    Postgres(crate::PostgresOptions),
+}
+
+/// What identifies a cell.
+enum Place {
+    /// The id is in the directory.
+    Dir(PathBuf),
+    #[cfg(feature = "postgres")]
+    Database { name: String, id: String },
+}
+
+impl FirstCell {
+    /// The store in a directory.
+    pub fn sqlite(engine: SqliteEngine, dir: &Path) -> Self {
+        Self { engine: Box::new(engine), place: Place::Dir(dir.into()) }
+    }
+
+    /// The store in a database.
+    #[cfg(feature = "postgres")]
+    pub fn postgres(engine: crate::PostgresEngine) -> Self {
+        let place = Place::Database { name: engine.database().to_owned(), id: engine.cluster().to_owned() };
+        Self { engine: Box::new(engine), place }
+    }
+}
+
+impl Store {
+    /// The store in `first` and `others`, in their order, with the plan in the directory `state_dir`, which the caller has
+    /// locked. Cells can be added at the end, and move no agent: new ones go there from a minute later on. `now` gets the
+    /// clock and the greatest id of the store, and returns the service's time.
+    ///
+    /// # Errors
+    /// [`OpenError`], and [`OpenError::Cells`] if a cell is missing, in another place, or another one than it was.
+    pub fn open_cells(
+        state_dir: &Path,
+        first: FirstCell,
+        others: &[CellSource],
+        limits: Limits,
+        now: impl FnOnce(&ClockRecord, i64) -> UnixMs,
+    ) -> Result<Self, OpenError> {
+        let path = state_dir.join(PLAN);
+        let known = PlanFile::load(&path)?;
+        if known.is_none() && others.is_empty() {
+            return Self::start_cells(vec![first.engine], CellPlan::new(1), limits);
+        }
+        let known_members = known.as_ref().map_or(&[][..], |known| &known.members);
+        let count = 1 + others.len();
+        check_count(count, known_members)?;
+        let mut members = vec![first.place.member(0, known_members)?];
+        let mut engines = vec![first.engine];
+        for (place, source) in (1..).zip(others) {
+            let (engine, member) = source.open(place, known_members, limits)?;
+            engines.push(engine);
+            members.push(member);
+        }
+        let greatest_id = engines.iter().map(|engine| engine.greatest_id()).max().expect("there is a first cell");
+        let mut plan = match &known {
+            Some(known) => known.plan.clone(),
+            None if greatest_id == 0 => CellPlan::new(count),
+            None => CellPlan::new(1),
+        };
+        if plan.cells() < count {
+            let minted = MessageId::from_raw(greatest_id).minted_at();
+            let now = now(&engines[0].clock(), greatest_id).max(minted).max(plan.newest());
+            plan.grow(now.plus(AHEAD), count);
+        }
+        let file = PlanFile { members, plan: plan.clone() };
+        if known.as_ref() != Some(&file) {
+            file.save(&path)?;
+            tracing::info!(cells = count, "the plan of the cells is saved");
+        }
+        Self::start_cells(engines, plan, limits)
+    }
+}
+
+impl CellSource {
+    /// Opens the cell at `place`: one of `known`, or a new one.
+    fn open(&self, place: usize, known: &[Member], limits: Limits) -> Result<(Box<dyn Engine>, Member), OpenError> {
+        let (engine, at): (Box<dyn Engine>, _) = match self {
+            Self::Sqlite(dir) => {
+                // Before it is opened, which would create it.
+                if place < known.len() {
+                    check_id(read_id(dir)?.as_deref(), place, known, &shown(dir))?;
+                }
+                (Box::new(SqliteEngine::open(dir, limits)?), Place::Dir(dir.clone()))
+            }
+            #[cfg(feature = "postgres")]
+            Self::Postgres(options) => {
+                let FirstCell { engine, place } = FirstCell::postgres(crate::PostgresEngine::open(options, limits)?);
+                (engine, place)
+            }
+        };
+        if place >= known.len() && engine.greatest_id() > 0 {
+            return Err(OpenError::Cells(format!(
+                "{} is to be added and holds agents already, which would not be found there: name an empty one",
+                at.name()
+            )));
+        }
+        Ok((engine, at.member(place, known)?))
+    }
+}
+
+impl Place {
+    /// Checks that this is the cell that was at `place`. A new one gets an id, if it has none.
+    fn member(&self, place: usize, known: &[Member]) -> Result<Member, OpenError> {
+        let name = self.name();
+        let found = match self {
+            Self::Dir(dir) if place < known.len() => read_id(dir)?,
+            Self::Dir(dir) => Some(make_id(dir)?),
+            #[cfg(feature = "postgres")]
+            Self::Database { id, .. } => Some(id.clone()),
+        };
+        if place < known.len() {
+            check_id(found.as_deref(), place, known, &name)?;
+        }
+        Ok(Member { id: found.expect("a known cell has the id that it had"), name })
+    }
+
+    /// For the operator: no password.
+    fn name(&self) -> String {
+        match self {
+            Self::Dir(dir) => shown(dir),
+            #[cfg(feature = "postgres")]
+            Self::Database { name, .. } => name.clone(),
+        }
+    }
+}
+
+/// On one line.
+fn shown(dir: &Path) -> String {
+    dir.display().to_string().replace('\n', "?")
+}
+
+fn check_count(count: usize, known: &[Member]) -> Result<(), OpenError> {
+    if count < known.len() {
+        let missing: Vec<_> = known[count..].iter().map(|member| member.name.as_str()).collect();
+        return Err(OpenError::Cells(format!(
+            "it has {} and {count} of them are named, so the agents in the others would be lost: add to `cells`, at the \
+             end: {}",
+            known.len(),
+            missing.join(", ")
+        )));
+    }
+    if count > CELLS_MAX {
+        return Err(OpenError::Cells(format!("{count} are named, and {CELLS_MAX} are the most: leave some out")));
+    }
+    Ok(())
+}
+
+/// Refuses what is not the cell that belongs in this place.
+fn check_id(found: Option<&str>, place: usize, known: &[Member], name: &str) -> Result<(), OpenError> {
+    if found == Some(known[place].id.as_str()) {
+        return Ok(());
+    }
+    let (number, was) = (place + 1, &known[place].name);
+    let order = || known.iter().map(|member| member.name.as_str()).collect::<Vec<_>>().join(", ");
+    let reason = match (found, known.iter().position(|member| found == Some(member.id.as_str()))) {
+        (_, Some(other)) => format!(
+            "{name} is cell {} and is named as cell {number}: name them in their order, which is {}",
+            other + 1,
+            order()
+        ),
+        (None, _) => {
+            format!("{name} holds no cell, and cell {number} was {was}: mount its disk, or bring it back from a backup")
+        }
+        (Some(_), _) => format!("{name} is another cell than cell {number}, which was {was}: name that one again"),
+    };
+    Err(OpenError::Cells(reason))
+}
+
+fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
+    let path = dir.join(ID);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(OpenError::Io { path, source }),
+    }
+}
+
+/// The id of a cell, which gets one if it has none. A start that ended before it had saved the plan may have left one.
+fn make_id(dir: &Path) -> Result<String, OpenError> {
+    if let Some(id) = read_id(dir)?.filter(|id| !id.is_empty()) {
+        return Ok(id);
+    }
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).expect("the system has random numbers");
+    let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let path = dir.join(ID);
+    private_file::replace(&path, format!("{id}\n").as_bytes()).map_err(|source| OpenError::Io { path, source })?;
+    Ok(id)
+}
