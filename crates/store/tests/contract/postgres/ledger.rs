@@ -135,15 +135,15 @@ impl Ledger {
         of(&self.answers.lock().unwrap())
     }
 
-    /// Ends the writers, and compares what is there with what they were answered.
-    pub(super) async fn judge(self, server: &super::server::Server, options: &PostgresOptions) -> Answers {
+    /// Ends the writers, and compares what is there with what they were answered. `sql` runs a statement on the database.
+    pub(super) async fn judge(self, sql: impl Fn(&str) -> String) -> Answers {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap();
         }
         let counted = self.store.figures().contents;
         self.store.close().await.unwrap();
-        let rows = server.sql(super::server::database(options), "SELECT id FROM message ORDER BY id");
+        let rows = sql("SELECT id FROM message ORDER BY id");
         let rows: std::collections::HashSet<i64> = rows.lines().map(|line| line.parse().unwrap()).collect();
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         let erased: std::collections::HashSet<_> = answers.erased.iter().copied().collect();

@@ -3,6 +3,7 @@
 
 mod ledger;
 mod lost;
+mod patroni;
 mod proxy;
 mod refused;
 pub(crate) mod server;

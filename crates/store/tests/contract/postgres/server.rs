@@ -64,6 +64,12 @@ impl Server {
 
     /// Starts a server that encrypts, and returns the certificate that it shows: for `localhost`.
     pub(crate) fn with_tls() -> Option<(Self, String)> {
+        let built = programs().and_then(|bin| Command::new(bin.join("pg_config")).arg("--configure").output().ok());
+        if built.is_some_and(|built| !String::from_utf8_lossy(&built.stdout).contains("ssl")) {
+            assert!(!is_in_ci(), "the server is built without TLS");
+            eprintln!("!! SKIPPED: this PostgreSQL is built without TLS");
+            return None;
+        }
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = made.cert.pem();
         let server = Self::prepare("-c ssl=on", |server| {
@@ -99,8 +105,7 @@ impl Server {
 
     fn prepare(options: &str, fill: impl Fn(&Self)) -> Option<Self> {
         let Some(bin) = programs() else {
-            let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
-            assert!(!in_ci, "PostgreSQL is missing: `cargo xtask setup` installs it");
+            assert!(!is_in_ci(), "PostgreSQL is missing: `cargo xtask setup` installs it");
             eprintln!("!! SKIPPED: PostgreSQL is missing; `cargo xtask setup` installs it");
             return None;
         };
@@ -111,11 +116,7 @@ impl Server {
         let watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let databases = AtomicU64::new(0);
         let server = Self { bin, dir, port, options: options.into(), databases, watch };
-        if geteuid().is_root() {
-            let id = Command::new("id").args(["-u", "postgres"]).output().unwrap();
-            let id = String::from_utf8(id.stdout).unwrap().trim().parse().unwrap();
-            chown(&server.dir, Some(id), Some(id)).unwrap();
-        }
+        own(&server.dir);
         fill(&server);
         server.go();
         Some(server)
@@ -136,14 +137,7 @@ impl Server {
 
     /// Kills it as a failure of the machine would: all of its processes, without a last word.
     pub(crate) fn kill(&self) {
-        let pid = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        let pid = pid.lines().next().unwrap().to_owned();
-        let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
-        let children = String::from_utf8(children.stdout).unwrap();
-        done(Command::new("kill").args(["-KILL", &pid]).args(children.split_whitespace()));
-        while Path::new("/proc").join(&pid).exists() {
-            std::thread::yield_now();
-        }
+        kill_server(&self.data());
     }
 
     /// The options to open a fresh database.
@@ -166,12 +160,7 @@ impl Server {
 
     /// Runs statements and returns the rows.
     pub(crate) fn sql(&self, database: &str, text: &str) -> String {
-        let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "doorbell", "-d", database, "-c", text]);
-        psql.arg("-h").arg(&self.dir).args(["-p", &self.port.to_string()]);
-        let output = psql.output().unwrap();
-        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        query(&self.bin, &self.dir, self.port, database, text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn data(&self) -> PathBuf {
@@ -180,14 +169,7 @@ impl Server {
 
     /// One of its programs, as the user of the server: it refuses root.
     fn command(&self, program: &str) -> Command {
-        let program = self.bin.join(program);
-        let mut command = if geteuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = server_user(&self.bin.join(program));
         command.current_dir(&self.dir);
         command
     }
@@ -206,7 +188,7 @@ pub(crate) fn database(options: &PostgresOptions) -> &str {
 }
 
 /// The directory of the newest version's programs.
-fn programs() -> Option<PathBuf> {
+pub(super) fn programs() -> Option<PathBuf> {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut dirs: Vec<_> = installed.map(|version| version.path().join("bin")).collect();
     dirs.sort();
@@ -216,7 +198,54 @@ fn programs() -> Option<PathBuf> {
     all.into_iter().find(|dir| dir.join("initdb").exists())
 }
 
-fn done(command: &mut Command) {
+pub(super) fn done(command: &mut Command) {
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(output.success(), "{command:?}: {output}");
+}
+
+pub(super) fn is_in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// A program as the user of the servers: they refuse root.
+pub(super) fn server_user(program: &Path) -> Command {
+    if !geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// Gives a directory to the user of the servers.
+pub(super) fn own(dir: &Path) {
+    if geteuid().is_root() {
+        let id = Command::new("id").args(["-u", "postgres"]).output().unwrap();
+        let id = String::from_utf8(id.stdout).unwrap().trim().parse().unwrap();
+        chown(dir, Some(id), Some(id)).unwrap();
+    }
+}
+
+/// Runs statements at the server with this socket, and returns the rows.
+pub(super) fn query(bin: &Path, socket: &Path, port: u16, database: &str, text: &str) -> Result<String, String> {
+    let mut psql = Command::new(bin.join("psql"));
+    psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "doorbell", "-d", database, "-c", text]);
+    psql.arg("-h").arg(socket).args(["-p", &port.to_string()]);
+    let output = psql.output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+}
+
+/// Kills the server with this data as a failure of the machine would: all of its processes, without a last word.
+pub(super) fn kill_server(data: &Path) {
+    let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    let pid = pid.lines().next().unwrap().to_owned();
+    let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    done(Command::new("kill").args(["-KILL", &pid]).args(children.split_whitespace()));
+    while Path::new("/proc").join(&pid).exists() {
+        std::thread::yield_now();
+    }
 }
