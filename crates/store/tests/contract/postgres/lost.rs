@@ -10,12 +10,13 @@ use super::proxy::Proxy;
 use super::server::{Server, database, shared};
 use crate::bed::*;
 
-/// Ends all of our sessions, again and again after up to 300 ms.
+/// Ends all of our sessions, again and again after up to 300 ms, each time in a transaction of its own: one that lasted
+/// would keep every version of the node's row.
 fn interruptions(times: usize) -> String {
     format!(
-        "DO $$ BEGIN FOR i IN 1..{times} LOOP PERFORM pg_sleep(random() * 0.3); PERFORM pg_stat_clear_snapshot(); \
+        "DO $$ BEGIN FOR i IN 1..{times} LOOP PERFORM pg_sleep(random() * 0.3); COMMIT; \
          PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'doorbell' \
-         AND datname = current_database(); END LOOP; END $$"
+         AND datname = current_database(); COMMIT; END LOOP; END $$"
     )
 }
 
