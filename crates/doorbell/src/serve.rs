@@ -7,7 +7,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, Listen, ListenAddress, LogFormat, Settings, TlsSource};
+use doorbell_service::config::{
+    AdminAddress, Config, DatabaseSettings, Listen, ListenAddress, LogFormat, Settings, TlsSource,
+};
 use doorbell_service::{Clock, Failed, Service};
 use tokio::signal::unix::{self, SignalKind};
 use tokio::task::JoinSet;
@@ -78,6 +80,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     let mut hangups = unix::signal(SignalKind::hangup()).context("cannot listen for signals")?;
     let has_terminal = stdin().is_terminal();
     let clock = Clock::system();
+    if password_is_visible(&config) {
+        warn!(
+            "the database's password is in the command line, which other users of this machine can read: put it into a \
+             file, and give --database-password-file"
+        );
+    }
     if args.rotate_capability_key {
         Service::rotate_capability_key(&config, &clock)?;
     }
@@ -118,6 +126,14 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
                     error!(%failure, "stopping");
                     return Ok(ExitCode::FAILURE);
                 }
+                if running.service.storage().database.is_some() {
+                    error!(
+                        %failure,
+                        "stopping: look for another process on this database, then start the service again: all that it \
+                         accepted is there"
+                    );
+                    return Ok(ExitCode::FAILURE);
+                }
                 error!(
                     %failure,
                     "stopping: look at the disk of the state directory (`dmesg`, `findmnt`), which may have failed or be \
@@ -143,6 +159,12 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     }
     info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the URL of the database has a password and came from a flag.
+fn password_is_visible(config: &Config) -> bool {
+    let has_password = config.database.as_ref().is_some_and(DatabaseSettings::has_password_in_url);
+    has_password && std::env::args().any(|word| word.contains("postgres://") || word.contains("postgresql://"))
 }
 
 /// The sockets of the service manager, if it gives any. Then the service listens on those and nowhere else, and the
@@ -192,6 +214,9 @@ fn print_welcome(service: &Service) {
             "trust      {} (a self-signed CA, created for this state directory)",
             file.display()
         ));
+    }
+    if let Some(database) = &service.storage().database {
+        output::report(format_args!("messages   in PostgreSQL, {database}"));
     }
     output::report(format_args!("subscribe  POST {origin}/subscribe"));
     match service.admin_address() {

@@ -19,6 +19,7 @@ mod seldom;
 mod service;
 mod state_dir;
 pub mod status;
+mod storage;
 mod transport;
 mod wall;
 
@@ -29,3 +30,6 @@ pub use clock::Clock;
 pub use service::{Failed, Service, StartError};
 pub use state_dir::{StateDirError, User};
 pub use status::Status;
+#[cfg(feature = "postgres")]
+pub use storage::bind_to_cluster;
+pub use storage::{StorageError, cluster_of};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use doorbell_private_file as private_file;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::{Failure, OpenError, Store};
+use doorbell_store::{DirLock, Failure, Store};
 use rustls::ServerConfig;
 use thiserror::Error;
 use tokio::sync::{Notify, watch};
@@ -30,7 +30,8 @@ use crate::health::{self, Certificate, Health, Probe};
 use crate::hub::Hub;
 use crate::metrics::{Metrics, Sources};
 use crate::state_dir::{self, StateDirError};
-use crate::status::{ListenerStatus, Status};
+use crate::status::{ListenerStatus, Status, StoreStatus};
+use crate::storage::{Storage, StorageError};
 
 /// The secrets behind every URL, in the state directory.
 const CAPABILITY_KEYS: &str = "capability.keys";
@@ -42,6 +43,8 @@ pub struct Service {
     origin: Origin,
     ca_file: Option<PathBuf>,
     store: Store,
+    /// The state directory's, where the store has none there. It is held until the service is gone.
+    _lock: Option<DirLock>,
     hub: Arc<Hub>,
     stop: watch::Sender<bool>,
     listener: JoinHandle<()>,
@@ -83,7 +86,7 @@ pub enum StartError {
     Admin(#[from] AdminError),
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Storage(#[from] StorageError),
     /// The keys of the capability URLs cannot be used.
     #[error(transparent)]
     Keys(#[from] KeyRingError),
@@ -107,7 +110,7 @@ impl Service {
     ) -> Result<Self, StartError> {
         let state_dir = &config.state_dir.clone();
         state_dir::prepare(state_dir)?;
-        let store = open_store(state_dir, &config.limits).await?;
+        let Storage { store, status: storage, lock } = open_store(config.clone()).await?;
         remove_leftovers(state_dir).map_err(|source| StateDirError::Unusable { path: state_dir.clone(), source })?;
         let clock = continued(&clock, &store);
         let ring = key_ring(state_dir, store.greatest_id() > 0, clock.now())?;
@@ -130,6 +133,7 @@ impl Service {
         let metrics = Arc::new(Metrics::new(Sources {
             counts: counts.clone(),
             store: store.clone(),
+            storage: storage.clone(),
             clock: clock.clone(),
             config: config.clone(),
             certificate: certificates.as_ref().map(Certificates::resolver),
@@ -150,6 +154,7 @@ impl Service {
             started: clock.served(),
             hub: hub.clone(),
             store: store.clone(),
+            storage,
             counts,
             probe: Probe::default(),
             certificate,
@@ -180,6 +185,7 @@ impl Service {
             origin,
             ca_file,
             store,
+            _lock: lock,
             hub,
             stop,
             listener,
@@ -198,7 +204,7 @@ impl Service {
     pub fn rotate_capability_key(config: &Config, clock: &Clock) -> Result<(), StartError> {
         let path = config.state_dir.join(CAPABILITY_KEYS);
         state_dir::prepare(&config.state_dir)?;
-        let in_use = Store::exists(&config.state_dir);
+        let in_use = Storage::is_in_use(config)?;
         let mut ring = key_ring(&config.state_dir, in_use, clock.now())?;
         let shown = path.display().to_string();
         if !ring.has_room() {
@@ -206,14 +212,19 @@ impl Service {
         }
         // By the time in the ids: every URL that exists is sealed with the key of its time, whatever the wall clock shows.
         let now = if in_use {
-            let store = Store::open_sqlite(&config.state_dir, store_limits(&config.limits))?;
-            continued(clock, &store).now().plus(Duration::from_millis(1))
+            let storage = Storage::open(config, store_limits(&config.limits))?;
+            continued(clock, &storage.store).now().plus(Duration::from_millis(1))
         } else {
             clock.now()
         };
         ring.rotate(now);
         ring.save(&path).map_err(|source| KeyRingError::Io { path: shown, source })?;
         Ok(())
+    }
+
+    /// Where its messages are stored.
+    pub fn storage(&self) -> &StoreStatus {
+        &self.health.storage
     }
 
     /// The first address on which it serves HTTP.
@@ -343,21 +354,10 @@ fn store_limits(limits: &Limits) -> doorbell_store::Limits {
     }
 }
 
-async fn open_store(state_dir: &Path, limits: &Limits) -> Result<Store, StartError> {
-    let (dir, limits) = (state_dir.to_owned(), store_limits(limits));
+async fn open_store(config: Config) -> Result<Storage, StorageError> {
     // Opening may migrate the database, which takes time.
-    match tokio::task::spawn_blocking(move || Store::open_sqlite(&dir, limits)).await {
-        Ok(Err(OpenError::Io { source, .. })) if is_read_only(&source) => {
-            Err(state_dir::failed(state_dir, source).into())
-        }
-        Ok(opened) => Ok(opened?),
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
-}
-
-/// After an error on its disk a file system is read-only, and only an attempt to write shows it.
-fn is_read_only(error: &std::io::Error) -> bool {
-    rustix::io::Errno::from_io_error(error) == Some(rustix::io::Errno::ROFS)
+    let open = move || Storage::open(&config, store_limits(&config.limits));
+    tokio::task::spawn_blocking(open).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 /// Removes what crashes left of the files with secrets. The caller holds the store's lock, so that no other service

@@ -29,13 +29,14 @@ const ROOT: u32 = 0;
 const OVERFLOW: u32 = 65534;
 
 /// Our files in the state directory, and whether they hold secrets.
-const FILES: [(&str, bool); 8] = [
+const FILES: [(&str, bool); 9] = [
     ("capability.keys", true),
     ("ca.key", true),
     ("ca.pem", false),
     ("doorbell.db", true),
     ("doorbell.db-wal", true),
     ("doorbell.db-shm", true),
+    ("cluster.id", false),
     ("doorbell.lock", false),
     ("doorbell.reserve", false),
 ];

@@ -22,14 +22,16 @@ pub struct Status {
     pub readiness: Readiness,
     /// Open streams to agents, by door.
     pub connected: Connected,
+    /// Where the messages are stored.
+    pub store: StoreStatus,
     /// What the store holds.
     pub stored: Stored,
     /// What has happened since the start.
     pub since_start: SinceStart,
     /// The certificate that clients get, if TLS ends here.
     pub certificate: Option<CertificateStatus>,
-    /// The disk with the state directory.
-    pub disk: DiskStatus,
+    /// The disk with the state directory; `None` if the messages are in a database.
+    pub disk: Option<DiskStatus>,
     /// What is known of the wall clock.
     pub clock: ClockStatus,
     /// The limits that are reached now, by the names of their settings: clients get 429.
@@ -80,6 +82,15 @@ pub struct Connected {
     pub chromium: u64,
     /// Wake streams of desktops.
     pub wake: u64,
+}
+
+/// Where the messages are stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StoreStatus {
+    /// `sqlite`, in the state directory, or `postgresql`.
+    pub engine: &'static str,
+    /// The name and the hosts of the database, without user and password; `None` with SQLite.
+    pub database: Option<String>,
 }
 
 /// What the store holds.

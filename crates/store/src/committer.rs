@@ -51,7 +51,7 @@ impl NewLimits {
 /// The store has been stopped.
 struct Stopped;
 
-/// The writes of a batch that was not committed.
+/// The writes of a batch that was not committed, and are not answered.
 enum Refused {
     Nothing,
     NoRoom(Vec<Job>),
@@ -127,6 +127,11 @@ impl Committer {
                 tracing::debug!(reason, writes = writes.len(), "the disk has no room for a batch");
                 self.published.rolled_back();
                 Ok(Refused::NoRoom(join(writes, replies)))
+            }
+            Err(CommitError::Away(_)) => {
+                self.published.rolled_back();
+                refuse(join(writes, replies), StoreError::Unavailable);
+                Ok(Refused::Nothing)
             }
             Err(CommitError::RolledBack(reason)) => {
                 if let Some(times) = self.rollbacks.count(1) {

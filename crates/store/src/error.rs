@@ -160,6 +160,10 @@ pub enum CommitError {
     /// None of it took effect, and the engine can go on.
     #[error("rolled back: {0}")]
     RolledBack(String),
+    /// None of it took effect, because the database has not answered for a while. The engine tries again with the next
+    /// batch, and has logged this.
+    #[error("away: {0}")]
+    Away(String),
     /// None of it took effect, because the disk has no room for it. A smaller batch may succeed.
     #[error("no room: {0}")]
     NoRoom(String),

@@ -10,6 +10,7 @@ mod error;
 mod failure;
 mod figures;
 mod limits;
+mod lock;
 mod memory;
 mod model;
 #[cfg(feature = "postgres")]
@@ -32,6 +33,7 @@ pub use limits::{
     EXPIRE_MAX, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,
 };
+pub use lock::DirLock;
 pub use memory::MemoryEngine;
 pub use model::{
     Appended, ClockReading, ClockRecord, Erased, IdleBounds, IdleRemoved, Lookup, NewMessage, Page, Pending, Receipt,

@@ -8,8 +8,9 @@ use crate::files::File;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("mailbox", &["protocol"]),
-    ("store", &["protocol"]),
+    ("store", &["protocol", "postgres-server"]),
     ("private-file", &[]),
+    ("postgres-server", &[]),
     ("service", &["protocol", "mailbox", "store", "private-file"]),
     ("agent", &["protocol", "private-file"]),
     ("sender", &["protocol"]),
@@ -17,7 +18,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("browsers", &["private-file"]),
     ("desktop", &["protocol", "private-file", "browsers"]),
     ("load", &["protocol"]),
-    ("doorbell", &["protocol", "private-file", "service", "agent", "sender", "demo", "browsers", "desktop", "load"]),
+    (
+        "doorbell",
+        &[
+            "protocol",
+            "private-file",
+            "service",
+            "agent",
+            "sender",
+            "demo",
+            "browsers",
+            "desktop",
+            "load",
+            "postgres-server",
+        ],
+    ),
 ];
 
 const DIRECTION: &str = "imports run one way: protocol and private-file are for everyone, the three roles (service, agent, sender) \

@@ -18,8 +18,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("hub", &["capability", "clock", "config", "counts", "seldom"]),
     ("accept", &["clock", "config", "counts", "seldom", "transport"]),
     ("doors", &["accept", "capability", "clock", "config", "counts", "hub", "seldom", "transport"]),
-    ("metrics", &["accept", "clock", "config", "counts"]),
+    ("metrics", &["accept", "clock", "config", "counts", "status"]),
     ("status", &[]),
+    ("storage", &["config", "state_dir", "status"]),
     ("health", &["accept", "clock", "config", "counts", "hub", "status", "wall"]),
     ("admin", &["accept", "config", "health", "metrics", "seldom", "status", "transport"]),
     (
@@ -37,6 +38,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "metrics",
             "state_dir",
             "status",
+            "storage",
         ],
     ),
 ];

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::chart::{self, Series};
 use super::history::{MINUTES, Minute};
 use crate::health::{bytes, rfc3339};
-use crate::status::{Condition, Connected, Status};
+use crate::status::{Condition, Connected, DiskStatus, Status};
 
 const STYLE: &str = include_str!("page.css");
 /// The query with which the page loads itself again every minute.
@@ -212,29 +212,35 @@ fn facts(out: &mut String, status: &Status) {
             Some(end) => format!("until {} ({})", shown_time(end), it.source),
         },
     };
-    let disk = &status.disk;
-    let reserve = match (disk.reserve_bytes, disk.is_reserve_held) {
-        (0, _) => "none".to_owned(),
-        (size, true) => bytes(size),
-        (_, false) => "given up: the disk is full".to_owned(),
+    let store = match &status.store.database {
+        Some(database) => format!("{}, {database}", status.store.engine),
+        None => status.store.engine.to_owned(),
     };
     let reached = match status.limits_reached.as_slice() {
         [] => "none".to_owned(),
         names => names.join(", "),
     };
-    section(
-        out,
-        "Around it",
-        &[
-            ("Listens on", listeners.collect::<Vec<_>>().join(", ")),
-            ("Certificate", certificate),
-            ("Free disk", disk.available_bytes.map_or_else(|| "not known".to_owned(), bytes)),
-            ("Disk to keep free", bytes(disk.floor_bytes)),
-            ("Reserve for a full disk", reserve),
-            ("Wall clock", status.clock.state.to_owned()),
-            ("Limits that are reached", reached),
-        ],
-    );
+    let mut facts = vec![
+        ("Listens on", listeners.collect::<Vec<_>>().join(", ")),
+        ("Certificate", certificate),
+        ("Stores in", store),
+    ];
+    facts.extend(status.disk.iter().flat_map(disk_facts));
+    facts.extend([("Wall clock", status.clock.state.to_owned()), ("Limits that are reached", reached)]);
+    section(out, "Around it", &facts);
+}
+
+fn disk_facts(disk: &DiskStatus) -> [(&'static str, String); 3] {
+    let reserve = match (disk.reserve_bytes, disk.is_reserve_held) {
+        (0, _) => "none".to_owned(),
+        (size, true) => bytes(size),
+        (_, false) => "given up: the disk is full".to_owned(),
+    };
+    [
+        ("Free disk", disk.available_bytes.map_or_else(|| "not known".to_owned(), bytes)),
+        ("Disk to keep free", bytes(disk.floor_bytes)),
+        ("Reserve for a full disk", reserve),
+    ]
 }
 
 fn section(out: &mut String, title: &str, facts: &[(&str, String)]) {
@@ -298,7 +304,7 @@ mod tests {
     use doorbell_protocol::time::UnixMs;
 
     use super::*;
-    use crate::status::{ClockStatus, DiskStatus, ListenerStatus, Readiness, SinceStart, Stored};
+    use crate::status::{ClockStatus, ListenerStatus, Readiness, SinceStart, StoreStatus, Stored};
 
     #[test]
     fn numbers_and_times_are_written_for_people() {
@@ -317,15 +323,16 @@ mod tests {
             is_draining: false,
             readiness: Readiness::of(vec![Condition::holds("store", "a commit succeeded")]),
             connected: Connected { firefox: 1_302, ..Connected::default() },
+            store: StoreStatus { engine: "sqlite", database: None },
             stored: Stored { messages: 3_410, ..Stored::default() },
             since_start: SinceStart::default(),
             certificate: None,
-            disk: DiskStatus {
+            disk: Some(DiskStatus {
                 available_bytes: None,
                 floor_bytes: 128 << 20,
                 reserve_bytes: 16 << 20,
                 is_reserve_held: false,
-            },
+            }),
             clock: ClockStatus { state: "right" },
             limits_reached: vec!["agents_max"],
         }
@@ -341,6 +348,9 @@ mod tests {
         assert!(shown.contains("<title>Not ready") && shown.contains("What to do: free some room"), "{shown}");
         assert!(shown.contains("&lt;full&gt;") && shown.contains("given up: the disk is full"), "{shown}");
         assert!(page(&Status { is_draining: true, ..status() }).contains(">Stopping<"));
+        let store = StoreStatus { engine: "postgresql", database: Some("push at db1".into()) };
+        let shown = page(&Status { store, disk: None, ..status() });
+        assert!(shown.contains("postgresql, push at db1") && !shown.contains("Free disk"), "{shown}");
     }
 
     #[test]

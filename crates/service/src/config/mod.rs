@@ -4,6 +4,7 @@ mod acme;
 mod admin;
 mod chromium;
 mod compat;
+mod database;
 mod error;
 mod file;
 mod firefox;
@@ -25,6 +26,7 @@ pub use acme::{AcmeSettings, ExternalAccount};
 pub use admin::AdminAddress;
 pub use chromium::ChromiumSettings;
 pub use compat::Compat;
+pub use database::{DatabaseArgs, DatabaseSettings, DatabaseUrl};
 pub use error::ConfigError;
 pub use file::{state_dir_in, suggest};
 pub use firefox::FirefoxSettings;
@@ -49,6 +51,8 @@ pub struct Config {
     pub admin: Option<AdminAddress>,
     /// The directory of everything that must survive a restart.
     pub state_dir: PathBuf,
+    /// The database that stores the messages; `None`: a file in the state directory does.
+    pub database: Option<DatabaseSettings>,
     /// The limits of everything.
     pub limits: Limits,
     /// What one source of connections may take.
@@ -86,6 +90,7 @@ impl Config {
         Ok(Self {
             place: Place::from_settings(&settings)?,
             admin: AdminAddress::from_settings(&settings)?,
+            database: DatabaseSettings::from_settings(&settings)?,
             limits: Limits::from_settings(&settings)?,
             sources: Sources::from_settings(&settings)?,
             http: HttpSettings::from_settings(&settings)?,

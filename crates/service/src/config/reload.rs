@@ -7,8 +7,11 @@ use super::error::ConfigError;
 
 /// The settings that only a restart changes: where the service is found, who vouches for it, and the files that it holds.
 /// Every other one takes effect at a reload. A setting belongs here if something reads it at the start alone.
-const AT_START: [&str; 17] = [
+const AT_START: [&str; 20] = [
     "state_dir",
+    "database",
+    "database_password_file",
+    "allow_single_copy",
     "listen",
     "public_url",
     "admin_listen",
@@ -63,6 +66,9 @@ mod tests {
     /// Another value than the default for each setting, with those that it needs.
     const SAMPLES: &str = "
         state_dir = '/elsewhere'
+        database = 'postgres://doorbell@db1/doorbell'
+        database_password_file = 'KEY_FILE'; database = 'postgres://doorbell@db1/doorbell'
+        allow_single_copy = true; database = 'postgres://doorbell@db1/doorbell'
         listen = '127.0.0.1:1'
         public_url = 'https://push.example.org'
         admin_listen = '127.0.0.1:9'
@@ -143,6 +149,7 @@ mod tests {
         let Config {
             place,
             state_dir,
+            database,
             admin,
             limits,
             sources,
@@ -158,7 +165,7 @@ mod tests {
         let limits = Limits { disk_reserve_bytes: 0, ..*limits };
         let LogSettings { filter, format } = log;
         [
-            format!("{place:?} {state_dir:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
+            format!("{place:?} {state_dir:?} {database:?} {admin:?} {disk_reserve_bytes} {new_ca}"),
             format!("{limits:?} {sources:?} {http:?} {firefox:?} {chromium:?} {filter} {format:?} {strict_audience}"),
         ]
     }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::compat::Compat;
+use super::database::DatabaseUrl;
 use super::listen::{self, ListenAddress};
 use super::log::LogFormat;
 
@@ -61,6 +62,7 @@ macro_rules! settings {
 }
 
 /// The groups of the help.
+const DATABASE: &str = "Database";
 const ADDRESS: &str = "Address and TLS";
 const MESSAGES: &str = "Messages";
 const LIMITS: &str = "Limits";
@@ -73,6 +75,23 @@ settings! {
     /// The directory of messages, keys and the self-signed CA [default: $XDG_STATE_HOME/doorbell or ~/.local/state/doorbell]
     #[arg(long, env = "DOORBELL_STATE_DIR", hide_env = true, value_name = "DIR")]
     state_dir: PathBuf,
+
+    /// Store messages in PostgreSQL: `postgres://USER@HOST/DATABASE` [default: a file in the state directory]
+    #[arg(long, env = "DOORBELL_DATABASE", hide_env = true, help_heading = DATABASE, value_name = "URL")]
+    database: DatabaseUrl,
+
+    /// A file with the password of the database's user: in the URL of a flag, other users of this machine could read it
+    #[arg(
+        long, env = "DOORBELL_DATABASE_PASSWORD_FILE", hide_env = true, help_heading = DATABASE, value_name = "FILE"
+    )]
+    database_password_file: PathBuf,
+
+    /// Accept a server without synchronous standbys: each message is on one server alone [default: false]
+    #[arg(
+        long, env = "DOORBELL_ALLOW_SINGLE_COPY", hide_env = true, help_heading = DATABASE,
+        num_args = 0..=1, default_missing_value = "true", hide_possible_values = true, value_name = "BOOL"
+    )]
+    allow_single_copy: bool = false,
 
     /// Address and port to listen on; port 0 takes a free one. May be repeated; `tls:`, `plain:` (without TLS) or `mcs:`
     /// (Chromium's stream only, with TLS) before the address says what is served there [default: 127.0.0.1:8443]

@@ -17,7 +17,7 @@ use crate::config::{Limits, Live, Origin};
 use crate::counts::{AgentDoor, Counts};
 use crate::hub::Hub;
 use crate::status::{
-    ClockStatus, Condition, Connected, DiskStatus, ListenerStatus, Readiness, SinceStart, Status, Stored,
+    ClockStatus, Condition, Connected, DiskStatus, ListenerStatus, Readiness, SinceStart, Status, StoreStatus, Stored,
 };
 use crate::wall::WallState;
 pub(crate) use certificate::{Certificate, source};
@@ -34,6 +34,7 @@ pub(crate) struct Health {
     pub(crate) started: UnixMs,
     pub(crate) hub: Arc<Hub>,
     pub(crate) store: Store,
+    pub(crate) storage: StoreStatus,
     pub(crate) counts: Arc<Counts>,
     pub(crate) probe: Probe,
     /// `None` where TLS does not end here.
@@ -69,8 +70,10 @@ impl Health {
     pub(crate) async fn readiness(&self) -> Readiness {
         let store = self.store_condition().await;
         let certificate = certificate::condition(self.certificate.as_ref(), self.clock.plausible_wall());
-        let disk = disk::condition(&self.disk(), self.store.receipt_room().err());
-        Readiness::of(vec![self.drain_condition(), store, disk, certificate, self.clock_condition()])
+        let disk = self.has_disk().then(|| disk::condition(&self.disk(), self.store.receipt_room().err()));
+        let conditions =
+            [Some(self.drain_condition()), Some(store), disk, Some(certificate), Some(self.clock_condition())];
+        Readiness::of(conditions.into_iter().flatten().collect())
     }
 
     /// What the service is and does now.
@@ -86,10 +89,11 @@ impl Health {
             is_draining: self.is_draining(),
             readiness,
             connected: figures.connected,
+            store: self.storage.clone(),
             stored: figures.stored,
             since_start: figures.since_start,
             certificate: self.certificate.as_ref().map(|certificate| certificate.status(self.clock.plausible_wall())),
-            disk: self.disk(),
+            disk: self.has_disk().then(|| self.disk()),
             clock: ClockStatus {
                 state: match self.clock.wall_state() {
                     WallState::Right => "right",
@@ -152,7 +156,7 @@ impl Health {
 
     async fn store_condition(&self) -> Condition {
         match self.liveness() {
-            Ok(()) => self.probe.condition(&self.hub, &self.clock).await,
+            Ok(()) => self.probe.condition(&self.hub, &self.clock, self.has_disk()).await,
             Err(why) => Condition::fails("store", why, "start the service again; the log says what happened"),
         }
     }
@@ -174,6 +178,11 @@ impl Health {
                 "set the clock, and use NTP (`timedatectl set-ntp true`)",
             ),
         }
+    }
+
+    /// Whether the messages are on a disk of this machine. A database's disk is its own.
+    fn has_disk(&self) -> bool {
+        self.storage.database.is_none()
     }
 
     fn disk(&self) -> DiskStatus {

@@ -14,6 +14,8 @@ use crate::clock::Clock;
 use crate::hub::Hub;
 use crate::status::Condition;
 
+const NAME: &str = "store";
+
 /// How long an answer is waited for. Monitors wait for some seconds.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 /// A result is used again for so long, so that no monitor writes to the disk all the time.
@@ -37,31 +39,13 @@ enum Unwritable {
 }
 
 impl Probe {
-    /// Whether a commit succeeds. What it writes is the record of the clock, which is also written each hour.
-    pub(super) async fn condition(&self, hub: &Arc<Hub>, clock: &Clock) -> Condition {
-        const NAME: &str = "store";
+    /// Whether a commit succeeds. What it writes is the record of the clock, which is also written each hour. `has_disk`:
+    /// the messages are on a disk of this machine.
+    pub(super) async fn condition(&self, hub: &Arc<Hub>, clock: &Clock, has_disk: bool) -> Condition {
         match self.probe(hub, clock).await {
             Ok(()) => Condition::holds(NAME, "a commit succeeded"),
-            Err(Unwritable::Refused(StoreError::NoRoom)) => Condition::fails(
-                NAME,
-                "the disk is full: only what frees room is stored, and senders get 429",
-                "free some room on the disk of the state directory; the store continues by itself",
-            ),
-            Err(Unwritable::Refused(StoreError::Overloaded)) => Condition::fails(
-                NAME,
-                "too many writes wait for the disk: senders get 429",
-                "wait; if it stays so, the disk is too slow for this load",
-            ),
-            Err(Unwritable::Refused(error)) => Condition::fails(
-                NAME,
-                format!("a commit failed ({error})"),
-                "the log says why; after an error of the disk the process ends",
-            ),
-            Err(Unwritable::Slow) => Condition::fails(
-                NAME,
-                format!("a commit was not done within {} seconds", WAIT_MAX.as_secs()),
-                "look at the disk of the state directory: it does not answer, or other programs keep it busy",
-            ),
+            Err(reason) if has_disk => on_disk(reason),
+            Err(reason) => in_database(reason),
         }
     }
 
@@ -88,5 +72,55 @@ impl Probe {
         }
         state.last = Some((clock.now(), result));
         result
+    }
+}
+
+fn on_disk(reason: Unwritable) -> Condition {
+    match reason {
+        Unwritable::Refused(StoreError::NoRoom) => Condition::fails(
+            NAME,
+            "the disk is full: only what frees room is stored, and senders get 429",
+            "free some room on the disk of the state directory; the store continues by itself",
+        ),
+        Unwritable::Refused(StoreError::Overloaded) => Condition::fails(
+            NAME,
+            "too many writes wait for the disk: senders get 429",
+            "wait; if it stays so, the disk is too slow for this load",
+        ),
+        Unwritable::Refused(error) => Condition::fails(
+            NAME,
+            format!("a commit failed ({error})"),
+            "the log says why; after an error of the disk the process ends",
+        ),
+        Unwritable::Slow => Condition::fails(
+            NAME,
+            format!("a commit was not done within {} seconds", WAIT_MAX.as_secs()),
+            "look at the disk of the state directory: it does not answer, or other programs keep it busy",
+        ),
+    }
+}
+
+fn in_database(reason: Unwritable) -> Condition {
+    match reason {
+        Unwritable::Refused(StoreError::NoRoom) => Condition::fails(
+            NAME,
+            "the disk of the database is full: only what frees room is stored, and senders get 429",
+            "free some room on the disk of the database's server; the store continues by itself",
+        ),
+        Unwritable::Refused(StoreError::Overloaded) => Condition::fails(
+            NAME,
+            "too many writes wait for the database: senders get 429",
+            "wait; if it stays so, the database is too slow for this load",
+        ),
+        Unwritable::Refused(error) => Condition::fails(
+            NAME,
+            format!("the database took no commit ({error}): senders get 503"),
+            "look at the database's server, which the log says more about; the store continues by itself",
+        ),
+        Unwritable::Slow => Condition::fails(
+            NAME,
+            format!("the database did not commit within {} seconds", WAIT_MAX.as_secs()),
+            "look at the database's server and its synchronous standbys; the store continues by itself",
+        ),
     }
 }

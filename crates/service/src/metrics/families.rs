@@ -27,7 +27,9 @@ impl Collector for Families {
         self.requests(&mut to)?;
         self.connections(&mut to)?;
         self.store(&figures, &mut to)?;
-        self.disk(&figures, &mut to)?;
+        if self.sources.storage.database.is_none() {
+            self.disk(&figures, &mut to)?;
+        }
         self.health(&mut to)
     }
 }
@@ -266,6 +268,8 @@ impl Families {
             "Jumps of the wall clock by more than 5 s. Worry when it rises: NTP does not work.",
             clock.jumps(),
         )?;
+        let engine = [("engine", self.sources.storage.engine)];
+        to.info("doorbell_store", "What stores the messages: sqlite or postgresql.", &engine)?;
         to.info("doorbell_build", "The version of this program.", &[("version", env!("CARGO_PKG_VERSION"))])
     }
 }

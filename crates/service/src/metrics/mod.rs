@@ -23,6 +23,7 @@ use crate::accept::tls::CertificateResolver;
 use crate::clock::Clock;
 use crate::config::Live;
 use crate::counts::Counts;
+use crate::status::StoreStatus;
 use families::Families;
 use process::Process;
 
@@ -40,6 +41,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Sources {
     pub(crate) counts: Arc<Counts>,
     pub(crate) store: Store,
+    pub(crate) storage: StoreStatus,
     pub(crate) clock: Clock,
     pub(crate) config: Arc<Live>,
     /// `None` where TLS does not end here.

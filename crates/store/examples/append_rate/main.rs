@@ -31,7 +31,7 @@ fn main() {
     runtime.block_on(async {
         let store = match args.get(3) {
             Some(url) => {
-                let options = PostgresOptions { url: url.clone(), allow_single_copy: true, cluster: None };
+                let options = PostgresOptions { url: url.clone(), password: None, allow_single_copy: true, cluster: None };
                 Store::open_postgres(&options, Limits::default()).unwrap()
             }
             None => Store::open_sqlite(dir.path(), Limits::default()).unwrap(),

@@ -34,7 +34,7 @@ pub(super) struct Address {
 
 impl Address {
     /// The error says what to write instead.
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    pub(super) fn parse(url: &str, password: Option<&str>) -> Result<Self, String> {
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err("write it as postgres://USER@HOST/DATABASE".into());
         }
@@ -45,6 +45,16 @@ impl Address {
         })?;
         if config.get_hosts().is_empty() {
             return Err("it names no host: write it as postgres://USER@HOST/DATABASE".into());
+        }
+        // The rest of a password, which is shown with the host otherwise.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err("its host has an @: write an @ of the password as %40, or put the password into a file".into());
+        }
+        if let Some(password) = password {
+            if config.get_password().is_some() {
+                return Err("it has a password, and a file has one too: remove one of them".into());
+            }
+            config.password(password);
         }
         if config.get_dbname().is_none() {
             return Err("it names no database: write it as postgres://USER@HOST/DATABASE".into());
@@ -161,7 +171,7 @@ mod tests {
     use super::*;
 
     fn refused(url: &str) -> String {
-        Address::parse(url).map(|_| ()).unwrap_err()
+        Address::parse(url, None).map(|_| ()).unwrap_err()
     }
 
     #[test]
@@ -173,6 +183,7 @@ mod tests {
             ("postgres://a/b?sslmode=prefer", "write sslmode=verify-full"),
             ("postgres://a/b?sslrootcert=/none.pem", "cannot read sslrootcert /none.pem"),
             ("postgres://a/b?connect_timeout=x", "connect_timeout"),
+            ("postgres://u:se@cret@a/b", "write an @ of the password as %40"),
         ] {
             assert!(refused(url).contains(text), "{url}: {}", refused(url));
         }
@@ -180,7 +191,7 @@ mod tests {
 
     #[test]
     fn only_this_machine_is_reached_without_encryption_unless_the_url_allows_it() {
-        let is_encrypted = |url: &str| Address::parse(url).unwrap().tls.is_some();
+        let is_encrypted = |url: &str| Address::parse(url, None).unwrap().tls.is_some();
         for url in
             ["postgres://localhost/b", "postgres://[::1]/b", "postgres://%2Frun/b", "postgres://db/b?sslmode=disable"]
         {
@@ -190,7 +201,11 @@ mod tests {
 
     #[test]
     fn the_operator_sees_no_password() {
-        let address = Address::parse("postgres://u:secret@localhost,127.0.0.1/push").unwrap();
+        let address = Address::parse("postgres://u:secret@localhost,127.0.0.1/push", None).unwrap();
         assert_eq!(address.shown, "push at localhost,127.0.0.1");
+        let both = Address::parse("postgres://u:secret@localhost/push", Some("secret")).map(|_| ()).unwrap_err();
+        assert!(both.contains("remove one") && !both.contains("secret"), "{both}");
+        let refused = refused("postgres://u:se@cret@localhost/push");
+        assert!(!refused.contains("cret"), "{refused}");
     }
 }

@@ -48,6 +48,8 @@ pub struct PostgresOptions {
     /// `postgres://USER:PASSWORD@HOST,HOST/DATABASE?sslmode=verify-full&sslrootcert=FILE`. Without `sslmode` the
     /// connection is encrypted and verified, unless all hosts are this machine.
     pub url: String,
+    /// The password of the user, if the URL has none.
+    pub password: Option<String>,
     /// Whether a server without synchronous standbys is good enough: then a message is on one disk when it is accepted.
     pub allow_single_copy: bool,
     /// The database must be this cluster ([`PostgresEngine::cluster`]).
@@ -98,6 +100,11 @@ impl PostgresEngine {
         &self.cluster
     }
 
+    /// The name and the hosts of the database, without user and password.
+    pub fn database(&self) -> &str {
+        &self.writer.address.shown
+    }
+
     /// What became of the batches whose answers were lost.
     pub fn resolved(&self) -> Resolved {
         self.writer.resolved
@@ -111,7 +118,7 @@ struct Opened {
 }
 
 async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenError> {
-    let address = Address::parse(&options.url)
+    let address = Address::parse(&options.url, options.password.as_deref())
         .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
     let demands = Demands { allow_single_copy: options.allow_single_copy, cluster: options.cluster.as_deref() };
     let cluster = schema::prepare(&address, &demands).await?;

@@ -32,7 +32,7 @@ impl Writer {
         let flight = self.flight.take();
         if batch < number {
             self.resolved.not_happened += 1;
-            tracing::info!("a batch of unknown outcome had not been committed, and is sent again");
+            tracing::info!("a batch of unknown outcome had not been committed, and cannot be any more");
             return Ok(None);
         }
         self.resolved.happened += 1;

@@ -95,6 +95,7 @@ pub(super) fn explain(error: &Error) -> String {
             "its tables are not as doorbell made them: restore it from a backup"
         }
         Some(_) => "see the server's log",
+        None if text.contains("password missing") => "write it into a file, and give --database-password-file FILE",
         None if text.contains("certificate") || text.contains("TLS") => {
             "name the host as its certificate does, and the authority with sslrootcert=FILE"
         }

@@ -99,17 +99,46 @@ impl Writer {
         let mut reason = String::from("the database does not answer");
         let first = self.number + 1;
         let committed = tokio::time::timeout(patience, self.commit(batch, first, &mut reason)).await;
-        self.is_away = committed.is_err();
-        self.is_full = matches!(committed, Ok(Err(CommitError::NoRoom(_))));
+        self.note_away(committed.is_err(), &reason);
+        self.note_full(matches!(committed, Ok(Err(CommitError::NoRoom(_)))));
         committed.unwrap_or_else(|_| {
             self.link = None;
             self.known.clear();
             // An earlier batch may be in flight still, and this one was not sent then.
             match &self.flight {
                 Some(flight) if flight.number >= first => Err(CommitError::Unsettled(reason)),
-                _ => Err(CommitError::RolledBack(reason)),
+                _ => Err(CommitError::Away(reason)),
             }
         })
+    }
+
+    /// Logs the begin and the end of an outage, once each.
+    fn note_away(&mut self, is_away: bool, reason: &str) {
+        let database = &self.address.shown;
+        match (self.is_away, is_away) {
+            (false, true) => tracing::error!(
+                database,
+                reason,
+                "the database takes no commits: writes fail until it does, and nothing that was accepted is lost"
+            ),
+            (true, false) => tracing::info!(database, "the database takes commits again"),
+            _ => {}
+        }
+        self.is_away = is_away;
+    }
+
+    /// Logs that the server's disk is full, and that it is not any more.
+    fn note_full(&mut self, is_full: bool) {
+        let database = &self.address.shown;
+        match (self.is_full, is_full) {
+            (false, true) => tracing::error!(
+                database,
+                "the disk of the database is full: only what frees room is stored, and senders get 429"
+            ),
+            (true, false) => tracing::info!(database, "the disk of the database has room again"),
+            _ => {}
+        }
+        self.is_full = is_full;
     }
 
     async fn commit(&mut self, batch: &[Write], first: i64, reason: &mut String) -> Result<Outcomes, CommitError> {

@@ -4,7 +4,6 @@ mod batch;
 mod checkpoint;
 mod clock;
 mod expiry;
-mod lock;
 mod open;
 mod reader;
 mod receipts;
@@ -26,6 +25,7 @@ use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError, TidyError};
 use crate::figures::{Contents, Ended};
 use crate::limits::Limits;
+use crate::lock::DirLock;
 use crate::model::ClockRecord;
 use crate::quota::Usage;
 use crate::recent::RecentCache;
@@ -33,7 +33,6 @@ use crate::seldom::Seldom;
 use crate::totals::Totals;
 use batch::{Batch, Marks, Sums, WriteError};
 use checkpoint::{Checkpointer, Moved};
-use lock::Lock;
 use reader::SqliteReader;
 use receipts::Untaken;
 use space::{Room, Space};
@@ -71,7 +70,7 @@ pub struct SqliteEngine {
     damages: Arc<Seldom>,
     /// When it was opened.
     clock: ClockRecord,
-    _lock: Lock,
+    _lock: DirLock,
 }
 
 /// What was counted recently. Nothing of it is on the disk, and after a roll-back it is counted again.
@@ -102,7 +101,7 @@ impl SqliteEngine {
     /// [`OpenError`]. The files stay as they are.
     pub fn open(dir: &Path, limits: Limits) -> Result<Self, OpenError> {
         open::create_dir(dir)?;
-        let lock = Lock::take(dir)?;
+        let lock = DirLock::take(dir)?;
         let mut space = Space::new(dir, &limits);
         let (mut conn, path, database) = open_with_room(dir, &limits, &mut space)?;
         let database = Arc::new(database);

@@ -53,6 +53,7 @@ impl Bed {
     /// In a fresh database. Without PostgreSQL, the case runs in memory, and says that it was skipped.
     #[cfg(feature = "postgres")]
     pub(crate) fn postgres(limits: Limits) -> Self {
+        use crate::postgres::server::Databases;
         let Some(server) = crate::postgres::server::shared() else { return Self::memory(limits) };
         Self { store: Store::open_postgres(&server.fresh(), limits).unwrap(), _dir: None }
     }

@@ -193,7 +193,7 @@ async fn child_that_writes() {
 #[ignore = "the child of a crash test"]
 async fn child_that_writes_to_a_database() {
     let url = std::env::var(DIR).expect("only run by the tests of the parent");
-    let options = doorbell_store::PostgresOptions { url, allow_single_copy: true, cluster: None };
+    let options = doorbell_store::PostgresOptions { url, password: None, allow_single_copy: true, cluster: None };
     let store = Store::open_postgres(&options, limits()).unwrap();
     let errors = write_until_it_fails(&store).await;
     println!("over {} {}", errors.len(), i64::from(errors.iter().all(|error| *error == StoreError::Unavailable)));

@@ -7,7 +7,7 @@ use doorbell_store::{Limits, PostgresOptions, StoreError};
 use super::ledger::Ledger;
 use super::opened;
 use super::proxy::Proxy;
-use super::server::{Server, database, shared};
+use super::server::{Databases, Server, database, shared};
 use crate::bed::*;
 
 /// Ends all of our sessions, again and again after up to 300 ms, each time in a transaction of its own: one that lasted

@@ -17,6 +17,7 @@ use doorbell_store::{
 };
 
 use crate::bed::*;
+use server::Databases;
 
 fn opened(options: &PostgresOptions, limits: Limits) -> Store {
     Store::open_postgres(options, limits).unwrap()

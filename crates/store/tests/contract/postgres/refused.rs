@@ -2,7 +2,7 @@
 
 use doorbell_store::{Limits, OpenError, PostgresEngine, PostgresOptions};
 
-use super::server::{PASSWORD, Server, database, shared};
+use super::server::{Databases, PASSWORD, Server, database, shared};
 
 fn refusal(options: &PostgresOptions) -> String {
     match PostgresEngine::open(options, Limits::default()) {
@@ -16,7 +16,7 @@ fn refusal(options: &PostgresOptions) -> String {
 }
 
 fn at(url: String) -> PostgresOptions {
-    PostgresOptions { url, allow_single_copy: true, cluster: None }
+    PostgresOptions { url, password: None, allow_single_copy: true, cluster: None }
 }
 
 #[test]
@@ -27,6 +27,7 @@ fn a_server_that_does_not_answer_or_does_not_know_the_user_is_refused() {
         (format!("postgres://doorbell:wrong@{host}/postgres"), "give the right password"),
         (format!("postgres://nobody:wrong@{host}/postgres"), "give the right password"),
         (format!("postgres://doorbell:correct%20horse@{host}/nothing"), "create it with createdb"),
+        (format!("postgres://doorbell@{host}/postgres"), "give --database-password-file"),
         (
             format!("postgres://doorbell:correct%20horse@{host}/postgres?sslmode=verify-full"),
             "server does not support TLS",

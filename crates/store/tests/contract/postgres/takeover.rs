@@ -7,7 +7,7 @@ use std::process::Child;
 use doorbell_store::{Limits, OpenError, PostgresEngine};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::server::{database, shared};
+use super::server::{Databases, database, shared};
 use super::{opened, reopen};
 use crate::bed::*;
 use crate::crash::child::{Report, limits};

@@ -1,4 +1,4 @@
-//! One process at a time: an advisory lock on a file next to the database, which the system releases with the process.
+//! One process at a time: an advisory lock on a file of a directory, which the system releases with the process.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -16,14 +16,17 @@ use crate::error::OpenError;
 const ATTEMPTS: u32 = 20;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(25);
 
-/// The lock. Dropping it releases the lock.
-pub(super) struct Lock {
+/// The lock of a directory: of the store's, or of a state directory whose store is elsewhere. Dropping it releases it.
+pub struct DirLock {
     _file: File,
 }
 
-impl Lock {
-    /// Takes the lock of the store in `dir`, or reports the process that holds it.
-    pub(super) fn take(dir: &Path) -> Result<Self, OpenError> {
+impl DirLock {
+    /// Takes the lock of `dir`, and waits half a second for the process that holds it.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] with that process, or [`OpenError::Io`].
+    pub fn take(dir: &Path) -> Result<Self, OpenError> {
         let path = dir.join("doorbell.lock");
         let error = |source| OpenError::Io { path: path.clone(), source };
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
