@@ -278,6 +278,8 @@ fn signal(data: &Path, signal: &str) -> String {
     let pid = pid.lines().next().unwrap().to_owned();
     let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
     let children = String::from_utf8(children.stdout).unwrap();
-    done(Command::new("kill").args([signal, &pid]).args(children.split_whitespace()));
+    done(Command::new("kill").args([signal, &pid]));
+    // One that has ended meanwhile is an error of no weight.
+    Command::new("kill").arg(signal).args(children.split_whitespace()).stderr(Stdio::null()).status().unwrap();
     pid
 }
