@@ -102,6 +102,11 @@ impl Server {
         self.port
     }
 
+    /// The number of its first process.
+    pub fn pid(&self) -> String {
+        first_pid(&self.data())
+    }
+
     /// Starts a standby of `primary`.
     pub fn standby_of(primary: &Self) -> Option<Self> {
         Self::prepare("", |server| {
@@ -274,12 +279,17 @@ fn kill(data: &Path) {
 
 /// Sends a signal to all processes of the server with this data, and returns the first one's number.
 fn signal(data: &Path, signal: &str) -> String {
-    let pid = fs::read_to_string(data.join("postmaster.pid")).unwrap();
-    let pid = pid.lines().next().unwrap().to_owned();
+    let pid = first_pid(data);
     let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
     let children = String::from_utf8(children.stdout).unwrap();
     done(Command::new("kill").args([signal, &pid]));
     // One that has ended meanwhile is an error of no weight.
     Command::new("kill").arg(signal).args(children.split_whitespace()).stderr(Stdio::null()).status().unwrap();
     pid
+}
+
+/// The number of the first process of the server with this data.
+fn first_pid(data: &Path) -> String {
+    let file = fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    file.lines().next().unwrap().to_owned()
 }
