@@ -33,6 +33,8 @@ pub(crate) fn test() -> Result<ExitCode> {
     // --help prints as well, and a terminal shows a bare URL best.
     docs.env("RUSTDOCFLAGS", "-D warnings -A rustdoc::bare_urls -A rustdoc::private_intra_doc_links");
     report.step("docs", docs, Show::Failures)?;
+    let without = ["check", "-p", "doorbell", "--no-default-features", "--locked"];
+    report.step("without PostgreSQL", cargo(&without), Show::Failures)?;
     packages(&mut report)?;
     dependencies(&mut report)?;
     attacks(&mut report, &[], ATTACK_SECONDS, Show::Failures)?;

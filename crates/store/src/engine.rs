@@ -211,6 +211,11 @@ pub trait Engine: Send + 'static {
 
     /// The last record of the service's clock when the engine was opened.
     fn clock(&self) -> ClockRecord;
+
+    /// Whether what fails now may succeed later without a restart, because the data is on another machine.
+    fn recovers(&self) -> bool {
+        false
+    }
 }
 
 /// Reads what was committed.

@@ -46,6 +46,7 @@ struct Inner {
     failure: FailureReceiver,
     greatest_id: i64,
     clock: ClockRecord,
+    recovers: bool,
     published: Published,
     new_limits: NewLimits,
     writer: Option<JoinHandle<()>>,
@@ -98,7 +99,7 @@ impl Store {
     /// # Errors
     /// [`OpenError::Thread`], or that a reader could not be opened.
     pub fn start(engine: impl Engine, limits: Limits) -> Result<Self, OpenError> {
-        let (greatest_id, clock) = (engine.greatest_id(), engine.clock());
+        let (greatest_id, clock, recovers) = (engine.greatest_id(), engine.clock(), engine.recovers());
         let published = Published::new(engine.receipt_room(), engine.contents());
         let (sender, failure) = failure::channel();
         let writes = Queue::new(limits.queued_writes_max, limits.queued_bytes_max);
@@ -134,8 +135,19 @@ impl Store {
         threads.push(writer.thread().id());
         let failed_reads = Arc::default();
         let writer = Some(writer);
-        let inner =
-            Inner { writes, reads, failed_reads, failure, greatest_id, clock, published, new_limits, writer, threads };
+        let inner = Inner {
+            writes,
+            reads,
+            failed_reads,
+            failure,
+            greatest_id,
+            clock,
+            recovers,
+            published,
+            new_limits,
+            writer,
+            threads,
+        };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -147,6 +159,11 @@ impl Store {
     /// The last record of the service's clock when the store was opened.
     pub fn clock(&self) -> &ClockRecord {
         &self.inner.clock
+    }
+
+    /// Whether what is `Unavailable` now may succeed later without a restart ([`Engine::recovers`]).
+    pub fn recovers(&self) -> bool {
+        self.inner.recovers
     }
 
     /// Whether there was room after the last commit for one more message that is not stored (TTL 0) and wants a receipt.

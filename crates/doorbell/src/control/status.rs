@@ -81,6 +81,9 @@ fn on_disk(state_dir: &Path) -> Value {
         bytes("doorbell.db").map(|main| [Some(main), bytes("doorbell.db-wal")].into_iter().flatten().sum::<u64>());
     let mut known = Map::new();
     known.insert("database_bytes".to_owned(), json!(database));
+    if bytes("cluster.id").is_some() {
+        known.insert("engine".to_owned(), json!("postgresql"));
+    }
     known.insert("capability_keys".to_owned(), json!(bytes("capability.keys").is_some()));
     Value::Object(known)
 }

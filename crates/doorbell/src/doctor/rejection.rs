@@ -27,8 +27,9 @@ pub(super) fn of(reply: &Reply) -> Finding {
 pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'static str) {
     match (status, number) {
         (503, Some(errno::UNAVAILABLE)) => (
-            "the disk: the store cannot write, unless the service is just stopping",
-            "see that the disk of the state directory is sound and that the service may write there, and read its log",
+            "the disk or the database: the store cannot write, unless the service is just stopping",
+            "see that the disk of the state directory (or the database that `doorbell status` names) is sound and that the \
+             service may write there, and read its log",
         ),
         (502..=504, _) => (
             "the proxy does not reach the service",
@@ -40,7 +41,7 @@ pub(super) fn lacking(status: u16, number: Option<u16>) -> (&'static str, &'stat
         ),
         (429, Some(errno::STORE_FULL)) => (
             "the store is full: its disk has no room, or it holds as much as it may",
-            "make room on the disk of the state directory, or raise the bound that its log or `serve --help` names \
+            "make room on the disk of the state directory or of the database, or raise the bound that its log or `serve --help` names \
              (agents_max, subscriptions_max, stored_bytes_max)",
         ),
         (429, Some(errno::RATE)) => (

@@ -24,13 +24,23 @@ pub fn state_dir_in(path: &Path) -> Result<Option<PathBuf>, ConfigError> {
 }
 
 fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
-    let toml = |source| ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
+    let toml = |source| unreadable_toml(text, path, source);
     let table: toml::Table = text.parse().map_err(toml)?;
     if let Some(key) = table.keys().find(|k| !Settings::NAMES.contains(&k.as_str())) {
         let hint = suggest(key, "", Settings::NAMES.iter().copied());
         return Err(ConfigError::UnknownKey { path: path.to_owned(), key: key.clone(), hint });
     }
     toml::from_str(text).map_err(toml)
+}
+
+/// The error shows the line, unless it may have a password.
+fn unreadable_toml(text: &str, path: &Path, source: toml::de::Error) -> ConfigError {
+    if !source.to_string().contains("database") {
+        return ConfigError::Toml { path: path.to_owned(), source: Box::new(source) };
+    }
+    let before = source.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    ConfigError::Unfit(format!("{}: line {line}: {}", path.display(), source.message()))
 }
 
 /// `: did you mean ...?` for a word that is similar to one of `known`; otherwise empty. A prefix that all of them have is
@@ -62,6 +72,14 @@ mod tests {
     fn a_value_of_the_wrong_type_is_an_error_that_says_where() {
         let error = parse("\nttl_max_secs = \"long\"", Path::new("doorbell.toml")).unwrap_err().to_string();
         assert!(error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn an_error_in_the_line_of_the_database_does_not_show_the_line() {
+        for line in ["database = \"postgres://u:sesame@h/d", "database = ['postgres://u:sesame@h/d']"] {
+            let error = parse(&format!("body_max = 5000\n{line}"), Path::new("doorbell.toml")).unwrap_err().to_string();
+            assert!(error.contains("doorbell.toml: line 2: ") && !error.contains("sesame"), "{error}");
+        }
     }
 
     #[test]

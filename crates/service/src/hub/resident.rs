@@ -33,6 +33,8 @@ pub(super) struct OpenSubscriber {
     pub(super) exclusive: bool,
     /// It watches, and carries no message.
     pub(super) watches: bool,
+    /// It takes what there is, and waits for nothing.
+    pub(super) drains: bool,
     pub(super) door: AgentDoor,
 }
 

@@ -1,6 +1,7 @@
 //! A shard: the task that owns some of the mailboxes, passes inputs to them, and performs their effects.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorbell_mailbox::{CloseReason, Effect, Entry, Input, Mode, RequestId, Rules, SubscriberId, SubscriberSpec};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, ReceiptSubscriptionId};
@@ -33,6 +34,9 @@ const SUBSCRIBERS_MAX: usize = 100;
 /// Watchers of one agent: the machine's, and those of connections that it has lost and that are still open.
 const WATCHERS_MAX: usize = 4;
 
+/// A store that recovers by itself is read again after this time. Its agents stay connected.
+const BETWEEN_LOADS: Duration = Duration::from_secs(1);
+
 /// A result of the store.
 enum Written {
     Appended {
@@ -59,6 +63,7 @@ enum Written {
 /// A page of an agent's messages.
 struct Loaded {
     agent: AgentId,
+    after: Option<MessageId>,
     page: Result<Page, StoreError>,
 }
 
@@ -166,8 +171,8 @@ impl Shard {
             AgentCommand::NotPassedOn { id, permits } => self.not_passed_on(agent, id, permits),
             AgentCommand::Undeliverable { id } => self.settle(agent, None, id, Outcome::Dropped),
             AgentCommand::Connect { subscriber, door, spec, exclusive, outbox } => {
-                let watches = spec.mode == Mode::Watch;
-                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive, watches, door });
+                let (watches, drains) = (spec.mode == Mode::Watch, spec.mode == Mode::Drain);
+                self.connect(agent, spec, OpenSubscriber { id: subscriber, outbox, exclusive, watches, drains, door });
             }
             AgentCommand::Disconnect { subscriber } => {
                 // A superseded or failed subscriber is removed already, and perhaps its agent too.
@@ -311,11 +316,15 @@ impl Shard {
         }
     }
 
-    fn on_loaded(&mut self, Loaded { agent, page }: Loaded) {
+    fn on_loaded(&mut self, Loaded { agent, after, page }: Loaded) {
+        if page == Err(StoreError::Unavailable) && self.store.recovers() {
+            self.fail_subscribers(agent, HubError::Unavailable, |open| open.drains);
+            return self.load_later(agent, after);
+        }
         let page = page.unwrap_or_else(|error| {
             // The mailbox still waits for an answer. Without subscribers, an empty page does not count as an empty
             // mailbox.
-            self.fail_subscribers(agent, error.into());
+            self.fail_subscribers(agent, error.into(), |_| true);
             Page::default()
         });
         for id in page.damaged {
@@ -327,10 +336,22 @@ impl Shard {
         self.feed(agent, Input::Loaded { entries: page.entries.into_iter().map(entry).collect(), more: page.more });
     }
 
+    /// Reads a page again a moment later.
+    fn load_later(&mut self, agent: AgentId, after: Option<MessageId>) {
+        let (store, clock) = (self.store.clone(), self.clock.clone());
+        let at = clock.now().plus(BETWEEN_LOADS);
+        self.reads.push(Box::pin(async move {
+            clock.sleep_until(at).await;
+            Loaded { agent, after, page: store.pending(agent, after, PAGE_MAX, clock.now()).await }
+        }));
+    }
+
     /// The store cannot be read. That must not look like an empty mailbox, so the streams end and the agent reconnects.
-    fn fail_subscribers(&mut self, agent: AgentId, error: HubError) {
+    fn fail_subscribers(&mut self, agent: AgentId, error: HubError, which: impl Fn(&OpenSubscriber) -> bool) {
         // A mailbox that waits for a page is in memory.
-        for open in std::mem::take(&mut self.residents.entered(agent).subscribers) {
+        let subscribers = &mut self.residents.entered(agent).subscribers;
+        let failed: Vec<_> = subscribers.extract_if(.., |open| which(open)).collect();
+        for open in failed {
             self.counters.counts.connected(open.door).leave();
             open.outbox.put(Delivery::Event(SubscriberEvent::Failed(error)));
             self.feed(agent, Input::Disconnect { subscriber: open.id });
@@ -375,7 +396,7 @@ impl Shard {
             Effect::Reject { request } => self.requests.reject(request),
             Effect::Load { after } => {
                 let page = self.store.pending(agent, after, PAGE_MAX, self.clock.now());
-                self.reads.push(Box::pin(async move { Loaded { agent, page: page.await } }));
+                self.reads.push(Box::pin(async move { Loaded { agent, after, page: page.await } }));
             }
             Effect::Send { subscriber, id, second } => self.send(agent, subscriber, id, second, fresh),
             Effect::Drained { subscriber } => self.put(agent, subscriber, Delivery::Event(SubscriberEvent::Drained)),

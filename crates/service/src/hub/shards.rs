@@ -4,6 +4,7 @@
 //! an agent is served.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorbell_mailbox::Rules;
 use doorbell_protocol::id::{AgentId, MessageId};
@@ -20,6 +21,9 @@ use super::error::HubError;
 use super::message::{Message, Submission};
 use super::shard::Shard;
 use crate::clock::Clock;
+
+/// A store that recovers by itself is read again after this time.
+const BETWEEN_READS: Duration = Duration::from_secs(1);
 
 /// All shards. Their tasks end when this is dropped.
 pub(super) struct Shards {
@@ -110,6 +114,23 @@ impl Shards {
         let of_shard = acquire(&self.owner(agent).settlements).await;
         let permits = SettlePermits { _of_shard: of_shard, _of_subscriber: Some(of_subscriber) };
         self.send(agent, AgentCommand::NotPassedOn { id, permits });
+    }
+
+    /// Like [`messages`](Self::messages) for a stream that stays open: waits for a store that recovers by itself.
+    pub(super) async fn messages_in_time(
+        &self,
+        agent: AgentId,
+        ids: Vec<MessageId>,
+    ) -> Result<Vec<Option<Message>>, HubError> {
+        if !self.store.recovers() {
+            return self.messages(agent, ids).await;
+        }
+        loop {
+            match self.messages(agent, ids.clone()).await {
+                Err(HubError::Unavailable) => self.clock.sleep_until(self.clock.now().plus(BETWEEN_READS)).await,
+                found => return found,
+            }
+        }
     }
 
     /// Reads messages of an agent from the store, in the order of `ids`.

@@ -8,7 +8,10 @@ use doorbell_protocol::headers::urgency::Urgency;
 use doorbell_protocol::id::ReceiptSubscriptionId;
 use doorbell_protocol::message::ContentHeaders;
 use doorbell_protocol::time::UnixMs;
-use doorbell_store::NewMessage;
+use doorbell_store::{
+    ClockRecord, CommitError, Contents, Engine, Lookup, MemoryEngine, NewMessage, OpenError, Page, ReadError, Reader,
+    ReceiptPage, StoreError, Write, Written,
+};
 use futures_util::FutureExt;
 
 use super::*;
@@ -301,4 +304,114 @@ async fn an_agent_without_a_subscription_stays_while_it_is_connected_and_a_day_a
 #[test]
 fn a_subscriber_is_small_because_there_is_one_for_each_connected_agent() {
     assert!(size_of::<Subscriber>() <= 48, "{} bytes", size_of::<Subscriber>());
+}
+
+/// A store in memory that recovers by itself, as a database does: so many reads fail before one succeeds.
+struct Remote {
+    engine: MemoryEngine,
+    pages: Arc<AtomicU64>,
+    bodies: Arc<AtomicU64>,
+}
+
+struct RemoteReader {
+    reader: Box<dyn Reader>,
+    pages: Arc<AtomicU64>,
+    bodies: Arc<AtomicU64>,
+}
+
+/// Fails if there are failures left.
+fn fails(left: &AtomicU64) -> Result<(), ReadError> {
+    let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+    taken.map_or(Ok(()), |_| Err(ReadError::Engine("the database is away".into())))
+}
+
+impl Engine for Remote {
+    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
+        self.engine.commit(batch)
+    }
+
+    fn set_limits(&mut self, limits: doorbell_store::Limits) {
+        self.engine.set_limits(limits);
+    }
+
+    fn receipt_room(&self) -> Result<(), StoreError> {
+        self.engine.receipt_room()
+    }
+
+    fn contents(&self) -> Contents {
+        self.engine.contents()
+    }
+
+    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
+        let (pages, bodies) = (self.pages.clone(), self.bodies.clone());
+        Ok(Box::new(RemoteReader { reader: self.engine.reader()?, pages, bodies }))
+    }
+
+    fn greatest_id(&self) -> i64 {
+        self.engine.greatest_id()
+    }
+
+    fn clock(&self) -> ClockRecord {
+        self.engine.clock()
+    }
+
+    fn recovers(&self) -> bool {
+        true
+    }
+}
+
+impl Reader for RemoteReader {
+    fn agent_exists(&mut self, id: AgentId) -> Result<bool, ReadError> {
+        self.reader.agent_exists(id)
+    }
+
+    fn subscription(&mut self, id: SubscriptionId) -> Result<Option<Subscription>, ReadError> {
+        self.reader.subscription(id)
+    }
+
+    fn subscription_of_channel(&mut self, agent: AgentId, channel: &str) -> Result<Option<Subscription>, ReadError> {
+        self.reader.subscription_of_channel(agent, channel)
+    }
+
+    fn subscriptions_of(&mut self, agent: AgentId) -> Result<Vec<Subscription>, ReadError> {
+        self.reader.subscriptions_of(agent)
+    }
+
+    fn pending(&mut self, agent: AgentId, after: Option<MessageId>, max: u32, now: UnixMs) -> Result<Page, ReadError> {
+        fails(&self.pages)?;
+        self.reader.pending(agent, after, max, now)
+    }
+
+    fn messages(&mut self, ids: &[MessageId], now: UnixMs) -> Result<Vec<Lookup>, ReadError> {
+        fails(&self.bodies)?;
+        self.reader.messages(ids, now)
+    }
+
+    fn receipt_subscription_exists(&mut self, id: ReceiptSubscriptionId) -> Result<bool, ReadError> {
+        self.reader.receipt_subscription_exists(id)
+    }
+
+    fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, ReadError> {
+        self.reader.receipts(of, after, max)
+    }
+}
+
+#[tokio::test]
+async fn a_held_stream_waits_for_a_database_that_cannot_be_read_and_a_drain_fails() {
+    let (pages, bodies) = (Arc::new(AtomicU64::new(2)), Arc::new(AtomicU64::new(1)));
+    let limits = doorbell_store::Limits::default();
+    let engine = Remote { engine: MemoryEngine::new(limits), pages: pages.clone(), bodies: bodies.clone() };
+    let store = Store::start(engine, limits).unwrap();
+    let clock = Clock::system();
+    let hub = Hub::start(store.clone(), clock.clone(), &self::limits(), 1, Arc::default());
+    store.create_agent(AGENT, NOW).await.unwrap();
+    let subscription = Subscription { id: SUBSCRIPTION, agent: AGENT, vapid_key: None, channel: None, created: NOW };
+    store.create_subscription(subscription).await.unwrap();
+    let expires_at = clock.now().plus(Duration::from_secs(600));
+    store.append(NewMessage { expires_at, ..stored(10, None, &[]) }).await.unwrap();
+    let (mut held, mut drain) = (subscriber(&hub, AGENT, Mode::Hold), subscriber(&hub, AGENT, Mode::Drain));
+    assert!(matches!(drain.next().await, SubscriberEvent::Failed(HubError::Unavailable)));
+    assert_eq!(next_message(&mut held).await, MessageId::from_raw(10));
+    let left = [pages, bodies].map(|left| left.load(Ordering::Relaxed));
+    assert_eq!(left, [0, 0], "both were read again");
 }

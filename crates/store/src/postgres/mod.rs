@@ -204,6 +204,10 @@ impl Engine for PostgresEngine {
     fn clock(&self) -> ClockRecord {
         self.clock.clone()
     }
+
+    fn recovers(&self) -> bool {
+        true
+    }
 }
 
 impl Drop for PostgresEngine {

@@ -45,7 +45,7 @@ pub(super) struct Writer {
     pub(super) flight: Option<Flight>,
     /// The last commit waited in vain.
     is_away: bool,
-    /// The server reported a full disk at the last commit.
+    /// The server reported a full disk, and has stored nothing new since.
     pub(super) is_full: bool,
     pub(super) resolved: Resolved,
 }
@@ -95,12 +95,20 @@ impl Writer {
 
     /// Commits `batch`, or reports what is known of it after a while.
     pub(super) async fn commit_in_time(&mut self, batch: &[Write]) -> Result<Outcomes, CommitError> {
+        if batch.is_empty() {
+            return Ok(Vec::new());
+        }
         let patience = if self.is_away { PATIENCE_AFTER } else { PATIENCE };
         let mut reason = String::from("the database does not answer");
         let first = self.number + 1;
         let committed = tokio::time::timeout(patience, self.commit(batch, first, &mut reason)).await;
         self.note_away(committed.is_err(), &reason);
-        self.note_full(matches!(committed, Ok(Err(CommitError::NoRoom(_)))));
+        match &committed {
+            Ok(Err(CommitError::NoRoom(_))) => self.note_full(true),
+            // What frees room succeeds on a full disk too.
+            Ok(Ok(_)) if batch.iter().any(|write| !write.frees()) => self.note_full(false),
+            _ => {}
+        }
         committed.unwrap_or_else(|_| {
             self.link = None;
             self.known.clear();

@@ -68,6 +68,27 @@ async fn a_restart_finds_everything_as_it_was() {
 }
 
 #[tokio::test]
+async fn a_full_disk_refuses_what_needs_room_and_takes_what_frees_some() {
+    let Some(server) = server::shared() else { return };
+    let options = server.fresh();
+    let store = opened(&options, Limits::default());
+    populate(&store).await;
+    store.append(news(101)).await.unwrap();
+    let full = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
+        $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$; \
+        CREATE TRIGGER no_room BEFORE INSERT ON message FOR EACH STATEMENT EXECUTE FUNCTION no_room()";
+    server.sql(server::database(&options), full);
+    // Alone, and in one batch with what frees room.
+    assert_eq!(store.append(news(102)).await, Err(StoreError::NoRoom));
+    let (refused, erased) = tokio::join!(store.append(news(103)), store.erase(id(101), ALICE, DELIVERED, NOON));
+    assert_eq!((refused, erased.map(|erased| erased.existed)), (Err(StoreError::NoRoom), Ok(true)));
+    assert_eq!(store.receipt_room(), Err(StoreError::NoRoom), "until something new is stored");
+    server.sql(server::database(&options), "DROP FUNCTION no_room CASCADE");
+    store.append(news(104)).await.unwrap();
+    assert_eq!(store.receipt_room(), Ok(()));
+}
+
+#[tokio::test]
 async fn no_statement_scans_a_table() {
     let Some(server) = server::shared() else { return };
     let options = server.fresh();
