@@ -104,11 +104,12 @@ const NEEDED: &[Needed] = &[
         },
         why: "a server of the store's tests' own",
     },
+    Needed { package: "etcd-server", here: || which("etcd").is_some(), why: "decides for Patroni who is the primary" },
     Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
 
-/// What Debian starts after the installation. The last one comes with Prometheus where recommended packages are installed.
-const DAEMONS: [&str; 5] = ["nginx", "haproxy", "caddy", "prometheus", "prometheus-node-exporter"];
+/// What Debian starts after the installation. `prometheus-node-exporter` comes with Prometheus where recommended packages are installed.
+const DAEMONS: [&str; 6] = ["nginx", "haproxy", "caddy", "etcd", "prometheus", "prometheus-node-exporter"];
 
 /// The daemons whose units are there, after an installation those that it brought: one that was there `before` may be in
 /// use.
@@ -205,23 +206,31 @@ fn npm_package(report: &mut Report, folder: &Path) -> Result<bool> {
 }
 
 fn python_packages(report: &mut Report) -> Result<bool> {
-    let requirements = tree::senders().join("requirements.txt");
-    let environment = tree::python_environment();
+    let senders = tree::senders().join("requirements.txt");
+    let patroni = tree::patroni().join("requirements.txt");
+    // A server refuses root, and so its Patroni may be another user's: that one can run the system's Python.
+    let system = Some("/usr/bin/python3").filter(|python| succeeds(python, &["-c", "import ensurepip, venv"]));
+    Ok(python_environment(report, "python3", &senders, &tree::python_environment())?
+        & python_environment(report, system.unwrap_or("python3"), &patroni, &tree::patroni_environment())?)
+}
+
+/// An environment of `python` with what `requirements` lists.
+fn python_environment(report: &mut Report, python: &str, requirements: &Path, environment: &Path) -> Result<bool> {
     let stamp = environment.join("installed.txt");
-    if same(&requirements, &stamp) {
+    if same(requirements, &stamp) {
         return Ok(true);
     }
-    if which("python3").is_none() {
+    if which(python).is_none() {
         return unavailable(report, "python packages", "python3 is not here");
     }
-    let mut create = Command::new("python3");
-    create.args(["-m", "venv", "--clear"]).arg(&environment);
+    let mut create = Command::new(python);
+    create.args(["-m", "venv", "--clear"]).arg(environment);
     let mut install = Command::new(environment.join("bin").join("python"));
-    install.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements);
+    install.args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(requirements);
     let installed = report.step("python environment", create, Show::Failures)?
         && report.step("python packages", install, Show::Failures)?;
     if installed {
-        fs::copy(&requirements, &stamp).context("the stamp of the Python packages")?;
+        fs::copy(requirements, &stamp).context("the stamp of the Python packages")?;
     }
     Ok(installed)
 }

@@ -18,6 +18,16 @@ pub(crate) fn python_environment() -> PathBuf {
     root().join("target").join("e2e-python")
 }
 
+/// The Python environment of Patroni; the store's tests look for it at the same place.
+pub(crate) fn patroni_environment() -> PathBuf {
+    root().join("target").join("patroni-python")
+}
+
+/// What Patroni needs.
+pub(crate) fn patroni() -> PathBuf {
+    root().join("e2e").join("patroni")
+}
+
 /// What comes from npm: the foreign senders, and axe, which judges the demo's page.
 pub(crate) fn npm() -> [PathBuf; 2] {
     [senders(), root().join("e2e").join("axe")]

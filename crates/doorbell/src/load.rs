@@ -37,6 +37,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
 
+    /// Its own service stores messages in this empty PostgreSQL database [default: a file in its state]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["url", "repeat"])]
+    database: Option<String>,
+
+    /// The first process of a server of the database, on this machine: its CPU is measured too; may be repeated
+    #[arg(long, value_name = "N", requires = "database")]
+    database_pid: Vec<u32>,
+
     /// Start its own service without TLS
     #[arg(long, conflicts_with = "url")]
     no_tls: bool,
@@ -109,6 +117,8 @@ Examples:
   doorbell load wake --agents 1000       memory of machines with wake streams
   doorbell load day --seconds 600 --door chromium
                                          agents come and go: is anything lost?
+  doorbell load connected --database postgres://doorbell@localhost/load
+                                         messages in PostgreSQL
   doorbell load idle --state /dev/shm --json idle.json
                                          state on a tmpfs, figures as JSON
   doorbell load connected https://push.example.org --ca ca.pem --pid 4711
@@ -190,6 +200,8 @@ async fn options(args: &Args) -> Result<Options> {
         target,
         pid: args.pid,
         state: args.state.clone(),
+        database: args.database.clone(),
+        database_pids: args.database_pid.clone(),
         door: args.door,
         agents: args.agents,
         messages: args.messages,

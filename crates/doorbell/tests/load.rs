@@ -74,6 +74,18 @@ fn messages_to_connected_agents_arrive_at_each_door_over_both_kinds_of_sender() 
     }
 }
 
+#[cfg(feature = "postgres")]
+#[test]
+fn a_service_on_postgresql_is_measured_together_with_its_server() {
+    let Some(server) = doorbell_postgres_server::shared() else { return };
+    let url = server.url(&server.create_database());
+    let words = ["connected", "--agents", "10", "--messages", "60", "--database", &url, "--database-pid"];
+    let found = figures(&[&words[..], &[&server.pid()]].concat());
+    has(&found, &["accepted_per_s", "writes_per_commit"]);
+    assert!(found["database_cpu_s_per_1000"].is_f64(), "{found}");
+    assert_eq!((&found["accepted"], &found["arrived"]), (&60.0.into(), &60.0.into()));
+}
+
 #[test]
 fn messages_for_agents_that_are_away_arrive_when_they_come() {
     for door in ["firefox", "http2", "chromium"] {

@@ -1,6 +1,7 @@
 //! What the system reports about a process, and about its own memory for connections (proc(5)).
 
 use std::fs;
+use std::ops::Range;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
@@ -55,6 +56,33 @@ impl Process {
     }
 }
 
+/// A server with a process for each connection, as PostgreSQL is: its first process.
+#[derive(Clone, Copy)]
+pub(super) struct Server(u32);
+
+impl Server {
+    /// The server whose first process has this number.
+    pub(super) fn of(pid: u32) -> Self {
+        Self(pid)
+    }
+
+    /// CPU-seconds of its processes so far, also of those that have ended.
+    pub(super) fn cpu(self) -> Result<f64> {
+        let first = Process(self.0).read("stat")?;
+        let form = "/proc/PID/stat has another form than in proc(5)";
+        let mut ticks = ticks(&first, 11..15).blame_generator(form)?;
+        let entries = fs::read_dir("/proc").blame_generator("cannot list /proc")?;
+        let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        // One that ends meanwhile is counted by the first process the next time.
+        for stat in pids.filter_map(|pid| Process(pid).read("stat").ok()) {
+            if numbers(&stat, 1..2).is_some_and(|parent| parent == [u64::from(self.0)]) {
+                ticks += self::ticks(&stat, 11..13).blame_generator(form)?;
+            }
+        }
+        Ok(ticks as f64 / clock_ticks_per_second() as f64)
+    }
+}
+
 /// Bytes that the kernel has for TCP's buffers and for all of its small objects, sockets among them. Everything on
 /// the machine counts, also the other ends of connections from this machine to itself.
 pub(super) fn kernel_memory() -> Result<u64> {
@@ -79,12 +107,23 @@ fn field(text: &str, name: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// utime and stime, fields 14 and 15. The name in parentheses, field 2, may hold anything.
+/// utime and stime, fields 14 and 15.
 fn cpu_ticks(stat: &str) -> Option<u64> {
+    ticks(stat, 11..13)
+}
+
+/// The sum of fields: 11 and 12 are utime and stime, 13 and 14 the same of children that have ended.
+fn ticks(stat: &str, places: Range<usize>) -> Option<u64> {
+    numbers(stat, places).map(|ticks| ticks.iter().sum())
+}
+
+/// Fields after the name, which is in parentheses and may hold anything. The first of them is the state.
+fn numbers(stat: &str, places: Range<usize>) -> Option<Vec<u64>> {
     let (_, after) = stat.rsplit_once(')')?;
-    let mut fields = after.split_whitespace().skip(11);
-    let (user, kernel): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some(user + kernel)
+    let length = places.len();
+    let fields = after.split_whitespace().skip(places.start).take(length);
+    let numbers: Vec<_> = fields.map_while(|field| field.parse().ok()).collect();
+    (numbers.len() == length).then_some(numbers)
 }
 
 #[cfg(test)]
@@ -96,6 +135,19 @@ mod tests {
         let stat = "7 (a) b (c)) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 5 6 20 0 1 0 7 8 9";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_server_has_the_time_of_its_children() {
+        let own = Server::of(std::process::id());
+        let mut child = std::process::Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        let before = own.cpu().unwrap();
+        while own.cpu().unwrap() <= before {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(ticks("7 (a) S 1 7 7 0 -1 4194560 1 2 3 4 250 50 5 6 20", 11..15), Some(311));
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub struct Options {
     pub pid: Option<u32>,
     /// Where its own service keeps its state, in a new directory; with a `target`, where that service keeps its state.
     pub state: Option<PathBuf>,
+    /// The empty PostgreSQL database where its own service stores messages; `None`: a file in its state.
+    pub database: Option<String>,
+    /// The first process of each PostgreSQL server of the database that runs on this machine.
+    pub database_pids: Vec<u32>,
     /// Whether its own service uses TLS.
     pub tls: bool,
     /// Where agents receive.
@@ -62,6 +66,7 @@ impl Options {
     pub(crate) fn to_json(&self) -> Value {
         json!({
             "service": self.target.as_ref().map_or("own", |target| target.origin()),
+            "store": self.database.as_ref().map(|_| "postgresql"),
             "door": self.door,
             "tls": self.tls,
             "agents": self.agents,

@@ -7,7 +7,7 @@ use crate::clock;
 use crate::error::Result;
 use crate::job::{Job, Mix, Order, Outcome, Plan};
 use crate::ledger::Verdict;
-use crate::measure::{Process, Used};
+use crate::measure::{Process, Server, Used};
 use crate::options::Options;
 use crate::report::Findings;
 use crate::service::{Commits, Service};
@@ -29,6 +29,8 @@ pub(super) struct Run<'a> {
     pub(super) own: Option<Service>,
     /// Its process, if it is on this machine and known.
     pub(super) process: Option<Process>,
+    /// The servers of its database that are on this machine and known.
+    servers: Vec<Server>,
     pub(super) findings: Findings,
 }
 
@@ -37,6 +39,8 @@ pub(super) struct Measured {
     pub(super) outcome: Outcome,
     /// What the service used for it, if its process is known.
     pub(super) service: Option<Used>,
+    /// Seconds that the servers of its database ran on cores, if they are known.
+    pub(super) database_cpu: Option<f64>,
     /// Seconds that the generator ran on cores.
     pub(super) load_cpu: f64,
 }
@@ -54,7 +58,7 @@ impl<'a> Run<'a> {
         let (own, target, pid) = match &options.target {
             Some(target) => (None, target.clone(), options.pid),
             None => {
-                let own = Service::start(options.state.as_deref(), options.tls).await?;
+                let own = Service::start(options.state.as_deref(), options.database.as_deref(), options.tls).await?;
                 let (target, pid) = (own.target.clone(), own.pid()?);
                 (Some(own), target, Some(pid))
             }
@@ -69,17 +73,20 @@ impl<'a> Run<'a> {
             size: options.size,
         };
         let workers = Workers::start(options.processes, &job).await?;
-        Ok(Self { options, workers, own, process: pid.map(Process::of), findings: Findings::default() })
+        let servers = options.database_pids.iter().copied().map(Server::of).collect();
+        let process = pid.map(Process::of);
+        Ok(Self { options, workers, own, process, servers, findings: Findings::default() })
     }
 
     /// Runs an order in the workers and measures its cost.
     pub(super) async fn order(&mut self, what: &str, order: Order) -> Result<Measured> {
-        let before = (self.used()?, self.workers.cpu()?);
+        let before = (self.used()?, self.workers.cpu()?, self.database_cpu()?);
         let outcome = self.workers.order(what, &order).await?;
-        let after = (self.used()?, self.workers.cpu()?);
+        let after = (self.used()?, self.workers.cpu()?, self.database_cpu()?);
         let service = after.0.zip(before.0).map(|(after, before)| after.since(before));
         self.remark(what, &outcome);
-        Ok(Measured { outcome, service, load_cpu: after.1 - before.1 })
+        let database_cpu = after.2.zip(before.2).map(|(after, before)| after - before);
+        Ok(Measured { outcome, service, database_cpu, load_cpu: after.1 - before.1 })
     }
 
     /// Connects all agents.
@@ -212,6 +219,14 @@ impl<'a> Run<'a> {
             self.findings.figure("writes_per_commit", words, writes / commits.max(1.0));
         }
         Ok(self.findings)
+    }
+
+    /// CPU-seconds of the servers of its database, if they are known.
+    fn database_cpu(&self) -> Result<Option<f64>> {
+        if self.servers.is_empty() {
+            return Ok(None);
+        }
+        self.servers.iter().copied().map(Server::cpu).sum::<Result<f64>>().map(Some)
     }
 
     /// What the service has used so far, if its process is known.

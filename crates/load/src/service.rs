@@ -45,6 +45,7 @@ const UNBOUNDED: &[&str] = &[
 /// A running service.
 pub(super) struct Service {
     state: TempDir,
+    database: Option<String>,
     process: Process,
     pub(super) target: Target,
 }
@@ -55,8 +56,9 @@ struct Process {
 }
 
 impl Service {
-    /// Starts one whose state is in a new directory in `state`, or in the system's temporary one.
-    pub(super) async fn start(state: Option<&Path>, tls: bool) -> Result<Self> {
+    /// Starts one whose state is in a new directory in `state`, or in the system's temporary one, and its messages in
+    /// `database` or in its state.
+    pub(super) async fn start(state: Option<&Path>, database: Option<&str>, tls: bool) -> Result<Self> {
         let prefix = "doorbell-load-";
         let made = match state {
             Some(dir) => tempfile::Builder::new().prefix(prefix).tempdir_in(dir),
@@ -65,7 +67,7 @@ impl Service {
         let state =
             made.blame_usage("cannot create a directory for the service's state; choose another place with --state")?;
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, address) = Process::start(state.path(), free, tls).await?;
+        let (process, address) = Process::start(state.path(), database, free, tls).await?;
         let scheme = if tls { "https" } else { "http" };
         let target = Target {
             origin: format!("{scheme}://{address}"),
@@ -74,7 +76,7 @@ impl Service {
             tls,
             ca: tls.then(|| state.path().join("ca.pem")),
         };
-        Ok(Self { state, process, target })
+        Ok(Self { state, database: database.map(str::to_owned), process, target })
     }
 
     /// The number of its process.
@@ -99,7 +101,9 @@ impl Service {
 
     /// Starts it again after [`Service::stop`] or [`Service::kill`], at the same address and with the same state.
     pub(super) async fn start_again(&mut self) -> Result<()> {
-        let (process, address) = Process::start(self.state.path(), self.target.address, self.target.tls).await?;
+        let database = self.database.as_deref();
+        let (process, address) =
+            Process::start(self.state.path(), database, self.target.address, self.target.tls).await?;
         if address != self.target.address {
             return Err(LoadError::Service("the push service came back at another address".to_owned()));
         }
@@ -132,7 +136,7 @@ impl Commits {
 }
 
 impl Process {
-    async fn start(state: &Path, listen: SocketAddr, tls: bool) -> Result<(Self, SocketAddr)> {
+    async fn start(state: &Path, database: Option<&str>, listen: SocketAddr, tls: bool) -> Result<(Self, SocketAddr)> {
         let program = std::env::current_exe().blame_generator("cannot find this program to start it again")?;
         let mut command = Command::new(program);
         command.arg("serve").args(UNBOUNDED).arg("--listen").arg(listen.to_string()).arg("--state-dir").arg(state);
@@ -142,6 +146,10 @@ impl Process {
         // Settings in the user's environment are for the user's own service.
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("DOORBELL_")) {
             command.env_remove(name);
+        }
+        if let Some(url) = database {
+            // Not a flag, which other users of the machine could read.
+            command.env("DOORBELL_DATABASE", url).arg("--allow-single-copy");
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().blame_generator("cannot start a push service")?;

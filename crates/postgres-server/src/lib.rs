@@ -12,6 +12,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod patroni;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -21,6 +23,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::geteuid;
+
+pub use patroni::Patroni;
 
 /// The password of the servers' user, who may do everything. Over TCP it is needed.
 pub const PASSWORD: &str = "correct horse";
@@ -69,6 +73,10 @@ impl Server {
 
     /// Starts a server that encrypts, and returns the certificate that it shows: for `localhost`.
     pub fn with_tls() -> Option<(Self, String)> {
+        let built = programs().and_then(|bin| Command::new(bin.join("pg_config")).arg("--configure").output().ok());
+        if built.is_some_and(|built| !String::from_utf8_lossy(&built.stdout).contains("ssl")) {
+            return skipped("this PostgreSQL is built without TLS");
+        }
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let certificate = made.cert.pem();
         let server = Self::prepare("-c ssl=on", |server| {
@@ -94,6 +102,11 @@ impl Server {
         self.port
     }
 
+    /// The number of its first process.
+    pub fn pid(&self) -> String {
+        first_pid(&self.data())
+    }
+
     /// Starts a standby of `primary`.
     pub fn standby_of(primary: &Self) -> Option<Self> {
         Self::prepare("", |server| {
@@ -105,10 +118,7 @@ impl Server {
 
     fn prepare(options: &str, fill: impl Fn(&Self)) -> Option<Self> {
         let Some(bin) = programs() else {
-            let in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
-            assert!(!in_ci, "PostgreSQL is missing: `cargo xtask setup` installs it");
-            eprintln!("!! SKIPPED: PostgreSQL is missing; `cargo xtask setup` installs it");
-            return None;
+            return skipped("PostgreSQL is missing: `cargo xtask setup` installs it");
         };
         let dir = tempfile::tempdir().unwrap().keep();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -117,11 +127,7 @@ impl Server {
         let watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let databases = AtomicU64::new(0);
         let server = Self { bin, dir, port, options: options.into(), databases, watch };
-        if geteuid().is_root() {
-            let id = Command::new("id").args(["-u", "postgres"]).output().unwrap();
-            let id = String::from_utf8(id.stdout).unwrap().trim().parse().unwrap();
-            chown(&server.dir, Some(id), Some(id)).unwrap();
-        }
+        own(&server.dir);
         fill(&server);
         server.go();
         Some(server)
@@ -142,20 +148,7 @@ impl Server {
 
     /// Kills it as a failure of the machine would: all of its processes, without a last word.
     pub fn kill(&self) {
-        let pid = self.signal("-KILL");
-        while Path::new("/proc").join(&pid).exists() {
-            std::thread::yield_now();
-        }
-    }
-
-    /// Sends a signal to all of its processes, and returns the first one's number.
-    fn signal(&self, signal: &str) -> String {
-        let pid = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
-        let pid = pid.lines().next().unwrap().to_owned();
-        let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
-        let children = String::from_utf8(children.stdout).unwrap();
-        done(Command::new("kill").args([signal, &pid]).args(children.split_whitespace()));
-        pid
+        kill(&self.data());
     }
 
     /// Stops it as its operator would: sessions end at once, and what was committed is on its disk.
@@ -166,12 +159,12 @@ impl Server {
 
     /// Its processes stand still until [`Self::resume`]: connections stay open, and nothing answers.
     pub fn pause(&self) {
-        self.signal("-STOP");
+        signal(&self.data(), "-STOP");
     }
 
     /// It goes on after [`Self::pause`].
     pub fn resume(&self) {
-        self.signal("-CONT");
+        signal(&self.data(), "-CONT");
     }
 
     /// Creates a database and returns its name.
@@ -199,12 +192,7 @@ impl Server {
 
     /// Runs statements and returns the rows.
     pub fn sql(&self, database: &str, text: &str) -> String {
-        let mut psql = Command::new(self.bin.join("psql"));
-        psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "doorbell", "-d", database, "-c", text]);
-        psql.arg("-h").arg(&self.dir).args(["-p", &self.port.to_string()]);
-        let output = psql.output().unwrap();
-        assert!(output.status.success(), "{text}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        query(&self.bin, &self.dir, self.port, database, text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn data(&self) -> PathBuf {
@@ -213,14 +201,7 @@ impl Server {
 
     /// One of its programs, as the user of the server: it refuses root.
     fn command(&self, program: &str) -> Command {
-        let program = self.bin.join(program);
-        let mut command = if geteuid().is_root() {
-            let mut command = Command::new("setpriv");
-            command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
-            command
-        } else {
-            Command::new(program)
-        };
+        let mut command = as_owner(&self.bin.join(program));
         command.current_dir(&self.dir);
         command
     }
@@ -247,4 +228,68 @@ fn programs() -> Option<PathBuf> {
 fn done(command: &mut Command) {
     let output = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(output.success(), "{command:?}: {output}");
+}
+
+/// Says why a test is skipped; in CI that is a failure.
+fn skipped<T>(why: &str) -> Option<T> {
+    let is_in_ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false");
+    assert!(!is_in_ci, "{why}");
+    eprintln!("!! SKIPPED: {why}");
+    None
+}
+
+/// A program as the user of the servers: they refuse root.
+fn as_owner(program: &Path) -> Command {
+    if !geteuid().is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+    command
+}
+
+/// Gives a directory to the user of the servers.
+fn own(dir: &Path) {
+    if geteuid().is_root() {
+        let id = Command::new("id").args(["-u", "postgres"]).output().unwrap();
+        let id = String::from_utf8(id.stdout).unwrap().trim().parse().unwrap();
+        chown(dir, Some(id), Some(id)).unwrap();
+    }
+}
+
+/// Runs statements at the server with this socket, and returns the rows.
+fn query(bin: &Path, socket: &Path, port: u16, database: &str, text: &str) -> Result<String, String> {
+    let mut psql = Command::new(bin.join("psql"));
+    psql.args(["-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-U", "doorbell", "-d", database, "-c", text]);
+    psql.arg("-h").arg(socket).args(["-p", &port.to_string()]);
+    let output = psql.output().unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    Ok(String::from_utf8(output.stdout).unwrap().trim().to_owned())
+}
+
+/// Kills the server with this data, and waits until it is gone.
+fn kill(data: &Path) {
+    let pid = signal(data, "-KILL");
+    while Path::new("/proc").join(&pid).exists() {
+        std::thread::yield_now();
+    }
+}
+
+/// Sends a signal to all processes of the server with this data, and returns the first one's number.
+fn signal(data: &Path, signal: &str) -> String {
+    let pid = first_pid(data);
+    let children = Command::new("pgrep").args(["-P", &pid]).output().unwrap();
+    let children = String::from_utf8(children.stdout).unwrap();
+    done(Command::new("kill").args([signal, &pid]));
+    // One that has ended meanwhile is an error of no weight.
+    Command::new("kill").arg(signal).args(children.split_whitespace()).stderr(Stdio::null()).status().unwrap();
+    pid
+}
+
+/// The number of the first process of the server with this data.
+fn first_pid(data: &Path) -> String {
+    let file = fs::read_to_string(data.join("postmaster.pid")).unwrap();
+    file.lines().next().unwrap().to_owned()
 }

@@ -14,6 +14,8 @@ mod receipts;
 mod round;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(feature = "postgres")]
+mod takeover;
 mod tally;
 
 use std::io::Write;
@@ -25,6 +27,9 @@ use tally::Tally;
 
 const SENDERS: usize = 64;
 const ROUNDS_DEFAULT: u32 = 20;
+/// After each kill, the next process waits for the lease of the one before.
+#[cfg(feature = "postgres")]
+const ROUNDS_ON_POSTGRES: u32 = 4;
 
 /// How many messages are accepted in a round before the service is killed: never the same number, so that the kill
 /// falls on every phase of a commit sooner or later.
@@ -35,9 +40,22 @@ fn accepted_before_the_kill(round: u32) -> usize {
 /// PS-8030-5-2, PS-8030-6.2-6, PS-8030-6.2-7, PS-8030-5.4-2, PS-8030-5.4-8, PS-8030-6.3-5, PS-8030-6.3-6, PS-8030-6.3-7
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_accepted_is_lost_or_doubled_when_the_service_is_killed_under_load() {
-    let rounds = std::env::var("DOORBELL_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
-    let rounds = rounds.unwrap_or(ROUNDS_DEFAULT);
-    let mut service = Service::start_with(&["--rate-per-subscription", "0"]);
+    killed_under_load("crash", Service::start_with(&["--rate-per-subscription", "0"]), ROUNDS_DEFAULT).await;
+}
+
+/// The same.
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_accepted_is_lost_or_doubled_when_the_service_is_killed_and_stores_in_postgresql() {
+    let Some(server) = doorbell_postgres_server::shared() else { return };
+    let url = server.url(&server.create_database());
+    let settings = ["--rate-per-subscription", "0", "--database", &url, "--allow-single-copy"];
+    killed_under_load("crash on PostgreSQL", Service::start_with(&settings), ROUNDS_ON_POSTGRES).await;
+}
+
+async fn killed_under_load(what: &str, mut service: Service, rounds: u32) {
+    let asked = std::env::var("DOORBELL_CRASH_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = asked.unwrap_or(rounds);
     let network = Network::of(&service);
     let mailboxes = network.subscribe().await;
     let mut tally = Tally::default();
@@ -52,7 +70,7 @@ async fn nothing_accepted_is_lost_or_doubled_when_the_service_is_killed_under_lo
         nothing_is_left(&network, &round).await;
         tally.add(&round);
     }
-    writeln!(std::io::stderr(), "crash: {rounds} rounds of kill -9 with {SENDERS} senders: {tally}").ok();
+    writeln!(std::io::stderr(), "{what}: {rounds} rounds of kill -9 with {SENDERS} senders: {tally}").ok();
     assert!(tally.accepted > 0 && tally.delivered_before > 0 && tally.delivered_after > 0, "{tally}");
     assert!(tally.receipts_before > 0 && tally.receipts_after > 0, "{tally}");
     assert!(tally.replaced > 0 && tally.twins_one_stored > 0, "{tally}");

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use tempfile::TempDir;
 
@@ -86,6 +86,11 @@ impl Service {
     /// Waits until it has ended in order.
     pub fn has_ended(&mut self) {
         assert!(self.process.exit(|_| {}).success(), "{}", self.process.output());
+    }
+
+    /// Waits until it ends by itself.
+    pub fn fails(&mut self) -> ExitStatus {
+        self.process.exit(|_| {})
     }
 
     /// Starts it again after [`Service::kill`] or [`Service::ends`]: same state, same port, so that its URLs are good again.

@@ -32,6 +32,10 @@ pub(super) fn cost(findings: &mut Findings, accepted: f64, parts: &[&Measured]) 
         let words = "CPU-s of the service per 1,000 messages, from POST to acknowledgement";
         findings.figure("cpu_s_per_1000", words, per(cpu * 1000.0, accepted));
     }
+    if let Some(cpu) = parts.iter().map(|part| part.database_cpu).sum::<Option<f64>>() {
+        let words = "CPU-s of the database's servers per 1,000 messages";
+        findings.figure("database_cpu_s_per_1000", words, per(cpu * 1000.0, accepted));
+    }
     let load: f64 = parts.iter().map(|part| part.load_cpu).sum();
     findings.figure("load_cpu_s_per_1000", "CPU-s of the load per 1,000 messages", per(load * 1000.0, accepted));
     let written: Option<u64> = parts.iter().map(|part| part.service?.written).sum();

@@ -8,10 +8,13 @@ use doorbell_store::{
     ClockRecord, CommitError, Contents, Engine, Limits, NewMessage, OpenError, PostgresEngine, PostgresOptions, Reader,
     Resolved, Store, StoreError, Write, Written,
 };
+use futures_util::future::join_all;
 
 use crate::bed::*;
 
 const WRITERS: i64 = 64;
+/// So many that none has many messages: after each lost connection they are counted again.
+const AGENTS: i64 = 1024;
 
 /// The engine, whose counts can be read while the store has it.
 struct Watched {
@@ -73,11 +76,11 @@ pub(super) struct Ledger {
 }
 
 fn agent(n: i64) -> AgentId {
-    AgentId::from_raw(1_000 + n)
+    AgentId::from_raw(10_000 + n)
 }
 
 fn of(n: i64) -> SubscriptionId {
-    SubscriptionId::from_raw(2_000 + n)
+    SubscriptionId::from_raw(20_000 + n)
 }
 
 pub(super) fn limits() -> Limits {
@@ -90,18 +93,20 @@ impl Ledger {
         let resolved = Arc::new(Mutex::new(Resolved::default()));
         let engine = PostgresEngine::open(options, limits()).unwrap();
         let store = Store::start(Watched { engine, resolved: Arc::clone(&resolved) }, limits()).unwrap();
-        for n in 0..WRITERS {
+        let create = async |n| {
             store.create_agent(agent(n), NOON).await.unwrap();
             store.create_subscription(subscription(of(n), agent(n))).await.unwrap();
-        }
+        };
+        join_all((0..AGENTS).map(create)).await;
         let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Answers::default())));
-        let next = Arc::new(AtomicI64::new(10_000));
-        let write = |n| {
+        let next = Arc::new(AtomicI64::new(100_000));
+        let write = |_| {
             let (store, stop, answers, next) =
                 (store.clone(), Arc::clone(&stop), Arc::clone(&answers), Arc::clone(&next));
             tokio::spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let raw = next.fetch_add(1, Ordering::Relaxed);
+                    let n = raw % AGENTS;
                     let message = NewMessage { agent: agent(n), subscription: of(n), ..news(raw) };
                     let appended = store.append(message).await;
                     {
@@ -135,15 +140,15 @@ impl Ledger {
         of(&self.answers.lock().unwrap())
     }
 
-    /// Ends the writers, and compares what is there with what they were answered.
-    pub(super) async fn judge(self, server: &super::server::Server, options: &PostgresOptions) -> Answers {
+    /// Ends the writers, and compares what is there with what they were answered. `sql` runs a statement on the database.
+    pub(super) async fn judge(self, sql: impl Fn(&str) -> String) -> Answers {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks {
             task.await.unwrap();
         }
         let counted = self.store.figures().contents;
         self.store.close().await.unwrap();
-        let rows = server.sql(super::server::database(options), "SELECT id FROM message ORDER BY id");
+        let rows = sql("SELECT id FROM message ORDER BY id");
         let rows: std::collections::HashSet<i64> = rows.lines().map(|line| line.parse().unwrap()).collect();
         let answers = std::mem::take(&mut *self.answers.lock().unwrap());
         let erased: std::collections::HashSet<_> = answers.erased.iter().copied().collect();

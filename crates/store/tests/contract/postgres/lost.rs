@@ -10,16 +10,17 @@ use super::proxy::Proxy;
 use super::server::{Databases, Server, database, shared};
 use crate::bed::*;
 
-/// Ends all of our sessions, again and again after up to 300 ms.
+/// Ends all of our sessions, again and again after up to 300 ms, each time in a transaction of its own: one that lasted
+/// would keep every version of the node's row.
 fn interruptions(times: usize) -> String {
     format!(
-        "DO $$ BEGIN FOR i IN 1..{times} LOOP PERFORM pg_sleep(random() * 0.3); PERFORM pg_stat_clear_snapshot(); \
+        "DO $$ BEGIN FOR i IN 1..{times} LOOP PERFORM pg_sleep(random() * 0.3); COMMIT; \
          PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'doorbell' \
-         AND datname = current_database(); END LOOP; END $$"
+         AND datname = current_database(); COMMIT; END LOOP; END $$"
     )
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -28,23 +29,41 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what} should have come"));
 }
 
+/// How often each test interrupts: a number for the long form, or `default`.
+fn times(default: usize) -> usize {
+    std::env::var("DOORBELL_INTERRUPTIONS").map_or(default, |times| times.parse().unwrap())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_whose_answer_was_lost_is_neither_lost_nor_stored_twice() {
     let Some(server) = shared() else { return };
+    interrupt(server, "alone").await;
+}
+
+/// A commit that waits for its standbys is often interrupted after it has happened.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_whose_wait_for_the_standbys_was_ended_is_neither_lost_nor_stored_twice() {
+    let Some(server) = Server::start("") else { return };
+    let Some(_standby) = Server::standby_of(&server) else { return };
+    server.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 (*)'");
+    server.sql("postgres", "SELECT pg_reload_conf()");
+    interrupt(&server, "ANY 1").await;
+}
+
+async fn interrupt(server: &Server, what: &str) {
     let options = server.fresh();
     let ledger = Ledger::start(&options).await;
-    let times = std::env::var("DOORBELL_INTERRUPTIONS").map_or(40, |times| times.parse().unwrap());
-    let name = database(&options).to_owned();
-    tokio::task::spawn_blocking(move || server.sql(&name, &interruptions(times))).await.unwrap();
+    let times = times(40);
+    tokio::task::block_in_place(|| server.sql(database(&options), &interruptions(times)));
     let resolved = std::sync::Arc::clone(&ledger.resolved);
-    let answers = ledger.judge(server, &options).await;
+    let answers = ledger.judge(|text| server.sql(database(&options), text)).await;
     let resolved = *resolved.lock().unwrap();
     assert!(answers.unknown.is_empty() && answers.refused.is_empty(), "within its patience the engine finds out");
     let (stored, erased) = (answers.stored.len() as u64, answers.erased.len() as u64);
     let counted = (answers.counted.messages, answers.counted.ended.of(DELIVERED));
     assert_eq!(counted, (stored - erased, erased), "each batch is counted once");
     println!(
-        "{times} times all sessions ended: {} accepted and {} erased, none lost; unknown outcomes: {} had happened, {} had not",
+        "{what}: {times} times all sessions ended: {} accepted and {} erased, none lost; unknown outcomes: {} had happened, {} had not",
         answers.stored.len(),
         answers.erased.len(),
         resolved.happened,
@@ -60,7 +79,7 @@ async fn a_batch_that_happened_although_its_answer_was_lost_is_answered_as_done(
     let proxy = Proxy::start(server.host());
     let url = format!("postgres://doorbell:correct%20horse@{}/{}", proxy.address, database(&direct));
     let ledger = Ledger::start(&PostgresOptions { url, ..direct.clone() }).await;
-    let times = std::env::var("DOORBELL_INTERRUPTIONS").map_or(40, |times| times.parse().unwrap());
+    let times = times(40);
     for time in 0..times {
         let before = ledger.count(|answers| answers.stored.len());
         // At different moments of a batch.
@@ -71,7 +90,7 @@ async fn a_batch_that_happened_although_its_answer_was_lost_is_answered_as_done(
     let before = ledger.count(|answers| answers.stored.len());
     until("more messages", || ledger.count(|answers| answers.stored.len()) > before).await;
     let resolved = std::sync::Arc::clone(&ledger.resolved);
-    let answers = ledger.judge(server, &direct).await;
+    let answers = ledger.judge(|text| server.sql(database(&direct), text)).await;
     let resolved = *resolved.lock().unwrap();
     assert!(answers.unknown.is_empty() && answers.refused.is_empty(), "within its patience the engine finds out");
     println!(
@@ -102,7 +121,7 @@ async fn a_server_that_is_killed_loses_nothing_and_the_store_goes_on_by_itself()
     let before = ledger.count(|answers| answers.stored.len());
     until("more messages", || ledger.count(|answers| answers.stored.len()) > before + 200).await;
     let resolved = std::sync::Arc::clone(&ledger.resolved);
-    let answers = ledger.judge(&server, &options).await;
+    let answers = ledger.judge(|text| server.sql(database(&options), text)).await;
     println!(
         "3 kills: {} accepted, none lost; {} unanswered, {} refused; {:?}",
         answers.stored.len(),

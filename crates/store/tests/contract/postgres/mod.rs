@@ -4,6 +4,7 @@
 mod ledger;
 mod lost;
 mod migrate;
+mod patroni;
 mod proxy;
 mod refused;
 pub(crate) mod server;
