@@ -108,7 +108,8 @@ const NEEDED: &[Needed] = &[
     Needed { package: "fonts-dejavu-core", here: || font("DejaVu Sans"), why: "letters for those pictures" },
 ];
 
-/// What Debian starts after the installation. `prometheus-node-exporter` comes with Prometheus where recommended packages are installed.
+/// What Debian starts after the installation. `prometheus-node-exporter` comes with Prometheus where recommended packages
+/// are installed.
 const DAEMONS: [&str; 6] = ["nginx", "haproxy", "caddy", "etcd", "prometheus", "prometheus-node-exporter"];
 
 /// The daemons whose units are there, after an installation those that it brought: one that was there `before` may be in
