@@ -162,7 +162,8 @@ fn read_password(path: &Path) -> Result<String, ConfigError> {
     Ok(password.to_owned())
 }
 
-#[cfg(all(test, feature = "postgres"))]
+#[cfg(feature = "postgres")]
+#[cfg(test)]
 mod tests {
     use super::*;
 
