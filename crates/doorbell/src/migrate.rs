@@ -35,8 +35,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let options = transfer::database(args.database)?.options(None);
     let migration = if args.contract { Migration::Contract } else { Migration::Expand };
     let migrated = tokio::task::spawn_blocking(move || migration.run(&options)).await;
-    let migrated = migrated.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?;
-    output::result(line(migrated))?;
+    output::result(line(transfer::finished(migrated)?))?;
     Ok(ExitCode::SUCCESS)
 }
 

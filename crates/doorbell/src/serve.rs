@@ -6,9 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{
-    AdminAddress, Config, DatabaseSettings, Listen, ListenAddress, Settings, TlsSource,
-};
+use doorbell_service::config::{AdminAddress, Config, DatabaseSettings, Listen, ListenAddress, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tracing::{info, warn};
 

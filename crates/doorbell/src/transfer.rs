@@ -9,6 +9,7 @@ use doorbell_service::config::{DatabaseArgs, DatabaseSettings, Settings};
 use doorbell_service::prepare_state_dir;
 use doorbell_store::transfer::{Progress, Report, TransferError};
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::browser::status;
@@ -58,7 +59,7 @@ where
     loop {
         tokio::select! {
             done = &mut work => {
-                return Ok(done.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?);
+                return Ok(finished(done)?);
             }
             _ = lines.tick() => {
                 if let Some(progress) = *progress.borrow_and_update() {
@@ -66,6 +67,14 @@ where
                 }
             }
         }
+    }
+}
+
+/// What a blocking task returned. Its panic goes on here: no such task is cancelled.
+pub(crate) fn finished<T>(joined: Result<T, JoinError>) -> T {
+    match joined {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

@@ -437,7 +437,10 @@ fn store_limits(limits: &Limits) -> doorbell_store::Limits {
 async fn open_store(config: Config, clock: Clock) -> Result<Storage, StorageError> {
     // Opening may migrate the database, which takes time.
     let open = move || Storage::open(&config, store_limits(&config.limits), &clock);
-    tokio::task::spawn_blocking(open).await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    match tokio::task::spawn_blocking(open).await {
+        Ok(opened) => opened,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
 }
 
 /// Removes what crashes left of the files with secrets. The caller holds the store's lock, so that no other service

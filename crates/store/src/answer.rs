@@ -52,7 +52,10 @@ impl<T> Future for Answer<T> {
             // The thread dropped the sender without an answer: it has ended.
             Source::Queued { receiver, lost } => {
                 let lost = *lost;
-                Pin::new(receiver).poll(cx).map(|sent| sent.unwrap_or(Err(lost)))
+                Pin::new(receiver).poll(cx).map(|sent| match sent {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(lost),
+                })
             }
             Source::Refused(error) => Poll::Ready(Err(*error)),
             Source::Joined(outcome) => outcome.as_mut().poll(cx),

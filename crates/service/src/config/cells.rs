@@ -82,7 +82,7 @@ impl CellSettings {
                 return unfit(format!("the one at place {} is named before: name each once", place + 1));
             }
             cells.push(if name.is_url() {
-                let url: DatabaseUrl = name.0.parse().unwrap_or_else(|never| match never {});
+                let Ok::<DatabaseUrl, Infallible>(url) = name.0.parse();
                 Self::Database(DatabaseSettings::new(&url, s)?)
             } else if is_name(&name.0) {
                 Self::Dir(state_dir.join(&name.0))

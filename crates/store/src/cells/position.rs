@@ -30,11 +30,12 @@ impl ReceiptPosition {
         }
     }
 
-    /// The number of the last receipt that was read in a cell; receipts are numbered from 1.
+    /// The number of the last receipt that was read in a cell; receipts are numbered from 1, so 0 is before all.
     pub(crate) fn in_cell(&self, cell: usize) -> i64 {
-        match cell.checked_sub(1) {
-            None => self.first,
-            Some(other) => self.others.get(other).copied().unwrap_or_default(),
+        let Some(other) = cell.checked_sub(1) else { return self.first };
+        match self.others.get(other) {
+            Some(last) => *last,
+            None => 0,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::rules::{AgentFact, Facts, IdleKind, MessageFact, Missing, ReceiptSubs
 use crate::totals::Totals;
 
 fn count(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
+    u32::try_from(len).expect("the bounds of the store are below")
 }
 
 impl Rows {

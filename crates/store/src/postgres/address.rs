@@ -39,9 +39,12 @@ impl Address {
             return Err("write it as postgres://USER@HOST/DATABASE".into());
         }
         let (url, options) = take_options(url)?;
-        let mut config: Config = url.parse().map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-            format!("{error}{cause}; write it as postgres://USER@HOST/DATABASE")
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
+            let error = match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            };
+            format!("{error}; write it as postgres://USER@HOST/DATABASE")
         })?;
         if config.get_hosts().is_empty() {
             return Err("it names no host: write it as postgres://USER@HOST/DATABASE".into());
@@ -114,9 +117,9 @@ fn decoded(text: &str) -> Result<String, String> {
     while let Some(byte) = rest.next() {
         bytes.push(match byte {
             b'%' => {
-                let digits: Vec<u8> = rest.by_ref().take(2).collect();
-                let digits = std::str::from_utf8(&digits).unwrap_or_default();
-                u8::from_str_radix(digits, 16).map_err(|_| "sslrootcert: % is written as %25".to_owned())?
+                let mut digit = || char::from(rest.next()?).to_digit(16);
+                let value = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+                value.ok_or("sslrootcert: % is written as %25")?
             }
             other => other,
         });
@@ -163,7 +166,7 @@ fn shown(config: &Config) -> String {
         Host::Unix(path) => path.display().to_string(),
     };
     let hosts: Vec<_> = config.get_hosts().iter().map(host).collect();
-    format!("{} at {}", config.get_dbname().unwrap_or_default(), hosts.join(","))
+    format!("{} at {}", config.get_dbname().expect("an address names a database"), hosts.join(","))
 }
 
 #[cfg(test)]

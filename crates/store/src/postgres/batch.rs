@@ -13,7 +13,7 @@ use super::connection::Link;
 use super::known::Change;
 use super::sql;
 use super::working::Working;
-use crate::model::ClockRecord;
+use crate::model::{ClockReading, ClockRecord};
 
 pub(super) type Param<'a> = Box<dyn ToSql + Sync + Send + 'a>;
 
@@ -220,8 +220,8 @@ fn receipts(working: &Working<'_>, calls: &mut Vec<Call<'_>>) {
 
 fn note_clock<'a>(record: &'a ClockRecord) -> Call<'a> {
     let last = record.last.as_ref();
-    // No machine runs as long as the greatest number.
-    let boot = last.map(|last| i64::try_from(last.boot.as_millis()).unwrap_or(i64::MAX));
+    let boot = |last: &ClockReading| i64::try_from(last.boot.as_millis()).expect("no machine runs as long");
+    let boot = last.map(boot);
     call!(
         sql::NOTE_CLOCK,
         record.served.map(|served| served.as_millis()),

@@ -36,7 +36,10 @@ pub(super) fn runtime() -> std::io::Result<Runtime> {
 pub(crate) fn outside_runtimes<T: Send>(work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("store-open".into()).spawn_scoped(scope, work)?;
-        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        match thread.join() {
+            Ok(done) => Ok(done),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })
 }
 

@@ -250,7 +250,7 @@ impl Facts for Working<'_> {
 
     fn remove_receipts(&mut self, of: ReceiptSubscriptionId, up_to: i64) -> Result<u32, Missing> {
         let untaken = self.receipt_subscription(of)?.expect("the rules asked for it before").untaken;
-        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let count = |len: usize| u32::try_from(len).expect("a batch has fewer receipts");
         let new = self.changes.receipts.get(&of).map_or(0, |new| count(new.len()));
         let (taken_up_to, taken) = self.changes.taken.get(&of).copied().unwrap_or((0, 0));
         let has_none = self.receipt_subscriptions.changed.get(&of).is_some_and(Change::is_new);

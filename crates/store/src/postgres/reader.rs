@@ -67,10 +67,13 @@ impl PostgresReader {
             tokio::time::timeout(patience, attempts).await
         });
         self.is_away = found.is_err();
-        if self.is_away {
-            self.link = None;
+        match found {
+            Ok(rows) => rows,
+            Err(_) => {
+                self.link = None;
+                Err(ReadError::Engine(reason))
+            }
         }
-        found.unwrap_or(Err(ReadError::Engine(reason)))
     }
 
     fn exists(&mut self, statement: &'static str, id: i64) -> Result<bool, ReadError> {

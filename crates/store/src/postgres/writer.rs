@@ -103,21 +103,22 @@ impl Writer {
         let first = self.number + 1;
         let committed = tokio::time::timeout(patience, self.commit(batch, first, &mut reason)).await;
         self.note_away(committed.is_err(), &reason);
-        match &committed {
-            Ok(Err(CommitError::NoRoom(_))) => self.note_full(true),
-            // What frees room succeeds on a full disk too.
-            Ok(Ok(_)) if batch.iter().any(|write| !write.frees()) => self.note_full(false),
-            _ => {}
-        }
-        committed.unwrap_or_else(|_| {
+        let Ok(committed) = committed else {
             self.link = None;
             self.known.clear();
             // An earlier batch may be in flight still, and this one was not sent then.
-            match &self.flight {
+            return match &self.flight {
                 Some(flight) if flight.number >= first => Err(CommitError::Unsettled(reason)),
                 _ => Err(CommitError::Away(reason)),
-            }
-        })
+            };
+        };
+        match &committed {
+            Err(CommitError::NoRoom(_)) => self.note_full(true),
+            // What frees room succeeds on a full disk too.
+            Ok(_) if batch.iter().any(|write| !write.frees()) => self.note_full(false),
+            _ => {}
+        }
+        committed
     }
 
     /// Logs the begin and the end of an outage, once each.
