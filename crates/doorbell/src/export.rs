@@ -53,6 +53,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         None => state::state_dir().context("there is no home directory: give --state-dir")?,
     };
     let keys = transfer::keys_of(&from)?;
+    transfer::refuse_cells(&from)?;
+    transfer::refuse_cells(&dir)?;
     let Some(cluster) = cluster_of(&from)? else {
         bail!(
             "the service of the state directory {} has no database: give the state directory of the service that uses \

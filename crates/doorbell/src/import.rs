@@ -40,6 +40,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let database = transfer::database(args.database)?;
     let dir = args.from_sqlite;
     transfer::keys_of(&dir)?;
+    transfer::refuse_cells(&dir)?;
     let options = database.options(cluster_of(&dir)?);
     let there = dir.clone();
     let report = transfer::run(move |progress| doorbell_store::transfer::import(&there, &options, progress)).await?;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use doorbell_service::config::{DatabaseArgs, DatabaseSettings, Settings};
 use doorbell_service::prepare_state_dir;
+use doorbell_store::Store;
 use doorbell_store::transfer::{Progress, Report, TransferError};
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -40,6 +41,17 @@ pub(crate) fn keys_of(dir: &Path) -> Result<PathBuf> {
         "{shown} has no {KEYS}, without which no URL of the service works: restore it from a backup"
     );
     Ok(keys)
+}
+
+/// Refuses the state directory of a service with several cells, of which a move would take only the first.
+pub(crate) fn refuse_cells(dir: &Path) -> Result<()> {
+    ensure!(
+        !Store::has_cells(dir),
+        "the service of {} has several cells, and this would move only the first: go on with `doorbell serve` and its \
+         `cells`",
+        dir.display()
+    );
+    Ok(())
 }
 
 /// Runs a move and prints how far it is.

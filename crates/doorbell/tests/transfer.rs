@@ -162,6 +162,14 @@ fn arguments_that_cannot_be_used_are_refused_in_one_line_with_what_to_do() {
     assert!(unbound.contains("has no database"), "{unbound}");
     assert!(!empty.join("new").exists(), "nothing was made");
 
+    // What it says is read by `doorbell serve` alone.
+    fs::write(empty.join("cells.plan"), "").unwrap();
+    for mut command in [import(empty, &url), export(&empty.join("new"), &url, empty)] {
+        let partial = refused(&mut command);
+        assert!(partial.contains("has several cells, and this would move only the first"), "{partial}");
+    }
+    assert!(!empty.join("new").exists(), "nothing was made");
+
     let migrated = done(doorbell("migrate").args(["--database", &url]));
     assert_eq!(migrated, "schema 1; older versions cannot use it\n");
     let wrong = refused(doorbell("migrate").args(["--database", "postgres://doorbell@127.0.0.1:1/doorbell"]));

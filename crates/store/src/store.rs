@@ -76,6 +76,11 @@ impl Store {
         SqliteEngine::exists(dir)
     }
 
+    /// Whether the store of a service with this state directory has several cells.
+    pub fn has_cells(state_dir: &Path) -> bool {
+        cells::has_plan(state_dir)
+    }
+
     /// A store on `engine`.
     ///
     /// # Errors

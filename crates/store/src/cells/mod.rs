@@ -13,6 +13,7 @@ mod routes;
 
 pub(crate) use cell::Cell;
 pub(crate) use merge::{merged, receipts};
+pub(crate) use open::has_plan;
 pub use open::{CellSource, FirstCell};
 pub use plan::{CELLS_MAX, CellPlan};
 pub use position::{NoPosition, ReceiptPosition};

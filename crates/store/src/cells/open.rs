@@ -67,6 +67,11 @@ impl FirstCell {
     }
 }
 
+/// Whether there is a plan in the directory `state_dir`.
+pub(crate) fn has_plan(state_dir: &Path) -> bool {
+    state_dir.join(PLAN).exists()
+}
+
 impl Store {
     /// The store in `first` and `others`, in their order, with the plan in the directory `state_dir`, which the caller has
     /// locked. Cells can be added at the end, and move no agent: new ones go there from a minute later on. `now` gets the
