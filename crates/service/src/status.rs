@@ -1,6 +1,7 @@
 //! The status of a running service, for its operator. It identifies no user: it has no URL of a client, no key, and no
 //! origin of a site.
 
+use doorbell_store::{Figures, Store};
 use serde::Serialize;
 
 /// What a service is and does at one moment.
@@ -26,6 +27,8 @@ pub struct Status {
     pub store: StoreStatus,
     /// What the store holds.
     pub stored: Stored,
+    /// The same of each cell, in their order.
+    pub cells: Vec<CellStatus>,
     /// What has happened since the start.
     pub since_start: SinceStart,
     /// The certificate that clients get, if TLS ends here.
@@ -112,6 +115,23 @@ pub struct Stored {
     pub queued_writes: u64,
 }
 
+/// What one cell of the store holds and does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct CellStatus {
+    /// Its number, from 1: the first is the state directory or `database`, the others are `cells`.
+    pub cell: usize,
+    /// User agents.
+    pub agents: u64,
+    /// Messages that wait for their agents.
+    pub messages: u64,
+    /// Bytes of messages and receipts.
+    pub bytes: u64,
+    /// Writes that wait for the next commit.
+    pub queued_writes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+}
+
 /// What has happened since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct SinceStart {
@@ -178,6 +198,21 @@ impl Condition {
     /// The same with something to do, although it holds.
     pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl CellStatus {
+    /// Those of all cells of a store, in their order.
+    pub(crate) fn all(store: &Store) -> Vec<Self> {
+        let status = |(cell, figures): (usize, Figures)| Self {
+            cell,
+            agents: figures.contents.agents,
+            messages: figures.contents.messages,
+            bytes: figures.contents.bytes,
+            queued_writes: figures.queued_writes,
+            commits: figures.commits.duration_micros.count,
+        };
+        (1..).zip(store.cell_figures()).map(status).collect()
     }
 }
 

@@ -270,6 +270,27 @@ async fn the_number_of_series_does_not_grow_with_users_and_what_they_send() {
 }
 
 #[tokio::test]
+async fn each_cell_has_its_series_from_the_start_and_together_they_are_the_store() {
+    let cells = Some(["disk2", "disk3"].map(|name| name.parse().unwrap()).to_vec());
+    let service = TestService::with(observed(Settings { cells, ..Settings::default() })).await;
+    let before = Scrape::of(&service).await;
+    bother(&service, 30).await;
+    let after = Scrape::of(&service).await;
+    assert_eq!(before.series(), after.series());
+    let series = |name: &str| [1, 2, 3].map(|cell| format!("doorbell_store_cell_{name}{{cell=\"{cell}\"}}"));
+    let of_cells = after.series().iter().filter(|name| name.starts_with("doorbell_store_cell_")).count();
+    assert_eq!(of_cells, 9, "three for each cell");
+    for name in ["messages", "bytes"] {
+        let each = series(name).map(|name| after.get(&name));
+        assert!(each.iter().all(|value| *value > 0.0), "{name}: {each:?}");
+        assert_eq!(each.iter().sum::<f64>(), after.get(&format!("doorbell_store_{name}")), "{name}: {each:?}");
+    }
+    for name in series("commits_total") {
+        assert!(after.get(&name) > before.get(&name), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn no_url_no_name_and_nothing_of_a_message_is_in_the_metrics() {
     let service = start().await;
     let to = service.subscribe().await;

@@ -325,6 +325,7 @@ mod tests {
             connected: Connected { firefox: 1_302, ..Connected::default() },
             store: StoreStatus { engine: "sqlite", database: None },
             stored: Stored { messages: 3_410, ..Stored::default() },
+            cells: Vec::new(),
             since_start: SinceStart::default(),
             certificate: None,
             disk: Some(DiskStatus {

@@ -18,7 +18,8 @@ use crate::config::{Limits, Live, Origin};
 use crate::counts::{AgentDoor, Counts};
 use crate::hub::Hub;
 use crate::status::{
-    ClockStatus, Condition, Connected, DiskStatus, ListenerStatus, Readiness, SinceStart, Status, StoreStatus, Stored,
+    CellStatus, ClockStatus, Condition, Connected, DiskStatus, ListenerStatus, Readiness, SinceStart, Status,
+    StoreStatus, Stored,
 };
 use crate::wall::WallState;
 pub(crate) use certificate::{Certificate, source};
@@ -92,6 +93,7 @@ impl Health {
             connected: figures.connected,
             store: self.storage.clone(),
             stored: figures.stored,
+            cells: CellStatus::all(&self.store),
             since_start: figures.since_start,
             certificate: self.certificate.as_ref().map(|certificate| certificate.status(self.clock.plausible_wall())),
             disk: self.has_disk().then(|| self.disk()),

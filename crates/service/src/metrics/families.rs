@@ -12,6 +12,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use super::Sources;
 use super::writer::{Result, Writer};
 use crate::counts::{ACKNOWLEDGED_MS, AgentDoor, CLASSES, Door, Handshake};
+use crate::status::CellStatus;
 
 /// Reads everything at each scrape.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ impl Collector for Families {
         self.requests(&mut to)?;
         self.connections(&mut to)?;
         self.store(&figures, &mut to)?;
+        self.cells(&mut to)?;
         if self.sources.storage.database.is_none() {
             self.disk(&figures, &mut to)?;
         }
@@ -223,6 +225,31 @@ impl Families {
             "Reads that found a damaged record. Worry at the first: check the disk.",
             "record",
             [("message", counts.damaged_messages.get()), ("key", counts.damaged_keys.get())],
+        )
+    }
+
+    fn cells(&self, to: &mut Writer<'_>) -> Result {
+        let cells = CellStatus::all(&self.sources.store);
+        let numbers: Vec<_> = cells.iter().map(|status| status.cell.to_string()).collect();
+        let each = |of: fn(&CellStatus) -> u64| numbers.iter().map(String::as_str).zip(cells.iter().map(of));
+        to.gauges(
+            "doorbell_store_cell_messages",
+            "Messages that are stored in each cell, numbered from 1. Worry when one has far more than the others of its \
+             age.",
+            "cell",
+            each(|cell| cell.messages),
+        )?;
+        to.gauges(
+            "doorbell_store_cell_bytes",
+            "What messages and receipts take in each cell. Worry when one grows and the others do not.",
+            "cell",
+            each(|cell| cell.bytes),
+        )?;
+        to.counters(
+            "doorbell_store_cell_commits",
+            "Commits of each cell. Worry when one stands still while its agents get 503.",
+            "cell",
+            each(|cell| cell.commits),
         )
     }
 

@@ -2,7 +2,7 @@
 //! and the process, read when a monitor asks.
 //!
 //! No label depends on users: doors, outcomes, statuses and error numbers are fixed lists, and each of their values is
-//! always there. A name that is in `docs/hosting.md` never changes its meaning.
+//! always there. So are the cells of the store, of which there are [`doorbell_store::CELLS_MAX`] at most. A name that is in `docs/hosting.md` never changes its meaning.
 
 mod families;
 mod process;

@@ -72,6 +72,27 @@ async fn limits_that_are_reached_are_named() {
 }
 
 #[tokio::test]
+async fn each_cell_has_its_counts_and_together_they_are_those_of_the_store() {
+    let one = json(&get(&start().await, "/status").await);
+    assert_eq!(one["cells"].as_array().unwrap().len(), 1, "{one:#}");
+    let cells = Some(vec!["disk2".parse().unwrap()]);
+    let service = with(Settings { cells, ..Settings::default() }).await;
+    for _ in 0..30 {
+        let to = service.subscribe().await;
+        service.send(&to, &[], b"waits").await;
+    }
+    let status = json(&get(&service, "/status").await);
+    let cells = status["cells"].as_array().unwrap();
+    assert_eq!(cells.iter().map(|cell| cell["cell"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 2]);
+    for name in ["agents", "messages", "bytes"] {
+        let each: Vec<_> = cells.iter().map(|cell| cell[name].as_u64().unwrap()).collect();
+        assert!(each.iter().all(|count| *count > 0), "{name}: {each:?}");
+        assert_eq!(each.iter().sum::<u64>(), status["stored"][name].as_u64().unwrap(), "{name}: {each:?}");
+    }
+    assert!(cells.iter().all(|cell| cell["commits"].as_u64().unwrap() > 0), "{status:#}");
+}
+
+#[tokio::test]
 async fn counts_are_those_of_the_service() {
     let service = start().await;
     let to = service.subscribe().await;
