@@ -127,7 +127,7 @@ async fn a_certificate_of_an_unknown_authority_or_for_another_name_is_not_truste
 async fn a_server_without_http_2_is_distinguished_from_an_untrusted_one() {
     let service = Service::start_as("127.0.0.1", &[]).await;
     let agent = service.agent(Profile::in_memory(), quick());
-    assert!(matches!(agent.subscribe(None).await, Err(Error::Unusable(_))));
+    assert!(matches!(agent.subscribe(None).await, Err(Error::WithoutHttp2 { .. })));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@
 mod support;
 
 use serde_json::json;
+use support::clock::Deadline;
 use support::directory::{Answer, Directory, Fault, Manner, Renewal};
 use support::host::{DOMAIN, Host};
 use support::pebble::free_port;
@@ -299,6 +300,20 @@ async fn a_stop_in_an_order_costs_half_a_minute_before_the_validation_and_twelve
             case.host.uses(1);
             let ready = support::prometheus::get(&format!("127.0.0.1:{admin}"), "/readyz", "*/*").1;
             assert!(!ready.contains("the next attempt"), "{ready}");
+        } else {
+            // It looks at the certificate each 5 s, and at the signal.
+            case.host.service.prints("reloaded: no setting has changed");
+            let deadline = Deadline::soon();
+            loop {
+                let ready = support::prometheus::get(&format!("127.0.0.1:{admin}"), "/readyz", "*/*").1;
+                let (_, now) = ready.split_once("the next attempt is in ").expect("it waits");
+                if now.split(' ').next().unwrap().parse::<u64>().unwrap() + 6 <= left {
+                    break;
+                }
+                assert!(!deadline.left().is_zero(), "{ready}");
+            }
+            let seen = case.directory.seen();
+            assert_eq!((seen.orders.len(), seen.validations), (1, 1), "a reload does not shorten it");
         }
     }
 }

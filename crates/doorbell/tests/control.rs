@@ -178,7 +178,7 @@ fn a_reload_reports_a_certificate_that_cannot_be_used_and_the_old_one_stays() {
     assert!(error.contains("the new certificate cannot be used, and the old one stays"), "{error}");
     assert!(error.contains(&cert.display().to_string()), "{error}");
     hang_up(&configured.service);
-    configured.service.prints("reload: the new certificate cannot be used, and the old one stays");
+    configured.service.prints_times("reload: the new certificate cannot be used, and the old one stays", 2);
     let status = run("status", &[&state_flag(&configured.service)]);
     assert_eq!(status.status.code(), Some(0), "clients get the old one");
     assert!(stdout(&status).contains("the next one cannot be used"), "{}", stdout(&status));
@@ -338,7 +338,7 @@ fn a_file_that_is_never_read_to_its_end_holds_neither_the_signals_nor_the_end_of
     assert_eq!(status.status.code(), Some(0), "{}", stderr(&status));
     // The first reload ends, and all signals that came meanwhile are one more.
     drop(fs::OpenOptions::new().write(true).open(&file).unwrap());
-    configured.service.prints("reloaded: no setting has changed");
+    configured.service.prints_times("SIGHUP: reloading", 2);
     configured.service.ends();
     let reloads = configured.service.count("SIGHUP: reloading");
     assert!((2..signals).contains(&reloads), "{reloads} lines:\n{}", configured.service.output());

@@ -238,6 +238,17 @@ fn a_volume_that_its_group_may_write_is_used_by_a_directory_in_it_or_made_privat
     fs::set_permissions(&state, fs::Permissions::from_mode(0o2770)).unwrap();
     starts(&mut daemon.runs(&serve(&state)));
     assert_eq!(mode(&state) & 0o777, 0o700);
+    // What the group could have made there is refused, and is not forgotten.
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o2770)).unwrap();
+    let link = state.join("doorbell.reserve.new");
+    std::os::unix::fs::symlink(state.join("capability.keys"), &link).unwrap();
+    std::os::unix::fs::lchown(&link, Some(daemon.0), None).unwrap();
+    for _ in 0..2 {
+        let line = refusal(&mut daemon.runs(&serve(&state)));
+        assert!(line.contains("doorbell.reserve.new, which is a link"), "{line}");
+        assert_eq!(mode(&state), 0o770, "it is not made private");
+    }
+    fs::remove_file(&link).unwrap();
     // Secrets that the group could read are no longer secret.
     fs::set_permissions(&state, fs::Permissions::from_mode(0o2770)).unwrap();
     fs::set_permissions(state.join("capability.keys"), fs::Permissions::from_mode(0o660)).unwrap();

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::{error, info, warn};
 
 use crate::accept::tls::self_signed::{self, Name, SelfSigned};
-use crate::accept::tls::{self, Acme, Certificates, Files, Looks, Source, TlsError};
+use crate::accept::tls::{self, Acme, Certificates, Files, Gone, Looks, Source, TlsError};
 use crate::accept::{BindError, Context, Listener, Listeners, ProxyHeaders, Security, bind};
 use crate::admin::{self, AdminError};
 use crate::capability::{Capabilities, KeyRing, KeyRingError};
@@ -98,6 +98,9 @@ pub enum CertificateError {
     /// Its files were not read in time.
     #[error("its files were not read within {} seconds: look at their disk", LOOK_MAX.as_secs())]
     Slow,
+    /// The task that looks at them has ended.
+    #[error("nothing looks at its files any more: restart the service, if it does not stop, and report this bug")]
+    Gone,
 }
 
 /// Why a service did not start.
@@ -319,7 +322,8 @@ impl Service {
             self.looks.ask();
             return Ok(());
         }
-        timeout(LOOK_MAX, self.looks.look()).await.map_err(|_| CertificateError::Slow)?;
+        let looked = timeout(LOOK_MAX, self.looks.look()).await.map_err(|_| CertificateError::Slow)?;
+        looked.map_err(|Gone| CertificateError::Gone)?;
         certificate.resolver.problem().map_or(Ok(()), |why| Err(CertificateError::Unusable(why)))
     }
 

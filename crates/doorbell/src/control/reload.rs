@@ -180,7 +180,10 @@ impl Running {
             }
         }
         let certificate = self.service.reload_certificate().await;
-        if let Err(error) = &certificate {
+        // While it drains nothing is renewed.
+        if let Err(error) = &certificate
+            && !self.service.is_draining()
+        {
             error!(%error, "reload: the new certificate cannot be used, and the old one stays");
         }
         let changes = done.map_err(NotReloaded::Unusable)?;

@@ -114,7 +114,7 @@ impl Pebble {
 }
 
 /// A port that is free, below those that connections get by themselves: no connection of another test takes it before it is
-/// used. Each process of tests has its own ports.
+/// used. Processes of tests that run at the same time begin at different ports.
 pub fn free_port() -> u16 {
     const FIRST: u32 = 20_000;
     const COUNT: u32 = 12_000;

@@ -110,6 +110,11 @@ impl Service {
         self.process.wait_for(&words, |line| line.contains(&words).then(|| line.trim().to_owned()))
     }
 
+    /// Waits until it has written so many lines with `words`.
+    pub fn prints_times(&self, words: &str, times: usize) {
+        self.process.prints_times(words, times);
+    }
+
     /// How many lines with `words` it has written so far.
     pub fn count(&self, words: &str) -> usize {
         self.process.count(words)

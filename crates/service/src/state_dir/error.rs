@@ -3,13 +3,14 @@
 use std::fmt::{self, Display, Formatter};
 use std::fs;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 use rustix::process::geteuid;
 use thiserror::Error;
 
-use super::ROOT;
+use super::{ROOT, STICKY, WORLD_WRITES};
 
 /// Why a state directory cannot be used, and what to do.
 #[derive(Debug, Error)]
@@ -93,6 +94,17 @@ pub enum StateDirError {
         /// Its mode.
         mode: u32,
     },
+    /// Its group could write it, and it has something that the service did not make.
+    #[error(
+        "the group of the state directory {} could write it, and another user may have made {}, which is a link or belongs to \
+         another user: remove it if you do not know it, and `chmod 700 {}`", path.display(), file.display(), Quoted(path)
+    )]
+    Planted {
+        /// The directory.
+        path: PathBuf,
+        /// The link, or the file of another user.
+        file: PathBuf,
+    },
     /// Others can put another directory in its place.
     #[error(
         "other users can put another directory in the place of the state directory {}, because they can write {} (mode \
@@ -164,6 +176,11 @@ fn of_owner(path: &Path, owner: User, user: User) -> String {
     }
     let chown = format!("`sudo chown -R {}: {}`, or {as_owner}", user.for_chown(), Quoted(path));
     // A volume of a container, whose group may write it.
+    let is_refused_above =
+        fs::metadata(path).is_ok_and(|found| found.mode() & WORLD_WRITES != 0 && found.mode() & STICKY == 0);
+    if owner.0 == ROOT && is_refused_above {
+        return format!("`sudo chmod o-w {}`, then {chown}", Quoted(path));
+    }
     if owner.0 == ROOT && rustix::fs::access(path, Access::WRITE_OK).is_ok() {
         let below = path.join("state");
         return format!(

@@ -37,7 +37,7 @@ const ROOT: u32 = 0;
 const OVERFLOW: u32 = 65534;
 
 /// Our files in the state directory, and whether they hold secrets.
-const FILES: [(&str, bool); 9] = [
+const FILES: [(&str, bool); 11] = [
     ("capability.keys", true),
     ("ca.key", true),
     ("ca.pem", false),
@@ -45,8 +45,10 @@ const FILES: [(&str, bool); 9] = [
     ("doorbell.db-wal", true),
     ("doorbell.db-shm", true),
     ("cluster.id", false),
+    ("doorbell.db-journal", true),
     ("doorbell.lock", false),
     ("doorbell.reserve", false),
+    ("doorbell.reserve.new", false),
 ];
 /// A new file system has this folder.
 const OF_FILE_SYSTEM: &str = "lost+found";
@@ -73,16 +75,23 @@ pub fn prepare(path: &Path) -> Result<(), StateDirError> {
     }
     let real = path.canonicalize().map_err(unusable)?;
     check_owner(path, &real, user).map_err(unusable)??;
-    let repaired = make_private(path).map_err(unusable)??;
-    check_way(path, user).map_err(unusable)??;
-    check_files(path, user).map_err(unusable)??;
-    if let Some(mode) = repaired {
-        warn!(
-            path = %path.display(), mode = format_args!("{mode:o}"),
-            "other users could list the state directory{}: it has mode 700 now{}",
-            if mode & OTHERS_WRITE == 0 { "" } else { ", and its group could write it" }, of_manager(true)
-        );
+    let open = open_to_others(path).map_err(unusable)??;
+    if let Some(open) = &open {
+        // It keeps its mode if it is refused, so that it is refused again until it is put right.
+        if open.is_in_use {
+            check_contents(path, user, open.is_writable).map_err(unusable)??;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE)).map_err(|source| failed(path, source))?;
+        if open.is_in_use {
+            warn!(
+                path = %path.display(), mode = format_args!("{:o}", open.mode),
+                "other users could list the state directory{}: it has mode 700 now{}",
+                if open.is_writable { ", and its group could write it" } else { "" }, of_manager(true)
+            );
+        }
     }
+    // Now no other user can change it any more.
+    check_contents(path, user, open.is_some_and(|open| open.is_writable)).map_err(unusable)??;
     match rustix::fs::access(path, Access::WRITE_OK) {
         Ok(()) => Ok(()),
         Err(errno) => Err(failed(path, errno.into())),
@@ -113,11 +122,19 @@ fn check_owner(path: &Path, real: &Path, user: u32) -> Checked {
     Ok(Err(StateDirError::Owner { path: path.to_owned(), owner: User(owner), user: User(user) }))
 }
 
-/// A directory that others can use is made private, if it is empty or others can only list it: systemd gives a
-/// StateDirectory its mode again at each start. One that others can write is refused: any file in it may be theirs. That
-/// the group of a volume may write it says nothing about its files, which are checked
-/// afterwards, when no other user can change them. Returns the mode of one that was in use.
-fn make_private(path: &Path) -> io::Result<Result<Option<u32>, StateDirError>> {
+/// A directory that others can use, and that may be made private.
+struct Open {
+    mode: u32,
+    /// It has files of the service.
+    is_in_use: bool,
+    /// Its group could write it, or everyone while it was empty.
+    is_writable: bool,
+}
+
+/// A directory that others can use may be made private, if it is empty or others can only list it: systemd gives a
+/// StateDirectory its mode again at each start. One that others can write is refused: any file in it may be theirs. The
+/// group of a volume may write it, where everything in it is this user's.
+fn open_to_others(path: &Path) -> io::Result<Result<Option<Open>, StateDirError>> {
     let mode = fs::metadata(path)?.mode() & 0o7777;
     if mode & OTHERS == 0 {
         return Ok(Ok(None));
@@ -127,16 +144,41 @@ fn make_private(path: &Path) -> io::Result<Result<Option<u32>, StateDirError>> {
         names.push(entry?.file_name().to_string_lossy().into_owned());
     }
     names.retain(|name| name != OF_FILE_SYSTEM);
-    let is_ours = names.iter().any(|name| name == ACME || FILES.iter().any(|(file, _)| name == file));
+    let is_in_use = names.iter().any(|name| name == ACME || FILES.iter().any(|(file, _)| name == file));
     let is_volume = mode & SETGID != 0 && mode & WORLD_WRITES == 0;
-    if is_ours && mode & OTHERS_WRITE != 0 && !is_volume {
+    let is_writable = mode & OTHERS_WRITE != 0;
+    if is_in_use && is_writable && !is_volume {
         return Ok(check_mode(vec![path.to_owned()])?.map(|()| None));
     }
-    if !is_ours && !names.is_empty() {
+    if !is_in_use && !names.is_empty() {
         return Ok(Err(StateDirError::Shared { path: path.to_owned(), mode }));
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE))?;
-    Ok(Ok(is_ours.then_some(mode)))
+    Ok(Ok(Some(Open { mode, is_in_use, is_writable })))
+}
+
+/// The way to it, and what is in it.
+fn check_contents(path: &Path, user: u32, was_writable: bool) -> Checked {
+    for check in [check_way, check_files] {
+        if let refused @ Err(_) = check(path, user)? {
+            return Ok(refused);
+        }
+    }
+    if was_writable { check_all(path, user) } else { Ok(Ok(())) }
+}
+
+/// In a directory that its group could write, whatever has been made there: nothing is a link or another user's.
+fn check_all(path: &Path, user: u32) -> Checked {
+    for folder in [path.to_owned(), path.join(ACME)] {
+        let Some(entries) = exists(folder.read_dir())? else { continue };
+        for entry in entries {
+            let entry = entry?;
+            let Some(found) = exists(entry.metadata())? else { continue };
+            if entry.file_name() != OF_FILE_SYSTEM && (found.is_symlink() || found.uid() != user) {
+                return Ok(Err(StateDirError::Planted { path: path.to_owned(), file: entry.path() }));
+            }
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// All of one kind: folders, or files.

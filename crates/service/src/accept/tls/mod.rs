@@ -18,7 +18,7 @@ use thiserror::Error;
 
 pub(crate) use acme::{ACME_TLS, Acme};
 pub(crate) use identity::Identity;
-pub(crate) use looks::Looks;
+pub(crate) use looks::{Gone, Looks};
 pub(crate) use renewal::{Certificates, Files, Source};
 pub(crate) use resolver::{Attempts, CertificateResolver};
 

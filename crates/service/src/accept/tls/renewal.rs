@@ -76,6 +76,7 @@ impl Certificates {
         if let Source::Acme(acme) = self.source {
             return acme.keep_current(self.resolver, clock, looks.asked_of()).await;
         }
+        let _looking = looks.looking();
         loop {
             tokio::select! {
                 () = sleep(CHECKED_EVERY) => {}

@@ -79,11 +79,10 @@ impl Acme {
     /// With the certificate that an earlier run obtained for this domain, if there is one.
     ///
     /// # Errors
-    /// If the folder cannot be created, or a file of the settings cannot be used.
+    /// If the folder cannot be created, or there is no certificate and a file of the settings cannot be used.
     pub(crate) fn open(settings: AcmeSettings, state_dir: &Path) -> Result<Self, TlsError> {
         let folder = state_dir.join(FOLDER);
         private_file::create_folder(&folder).map_err(|source| TlsError::Folder { path: folder.clone(), source })?;
-        check(&settings, &folder)?;
         let current = match Certificate::load(&folder, &settings.domain) {
             Ok(current) => current,
             Err(error) => {
@@ -96,6 +95,13 @@ impl Acme {
                 None
             }
         };
+        if let Err(error) = check(&settings, &folder) {
+            if current.is_none() {
+                return Err(error);
+            }
+            // Until it ends there is time to fix that.
+            error!(%error, "the saved certificate stays in use and cannot be renewed");
+        }
         let pace = Pace::load(&folder);
         Ok(Self {
             settings,
@@ -125,6 +131,7 @@ impl Acme {
     /// Never returns.
     pub(super) async fn keep_current(mut self, resolver: Arc<CertificateResolver>, clock: Clock, reload: Arc<Notify>) {
         let served = clock.served();
+        self.pace.resume(served);
         if let Some(waits) = self.pace.waits(served) {
             warn!(
                 domain = %self.settings.domain, has_certificate = self.current.is_some(),
@@ -164,7 +171,7 @@ impl Acme {
             return;
         }
         *self.rejections.lock() = Rejection::default();
-        let ended = self.obtain(resolver, served).await;
+        let ended = self.obtain(resolver, clock).await;
         // An order takes some minutes at most.
         let served = clock.served();
         match ended {
@@ -208,16 +215,16 @@ impl Acme {
     }
 
     /// Obtains a certificate, presents it and saves it.
-    async fn obtain(&mut self, resolver: &CertificateResolver, served: UnixMs) -> Result<(), AcmeError> {
+    async fn obtain(&mut self, resolver: &CertificateResolver, clock: &Clock) -> Result<(), AcmeError> {
         // Where this cannot be written, neither can a certificate, and each attempt counts at the authority.
-        self.pace.begin(&self.folder, served)?;
-        let issued = timeout(ORDER_TIMEOUT, self.order(resolver, served)).await.map_err(|_| AcmeError::TimedOut)??;
+        self.pace.begin(&self.folder, clock.served())?;
+        let issued = timeout(ORDER_TIMEOUT, self.order(resolver, clock)).await.map_err(|_| AcmeError::TimedOut)??;
         let next = Certificate::from_pem(issued, &self.settings.domain)?;
         // What rustls cannot use is not saved.
         resolver.replace(next.identity()?)?;
         self.current = Some(next);
         self.is_saved = false;
-        self.save(served);
+        self.save(clock.served());
         Ok(())
     }
 
@@ -228,14 +235,14 @@ impl Acme {
         }
         let current = self.current.as_ref().expect("only an issued certificate is unsaved");
         match current.save(&self.folder) {
-            Ok(()) => self.is_saved = true,
+            Ok(()) => (self.is_saved, self.unsaved) = (true, Seldom::default()),
             Err(error) => self.unsaved.log(served, move |times| {
                 error!(%error, times, "the certificate is in use and not saved: {}", error.advice(None));
             }),
         }
     }
 
-    async fn order(&mut self, resolver: &CertificateResolver, served: UnixMs) -> Result<String, AcmeError> {
+    async fn order(&mut self, resolver: &CertificateResolver, clock: &Clock) -> Result<String, AcmeError> {
         let replaced = self.current.as_ref().filter(|_| self.schedule.is_supported()).and_then(Certificate::identifier);
         // An order that names the old certificate is exempt from rate limits (RFC 9773 s5). A server may have forgotten it.
         let mut names_old = replaced.is_some();
@@ -243,7 +250,7 @@ impl Acme {
             let replaces = replaced.clone().filter(|_| names_old);
             let ended = match self.account().await {
                 Ok(account) => {
-                    let is_counted = || self.pace.validates(&self.folder, served);
+                    let is_counted = || self.pace.validates(&self.folder, clock.served());
                     order::run(&account, &self.settings, resolver, replaces, is_counted).await
                 }
                 Err(error) => Err(error),

@@ -101,9 +101,15 @@ impl Pace {
         }
     }
 
+    /// The service starts at this time. After a kill it is earlier than the last attempt, because the time of service is
+    /// recorded now and then: what was left of the wait is left still.
+    pub(super) fn resume(&mut self, served: UnixMs) {
+        let Some(lost) = self.last.filter(|last| *last > served).map(|last| last.since(served)) else { return };
+        (self.last, self.not_before) = (Some(served), self.not_before.minus(lost));
+    }
+
     /// Whether an order may be made, for a certificate with this validity.
     pub(super) fn permits(&self, due: Due, current: Option<Validity>, served: UnixMs) -> bool {
-        let since_last = self.last.filter(|last| served >= *last).map(|last| served.since(last));
         let lifetime = current.map(|valid| match Duration::try_from(valid.not_after - valid.not_before) {
             Ok(lifetime) if !lifetime.is_zero() => lifetime,
             _ => WITHOUT_LIFETIME,
@@ -111,17 +117,17 @@ impl Pace {
         // A new certificate that is due at once was signed by another clock than ours: the next one would be too.
         let between = match (due, lifetime) {
             (Due::Later, _) => return false,
-            _ if self.failures > 0 => return served >= self.not_before || since_last.is_none(),
+            _ if self.failures > 0 => return served >= self.not_before,
             (Due::Now, _) | (_, None) => Duration::ZERO,
             (Due::Suggested, Some(lifetime)) => (lifetime / 4).min(BETWEEN_SUGGESTED),
             (Due::Ends, Some(lifetime)) => lifetime / 4,
         };
-        since_last.is_none_or(|since| since >= between)
+        self.last.is_none_or(|last| served >= last.plus(between))
     }
 
     /// How long there is no attempt, after a failure.
     pub(super) fn waits(&self, served: UnixMs) -> Option<Waits> {
-        let is_over = self.failures == 0 || served >= self.not_before || self.last.is_none_or(|last| served < last);
+        let is_over = self.failures == 0 || served >= self.not_before;
         (!is_over).then(|| Waits { until: self.not_before, shortest: self.not_before.min(self.earliest(served)) })
     }
 
@@ -239,6 +245,25 @@ mod tests {
         pace.begin(folder.path(), NOON).unwrap();
         pace.validates(folder.path(), NOON).unwrap();
         assert!(!after(&Pace::load(folder.path()), 190), "a validation that a crash ended counts");
+    }
+
+    #[test]
+    fn a_kill_that_took_back_the_time_of_service_ends_no_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut pace = Pace::default();
+        pace.begin(folder.path(), NOON).unwrap();
+        pace.validates(folder.path(), NOON).unwrap();
+        let earlier = UnixMs::from_millis(NOON.as_millis() - 600_000);
+        let mut again = Pace::load(folder.path());
+        again.resume(earlier);
+        assert_eq!(again.waits(earlier).unwrap().left(earlier), AFTER_VALIDATION.0);
+        assert!(!again.permits(Due::Now, None, earlier.plus(Duration::from_secs(719))));
+        assert!(again.permits(Due::Now, None, earlier.plus(AFTER_VALIDATION.0)));
+
+        pace.succeeded(folder.path(), NOON);
+        let mut again = Pace::load(folder.path());
+        again.resume(earlier);
+        assert!(!again.permits(Due::Ends, Some(NINETY_DAYS), earlier.plus(22 * DAY)));
     }
 
     #[test]
