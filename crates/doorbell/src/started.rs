@@ -58,9 +58,9 @@ impl Prepared {
     pub(crate) async fn start(self, sockets: Vec<TcpListener>, clock: Clock) -> Result<Started> {
         let Self { config, given, file, signals, hangups } = self;
         let (state_dir, filter) = (config.state_dir.clone(), config.log.filter.clone());
-        let service = Service::start_on(sockets, config, clock).await?;
+        let service = Service::start_on(sockets, config, clock.clone()).await?;
         let running = Arc::new(Running { service, reloader: Reloader::new(given, file, filter) });
-        let control = control::Server::open(&state_dir, running.clone()).inspect_err(|error| {
+        let control = control::Server::open(&state_dir, running.clone(), clock).inspect_err(|error| {
             let socket = state_dir.join(control::NAME);
             error!(%error, socket = %socket.display(), "no control socket: `doorbell reload` and `doorbell status` do not work; SIGHUP does");
         });

@@ -72,6 +72,15 @@ impl Place {
         Self { folder, front, behind, mcs, admin, ca }
     }
 
+    /// One with a certificate for the proxy, in two files.
+    fn with_certificate() -> (Self, PathBuf, PathBuf) {
+        let place = Self::new("ca.pem");
+        let signed = Signed::until(2099, "127.0.0.1");
+        place.write("ca.pem", &signed.ca_pem);
+        let (cert, key) = (place.write("cert.pem", &signed.pem), place.write("key.pem", &signed.key.serialize_pem()));
+        (place, cert, key)
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -420,10 +429,7 @@ async fn nginx_ends_tls_and_passes_all_but_server_pushes() {
     if !here("nginx", program("nginx").is_some()) {
         return;
     }
-    let place = Place::new("ca.pem");
-    let signed = Signed::until(2099, "127.0.0.1");
-    place.write("ca.pem", &signed.ca_pem);
-    let (cert, key) = (place.write("cert.pem", &signed.pem), place.write("key.pem", &signed.key.serialize_pem()));
+    let (place, cert, key) = Place::with_certificate();
     let service = place.serve_behind_http(&cert, &key);
     let file = place.nginx_http(&cert, &key, &[]);
     let _proxy = place.nginx(&file, "");
@@ -476,10 +482,7 @@ async fn a_proxy_without_http2_is_named_with_what_to_do_by_the_doctor_and_by_an_
     if !here("nginx", program("nginx").is_some()) {
         return;
     }
-    let place = Place::new("ca.pem");
-    let signed = Signed::until(2099, "127.0.0.1");
-    place.write("ca.pem", &signed.ca_pem);
-    let (cert, key) = (place.write("cert.pem", &signed.pem), place.write("key.pem", &signed.key.serialize_pem()));
+    let (place, cert, key) = Place::with_certificate();
     let _service = place.serve_behind_http(&cert, &key);
     let _proxy = place.nginx(&place.nginx_http(&cert, &key, &[(" ssl http2;", " ssl;")]), "");
     drop(place.tcp(1).await);

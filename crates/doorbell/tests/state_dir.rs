@@ -234,7 +234,7 @@ fn a_volume_that_its_group_may_write_is_used_by_a_directory_in_it_or_made_privat
     let words = [format!("`--state-dir {}`", state.display()), "`sudo -u root doorbell serve".to_owned()];
     assert!(words.iter().all(|words| line.contains(words)) && line.contains("`--user 0` of a container"), "{line}");
     (0..2).for_each(|_| starts(&mut daemon.runs(&serve(&state))));
-    // The group may write the directory: its files are the service's, and nobody else could read them.
+    // The group may write the directory: its files are the service's, and no other user could read them.
     fs::set_permissions(&state, fs::Permissions::from_mode(0o2770)).unwrap();
     starts(&mut daemon.runs(&serve(&state)));
     assert_eq!(mode(&state) & 0o777, 0o700);

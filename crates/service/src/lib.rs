@@ -15,7 +15,7 @@ mod health;
 mod hub;
 mod locked;
 mod metrics;
-mod seldom;
+pub mod seldom;
 mod service;
 mod state_dir;
 pub mod status;

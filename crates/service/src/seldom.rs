@@ -13,11 +13,11 @@ use crate::locked::Locked;
 pub(crate) const INTERVAL: Duration = Duration::from_secs(60);
 
 /// The time of the last flush: whatever was counted is due.
-pub(crate) const AT_THE_END: UnixMs = UnixMs::from_millis(i64::MAX);
+pub const AT_THE_END: UnixMs = UnixMs::from_millis(i64::MAX);
 
 /// Counts events of one kind, and decides when a line about them is due.
 #[derive(Default)]
-pub(crate) struct Seldom(Locked<Counted>);
+pub struct Seldom(Locked<Counted>);
 
 #[derive(Default)]
 struct Counted {
@@ -32,7 +32,7 @@ type Line = Box<dyn FnOnce(u64) + Send>;
 
 impl Seldom {
     /// Counts an event. If a line is due, `line` logs it, with the count since the last line; otherwise a flush does.
-    pub(crate) fn log(&self, now: UnixMs, line: impl FnOnce(u64) + Send + 'static) {
+    pub fn log(&self, now: UnixMs, line: impl FnOnce(u64) + Send + 'static) {
         let mut counted = self.0.lock();
         counted.count += 1;
         if let Some(count) = counted.due(now) {
@@ -45,31 +45,23 @@ impl Seldom {
     }
 
     /// Logs the events since the last line, if a line is due.
-    pub(crate) fn flush(&self, now: UnixMs) {
+    pub fn flush(&self, now: UnixMs) {
         let mut counted = self.0.lock();
         let Some(count) = counted.due(now) else { return };
-        let line = counted.line.take();
+        let line = counted.line.take().expect("the first event without a line has left one");
         drop(counted);
-        // An event that was counted without one has no line here.
-        if let Some(line) = line {
-            line(count);
-        }
+        line(count);
     }
 
-    /// Counts an event. If a line is due, returns the count since the last line.
-    pub(crate) fn count(&self, now: UnixMs) -> Option<u64> {
-        self.0.lock().count += 1;
-        self.due(now)
-    }
-
-    /// The count since the last line, if there was an event and a line is due.
-    pub(crate) fn due(&self, now: UnixMs) -> Option<u64> {
-        self.0.lock().due(now)
+    /// The events since the last line.
+    #[cfg(test)]
+    pub(crate) fn without_line(&self) -> u64 {
+        self.0.lock().count
     }
 }
 
 /// Calls `flush` once a minute. Never returns.
-pub(crate) async fn regularly(flush: impl Fn()) {
+pub async fn regularly(flush: impl Fn()) {
     let mut times = interval(INTERVAL);
     loop {
         times.tick().await;
@@ -102,12 +94,20 @@ mod tests {
     #[test]
     fn the_first_event_is_logged_and_later_ones_once_a_minute_with_their_count() {
         let (seldom, now) = (Seldom::default(), UnixMs::from_secs(1_790_000_000));
-        assert_eq!(seldom.due(now), None, "nothing happened");
-        assert_eq!(seldom.count(now), Some(1));
-        assert!((0..100).all(|_| seldom.count(now).is_none()));
-        assert_eq!(seldom.due(now.plus(INTERVAL)), Some(100));
-        assert_eq!(seldom.due(now.plus(2 * INTERVAL)), None);
-        assert_eq!(seldom.count(now), Some(1), "the clock was set back");
+        let (sender, lines) = std::sync::mpsc::channel();
+        let event = |now| {
+            let sender = sender.clone();
+            seldom.log(now, move |count| sender.send(count).unwrap());
+        };
+        seldom.flush(now);
+        assert_eq!(lines.try_iter().count(), 0, "nothing happened");
+        (0..101).for_each(|_| event(now));
+        assert_eq!((lines.try_iter().collect::<Vec<_>>(), seldom.without_line()), (vec![1], 100));
+        event(now.plus(INTERVAL));
+        seldom.flush(now.plus(2 * INTERVAL));
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [101]);
+        event(now);
+        assert_eq!(lines.try_iter().collect::<Vec<_>>(), [1], "the clock was set back");
     }
 
     #[test]

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use doorbell_service::Clock;
+use doorbell_service::seldom::{self, Seldom};
 use rustix::process::geteuid;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle, JoinSet};
-use tokio::time::{Interval, interval, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::warn;
 
 use super::address::Address;
@@ -22,8 +24,6 @@ use super::{CLIENTS_MAX, IO_MAX, NAME, REQUEST_BYTES_MAX, Running, answer};
 
 /// The pause after a connection that could not be accepted: the process may have too many files open.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
-/// The time between two lines about such connections.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The open control socket, and the task that answers there.
 pub(crate) struct Server {
@@ -47,7 +47,7 @@ impl Server {
     ///
     /// # Errors
     /// The system's error, or something else is in its place.
-    pub(crate) fn open(state_dir: &Path, running: Arc<Running>) -> io::Result<Self> {
+    pub(crate) fn open(state_dir: &Path, running: Arc<Running>, clock: Clock) -> io::Result<Self> {
         let address = Address::of(state_dir)?;
         match fs::symlink_metadata(address.path()) {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -60,7 +60,7 @@ impl Server {
         // Until this line another user might connect, and is turned away by its credentials.
         fs::set_permissions(address.path(), Permissions::from_mode(0o600))?;
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(serve(listener, file, running, stopped));
+        let task = tokio::spawn(serve(listener, file, running, clock, stopped));
         Ok(Self { stop, task })
     }
 
@@ -73,32 +73,46 @@ impl Server {
     }
 }
 
-async fn serve(listener: UnixListener, file: SocketFile, running: Arc<Running>, mut stopped: oneshot::Receiver<()>) {
-    let (mut clients, mut failures) = (Clients::default(), Failures::new());
-    let mut pause = interval(ACCEPT_PAUSE);
-    let mut is_paused = false;
+async fn serve(
+    listener: UnixListener,
+    file: SocketFile,
+    running: Arc<Running>,
+    clock: Clock,
+    stopped: oneshot::Receiver<()>,
+) {
+    let (mut clients, failures) = (Clients::default(), Seldom::default());
+    tokio::select! {
+        _ = stopped => {}
+        () = accept_all(&listener, &mut clients, &running, &clock, &failures) => {}
+        () = seldom::regularly(|| failures.flush(clock.now())) => {}
+    }
+    failures.flush(seldom::AT_THE_END);
+    drop((listener, file));
+    clients.tasks.shutdown().await;
+}
+
+async fn accept_all(
+    listener: &UnixListener,
+    clients: &mut Clients,
+    running: &Arc<Running>,
+    clock: &Clock,
+    failures: &Seldom,
+) {
     loop {
         let accepted = tokio::select! {
-            _ = &mut stopped => break,
             Some(_) = clients.tasks.join_next() => continue,
-            () = failures.ended() => continue,
-            _ = pause.tick(), if is_paused => {
-                is_paused = false;
-                continue;
-            }
-            accepted = listener.accept(), if !is_paused => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((client, _)) => clients.serve(client, running.clone()),
             Err(error) => {
-                failures.add(&error);
-                pause.reset();
-                is_paused = true;
+                failures.log(clock.now(), move |times| {
+                    warn!(%error, times, "the control socket cannot accept a connection");
+                });
+                sleep(ACCEPT_PAUSE).await;
             }
         }
     }
-    drop((listener, file));
-    clients.tasks.shutdown().await;
 }
 
 /// The clients that are connected, the oldest first.
@@ -136,45 +150,6 @@ impl Clients {
                 closed.task.abort();
             }
         }
-    }
-}
-
-/// Connections that could not be accepted: the first is logged, later ones once a minute.
-struct Failures {
-    minutes: Interval,
-    count: u64,
-    last: String,
-    /// There was a line less than a minute ago.
-    is_quiet: bool,
-}
-
-impl Failures {
-    fn new() -> Self {
-        Self { minutes: interval(LOG_INTERVAL), count: 0, last: String::new(), is_quiet: false }
-    }
-
-    fn add(&mut self, error: &io::Error) {
-        self.count += 1;
-        self.last = error.to_string();
-        if !self.is_quiet {
-            self.minutes.reset();
-            self.log();
-        }
-    }
-
-    /// Waits until a minute has passed since the last line, and logs what has failed in it.
-    async fn ended(&mut self) {
-        self.minutes.tick().await;
-        self.is_quiet = false;
-        if self.count > 0 {
-            self.log();
-        }
-    }
-
-    fn log(&mut self) {
-        let times = std::mem::take(&mut self.count);
-        warn!(error = self.last, times, "the control socket cannot accept a connection");
-        self.is_quiet = true;
     }
 }
 

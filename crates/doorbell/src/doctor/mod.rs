@@ -139,6 +139,8 @@ struct Made {
 
 /// Every step but the last two, which clean up and wait.
 async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, report: &mut Report, made: &mut Made) {
+    // One that is not a URL is reported by the step of the stream.
+    let stream = args.mcs.as_ref().and_then(|url| Target::parse(url).ok());
     if let Some(connector) = reach(&args.url, verifier, report).await {
         let http2 = report.add("http2", connector.http2().await);
         greet(&connector, report).await;
@@ -149,11 +151,9 @@ async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, 
         } else {
             open_socket(&connector, args.idle_secs, report).await
         };
-        // One that is not a URL is reported by the step of the stream.
-        let stream =
-            args.mcs.as_ref().and_then(|url| Target::parse(url).ok()).map_or(connector.target.port, |at| at.port);
+        let port = stream.as_ref().unwrap_or(&connector.target).port;
         let checkin =
-            if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&connector, stream).await };
+            if args.no_chromium { Finding::skipped("--no-chromium") } else { checkin::check(&connector, port).await };
         report.add("checkin", checkin);
         let mcs = match &args.mcs {
             _ if args.no_chromium => Finding::skipped("--no-chromium"),
@@ -169,7 +169,6 @@ async fn examine(args: &Args, ca_files: &[PathBuf], verifier: &trust::Verifier, 
         report.add("firefox", firefox::check(profile, &target));
     }
     if let Some(profile) = &args.chromium_profile {
-        let stream = args.mcs.as_ref().and_then(|url| Target::parse(url).ok());
         report.add("chromium", chromium::check(profile, &target, stream.as_ref().unwrap_or(&target)));
     }
 }

@@ -36,8 +36,8 @@ pub struct AcmeSettings {
 pub struct ExternalAccount {
     /// Its identifier.
     pub id: String,
-    /// The file of the key that proves it, in base64url as authorities print it. It is read when an account is created, and
-    /// no longer needed afterwards.
+    /// The file of the key that proves it, in base64url as authorities print it. It is read when an account is created, also
+    /// again if the authority has forgotten it.
     pub key_file: PathBuf,
 }
 

@@ -65,7 +65,7 @@ impl Looks {
         std::mem::take(&mut self.waiting.lock().senders)
     }
 
-    /// For the task that looks: when it drops this, nobody waits any more.
+    /// For the task that looks: when it drops this, all waits end.
     pub(super) fn looking(self: &Arc<Self>) -> Looking {
         Looking(self.clone())
     }

@@ -39,7 +39,7 @@ pub(crate) struct Places {
     pub(super) freed: Notify,
     counts: Option<Arc<Counts>>,
     pub(super) rejections: Seldom,
-    pub(super) closings: Seldom,
+    closings: Seldom,
     pub(super) busy_closings: Seldom,
     pub(super) undeclared: Seldom,
     waits: Seldom,
@@ -147,26 +147,20 @@ impl Places {
 
     /// Logs what has happened since the last line, if a line is due.
     pub(crate) fn flush_lines(&self, now: UnixMs) {
-        if let Some(connections) = self.rejections.due(now) {
-            self.log_rejections(connections);
+        for lines in [&self.rejections, &self.closings, &self.busy_closings, &self.undeclared, &self.waits] {
+            lines.flush(now);
         }
-        if let Some(connections) = self.closings.due(now) {
-            Self::log_closings(connections);
-        }
-        if let Some(connections) = self.busy_closings.due(now) {
-            Self::log_busy_closings(connections);
-        }
-        if let Some(requests) = self.undeclared.due(now) {
-            Self::log_undeclared(requests);
-        }
-        self.waits.flush(now);
     }
 
     /// A request has X-Forwarded-For and is not from a declared proxy.
     pub(super) fn note_undeclared(&self, now: UnixMs) {
-        if let Some(requests) = self.undeclared.count(now) {
-            Self::log_undeclared(requests);
-        }
+        self.undeclared.log(now, |requests| {
+            warn!(
+                requests,
+                "requests have X-Forwarded-For and are not from addresses of forwarded_for_from: if they are from your \
+                 proxy, name it there; until then all its clients share one bound, or have none"
+            );
+        });
     }
 
     fn try_enter(self: &Arc<Self>, source: Option<Source>, now: UnixMs) -> Attempt {
@@ -188,16 +182,20 @@ impl Places {
             counts.closed_for_room.add();
         }
         match closed {
-            Some(Closed::Idle) => {
-                if let Some(connections) = self.closings.count(now) {
-                    Self::log_closings(connections);
-                }
-            }
-            Some(Closed::Busy) => {
-                if let Some(connections) = self.busy_closings.count(now) {
-                    Self::log_busy_closings(connections);
-                }
-            }
+            Some(Closed::Idle) => self.closings.log(now, |connections| {
+                warn!(
+                    connections,
+                    "closed idle connections without a subscription to make room for new ones; raise connections_max if \
+                     they are no attack"
+                );
+            }),
+            Some(Closed::Busy) => self.busy_closings.log(now, |connections| {
+                warn!(
+                    connections,
+                    "closed connections without a subscription and with a request in progress to make room for new ones, \
+                     because none was idle; raise connections_max if they are no attack"
+                );
+            }),
             None => {}
         }
         if must_wait {
@@ -213,15 +211,19 @@ impl Places {
         state.bounds.per_source_max.is_some_and(|max| open.is_some_and(|&open| open >= max))
     }
 
-    pub(super) fn reject(&self, mut state: MutexGuard<'_, State>, source: Source, now: UnixMs) {
+    pub(super) fn reject(self: &Arc<Self>, mut state: MutexGuard<'_, State>, source: Source, now: UnixMs) {
         state.count_rejection(source);
         drop(state);
         if let Some(counts) = &self.counts {
             counts.refused_of_source.add();
         }
-        if let Some(connections) = self.rejections.count(now) {
-            self.log_rejections(connections);
-        }
+        let places = Arc::downgrade(self);
+        self.rejections.log(now, move |connections| {
+            // It is gone only after the last flush.
+            if let Some(places) = places.upgrade() {
+                places.log_rejections(connections);
+            }
+        });
     }
 
     fn log_rejections(&self, connections: u64) {
@@ -237,30 +239,6 @@ impl Places {
                  name it in trusted_proxies"
             );
         }
-    }
-
-    fn log_closings(connections: u64) {
-        warn!(
-            connections,
-            "closed idle connections without a subscription to make room for new ones; raise connections_max if they \
-             are no attack"
-        );
-    }
-
-    fn log_busy_closings(connections: u64) {
-        warn!(
-            connections,
-            "closed connections without a subscription and with a request in progress to make room for new ones, because \
-             none was idle; raise connections_max if they are no attack"
-        );
-    }
-
-    fn log_undeclared(requests: u64) {
-        warn!(
-            requests,
-            "requests have X-Forwarded-For and are not from addresses of forwarded_for_from: if they are from your proxy, \
-             name it there; until then all its clients share one bound, or have none"
-        );
     }
 }
 
