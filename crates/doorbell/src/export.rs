@@ -10,6 +10,8 @@ use doorbell_private_file as private_file;
 use doorbell_service::config::DatabaseArgs;
 use doorbell_service::{cluster_of, prepare_state_dir, release_from_cluster};
 
+use doorbell_store::Cluster;
+
 use crate::browser::status;
 use crate::{state, transfer};
 
@@ -69,7 +71,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     );
     prepare_state_dir(&dir)?;
     copy_keys(&keys, &dir)?;
-    let (options, there) = (database.options(Some(cluster)), dir.clone());
+    let (options, there) = (database.options(Some(Cluster::Bound(cluster))), dir.clone());
     let report = transfer::run(move |progress| doorbell_store::transfer::export(&options, &there, progress)).await?;
     release_from_cluster(&dir)?;
     transfer::print(&report)?;

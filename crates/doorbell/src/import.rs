@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use doorbell_service::config::DatabaseArgs;
-use doorbell_service::{bind_to_cluster, cluster_of};
+use doorbell_service::{bind_to_cluster, cluster_for};
 
 use crate::browser::status;
 use crate::transfer;
@@ -41,10 +41,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let dir = args.from_sqlite;
     transfer::keys_of(&dir)?;
     transfer::refuse_cells(&dir)?;
-    let options = database.options(cluster_of(&dir)?);
+    let cluster = cluster_for(&dir)?;
+    let options = database.options(Some(cluster.clone()));
     let there = dir.clone();
     let report = transfer::run(move |progress| doorbell_store::transfer::import(&there, &options, progress)).await?;
-    bind_to_cluster(&dir, &report.cluster)?;
+    bind_to_cluster(&dir, &cluster)?;
     transfer::print(&report)?;
     status(&format!(
         "start `doorbell serve --state-dir {} --database …`; doorbell.db there is not used any more: move it away once \

@@ -32,4 +32,4 @@ pub use state_dir::{StateDirError, User, prepare as prepare_state_dir};
 pub use status::Status;
 pub use storage::{StorageError, cluster_of};
 #[cfg(feature = "postgres")]
-pub use storage::{bind_to_cluster, release_from_cluster};
+pub use storage::{bind_to_cluster, cluster_for, release_from_cluster};

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use doorbell_private_file as private_file;
 use doorbell_protocol::id::MessageId;
 use doorbell_store::{CellSource, ClockRecord, DirLock, FirstCell, Limits, OpenError, SqliteEngine, Store};
+#[cfg(feature = "postgres")]
+use doorbell_store::{Cluster, PostgresEngine};
 use thiserror::Error;
 
 use crate::clock::Clock;
@@ -17,8 +19,10 @@ use crate::status::StoreStatus;
 
 /// The file with the id of the database's cluster, which a state directory belongs to.
 const CLUSTER: &str = "cluster.id";
-/// An id has 36 characters. A longer file is another one.
+/// An id has 32 characters. A longer one is none.
 const CLUSTER_BYTES_MAX: usize = 64;
+/// What follows the id in the file until a database has it.
+const NEW: &str = " new";
 
 /// An open store.
 pub(crate) struct Storage {
@@ -60,18 +64,6 @@ pub enum StorageError {
          --from-sqlite {}`, or give another directory with --state-dir", dir.display(), dir.display()
     )]
     NotImported {
-        /// The directory.
-        dir: PathBuf,
-    },
-    /// The database was filled with another state directory.
-    #[error(
-        "the database {database} belongs to a service with another state directory, whose keys open its URLs: give that \
-         one with --state-dir, or copy its capability.keys and {CLUSTER} into {}, or give an empty database",
-        dir.display()
-    )]
-    OtherStateDir {
-        /// Its name and hosts.
-        database: String,
         /// The directory.
         dir: PathBuf,
     },
@@ -146,23 +138,15 @@ fn on_database(
     limits: Limits,
     clock: &Clock,
 ) -> Result<Storage, StorageError> {
-    use doorbell_store::{Engine, PostgresEngine};
-
     let dir = &config.state_dir;
     let lock = DirLock::take(dir)?;
-    let cluster = cluster_of(dir)?;
-    let is_new = cluster.is_none();
-    if is_new && Store::exists(dir) {
+    if cluster_of(dir)?.is_none() && Store::exists(dir) {
         return Err(StorageError::NotImported { dir: dir.clone() });
     }
-    let engine = PostgresEngine::open(&database.options(cluster), limits)?;
+    let cluster = cluster_for(dir)?;
+    let engine = PostgresEngine::open(&database.options(Some(cluster.clone())), limits)?;
     let database = engine.database().to_owned();
-    if is_new {
-        if engine.greatest_id() > 0 {
-            return Err(StorageError::OtherStateDir { database, dir: dir.into() });
-        }
-        bind_to_cluster(dir, engine.cluster())?;
-    }
+    bind_to_cluster(dir, &cluster)?;
     let store = with_cells(config, FirstCell::postgres(engine), limits, clock)?;
     tracing::info!(database, "messages are stored in PostgreSQL");
     Ok(Storage { store, status: StoreStatus { engine: "postgresql", database: Some(database) }, lock: Some(lock) })
@@ -174,18 +158,45 @@ fn on_database(
 /// # Errors
 /// [`StorageError::ClusterFile`].
 pub fn cluster_of(dir: &Path) -> Result<Option<String>, StorageError> {
+    let noted = noted(dir)?;
+    Ok(noted.filter(|noted| noted.is_bound).map(|noted| noted.id))
+}
+
+/// What the file with the cluster's id holds.
+struct Noted {
+    id: String,
+    is_bound: bool,
+}
+
+fn noted(dir: &Path) -> Result<Option<Noted>, StorageError> {
     let path = dir.join(CLUSTER);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(StorageError::ClusterFile { path, source }),
     };
-    let id = text.trim();
+    let text = text.trim_end();
+    let (id, is_bound) = text.strip_suffix(NEW).map_or((text, true), |id| (id, false));
     if id.is_empty() || id.len() > CLUSTER_BYTES_MAX || !id.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
         let source = io::Error::new(ErrorKind::InvalidData, "it holds no id: restore it from a backup");
         return Err(StorageError::ClusterFile { path, source });
     }
-    Ok(Some(id.to_owned()))
+    Ok(Some(Noted { id: id.to_owned(), is_bound }))
+}
+
+/// The cluster that the database of this state directory must be. A new id is noted before a database gets it, so that
+/// the next start has the same if this one is interrupted in between.
+///
+/// # Errors
+/// [`StorageError::ClusterFile`].
+#[cfg(feature = "postgres")]
+pub fn cluster_for(dir: &Path) -> Result<Cluster, StorageError> {
+    if let Some(Noted { id, is_bound }) = noted(dir)? {
+        return Ok(if is_bound { Cluster::Bound(id) } else { Cluster::New(id) });
+    }
+    let id = doorbell_store::random_id();
+    write_cluster(dir, &format!("{id}{NEW}\n"))?;
+    Ok(Cluster::New(id))
 }
 
 /// Records that the database of this cluster stores what this state directory has the keys for.
@@ -193,10 +204,17 @@ pub fn cluster_of(dir: &Path) -> Result<Option<String>, StorageError> {
 /// # Errors
 /// [`StorageError::ClusterFile`].
 #[cfg(feature = "postgres")]
-pub fn bind_to_cluster(dir: &Path, cluster: &str) -> Result<(), StorageError> {
+pub fn bind_to_cluster(dir: &Path, cluster: &Cluster) -> Result<(), StorageError> {
+    match cluster {
+        Cluster::New(id) => write_cluster(dir, &format!("{id}\n")),
+        Cluster::Bound(_) => Ok(()),
+    }
+}
+
+#[cfg(feature = "postgres")]
+fn write_cluster(dir: &Path, text: &str) -> Result<(), StorageError> {
     let path = dir.join(CLUSTER);
-    private_file::replace_public(&path, format!("{cluster}\n").as_bytes())
-        .map_err(|source| StorageError::ClusterFile { path, source })
+    private_file::replace_public(&path, text.as_bytes()).map_err(|source| StorageError::ClusterFile { path, source })
 }
 
 /// Records that the state directory itself stores what it has the keys for.

@@ -53,6 +53,17 @@ pub struct Contents {
     pub disk_available_bytes: Option<u64>,
     /// Messages that ended since the store was opened.
     pub ended: Ended,
+    /// Batches whose outcome was unknown for a while since the store was opened.
+    pub resolved: Resolved,
+}
+
+/// Batches whose answer from the database was lost, by what had become of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resolved {
+    /// They had been committed.
+    pub happened: u64,
+    /// They had not, and cannot be any more.
+    pub not_happened: u64,
 }
 
 /// How many stored messages ended, and how.
@@ -127,6 +138,8 @@ impl Contents {
         self.unused_receipt_subscriptions += other.unused_receipt_subscriptions;
         self.ended.outcomes.iter_mut().zip(other.ended.outcomes).for_each(|(count, other)| *count += other);
         self.ended.replaced += other.ended.replaced;
+        self.resolved.happened += other.resolved.happened;
+        self.resolved.not_happened += other.resolved.not_happened;
     }
 }
 

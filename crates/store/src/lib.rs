@@ -6,6 +6,7 @@
 mod answer;
 mod cells;
 mod clock;
+mod cluster;
 mod committer;
 mod engine;
 mod error;
@@ -31,10 +32,13 @@ pub mod transfer;
 
 pub use answer::Answer;
 pub use cells::{CELLS_MAX, CellPlan, CellSource, FirstCell, NoPosition, ReceiptPosition};
+#[cfg(feature = "postgres")]
+pub use cluster::Cluster;
+pub use cluster::random_id;
 pub use engine::{EXPIRY_BUCKET_MS, Engine, Reader, Write, Written, expiry_bucket};
 pub use error::{CommitError, Damage, OpenError, ReadError, StoreError, TidyError};
 pub use failure::Failure;
-pub use figures::{BATCH_WRITES, COMMIT_MICROS, Commits, Contents, Distribution, Ended, Figures};
+pub use figures::{BATCH_WRITES, COMMIT_MICROS, Commits, Contents, Distribution, Ended, Figures, Resolved};
 pub use limits::{
     EXPIRE_MAX, Held, Limits, MESSAGE_OVERHEAD_BYTES, PAGE_MAX, RECEIPT_BYTES, REMOVAL_COST_BYTES, SEEN_PRECISION_MS,
     SWEEP_MAX,
@@ -46,6 +50,6 @@ pub use model::{
     ReceiptPage, Removed, StoredMessage, Subscription, Swept, UnusedBounds,
 };
 #[cfg(feature = "postgres")]
-pub use postgres::{Migrated, Migration, PostgresEngine, PostgresOptions, Resolved};
+pub use postgres::{Identity, Migrated, Migration, PostgresEngine, PostgresOptions};
 pub use sqlite::SqliteEngine;
 pub use store::Store;

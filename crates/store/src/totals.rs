@@ -1,7 +1,7 @@
 //! What the whole store holds: the arithmetic of its bounds, which both engines share.
 
 use crate::error::StoreError;
-use crate::figures::{Contents, Ended};
+use crate::figures::{Contents, Ended, Resolved};
 use crate::limits::{Limits, MESSAGE_OVERHEAD_BYTES, RECEIPT_BYTES};
 
 /// Counts of everything. They are kept with each change, because counting rows takes too long.
@@ -101,6 +101,7 @@ impl Totals {
             unused_receipt_subscriptions: self.unused_receipt_subscriptions,
             reserve_bytes,
             ended,
+            resolved: Resolved::default(),
         }
     }
 

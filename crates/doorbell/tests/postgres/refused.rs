@@ -146,6 +146,24 @@ fn the_database_of_another_service_is_refused() {
     assert!(line.contains("give --database with its URL"), "{line}");
 }
 
+#[test]
+fn a_database_that_a_service_has_started_on_is_not_another_ones_although_it_holds_nothing() {
+    let Some(server) = shared() else { return };
+    let first = new_service(server);
+    let url = server.url(&first.database);
+    let line = refused(&url);
+    assert!(line.contains("with another state directory"), "{line}");
+    // As if the power had gone before the state directory was bound.
+    let (file, id) = (first.dir.path().join("cluster.id"), |text: &str| text.trim_end().to_owned());
+    let bound = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{} new\n", id(&bound))).unwrap();
+    let mut process = Running::start(&mut serve(first.dir.path(), &url));
+    process.prints("listening on");
+    process.terminate();
+    assert!(process.exit(|_| {}).success());
+    assert_eq!(fs::read_to_string(&file).unwrap(), bound);
+}
+
 #[tokio::test]
 async fn a_new_state_directory_is_refused_a_database_that_clients_use() {
     let Some(server) = shared() else { return };
@@ -156,7 +174,7 @@ async fn a_new_state_directory_is_refused_a_database_that_clients_use() {
     assert!(in_use.contains("in use by another process of doorbell (pid "), "{in_use}");
     service.ends();
     let line = refused(&url);
-    assert!(line.contains("with another state directory") && line.contains("capability.keys"), "{line}");
+    assert!(line.contains("with another state directory") && line.contains("name an empty database"), "{line}");
     service.start_again();
 }
 

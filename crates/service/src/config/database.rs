@@ -134,9 +134,9 @@ impl DatabaseSettings {
         match *self {}
     }
 
-    /// What the store needs to open it; `cluster`: the database must be this one.
+    /// What the store needs to open it; `cluster`: what the database must be.
     #[cfg(feature = "postgres")]
-    pub fn options(&self, cluster: Option<String>) -> doorbell_store::PostgresOptions {
+    pub fn options(&self, cluster: Option<doorbell_store::Cluster>) -> doorbell_store::PostgresOptions {
         doorbell_store::PostgresOptions {
             url: self.url.0.clone(),
             password: self.password.clone(),

@@ -219,6 +219,14 @@ impl Families {
             "Batches of writes that were rolled back: the disk is full, or it fails. Worry at the first.",
             commits.rolled_back,
         )?;
+        let resolved = figures.contents.resolved;
+        to.counters(
+            "doorbell_store_resolved_batches",
+            "Batches of writes whose answer from the database was lost, by what it showed later. Worry when it rises \
+             steadily: the connection to the database is bad.",
+            "outcome",
+            [("committed", resolved.happened), ("not_committed", resolved.not_happened)],
+        )?;
         let counts = &self.sources.counts;
         to.counters(
             "doorbell_store_damaged_records",

@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use aws_lc_rs::rand;
+#[cfg(feature = "postgres")]
+use aws_lc_rs::digest::{SHA256, digest};
 use doorbell_private_file as private_file;
 use doorbell_protocol::id::MessageId;
 use doorbell_protocol::time::UnixMs;
@@ -13,11 +14,17 @@ use doorbell_protocol::time::UnixMs;
 use super::plan::{CELLS_MAX, CellPlan};
 use super::plan_file::{Member, PlanFile};
 use crate::SqliteEngine;
+use crate::cluster::random_id;
 use crate::engine::Engine;
 use crate::error::OpenError;
 use crate::limits::Limits;
 use crate::model::ClockRecord;
 use crate::store::Store;
+#[cfg(feature = "postgres")]
+use crate::{
+    cluster::{Cluster, id_of},
+    postgres::{Identity, PostgresEngine, PostgresOptions},
+};
 
 /// The plan, in the state directory.
 const PLAN: &str = "cells.plan";
@@ -42,7 +49,7 @@ pub enum CellSource {
     Sqlite(PathBuf),
     /// A database.
     #[cfg(feature = "postgres")]
-    Postgres(crate::PostgresOptions),
+    Postgres(PostgresOptions),
 }
 
 /// What identifies a cell.
@@ -61,7 +68,7 @@ impl FirstCell {
 
     /// The store in a database.
     #[cfg(feature = "postgres")]
-    pub fn postgres(engine: crate::PostgresEngine) -> Self {
+    pub fn postgres(engine: PostgresEngine) -> Self {
         let place = Place::Database { name: engine.database().to_owned(), id: engine.cluster().to_owned() };
         Self { engine: Box::new(engine), place }
     }
@@ -95,9 +102,10 @@ impl Store {
         let count = 1 + others.len();
         check_count(count, known_members)?;
         let mut members = vec![first.place.member(0, known_members)?];
+        let store = members[0].id.clone();
         let mut engines = vec![first.engine];
         for (place, source) in (1..).zip(others) {
-            let (engine, member) = source.open(place, known_members, limits)?;
+            let (engine, member) = source.open(place, &store, known_members, limits)?;
             engines.push(engine);
             members.push(member);
         }
@@ -122,8 +130,15 @@ impl Store {
 }
 
 impl CellSource {
-    /// Opens the cell at `place`: one of `known`, or a new one.
-    fn open(&self, place: usize, known: &[Member], limits: Limits) -> Result<(Box<dyn Engine>, Member), OpenError> {
+    /// Opens the cell at `place`: one of `known`, or a new one of the store that the id `store` of its first cell names.
+    #[cfg_attr(not(feature = "postgres"), allow(unused_variables, reason = "a directory gets a random id"))]
+    fn open(
+        &self,
+        place: usize,
+        store: &str,
+        known: &[Member],
+        limits: Limits,
+    ) -> Result<(Box<dyn Engine>, Member), OpenError> {
         let (engine, at): (Box<dyn Engine>, _) = match self {
             Self::Sqlite(dir) => {
                 // Before it is opened, which would create it.
@@ -134,7 +149,15 @@ impl CellSource {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => {
-                let FirstCell { engine, place } = FirstCell::postgres(crate::PostgresEngine::open(options, limits)?);
+                let cluster = if place < known.len() {
+                    let Identity { database, cluster } = PostgresEngine::identify(options)?;
+                    check_id(cluster.as_deref(), place, known, &database)?;
+                    Cluster::Bound(known[place].id.clone())
+                } else {
+                    Cluster::New(new_database(store, place))
+                };
+                let options = PostgresOptions { cluster: Some(cluster), ..options.clone() };
+                let FirstCell { engine, place } = FirstCell::postgres(PostgresEngine::open(&options, limits)?);
                 (engine, place)
             }
         };
@@ -225,14 +248,20 @@ fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
     }
 }
 
+/// The id of a database that becomes the cell at `place` of `store`. It is no random one: a start that ended before it had
+/// saved the plan is repeated with the same.
+#[cfg(feature = "postgres")]
+fn new_database(store: &str, place: usize) -> String {
+    let hash = digest(&SHA256, format!("{store} {place}").as_bytes());
+    id_of(hash.as_ref().first_chunk().expect("the hash has 32 bytes"))
+}
+
 /// The id of a cell, which gets one if it has none. A start that ended before it had saved the plan may have left one.
 fn make_id(dir: &Path) -> Result<String, OpenError> {
     if let Some(id) = read_id(dir)?.filter(|id| !id.is_empty()) {
         return Ok(id);
     }
-    let mut bytes = [0; 16];
-    rand::fill(&mut bytes).expect("the system has random numbers");
-    let id: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let id = random_id();
     let path = dir.join(ID);
     private_file::replace(&path, format!("{id}\n").as_bytes()).map_err(|source| OpenError::Io { path, source })?;
     Ok(id)

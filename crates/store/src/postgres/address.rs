@@ -13,6 +13,8 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::PostgresOptions;
+use crate::error::OpenError;
 use crate::seldom::Seldom;
 
 /// A server that does not answer for so long is gone.
@@ -33,8 +35,13 @@ pub(super) struct Address {
 }
 
 impl Address {
+    pub(super) fn of(options: &PostgresOptions) -> Result<Self, OpenError> {
+        Self::parse(&options.url, options.password.as_deref())
+            .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })
+    }
+
     /// The error says what to write instead.
-    pub(super) fn parse(url: &str, password: Option<&str>) -> Result<Self, String> {
+    fn parse(url: &str, password: Option<&str>) -> Result<Self, String> {
         if !(url.starts_with("postgres://") || url.starts_with("postgresql://")) {
             return Err("write it as postgres://USER@HOST/DATABASE".into());
         }

@@ -72,15 +72,13 @@ impl Migration {
     /// The same with other steps, for tests.
     #[doc(hidden)]
     pub fn run_steps(self, options: &PostgresOptions, steps: &[&str]) -> Result<Migrated, OpenError> {
-        let address = Address::parse(&options.url, options.password.as_deref())
-            .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
+        let address = Address::of(options)?;
         let run = || connection::runtime().map_err(OpenError::Thread)?.block_on(self.migrate(&address, steps));
         connection::outside_runtimes(run).map_err(OpenError::Thread)?
     }
 
     async fn migrate(self, address: &Address, steps: &[&str]) -> Result<Migrated, OpenError> {
-        let refuse = |reason| OpenError::Database { database: address.shown.clone(), reason };
-        let link = schema::connect(address).await.map_err(refuse)?;
+        let link = schema::connect(address).await?;
         let before = schema::recognise(&link.client, Some(steps)).await.map_err(|error| error.told(address))?;
         let newest = newest(steps);
         if before.schema_min > newest {

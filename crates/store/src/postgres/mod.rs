@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
+use crate::cluster::Cluster;
 use crate::engine::{Engine, Reader, Write, Written};
 use crate::error::{CommitError, OpenError, StoreError};
 use crate::figures::{Contents, Ended};
@@ -39,7 +40,6 @@ use working::Sums;
 use writer::Writer;
 
 pub use migrate::{Migrated, Migration};
-pub use writer::Resolved;
 
 /// How long the end of a life may take.
 const END_MAX: Duration = Duration::from_secs(3);
@@ -54,8 +54,8 @@ pub struct PostgresOptions {
     pub password: Option<String>,
     /// Whether a server without synchronous standbys is good enough: then a message is on one disk when it is accepted.
     pub allow_single_copy: bool,
-    /// The database must be this cluster ([`PostgresEngine::cluster`]).
-    pub cluster: Option<String>,
+    /// The database must be this cluster. `None`: it may be any; a new one gets a random id.
+    pub cluster: Option<Cluster>,
 }
 
 /// An engine on a database.
@@ -88,7 +88,23 @@ impl PostgresEngine {
         Ok(Self { runtime, writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
     }
 
-    /// The id of the cluster, which its tables got when they were created.
+    /// Looks which database it is, and changes nothing.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn identify(options: &PostgresOptions) -> Result<Identity, OpenError> {
+        let look = || {
+            let address = Address::of(options)?;
+            connection::runtime().map_err(OpenError::Thread)?.block_on(async {
+                let link = schema::connect(&address).await?;
+                let cluster = schema::cluster(&link.client).await.map_err(|error| error.told(&address))?;
+                Ok(Identity { database: address.shown, cluster })
+            })
+        };
+        connection::outside_runtimes(look).map_err(OpenError::Thread)?
+    }
+
+    /// The id of the cluster.
     pub fn cluster(&self) -> &str {
         &self.cluster
     }
@@ -97,11 +113,15 @@ impl PostgresEngine {
     pub fn database(&self) -> &str {
         &self.writer.address.shown
     }
+}
 
-    /// What became of the batches whose answers were lost.
-    pub fn resolved(&self) -> Resolved {
-        self.writer.resolved
-    }
+/// Which database it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name and hosts, without user and password.
+    pub database: String,
+    /// The id of its cluster; `None`: no service uses it yet.
+    pub cluster: Option<String>,
 }
 
 struct Opened {
@@ -111,14 +131,13 @@ struct Opened {
 }
 
 async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenError> {
-    let address = Address::parse(&options.url, options.password.as_deref())
-        .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
+    let address = Address::of(options)?;
     let demands = Demands {
         allow_single_copy: options.allow_single_copy,
-        cluster: options.cluster.as_deref(),
-        creates_tables: true,
+        cluster: options.cluster.as_ref(),
+        creates_tables: !matches!(options.cluster, Some(Cluster::Bound(_))),
     };
-    let cluster = schema::prepare(&address, &demands).await?;
+    schema::prepare(&address, &demands).await?;
     let failed = |error: tokio_postgres::Error| OpenError::Database {
         database: address.shown.clone(),
         reason: schema::explain(&error),
@@ -129,12 +148,19 @@ async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenE
         BeginError::Engine(error) => failed(error),
     })?;
     // Only now: the process of the life before may have been an import or a migration.
-    if let Err(refused) = schema::check_served(&link.client, &address).await {
-        if let Err(error) = link.client.execute(sql::END_LIFE, &[&NODE, &begun]).await {
-            tracing::debug!(%error, "the life could not be ended: the next process waits for its lease");
+    let served = async {
+        schema::check_served(&link.client, &address).await?;
+        schema::claim(&link.client, &address, options.cluster.as_ref()).await
+    };
+    let cluster = match served.await {
+        Ok(cluster) => cluster,
+        Err(refused) => {
+            if let Err(error) = link.client.execute(sql::END_LIFE, &[&NODE, &begun]).await {
+                tracing::debug!(%error, "the life could not be ended: the next process waits for its lease");
+            }
+            return Err(refused);
         }
-        return Err(refused);
-    }
+    };
     // What follows sees all that the life before has committed.
     let sums = sums(&link).await.map_err(failed)?;
     warn_of_reached(&address, &sums.totals, &limits);
@@ -202,7 +228,8 @@ impl Engine for PostgresEngine {
 
     fn contents(&self) -> Contents {
         // The disk is the server's: it has no reserve of ours.
-        self.writer.sums.totals.contents(self.writer.sums.ended, 0)
+        let contents = self.writer.sums.totals.contents(self.writer.sums.ended, 0);
+        Contents { resolved: self.writer.resolved, ..contents }
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {

@@ -7,6 +7,7 @@ use tokio_postgres::{Client, Error};
 use super::address::Address;
 use super::connection::{Link, text};
 use super::{clock, migrate};
+use crate::cluster::{Cluster, random_id};
 use crate::error::OpenError;
 
 /// Step `n` (counted from 1) changes a database of schema `n - 1`. `migrate.rs` describes the parts of a step. A released
@@ -27,6 +28,9 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(1148152690)";
 const RECOGNISE: &str = "SELECT to_regclass('cluster') IS NOT NULL AND to_regproc('doorbell_fence') IS NOT NULL, \
     (SELECT count(*) FROM pg_class WHERE relnamespace = current_schema()::regnamespace)";
 
+/// Another process may have claimed it since it was recognised.
+const CLAIM: &str = "UPDATE cluster SET cluster_id = coalesce(cluster_id, $1) WHERE id = 1 RETURNING cluster_id";
+
 const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('fsync'), \
     current_setting('full_page_writes'), current_setting('synchronous_standby_names'), \
     current_setting('synchronous_commit'), (extract(epoch FROM clock_timestamp()) * 1000)::int8";
@@ -34,35 +38,48 @@ const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, curre
 /// What the operator demands of the database.
 pub(super) struct Demands<'a> {
     pub(super) allow_single_copy: bool,
-    pub(super) cluster: Option<&'a str>,
+    pub(super) cluster: Option<&'a Cluster>,
     /// Whether an empty database gets its tables.
     pub(super) creates_tables: bool,
 }
 
 /// What the table `cluster` holds.
 pub(super) struct Recognised {
-    pub(super) cluster: String,
+    /// `None`: no service uses it yet.
+    pub(super) cluster: Option<String>,
     pub(super) schema: i32,
     pub(super) schema_min: i32,
 }
 
-/// Checks the server, and creates the tables in an empty database. Returns the cluster's id.
-pub(super) async fn prepare(address: &Address, demands: &Demands<'_>) -> Result<String, OpenError> {
-    let refuse = |reason: String| OpenError::Database { database: address.shown.clone(), reason };
-    let link = connect(address).await.map_err(refuse)?;
+/// Checks the server, and creates the tables in an empty database.
+pub(super) async fn prepare(address: &Address, demands: &Demands<'_>) -> Result<(), OpenError> {
+    let link = connect(address).await?;
     check_settings(&link.client, demands).await.map_err(|error| error.told(address))?;
     let recognised = recognise(&link.client, demands.creates_tables.then_some(STEPS)).await;
     let Recognised { cluster, schema, schema_min } = recognised.map_err(|error| error.told(address))?;
     check_schema(address, schema, schema_min)?;
-    if let Some(expected) = demands.cluster
-        && expected != cluster
-    {
-        return Err(refuse(format!(
-            "it belongs to another service (cluster {cluster}, and this one is {expected}): name the database of this \
+    check_cluster(demands.cluster, cluster.as_deref()).map_err(|error| error.told(address))
+}
+
+/// Checks that a database of the cluster `found` may be used.
+fn check_cluster(expected: Option<&Cluster>, found: Option<&str>) -> Result<(), Refusal> {
+    let reason = match (expected, found) {
+        (None, _) | (Some(Cluster::New(_)), None) => return Ok(()),
+        (Some(expected), Some(found)) if expected.id() == found => return Ok(()),
+        (Some(Cluster::New(_)), Some(found)) => format!(
+            "it belongs to a service with another state directory (cluster {found}), whose keys open its URLs: start \
+             doorbell with that directory, or name an empty database"
+        ),
+        (Some(Cluster::Bound(expected)), Some(found)) => format!(
+            "it belongs to another service (cluster {found}, and this one is {expected}): name the database of this \
              service, whose URLs the other keys cannot open"
-        )));
-    }
-    Ok(cluster)
+        ),
+        (Some(Cluster::Bound(expected)), None) => format!(
+            "it is new, and this service has a database already (cluster {expected}): name that one, or restore it from \
+             a backup"
+        ),
+    };
+    Err(Refusal::Told(reason))
 }
 
 fn check_schema(address: &Address, schema: i32, schema_min: i32) -> Result<(), OpenError> {
@@ -74,6 +91,15 @@ fn check_schema(address: &Address, schema: i32, schema_min: i32) -> Result<(), O
         return Err(OpenError::OlderSchema { database, found: schema, known: KNOWN });
     }
     Ok(())
+}
+
+/// Makes a new database the cluster `expected`, or a random one, once this process holds it. Returns the cluster's id.
+pub(super) async fn claim(client: &Client, address: &Address, expected: Option<&Cluster>) -> Result<String, OpenError> {
+    let own = expected.map_or_else(random_id, |cluster| cluster.id().to_owned());
+    let row = client.query_one(CLAIM, &[&own]).await.and_then(|row| row.try_get(0));
+    let cluster: String = row.map_err(|error| Refusal::from(error).told(address))?;
+    check_cluster(expected, Some(&cluster)).map_err(|error| error.told(address))?;
+    Ok(cluster)
 }
 
 /// What a service must look at again once it holds the database.
@@ -136,14 +162,16 @@ pub(super) fn explain(error: &Error) -> String {
     format!("{text}: {advice}")
 }
 
-pub(super) async fn connect(address: &Address) -> Result<Link, String> {
-    match Link::open_bare(address, TargetSessionAttrs::ReadWrite).await {
-        Ok(link) => Ok(link),
-        Err(error) if text(&error).contains("does not allow writes") => {
-            Err("it is a standby, or read-only: name the primary, or all hosts of the cluster".into())
-        }
-        Err(error) => Err(explain(&error)),
-    }
+pub(super) async fn connect(address: &Address) -> Result<Link, OpenError> {
+    let opened = Link::open_bare(address, TargetSessionAttrs::ReadWrite).await;
+    opened.map_err(|error| {
+        let refusal = if text(&error).contains("does not allow writes") {
+            Refusal::Told("it is a standby, or read-only: name the primary, or all hosts of the cluster".into())
+        } else {
+            Refusal::Engine(error)
+        };
+        refusal.told(address)
+    })
 }
 
 async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Refusal> {
@@ -178,6 +206,16 @@ async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Re
     clock::check(before, row.try_get(5)?, after).map_err(Refusal::Told)
 }
 
+/// Which cluster it is; `None`: no service uses it yet, or it is not ours.
+pub(super) async fn cluster(client: &Client) -> Result<Option<String>, Refusal> {
+    let found = client.query_one(RECOGNISE, &[]).await?;
+    if !found.try_get::<_, bool>(0)? {
+        return Ok(None);
+    }
+    let row = client.query_opt("SELECT cluster_id FROM cluster WHERE id = 1", &[]).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?.flatten())
+}
+
 /// What an empty or our own database holds. With `steps`, an empty one gets their tables.
 pub(super) async fn recognise(client: &Client, steps: Option<&[&str]>) -> Result<Recognised, Refusal> {
     client.batch_execute("BEGIN").await?;
@@ -196,7 +234,7 @@ pub(super) async fn recognise(client: &Client, steps: Option<&[&str]>) -> Result
         migrate::create(client, steps).await?;
         tracing::info!(schema = steps.len(), "the tables were created");
     }
-    let read = "SELECT cluster_id::text, schema, schema_min FROM cluster WHERE id = 1";
+    let read = "SELECT cluster_id, schema, schema_min FROM cluster WHERE id = 1";
     let Some(row) = client.query_opt(read, &[]).await? else {
         return Err(Refusal::Told("the row of its table cluster is missing: restore it from a backup".into()));
     };

@@ -45,23 +45,21 @@ pub(crate) struct Session {
     keeper: Option<Keeper>,
     /// Connections that were lost since the last answer.
     losses: u32,
-    cluster: String,
 }
 
 impl Session {
     /// Opens the database to write it (`is_target`) or only to read it.
     pub(crate) fn open(options: &PostgresOptions, is_target: bool) -> Result<Self, OpenError> {
-        let address = Address::parse(&options.url, options.password.as_deref())
-            .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })?;
+        let address = Address::of(options)?;
         let runtime = connection::runtime().map_err(OpenError::Thread)?;
         let name = format!("{} that moves it", fence::name());
         let opened = runtime.block_on(async {
             let demands = Demands {
                 allow_single_copy: options.allow_single_copy || !is_target,
-                cluster: options.cluster.as_deref(),
+                cluster: options.cluster.as_ref(),
                 creates_tables: is_target,
             };
-            let cluster = schema::prepare(&address, &demands).await?;
+            schema::prepare(&address, &demands).await?;
             let failed =
                 |error: Error| OpenError::Database { database: address.shown.clone(), reason: schema::explain(&error) };
             let link = Link::open_bare(&address, TargetSessionAttrs::ReadWrite).await.map_err(failed)?;
@@ -69,14 +67,15 @@ impl Session {
                 BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
                 BeginError::Engine(error) => failed(error),
             })?;
-            Ok::<_, OpenError>((cluster, link, life))
+            Ok::<_, OpenError>((link, life))
         });
-        let (cluster, link, life) = opened?;
-        let mut session =
-            Self { runtime, address, link: Some(link), name, life, batch: 0, keeper: None, losses: 0, cluster };
+        let (link, life) = opened?;
+        let mut session = Self { runtime, address, link: Some(link), name, life, batch: 0, keeper: None, losses: 0 };
         session.keep()?;
-        if !is_target {
-            let link = session.link.as_ref().expect("it was opened above");
+        let link = session.link.as_ref().expect("it was opened above");
+        if is_target {
+            session.runtime.block_on(schema::claim(&link.client, &session.address, options.cluster.as_ref()))?;
+        } else {
             session.runtime.block_on(schema::check_served(&link.client, &session.address))?;
         }
         Ok(session)
@@ -85,11 +84,6 @@ impl Session {
     /// Name and hosts of the database.
     pub(crate) fn shown(&self) -> &str {
         &self.address.shown
-    }
-
-    /// The id of its cluster.
-    pub(crate) fn cluster(&self) -> &str {
-        &self.cluster
     }
 
     /// Starts to renew the lease.

@@ -17,6 +17,7 @@ use super::sql;
 use super::working::{Sums, Working};
 use crate::engine::{Write, Written};
 use crate::error::{CommitError, StoreError};
+use crate::figures::Resolved;
 use crate::limits::Limits;
 use crate::rules::{self, Stop};
 
@@ -55,15 +56,6 @@ pub(super) struct Flight {
     pub(super) number: i64,
     pub(super) sums: Sums,
     outcomes: Outcomes,
-}
-
-/// Batches of unknown outcome, by what had become of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resolved {
-    /// They had been committed.
-    pub happened: u64,
-    /// They had not, and were sent again.
-    pub not_happened: u64,
 }
 
 /// Why an attempt did not succeed.

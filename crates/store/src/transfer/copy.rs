@@ -4,7 +4,7 @@
 use super::error::TransferError;
 use super::record::{Checksum, Key, Record, key};
 use super::table::{TABLES, Table};
-use super::{Progress, Step, Verified};
+use super::{Progress, Report, Step, Verified};
 
 /// Rows of a batch, at most.
 pub(super) const ROWS_MAX: usize = 1_000;
@@ -65,18 +65,12 @@ pub(super) struct Source {
     pub(super) checksum: String,
 }
 
-/// A move that is complete.
-pub(super) struct Done {
-    pub(super) tables: Vec<Verified>,
-    pub(super) was_complete: bool,
-}
-
 /// Moves everything from `source` to `target`.
 pub(super) fn run(
     source: &mut dyn Side,
     target: &mut dyn Target,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Done, TransferError> {
+) -> Result<Report, TransferError> {
     let identity = Source { shown: source.shown().to_owned(), checksum: fingerprint(source)? };
     let was_complete = match target.begin(&identity)? {
         Begun::Ready => false,
@@ -104,7 +98,7 @@ pub(super) fn run(
     if !was_complete {
         target.finish()?;
     }
-    Ok(Done { tables, was_complete })
+    Ok(Report { tables, was_complete })
 }
 
 fn not_empty(target: &dyn Target) -> TransferError {

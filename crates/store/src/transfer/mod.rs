@@ -16,7 +16,6 @@ use std::path::Path;
 
 use crate::error::OpenError;
 use crate::postgres::{PostgresOptions, connection};
-use copy::Done;
 use postgres::Database;
 use sqlite::Directory;
 
@@ -92,14 +91,6 @@ pub struct Report {
     pub tables: Vec<Verified>,
     /// An earlier move had completed it, so that nothing was written.
     pub was_complete: bool,
-    /// The id of the database's cluster ([`PostgresEngine::cluster`](crate::PostgresEngine::cluster)).
-    pub cluster: String,
-}
-
-impl Done {
-    fn of(self, cluster: &str) -> Report {
-        Report { tables: self.tables, was_complete: self.was_complete, cluster: cluster.to_owned() }
-    }
 }
 
 /// Moves what the store in `dir` holds to an empty database. `dir` stays as it is. Blocks until it is done.
@@ -114,8 +105,7 @@ pub fn import(
     connection::outside_runtimes(|| {
         let mut source = Directory::source(dir)?;
         let mut target = Database::target(options)?;
-        let done = copy::run(&mut source, &mut target, progress)?;
-        Ok(done.of(target.cluster()))
+        copy::run(&mut source, &mut target, progress)
     })
     .map_err(OpenError::Thread)?
 }
@@ -132,8 +122,7 @@ pub fn export(
     connection::outside_runtimes(|| {
         let mut source = Database::source(options)?;
         let mut target = Directory::target(dir)?;
-        let done = copy::run(&mut source, &mut target, progress)?;
-        Ok(done.of(source.cluster()))
+        copy::run(&mut source, &mut target, progress)
     })
     .map_err(OpenError::Thread)?
 }

@@ -34,11 +34,6 @@ impl Database {
         Ok(Self { session: Session::open(options, true)? })
     }
 
-    /// The id of its cluster.
-    pub(super) fn cluster(&self) -> &str {
-        self.session.cluster()
-    }
-
     fn failed(&self, Lost(reason): Lost) -> TransferError {
         TransferError::Interrupted(format!("the database {}: {reason}", self.session.shown()))
     }

@@ -4,7 +4,8 @@
 -- One row: which store this is, and which versions may use it.
 CREATE TABLE cluster (
     id smallint PRIMARY KEY CHECK (id = 1),
-    cluster_id uuid NOT NULL,
+    -- NULL: no service uses it yet.
+    cluster_id text,
     cell smallint NOT NULL,
     -- The newest step that was run, and the oldest schema whose programs may still use the database.
     schema int NOT NULL,
@@ -12,7 +13,7 @@ CREATE TABLE cluster (
     -- The newest step whose transaction was run; its indexes may be missing yet.
     expanded int NOT NULL
 );
-INSERT INTO cluster (id, cluster_id, cell, schema, schema_min, expanded) VALUES (1, gen_random_uuid(), 0, 1, 1, 1);
+INSERT INTO cluster (id, cell, schema, schema_min, expanded) VALUES (1, 0, 1, 1, 1);
 
 -- One row while an import is unfinished: where from, and the checksum of that source's record and counts.
 CREATE TABLE transfer (

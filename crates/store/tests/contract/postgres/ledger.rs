@@ -4,10 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use doorbell_protocol::id::{AgentId, SubscriptionId};
-use doorbell_store::{
-    ClockRecord, CommitError, Contents, Engine, Limits, NewMessage, OpenError, PostgresEngine, PostgresOptions, Reader,
-    Resolved, Store, StoreError, Write, Written,
-};
+use doorbell_store::{Contents, Limits, NewMessage, PostgresEngine, PostgresOptions, Store, StoreError};
 use futures_util::future::join_all;
 
 use crate::bed::*;
@@ -15,44 +12,6 @@ use crate::bed::*;
 const WRITERS: i64 = 64;
 /// So many that none has many messages: after each lost connection they are counted again.
 const AGENTS: i64 = 1024;
-
-/// The engine, whose counts can be read while the store has it.
-struct Watched {
-    engine: PostgresEngine,
-    resolved: Arc<Mutex<Resolved>>,
-}
-
-impl Engine for Watched {
-    fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
-        let outcomes = self.engine.commit(batch);
-        *self.resolved.lock().unwrap() = self.engine.resolved();
-        outcomes
-    }
-
-    fn set_limits(&mut self, limits: Limits) {
-        self.engine.set_limits(limits);
-    }
-
-    fn contents(&self) -> Contents {
-        self.engine.contents()
-    }
-
-    fn receipt_room(&self) -> Result<(), StoreError> {
-        self.engine.receipt_room()
-    }
-
-    fn reader(&self) -> Result<Box<dyn Reader>, OpenError> {
-        self.engine.reader()
-    }
-
-    fn greatest_id(&self) -> i64 {
-        self.engine.greatest_id()
-    }
-
-    fn clock(&self) -> ClockRecord {
-        self.engine.clock()
-    }
-}
 
 /// What the writers were answered.
 #[derive(Default)]
@@ -69,7 +28,6 @@ pub(super) struct Answers {
 
 pub(super) struct Ledger {
     pub(super) store: Store,
-    pub(super) resolved: Arc<Mutex<Resolved>>,
     stop: Arc<AtomicBool>,
     answers: Arc<Mutex<Answers>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -90,9 +48,7 @@ pub(super) fn limits() -> Limits {
 impl Ledger {
     /// Starts writers, each of which waits for its answers; every other message is erased again.
     pub(super) async fn start(options: &PostgresOptions) -> Self {
-        let resolved = Arc::new(Mutex::new(Resolved::default()));
-        let engine = PostgresEngine::open(options, limits()).unwrap();
-        let store = Store::start(Watched { engine, resolved: Arc::clone(&resolved) }, limits()).unwrap();
+        let store = Store::start(PostgresEngine::open(options, limits()).unwrap(), limits()).unwrap();
         let create = async |n| {
             store.create_agent(agent(n), NOON).await.unwrap();
             store.create_subscription(subscription(of(n), agent(n))).await.unwrap();
@@ -133,7 +89,7 @@ impl Ledger {
             })
         };
         let tasks = (0..WRITERS).map(write).collect();
-        Self { store, resolved, stop, answers, tasks }
+        Self { store, stop, answers, tasks }
     }
 
     pub(super) fn count(&self, of: impl Fn(&Answers) -> usize) -> usize {

@@ -55,9 +55,8 @@ async fn interrupt(server: &Server, what: &str) {
     let ledger = Ledger::start(&options).await;
     let times = times(40);
     tokio::task::block_in_place(|| server.sql(database(&options), &interruptions(times)));
-    let resolved = std::sync::Arc::clone(&ledger.resolved);
     let answers = ledger.judge(|text| server.sql(database(&options), text)).await;
-    let resolved = *resolved.lock().unwrap();
+    let resolved = answers.counted.resolved;
     assert!(answers.unknown.is_empty() && answers.refused.is_empty(), "within its patience the engine finds out");
     let (stored, erased) = (answers.stored.len() as u64, answers.erased.len() as u64);
     let counted = (answers.counted.messages, answers.counted.ended.of(DELIVERED));
@@ -89,9 +88,8 @@ async fn a_batch_that_happened_although_its_answer_was_lost_is_answered_as_done(
     }
     let before = ledger.count(|answers| answers.stored.len());
     until("more messages", || ledger.count(|answers| answers.stored.len()) > before).await;
-    let resolved = std::sync::Arc::clone(&ledger.resolved);
     let answers = ledger.judge(|text| server.sql(database(&direct), text)).await;
-    let resolved = *resolved.lock().unwrap();
+    let resolved = answers.counted.resolved;
     assert!(answers.unknown.is_empty() && answers.refused.is_empty(), "within its patience the engine finds out");
     println!(
         "{times} answers lost: {} accepted and {} erased, none lost; unknown outcomes: {} had happened, {} had not",
@@ -120,14 +118,13 @@ async fn a_server_that_is_killed_loses_nothing_and_the_store_goes_on_by_itself()
     }
     let before = ledger.count(|answers| answers.stored.len());
     until("more messages", || ledger.count(|answers| answers.stored.len()) > before + 200).await;
-    let resolved = std::sync::Arc::clone(&ledger.resolved);
     let answers = ledger.judge(|text| server.sql(database(&options), text)).await;
     println!(
         "3 kills: {} accepted, none lost; {} unanswered, {} refused; {:?}",
         answers.stored.len(),
         answers.unknown.len(),
         answers.refused.len(),
-        resolved.lock().unwrap(),
+        answers.counted.resolved,
     );
 }
 

@@ -31,7 +31,6 @@ async fn a_primary_that_is_killed_is_replaced_and_nothing_that_was_accepted_is_l
             servers.run_patroni(old);
         }
     }
-    let resolved = std::sync::Arc::clone(&ledger.resolved);
     let judge = |text: &str| servers.sql(servers.primary().expect("the last one"), "push", text).unwrap();
     let answers = ledger.judge(judge).await;
     println!(
@@ -39,6 +38,6 @@ async fn a_primary_that_is_killed_is_replaced_and_nothing_that_was_accepted_is_l
         answers.stored.len(),
         answers.unknown.len(),
         answers.refused.len(),
-        resolved.lock().unwrap(),
+        answers.counted.resolved,
     );
 }

@@ -1,6 +1,6 @@
 //! Databases that are not fit, each refused at the start with one line that says what to do.
 
-use doorbell_store::{Limits, OpenError, PostgresEngine, PostgresOptions};
+use doorbell_store::{Cluster, Limits, Migration, OpenError, PostgresEngine, PostgresOptions};
 
 use super::server::{Databases, PASSWORD, Server, database, shared};
 
@@ -50,11 +50,26 @@ fn a_database_that_is_not_ours_or_of_another_service_is_refused_and_left_alone()
 
     let ours = server.fresh();
     let cluster = PostgresEngine::open(&ours, Limits::default()).unwrap().cluster().to_owned();
-    let expected = PostgresOptions { cluster: Some(cluster), ..ours.clone() };
-    drop(PostgresEngine::open(&expected, Limits::default()).unwrap());
-    let other = "00000000-0000-0000-0000-000000000000";
-    let refused = refusal(&PostgresOptions { cluster: Some(other.into()), ..ours });
+    for expected in [Cluster::Bound(cluster.clone()), Cluster::New(cluster)] {
+        let expected = PostgresOptions { cluster: Some(expected), ..ours.clone() };
+        drop(PostgresEngine::open(&expected, Limits::default()).unwrap());
+    }
+    let refused = refusal(&PostgresOptions { cluster: Some(Cluster::Bound("0".into())), ..ours.clone() });
     assert!(refused.contains("belongs to another service"), "{refused}");
+    let refused = refusal(&PostgresOptions { cluster: Some(Cluster::New("0".into())), ..ours });
+    assert!(refused.contains("a service with another state directory"), "{refused}");
+}
+
+#[test]
+fn an_empty_database_is_refused_where_a_service_has_one_and_gets_no_tables() {
+    let Some(server) = shared() else { return };
+    let empty = PostgresOptions { cluster: Some(Cluster::Bound("0".into())), ..server.fresh() };
+    assert!(refusal(&empty).contains("name the database of the service"));
+    assert_eq!(server.sql(database(&empty), "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "0");
+    let identity = PostgresEngine::identify(&empty).unwrap();
+    assert!(identity.cluster.is_none() && identity.database.contains(database(&empty)), "{identity:?}");
+    Migration::Expand.run(&empty).unwrap();
+    assert!(refusal(&empty).contains("it is new, and this service has a database already"));
 }
 
 #[test]
