@@ -25,7 +25,7 @@ cargo xtask RECIPE
   test            everything that CI runs, installing what is missing
   setup           only install what the other recipes need
   check           format, lints and house rules: the quick look before a commit
-  fuzz [SECONDS]  every fuzz target for SECONDS (default 30), two at a time
+  fuzz [SECONDS]  every fuzz target for SECONDS (default 12), two at a time
   instructions [--record]
                   the instructions of a message's way, compared with what was recorded, or recorded
   crash [ROUNDS]  kill -9 under load, ROUNDS times (default 200) on one state directory, and as often while the clock jumps

@@ -137,12 +137,15 @@ impl Patroni {
         (0..NODES).find(|n| is_primary(self.nodes[*n].api))
     }
 
-    /// Waits for a primary whose two standbys stream, so that losing one server loses nothing.
+    /// Waits for a primary whose two standbys stream, so that losing one server loses nothing, and either of which etcd
+    /// knows as one that may be promoted: until then Patroni starts a primary that was killed again.
     pub fn wait_for_quorum(&self) -> usize {
         let standbys = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND sync_state = 'quorum'";
         let is_ready = || {
             let primary = self.primary()?;
-            (self.sql(primary, "postgres", standbys).ok()? == "2").then_some(primary)
+            let members = get(self.nodes[primary].api, "/cluster")?;
+            let known = members.matches("quorum_standby").count();
+            (known == 2 && self.sql(primary, "postgres", standbys).ok()? == "2").then_some(primary)
         };
         for _ in 0..PATIENCE.as_millis() / 100 {
             if let Some(primary) = is_ready() {
@@ -191,9 +194,15 @@ fn free_port() -> u16 {
 
 /// Whether this node holds the lease of the primary, by its Patroni.
 fn is_primary(api: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", api)) else { return false };
+    get(api, "/primary").is_some()
+}
+
+/// What a Patroni answers with status 200; `None`: nothing, or another status.
+fn get(api: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", api)).ok()?;
     let mut answer = String::new();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    let asked = stream.write_all(b"GET /primary HTTP/1.0\r\n\r\n").and_then(|()| stream.read_to_string(&mut answer));
-    asked.is_ok() && answer.starts_with("HTTP/1.0 200")
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.0 200").then_some(answer)
 }

@@ -68,7 +68,7 @@ mod tests {
     const SAMPLES: &str = "
         state_dir = '/elsewhere'
         database = 'postgres://doorbell@db1/doorbell'
-        database_password_file = 'KEY_FILE'; database = 'postgres://doorbell@db1/doorbell'
+        database_password_file = 'PASSWORD_FILE'; database = 'postgres://doorbell@db1/doorbell'
         allow_single_copy = true; database = 'postgres://doorbell@db1/doorbell'
         cells = ['disk2']
         listen = '127.0.0.1:1'
@@ -169,7 +169,11 @@ mod tests {
 
     #[test]
     fn every_setting_takes_effect_at_a_reload_or_is_named_as_one_that_needs_a_restart() {
-        let samples: Vec<(&str, String)> = SAMPLES
+        // Its file is read with the setting.
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(password.path(), "secret\n").unwrap();
+        let samples = SAMPLES.replace("PASSWORD_FILE", &password.path().display().to_string());
+        let samples: Vec<(&str, String)> = samples
             .lines()
             .filter_map(|line| Some((line.split_once('=')?.0.trim(), line.trim().replace("; ", "\n"))))
             .collect();
