@@ -78,8 +78,11 @@ fn a_schema_that_is_too_new_or_too_old_and_a_foreign_database_are_refused() {
     let Some(server) = shared() else { return };
     let mut state = new_service(server);
     for (change, text) in [
-        ("UPDATE cluster SET schema = 9, schema_min = 9", "start the version whose `doorbell migrate --contract` was run, or a later one"),
-        ("UPDATE cluster SET schema = 0, schema_min = 0", "run `doorbell migrate` first"),
+        (
+            "UPDATE cluster SET schema = 9, schema_min = 9",
+            "start the version whose `doorbell migrate --contract` was run, or a later one",
+        ),
+        ("UPDATE cluster SET schema = 0, schema_min = 0", "run `doorbell migrate --database URL` of this version"),
     ] {
         server.sql(&state.database, change);
         let line = refusal(&mut serve(state.dir.path(), &server.url(&state.database)));

@@ -4,20 +4,22 @@
 //! is verified unless every host is this machine.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::PostgresOptions;
 use crate::error::OpenError;
 use crate::seldom::Seldom;
 
-/// A server that does not answer for so long is gone.
+/// A server that does not answer for so long is gone, and the next host is tried. A connection with all that it needs may
+/// take twice as long.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 /// A firewall forgets connections that are silent for longer.
@@ -25,7 +27,14 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 #[derive(Clone)]
 pub(super) struct Address {
-    pub(super) config: Config,
+    /// One for each host, in the order of the URL.
+    pub(super) hosts: Vec<Config>,
+    /// The place of the host that a connection was made to last.
+    pub(super) last_host: Arc<AtomicUsize>,
+    /// How long one host may take.
+    pub(super) host_wait: Duration,
+    /// Whether a server without synchronous standbys is good enough.
+    pub(super) allow_single_copy: bool,
     /// `None`: not encrypted.
     pub(super) tls: Option<MakeRustlsConnect>,
     /// Hosts and database, for the operator: no password.
@@ -37,6 +46,7 @@ pub(super) struct Address {
 impl Address {
     pub(super) fn of(options: &PostgresOptions) -> Result<Self, OpenError> {
         Self::parse(&options.url, options.password.as_deref())
+            .map(|address| Self { allow_single_copy: options.allow_single_copy, ..address })
             .map_err(|reason| OpenError::Database { database: "of this URL".into(), reason })
     }
 
@@ -46,37 +56,26 @@ impl Address {
             return Err("write it as postgres://USER@HOST/DATABASE".into());
         }
         let (url, options) = take_options(url)?;
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            let error = match std::error::Error::source(&error) {
-                Some(cause) => format!("{error}: {cause}"),
-                None => error.to_string(),
-            };
-            format!("{error}; write it as postgres://USER@HOST/DATABASE")
-        })?;
+        let config = config_of(&url)?;
         if config.get_hosts().is_empty() {
             return Err("it names no host: write it as postgres://USER@HOST/DATABASE".into());
         }
-        // The rest of a password, which is shown with the host otherwise.
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
-            return Err("its host has an @: write an @ of the password as %40, or put the password into a file".into());
+        // The rest of a password, which is shown with host and database otherwise.
+        let has_at = |name: &str| name.contains('@');
+        let host_has_at = config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if has_at(name)));
+        if host_has_at || config.get_dbname().is_some_and(has_at) {
+            return Err(
+                "it has a second @: write an @ of the password as %40 and a / as %2F, or put the password into a \
+                        file"
+                    .into(),
+            );
         }
-        if let Some(password) = password {
-            if config.get_password().is_some() {
-                return Err("it has a password, and a file has one too: remove one of them".into());
-            }
-            config.password(password);
+        if password.is_some() && config.get_password().is_some() {
+            return Err("it has a password, and a file has one too: remove one of them".into());
         }
         if config.get_dbname().is_none() {
             return Err("it names no database: write it as postgres://USER@HOST/DATABASE".into());
         }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        if config.get_tcp_user_timeout().is_none() {
-            config.tcp_user_timeout(SILENCE_MAX);
-        }
-        config.keepalives_idle(KEEPALIVE);
-        config.application_name("doorbell");
         let is_encrypted = match options.mode.as_deref() {
             None => !config.get_hosts().iter().all(is_here),
             Some("disable") => false,
@@ -88,11 +87,50 @@ impl Address {
                 ));
             }
         };
-        config.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
         let tls = if is_encrypted { Some(verifying(options.root.as_deref())?) } else { None };
-        let shown = shown(&config);
-        Ok(Self { config, tls, shown, warnings: Arc::default() })
+        let connect_timeout = config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT);
+        let tcp_user_timeout = config.get_tcp_user_timeout().copied().unwrap_or(SILENCE_MAX);
+        let complete = |mut host: Config| {
+            if let Some(password) = password {
+                host.password(password);
+            }
+            host.connect_timeout(connect_timeout).tcp_user_timeout(tcp_user_timeout).keepalives_idle(KEEPALIVE);
+            host.application_name("doorbell").target_session_attrs(TargetSessionAttrs::ReadWrite);
+            host.ssl_mode(if is_encrypted { SslMode::Require } else { SslMode::Disable });
+            host
+        };
+        let hosts: Vec<_> = of_hosts(&url).map(|url| config_of(&url).map(complete)).collect::<Result<_, _>>()?;
+        debug_assert_eq!(hosts.len(), config.get_hosts().len(), "each host has a URL");
+        Ok(Self {
+            hosts,
+            last_host: Arc::default(),
+            host_wait: 2 * connect_timeout,
+            allow_single_copy: false,
+            tls,
+            shown: shown(&config),
+            warnings: Arc::default(),
+        })
     }
+}
+
+fn config_of(url: &str) -> Result<Config, String> {
+    url.parse().map_err(|error: tokio_postgres::Error| {
+        let error = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
+        format!("{error}; write it as postgres://USER@HOST/DATABASE")
+    })
+}
+
+/// The URLs of the single hosts of `url`: the library would wait for a host that hangs without an end, and always begins
+/// with the first one.
+fn of_hosts(url: &str) -> impl Iterator<Item = String> {
+    let (before, rest) = url.split_once("://").expect("the caller has checked the scheme");
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let (user, hosts) = authority.rsplit_once('@').map_or(("", authority), |(user, hosts)| (user, hosts));
+    let user = if user.is_empty() { String::new() } else { format!("{user}@") };
+    hosts.split(',').map(move |host| format!("{before}://{user}{host}{path}"))
 }
 
 #[derive(Default)]
@@ -110,6 +148,9 @@ fn take_options(url: &str) -> Result<(String, Options), String> {
         match part.split_once('=') {
             Some(("sslmode", mode)) => options.mode = Some(mode.into()),
             Some(("sslrootcert", path)) => options.root = Some(decoded(path)?),
+            Some((name @ ("host" | "hostaddr" | "port"), _)) => {
+                return Err(format!("{name}= cannot be given: write each host as HOST:PORT before the database"));
+            }
             _ => kept.push(part),
         }
     }
@@ -194,6 +235,8 @@ mod tests {
             ("postgres://a/b?sslrootcert=/none.pem", "cannot read sslrootcert /none.pem"),
             ("postgres://a/b?connect_timeout=x", "connect_timeout"),
             ("postgres://u:se@cret@a/b", "write an @ of the password as %40"),
+            ("postgres://u:se@cr/et@a/b", "write an @ of the password as %40 and a / as %2F"),
+            ("postgres://localhost/b?hostaddr=192.0.2.1", "write each host as HOST:PORT before the database"),
         ] {
             assert!(refused(url).contains(text), "{url}: {}", refused(url));
         }
@@ -207,6 +250,23 @@ mod tests {
         {
             assert!(!is_encrypted(url), "{url}");
         }
+    }
+
+    #[test]
+    fn each_host_is_tried_by_itself_with_the_user_the_database_and_the_options_of_all() {
+        let url = "postgres://u:p%40@db1:6000,[::1],%2Frun/push?connect_timeout=5&sslmode=disable";
+        let address = Address::parse(url, None).unwrap();
+        let hosts: Vec<_> = address.hosts.iter().map(|host| (host.get_hosts(), host.get_ports())).collect();
+        let tcp = |name: &str| [Host::Tcp(name.into())];
+        assert_eq!(hosts[0], (&tcp("db1")[..], &[6000][..]));
+        assert_eq!(hosts[1], (&tcp("::1")[..], &[][..]));
+        assert!(matches!(hosts[2].0, [Host::Unix(_)]) && hosts.len() == 3);
+        for host in &address.hosts {
+            assert_eq!((host.get_user(), host.get_dbname()), (Some("u"), Some("push")));
+            assert_eq!(host.get_password(), Some(&b"p@"[..]));
+            assert_eq!(host.get_connect_timeout(), Some(&Duration::from_secs(5)));
+        }
+        assert_eq!(address.host_wait, Duration::from_secs(10));
     }
 
     #[test]

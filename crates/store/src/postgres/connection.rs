@@ -8,11 +8,11 @@ use std::thread;
 use futures_util::future::{poll_fn, try_join_all};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::AbortHandle;
-use tokio_postgres::config::TargetSessionAttrs;
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Connection, Error, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls, Row, Statement};
 
 use super::address::Address;
 use super::sql;
@@ -43,19 +43,73 @@ pub(crate) fn outside_runtimes<T: Send>(work: impl FnOnce() -> T + Send) -> std:
     })
 }
 
+/// Why there is no connection.
+pub(super) enum ConnectError {
+    Engine(Error),
+    /// The host takes connections and does not answer them.
+    Silent,
+}
+
+impl ConnectError {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Engine(error) => text(error),
+            Self::Silent => "the server does not answer".into(),
+        }
+    }
+}
+
+/// A connection that is being made. The attempt outlasts a caller that waits no longer: with several hosts it takes
+/// longer than callers wait while the database is away.
+#[derive(Default)]
+pub(super) struct Attempt(Option<JoinHandle<Result<Link, ConnectError>>>);
+
+impl Attempt {
+    /// Waits for the attempt, or for a new one. Giving up the wait loses nothing.
+    pub(super) async fn link(
+        &mut self,
+        address: &Address,
+        statements: &'static [&'static str],
+    ) -> Result<Link, ConnectError> {
+        let attempt = self.0.get_or_insert_with(|| {
+            let address = address.clone();
+            tokio::spawn(async move { Link::open(&address, statements).await })
+        });
+        let opened = attempt.await;
+        self.0 = None;
+        match opened {
+            Ok(opened) => opened,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+}
+
 impl Link {
-    /// Connects to the server that takes writes, and prepares `statements`.
-    pub(super) async fn open(address: &Address, statements: &[&'static str]) -> Result<Self, Error> {
-        let mut link = Self::open_bare(address, TargetSessionAttrs::ReadWrite).await?;
-        let prepared = try_join_all(statements.iter().map(|text| link.client.prepare(text))).await?;
-        link.statements = statements.iter().copied().zip(prepared).collect();
-        Ok(link)
+    /// Connects to the server that takes writes, and prepares `statements`. Begins with the host that was the last one.
+    pub(super) async fn open(address: &Address, statements: &[&'static str]) -> Result<Self, ConnectError> {
+        let (hosts, first) = (&address.hosts, address.last_host.load(Ordering::Relaxed));
+        let mut reason: Option<ConnectError> = None;
+        for at in (first..hosts.len()).chain(0..first) {
+            let opened = timeout(address.host_wait, Self::open_at(&hosts[at], address, statements)).await;
+            let error = match opened {
+                Ok(Ok(link)) => {
+                    address.last_host.store(at, Ordering::Relaxed);
+                    return Ok(link);
+                }
+                Ok(Err(error)) => ConnectError::Engine(error),
+                Err(_) => ConnectError::Silent,
+            };
+            // What a server answers says more than that another one is gone.
+            let is_answer =
+                |error: &ConnectError| matches!(error, ConnectError::Engine(error) if error.code().is_some());
+            if !reason.as_ref().is_some_and(is_answer) {
+                reason = Some(error);
+            }
+        }
+        Err(reason.expect("an address has a host"))
     }
 
-    /// Connects without a statement.
-    pub(super) async fn open_bare(address: &Address, kind: TargetSessionAttrs) -> Result<Self, Error> {
-        let mut config = address.config.clone();
-        config.target_session_attrs(kind);
+    async fn open_at(config: &Config, address: &Address, statements: &[&'static str]) -> Result<Self, Error> {
         let warned = Arc::new(AtomicBool::new(false));
         let (client, driver) = match &address.tls {
             Some(tls) => {
@@ -67,8 +121,10 @@ impl Link {
                 (client, tokio::spawn(drive(connection, Arc::clone(&warned), Arc::clone(&address.warnings))))
             }
         };
-        let link = Self { client, statements: HashMap::new(), warned, driver: driver.abort_handle() };
+        let mut link = Self { client, statements: HashMap::new(), warned, driver: driver.abort_handle() };
         link.client.batch_execute(sql::SESSION).await?;
+        let prepared = try_join_all(statements.iter().map(|text| link.client.prepare(text))).await?;
+        link.statements = statements.iter().copied().zip(prepared).collect();
         Ok(link)
     }
 

@@ -3,12 +3,12 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
-use tokio_postgres::config::TargetSessionAttrs;
 
 use super::address::Address;
 use super::connection::{Link, runtime, text};
@@ -60,7 +60,7 @@ pub(super) async fn begin(link: &Link, name: &str) -> Result<i64, BeginError> {
         if seen.replace(lease.clone()).is_some_and(|seen| seen != lease) {
             return Err(BeginError::Held(holder));
         }
-        tokio::time::sleep(BETWEEN_LOOKS).await;
+        sleep(BETWEEN_LOOKS).await;
     }
     Err(BeginError::Held("its lease does not end".into()))
 }
@@ -74,46 +74,55 @@ pub(super) fn name() -> String {
 
 /// The thread that renews the lease while no batch does.
 pub(super) struct Keeper {
-    stop: Option<mpsc::Sender<()>>,
+    stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     pub(super) fn start(address: Address, shared: Arc<Shared>) -> std::io::Result<Self> {
-        let (stop, stopped) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
         let run = move || {
-            let mut link = None;
-            let mut last = -1;
-            while stopped.recv_timeout(BETWEEN_RENEWALS) == Err(RecvTimeoutError::Timeout) {
-                let batch = shared.batch.load(Ordering::Acquire);
-                if std::mem::replace(&mut last, batch) != batch {
-                    continue;
+            runtime.block_on(async {
+                tokio::select! {
+                    // Also when the keeper was dropped.
+                    _ = stopped => {}
+                    () = keep(&address, &shared) => {}
                 }
-                let renewal =
-                    async { tokio::time::timeout(RENEWAL_MAX, renew(&address, &mut link, shared.life)).await };
-                match runtime.block_on(renewal) {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        tracing::debug!(reason = text(&error), "the lease could not be renewed");
-                        link = None;
-                    }
-                    Err(_) => link = None,
-                }
-            }
+            });
         };
         let thread = thread::Builder::new().name("store-lease".into()).spawn(run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
 
+/// Renews the lease whenever no batch has. Never returns.
+async fn keep(address: &Address, shared: &Shared) {
+    let (mut link, mut last) = (None, -1);
+    loop {
+        sleep(BETWEEN_RENEWALS).await;
+        let batch = shared.batch.load(Ordering::Acquire);
+        if std::mem::replace(&mut last, batch) != batch {
+            continue;
+        }
+        if let Err(reason) = renew(address, &mut link, shared.life).await {
+            tracing::debug!(reason, "the lease could not be renewed");
+            link = None;
+        }
+    }
+}
+
 /// A life that is over is for the next batch to find.
-async fn renew(address: &Address, link: &mut Option<Link>, life: i64) -> Result<(), Error> {
+async fn renew(address: &Address, link: &mut Option<Link>, life: i64) -> Result<(), String> {
     let link = match link {
         Some(link) => link,
-        None => link.insert(Link::open_bare(address, TargetSessionAttrs::ReadWrite).await?),
+        // It may take longer than the renewal: a host may be gone.
+        None => link.insert(Link::open(address, &[]).await.map_err(|error| error.text())?),
     };
-    link.client.execute(sql::RENEW, &[&NODE, &life]).await.map(drop)
+    match timeout(RENEWAL_MAX, link.client.execute(sql::RENEW, &[&NODE, &life])).await {
+        Ok(renewed) => renewed.map(drop).map_err(|error| text(&error)),
+        Err(_) => Err("the database does not answer".into()),
+    }
 }
 
 impl Drop for Keeper {

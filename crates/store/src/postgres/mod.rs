@@ -35,7 +35,7 @@ use address::Address;
 use connection::Link;
 use fence::{BeginError, Keeper, NODE, Shared};
 use reader::PostgresReader;
-use schema::Demands;
+use schema::{Demands, Refusal};
 use working::Sums;
 use writer::Writer;
 
@@ -142,7 +142,7 @@ async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenE
         database: address.shown.clone(),
         reason: schema::explain(&error),
     };
-    let link = Link::open(&address, sql::WRITER).await.map_err(failed)?;
+    let link = Link::open(&address, sql::WRITER).await.map_err(|error| Refusal::from(error).told(&address))?;
     let begun = fence::begin(&link, &fence::name()).await.map_err(|error| match error {
         BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
         BeginError::Engine(error) => failed(error),

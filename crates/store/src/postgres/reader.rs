@@ -14,7 +14,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Error, Row};
 
 use super::address::Address;
-use super::connection::{Link, runtime, session_goes_on, text};
+use super::connection::{Attempt, Link, runtime, session_goes_on, text};
 use super::fence::{NODE, Shared};
 use super::sql;
 use crate::engine::Reader;
@@ -33,8 +33,9 @@ pub(super) struct PostgresReader {
     address: Address,
     shared: Arc<Shared>,
     link: Option<Link>,
-    /// The writer's connections when the link was checked.
-    checked: u64,
+    attempt: Attempt,
+    /// The writer's connections when the link was checked; `None`: it was not.
+    checked: Option<u64>,
     is_away: bool,
     /// The damaged rows that all readers found.
     damages: Arc<Seldom>,
@@ -44,23 +45,36 @@ impl PostgresReader {
     /// It connects with the first read.
     pub(super) fn new(address: Address, shared: Arc<Shared>, damages: Arc<Seldom>) -> Result<Self, OpenError> {
         let runtime = runtime().map_err(OpenError::Thread)?;
-        Ok(Self { runtime, address, shared, link: None, checked: 0, is_away: false, damages })
+        let (link, attempt) = (None, Attempt::default());
+        Ok(Self { runtime, address, shared, link, attempt, checked: None, is_away: false, damages })
     }
 
     fn query(&mut self, statement: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, ReadError> {
         let patience = if self.is_away { PATIENCE_AFTER } else { PATIENCE };
-        let Self { runtime, address, shared, link, checked, .. } = self;
+        let Self { runtime, address, shared, link, attempt, checked, .. } = self;
         let mut reason = String::from("the database does not answer");
         let found = runtime.block_on(async {
             let attempts = async {
                 loop {
-                    match query_once(address, shared, link, checked, statement, params).await {
-                        Ok(Some(rows)) => return Ok(rows),
-                        Ok(None) => reason = "the server has not the last batch: another one has replaced it".into(),
-                        Err(error) if session_goes_on(&error) => return Err(ReadError::Engine(text(&error))),
-                        Err(error) => reason = text(&error),
+                    if link.is_none() {
+                        match attempt.link(address, sql::READER).await {
+                            Ok(opened) => *link = Some(opened),
+                            Err(error) => reason = error.text(),
+                        }
                     }
-                    *link = None;
+                    if let Some(open) = link {
+                        match query_once(open, shared, checked, statement, params).await {
+                            Ok(Some(rows)) => return Ok(rows),
+                            Ok(None) => {
+                                reason = "the server has not the last batch: another one has replaced it".into();
+                            }
+                            Err(error) if session_goes_on(&error) => return Err(ReadError::Engine(text(&error))),
+                            Err(error) => reason = text(&error),
+                        }
+                        *link = None;
+                        // The next connection is checked.
+                        *checked = None;
+                    }
                     tokio::time::sleep(BETWEEN_ATTEMPTS).await;
                 }
             };
@@ -70,7 +84,7 @@ impl PostgresReader {
         match found {
             Ok(rows) => rows,
             Err(_) => {
-                self.link = None;
+                (self.link, self.checked) = (None, None);
                 Err(ReadError::Engine(reason))
             }
         }
@@ -83,27 +97,21 @@ impl PostgresReader {
 
 /// `None`: the connection does not see the last batch, so it is to a server that was replaced.
 async fn query_once(
-    address: &Address,
+    link: &Link,
     shared: &Shared,
-    link: &mut Option<Link>,
-    checked: &mut u64,
+    checked: &mut Option<u64>,
     statement: &'static str,
     params: &[&(dyn ToSql + Sync)],
 ) -> Result<Option<Vec<Row>>, Error> {
     let connections = shared.connections.load(Ordering::Acquire);
-    let is_checked = link.is_some() && *checked == connections;
-    let link = match link {
-        Some(link) => link,
-        None => link.insert(Link::open(address, sql::READER).await?),
-    };
-    if !is_checked {
+    if *checked != Some(connections) {
         let last = shared.batch.load(Ordering::Acquire);
         let rows = link.query(sql::LAST_BATCH, &[&NODE, &shared.life]).await?;
         let seen: Option<i64> = rows.first().map(|row| row.try_get(0)).transpose()?;
         if seen.is_none_or(|seen| seen < last) {
             return Ok(None);
         }
-        *checked = connections;
+        *checked = Some(connections);
     }
     link.query(statement, params).await.map(Some)
 }

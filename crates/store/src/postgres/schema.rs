@@ -1,11 +1,10 @@
 //! The database's schema: how it is recognised, created and refused, and the settings of the server.
 
-use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::address::Address;
-use super::connection::{Link, text};
+use super::connection::{ConnectError, Link, text};
 use super::{clock, migrate};
 use crate::cluster::{Cluster, random_id};
 use crate::error::OpenError;
@@ -34,6 +33,19 @@ const CLAIM: &str = "UPDATE cluster SET cluster_id = coalesce(cluster_id, $1) WH
 const SETTINGS: &str = "SELECT current_setting('server_version_num')::int, current_setting('fsync'), \
     current_setting('full_page_writes'), current_setting('synchronous_standby_names'), \
     current_setting('synchronous_commit'), (extract(epoch FROM clock_timestamp()) * 1000)::int8";
+
+const SINGLE_COPY: &str = "synchronous_standby_names is empty, so each message is on one server alone: set it to \
+    'ANY 1 (…)', or accept that with --allow-single-copy";
+
+/// Checks that a server that has just become the primary, perhaps, has synchronous standbys.
+pub(super) async fn check_copies(client: &Client, address: &Address) -> Result<(), String> {
+    if address.allow_single_copy {
+        return Ok(());
+    }
+    let row = client.query_one("SELECT current_setting('synchronous_standby_names')", &[]).await;
+    let names: String = row.and_then(|row| row.try_get(0)).map_err(|error| text(&error))?;
+    if names.trim().is_empty() { Err(SINGLE_COPY.into()) } else { Ok(()) }
+}
 
 /// What the operator demands of the database.
 pub(super) struct Demands<'a> {
@@ -139,6 +151,20 @@ impl From<Error> for Refusal {
     }
 }
 
+impl From<ConnectError> for Refusal {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Engine(error) if text(&error).contains("does not allow writes") => {
+                Self::Told("it is a standby, or read-only: name the primary, or all hosts of the cluster".into())
+            }
+            ConnectError::Engine(error) => Self::Engine(error),
+            ConnectError::Silent => {
+                Self::Told("it does not answer: restart the server, or correct host and port".into())
+            }
+        }
+    }
+}
+
 /// The error with what to do about it.
 pub(super) fn explain(error: &Error) -> String {
     let text = text(error);
@@ -154,6 +180,9 @@ pub(super) fn explain(error: &Error) -> String {
         }
         Some(_) => "see the server's log",
         None if text.contains("password missing") => "write it into a file, and give --database-password-file FILE",
+        None if text.contains("does not support TLS") => {
+            "set ssl = on at the server, or write sslmode=disable if the network may be trusted"
+        }
         None if text.contains("certificate") || text.contains("TLS") => {
             "name the host as its certificate does, and the authority with sslrootcert=FILE"
         }
@@ -163,15 +192,7 @@ pub(super) fn explain(error: &Error) -> String {
 }
 
 pub(super) async fn connect(address: &Address) -> Result<Link, OpenError> {
-    let opened = Link::open_bare(address, TargetSessionAttrs::ReadWrite).await;
-    opened.map_err(|error| {
-        let refusal = if text(&error).contains("does not allow writes") {
-            Refusal::Told("it is a standby, or read-only: name the primary, or all hosts of the cluster".into())
-        } else {
-            Refusal::Engine(error)
-        };
-        refusal.told(address)
-    })
+    Link::open(address, &[]).await.map_err(|error| Refusal::from(error).told(address))
 }
 
 async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Refusal> {
@@ -198,10 +219,7 @@ async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Re
         return refuse("synchronous_commit cannot be set to on for this user: allow it");
     }
     if setting(3)?.trim().is_empty() && !demands.allow_single_copy {
-        return refuse(
-            "synchronous_standby_names is empty, so each message is on one server alone: set it to 'ANY 1 (…)', or \
-             accept that with --allow-single-copy",
-        );
+        return refuse(SINGLE_COPY);
     }
     clock::check(before, row.try_get(5)?, after).map_err(Refusal::Told)
 }

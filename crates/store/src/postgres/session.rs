@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
-use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Error};
 
 use super::address::Address;
@@ -62,7 +61,7 @@ impl Session {
             schema::prepare(&address, &demands).await?;
             let failed =
                 |error: Error| OpenError::Database { database: address.shown.clone(), reason: schema::explain(&error) };
-            let link = Link::open_bare(&address, TargetSessionAttrs::ReadWrite).await.map_err(failed)?;
+            let link = schema::connect(&address).await?;
             let life = fence::begin(&link, &name).await.map_err(|error| match error {
                 BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
                 BeginError::Engine(error) => failed(error),
@@ -152,10 +151,10 @@ impl Session {
         while self.losses < ATTEMPTS {
             self.losses += 1;
             let next = async {
-                let link = Link::open_bare(&self.address, TargetSessionAttrs::ReadWrite).await?;
-                let row = link.client.query_opt(sql::NEXT_LIFE, &[&NODE, &self.life, &self.name]).await?;
-                let life = row.map(|row| row.try_get::<_, i64>(0)).transpose()?;
-                Ok::<_, Error>((link, life))
+                let link = Link::open(&self.address, &[]).await.map_err(|error| error.text())?;
+                let row = link.client.query_opt(sql::NEXT_LIFE, &[&NODE, &self.life, &self.name]).await;
+                let life = row.and_then(|row| row.map(|row| row.try_get::<_, i64>(0)).transpose());
+                Ok::<_, String>((link, life.map_err(|error| text(&error))?))
             };
             let next = self.runtime.block_on(async { tokio::time::timeout(ANSWER_MAX, next).await });
             match next {
@@ -164,7 +163,7 @@ impl Session {
                     return self.keep().map_err(|error| Lost(error.to_string()));
                 }
                 Ok(Ok((_, None))) => return Err(taken_over()),
-                Ok(Err(error)) => reason = text(&error),
+                Ok(Err(error)) => reason = error,
                 Err(_) => reason = "the database does not answer".into(),
             }
             std::thread::sleep(BETWEEN_ATTEMPTS);

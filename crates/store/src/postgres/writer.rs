@@ -1,20 +1,22 @@
 //! The writer: it decides a batch, sends it, and does not answer before it knows what became of it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::{sleep, timeout};
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
 use super::address::Address;
 use super::batch::{self, FlushError, call};
-use super::connection::{Link, session_goes_on, text};
+use super::connection::{Attempt, Link, session_goes_on, text};
 use super::fence::{NODE, Shared};
 use super::known::Known;
 use super::load::load;
-use super::sql;
 use super::working::{Sums, Working};
+use super::{schema, sql};
 use crate::engine::{Write, Written};
 use crate::error::{CommitError, StoreError};
 use crate::figures::Resolved;
@@ -25,8 +27,11 @@ pub(super) type Outcomes = Vec<Result<Written, StoreError>>;
 
 /// How long a commit waits for a database that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The same once a commit has waited in vain: what waits behind it has waited too.
-const PATIENCE_AFTER: Duration = Duration::from_secs(1);
+/// The same once a commit has waited in vain: what waits behind it has waited too. A database that is slow must be able
+/// to commit in this time.
+const PATIENCE_AFTER: Duration = Duration::from_secs(5);
+/// How long it waits for a connection then. The attempt goes on.
+const CONNECT_AFTER: Duration = Duration::from_secs(1);
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(50);
 
 /// A batch is read for and decided again so often at most: each time it knows more.
@@ -37,6 +42,7 @@ const LIFE_OVER: &str = "another process has taken over the database";
 pub(super) struct Writer {
     pub(super) address: Address,
     pub(super) link: Option<Link>,
+    attempt: Attempt,
     pub(super) limits: Limits,
     pub(super) shared: Arc<Shared>,
     known: Known,
@@ -73,6 +79,7 @@ impl Writer {
         Self {
             address,
             link: Some(link),
+            attempt: Attempt::default(),
             limits,
             shared,
             known,
@@ -90,12 +97,12 @@ impl Writer {
         if batch.is_empty() {
             return Ok(Vec::new());
         }
-        let patience = if self.is_away { PATIENCE_AFTER } else { PATIENCE };
+        let (patience, to_connect) = if self.is_away { (PATIENCE_AFTER, CONNECT_AFTER) } else { (PATIENCE, PATIENCE) };
         let mut reason = String::from("the database does not answer");
         let first = self.number + 1;
-        let committed = tokio::time::timeout(patience, self.commit(batch, first, &mut reason)).await;
-        self.note_away(committed.is_err(), &reason);
-        let Ok(committed) = committed else {
+        let committed = timeout(patience, self.commit(batch, first, to_connect, &mut reason)).await.ok().flatten();
+        self.note_away(committed.is_none(), &reason);
+        let Some(committed) = committed else {
             self.link = None;
             self.known.clear();
             // An earlier batch may be in flight still, and this one was not sent then.
@@ -142,41 +149,57 @@ impl Writer {
         self.is_full = is_full;
     }
 
-    async fn commit(&mut self, batch: &[Write], first: i64, reason: &mut String) -> Result<Outcomes, CommitError> {
+    /// `None`: there was no connection for `to_connect`.
+    async fn commit(
+        &mut self,
+        batch: &[Write],
+        first: i64,
+        to_connect: Duration,
+        reason: &mut String,
+    ) -> Option<Result<Outcomes, CommitError>> {
+        let mut waited = pin!(sleep(to_connect));
         loop {
-            let attempt = match self.settle().await {
-                Ok(Some(flight)) if flight.number >= first => return Ok(flight.outcomes),
+            let connected = match &self.link {
+                Some(_) => Ok(()),
+                None => tokio::select! {
+                    connected = self.connect() => connected,
+                    () = &mut waited => return None,
+                },
+            };
+            let settled = match connected {
+                Ok(()) => self.resolve().await,
+                Err(reason) => Err(Failure::Again(reason)),
+            };
+            let attempt = match settled {
+                Ok(Some(flight)) if flight.number >= first => return Some(Ok(flight.outcomes)),
                 Ok(_) => self.send(batch).await,
                 Err(failure) => Err(failure),
             };
             match attempt {
-                Ok(outcomes) => return Ok(outcomes),
+                Ok(outcomes) => return Some(Ok(outcomes)),
                 Err(failure) => {
                     // The transaction may still be open on it.
                     self.link = None;
                     self.known.clear();
                     match failure {
-                        Failure::Final(error) => return Err(error),
+                        Failure::Final(error) => return Some(Err(error)),
                         Failure::Again(text) => *reason = text,
                     }
                     tracing::debug!(reason, "a batch could not be committed yet");
                 }
             }
-            tokio::time::sleep(BETWEEN_ATTEMPTS).await;
+            sleep(BETWEEN_ATTEMPTS).await;
         }
     }
 
-    /// Connects if need be, and finds out what became of a batch in flight: returns it if it happened.
-    async fn settle(&mut self) -> Result<Option<Flight>, Failure> {
-        if self.link.is_none() {
-            let link = Link::open(&self.address, sql::WRITER).await.map_err(|error| Failure::Again(text(&error)))?;
-            self.link = Some(link);
-            self.shared.connections.fetch_add(1, Ordering::AcqRel);
-        }
-        if self.flight.is_none() {
-            return Ok(None);
-        }
-        self.resolve().await
+    /// Giving up the wait loses nothing.
+    async fn connect(&mut self) -> Result<(), String> {
+        let link = self.attempt.link(&self.address, sql::WRITER).await.map_err(|error| error.text())?;
+        // The setting is not replicated: another server may have become the primary.
+        schema::check_copies(&link.client, &self.address).await?;
+        self.link = Some(link);
+        self.shared.connections.fetch_add(1, Ordering::AcqRel);
+        Ok(())
     }
 
     async fn send(&mut self, batch: &[Write]) -> Result<Outcomes, Failure> {

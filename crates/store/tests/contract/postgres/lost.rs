@@ -29,6 +29,18 @@ pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(60), wait).await.unwrap_or_else(|_| panic!("{what} should have come"));
 }
 
+/// Repeats what fails while the database is away.
+pub(super) async fn until_ok<T, E>(what: &str, mut attempt: impl AsyncFnMut() -> Result<T, E>) {
+    let wait = async {
+        while attempt().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .unwrap_or_else(|_| panic!("{what} should have succeeded"));
+}
+
 /// How often each test interrupts: a number for the long form, or `default`.
 fn times(default: usize) -> usize {
     std::env::var("DOORBELL_INTERRUPTIONS").map_or(default, |times| times.parse().unwrap())

@@ -1,6 +1,7 @@
 //! What only the engine on PostgreSQL guarantees: it continues after a restart, one process writes at a time, a batch
 //! whose answer is lost is looked up, and a database that is not fit is refused.
 
+mod hosts;
 mod ledger;
 mod lost;
 mod migrate;

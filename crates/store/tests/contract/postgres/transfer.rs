@@ -266,7 +266,15 @@ async fn a_move_whose_connections_are_ended_all_the_time_goes_on() {
     Migration::Expand.run(&options).unwrap();
     let target = tempfile::tempdir().unwrap();
     let is_over = AtomicBool::new(false);
+    /// Also if the test fails.
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
     std::thread::scope(|scope| {
+        let over = Over(&is_over);
         let terminations = scope.spawn(|| {
             let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'doorbell' \
                 AND datname = current_database()";
@@ -289,14 +297,17 @@ async fn a_move_whose_connections_are_ended_all_the_time_goes_on() {
                 };
                 match done {
                     Ok(report) => break report,
-                    Err(TransferError::Open(error)) => assert!(error.to_string().contains("57P01"), "{error}"),
+                    Err(TransferError::Open(error)) => {
+                        let text = error.to_string();
+                        assert!(text.contains("57P01") || text.contains("connection closed"), "{text}");
+                    }
                     Err(error) => panic!("{error}"),
                 }
             });
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(over);
         let terminations = terminations.join().unwrap();
-        assert!(terminations > 5, "{terminations} connections were ended");
+        assert!(terminations > 2, "{terminations} connections were ended");
         println!("{terminations} connections were ended");
         assert!(moves.iter().flat_map(|report| &report.tables).all(|table| table.is_same()), "{moves:?}");
     });
