@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{AdminAddress, Config, DatabaseSettings, Listen, ListenAddress, Settings, TlsSource};
+use doorbell_service::config::{AdminAddress, Config, DatabaseUrl, Listen, ListenAddress, Settings, TlsSource};
 use doorbell_service::{Clock, Service};
 use tracing::{info, warn};
 
@@ -35,6 +35,9 @@ pub(crate) struct Args {
     #[command(flatten)]
     settings: Settings,
 }
+
+pub(crate) const PASSWORD_IS_VISIBLE: &str = "the database's password is in the command line, which other users of this \
+    machine can read: put it into a file, and give --database-password-file";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,11 +68,8 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     ensure!(is_self_signed || !args.new_ca, "--new-ca: this service uses no self-signed CA; start it without --new-ca");
     prepared.config.new_ca = args.new_ca;
     let clock = Clock::system();
-    if password_is_visible(&prepared.config) {
-        warn!(
-            "the database's password is in the command line, which other users of this machine can read: put it into a \
-             file, and give --database-password-file"
-        );
+    if password_is_visible() {
+        warn!("{PASSWORD_IS_VISIBLE}");
     }
     if args.rotate_capability_key {
         Service::rotate_capability_key(&prepared.config, &clock)?;
@@ -84,10 +84,9 @@ pub(crate) async fn run(mut args: Args) -> Result<ExitCode> {
     started.run(pending()).await
 }
 
-/// Whether the URL of the database has a password and came from a flag.
-fn password_is_visible(config: &Config) -> bool {
-    let has_password = config.database.as_ref().is_some_and(DatabaseSettings::has_password_in_url);
-    has_password && std::env::args().any(|word| word.contains("postgres://") || word.contains("postgresql://"))
+/// Whether a word of the command line has the password of a database.
+pub(crate) fn password_is_visible() -> bool {
+    std::env::args_os().any(|word| word.to_str().is_some_and(DatabaseUrl::shows_password))
 }
 
 /// The sockets of the service manager, if it gives any. Then the service listens on those and nowhere else, and the

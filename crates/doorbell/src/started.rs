@@ -92,11 +92,11 @@ impl Started {
                 error!(%failure, "stopping");
                 Ok(ExitCode::FAILURE)
             }
-            Err(failure) if self.service().storage().database.is_some() => {
+            Err(failure) if self.service().uses_database() => {
                 error!(
                     %failure,
-                    "stopping: look for another process on this database, then start the service again: all that it \
-                     accepted is there"
+                    "stopping: look for another process on this database, and at the disks of cells, then start the \
+                     service again: all that it accepted is there"
                 );
                 Ok(ExitCode::FAILURE)
             }

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::browser::status;
 use crate::output;
+use crate::serve::{PASSWORD_IS_VISIBLE, password_is_visible};
 use crate::shell::quoted;
 
 /// The file with the keys that open a service's URLs.
@@ -26,6 +27,9 @@ const TO_A_LOG: Duration = Duration::from_secs(30);
 
 /// The database of the arguments.
 pub(crate) fn database(args: DatabaseArgs) -> Result<DatabaseSettings> {
+    if password_is_visible() {
+        status(PASSWORD_IS_VISIBLE);
+    }
     let settings = Settings::from(args);
     DatabaseSettings::from_settings(&settings)?.context("give --database: postgres://USER@HOST/DATABASE")
 }

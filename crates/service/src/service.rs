@@ -267,6 +267,12 @@ impl Service {
         &self.health.storage
     }
 
+    /// Whether a cell of its store is a database.
+    pub fn uses_database(&self) -> bool {
+        let config = self.config.get();
+        (0..=config.cells.len()).any(|cell| config.is_database(cell))
+    }
+
     /// The first address on which it serves HTTP.
     pub fn address(&self) -> SocketAddr {
         Place::first_http(&self.bound).address

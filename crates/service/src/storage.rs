@@ -96,7 +96,15 @@ impl Storage {
 }
 
 /// The store that begins with `first`, with the further cells of the configuration.
-fn with_cells(config: &Config, first: FirstCell, limits: Limits, clock: &Clock) -> Result<Store, OpenError> {
+fn with_cells(config: &Config, first: FirstCell, limits: Limits, clock: &Clock) -> Result<Store, StorageError> {
+    for cell in &config.cells {
+        // A known one that is missing is not made, and a new one is made private.
+        if let CellSettings::Dir(dir) = cell
+            && dir.exists()
+        {
+            state_dir::prepare(dir)?;
+        }
+    }
     let source = |cell: &CellSettings| match cell {
         CellSettings::Dir(dir) => CellSource::Sqlite(dir.clone()),
         #[cfg(feature = "postgres")]
@@ -105,9 +113,8 @@ fn with_cells(config: &Config, first: FirstCell, limits: Limits, clock: &Clock) 
         CellSettings::Database(database) => match *database {},
     };
     let others: Vec<_> = config.cells.iter().map(source).collect();
-    Store::open_cells(&config.state_dir, first, &others, limits, |record, greatest_id| {
-        continued(clock, record, greatest_id).now()
-    })
+    let now = |record: &ClockRecord, greatest_id| continued(clock, record, greatest_id).now();
+    Ok(Store::open_cells(&config.state_dir, first, &others, limits, now)?)
 }
 
 /// The clock that continues where the store ended.

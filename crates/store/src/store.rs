@@ -185,6 +185,12 @@ impl Store {
         self.inner.first.write(Priority::Immediate, Write::NoteClock(record), Written::noted)
     }
 
+    /// The same in every cell, in their order: shows whether each commits.
+    pub fn note_clock_in_each(&self, record: &ClockRecord) -> Vec<Answer<()>> {
+        let note = |cell: &Cell| cell.write(Priority::Immediate, Write::NoteClock(record.clone()), Written::noted);
+        self.inner.cells().map(note).collect()
+    }
+
     /// Creates an agent, or refuses with `IdTaken`.
     pub fn create_agent(&self, id: AgentId, served: UnixMs) -> Answer<()> {
         self.write(id, Write::CreateAgent { id, served }, Written::created)

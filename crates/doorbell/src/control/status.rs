@@ -84,7 +84,8 @@ fn on_disk(state_dir: &Path) -> Value {
         bytes("doorbell.db").map(|main| [Some(main), bytes("doorbell.db-wal")].into_iter().flatten().sum::<u64>());
     let mut known = Map::new();
     known.insert("database_bytes".to_owned(), json!(database));
-    if bytes("cluster.id").is_some() {
+    // One that cannot be read is reported by the start.
+    if matches!(doorbell_service::cluster_of(state_dir), Ok(Some(_))) {
         known.insert("engine".to_owned(), json!("postgresql"));
     }
     known.insert("capability_keys".to_owned(), json!(bytes("capability.keys").is_some()));

@@ -96,6 +96,19 @@ async fn a_server_that_hangs_is_waited_for() {
 }
 
 #[tokio::test]
+async fn readiness_names_the_cell_whose_database_is_gone_and_shows_the_disk_of_the_others() {
+    let Some(server) = Server::start("") else { return };
+    let cells = format!("--cells={}", server.url(&server.create_database()));
+    let admin = format!("127.0.0.1:{}", free_port());
+    let _service = Service::start_with(&[&cells, SINGLE, "--admin-listen", &admin]);
+    waits_for_readiness(&admin, " 200 ", &["a commit succeeded", "disk"]);
+    server.kill();
+    waits_for_readiness(&admin, " 503 ", &["FAILED   store", "cell 2: the database"]);
+    server.go();
+    waits_for_readiness(&admin, " 200 ", &["a commit succeeded"]);
+}
+
+#[tokio::test]
 async fn a_server_that_is_back_within_the_wait_is_noticed_by_no_sender() {
     let Some(mut scene) = Scene::new().await else { return };
     scene.server.kill();

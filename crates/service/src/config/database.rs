@@ -24,6 +24,16 @@ const PASSWORD_MAX: u64 = 4096;
 #[serde(transparent)]
 pub struct DatabaseUrl(String);
 
+impl DatabaseUrl {
+    /// Whether this word of a command line has the password of a database in it.
+    pub fn shows_password(word: &str) -> bool {
+        let Some((scheme, rest)) = word.split_once("://") else { return false };
+        let user = rest.split_once('@').map(|(user, _)| user);
+        (scheme.ends_with("postgres") || scheme.ends_with("postgresql"))
+            && (user.is_some_and(|user| user.contains(':')) || rest.contains("password="))
+    }
+}
+
 impl FromStr for DatabaseUrl {
     type Err = Infallible;
 
@@ -121,19 +131,6 @@ impl DatabaseSettings {
         Ok(Self { url: url.clone(), password, allow_single_copy: s.allow_single_copy() })
     }
 
-    /// Whether the password is in the URL, and not in a file of its own.
-    #[cfg(feature = "postgres")]
-    pub fn has_password_in_url(&self) -> bool {
-        let user = self.url.0.split_once("://").and_then(|(_, rest)| rest.split_once('@')).map(|(user, _)| user);
-        user.is_some_and(|user| user.contains(':')) || self.url.0.contains("password=")
-    }
-
-    /// Whether the password is in the URL, and not in a file of its own.
-    #[cfg(not(feature = "postgres"))]
-    pub fn has_password_in_url(&self) -> bool {
-        match *self {}
-    }
-
     /// What the store needs to open it; `cluster`: what the database must be.
     #[cfg(feature = "postgres")]
     pub fn options(&self, cluster: Option<doorbell_store::Cluster>) -> doorbell_store::PostgresOptions {
@@ -162,6 +159,26 @@ fn read_password(path: &Path) -> Result<String, ConfigError> {
     Ok(password.to_owned())
 }
 
+#[cfg(test)]
+mod url_tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_the_command_line_that_has_a_password_is_known() {
+        for word in [
+            "postgres://u:secret@h/d",
+            "--database=postgresql://u:secret@h,i/d",
+            "--cells=postgres://u:secret@h/d",
+            "--cells=disk2,postgres://h/d?user=u&password=secret",
+        ] {
+            assert!(DatabaseUrl::shows_password(word), "{word}");
+        }
+        for word in ["postgres://u@h:5432/d", "--database=postgres://h/d", "https://u:secret@h/d", "serve"] {
+            assert!(!DatabaseUrl::shows_password(word), "{word}");
+        }
+    }
+}
+
 #[cfg(feature = "postgres")]
 #[cfg(test)]
 mod tests {
@@ -187,7 +204,6 @@ mod tests {
         assert_eq!(database.options(None).password.as_deref(), Some("open sesame"));
         assert_eq!(database.options(None).url, "postgres://u@h/d");
         let inline = DatabaseSettings::from_settings(&with_password).unwrap().unwrap();
-        assert!(inline.has_password_in_url() && !database.has_password_in_url());
         let shown = format!("{database:?} {with_password:?} {inline:?}");
         assert!(!shown.contains("sesame"), "{shown}");
     }

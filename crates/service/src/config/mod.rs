@@ -116,6 +116,19 @@ impl Config {
         self.settings.listen.is_none()
     }
 
+    /// Whether a cell of the store is on a disk of this machine. The disk of a database is its own.
+    pub fn has_disk(&self) -> bool {
+        (0..=self.cells.len()).any(|cell| !self.is_database(cell))
+    }
+
+    /// Whether a cell of the store is a database. The first cell has the number 0.
+    pub fn is_database(&self, cell: usize) -> bool {
+        match cell.checked_sub(1) {
+            None => self.database.is_some(),
+            Some(place) => matches!(self.cells.get(place), Some(CellSettings::Database(_))),
+        }
+    }
+
     /// Serves at most `most` connections, where the process may have no more open files.
     pub fn lower_connections(&mut self, most: usize) {
         let before = self.limits.connections_max;

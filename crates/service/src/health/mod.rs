@@ -72,7 +72,7 @@ impl Health {
     pub(crate) async fn readiness(&self) -> Readiness {
         let store = self.store_condition().await;
         let certificate = certificate::condition(self.certificate.as_ref(), &self.clock);
-        let disk = self.has_disk().then(|| disk::condition(&self.disk(), self.store.receipt_room().err()));
+        let disk = self.config.get().has_disk().then(|| disk::condition(&self.disk(), self.store.receipt_room().err()));
         let conditions =
             [Some(self.drain_condition()), Some(store), disk, Some(certificate), Some(self.clock_condition())];
         Readiness::of(conditions.into_iter().flatten().collect())
@@ -96,7 +96,7 @@ impl Health {
             cells: CellStatus::all(&self.store),
             since_start: figures.since_start,
             certificate: self.certificate.as_ref().map(|certificate| certificate.status(self.clock.plausible_wall())),
-            disk: self.has_disk().then(|| self.disk()),
+            disk: self.config.get().has_disk().then(|| self.disk()),
             clock: ClockStatus {
                 state: match self.clock.wall_state() {
                     WallState::Right => "right",
@@ -159,7 +159,7 @@ impl Health {
 
     async fn store_condition(&self) -> Condition {
         match self.liveness() {
-            Ok(()) => self.probe.condition(&self.hub, &self.clock, self.has_disk()).await,
+            Ok(()) => self.probe.condition(&self.hub, &self.clock, &self.config.get()).await,
             Err(why) => Condition::fails("store", why, "start the service again; the log says what happened"),
         }
     }
@@ -181,11 +181,6 @@ impl Health {
                 "set the clock, and use NTP (`timedatectl set-ntp true`)",
             ),
         }
-    }
-
-    /// Whether the messages are on a disk of this machine. A database's disk is its own.
-    fn has_disk(&self) -> bool {
-        self.storage.database.is_none()
     }
 
     fn disk(&self) -> DiskStatus {

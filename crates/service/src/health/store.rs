@@ -2,6 +2,7 @@
 //! process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use doorbell_protocol::time::UnixMs;
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::hub::Hub;
 use crate::status::Condition;
 
@@ -28,25 +30,38 @@ pub(crate) struct Probe(Mutex<State>);
 #[derive(Default)]
 struct State {
     last: Option<(UnixMs, Result<(), Unwritable>)>,
-    /// The commit that is tried. Until it is answered, no other one is: it stays here also if the client that asked leaves.
+    /// The commits that are tried. Until they are answered, no others are: they stay here also if the client that asked
+    /// leaves.
     pending: Option<JoinHandle<Result<(), StoreError>>>,
+    /// The cell whose commit is waited for, from 0.
+    cell: Arc<AtomicUsize>,
+}
+
+/// What a cell could not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unwritable {
+    /// From 0.
+    cell: usize,
+    reason: Reason,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unwritable {
+enum Reason {
     Refused(StoreError),
     Slow,
 }
 
 impl Probe {
-    /// Whether a commit succeeds. What it writes is the record of the clock, which is also written each hour. `has_disk`:
-    /// the messages are on a disk of this machine.
-    pub(super) async fn condition(&self, hub: &Arc<Hub>, clock: &Clock, has_disk: bool) -> Condition {
-        match self.probe(hub, clock).await {
-            Ok(()) => Condition::holds(NAME, "a commit succeeded"),
-            Err(reason) if has_disk => on_disk(reason),
-            Err(reason) => in_database(reason),
+    /// Whether a commit succeeds in each cell. What it writes is the record of the clock, which is also written each hour.
+    pub(super) async fn condition(&self, hub: &Arc<Hub>, clock: &Clock, config: &Config) -> Condition {
+        let Err(Unwritable { cell, reason }) = self.probe(hub, clock).await else {
+            return Condition::holds(NAME, "a commit succeeded");
+        };
+        let failed = if config.is_database(cell) { in_database(reason) } else { on_disk(reason) };
+        if config.cells.is_empty() {
+            return failed;
         }
+        Condition { message: format!("cell {}: {}", cell + 1, failed.message), ..failed }
     }
 
     async fn probe(&self, hub: &Arc<Hub>, clock: &Clock) -> Result<(), Unwritable> {
@@ -56,43 +71,52 @@ impl Probe {
         {
             return result;
         }
+        let cell = state.cell.clone();
         // It stays there while it is waited for: a client that leaves must not cause another one.
         let trying = state.pending.get_or_insert_with(|| {
-            let hub = hub.clone();
-            tokio::spawn(async move { hub.note_clock().await })
+            let (answers, cell) = (hub.note_clock_in_each(), cell.clone());
+            tokio::spawn(async move {
+                for (place, answer) in answers.into_iter().enumerate() {
+                    cell.store(place, Ordering::Relaxed);
+                    answer.await?;
+                }
+                Ok(())
+            })
         });
         let result = match timeout(WAIT_MAX, trying).await {
-            Ok(Ok(noted)) => noted.map_err(Unwritable::Refused),
+            Ok(Ok(noted)) => noted.map_err(Reason::Refused),
             // The runtime ends.
-            Ok(Err(_)) => Err(Unwritable::Refused(StoreError::Unavailable)),
-            Err(_) => Err(Unwritable::Slow),
+            Ok(Err(_)) => Err(Reason::Refused(StoreError::Unavailable)),
+            Err(_) => Err(Reason::Slow),
         };
-        if result != Err(Unwritable::Slow) {
+        if result != Err(Reason::Slow) {
             state.pending = None;
         }
+        let cell = cell.load(Ordering::Relaxed);
+        let result = result.map_err(|reason| Unwritable { cell, reason });
         state.last = Some((clock.now(), result));
         result
     }
 }
 
-fn on_disk(reason: Unwritable) -> Condition {
+fn on_disk(reason: Reason) -> Condition {
     match reason {
-        Unwritable::Refused(StoreError::NoRoom) => Condition::fails(
+        Reason::Refused(StoreError::NoRoom) => Condition::fails(
             NAME,
             "the disk is full: only what frees room is stored, and senders get 429",
             "free some room on the disk of the state directory; the store continues by itself",
         ),
-        Unwritable::Refused(StoreError::Overloaded) => Condition::fails(
+        Reason::Refused(StoreError::Overloaded) => Condition::fails(
             NAME,
             "too many writes wait for the disk: senders get 429",
             "wait; if it stays so, the disk is too slow for this load",
         ),
-        Unwritable::Refused(error) => Condition::fails(
+        Reason::Refused(error) => Condition::fails(
             NAME,
             format!("a commit failed ({error})"),
             "the log says why; after an error of the disk the process ends",
         ),
-        Unwritable::Slow => Condition::fails(
+        Reason::Slow => Condition::fails(
             NAME,
             format!("a commit was not done within {} seconds", WAIT_MAX.as_secs()),
             "look at the disk of the state directory: it does not answer, or other programs keep it busy",
@@ -100,24 +124,24 @@ fn on_disk(reason: Unwritable) -> Condition {
     }
 }
 
-fn in_database(reason: Unwritable) -> Condition {
+fn in_database(reason: Reason) -> Condition {
     match reason {
-        Unwritable::Refused(StoreError::NoRoom) => Condition::fails(
+        Reason::Refused(StoreError::NoRoom) => Condition::fails(
             NAME,
             "the disk of the database is full: only what frees room is stored, and senders get 429",
             "free some room on the disk of the database's server; the store continues by itself",
         ),
-        Unwritable::Refused(StoreError::Overloaded) => Condition::fails(
+        Reason::Refused(StoreError::Overloaded) => Condition::fails(
             NAME,
             "too many writes wait for the database: senders get 429",
             "wait; if it stays so, the database is too slow for this load",
         ),
-        Unwritable::Refused(error) => Condition::fails(
+        Reason::Refused(error) => Condition::fails(
             NAME,
             format!("the database took no commit ({error}): senders get 503"),
-            "look at the database's server, which the log says more about; the store continues by itself",
+            "look at the database's server (the log has the reason); the store continues by itself",
         ),
-        Unwritable::Slow => Condition::fails(
+        Reason::Slow => Condition::fails(
             NAME,
             format!("the database did not commit within {} seconds", WAIT_MAX.as_secs()),
             "look at the database's server and its synchronous standbys; the store continues by itself",
@@ -136,7 +160,7 @@ mod tests {
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
     use super::*;
-    use crate::config::{Config, Settings};
+    use crate::config::Settings;
 
     /// An engine whose commits wait for the test.
     struct Held {
@@ -178,6 +202,7 @@ mod tests {
         probe: Probe,
         hub: Arc<Hub>,
         clock: Clock,
+        config: Config,
         commits: UnboundedReceiver<()>,
         release: mpsc::Sender<()>,
     }
@@ -188,14 +213,14 @@ mod tests {
                 (StoreLimits::default(), unbounded_channel(), mpsc::channel());
             let store = Store::start(Held { engine: MemoryEngine::new(limits), begun, released }, limits).unwrap();
             let settings = Settings { state_dir: Some("not used".into()), ..Settings::default() };
-            let limits = Config::from_settings(settings).unwrap().limits;
+            let config = Config::from_settings(settings).unwrap();
             let clock = Clock::manual(UnixMs::from_secs(1_790_000_000));
-            let hub = Arc::new(Hub::start(store, clock.clone(), &limits, 1, Arc::default()));
-            Self { probe: Probe::default(), hub, clock, commits, release }
+            let hub = Arc::new(Hub::start(store, clock.clone(), &config.limits, 1, Arc::default()));
+            Self { probe: Probe::default(), hub, clock, config, commits, release }
         }
 
         async fn condition(&self) -> Condition {
-            self.probe.condition(&self.hub, &self.clock, true).await
+            self.probe.condition(&self.hub, &self.clock, &self.config).await
         }
     }
 
@@ -217,13 +242,13 @@ mod tests {
     #[tokio::test]
     async fn clients_that_leave_while_a_commit_hangs_cause_no_other_one() {
         let mut probed = Probed::start();
-        let (probe, hub, clock) = (&probed.probe, &probed.hub, &probed.clock);
+        let (probe, hub, clock, config) = (&probed.probe, &probed.hub, &probed.clock, &probed.config);
         tokio::select! {
-            answered = probe.condition(hub, clock, true) => panic!("{answered:?}"),
+            answered = probe.condition(hub, clock, config) => panic!("{answered:?}"),
             begun = probed.commits.recv() => assert_eq!(begun, Some(())),
         }
         for _ in 0..10 {
-            assert!(probe.condition(hub, clock, true).now_or_never().is_none(), "it waits for the same commit");
+            assert!(probe.condition(hub, clock, config).now_or_never().is_none(), "it waits for the same commit");
             // What it may have started runs.
             tokio::task::yield_now().await;
         }

@@ -30,7 +30,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use doorbell_mailbox::{Rules, SubscriberId};
 use doorbell_protocol::id::{AgentId, MessageId, Mint, SubscriptionId};
 use doorbell_protocol::receipt::Outcome;
-use doorbell_store::{Store, StoreError, Subscription};
+use doorbell_store::{Answer, Store, StoreError, Subscription};
 
 pub(crate) use doorbell_mailbox::{Mode, Retry, Scope, SubscriberSpec};
 pub(crate) use doorbell_store::{Receipt, ReceiptPosition};
@@ -289,6 +289,11 @@ impl Hub {
     /// Records the clock in the store, so that it continues there after a restart.
     pub(crate) async fn note_clock(&self) -> Result<(), StoreError> {
         self.store.note_clock(self.clock.record()).await
+    }
+
+    /// The same in each cell of the store.
+    pub(crate) fn note_clock_in_each(&self) -> Vec<Answer<()>> {
+        self.store.note_clock_in_each(&self.clock.record())
     }
 
     /// The task that removes expired messages and idle agents.

@@ -29,7 +29,7 @@ impl Collector for Families {
         self.connections(&mut to)?;
         self.store(&figures, &mut to)?;
         self.cells(&mut to)?;
-        if self.sources.storage.database.is_none() {
+        if self.sources.config.get().has_disk() {
             self.disk(&figures, &mut to)?;
         }
         self.health(&mut to)
@@ -216,7 +216,7 @@ impl Families {
         )?;
         to.counter(
             "doorbell_store_rollbacks",
-            "Batches of writes that were rolled back: the disk is full, or it fails. Worry at the first.",
+            "Batches of writes that were rolled back: the disk is full or fails, or the database was away. Worry at the first.",
             commits.rolled_back,
         )?;
         let resolved = figures.contents.resolved;

@@ -37,7 +37,7 @@ const ROOT: u32 = 0;
 const OVERFLOW: u32 = 65534;
 
 /// Our files in the state directory, and whether they hold secrets.
-const FILES: [(&str, bool); 11] = [
+const FILES: [(&str, bool); 13] = [
     ("capability.keys", true),
     ("ca.key", true),
     ("ca.pem", false),
@@ -45,6 +45,8 @@ const FILES: [(&str, bool); 11] = [
     ("doorbell.db-wal", true),
     ("doorbell.db-shm", true),
     ("cluster.id", false),
+    ("cells.plan", true),
+    ("cell.id", true),
     ("doorbell.db-journal", true),
     ("doorbell.lock", false),
     ("doorbell.reserve", false),
