@@ -8,8 +8,6 @@ use crate::{Life, NodeId};
 /// The nodes and the slots of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Map {
-    /// Rises with each change of a slot.
-    pub version: i64,
     /// By their numbers, also those whose life is over.
     pub nodes: BTreeMap<NodeId, NodeRow>,
     /// Who holds each slot; `None`: it is free.
@@ -21,6 +19,8 @@ pub struct Map {
 pub struct NodeRow {
     /// Its life, or the last one.
     pub life: Life,
+    /// The last batch of this life that was committed.
+    pub batch: u64,
     /// What it does.
     pub state: NodeState,
     /// Its lease is over, by the clock of the database.
@@ -55,7 +55,7 @@ pub struct Holder {
 impl Map {
     /// Before anything was read.
     pub fn empty() -> Self {
-        Self { version: 0, nodes: BTreeMap::new(), slots: [None; SLOTS] }
+        Self { nodes: BTreeMap::new(), slots: [None; SLOTS] }
     }
 
     /// Who holds a slot.
@@ -68,10 +68,5 @@ impl Map {
     pub fn target(&self, slot: Slot) -> Option<NodeId> {
         let takes = |row: &NodeRow| row.state == NodeState::Up && row.owns_slots;
         slot.target(self.nodes.iter().filter(|(_, row)| takes(row)).map(|(node, _)| *node))
-    }
-
-    /// Whether this life has not ended.
-    pub fn is_alive(&self, holder: Holder) -> bool {
-        self.nodes.get(&holder.node).is_some_and(|row| row.life == holder.life && row.state != NodeState::Ended)
     }
 }

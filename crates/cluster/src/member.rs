@@ -1,15 +1,15 @@
 //! One node in one cell: it joins, renews its life, ends those that are late, and moves slots until each is where it
 //! belongs.
 //!
-//! Everything that it asks the database for may be refused or may have an outcome that is not known. What it believes to
-//! hold is never taken from a read: a read may be older than the last change. A slot is opened after its claim was
-//! committed, or after a read that began when nothing of it was under way.
+//! Everything that it asks the database for may be refused or may have an outcome that is not known. A slot is opened after
+//! its claim was committed, or because a read shows that this life holds it. A read may be old, also one that began just
+//! now: a server that was replaced still answers. So a read counts only if it shows the last batch of this life.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::map::{Holder, Map, NodeState};
-use crate::slot::{SLOTS, Slot, SlotSet};
+use crate::slot::{Slot, SlotSet};
 use crate::{Life, NodeId};
 
 /// The times and bounds of a member.
@@ -39,10 +39,10 @@ pub enum Input {
     Tick,
     /// The answer to [`Effect::Join`]: the number and the life, or `None` if another node was faster.
     Joined(Option<Holder>),
-    /// The answer to the [`Effect::ReadMap`] with this number; `None`: the database cannot be read.
-    Map(u64, Option<Box<Map>>),
-    /// A batch of this life was committed, which renews the lease.
-    Committed,
+    /// The answer to [`Effect::ReadMap`]; `None`: the database cannot be read.
+    Map(Option<Box<Map>>),
+    /// The batch with this number was committed, which renews the lease.
+    Committed(Life, u64),
     /// The answer to [`Effect::Renew`]: whether the life goes on. `None`: the database does not answer.
     Renewed(Life, Option<bool>),
     /// The database has refused a batch of this life, which is over.
@@ -72,7 +72,7 @@ pub enum Effect {
     /// Take the lowest free number, and begin a life.
     Join,
     /// Read the map.
-    ReadMap(u64),
+    ReadMap,
     /// Renew the lease, on the writer's connection or on another.
     Renew(Life),
     /// End a life whose lease is over, if the database agrees; its slots become free in the same transaction.
@@ -117,13 +117,13 @@ pub struct Member {
     open: SlotSet,
     claiming: SlotSet,
     yielding: SlotSet,
-    /// The number of the last read that began when something of the slot was last under way: that read may be older.
-    settled: [u64; SLOTS],
+    /// Slots that were given up, perhaps: the answer was lost.
+    unsure: SlotSet,
+    /// The number of the last batch of this life that was committed.
+    batch: u64,
     /// Slots that were asked of others, and when.
     asked: BTreeMap<Slot, (NodeId, Duration)>,
     accused: Option<Holder>,
-    /// The number of the last read that began.
-    reads: u64,
     is_reading: bool,
     read_at: Duration,
     may_read_at: Duration,
@@ -143,10 +143,10 @@ impl Member {
             open: SlotSet::default(),
             claiming: SlotSet::default(),
             yielding: SlotSet::default(),
-            settled: [0; SLOTS],
+            unsure: SlotSet::default(),
+            batch: 0,
             asked: BTreeMap::new(),
             accused: None,
-            reads: 0,
             is_reading: false,
             read_at: Duration::ZERO,
             may_read_at: Duration::ZERO,
@@ -193,8 +193,8 @@ impl Member {
         match input {
             Input::Tick => {}
             Input::Joined(joined) => self.joined(joined, now),
-            Input::Map(read, map) => self.read(read, map, now, effects),
-            Input::Committed => self.renew_at = now + self.rules.renew_after,
+            Input::Map(map) => self.read(map, now, effects),
+            Input::Committed(life, batch) => self.committed(life, batch, now),
             Input::Renewed(life, goes_on) => self.renewed(life, goes_on, now, effects),
             Input::Over(life) => {
                 if self.is_mine(life) {
@@ -221,7 +221,7 @@ impl Member {
                 effects.push(Effect::Join);
             }
             Stage::In(me) => {
-                if self.is_draining && self.open.is_empty() && self.claiming.is_empty() && self.yielding.is_empty() {
+                if self.is_draining && self.holds_nothing() {
                     self.stage = Stage::Left;
                     effects.push(Effect::Leave(me.life));
                     return;
@@ -232,9 +232,8 @@ impl Member {
                 }
                 if !self.is_reading && self.read_at.max(self.may_read_at) <= now {
                     self.is_reading = true;
-                    self.reads += 1;
                     self.may_read_at = now + self.rules.read_gap;
-                    effects.push(Effect::ReadMap(self.reads));
+                    effects.push(Effect::ReadMap);
                 }
             }
             Stage::Out { .. } | Stage::Joining | Stage::Left => {}
@@ -251,10 +250,7 @@ impl Member {
             Some(me) => {
                 self.stage = Stage::In(me);
                 self.renew_at = now + self.rules.renew_after;
-                (self.read_at, self.is_renewing) = (now, false);
-                // One that is under way may be from before.
-                self.is_reading = false;
-                self.settled = [self.reads; SLOTS];
+                (self.read_at, self.is_renewing, self.batch) = (now, false, 0);
             }
             None => self.stage = Stage::Out { join_at: now + self.rules.read_after },
         }
@@ -263,7 +259,7 @@ impl Member {
     /// The life is over: another one begins at once.
     fn lose(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         effects.push(Effect::CloseAll);
-        (self.open, self.claiming, self.yielding) = Default::default();
+        (self.open, self.claiming, self.yielding, self.unsure) = Default::default();
         self.asked.clear();
         self.stage = Stage::Out { join_at: now };
     }
@@ -279,23 +275,30 @@ impl Member {
         }
     }
 
-    fn read(&mut self, read: u64, map: Option<Box<Map>>, now: Duration, effects: &mut Vec<Effect>) {
-        let Stage::In(me) = self.stage else { return };
-        if read != self.reads || !self.is_reading {
-            return;
+    fn committed(&mut self, life: Life, batch: u64, now: Duration) {
+        if self.is_mine(life) {
+            self.batch = self.batch.max(batch);
+            self.renew_at = now + self.rules.renew_after;
         }
+    }
+
+    fn read(&mut self, map: Option<Box<Map>>, now: Duration, effects: &mut Vec<Effect>) {
         self.is_reading = false;
         self.read_at = now + self.rules.read_after;
-        // A server that was replaced may still answer reads, of what was before.
-        let Some(map) = map.filter(|map| map.version >= self.map.version) else { return };
+        let (Stage::In(me), Some(map)) = (self.stage, map) else { return };
+        // Lives only rise, and so do the batches of one.
+        let Some(own) = map.nodes.get(&me.node).filter(|own| (own.life, own.batch) >= (me.life, self.batch)) else {
+            return;
+        };
+        let is_over = own.life != me.life || own.state == NodeState::Ended;
         self.map = *map;
-        if !self.map.is_alive(me) {
+        if is_over {
             self.lose(now, effects);
             return;
         }
         self.end_late(me, effects);
         for slot in Slot::all() {
-            self.settle(slot, me, read, now, effects);
+            self.settle(slot, me, now, effects);
         }
     }
 
@@ -309,19 +312,13 @@ impl Member {
     }
 
     /// Moves a slot towards where it belongs.
-    fn settle(&mut self, slot: Slot, me: Holder, read: u64, now: Duration, effects: &mut Vec<Effect>) {
-        if self.open.contains(slot) || self.claiming.contains(slot) || self.settled[place(slot)] >= read {
+    fn settle(&mut self, slot: Slot, me: Holder, now: Duration, effects: &mut Vec<Effect>) {
+        if self.open.contains(slot) || self.claiming.contains(slot) || self.yielding.contains(slot) {
             return;
         }
         let holder = self.map.holder(slot);
-        if self.yielding.contains(slot) {
-            // Its outcome was not known.
-            if holder == Some(me) {
-                self.settled[place(slot)] = u64::MAX;
-                effects.push(Effect::Yield(me.life, slot));
-            } else {
-                self.yielding.remove(slot);
-            }
+        if self.unsure.remove(slot) && holder == Some(me) {
+            self.give_up(slot, me, effects);
             return;
         }
         let is_wanted = self.owns_slots && !self.is_draining && self.map.target(slot) == Some(me.node);
@@ -363,7 +360,6 @@ impl Member {
             effects.push(Effect::Close(slot));
         }
         self.yielding.insert(slot);
-        self.settled[place(slot)] = u64::MAX;
         effects.push(Effect::Yield(me.life, slot));
     }
 
@@ -371,7 +367,6 @@ impl Member {
         let Some(me) = self.me().filter(|me| me.life == life) else { return };
         let was_claiming = self.claiming.remove(slot);
         debug_assert!(was_claiming, "a claim is answered once");
-        self.settled[place(slot)] = self.reads;
         if holds == Some(true) {
             self.open(slot, me, effects);
         }
@@ -381,11 +376,15 @@ impl Member {
         if !self.is_mine(life) {
             return;
         }
-        self.settled[place(slot)] = self.reads;
-        if is_known {
-            let was_yielding = self.yielding.remove(slot);
-            debug_assert!(was_yielding, "a slot is given up once");
+        let was_yielding = self.yielding.remove(slot);
+        debug_assert!(was_yielding, "a slot is given up once");
+        if !is_known {
+            self.unsure.insert(slot);
         }
+    }
+
+    fn holds_nothing(&self) -> bool {
+        [&self.open, &self.claiming, &self.yielding, &self.unsure].into_iter().all(SlotSet::is_empty)
     }
 
     fn yield_asked(&mut self, slot: Slot, by: NodeId, effects: &mut Vec<Effect>) {
@@ -421,16 +420,11 @@ impl Member {
     fn check(&self) {
         debug_assert!(
             Slot::all().all(|slot| {
-                let places = [&self.open, &self.claiming, &self.yielding];
+                let places = [&self.open, &self.claiming, &self.yielding, &self.unsure];
                 places.iter().filter(|set| set.contains(slot)).count() <= 1
             }),
             "a slot is in one state"
         );
-        let holds_nothing = self.open.is_empty() && self.claiming.is_empty() && self.yielding.is_empty();
-        debug_assert!(self.me().is_some() || holds_nothing, "without a life it holds nothing");
+        debug_assert!(self.me().is_some() || self.holds_nothing(), "without a life it holds nothing");
     }
-}
-
-fn place(slot: Slot) -> usize {
-    slot.0.into()
 }

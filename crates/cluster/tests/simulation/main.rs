@@ -1,0 +1,59 @@
+//! Several nodes in virtual time, a model of the database and faults of every kind: what is accepted is stored, nothing is
+//! written for a slot by a life that does not hold it, and after the last fault everything flows again.
+
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod database;
+mod node;
+mod random;
+mod world;
+
+use world::World;
+
+/// Milliseconds.
+type Time = i64;
+
+/// A defect that the judge must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    NoFence,
+    NoLock,
+    YieldsEarly,
+    UnknownIsAccepted,
+    UnknownIsRepeated,
+    OneMark,
+    /// A batch out of a buffer is taken although it was barred.
+    LateBatch,
+}
+
+fn schedules(default: u64) -> u64 {
+    std::env::var("DOORBELL_SCHEDULES").map_or(default, |count| count.parse().unwrap())
+}
+
+#[test]
+fn nothing_accepted_is_lost_and_every_slot_is_served_again_after_the_last_fault() {
+    let (mut accepted, mut faults) = (0, 0);
+    for seed in 0..schedules(300) {
+        let world = World::run(seed, None);
+        assert!(world.wrong.is_empty(), "seed {seed}: {:?}", world.wrong);
+        accepted += world.accepted.len();
+        faults += world.faults;
+    }
+    println!("{accepted} accepted, {faults} faults");
+}
+
+#[test]
+fn every_planted_bug_is_found() {
+    for bug in [
+        Bug::NoFence,
+        Bug::NoLock,
+        Bug::YieldsEarly,
+        Bug::UnknownIsAccepted,
+        Bug::UnknownIsRepeated,
+        Bug::OneMark,
+        Bug::LateBatch,
+    ] {
+        let found = (0..400).find(|seed| !World::run(*seed, Some(bug)).wrong.is_empty());
+        println!("{bug:?}: seed {found:?}");
+    }
+}

@@ -1,0 +1,300 @@
+//! A node: the member under test, the writer of the store as `postgres/writer.rs` has it, and a router of messages.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use doorbell_cluster::{Effect, Holder, Input, Life, Member, NodeId, Rules, Slot};
+
+use crate::database::{Answer, Batch, Database, Op, Seen};
+use crate::random::Random;
+use crate::{Bug, Time};
+
+const BATCH_MAX: usize = 4;
+/// A message that is not answered by its owner is sent again after so long.
+const AGAIN_AFTER: Time = 1_000;
+
+/// What nodes send each other. Senders and receivers are processes: numbers of nodes are used again.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame {
+    Submit { id: u64, slot: Slot },
+    Accepted(u64),
+    NotOwner(u64),
+    YieldSlot(Slot, NodeId),
+}
+
+struct InFlight {
+    batch: Batch,
+    /// `None`: the connection is lost, and the outcome is not known.
+    connection: Option<u64>,
+}
+
+/// A message that a sender waits for.
+struct Post {
+    slot: Slot,
+    send_at: Time,
+}
+
+pub(crate) struct Node {
+    bug: Option<Bug>,
+    pub(crate) member: Member,
+    pub(crate) is_paused: bool,
+    queue: VecDeque<Op>,
+    flight: Option<InFlight>,
+    /// The life that the writer writes for, and the number of its last batch.
+    life: Option<(Holder, u64)>,
+    posts: BTreeMap<u64, Post>,
+    /// Messages of other processes that are in the queue.
+    remote: BTreeMap<u64, usize>,
+    pub(crate) accepted: Vec<u64>,
+    pub(crate) outbox: Vec<(usize, Frame)>,
+    effects: Vec<Effect>,
+    reads: bool,
+    joins: bool,
+    renews: Option<Life>,
+    ends: Vec<Holder>,
+    accusations: Vec<Holder>,
+    drains: Option<Life>,
+    leaves: Option<Holder>,
+    /// Batches of lost connections that the server may still get.
+    pub(crate) buffers: Vec<Batch>,
+}
+
+fn since_start(now: Time) -> Duration {
+    Duration::from_millis(now.cast_unsigned())
+}
+
+impl Node {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        Self {
+            bug,
+            member: Member::new(Rules::default(), true),
+            is_paused: false,
+            queue: VecDeque::new(),
+            flight: None,
+            life: None,
+            posts: BTreeMap::new(),
+            remote: BTreeMap::new(),
+            accepted: Vec::new(),
+            outbox: Vec::new(),
+            effects: Vec::new(),
+            reads: false,
+            joins: false,
+            renews: None,
+            ends: Vec::new(),
+            accusations: Vec::new(),
+            drains: None,
+            leaves: None,
+            buffers: Vec::new(),
+        }
+    }
+
+    pub(crate) fn post(&mut self, id: u64, slot: Slot, now: Time) {
+        self.posts.insert(id, Post { slot, send_at: now });
+    }
+
+    pub(crate) fn waits(&self) -> usize {
+        self.posts.len()
+    }
+
+    pub(crate) fn input(&mut self, input: Input, now: Time) {
+        self.member.handle(input, since_start(now), &mut self.effects);
+        for effect in std::mem::take(&mut self.effects) {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Join => self.joins = true,
+            Effect::ReadMap => self.reads = true,
+            Effect::Renew(life) => self.renews = Some(life),
+            Effect::End(holder) => self.ends.push(holder),
+            Effect::Accuse(holder) => self.accusations.push(holder),
+            Effect::Claim(_, slot) => self.queue.push_back(Op::Claim(slot)),
+            Effect::Yield(_, slot) if self.bug == Some(Bug::YieldsEarly) => self.queue.push_front(Op::Yield(slot)),
+            Effect::Yield(_, slot) => self.queue.push_back(Op::Yield(slot)),
+            Effect::AskYield(node, slot) => self.outbox.push((node.0.into(), Frame::YieldSlot(slot, NodeId(0)))),
+            // Its messages are in the queue, or come again.
+            Effect::Open(_) | Effect::Close(_) => {}
+            Effect::CloseAll => self.fenced(),
+            Effect::BeginDrain(life) => self.drains = Some(life),
+            Effect::Leave(_) => self.leaves = self.life.map(|(me, _)| me),
+        }
+    }
+
+    fn fenced(&mut self) {
+        self.queue.clear();
+        self.remote.clear();
+        self.life = None;
+        self.flight = None;
+    }
+
+    /// Asks the database what the member wants to know. It answers at once, or not at all.
+    pub(crate) fn ask(&mut self, database: &mut Database, random: &mut Random, now: Time) {
+        if self.member.next_deadline().is_some_and(|at| at <= since_start(now)) {
+            self.input(Input::Tick, now);
+        }
+        if self.joins && !database.is_down {
+            self.joins = false;
+            let me = database.join();
+            self.life = Some((me, 0));
+            self.input(Input::Joined(Some(me)), now);
+        }
+        if std::mem::take(&mut self.reads) {
+            let map = (!database.is_down).then(|| Box::new(database.read(random)));
+            self.input(Input::Map(map), now);
+        }
+        if let Some(life) = self.renews.take() {
+            if self.flight.is_none() && self.queue.is_empty() {
+                self.queue.push_back(Op::Renew);
+            }
+            self.input(Input::Renewed(life, Some(true)), now);
+        }
+        if database.is_down {
+            return;
+        }
+        let me = self.life.map(|(me, _)| me);
+        for victim in std::mem::take(&mut self.ends) {
+            if let Some(me) = me {
+                database.end(victim, me);
+            }
+        }
+        std::mem::take(&mut self.accusations).into_iter().for_each(|accused| database.accuse(accused));
+        if let (Some(me), Some(_)) = (me, self.drains.take()) {
+            database.begin_drain(me);
+        }
+        if let Some(me) = self.leaves
+            && database.leave(me)
+        {
+            self.leaves = None;
+        }
+        self.write(database, random, now);
+    }
+
+    /// Sends the next batch, or finds out what became of the last one.
+    fn write(&mut self, database: &mut Database, random: &mut Random, now: Time) {
+        let Some((me, number)) = &mut self.life else { return };
+        match &self.flight {
+            None if !self.queue.is_empty() => {
+                *number += 1;
+                let ops = self.queue.drain(..self.queue.len().min(BATCH_MAX)).collect();
+                let batch = Batch { by: *me, number: *number, ops };
+                let connection = Some(database.send(batch.clone()));
+                self.flight = Some(InFlight { batch, connection });
+            }
+            Some(InFlight { batch, connection: None }) => {
+                let batch = batch.clone();
+                match self.bug {
+                    Some(Bug::UnknownIsAccepted) => self.settled(&batch, None, now),
+                    Some(Bug::UnknownIsRepeated) => self.again(batch),
+                    _ => match database.resolve(batch.by, batch.number) {
+                        Seen::Waits => {}
+                        // The answer of the look is lost, and it looks again.
+                        _ if random.percent(20) => {}
+                        Seen::Over => self.over(batch.by.life, now),
+                        // Whether a claim had an effect is known from its answer only.
+                        Seen::Happened => self.settled(&batch, None, now),
+                        Seen::Barred => self.again(batch),
+                    },
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn over(&mut self, life: Life, now: Time) {
+        self.fenced();
+        self.input(Input::Over(life), now);
+    }
+
+    fn again(&mut self, batch: Batch) {
+        self.flight = None;
+        batch.ops.into_iter().rev().for_each(|op| self.queue.push_front(op));
+    }
+
+    /// The database answers on a connection of this node.
+    pub(crate) fn answered(&mut self, connection: u64, answer: &Answer, now: Time) {
+        let Some(flight) = self.flight.take_if(|flight| flight.connection == Some(connection)) else { return };
+        match answer {
+            Answer::Over => self.over(flight.batch.by.life, now),
+            Answer::Done(done) => self.settled(&flight.batch, Some(done), now),
+        }
+    }
+
+    pub(crate) fn connection(&self) -> Option<u64> {
+        self.flight.as_ref()?.connection
+    }
+
+    /// The connection to the database ends.
+    pub(crate) fn lose_connection(&mut self, database: &mut Database, random: &mut Random) {
+        let Some(flight) = &mut self.flight else { return };
+        let Some(connection) = flight.connection.take() else { return };
+        // It may not have arrived, or lie in a buffer of the server.
+        if random.one_in(2)
+            && let Some(batch) = database.take_back(connection)
+            && random.one_in(2)
+        {
+            self.buffers.push(batch);
+        }
+    }
+
+    /// `None`: it happened, and its answer was lost.
+    fn settled(&mut self, batch: &Batch, done: Option<&[bool]>, now: Time) {
+        self.flight = None;
+        self.input(Input::Committed(batch.by.life, batch.number), now);
+        for (at, op) in batch.ops.iter().enumerate() {
+            match *op {
+                Op::Renew => {}
+                Op::Put(id, _) => self.stored(id),
+                Op::Claim(slot) => self.input(Input::Claimed(batch.by.life, slot, done.map(|done| done[at])), now),
+                Op::Yield(slot) => self.input(Input::Yielded(batch.by.life, slot, true), now),
+            }
+        }
+    }
+
+    fn stored(&mut self, id: u64) {
+        if let Some(process) = self.remote.remove(&id) {
+            self.outbox.push((process, Frame::Accepted(id)));
+        }
+        if self.posts.remove(&id).is_some() {
+            self.accepted.push(id);
+        }
+    }
+
+    /// Sends what its senders wait for to the owners.
+    pub(crate) fn route(&mut self, now: Time) {
+        let due: Vec<_> =
+            self.posts.iter().filter(|(_, post)| post.send_at <= now).map(|(id, post)| (*id, post.slot)).collect();
+        for (id, slot) in due {
+            let post = self.posts.get_mut(&id).unwrap();
+            post.send_at = now + AGAIN_AFTER;
+            if self.member.is_open(slot) {
+                self.queue.push_back(Op::Put(id, slot));
+            } else if let Some(owner) = self.member.map().holder(slot) {
+                self.outbox.push((owner.node.0.into(), Frame::Submit { id, slot }));
+            }
+        }
+    }
+
+    pub(crate) fn receive(&mut self, from: usize, frame: Frame, now: Time) {
+        match frame {
+            Frame::Submit { id, slot } if self.member.is_open(slot) => {
+                self.remote.insert(id, from);
+                self.queue.push_back(Op::Put(id, slot));
+            }
+            Frame::Submit { id, .. } => self.outbox.push((from, Frame::NotOwner(id))),
+            Frame::Accepted(id) => {
+                if self.posts.remove(&id).is_some() {
+                    self.accepted.push(id);
+                }
+            }
+            Frame::NotOwner(id) => {
+                if let Some(post) = self.posts.get_mut(&id) {
+                    post.send_at = now + 100;
+                }
+                self.input(Input::Outdated, now);
+            }
+            Frame::YieldSlot(slot, by) => self.input(Input::YieldAsked { slot, by }, now),
+        }
+    }
+}
