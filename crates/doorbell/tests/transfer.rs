@@ -156,14 +156,17 @@ fn arguments_that_cannot_be_used_are_refused_in_one_line_with_what_to_do() {
     assert!(refused(&mut doorbell("migrate")).contains("give --database"));
     assert!(refused(&mut import(&empty.join("none"), &url)).contains("name the state directory of the service"));
     assert!(refused(&mut import(empty, &url)).contains("has no capability.keys"));
-    fs::write(empty.join("capability.keys"), "keys").unwrap();
-    fs::set_permissions(empty.join("capability.keys"), fs::Permissions::from_mode(0o600)).unwrap();
+    let write = |name: &str, text: &str| {
+        fs::write(empty.join(name), text).unwrap();
+        fs::set_permissions(empty.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    write("capability.keys", "keys");
     let unbound = refused(&mut export(&empty.join("new"), &url, empty));
     assert!(unbound.contains("has no database"), "{unbound}");
     assert!(!empty.join("new").exists(), "nothing was made");
 
     // What it says is read by `doorbell serve` alone.
-    fs::write(empty.join("cells.plan"), "").unwrap();
+    write("cells.plan", "");
     for mut command in [import(empty, &url), export(&empty.join("new"), &url, empty)] {
         let partial = refused(&mut command);
         assert!(partial.contains("has several cells, and this would move only the first"), "{partial}");
