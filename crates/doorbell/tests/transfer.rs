@@ -140,7 +140,7 @@ async fn agents_of_every_door_keep_their_messages_and_endpoints_in_a_move_to_a_d
 
     // A second move, because the service has gone on since the first.
     let stale = refused(&mut import(&state, &url));
-    assert!(stale.contains("is not empty"), "{stale}");
+    assert!(stale.contains("name an empty database"), "{stale}");
     done(&mut import(&state, &server.url(&server.create_database())));
 }
 
