@@ -83,7 +83,7 @@ fn serve(dir: &Path) -> Command {
 async fn agents_of_every_door_keep_their_messages_and_endpoints_in_a_move_to_a_database_and_back() {
     let Some(server) = shared() else { return };
     let url = server.url(&server.create_database());
-    let mut service = Service::start_with(&["--plain", "--drain-timeout-secs=1"]);
+    let mut service = Service::start_with(&["--plain", "--drain-timeout-secs=1", "--ack-timeout-secs=2"]);
     let mut agents = Vec::new();
     for door in Door::ALL {
         let agent = Agent::subscribe(door, &service.authority()).await;
@@ -104,7 +104,14 @@ async fn agents_of_every_door_keep_their_messages_and_endpoints_in_a_move_to_a_d
     let without = refused(&mut serve(&state));
     assert!(without.contains("give --database"), "{without}");
 
-    service.will_have(&["--plain", "--drain-timeout-secs=1", "--allow-single-copy", "--database", &url]);
+    service.will_have(&[
+        "--plain",
+        "--drain-timeout-secs=1",
+        "--ack-timeout-secs=2",
+        "--allow-single-copy",
+        "--database",
+        &url,
+    ]);
     service.start_again();
     all_receive(&service, &agents, &["stored in the directory"]).await;
     for agent in &agents {
@@ -129,7 +136,7 @@ async fn agents_of_every_door_keep_their_messages_and_endpoints_in_a_move_to_a_d
     let printed = done(&mut export(&state, &url, &state));
     assert!(printed.lines().any(|line| line.starts_with("message ") && line.contains(" 3 rows")), "{printed}");
 
-    service.will_have(&["--plain", "--drain-timeout-secs=1"]);
+    service.will_have(&["--plain", "--drain-timeout-secs=1", "--ack-timeout-secs=2"]);
     service.start_again();
     all_receive(&service, &agents, &["stored in the database"]).await;
     for agent in &agents {
