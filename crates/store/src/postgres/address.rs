@@ -259,7 +259,7 @@ mod tests {
         let hosts: Vec<_> = address.hosts.iter().map(|host| (host.get_hosts(), host.get_ports())).collect();
         let tcp = |name: &str| [Host::Tcp(name.into())];
         assert_eq!(hosts[0], (&tcp("db1")[..], &[6000][..]));
-        assert_eq!(hosts[1], (&tcp("::1")[..], &[][..]));
+        assert_eq!(hosts[1], (&tcp("::1")[..], &[5432][..]));
         assert!(matches!(hosts[2].0, [Host::Unix(_)]) && hosts.len() == 3);
         for host in &address.hosts {
             assert_eq!((host.get_user(), host.get_dbname()), (Some("u"), Some("push")));
