@@ -428,3 +428,169 @@ impl Member {
         debug_assert!(self.me().is_some() || self.holds_nothing(), "without a life it holds nothing");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeRow;
+
+    const ME: Holder = Holder { node: NodeId(1), life: Life(5) };
+    const OTHER: Holder = Holder { node: NodeId(2), life: Life(9) };
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn row(of: Holder) -> NodeRow {
+        NodeRow { life: of.life, batch: 0, state: NodeState::Up, is_late: false, is_steady: true, owns_slots: true }
+    }
+
+    /// A map of these nodes, whose slots `holder` holds.
+    fn map(nodes: &[(Holder, NodeRow)], holder: Option<Holder>) -> Map {
+        let nodes = nodes.iter().map(|(of, row)| (of.node, *row)).collect();
+        Map { nodes, slots: [holder; 256] }
+    }
+
+    struct Bed {
+        member: Member,
+        now: Duration,
+    }
+
+    impl Bed {
+        /// A member that has joined and reads the map.
+        fn new() -> Self {
+            let mut bed = Self { member: Member::new(Rules::default(), true), now: seconds(1) };
+            assert_eq!(bed.input(Input::Tick), [Effect::Join]);
+            assert_eq!(bed.input(Input::Joined(Some(ME))), [Effect::ReadMap]);
+            bed
+        }
+
+        fn input(&mut self, input: Input) -> Vec<Effect> {
+            let mut effects = Vec::new();
+            self.member.handle(input, self.now, &mut effects);
+            effects
+        }
+
+        fn reads(&mut self, map: Map) -> Vec<Effect> {
+            self.input(Input::Map(Some(Box::new(map))))
+        }
+
+        /// With all slots, alone.
+        fn with_all() -> Self {
+            let mut bed = Self::new();
+            let claims = bed.reads(map(&[(ME, row(ME))], None));
+            assert_eq!(claims, Slot::all().map(|slot| Effect::Claim(ME.life, slot)).collect::<Vec<_>>());
+            for slot in Slot::all() {
+                assert_eq!(bed.input(Input::Claimed(ME.life, slot, Some(true))), [Effect::Open(slot)]);
+            }
+            bed
+        }
+    }
+
+    #[test]
+    fn a_claim_whose_answer_was_lost_is_opened_by_a_read_that_shows_the_last_batch_and_by_no_older_one() {
+        let mut bed = Bed::new();
+        bed.reads(map(&[(ME, row(ME))], None));
+        assert_eq!(bed.input(Input::Committed(ME.life, 3)), []);
+        assert_eq!(bed.input(Input::Claimed(ME.life, Slot(0), None)), []);
+        for (batch, opened) in [(2, vec![]), (3, vec![Effect::Open(Slot(0))])] {
+            bed.now += seconds(1);
+            bed.input(Input::Tick);
+            assert_eq!(bed.reads(map(&[(ME, NodeRow { batch, ..row(ME) })], Some(ME))), opened);
+        }
+    }
+
+    #[test]
+    fn slots_are_asked_of_their_holder_a_few_at_a_time_and_claimed_once_they_are_free() {
+        let mut bed = Bed::new();
+        let both = [(ME, row(ME)), (OTHER, row(OTHER))];
+        let asked = bed.reads(map(&both, Some(OTHER)));
+        assert_eq!(asked.len(), Rules::default().moves_max);
+        let Effect::AskYield(of, first) = asked[0] else { panic!("{asked:?}") };
+        assert_eq!(of, OTHER.node);
+        let mut next = map(&both, Some(OTHER));
+        next.slots[usize::from(first.0)] = None;
+        bed.now += seconds(1);
+        bed.input(Input::Tick);
+        let effects = bed.reads(next);
+        assert!(effects.contains(&Effect::Claim(ME.life, first)), "{effects:?}");
+        let again = effects.iter().filter(|effect| matches!(effect, Effect::AskYield(..))).count();
+        assert_eq!(again, Rules::default().moves_max, "the others are asked again, and one more");
+    }
+
+    #[test]
+    fn a_slot_is_closed_before_it_is_given_up_and_only_for_the_node_that_it_belongs_to() {
+        let mut bed = Bed::with_all();
+        let both = map(&[(ME, row(ME)), (OTHER, row(OTHER))], Some(ME));
+        let (theirs, mine) = (
+            Slot::all().find(|slot| both.target(*slot) == Some(OTHER.node)).unwrap(),
+            Slot::all().find(|slot| both.target(*slot) == Some(ME.node)).unwrap(),
+        );
+        bed.now += seconds(1);
+        assert_eq!(
+            bed.input(Input::YieldAsked { slot: theirs, by: OTHER.node }),
+            [Effect::Renew(ME.life), Effect::ReadMap]
+        );
+        assert_eq!(bed.reads(both), []);
+        assert_eq!(bed.input(Input::YieldAsked { slot: mine, by: OTHER.node }), []);
+        let yielded = [Effect::Close(theirs), Effect::Yield(ME.life, theirs)];
+        assert_eq!(bed.input(Input::YieldAsked { slot: theirs, by: OTHER.node }), yielded);
+        assert_eq!(bed.input(Input::YieldAsked { slot: theirs, by: OTHER.node }), [], "once");
+        assert!(!bed.member.is_open(theirs) && bed.member.is_open(mine));
+    }
+
+    #[test]
+    fn a_life_that_is_over_closes_everything_and_another_one_begins() {
+        for input in [Input::Over(ME.life), Input::Renewed(ME.life, Some(false))] {
+            let mut bed = Bed::with_all();
+            assert_eq!(bed.input(input), [Effect::CloseAll, Effect::Join]);
+            assert_eq!(bed.input(Input::Over(ME.life)), [], "what is left of the old one changes nothing");
+        }
+        let mut bed = Bed::with_all();
+        bed.now += seconds(1);
+        bed.input(Input::Tick);
+        let ended = NodeRow { life: Life(6), state: NodeState::Ended, ..row(ME) };
+        assert_eq!(bed.reads(map(&[(ME, ended)], None)), [Effect::CloseAll, Effect::Join]);
+    }
+
+    #[test]
+    fn only_a_steady_node_ends_those_that_are_late() {
+        let late = NodeRow { is_late: true, ..row(OTHER) };
+        for (own, ends) in
+            [(row(ME), 1), (NodeRow { is_steady: false, ..row(ME) }, 0), (NodeRow { is_late: true, ..row(ME) }, 0)]
+        {
+            let effects = Bed::new().reads(map(&[(ME, own), (OTHER, late)], Some(OTHER)));
+            assert_eq!(effects.iter().filter(|effect| **effect == Effect::End(OTHER)).count(), ends);
+        }
+    }
+
+    #[test]
+    fn a_node_that_refuses_connections_is_accused_once_in_a_life() {
+        let mut bed = Bed::new();
+        bed.reads(map(&[(ME, row(ME)), (OTHER, row(OTHER))], Some(OTHER)));
+        assert_eq!(bed.input(Input::Refused(OTHER.node)), [Effect::Accuse(OTHER)]);
+        assert_eq!(bed.input(Input::Refused(OTHER.node)), []);
+        assert_eq!(bed.input(Input::Refused(NodeId(7))), [], "it is not known");
+    }
+
+    #[test]
+    fn a_drain_gives_up_every_slot_and_then_the_life() {
+        let mut bed = Bed::with_all();
+        let effects = bed.input(Input::Drain);
+        assert_eq!(effects.len(), 1 + 2 * 256);
+        assert_eq!(effects[0], Effect::BeginDrain(ME.life));
+        let (last, others) = (Slot(255), Slot::all().take(255));
+        others.for_each(|slot| assert_eq!(bed.input(Input::Yielded(ME.life, slot, true)), []));
+        assert_eq!(bed.input(Input::Yielded(ME.life, last, false)), [], "it is not known");
+        bed.now += seconds(1);
+        bed.input(Input::Tick);
+        let effects = bed.reads(map(&[(ME, row(ME))], Some(ME)));
+        assert!(effects.contains(&Effect::Yield(ME.life, last)), "{effects:?}");
+        // What others did not free either would be given up too, but this life holds it no more.
+        for slot in Slot::all().filter(|slot| effects.contains(&Effect::Yield(ME.life, *slot)) && *slot != last) {
+            bed.input(Input::Yielded(ME.life, slot, true));
+        }
+        assert_eq!(bed.input(Input::Yielded(ME.life, last, true)), [Effect::Leave(ME.life)]);
+        assert!(bed.member.has_left() && bed.member.next_deadline().is_none());
+    }
+}

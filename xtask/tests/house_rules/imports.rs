@@ -8,6 +8,7 @@ use crate::files::File;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("mailbox", &["protocol"]),
+    ("cluster", &["protocol"]),
     ("store", &["protocol", "private-file", "postgres-server"]),
     ("private-file", &[]),
     ("postgres-server", &[]),

@@ -18,9 +18,9 @@ const PLACES: &[&str] = &[
     concat!("/ro", "ot/"),
 ];
 
-/// protocol and mailbox do no IO and read no clock (invariant 3).
+/// protocol, mailbox and cluster do no IO and read no clock (invariant 3).
 pub(crate) fn pure(file: &File) -> Vec<Violation> {
-    if !file.is_source_of("protocol") && !file.is_source_of("mailbox") {
+    if !["protocol", "mailbox", "cluster"].into_iter().any(|pure| file.is_source_of(pure)) {
         return Vec::new();
     }
     named(
