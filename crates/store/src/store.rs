@@ -182,13 +182,12 @@ impl Store {
 
     /// Records the service's clock.
     pub fn note_clock(&self, record: ClockRecord) -> Answer<()> {
-        self.inner.first.write(Priority::Immediate, Write::NoteClock(record), Written::noted)
+        self.inner.first.note_clock(record)
     }
 
     /// The same in every cell, in their order: shows whether each commits.
     pub fn note_clock_in_each(&self, record: &ClockRecord) -> Vec<Answer<()>> {
-        let note = |cell: &Cell| cell.write(Priority::Immediate, Write::NoteClock(record.clone()), Written::noted);
-        self.inner.cells().map(note).collect()
+        self.inner.cells().map(|cell| cell.note_clock(record.clone())).collect()
     }
 
     /// Creates an agent, or refuses with `IdTaken`.

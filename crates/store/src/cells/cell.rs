@@ -85,6 +85,10 @@ impl Cell {
         self.write_then(priority, write, open, |_| {})
     }
 
+    pub(crate) fn note_clock(&self, record: ClockRecord) -> Answer<()> {
+        self.write(Priority::Immediate, Write::NoteClock(record), Written::noted)
+    }
+
     /// Calls `then` with the outcome, on the writer's thread, before the answer.
     pub(crate) fn write_then<T: Send + 'static>(
         &self,

@@ -14,17 +14,14 @@ use doorbell_protocol::time::UnixMs;
 use super::plan::{CELLS_MAX, CellPlan};
 use super::plan_file::{Member, PlanFile};
 use crate::SqliteEngine;
-use crate::cluster::random_id;
+use crate::cluster;
 use crate::engine::Engine;
 use crate::error::OpenError;
 use crate::limits::Limits;
 use crate::model::ClockRecord;
-use crate::store::Store;
 #[cfg(feature = "postgres")]
-use crate::{
-    cluster::{Cluster, id_of},
-    postgres::{Identity, PostgresEngine, PostgresOptions},
-};
+use crate::postgres::{PostgresEngine, PostgresOptions};
+use crate::store::Store;
 
 /// The plan, in the state directory.
 const PLAN: &str = "cells.plan";
@@ -149,14 +146,14 @@ impl CellSource {
             }
             #[cfg(feature = "postgres")]
             Self::Postgres(options) => {
-                let cluster = if place < known.len() {
-                    let Identity { database, cluster } = PostgresEngine::identify(options)?;
-                    check_id(cluster.as_deref(), place, known, &database)?;
-                    Cluster::Bound(known[place].id.clone())
+                let expected = if place < known.len() {
+                    let found = PostgresEngine::identify(options)?;
+                    check_id(found.cluster.as_deref(), place, known, &found.database)?;
+                    cluster::Cluster::Bound(known[place].id.clone())
                 } else {
-                    Cluster::New(new_database(store, place))
+                    cluster::Cluster::New(new_database(store, place))
                 };
-                let options = PostgresOptions { cluster: Some(cluster), ..options.clone() };
+                let options = PostgresOptions { cluster: Some(expected), ..options.clone() };
                 let FirstCell { engine, place } = FirstCell::postgres(PostgresEngine::open(&options, limits)?);
                 (engine, place)
             }
@@ -253,7 +250,7 @@ fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
 #[cfg(feature = "postgres")]
 fn new_database(store: &str, place: usize) -> String {
     let hash = digest(&SHA256, format!("{store} {place}").as_bytes());
-    id_of(hash.as_ref().first_chunk().expect("the hash has 32 bytes"))
+    cluster::id_of(hash.as_ref().first_chunk().expect("the hash has 32 bytes"))
 }
 
 /// The id of a cell, which gets one if it has none. A start that ended before it had saved the plan may have left one.
@@ -261,7 +258,7 @@ fn make_id(dir: &Path) -> Result<String, OpenError> {
     if let Some(id) = read_id(dir)?.filter(|id| !id.is_empty()) {
         return Ok(id);
     }
-    let id = random_id();
+    let id = cluster::random_id();
     let path = dir.join(ID);
     private_file::replace(&path, format!("{id}\n").as_bytes()).map_err(|source| OpenError::Io { path, source })?;
     Ok(id)
