@@ -6,10 +6,12 @@
 
 mod map;
 mod member;
+mod router;
 mod slot;
 
 pub use map::{Holder, Map, NodeRow, NodeState};
 pub use member::{Effect, Input, Member, Rules};
+pub use router::{PATIENCE, Route, Router};
 pub use slot::{SLOTS, Slot, SlotSet};
 
 /// The number of a node in a cell: 1 to 1023, which is also a part of the ids that it mints.

@@ -32,14 +32,15 @@ fn schedules(default: u64) -> u64 {
 
 #[test]
 fn nothing_accepted_is_lost_and_every_slot_is_served_again_after_the_last_fault() {
-    let (mut accepted, mut faults) = (0, 0);
+    let (mut accepted, mut given_up, mut faults) = (0, 0, 0);
     for seed in 0..schedules(100) {
         let world = World::run(seed, None);
         assert!(world.wrong.is_empty(), "seed {seed}: {:?}", world.wrong);
         accepted += world.accepted.len();
+        given_up += world.given_up;
         faults += world.faults;
     }
-    println!("{accepted} accepted, {faults} faults");
+    println!("{accepted} accepted, {given_up} given up, {faults} faults");
 }
 
 #[test]

@@ -1,17 +1,15 @@
-//! A node: the member under test, the writer of the store as `postgres/writer.rs` has it, and a router of messages.
+//! A node: the member and the router under test, and the writer of the store as `postgres/writer.rs` has it.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use doorbell_cluster::{Effect, Holder, Input, Life, Member, NodeId, Rules, Slot};
+use doorbell_cluster::{Effect, Holder, Input, Life, Member, NodeId, Route, Router, Rules, Slot};
 
 use crate::database::{Answer, Batch, Database, Op, Seen};
 use crate::random::Random;
 use crate::{Bug, Time};
 
 const BATCH_MAX: usize = 4;
-/// A message that is not answered by its owner is sent again after so long.
-const AGAIN_AFTER: Time = 1_000;
 
 /// What nodes send each other. Senders and receivers are processes: numbers of nodes are used again.
 #[derive(Clone, Debug)]
@@ -28,12 +26,6 @@ struct InFlight {
     connection: Option<u64>,
 }
 
-/// A message that a sender waits for.
-struct Post {
-    slot: Slot,
-    send_at: Time,
-}
-
 pub(crate) struct Node {
     bug: Option<Bug>,
     pub(crate) member: Member,
@@ -42,7 +34,10 @@ pub(crate) struct Node {
     flight: Option<InFlight>,
     /// The life that the writer writes for, and the number of its last batch.
     life: Option<(Holder, u64)>,
-    posts: BTreeMap<u64, Post>,
+    router: Router,
+    /// The slots of the messages that senders wait for.
+    posts: BTreeMap<i64, Slot>,
+    pub(crate) given_up: usize,
     /// Messages of other processes that are in the queue.
     remote: BTreeMap<u64, usize>,
     pub(crate) accepted: Vec<u64>,
@@ -72,7 +67,9 @@ impl Node {
             queue: VecDeque::new(),
             flight: None,
             life: None,
+            router: Router::default(),
             posts: BTreeMap::new(),
+            given_up: 0,
             remote: BTreeMap::new(),
             accepted: Vec::new(),
             outbox: Vec::new(),
@@ -89,21 +86,23 @@ impl Node {
     }
 
     pub(crate) fn post(&mut self, id: u64, slot: Slot, now: Time) {
-        self.posts.insert(id, Post { slot, send_at: now });
+        let id = id.cast_signed();
+        self.posts.insert(id, slot);
+        self.router.submit(id, slot, since_start(now));
     }
 
     pub(crate) fn waits(&self) -> usize {
-        self.posts.len()
+        self.router.len()
     }
 
     pub(crate) fn input(&mut self, input: Input, now: Time) {
         self.member.handle(input, since_start(now), &mut self.effects);
         for effect in std::mem::take(&mut self.effects) {
-            self.perform(effect);
+            self.perform(effect, now);
         }
     }
 
-    fn perform(&mut self, effect: Effect) {
+    fn perform(&mut self, effect: Effect, now: Time) {
         match effect {
             Effect::Join => self.joins = true,
             Effect::ReadMap => self.reads = true,
@@ -116,14 +115,15 @@ impl Node {
             Effect::AskYield(node, slot) => self.outbox.push((node.0.into(), Frame::YieldSlot(slot, NodeId(0)))),
             // Its messages are in the queue, or come again.
             Effect::Open(_) | Effect::Close(_) => {}
-            Effect::CloseAll => self.fenced(),
+            Effect::CloseAll => self.fenced(now),
             Effect::BeginDrain(life) => self.drains = Some(life),
             Effect::Leave(_) => self.leaves = self.life.map(|(me, _)| me),
         }
     }
 
-    fn fenced(&mut self) {
+    fn fenced(&mut self, now: Time) {
         self.queue.clear();
+        self.router.dropped_here(since_start(now));
         self.remote.clear();
         self.life = None;
         self.flight = None;
@@ -203,7 +203,7 @@ impl Node {
     }
 
     fn over(&mut self, life: Life, now: Time) {
-        self.fenced();
+        self.fenced(now);
         self.input(Input::Over(life), now);
     }
 
@@ -256,22 +256,37 @@ impl Node {
         if let Some(process) = self.remote.remove(&id) {
             self.outbox.push((process, Frame::Accepted(id)));
         }
-        if self.posts.remove(&id).is_some() {
+        self.accept(id);
+    }
+
+    fn accept(&mut self, id: u64) {
+        if self.router.answered(id.cast_signed()) {
+            self.posts.remove(&id.cast_signed());
             self.accepted.push(id);
         }
     }
 
+    /// Nothing listens where a node should be.
+    pub(crate) fn refused(&mut self, node: NodeId, now: Time) {
+        self.router.lost(node, since_start(now));
+        self.input(Input::Refused(node), now);
+    }
+
     /// Sends what its senders wait for to the owners.
     pub(crate) fn route(&mut self, now: Time) {
-        let due: Vec<_> =
-            self.posts.iter().filter(|(_, post)| post.send_at <= now).map(|(id, post)| (*id, post.slot)).collect();
-        for (id, slot) in due {
-            let post = self.posts.get_mut(&id).unwrap();
-            post.send_at = now + AGAIN_AFTER;
-            if self.member.is_open(slot) {
-                self.queue.push_back(Op::Put(id, slot));
-            } else if let Some(owner) = self.member.map().holder(slot) {
-                self.outbox.push((owner.node.0.into(), Frame::Submit { id, slot }));
+        let mut routes = Vec::new();
+        self.router.route(&self.member, since_start(now), &mut routes);
+        for route in routes {
+            match route {
+                Route::Here { id, .. } => self.queue.push_back(Op::Put(id.cast_unsigned(), self.posts[&id])),
+                Route::To { node, id, .. } => {
+                    let frame = Frame::Submit { id: id.cast_unsigned(), slot: self.posts[&id] };
+                    self.outbox.push((node.0.into(), frame));
+                }
+                Route::GiveUp(id) => {
+                    self.posts.remove(&id);
+                    self.given_up += 1;
+                }
             }
         }
     }
@@ -283,15 +298,9 @@ impl Node {
                 self.queue.push_back(Op::Put(id, slot));
             }
             Frame::Submit { id, .. } => self.outbox.push((from, Frame::NotOwner(id))),
-            Frame::Accepted(id) => {
-                if self.posts.remove(&id).is_some() {
-                    self.accepted.push(id);
-                }
-            }
+            Frame::Accepted(id) => self.accept(id),
             Frame::NotOwner(id) => {
-                if let Some(post) = self.posts.get_mut(&id) {
-                    post.send_at = now + 100;
-                }
+                self.router.not_owner(id.cast_signed(), since_start(now));
                 self.input(Input::Outdated, now);
             }
             Frame::YieldSlot(slot, by) => self.input(Input::YieldAsked { slot, by }, now),

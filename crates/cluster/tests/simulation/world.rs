@@ -28,6 +28,7 @@ pub(crate) struct World {
     cuts: BTreeSet<(usize, usize)>,
     posts: u64,
     pub(crate) accepted: BTreeSet<u64>,
+    pub(crate) given_up: usize,
     pub(crate) faults: usize,
     pub(crate) wrong: Vec<String>,
 }
@@ -46,6 +47,7 @@ impl World {
             cuts: BTreeSet::new(),
             posts: 0,
             accepted: BTreeSet::new(),
+            given_up: 0,
             faults: 0,
             wrong: Vec::new(),
         };
@@ -109,7 +111,7 @@ impl World {
         let all: Vec<_> = self.nodes.keys().copied().collect();
         let process = all[self.random.below(all.len())];
         let node = self.nodes.get_mut(&process).unwrap();
-        if node.waits() < 8 && self.random.percent(40) {
+        if node.waits() < 32 && self.random.percent(80) {
             self.posts += 1;
             let slot = Slot((self.random.next() % 256) as u8);
             node.post(self.posts, slot, self.now);
@@ -117,7 +119,7 @@ impl World {
     }
 
     fn fault(&mut self) {
-        if !self.random.percent(4) {
+        if !self.random.percent(8) {
             return;
         }
         self.faults += 1;
@@ -182,7 +184,12 @@ impl World {
         let (me, frames) = (node.member.me(), std::mem::take(&mut node.outbox));
         for (to, frame) in frames {
             // Owners are named by their numbers, those who asked by their processes.
+            let number = NodeId(u16::try_from(to).unwrap());
             let (to, frame) = match frame {
+                Frame::Submit { .. } if self.process_of(to).is_none() => {
+                    self.nodes.get_mut(&process).unwrap().refused(number, self.now);
+                    continue;
+                }
                 Frame::Submit { .. } => (self.process_of(to), frame),
                 Frame::YieldSlot(slot, _) => {
                     (self.process_of(to), Frame::YieldSlot(slot, me.map_or(NodeId(0), |me| me.node)))
@@ -211,6 +218,7 @@ impl World {
     fn judge(&mut self) {
         self.wrong.append(&mut self.database.faults);
         for node in self.nodes.values_mut() {
+            self.given_up += std::mem::take(&mut node.given_up);
             for id in node.accepted.drain(..) {
                 if !self.database.has(id) {
                     self.wrong.push(format!("{id} was accepted and is not stored"));
