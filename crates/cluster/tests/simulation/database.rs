@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use doorbell_cluster::{Holder, Life, Map, NodeId, NodeRow, NodeState, SLOTS, Slot};
 
 use crate::random::Random;
+use crate::sockets::agent_of;
 use crate::{Bug, Time};
 
 const LEASE: Time = 5_000;
@@ -16,6 +17,7 @@ const ACCUSED: Time = 1_500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     Put(u64, Slot),
+    Erase(u64, Slot),
     Claim(Slot),
     Yield(Slot),
     /// Nothing but the lease.
@@ -71,6 +73,9 @@ pub(crate) struct Database {
     rows: BTreeMap<NodeId, Row>,
     slots: [Option<Holder>; SLOTS],
     stored: BTreeSet<u64>,
+    erased: BTreeSet<u64>,
+    /// Stored again after their end: their owner died between the commit and its answer.
+    pub(crate) back: BTreeSet<u64>,
     /// By their connections.
     running: BTreeMap<u64, Running>,
     connections: u64,
@@ -90,6 +95,8 @@ impl Database {
             rows: BTreeMap::new(),
             slots: [None; SLOTS],
             stored: BTreeSet::new(),
+            erased: BTreeSet::new(),
+            back: BTreeSet::new(),
             running: BTreeMap::new(),
             connections: 0,
             old: Map::empty(),
@@ -99,7 +106,12 @@ impl Database {
     }
 
     pub(crate) fn has(&self, id: u64) -> bool {
-        self.stored.contains(&id)
+        self.stored.contains(&id) || self.erased.contains(&id)
+    }
+
+    /// What waits for an agent.
+    pub(crate) fn pending(&self, agent: u8) -> impl Iterator<Item = i64> {
+        self.stored.iter().filter(move |id| agent_of(**id) == agent).map(|id| id.cast_signed())
     }
 
     pub(crate) fn pass(&mut self, time: Time) {
@@ -215,12 +227,18 @@ impl Database {
     fn apply_one(&mut self, by: Holder, op: Op) -> bool {
         match op {
             Op::Renew => true,
-            Op::Put(id, slot) => {
+            Op::Put(id, slot) | Op::Erase(id, slot) => {
                 let holder = self.slots[usize::from(slot.0)];
                 if holder != Some(by) {
                     self.faults.push(format!("{by:?} has written {id} for {slot:?} of {holder:?}"));
                 }
-                self.stored.insert(id);
+                if matches!(op, Op::Erase(..)) {
+                    self.stored.remove(&id);
+                    return self.erased.insert(id);
+                }
+                if self.stored.insert(id) && self.erased.contains(&id) {
+                    self.back.insert(id);
+                }
                 true
             }
             Op::Claim(slot) => self.change(slot, None, Some(by)),

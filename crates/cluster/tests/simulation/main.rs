@@ -1,11 +1,13 @@
-//! Several nodes in virtual time, a model of the database and faults of every kind: what is accepted is stored, nothing is
-//! written for a slot by a life that does not hold it, and after the last fault everything flows again.
+//! Several nodes in virtual time, a model of the database and faults of every kind: what is accepted is stored and arrives,
+//! nothing comes twice on one socket, nothing is written for a slot by a life that does not hold it, and after the last
+//! fault everything flows again.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod database;
 mod node;
 mod random;
+mod sockets;
 mod world;
 
 use world::World;

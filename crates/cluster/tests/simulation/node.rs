@@ -3,21 +3,38 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use doorbell_cluster::{Effect, Holder, Input, Life, Member, NodeId, Route, Router, Rules, Slot};
+use doorbell_cluster::{Effect, FromOwner, Holder, Input, Life, Member, NodeId, Route, Router, Rules, Slot, ToOwner};
 
 use crate::database::{Answer, Batch, Database, Op, Seen};
 use crate::random::Random;
+use crate::sockets::{Sockets, slot_of};
 use crate::{Bug, Time};
 
-const BATCH_MAX: usize = 4;
+const BATCH_MAX: usize = 16;
 
 /// What nodes send each other. Senders and receivers are processes: numbers of nodes are used again.
 #[derive(Clone, Debug)]
 pub(crate) enum Frame {
-    Submit { id: u64, slot: Slot },
+    Submit {
+        id: u64,
+        slot: Slot,
+    },
     Accepted(u64),
     NotOwner(u64),
     YieldSlot(Slot, NodeId),
+    Link {
+        agent: u8,
+        socket: u64,
+        frame: ToOwner,
+    },
+    Back {
+        agent: u8,
+        socket: u64,
+        opening: u64,
+        frame: FromOwner,
+    },
+    /// The connection between two processes ends. The number of the sender.
+    Lost(Option<NodeId>),
 }
 
 struct InFlight {
@@ -35,6 +52,7 @@ pub(crate) struct Node {
     /// The life that the writer writes for, and the number of its last batch.
     life: Option<(Holder, u64)>,
     router: Router,
+    pub(crate) sockets: Sockets,
     /// The slots of the messages that senders wait for.
     posts: BTreeMap<i64, Slot>,
     pub(crate) given_up: usize,
@@ -68,6 +86,7 @@ impl Node {
             flight: None,
             life: None,
             router: Router::default(),
+            sockets: Sockets::default(),
             posts: BTreeMap::new(),
             given_up: 0,
             remote: BTreeMap::new(),
@@ -113,8 +132,9 @@ impl Node {
             Effect::Yield(_, slot) if self.bug == Some(Bug::YieldsEarly) => self.queue.push_front(Op::Yield(slot)),
             Effect::Yield(_, slot) => self.queue.push_back(Op::Yield(slot)),
             Effect::AskYield(node, slot) => self.outbox.push((node.0.into(), Frame::YieldSlot(slot, NodeId(0)))),
+            Effect::Open(_) => {}
             // Its messages are in the queue, or come again.
-            Effect::Open(_) | Effect::Close(_) => {}
+            Effect::Close(closed) => self.sockets.close(|slot| slot == closed),
             Effect::CloseAll => self.fenced(now),
             Effect::BeginDrain(life) => self.drains = Some(life),
             Effect::Leave(_) => self.leaves = self.life.map(|(me, _)| me),
@@ -124,6 +144,7 @@ impl Node {
     fn fenced(&mut self, now: Time) {
         self.queue.clear();
         self.router.dropped_here(since_start(now));
+        self.sockets.close(|_| true);
         self.remote.clear();
         self.life = None;
         self.flight = None;
@@ -168,6 +189,7 @@ impl Node {
         {
             self.leaves = None;
         }
+        self.sockets.load(database);
         self.write(database, random, now);
     }
 
@@ -246,6 +268,7 @@ impl Node {
             match *op {
                 Op::Renew => {}
                 Op::Put(id, _) => self.stored(id),
+                Op::Erase(id, _) => self.sockets.erased(id),
                 Op::Claim(slot) => self.input(Input::Claimed(batch.by.life, slot, done.map(|done| done[at])), now),
                 Op::Yield(slot) => self.input(Input::Yielded(batch.by.life, slot, true), now),
             }
@@ -257,6 +280,7 @@ impl Node {
             self.outbox.push((process, Frame::Accepted(id)));
         }
         self.accept(id);
+        self.sockets.stored(id);
     }
 
     fn accept(&mut self, id: u64) {
@@ -264,6 +288,21 @@ impl Node {
             self.posts.remove(&id.cast_signed());
             self.accepted.push(id);
         }
+    }
+
+    /// The connection to a process is lost, which had this number.
+    pub(crate) fn lost(&mut self, process: usize, number: Option<NodeId>, now: Time) {
+        if let Some(number) = number {
+            self.router.lost(number, since_start(now));
+        }
+        self.sockets.lost(process, number, since_start(now));
+    }
+
+    pub(crate) fn serve_sockets(&mut self, random: &mut Random, now: Time) {
+        self.sockets.go_on(&self.member, random, since_start(now));
+        let to_owners = std::mem::take(&mut self.sockets.to_owners);
+        self.outbox.extend(to_owners.into_iter().map(|(node, frame)| (node.0.into(), frame)));
+        self.outbox.append(&mut self.sockets.to_processes);
     }
 
     /// Nothing listens where a node should be.
@@ -294,8 +333,10 @@ impl Node {
     pub(crate) fn receive(&mut self, from: usize, frame: Frame, now: Time) {
         match frame {
             Frame::Submit { id, slot } if self.member.is_open(slot) => {
-                self.remote.insert(id, from);
-                self.queue.push_back(Op::Put(id, slot));
+                // What comes again while the first is in the queue must not make it longer.
+                if self.remote.insert(id, from).is_none() {
+                    self.queue.push_back(Op::Put(id, slot));
+                }
             }
             Frame::Submit { id, .. } => self.outbox.push((from, Frame::NotOwner(id))),
             Frame::Accepted(id) => self.accept(id),
@@ -303,6 +344,23 @@ impl Node {
                 self.router.not_owner(id.cast_signed(), since_start(now));
                 self.input(Input::Outdated, now);
             }
+            Frame::Link { agent, socket, frame } => {
+                let slot = slot_of(agent);
+                if let Some(id) = self.sockets.at_owner(from, agent, socket, frame, self.member.is_open(slot)) {
+                    let erase = Op::Erase(id.cast_unsigned(), slot);
+                    if !self.queue.contains(&erase) {
+                        self.queue.push_back(erase);
+                    }
+                }
+            }
+            Frame::Back { agent, socket, opening, frame } => {
+                let is_outdated = frame == FromOwner::NotOwner;
+                self.sockets.at_socket(agent, socket, opening, frame, since_start(now));
+                if is_outdated {
+                    self.input(Input::Outdated, now);
+                }
+            }
+            Frame::Lost(number) => self.lost(from, number, now),
             Frame::YieldSlot(slot, by) => self.input(Input::YieldAsked { slot, by }, now),
         }
     }

@@ -7,6 +7,7 @@ use doorbell_cluster::{Input, NodeId, Slot};
 use crate::database::Database;
 use crate::node::{Frame, Node};
 use crate::random::Random;
+use crate::sockets::{AGENTS, agent_of, slot_of};
 use crate::{Bug, Time};
 
 const STEP: Time = 20;
@@ -24,10 +25,14 @@ pub(crate) struct World {
     nodes: BTreeMap<usize, Node>,
     processes: usize,
     network: Vec<(Time, usize, usize, Frame)>,
+    /// When the last frame from one to another arrives: they keep their order.
+    last: BTreeMap<(usize, usize), Time>,
+    sockets: u64,
     /// One-way.
     cuts: BTreeSet<(usize, usize)>,
     posts: u64,
     pub(crate) accepted: BTreeSet<u64>,
+    delivered: BTreeSet<u64>,
     pub(crate) given_up: usize,
     pub(crate) faults: usize,
     pub(crate) wrong: Vec<String>,
@@ -44,9 +49,12 @@ impl World {
             nodes: BTreeMap::new(),
             processes: 0,
             network: Vec::new(),
+            last: BTreeMap::new(),
+            sockets: 0,
             cuts: BTreeSet::new(),
             posts: 0,
             accepted: BTreeSet::new(),
+            delivered: BTreeSet::new(),
             given_up: 0,
             faults: 0,
             wrong: Vec::new(),
@@ -64,6 +72,24 @@ impl World {
         self.nodes.insert(self.processes, Node::new(self.bug));
     }
 
+    fn stop(&mut self, process: usize) {
+        let node = self.nodes.remove(&process).unwrap();
+        let number = node.member.me().map(|me| me.node);
+        self.nodes.values_mut().for_each(|other| other.lost(process, number, self.now));
+    }
+
+    /// Agents without a socket connect anywhere.
+    fn connect(&mut self) {
+        for agent in 0..AGENTS {
+            if self.nodes.values().all(|node| !node.sockets.has(agent)) {
+                let all: Vec<_> = self.nodes.keys().copied().collect();
+                let process = all[self.random.below(all.len())];
+                self.sockets += 1;
+                self.nodes.get_mut(&process).unwrap().sockets.connect(agent, self.sockets);
+            }
+        }
+    }
+
     fn has_faults(&self) -> bool {
         self.now < FAULTS_UNTIL
     }
@@ -77,6 +103,7 @@ impl World {
         } else {
             self.heal();
         }
+        self.connect();
         self.deliver();
         let all: Vec<_> = self.nodes.keys().copied().collect();
         for process in all {
@@ -84,6 +111,7 @@ impl World {
             if !node.is_paused {
                 node.ask(&mut self.database, &mut self.random, self.now);
                 node.route(self.now);
+                node.serve_sockets(&mut self.random, self.now);
             }
             self.send(process);
         }
@@ -113,8 +141,7 @@ impl World {
         let node = self.nodes.get_mut(&process).unwrap();
         if node.waits() < 32 && self.random.percent(80) {
             self.posts += 1;
-            let slot = Slot((self.random.next() % 256) as u8);
-            node.post(self.posts, slot, self.now);
+            node.post(self.posts, slot_of(agent_of(self.posts)), self.now);
         }
     }
 
@@ -143,7 +170,7 @@ impl World {
                 }
             }
             9 if self.random.one_in(3) => {
-                self.nodes.remove(&process);
+                self.stop(process);
                 self.start();
             }
             10 if self.random.one_in(3) => node.input(Input::Drain, self.now),
@@ -168,7 +195,7 @@ impl World {
         self.nodes.values_mut().for_each(|node| node.is_paused = false);
         let left: Vec<_> = self.nodes.iter().filter(|(_, node)| node.member.has_left()).map(|(of, _)| *of).collect();
         for process in left {
-            self.nodes.remove(&process);
+            self.stop(process);
             self.start();
         }
     }
@@ -186,31 +213,49 @@ impl World {
             // Owners are named by their numbers, those who asked by their processes.
             let number = NodeId(u16::try_from(to).unwrap());
             let (to, frame) = match frame {
-                Frame::Submit { .. } if self.process_of(to).is_none() => {
+                Frame::Submit { .. } | Frame::Link { .. } if self.process_of(to).is_none() => {
                     self.nodes.get_mut(&process).unwrap().refused(number, self.now);
                     continue;
                 }
-                Frame::Submit { .. } => (self.process_of(to), frame),
+                Frame::Submit { .. } | Frame::Link { .. } => (self.process_of(to), frame),
                 Frame::YieldSlot(slot, _) => {
                     (self.process_of(to), Frame::YieldSlot(slot, me.map_or(NodeId(0), |me| me.node)))
                 }
-                Frame::Accepted(_) | Frame::NotOwner(_) => (Some(to), frame),
+                Frame::Accepted(_) | Frame::NotOwner(_) | Frame::Back { .. } | Frame::Lost(_) => (Some(to), frame),
             };
-            let is_lost = self.has_faults() && self.random.percent(5);
-            let Some(to) = to.filter(|to| !is_lost && !self.cuts.contains(&(process, *to))) else { continue };
-            let delay = (self.random.next() % 100).cast_signed();
-            self.network.push((self.now + delay, process, to, frame));
+            let Some(to) = to else { continue };
+            let is_lost = self.has_faults() && self.random.percent(2);
+            if to != process && (is_lost || self.cuts.contains(&(process, to))) {
+                self.lose(process, to);
+            } else {
+                self.put(process, to, frame);
+            }
         }
+    }
+
+    /// The connection between two processes is lost, which both notice after what has arrived.
+    fn lose(&mut self, one: usize, other: usize) {
+        for (from, to) in [(one, other), (other, one)] {
+            let number = self.nodes.get(&from).and_then(|node| node.member.me()).map(|me| me.node);
+            self.put(from, to, Frame::Lost(number));
+        }
+    }
+
+    fn put(&mut self, from: usize, to: usize, frame: Frame) {
+        let delay = (self.random.next() % 100).cast_signed();
+        let last = self.last.entry((from, to)).or_default();
+        *last = (*last).max(self.now + delay);
+        self.network.push((*last, from, to, frame));
     }
 
     fn deliver(&mut self) {
         let now = self.now;
-        let due: Vec<_> = self.network.extract_if(.., |(at, ..)| *at <= now).collect();
-        for (at, from, to, frame) in due {
-            match self.nodes.get_mut(&to) {
-                Some(node) if node.is_paused => self.network.push((at + STEP, from, to, frame)),
-                Some(node) => node.receive(from, frame, now),
-                None => {}
+        let nodes = &self.nodes;
+        let is_paused = |to: usize| nodes.get(&to).is_some_and(|node| node.is_paused);
+        let due: Vec<_> = self.network.extract_if(.., |(at, _, to, _)| *at <= now && !is_paused(*to)).collect();
+        for (_, from, to, frame) in due {
+            if let Some(node) = self.nodes.get_mut(&to) {
+                node.receive(from, frame, now);
             }
         }
     }
@@ -224,6 +269,13 @@ impl World {
                     self.wrong.push(format!("{id} was accepted and is not stored"));
                 }
                 self.accepted.insert(id);
+            }
+            for (id, came_before) in node.sockets.came.drain(..) {
+                // One that was stored again after its end is dropped by the agent.
+                if came_before && !self.database.back.contains(&id) {
+                    self.wrong.push(format!("{id} came twice on one socket"));
+                }
+                self.delivered.insert(id);
             }
         }
     }
@@ -240,6 +292,12 @@ impl World {
             Slot::all().map(|slot| self.nodes.values().filter(|node| node.member.is_open(slot)).count()).sum();
         if open != 256 {
             self.wrong.push(format!("{open} slots are served"));
+        }
+        if let Some(id) = self.accepted.difference(&self.delivered).next() {
+            self.wrong.push(format!("{id} was accepted and did not arrive"));
+        }
+        if let Some(id) = (0..AGENTS).find_map(|agent| self.database.pending(agent).next()) {
+            self.wrong.push(format!("{id} still waits for its agent"));
         }
         let waits: usize = self.nodes.values().map(Node::waits).sum();
         if waits > 0 {

@@ -1,0 +1,188 @@
+//! Agents with a socket each: the near ends of their links, which are under test, and the mailboxes at the owners.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use doorbell_cluster::{AtSocket, FromOwner, Link, Member, NodeId, Slot, ToOwner};
+
+use crate::database::Database;
+use crate::node::Frame;
+use crate::random::Random;
+
+pub(crate) const AGENTS: u8 = 12;
+
+pub(crate) fn agent_of(id: u64) -> u8 {
+    (id % u64::from(AGENTS)) as u8
+}
+
+pub(crate) fn slot_of(agent: u8) -> Slot {
+    Slot(agent * 20)
+}
+
+struct Socket {
+    number: u64,
+    link: Link,
+    received: BTreeSet<i64>,
+    to_settle: Vec<i64>,
+}
+
+/// The far end of a link.
+struct Far {
+    process: usize,
+    socket: u64,
+    opening: u64,
+    sent: BTreeSet<i64>,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    is_loaded: bool,
+    waiting: BTreeSet<i64>,
+    far: Option<Far>,
+}
+
+/// What a node has of agents.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    sockets: BTreeMap<u8, Socket>,
+    mailboxes: BTreeMap<u8, Mailbox>,
+    /// To processes, or to the owner with this number.
+    pub(crate) to_processes: Vec<(usize, Frame)>,
+    pub(crate) to_owners: Vec<(NodeId, Frame)>,
+    /// What came on a socket: the agent, its socket, the message, and whether it came before.
+    pub(crate) came: Vec<(u64, bool)>,
+}
+
+impl Sockets {
+    pub(crate) fn connect(&mut self, agent: u8, number: u64) {
+        let link = Link::new(slot_of(agent));
+        self.sockets.insert(agent, Socket { number, link, received: BTreeSet::new(), to_settle: Vec::new() });
+    }
+
+    pub(crate) fn has(&self, agent: u8) -> bool {
+        self.sockets.contains_key(&agent)
+    }
+
+    /// Opens links, and lets agents acknowledge.
+    pub(crate) fn go_on(&mut self, member: &Member, random: &mut Random, now: Duration) {
+        for (&agent, socket) in &mut self.sockets {
+            let mut frames = Vec::new();
+            socket.link.route(member, now, &mut frames);
+            if random.percent(20)
+                && let Some(id) = socket.to_settle.pop()
+            {
+                socket.link.settle(id, &mut frames);
+            }
+            let number = socket.number;
+            for frame in frames {
+                let owner = socket.link.owner().expect("it sends to an owner");
+                self.to_owners.push((owner, Frame::Link { agent, socket: number, frame }));
+            }
+        }
+    }
+
+    /// Reads what waits for the agents whose mailboxes are new.
+    pub(crate) fn load(&mut self, database: &Database) {
+        let new: Vec<_> = self.mailboxes.iter().filter(|(_, of)| !of.is_loaded).map(|(agent, _)| *agent).collect();
+        for agent in new {
+            let mailbox = self.mailboxes.get_mut(&agent).unwrap();
+            mailbox.is_loaded = true;
+            mailbox.waiting.extend(database.pending(agent));
+            self.offer(agent);
+        }
+    }
+
+    fn offer(&mut self, agent: u8) {
+        let Some(Mailbox { waiting, far: Some(far), .. }) = self.mailboxes.get_mut(&agent) else { return };
+        let (socket, opening) = (far.socket, far.opening);
+        for id in waiting.iter().filter(|id| far.sent.insert(**id)) {
+            self.to_processes.push((far.process, Frame::Back { agent, socket, opening, frame: FromOwner::Put(*id) }));
+        }
+    }
+
+    /// A message of an agent was stored here.
+    pub(crate) fn stored(&mut self, id: u64) {
+        let agent = agent_of(id);
+        if let Some(mailbox) = self.mailboxes.get_mut(&agent) {
+            mailbox.waiting.insert(id.cast_signed());
+            self.offer(agent);
+        }
+    }
+
+    /// Its end is durable.
+    pub(crate) fn erased(&mut self, id: u64) {
+        let (agent, id) = (agent_of(id), id.cast_signed());
+        let Some(mailbox) = self.mailboxes.get_mut(&agent) else { return };
+        mailbox.waiting.remove(&id);
+        if let Some(far) = &mut mailbox.far {
+            far.sent.remove(&id);
+            let frame = Frame::Back { agent, socket: far.socket, opening: far.opening, frame: FromOwner::Settled(id) };
+            self.to_processes.push((far.process, frame));
+        }
+    }
+
+    /// The node serves these slots no more.
+    pub(crate) fn close(&mut self, is_closed: impl Fn(Slot) -> bool) {
+        let closed: Vec<_> = self.mailboxes.keys().copied().filter(|agent| is_closed(slot_of(*agent))).collect();
+        for agent in closed {
+            if let Some(Far { process, socket, opening, .. }) = self.mailboxes.remove(&agent).and_then(|of| of.far) {
+                self.to_processes.push((process, Frame::Back { agent, socket, opening, frame: FromOwner::NotOwner }));
+            }
+        }
+    }
+
+    /// A frame for the owner. Returns a message that ends.
+    pub(crate) fn at_owner(
+        &mut self,
+        from: usize,
+        agent: u8,
+        socket: u64,
+        frame: ToOwner,
+        is_open: bool,
+    ) -> Option<i64> {
+        match frame {
+            ToOwner::Connect { opening, .. } if !is_open => {
+                self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::NotOwner }));
+                None
+            }
+            ToOwner::Connect { opening, holding } => {
+                let mailbox = self.mailboxes.entry(agent).or_default();
+                if mailbox.far.as_ref().is_some_and(|far| (far.socket, far.opening) >= (socket, opening)) {
+                    return None;
+                }
+                let sent = holding.into_iter().collect();
+                mailbox.far = Some(Far { process: from, socket, opening, sent });
+                self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::Connected }));
+                if mailbox.is_loaded {
+                    self.offer(agent);
+                }
+                None
+            }
+            ToOwner::Settle { id } => is_open.then_some(id),
+            ToOwner::Disconnect { .. } => None,
+        }
+    }
+
+    /// A frame of the owner.
+    pub(crate) fn at_socket(&mut self, agent: u8, socket: u64, opening: u64, frame: FromOwner, now: Duration) {
+        let Some(socket) = self.sockets.get_mut(&agent).filter(|of| of.number == socket) else { return };
+        let mut events = Vec::new();
+        socket.link.receive(opening, frame, now, &mut events);
+        for event in events {
+            if let AtSocket::Send(id) = event {
+                self.came.push((id.cast_unsigned(), !socket.received.insert(id)));
+                socket.to_settle.push(id);
+            }
+        }
+    }
+
+    /// The connection to a process is lost, which had this number.
+    pub(crate) fn lost(&mut self, process: usize, number: Option<NodeId>, now: Duration) {
+        if let Some(number) = number {
+            self.sockets.values_mut().for_each(|socket| socket.link.lost(number, now));
+        }
+        for mailbox in self.mailboxes.values_mut() {
+            mailbox.far.take_if(|far| far.process == process);
+        }
+    }
+}
