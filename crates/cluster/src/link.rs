@@ -3,6 +3,9 @@
 //! Every error of the way has one answer: the link is opened again, at the owner that the map names then, with a greater
 //! number and with what the socket holds. The new owner takes those messages as sent; frames of an older opening are
 //! dropped. So nothing is offered twice on one socket, and the socket stays open.
+//!
+//! After an opening an owner offers nothing before it has read what waits, in a read that also shows that its life goes
+//! on. Otherwise a node that was stopped, and that is asked by one with an old map, would send what was ended meanwhile.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -72,6 +72,12 @@ impl SlotSet {
         was_there
     }
 
+    /// All slots of both.
+    pub fn with(mut self, other: &Self) -> Self {
+        self.0.iter_mut().zip(other.0).for_each(|(word, other)| *word |= other);
+        self
+    }
+
     /// Its slots, in order.
     pub fn iter(&self) -> impl Iterator<Item = Slot> + use<> {
         let set = *self;

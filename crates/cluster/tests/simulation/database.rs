@@ -109,6 +109,11 @@ impl Database {
         self.stored.contains(&id) || self.erased.contains(&id)
     }
 
+    /// Whether a life goes on.
+    pub(crate) fn is_current(&self, of: Holder) -> bool {
+        self.rows.get(&of.node).is_some_and(|row| row.life == of.life.0 && row.state != NodeState::Ended)
+    }
+
     /// What waits for an agent.
     pub(crate) fn pending(&self, agent: u8) -> impl Iterator<Item = i64> {
         self.stored.iter().filter(move |id| agent_of(**id) == agent).map(|id| id.cast_signed())
@@ -333,9 +338,6 @@ impl Database {
 
     /// The slots that a life holds that has not ended.
     pub(crate) fn held(&self) -> usize {
-        let is_alive = |holder: &&Holder| {
-            self.rows.get(&holder.node).is_some_and(|row| row.life == holder.life.0 && row.state != NodeState::Ended)
-        };
-        self.slots.iter().flatten().filter(is_alive).count()
+        self.slots.iter().flatten().filter(|holder| self.is_current(**holder)).count()
     }
 }

@@ -189,7 +189,9 @@ impl Node {
         {
             self.leaves = None;
         }
-        self.sockets.load(database);
+        if let Some(me) = me {
+            self.sockets.load(database, me);
+        }
         self.write(database, random, now);
     }
 
@@ -295,7 +297,7 @@ impl Node {
         if let Some(number) = number {
             self.router.lost(number, since_start(now));
         }
-        self.sockets.lost(process, number, since_start(now));
+        self.sockets.lost(process, since_start(now));
     }
 
     pub(crate) fn serve_sockets(&mut self, random: &mut Random, now: Time) {

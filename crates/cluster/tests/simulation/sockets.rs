@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use doorbell_cluster::{AtSocket, FromOwner, Link, Member, NodeId, Slot, ToOwner};
+use doorbell_cluster::{AtSocket, FromOwner, Holder, Link, Member, NodeId, Slot, ToOwner};
 
 use crate::database::Database;
 use crate::node::Frame;
@@ -22,6 +22,8 @@ pub(crate) fn slot_of(agent: u8) -> Slot {
 struct Socket {
     number: u64,
     link: Link,
+    /// The process that the last frame went to: the other end of the connection.
+    peer: Option<usize>,
     received: BTreeSet<i64>,
     to_settle: Vec<i64>,
 }
@@ -56,7 +58,8 @@ pub(crate) struct Sockets {
 impl Sockets {
     pub(crate) fn connect(&mut self, agent: u8, number: u64) {
         let link = Link::new(slot_of(agent));
-        self.sockets.insert(agent, Socket { number, link, received: BTreeSet::new(), to_settle: Vec::new() });
+        self.sockets
+            .insert(agent, Socket { number, link, peer: None, received: BTreeSet::new(), to_settle: Vec::new() });
     }
 
     pub(crate) fn has(&self, agent: u8) -> bool {
@@ -81,19 +84,23 @@ impl Sockets {
         }
     }
 
-    /// Reads what waits for the agents whose mailboxes are new.
-    pub(crate) fn load(&mut self, database: &Database) {
+    /// Reads what waits for the agents that have just connected. The same read shows that the life goes on: a node that was
+    /// stopped has old mailboxes, and may be asked by one whose map is old too.
+    pub(crate) fn load(&mut self, database: &Database, me: Holder) {
+        if !database.is_current(me) {
+            return;
+        }
         let new: Vec<_> = self.mailboxes.iter().filter(|(_, of)| !of.is_loaded).map(|(agent, _)| *agent).collect();
         for agent in new {
             let mailbox = self.mailboxes.get_mut(&agent).unwrap();
             mailbox.is_loaded = true;
-            mailbox.waiting.extend(database.pending(agent));
+            mailbox.waiting = database.pending(agent).collect();
             self.offer(agent);
         }
     }
 
     fn offer(&mut self, agent: u8) {
-        let Some(Mailbox { waiting, far: Some(far), .. }) = self.mailboxes.get_mut(&agent) else { return };
+        let Some(Mailbox { is_loaded: true, waiting, far: Some(far) }) = self.mailboxes.get_mut(&agent) else { return };
         let (socket, opening) = (far.socket, far.opening);
         for id in waiting.iter().filter(|id| far.sent.insert(**id)) {
             self.to_processes.push((far.process, Frame::Back { agent, socket, opening, frame: FromOwner::Put(*id) }));
@@ -152,10 +159,8 @@ impl Sockets {
                 }
                 let sent = holding.into_iter().collect();
                 mailbox.far = Some(Far { process: from, socket, opening, sent });
+                mailbox.is_loaded = false;
                 self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::Connected }));
-                if mailbox.is_loaded {
-                    self.offer(agent);
-                }
                 None
             }
             ToOwner::Settle { id } => is_open.then_some(id),
@@ -176,10 +181,19 @@ impl Sockets {
         }
     }
 
-    /// The connection to a process is lost, which had this number.
-    pub(crate) fn lost(&mut self, process: usize, number: Option<NodeId>, now: Duration) {
-        if let Some(number) = number {
-            self.sockets.values_mut().for_each(|socket| socket.link.lost(number, now));
+    /// The frames of this socket go to this process.
+    pub(crate) fn goes_to(&mut self, agent: u8, process: usize) {
+        if let Some(socket) = self.sockets.get_mut(&agent) {
+            socket.peer = Some(process);
+        }
+    }
+
+    /// The connection to a process is lost.
+    pub(crate) fn lost(&mut self, process: usize, now: Duration) {
+        for socket in self.sockets.values_mut().filter(|socket| socket.peer == Some(process)) {
+            if let Some(owner) = socket.link.owner() {
+                socket.link.lost(owner, now);
+            }
         }
         for mailbox in self.mailboxes.values_mut() {
             mailbox.far.take_if(|far| far.process == process);

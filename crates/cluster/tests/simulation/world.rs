@@ -224,6 +224,9 @@ impl World {
                 Frame::Accepted(_) | Frame::NotOwner(_) | Frame::Back { .. } | Frame::Lost(_) => (Some(to), frame),
             };
             let Some(to) = to else { continue };
+            if let Frame::Link { agent, .. } = frame {
+                self.nodes.get_mut(&process).unwrap().sockets.goes_to(agent, to);
+            }
             let is_lost = self.has_faults() && self.random.percent(2);
             if to != process && (is_lost || self.cuts.contains(&(process, to))) {
                 self.lose(process, to);
