@@ -140,6 +140,11 @@ fn entry(name: &str, value: &Value) -> (String, String) {
         return (format!("{of} {}", text("name")), format!("{verdict}: {}{hint}", text("message")));
     }
     let members = value.as_object().into_iter().flatten();
+    if let Some(cell) = value["cell"].as_u64() {
+        let counts = members.filter(|(member, _)| *member != "cell").map(|(member, value)| readable(member, value));
+        let counts: Vec<String> = counts.map(|(name, count)| format!("{count} {name}")).collect();
+        return (format!("cell {cell}"), counts.join(", "));
+    }
     let texts: Vec<String> = members.map(|(member, value)| readable(member, value).1).collect();
     (readable(name, &Value::Null).0, texts.join(" "))
 }
@@ -201,6 +206,7 @@ mod tests {
             "uptime_secs": 90_061,
             "store": { "stored_bytes": 5_242_880, "messages": 7, "reasons": ["a", "b"], "none": null, "list": [] },
             "is_draining": false,
+            "cells": [{ "cell": 1, "agents": 3, "queued_writes": 0 }],
             "listeners": [{ "address": "127.0.0.1:1", "serves": "tls" }],
             "readiness": { "conditions": [
                 { "name": "store", "ok": true, "message": "writable", "hint": null },
@@ -215,6 +221,7 @@ mod tests {
             readiness store  ok: writable\n\
             readiness disk   NOT OK: full; free some room\n\
             listeners        127.0.0.1:1 tls\n\
+            cell 1           3 agents, 0 queued writes\n\
             store list       -\n\
             store messages   7\n\
             store none       -\n\
