@@ -8,7 +8,7 @@ use crate::error::{CommitError, StoreError};
 use crate::failure::FailureSender;
 use crate::figures::Published;
 use crate::limits::{Held, Limits};
-use crate::queue::Queue;
+use crate::queue::{Queue, WAIT_MAX};
 use crate::seldom::Seldom;
 
 /// Sends the outcome of one write to its caller.
@@ -141,6 +141,7 @@ impl Committer {
                     tracing::warn!(reason, writes, times, "it is not known yet whether a batch was committed");
                 });
                 replies.into_iter().for_each(|reply| reply(Err(StoreError::Unknown)));
+                refuse(self.queue.take_overdue(WAIT_MAX), StoreError::Unavailable);
                 Ok(Refused::Nothing)
             }
             Err(CommitError::NoRoom(reason)) => {
@@ -151,6 +152,7 @@ impl Committer {
             Err(CommitError::Away(_)) => {
                 self.published.rolled_back();
                 refuse(join(writes, replies), StoreError::Unavailable);
+                refuse(self.queue.take_overdue(WAIT_MAX), StoreError::Unavailable);
                 Ok(Refused::Nothing)
             }
             Err(CommitError::RolledBack(reason)) => {

@@ -274,6 +274,12 @@ pub trait Reader: Send {
     /// Up to `max` untaken receipts with a number above `after`, oldest first. A page that has more after
     /// it is full.
     fn receipts(&mut self, of: ReceiptSubscriptionId, after: Option<i64>, max: u32) -> Result<ReceiptPage, ReadError>;
+
+    /// Whether the last read waited in vain for an engine that may come back: what has waited behind it for long is not
+    /// tried.
+    fn is_away(&self) -> bool {
+        false
+    }
 }
 
 /// The ten-minute span in which a message expires. A sweep treats the messages of one span alike.

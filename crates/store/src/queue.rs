@@ -2,7 +2,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How long an operation waits at most behind others that wait for an engine that is away ([`Engine::recovers`]).
+///
+/// [`Engine::recovers`]: crate::engine::Engine::recovers
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Items with the bytes that they hold, first in, first out.
 pub(crate) struct Queue<T> {
@@ -31,6 +36,7 @@ struct Queued<T> {
     item: T,
     bytes: usize,
     priority: Priority,
+    since: Instant,
 }
 
 /// Whether a caller waits for what an item does.
@@ -63,6 +69,7 @@ impl<T> Queue<T> {
 
     /// Adds an item at the end. An empty queue accepts an item of any size, so that no item is refused forever.
     pub(crate) fn push(&self, item: T, bytes: usize, priority: Priority) -> Result<(), PushError> {
+        let since = Instant::now();
         let mut state = self.lock();
         if state.closed {
             return Err(PushError::Closed);
@@ -71,7 +78,7 @@ impl<T> Queue<T> {
         if full && !state.items.is_empty() {
             return Err(PushError::Full);
         }
-        state.items.push_back(Queued { item, bytes, priority });
+        state.items.push_back(Queued { item, bytes, priority, since });
         state.bytes += bytes;
         state.immediate += usize::from(priority == Priority::Immediate);
         state.debug_check();
@@ -113,13 +120,21 @@ impl<T> Queue<T> {
             if !admit(item) && !taken.is_empty() {
                 break;
             }
-            let Queued { item, bytes, priority } = state.items.pop_front().expect("the loop saw a first item");
-            state.bytes -= bytes;
-            state.immediate -= usize::from(priority == Priority::Immediate);
-            taken.push(item);
+            taken.extend(state.pop());
         }
         state.debug_check();
         Some(taken)
+    }
+
+    /// Takes the items that have waited for `wait` or longer, and waits for none.
+    pub(crate) fn take_overdue(&self, wait: Duration) -> Vec<T> {
+        let mut state = self.lock();
+        let mut taken = Vec::new();
+        while state.items.front().is_some_and(|first| first.since.elapsed() >= wait) {
+            taken.extend(state.pop());
+        }
+        state.debug_check();
+        taken
     }
 
     /// The items that wait.
@@ -144,6 +159,13 @@ impl<T> Queue<T> {
 }
 
 impl<T> State<T> {
+    fn pop(&mut self) -> Option<T> {
+        let Queued { item, bytes, priority, .. } = self.items.pop_front()?;
+        self.bytes -= bytes;
+        self.immediate -= usize::from(priority == Priority::Immediate);
+        Some(item)
+    }
+
     /// The counts agree with the items, as far as that can be seen without a walk through them.
     fn debug_check(&self) {
         debug_assert!(self.immediate <= self.items.len(), "each immediate item is in the queue");
@@ -185,6 +207,18 @@ mod tests {
         assert_eq!(queue.push('c', 1, Priority::Immediate), Err(PushError::Full), "too many items");
         assert_eq!(queue.take(|_| true), Some(vec!['a', 'b']));
         queue.push('d', 1_000, Priority::Immediate).unwrap();
+    }
+
+    #[test]
+    fn what_has_waited_too_long_can_be_taken_without_a_wait() {
+        let queue = Queue::new(10, 100);
+        queue.push('a', 1, Priority::Immediate).unwrap();
+        queue.push('b', 1, Priority::Deferred).unwrap();
+        assert_eq!(queue.take_overdue(Duration::from_secs(86_400)), []);
+        assert_eq!(queue.take_overdue(Duration::ZERO), ['a', 'b']);
+        assert_eq!(queue.take_overdue(Duration::ZERO), []);
+        queue.push('c', 1, Priority::Immediate).unwrap();
+        assert_eq!(queue.take(|_| true), Some(vec!['c']));
     }
 
     #[test]

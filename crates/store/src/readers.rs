@@ -7,7 +7,7 @@ use std::{io, thread};
 use crate::committer::close_and_empty;
 use crate::engine::Reader;
 use crate::failure::FailureSender;
-use crate::queue::Queue;
+use crate::queue::{Queue, WAIT_MAX};
 
 /// A read that waits for a thread.
 pub(crate) type ReadJob = Box<dyn FnOnce(&mut dyn Reader) + Send>;
@@ -35,6 +35,10 @@ fn run(mut reader: Box<dyn Reader>, queue: &Queue<ReadJob>, failure: FailureSend
         debug_assert_eq!(jobs.len(), 1, "the other reads are left to the other threads");
         for job in jobs {
             job(&mut *reader);
+        }
+        if reader.is_away() {
+            // Their callers learn that the store is unavailable.
+            drop(queue.take_overdue(WAIT_MAX));
         }
     }
 }

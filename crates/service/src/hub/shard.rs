@@ -317,7 +317,9 @@ impl Shard {
     }
 
     fn on_loaded(&mut self, Loaded { agent, after, page }: Loaded) {
-        if page == Err(StoreError::Unavailable) && self.store.recovers(agent) {
+        // In an outage the reads that wait fill their queue.
+        let is_away = matches!(page, Err(StoreError::Unavailable | StoreError::Overloaded));
+        if is_away && self.store.recovers(agent) {
             self.fail_subscribers(agent, HubError::Unavailable, |open| open.drains);
             return self.load_later(agent, after);
         }

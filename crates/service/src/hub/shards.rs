@@ -127,7 +127,10 @@ impl Shards {
         }
         loop {
             match self.messages(agent, ids.clone()).await {
-                Err(HubError::Unavailable) => self.clock.sleep_until(self.clock.now().plus(BETWEEN_READS)).await,
+                // In an outage the reads that wait fill their queue.
+                Err(HubError::Unavailable | HubError::Overloaded) => {
+                    self.clock.sleep_until(self.clock.now().plus(BETWEEN_READS)).await
+                }
                 found => return found,
             }
         }

@@ -4,7 +4,7 @@
 //! is verified unless every host is this machine.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
@@ -44,6 +44,13 @@ pub(super) struct Address {
 }
 
 impl Address {
+    /// Begins with another host the next time: the last one takes connections, and is not the one that it was.
+    pub(super) fn leave_last_host(&self) {
+        let hosts = self.hosts.len();
+        let next = |last| Some((last + 1) % hosts);
+        let _ = self.last_host.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+    }
+
     pub(super) fn of(options: &PostgresOptions) -> Result<Self, OpenError> {
         Self::parse(&options.url, options.password.as_deref())
             .map(|address| Self { allow_single_copy: options.allow_single_copy, ..address })

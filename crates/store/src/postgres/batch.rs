@@ -6,8 +6,8 @@ use std::task::Poll;
 
 use doorbell_protocol::id::ReceiptSubscriptionId;
 use futures_util::future::{MaybeDone, maybe_done, poll_fn};
-use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, SimpleQueryMessage};
 
 use super::connection::Link;
 use super::known::Change;
@@ -45,12 +45,19 @@ pub(super) enum FlushError {
 }
 
 /// Sends `begin`, `calls`, and with `ends` the commit behind them, without waiting in between.
+///
+/// If `begin` fails before the transaction has begun, what is behind it finds a session that only reads.
 pub(super) async fn flush(link: &Link, begin: Option<&str>, calls: &[Call<'_>], ends: bool) -> Result<(), FlushError> {
     let params: Vec<Vec<&(dyn ToSql + Sync)>> =
         calls.iter().map(|call| call.params.iter().map(|param| &**param as &(dyn ToSql + Sync)).collect()).collect();
     let mut steps: Vec<MaybeDone<Step<'_>>> = Vec::with_capacity(calls.len() + 2);
     if let Some(begin) = begin {
-        steps.push(maybe_done(Box::pin(link.client.batch_execute(begin))));
+        steps.push(maybe_done(Box::pin(async {
+            if link.client.simple_query(begin).await?.iter().any(names_no_standbys) {
+                link.note_single_copy();
+            }
+            Ok(())
+        })));
     }
     for (call, params) in calls.iter().zip(&params) {
         steps.push(maybe_done(Box::pin(async move { link.query(call.text, params).await.map(drop) })));
@@ -79,10 +86,15 @@ pub(super) async fn flush(link: &Link, begin: Option<&str>, calls: &[Call<'_>], 
             Err(error) => return Err(FlushError::Lost(super::connection::text(&error))),
         }
     }
-    if link.take_warning() && ends {
+    if ends && link.take_warning() {
         return Err(FlushError::Lost("the commit may be on one server alone".into()));
     }
     Ok(())
+}
+
+/// Whether this row of the answer to [`sql::begin`] says that the server waits for no standbys.
+fn names_no_standbys(answer: &SimpleQueryMessage) -> bool {
+    matches!(answer, SimpleQueryMessage::Row(row) if row.get(0).is_some_and(|names| names.trim().is_empty()))
 }
 
 type Step<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
@@ -231,4 +243,34 @@ fn note_clock<'a>(record: &'a ClockRecord) -> Call<'a> {
         boot,
         last.and_then(|last| last.boot_id.as_deref()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use doorbell_postgres_server::shared;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::postgres::address::Address;
+    use crate::postgres::connection::{Purpose, runtime};
+    use crate::postgres::{PostgresEngine, PostgresOptions};
+
+    #[test]
+    fn nothing_is_written_behind_a_begin_that_failed() {
+        let Some(server) = shared() else { return };
+        let name = server.create_database();
+        let options =
+            PostgresOptions { url: server.url(&name), password: None, allow_single_copy: true, cluster: None };
+        drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+        let address = Address::of(&options).unwrap();
+        let flushed = runtime().unwrap().block_on(async {
+            let Ok(link) = Link::open(&address, Purpose::Batches).await else { panic!("the server answers") };
+            let (ids, seen, used, empty) = (vec![1_i64], vec![0_i64], vec![false], vec![true]);
+            let calls = [call!(sql::INSERT_AGENTS, ids, seen, used, empty)];
+            // As if it had been cancelled before it had done anything.
+            flush(&link, Some("BEGUN"), &calls, true).await
+        });
+        assert!(matches!(flushed, Err(FlushError::Refused(_))));
+        assert_eq!(server.sql(&name, "SELECT count(*) FROM agent"), "0");
+    }
 }

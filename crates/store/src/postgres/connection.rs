@@ -18,12 +18,34 @@ use super::address::Address;
 use super::sql;
 use crate::seldom::Seldom;
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Whatever is asked of it, each statement a transaction of its own.
+    Any,
+    /// The batches of a life: nothing is written outside a transaction that says so ([`sql::begin`]).
+    Batches,
+    Reads,
+}
+
+impl Purpose {
+    fn statements(self) -> &'static [&'static str] {
+        match self {
+            Self::Any => &[],
+            Self::Batches => sql::WRITER,
+            Self::Reads => sql::READER,
+        }
+    }
+}
+
 /// An open connection. It works while its runtime runs a future.
 pub(super) struct Link {
     pub(super) client: Client,
     statements: HashMap<&'static str, Statement>,
     /// The server warned: a commit may be on this server alone.
     warned: Arc<AtomicBool>,
+    /// One server alone is good enough.
+    allows_single_copy: bool,
     driver: AbortHandle,
 }
 
@@ -66,14 +88,10 @@ pub(super) struct Attempt(Option<JoinHandle<Result<Link, ConnectError>>>);
 
 impl Attempt {
     /// Waits for the attempt, or for a new one. Giving up the wait loses nothing.
-    pub(super) async fn link(
-        &mut self,
-        address: &Address,
-        statements: &'static [&'static str],
-    ) -> Result<Link, ConnectError> {
+    pub(super) async fn link(&mut self, address: &Address, purpose: Purpose) -> Result<Link, ConnectError> {
         let attempt = self.0.get_or_insert_with(|| {
             let address = address.clone();
-            tokio::spawn(async move { Link::open(&address, statements).await })
+            tokio::spawn(async move { Link::open(&address, purpose).await })
         });
         let opened = attempt.await;
         self.0 = None;
@@ -85,12 +103,12 @@ impl Attempt {
 }
 
 impl Link {
-    /// Connects to the server that takes writes, and prepares `statements`. Begins with the host that was the last one.
-    pub(super) async fn open(address: &Address, statements: &[&'static str]) -> Result<Self, ConnectError> {
+    /// Connects to the server that takes writes, and prepares its statements. Begins with the host that was the last one.
+    pub(super) async fn open(address: &Address, purpose: Purpose) -> Result<Self, ConnectError> {
         let (hosts, first) = (&address.hosts, address.last_host.load(Ordering::Relaxed));
         let mut reason: Option<ConnectError> = None;
         for at in (first..hosts.len()).chain(0..first) {
-            let opened = timeout(address.host_wait, Self::open_at(&hosts[at], address, statements)).await;
+            let opened = timeout(address.host_wait, Self::open_at(&hosts[at], address, purpose)).await;
             let error = match opened {
                 Ok(Ok(link)) => {
                     address.last_host.store(at, Ordering::Relaxed);
@@ -109,7 +127,7 @@ impl Link {
         Err(reason.expect("an address has a host"))
     }
 
-    async fn open_at(config: &Config, address: &Address, statements: &[&'static str]) -> Result<Self, Error> {
+    async fn open_at(config: &Config, address: &Address, purpose: Purpose) -> Result<Self, Error> {
         let warned = Arc::new(AtomicBool::new(false));
         let (client, driver) = match &address.tls {
             Some(tls) => {
@@ -121,8 +139,18 @@ impl Link {
                 (client, tokio::spawn(drive(connection, Arc::clone(&warned), Arc::clone(&address.warnings))))
             }
         };
-        let mut link = Self { client, statements: HashMap::new(), warned, driver: driver.abort_handle() };
+        let mut link = Self {
+            client,
+            statements: HashMap::new(),
+            warned,
+            allows_single_copy: address.allow_single_copy,
+            driver: driver.abort_handle(),
+        };
         link.client.batch_execute(sql::SESSION).await?;
+        if purpose != Purpose::Any {
+            link.client.batch_execute(sql::READ_ONLY).await?;
+        }
+        let statements = purpose.statements();
         let prepared = try_join_all(statements.iter().map(|text| link.client.prepare(text))).await?;
         link.statements = statements.iter().copied().zip(prepared).collect();
         Ok(link)
@@ -131,6 +159,13 @@ impl Link {
     /// Runs a prepared statement.
     pub(super) async fn query(&self, text: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
         self.client.query(&self.statements[text], params).await
+    }
+
+    /// Reports that the server waits for no standbys.
+    pub(super) fn note_single_copy(&self) {
+        if !self.allows_single_copy {
+            self.warned.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether the server has warned since the last call.
@@ -146,6 +181,9 @@ impl Drop for Link {
     }
 }
 
+/// The server's function that warns when the wait for its standbys was ended.
+const WAIT_FOR_STANDBYS: &str = "SyncRepWaitForLSN";
+
 /// Reads and writes the connection until it ends.
 async fn drive<S, T>(mut connection: Connection<S, T>, warned: Arc<AtomicBool>, warnings: Arc<Seldom>)
 where
@@ -156,6 +194,8 @@ where
         // It comes before the answer to the statement that it is about.
         if let AsyncMessage::Notice(notice) = message
             && *notice.code() == SqlState::WARNING
+            // Others are about the server: they say nothing of this commit.
+            && notice.routine().is_none_or(|routine| routine == WAIT_FOR_STANDBYS)
         {
             warned.store(true, Ordering::Relaxed);
             warnings.log(1, move |times| tracing::warn!(text = notice.message(), times, "the database warns"));
@@ -172,6 +212,21 @@ pub(super) fn text(error: &Error) -> String {
             _ => error.to_string(),
         },
     }
+}
+
+/// Whether the same may succeed on another connection, and has not happened on this one.
+pub(super) fn passes(error: &Error) -> bool {
+    let passing = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::QUERY_CANCELED,
+        // The server is a standby now, or it has forgotten the statements, or a table has changed since they were prepared.
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+        SqlState::INVALID_SQL_STATEMENT_NAME,
+        SqlState::FEATURE_NOT_SUPPORTED,
+    ];
+    error.code().is_some_and(|code| passing.contains(code))
 }
 
 /// Whether the server answered with this error, and lives on with this session.

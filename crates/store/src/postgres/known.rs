@@ -9,7 +9,7 @@ use crate::quota::Usage;
 use crate::recent::RecentCache;
 use crate::rules::{AgentFact, MessageFact, ReceiptSubscriptionFact, SubscriptionFact};
 
-/// Of each kind, in each of two generations: about 30 MiB in all.
+/// Of each kind, in each of two generations. All of it takes some tens of MiB at most.
 const AGENTS_MAX: usize = 65_536;
 const MESSAGES_MAX: usize = 16_384;
 const RECEIPT_SUBSCRIPTIONS_MAX: usize = 4_096;

@@ -18,8 +18,6 @@ mod working;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
-use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
@@ -32,17 +30,14 @@ use crate::model::ClockRecord;
 use crate::seldom::Seldom;
 use crate::totals::Totals;
 use address::Address;
-use connection::Link;
-use fence::{BeginError, Keeper, NODE, Shared};
+use connection::{Link, Purpose};
+use fence::{Keeper, Shared};
 use reader::PostgresReader;
 use schema::{Demands, Refusal};
 use working::Sums;
 use writer::Writer;
 
 pub use migrate::{Migrated, Migration};
-
-/// How long the end of a life may take.
-const END_MAX: Duration = Duration::from_secs(3);
 
 /// Which database, and what the operator demands of it.
 #[derive(Clone)]
@@ -83,8 +78,7 @@ impl PostgresEngine {
             let opened = runtime.block_on(open(options, limits));
             opened.map(|opened| (runtime, opened))
         });
-        let (runtime, Opened { writer, clock, cluster }) = opened.map_err(OpenError::Thread)??;
-        let keeper = Keeper::start(writer.address.clone(), Arc::clone(&writer.shared)).map_err(OpenError::Thread)?;
+        let (runtime, Opened { writer, keeper, clock, cluster }) = opened.map_err(OpenError::Thread)??;
         Ok(Self { runtime, writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
     }
 
@@ -126,6 +120,7 @@ pub struct Identity {
 
 struct Opened {
     writer: Writer,
+    keeper: Keeper,
     clock: ClockRecord,
     cluster: String,
 }
@@ -137,37 +132,36 @@ async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenE
         cluster: options.cluster.as_ref(),
         creates_tables: !matches!(options.cluster, Some(Cluster::Bound(_))),
     };
-    schema::prepare(&address, &demands).await?;
     let failed = |error: tokio_postgres::Error| OpenError::Database {
         database: address.shown.clone(),
         reason: schema::explain(&error),
     };
-    let link = Link::open(&address, sql::WRITER).await.map_err(|error| Refusal::from(error).told(&address))?;
-    let begun = fence::begin(&link, &fence::name()).await.map_err(|error| match error {
-        BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
-        BeginError::Engine(error) => failed(error),
-    })?;
+    schema::in_time(&address, schema::prepare(&address, &demands)).await?;
+    let link = schema::connect(&address).await?;
+    let life = schema::in_time(&address, fence::begin(&link, &address, &fence::name())).await?;
+    let shared = Arc::new(Shared { life, ..Shared::default() });
+    // Before anything is counted: that may take longer than a lease.
+    let keeper = Keeper::start(address.clone(), Arc::clone(&shared)).map_err(OpenError::Thread)?;
     // Only now: the process of the life before may have been an import or a migration.
     let served = async {
         schema::check_served(&link.client, &address).await?;
         schema::claim(&link.client, &address, options.cluster.as_ref()).await
     };
-    let cluster = match served.await {
+    let cluster = match schema::in_time(&address, served).await {
         Ok(cluster) => cluster,
         Err(refused) => {
-            if let Err(error) = link.client.execute(sql::END_LIFE, &[&NODE, &begun]).await {
-                tracing::debug!(%error, "the life could not be ended: the next process waits for its lease");
-            }
+            drop(keeper);
+            fence::end(&link, life).await;
             return Err(refused);
         }
     };
+    let link = Link::open(&address, Purpose::Batches).await.map_err(|error| Refusal::from(error).told(&address))?;
     // What follows sees all that the life before has committed.
     let sums = sums(&link).await.map_err(failed)?;
     warn_of_reached(&address, &sums.totals, &limits);
     let clock = link.client.query_one(sql::CLOCK, &[]).await.and_then(|row| clock::record(&row)).map_err(failed)?;
-    let shared = Shared { life: begun, batch: AtomicI64::new(0), connections: AtomicU64::new(0) };
-    let writer = Writer::new(address, link, limits, Arc::new(shared), sums);
-    Ok(Opened { writer, clock, cluster })
+    let writer = Writer::new(address, link, limits, shared, sums);
+    Ok(Opened { writer, keeper, clock, cluster })
 }
 
 /// Logs the bounds that turn clients away.
@@ -255,16 +249,9 @@ impl Drop for PostgresEngine {
     fn drop(&mut self) {
         drop(self.keeper.take());
         let Some(link) = self.writer.link.take() else { return };
-        if self.writer.flight.is_some() || tokio::runtime::Handle::try_current().is_ok() {
-            return;
+        // What is in flight may still happen: the next process waits for the lease.
+        if self.writer.flight.is_none() {
+            self.runtime.block_on(fence::end(&link, self.writer.shared.life));
         }
-        let life = self.writer.shared.life;
-        let end = async move {
-            let ended = tokio::time::timeout(END_MAX, link.client.execute(sql::END_LIFE, &[&NODE, &life])).await;
-            if !matches!(ended, Ok(Ok(_))) {
-                tracing::debug!("the life could not be ended: the next process waits for its lease");
-            }
-        };
-        self.runtime.block_on(end);
     }
 }

@@ -14,7 +14,7 @@ use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Error, Row};
 
 use super::address::Address;
-use super::connection::{Attempt, Link, runtime, session_goes_on, text};
+use super::connection::{Attempt, Link, Purpose, passes, runtime, session_goes_on, text};
 use super::fence::{NODE, Shared};
 use super::sql;
 use crate::engine::Reader;
@@ -57,7 +57,7 @@ impl PostgresReader {
             let attempts = async {
                 loop {
                     if link.is_none() {
-                        match attempt.link(address, sql::READER).await {
+                        match attempt.link(address, Purpose::Reads).await {
                             Ok(opened) => *link = Some(opened),
                             Err(error) => reason = error.text(),
                         }
@@ -66,9 +66,12 @@ impl PostgresReader {
                         match query_once(open, shared, checked, statement, params).await {
                             Ok(Some(rows)) => return Ok(rows),
                             Ok(None) => {
+                                address.leave_last_host();
                                 reason = "the server has not the last batch: another one has replaced it".into();
                             }
-                            Err(error) if session_goes_on(&error) => return Err(ReadError::Engine(text(&error))),
+                            Err(error) if session_goes_on(&error) && !passes(&error) => {
+                                return Err(ReadError::Engine(text(&error)));
+                            }
                             Err(error) => reason = text(&error),
                         }
                         *link = None;
@@ -205,6 +208,10 @@ impl Reader for PostgresReader {
         }
         damages.log(&self.damages);
         Ok(page)
+    }
+
+    fn is_away(&self) -> bool {
+        self.is_away
     }
 }
 

@@ -1,6 +1,6 @@
 //! What became of a batch whose answer was lost: the database is asked, and the batch is barred if it did not happen.
 
-use std::sync::atomic::Ordering;
+use tokio_postgres::Error;
 
 use super::connection::text;
 use super::fence::NODE;
@@ -18,8 +18,13 @@ impl Writer {
     pub(super) async fn resolve(&mut self) -> Result<Option<Flight>, Failure> {
         let (Some(link), Some(flight)) = (&self.link, &self.flight) else { return Ok(None) };
         let number = flight.number;
-        let rows = link.query(sql::RESOLVE, &[&NODE, &self.shared.life, &number]).await;
-        let rows = rows.map_err(|error| Failure::Again(text(&error)))?;
+        let ask = async {
+            link.client.batch_execute(sql::BEGIN).await?;
+            let rows = link.query(sql::RESOLVE, &[&NODE, &self.shared.life, &number]).await?;
+            link.client.batch_execute("COMMIT").await?;
+            Ok::<_, Error>(rows)
+        };
+        let rows = ask.await.map_err(|error| Failure::Again(text(&error)))?;
         if link.take_warning() {
             return Err(Failure::Again("the answer may be from one server alone".into()));
         }
@@ -37,7 +42,7 @@ impl Writer {
         }
         self.resolved.happened += 1;
         tracing::info!("a batch of unknown outcome had been committed");
-        self.shared.batch.store(number, Ordering::Release);
+        self.shared.committed(number, std::mem::take(&mut self.is_new));
         self.sums = flight.as_ref().map_or(self.sums, |flight| flight.sums);
         Ok(flight)
     }

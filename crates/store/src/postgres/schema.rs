@@ -1,10 +1,13 @@
 //! The database's schema: how it is recognised, created and refused, and the settings of the server.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 use super::address::Address;
-use super::connection::{ConnectError, Link, text};
+use super::connection::{ConnectError, Link, Purpose, text};
 use super::{clock, migrate};
 use crate::cluster::{Cluster, random_id};
 use crate::error::OpenError;
@@ -165,6 +168,25 @@ impl From<ConnectError> for Refusal {
     }
 }
 
+/// How long each step of the start may take, apart from what counts or moves rows. A process that was killed keeps the
+/// database for up to five seconds.
+const STEP_MAX: Duration = Duration::from_secs(15);
+
+/// A server without its standbys answers everything but a commit.
+const NO_COMMIT: &str = "it does not commit: start the standbys that synchronous_standby_names asks for, or restart the \
+    server";
+
+/// Ends a step of the start that waits for the server without an end.
+pub(super) async fn in_time<T>(
+    address: &Address,
+    step: impl Future<Output = Result<T, OpenError>>,
+) -> Result<T, OpenError> {
+    match timeout(STEP_MAX, step).await {
+        Ok(done) => done,
+        Err(_) => Err(Refusal::Told(NO_COMMIT.into()).told(address)),
+    }
+}
+
 /// The error with what to do about it.
 pub(super) fn explain(error: &Error) -> String {
     let text = text(error);
@@ -177,6 +199,9 @@ pub(super) fn explain(error: &Error) -> String {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => "make this user the owner of the database",
         Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
             "its tables are not as doorbell made them: restore it from a backup"
+        }
+        Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
+            "another session holds a lock on a table for longer than two seconds: end it, and start again"
         }
         Some(_) => "see the server's log",
         None if text.contains("password missing") => "write it into a file, and give --database-password-file FILE",
@@ -192,7 +217,7 @@ pub(super) fn explain(error: &Error) -> String {
 }
 
 pub(super) async fn connect(address: &Address) -> Result<Link, OpenError> {
-    Link::open(address, &[]).await.map_err(|error| Refusal::from(error).told(address))
+    Link::open(address, Purpose::Any).await.map_err(|error| Refusal::from(error).told(address))
 }
 
 async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Refusal> {

@@ -8,10 +8,10 @@ use tokio::runtime::Runtime;
 use tokio_postgres::{Client, Error};
 
 use super::address::Address;
-use super::connection::{self, Link, session_goes_on, text};
-use super::fence::{self, BeginError, Keeper, NODE, Shared};
+use super::connection::{self, Link, Purpose, session_goes_on, text};
+use super::fence::{self, Keeper, NODE, Shared};
 use super::schema::{self, Demands};
-use super::{END_MAX, PostgresOptions, sql};
+use super::{PostgresOptions, sql};
 use crate::error::OpenError;
 
 /// A statement may read a large table.
@@ -23,9 +23,6 @@ const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(250);
 
 /// Why the database could not be used any longer.
 pub(crate) struct Lost(pub(crate) String);
-
-/// What `doorbell_fence` raises.
-const LIFE_OVER: &str = "DB001";
 
 fn taken_over() -> Lost {
     Lost("another process has taken over the database: stop that one".into())
@@ -58,14 +55,9 @@ impl Session {
                 cluster: options.cluster.as_ref(),
                 creates_tables: is_target,
             };
-            schema::prepare(&address, &demands).await?;
-            let failed =
-                |error: Error| OpenError::Database { database: address.shown.clone(), reason: schema::explain(&error) };
+            schema::in_time(&address, schema::prepare(&address, &demands)).await?;
             let link = schema::connect(&address).await?;
-            let life = fence::begin(&link, &name).await.map_err(|error| match error {
-                BeginError::Held(holder) => OpenError::DatabaseInUse { database: address.shown.clone(), holder },
-                BeginError::Engine(error) => failed(error),
-            })?;
+            let life = schema::in_time(&address, fence::begin(&link, &address, &name)).await?;
             Ok::<_, OpenError>((link, life))
         });
         let (link, life) = opened?;
@@ -138,7 +130,7 @@ impl Session {
                 self.losses = 0;
                 Ok(Some(answer))
             }
-            Ok(Err(error)) if error.code().is_some_and(|code| code.code() == LIFE_OVER) => Err(taken_over()),
+            Ok(Err(error)) if error.code().is_some_and(|code| code.code() == fence::LIFE_OVER) => Err(taken_over()),
             Ok(Err(error)) if session_goes_on(&error) => Err(Lost(schema::explain(&error))),
             Ok(Err(error)) => self.reconnect(text(&error)).map(|()| None),
             Err(_) => self.reconnect("the database does not answer".into()).map(|()| None),
@@ -151,7 +143,7 @@ impl Session {
         while self.losses < ATTEMPTS {
             self.losses += 1;
             let next = async {
-                let link = Link::open(&self.address, &[]).await.map_err(|error| error.text())?;
+                let link = Link::open(&self.address, Purpose::Any).await.map_err(|error| error.text())?;
                 let row = link.client.query_opt(sql::NEXT_LIFE, &[&NODE, &self.life, &self.name]).await;
                 let life = row.and_then(|row| row.map(|row| row.try_get::<_, i64>(0)).transpose());
                 Ok::<_, String>((link, life.map_err(|error| text(&error))?))
@@ -177,18 +169,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         drop(self.keeper.take());
         let Some(link) = self.link.take() else { return };
-        let life = self.life;
-        let end = async move {
-            let ended = tokio::time::timeout(END_MAX, link.client.batch_execute("ROLLBACK")).await;
-            let ended = match ended {
-                Ok(Ok(())) => tokio::time::timeout(END_MAX, link.client.execute(sql::END_LIFE, &[&NODE, &life])).await,
-                Ok(Err(error)) => Ok(Err(error)),
-                Err(elapsed) => Err(elapsed),
-            };
-            if !matches!(ended, Ok(Ok(_))) {
-                tracing::debug!("the life could not be ended: the next process waits for its lease");
-            }
-        };
-        self.runtime.block_on(end);
+        self.runtime.block_on(fence::end(&link, self.life));
     }
 }

@@ -6,6 +6,9 @@ pub(super) const SESSION: &str = "SET synchronous_commit = on; SET jit = off; SE
     SET default_transaction_isolation = 'read committed'; SET plan_cache_mode = force_generic_plan; \
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET client_min_messages = warning";
 
+/// What is sent behind a [`begin`] that failed, and behind nothing else, must not be written without the fence.
+pub(super) const READ_ONLY: &str = "SET default_transaction_read_only = on";
+
 /// Whether a connection sees the last batch: a primary that was replaced still answers reads.
 pub(super) const LAST_BATCH: &str = "SELECT batch FROM node WHERE id = $1 AND life = $2";
 
@@ -107,9 +110,16 @@ pub(super) const RECEIPT_SUBSCRIPTION_EXISTS: &str = "SELECT 1 FROM receipt_subs
 pub(super) const RECEIPTS: &str = "SELECT seq, message, agent, outcome, at FROM receipt \
     WHERE receipt_subscription = $1 AND seq > $2 ORDER BY seq LIMIT $3";
 
-/// What each batch begins with: one message to the server instead of two.
+/// Begins a transaction on a connection for batches.
+pub(super) const BEGIN: &str = "BEGIN READ WRITE";
+
+/// What each batch begins with: one message to the server instead of two. Its answer also shows which standbys the server
+/// waits for.
 pub(super) fn begin(node: i16, life: i64, batch: i64, id: i64, seq: i64) -> String {
-    format!("BEGIN; SELECT doorbell_fence({node}::smallint, {life}, {batch}, {id}, {seq})")
+    format!(
+        "{BEGIN}; SELECT current_setting('synchronous_standby_names') \
+         FROM doorbell_fence({node}::smallint, {life}, {batch}, {id}, {seq})"
+    )
 }
 
 /// The statements of the connection that writes.
@@ -169,3 +179,31 @@ pub(super) const TOTALS: &str = "SELECT (SELECT count(*) FROM agent), (SELECT co
 pub(super) const GREATEST: &str = "SELECT greatest((SELECT max(ids_until) FROM node), (SELECT max(id) FROM message), \
     (SELECT max(id) FROM agent), (SELECT max(id) FROM subscription), (SELECT max(id) FROM receipt_subscription)), \
     greatest((SELECT max(seq) FROM node), (SELECT max(seq) FROM receipt))";
+
+#[cfg(test)]
+mod tests {
+    use doorbell_postgres_server::shared;
+
+    use super::*;
+    use crate::limits::Limits;
+    use crate::postgres::{PostgresEngine, PostgresOptions};
+
+    #[test]
+    fn no_statement_walks_through_a_table() {
+        let Some(server) = shared() else { return };
+        let name = server.create_database();
+        let options =
+            PostgresOptions { url: server.url(&name), password: None, allow_single_copy: true, cluster: None };
+        drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+        for statement in WRITER.iter().chain(READER) {
+            let params = (1..).take_while(|n| statement.contains(&format!("${n}"))).count();
+            let nulls = vec!["NULL"; params].join(", ");
+            let plan = server
+                .sql(&name, &format!("{SESSION}; PREPARE it AS {statement}; EXPLAIN (COSTS OFF) EXECUTE it ({nulls})"));
+            assert!(!plan.contains("Seq Scan"), "{statement}\n{plan}");
+            // What is read as a whole index would not be in the condition of it.
+            let scans = plan.matches("Index").count();
+            assert!(scans == 0 || plan.contains("Cond:") || plan.contains("Filter:"), "{statement}\n{plan}");
+        }
+    }
+}

@@ -192,7 +192,7 @@ impl<'a> Working<'a> {
 
     /// A row with a greater id than all that were committed is not there.
     pub(super) fn is_unused(&self, id: i64) -> bool {
-        id > self.sums.id
+        id > self.before.id
     }
 
     /// The agent is new in this batch: the database has nothing of it.

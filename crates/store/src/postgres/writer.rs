@@ -1,8 +1,6 @@
 //! The writer: it decides a batch, sends it, and does not answer before it knows what became of it.
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -11,8 +9,8 @@ use tokio_postgres::error::SqlState;
 
 use super::address::Address;
 use super::batch::{self, FlushError, call};
-use super::connection::{Attempt, Link, session_goes_on, text};
-use super::fence::{NODE, Shared};
+use super::connection::{Attempt, Link, Purpose, passes, session_goes_on, text};
+use super::fence::{self, NODE, Shared};
 use super::known::Known;
 use super::load::load;
 use super::working::{Sums, Working};
@@ -43,6 +41,8 @@ pub(super) struct Writer {
     pub(super) address: Address,
     pub(super) link: Option<Link>,
     attempt: Attempt,
+    /// Nothing was committed on this connection yet.
+    pub(super) is_new: bool,
     pub(super) limits: Limits,
     pub(super) shared: Arc<Shared>,
     known: Known,
@@ -80,6 +80,7 @@ impl Writer {
             address,
             link: Some(link),
             attempt: Attempt::default(),
+            is_new: true,
             limits,
             shared,
             known,
@@ -105,6 +106,8 @@ impl Writer {
         let Some(committed) = committed else {
             self.link = None;
             self.known.clear();
+            // A server that was replaced may take connections and answer reads without an end.
+            self.address.leave_last_host();
             // An earlier batch may be in flight still, and this one was not sent then.
             return match &self.flight {
                 Some(flight) if flight.number >= first => Err(CommitError::Unsettled(reason)),
@@ -114,7 +117,9 @@ impl Writer {
         match &committed {
             Err(CommitError::NoRoom(_)) => self.note_full(true),
             // What frees room succeeds on a full disk too.
-            Ok(_) if batch.iter().any(|write| !write.frees()) => self.note_full(false),
+            Ok(outcomes) if batch.iter().zip(outcomes).any(|(write, outcome)| !write.frees() && outcome.is_ok()) => {
+                self.note_full(false);
+            }
             _ => {}
         }
         committed
@@ -157,14 +162,10 @@ impl Writer {
         to_connect: Duration,
         reason: &mut String,
     ) -> Option<Result<Outcomes, CommitError>> {
-        let mut waited = pin!(sleep(to_connect));
         loop {
             let connected = match &self.link {
                 Some(_) => Ok(()),
-                None => tokio::select! {
-                    connected = self.connect() => connected,
-                    () = &mut waited => return None,
-                },
+                None => timeout(to_connect, self.connect()).await.ok()?,
             };
             let settled = match connected {
                 Ok(()) => self.resolve().await,
@@ -194,17 +195,17 @@ impl Writer {
 
     /// Giving up the wait loses nothing.
     async fn connect(&mut self) -> Result<(), String> {
-        let link = self.attempt.link(&self.address, sql::WRITER).await.map_err(|error| error.text())?;
+        let link = self.attempt.link(&self.address, Purpose::Batches).await.map_err(|error| error.text())?;
         // The setting is not replicated: another server may have become the primary.
         schema::check_copies(&link.client, &self.address).await?;
         self.link = Some(link);
-        self.shared.connections.fetch_add(1, Ordering::AcqRel);
+        self.is_new = true;
         Ok(())
     }
 
     async fn send(&mut self, batch: &[Write]) -> Result<Outcomes, Failure> {
         self.number += 1;
-        let Self { link, known, sums, flight, limits, shared, number, .. } = self;
+        let Self { link, known, sums, flight, limits, shared, number, is_new, .. } = self;
         let link = link.as_ref().expect("it was opened before");
         let mut working = Working::new(known, *sums);
         let mut outcomes = Vec::with_capacity(batch.len());
@@ -228,7 +229,7 @@ impl Writer {
             begins = false;
         }
         *sums = working.settle();
-        shared.batch.store(*number, Ordering::Release);
+        shared.committed(*number, std::mem::take(is_new));
         let flight = flight.take().expect("it was set for the last part");
         debug_assert_eq!(flight.outcomes.len(), batch.len(), "each write has an outcome");
         Ok(flight.outcomes)
@@ -304,22 +305,13 @@ fn unflushed(error: FlushError, flight: &mut Option<Flight>) -> Failure {
     *flight = None;
     let reason = text(&error);
     let Some(code) = error.code() else { return Failure::Again(reason) };
-    if code.code() == "DB001" {
+    if code.code() == fence::LIFE_OVER {
         return Failure::Final(CommitError::Ended(LIFE_OVER.into()));
     }
     if *code == SqlState::DISK_FULL {
         return Failure::Final(CommitError::NoRoom(reason));
     }
-    let passes = [
-        SqlState::T_R_SERIALIZATION_FAILURE,
-        SqlState::T_R_DEADLOCK_DETECTED,
-        SqlState::LOCK_NOT_AVAILABLE,
-        SqlState::QUERY_CANCELED,
-        // The server is a standby now, or it has forgotten the statements.
-        SqlState::READ_ONLY_SQL_TRANSACTION,
-        SqlState::INVALID_SQL_STATEMENT_NAME,
-    ];
-    if passes.contains(code) {
+    if passes(&error) {
         return Failure::Again(reason);
     }
     Failure::Final(CommitError::RolledBack(reason))

@@ -128,6 +128,8 @@ impl<F: Facts> Rules<'_, F> {
         if self.facts.subscription(new.subscription)?.is_none_or(|known| known.agent != new.agent) {
             return Err(StoreError::NoSubscription.into());
         }
+        // One that lost its agent, by a hand at the tables, is refused as if it were gone too.
+        let agent = self.facts.agent(new.agent)?.ok_or(StoreError::NoSubscription)?;
         if self.facts.message(new.id)?.is_some() {
             return Err(StoreError::IdTaken.into());
         }
@@ -141,7 +143,6 @@ impl<F: Facts> Rules<'_, F> {
         };
         let outstanding = old.as_ref().filter(|old| old.expires_at > new.now);
         self.check_share(new, outstanding)?;
-        let agent = self.facts.agent(new.agent)?.expect("a subscription has an agent");
         let mut ended = self.make_room(new, old.as_ref())?;
         let replaced = outstanding.map(|old| old.id);
         self.facts.ended().replaced += u64::from(replaced.is_some());
@@ -224,7 +225,9 @@ impl<F: Facts> Rules<'_, F> {
         let Some(subscription) = self.facts.subscription(id)?.filter(|known| known.agent == of) else {
             return Ok(Removed::default());
         };
-        let mut agent = self.facts.agent(of)?.expect("a subscription has an agent");
+        let Some(mut agent) = self.facts.agent(of)? else {
+            return Ok(Removed::default());
+        };
         let mut messages = self.facts.messages_of(of)?;
         messages.retain(|message| message.subscription == id);
         agent.subscriptions -= 1;

@@ -5,6 +5,7 @@ mod hosts;
 mod ledger;
 mod lost;
 mod migrate;
+mod outage;
 mod patroni;
 mod proxy;
 mod refused;

@@ -114,6 +114,31 @@ fn a_server_that_may_forget_is_refused() {
 }
 
 #[test]
+fn a_server_whose_standbys_are_down_is_refused() {
+    let Some(server) = Server::start("-c synchronous_standby_names=absent") else { return };
+    let refused = refusal(&PostgresOptions { allow_single_copy: false, ..server.options("postgres") });
+    assert!(refused.contains("start the standbys"), "{refused}");
+}
+
+#[test]
+fn a_database_with_a_locked_table_is_refused() {
+    let Some(server) = shared() else { return };
+    let options = server.fresh();
+    drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+    let (name, mut refused) = (database(&options), String::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| server.sql(name, "BEGIN; LOCK TABLE node; SELECT pg_sleep(4); COMMIT"));
+        let is_locked = "SELECT count(*) FROM pg_locks WHERE relation = 'node'::regclass AND granted \
+            AND mode = 'AccessExclusiveLock'";
+        while server.sql(name, is_locked) != "1" {
+            std::thread::yield_now();
+        }
+        refused = refusal(&options);
+    });
+    assert!(refused.contains("another session holds a lock"), "{refused}");
+}
+
+#[test]
 fn a_standby_is_refused() {
     let Some(primary) = Server::start("") else { return };
     let options = primary.fresh();
