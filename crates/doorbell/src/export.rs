@@ -22,7 +22,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     to_sqlite: PathBuf,
 
-    /// The state directory of the service, which has its keys and must be stopped [default: DIR if that has them, else the one of `doorbell serve`]
+    /// The state directory of the service, which has its keys and must be stopped [default: DIR if that has them, else
+    /// the one of `doorbell serve`]
     #[arg(long, env = "DOORBELL_STATE_DIR", hide_env = true, value_name = "DIR")]
     state_dir: Option<PathBuf>,
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use doorbell_service::config::{DatabaseArgs, DatabaseSettings, Settings};
+use doorbell_service::config::{DatabaseArgs, DatabaseSettings};
 use doorbell_service::prepare_state_dir;
 use doorbell_store::Store;
 use doorbell_store::transfer::{Progress, Report, TransferError};
@@ -30,8 +30,7 @@ pub(crate) fn database(args: DatabaseArgs) -> Result<DatabaseSettings> {
     if password_is_visible() {
         status(PASSWORD_IS_VISIBLE);
     }
-    let settings = Settings::from(args);
-    DatabaseSettings::from_settings(&settings)?.context("give --database: postgres://USER@HOST/DATABASE")
+    args.database()?.context("give --database: postgres://USER@HOST/DATABASE, or --config FILE with it")
 }
 
 /// Checks that `dir` is a state directory that this user may use, and returns its file with the keys.

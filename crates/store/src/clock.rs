@@ -1,5 +1,5 @@
-//! The only place in the store that reads a clock: to measure how long a commit takes, and whether a line of
-//! log is due. Nothing else is decided by it.
+//! The only place in the store that reads a clock: to measure how long a commit takes, whether a line of log is due, and
+//! how long something has waited in a queue. Nothing else is decided by it.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, LockResult, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
 
 /// How long an operation waits at most behind others that wait for an engine that is away ([`Engine::recovers`]).
 ///
@@ -36,7 +38,7 @@ struct Queued<T> {
     item: T,
     bytes: usize,
     priority: Priority,
-    since: Instant,
+    since: Stopwatch,
 }
 
 /// Whether a caller waits for what an item does.
@@ -69,7 +71,7 @@ impl<T> Queue<T> {
 
     /// Adds an item at the end. An empty queue accepts an item of any size, so that no item is refused forever.
     pub(crate) fn push(&self, item: T, bytes: usize, priority: Priority) -> Result<(), PushError> {
-        let since = Instant::now();
+        let since = Stopwatch::start();
         let mut state = self.lock();
         if state.closed {
             return Err(PushError::Closed);

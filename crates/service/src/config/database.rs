@@ -52,6 +52,10 @@ impl Debug for DatabaseUrl {
 /// Flags for the verbs that work on the database without the service. The words are those of `doorbell serve`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct DatabaseArgs {
+    /// The TOML file of `doorbell serve`; what it says of the database counts where no flag does
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
     /// The database of the service: `postgres://USER@HOST/DATABASE`
     #[arg(long, env = "DOORBELL_DATABASE", hide_env = true, value_name = "URL")]
     pub database: Option<DatabaseUrl>,
@@ -68,10 +72,19 @@ pub struct DatabaseArgs {
     pub allow_single_copy: Option<bool>,
 }
 
-impl From<DatabaseArgs> for Settings {
-    fn from(args: DatabaseArgs) -> Self {
-        let DatabaseArgs { database, database_password_file, allow_single_copy } = args;
-        Self { database, database_password_file, allow_single_copy, ..Self::default() }
+impl DatabaseArgs {
+    /// The database that the flags and the file name.
+    ///
+    /// # Errors
+    /// The file cannot be read, or a setting is wrong or needs another one.
+    pub fn database(self) -> Result<Option<DatabaseSettings>, ConfigError> {
+        let Self { config, database, database_password_file, allow_single_copy } = self;
+        let given = Settings { database, database_password_file, allow_single_copy, ..Settings::default() };
+        let settings = match config {
+            Some(file) => given.over(super::file::read(&file)?),
+            None => given,
+        };
+        DatabaseSettings::from_settings(&settings)
     }
 }
 
@@ -101,7 +114,7 @@ impl DatabaseSettings {
     ///
     /// # Errors
     /// [`ConfigError::Unfit`], also in a build without PostgreSQL.
-    pub fn from_settings(s: &Settings) -> Result<Option<Self>, ConfigError> {
+    pub(super) fn from_settings(s: &Settings) -> Result<Option<Self>, ConfigError> {
         let needs = |name, what| Err(ConfigError::Unfit(format!("{name} needs database: {what}")));
         let in_cells = s.cells.iter().flatten().any(CellName::is_url);
         match &s.database {
@@ -217,6 +230,22 @@ mod tests {
         }
         let missing = "database = 'postgres://u@h/d'\ndatabase_password_file = '/none'";
         assert!(settings(missing).unwrap_err().contains("database_password_file /none: No such file"));
+    }
+
+    #[test]
+    fn a_verb_takes_from_the_file_of_the_service_what_no_flag_says() {
+        let (_secret, toml) = file("open sesame");
+        let config = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(config.path(), format!("listen = '127.0.0.1:1'\n{toml}")).unwrap();
+        let args = DatabaseArgs { config: Some(config.path().into()), ..DatabaseArgs::default() };
+        let database = args.clone().database().unwrap().unwrap().options(None);
+        assert_eq!((database.url.as_str(), database.password.as_deref()), ("postgres://u@h/d", Some("open sesame")));
+        let flag = Some("postgres://u@h/other".parse().unwrap());
+        let database = DatabaseArgs { database: flag, ..args }.database().unwrap().unwrap();
+        assert_eq!(database.options(None).url, "postgres://u@h/other");
+        std::fs::write(config.path(), "databse = 'postgres://u@h/d'").unwrap();
+        let args = DatabaseArgs { config: Some(config.path().into()), ..DatabaseArgs::default() };
+        assert!(args.database().unwrap_err().to_string().contains("database"), "an unknown key is an error");
     }
 
     #[test]

@@ -142,9 +142,16 @@ impl Hub {
         Ok(all.into_iter().filter_map(|subscription| Some((subscription.id, subscription.channel?))).collect())
     }
 
-    /// The agent's name for a subscription; `None` if the subscription does not exist or has no name.
+    /// The agent's name for a subscription; `None` if the subscription does not exist or has no name. Waits for a store
+    /// that recovers by itself: a stream asks.
     pub(crate) async fn channel(&self, agent: AgentId, id: SubscriptionId) -> Result<Option<String>, HubError> {
-        Ok(self.store.subscription(agent, id).await?.and_then(|subscription| subscription.channel))
+        let found = loop {
+            let found = self.store.subscription(agent, id).await.map_err(HubError::from);
+            if !self.shards.repeats(agent, found.as_ref().err()).await {
+                break found?;
+            }
+        };
+        Ok(found.and_then(|found| found.channel))
     }
 
     /// The key that a subscription is restricted to, if any; `None` if the subscription does not exist.

@@ -116,24 +116,16 @@ impl Shards {
         self.send(agent, AgentCommand::NotPassedOn { id, permits });
     }
 
-    /// Like [`messages`](Self::messages) for a stream that stays open: waits for a store that recovers by itself.
-    pub(super) async fn messages_in_time(
-        &self,
-        agent: AgentId,
-        ids: Vec<MessageId>,
-    ) -> Result<Vec<Option<Message>>, HubError> {
-        if !self.store.recovers(agent) {
-            return self.messages(agent, ids).await;
+    /// Whether a read for a stream that stays open is repeated: then a moment has passed. A store on a database recovers
+    /// by itself.
+    pub(super) async fn repeats(&self, agent: AgentId, failed: Option<&HubError>) -> bool {
+        // In an outage the reads that wait fill their queue.
+        let is_away = matches!(failed, Some(HubError::Unavailable | HubError::Overloaded));
+        let repeats = is_away && self.store.recovers(agent);
+        if repeats {
+            self.clock.sleep_until(self.clock.now().plus(BETWEEN_READS)).await;
         }
-        loop {
-            match self.messages(agent, ids.clone()).await {
-                // In an outage the reads that wait fill their queue.
-                Err(HubError::Unavailable | HubError::Overloaded) => {
-                    self.clock.sleep_until(self.clock.now().plus(BETWEEN_READS)).await
-                }
-                found => return found,
-            }
-        }
+        repeats
     }
 
     /// Reads messages of an agent from the store, in the order of `ids`.

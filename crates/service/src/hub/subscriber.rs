@@ -156,7 +156,12 @@ impl Subscriber {
 
     /// Reads the next messages together.
     async fn fetch(&self, ids: Vec<MessageId>) -> Result<(), HubError> {
-        let found = self.shards.messages_in_time(self.agent, ids.clone()).await?;
+        let found = loop {
+            let found = self.shards.messages(self.agent, ids.clone()).await;
+            if !self.shards.repeats(self.agent, found.as_ref().err()).await {
+                break found?;
+            }
+        };
         for (id, message) in ids.into_iter().zip(found) {
             match message {
                 Some(message) => self.outbox.fill(message),

@@ -59,7 +59,7 @@ pub(super) async fn begin(link: &Link, address: &Address, name: &str) -> Result<
     match try_to_begin(link, name).await {
         Ok(Ok(life)) => Ok(life),
         Ok(Err(holder)) => Err(held(holder)),
-        Err(error) => Err(Refusal::from(error).told(address)),
+        Err(error) => Err(Refusal::from(error).at(address)),
     }
 }
 

@@ -79,7 +79,7 @@ impl Migration {
 
     async fn migrate(self, address: &Address, steps: &[&str]) -> Result<Migrated, OpenError> {
         let link = schema::connect(address).await?;
-        let before = schema::recognise(&link.client, Some(steps)).await.map_err(|error| error.told(address))?;
+        let before = schema::recognise(&link.client, Some(steps)).await.map_err(|error| error.at(address))?;
         let newest = newest(steps);
         if before.schema_min > newest {
             let database = address.shown.clone();
@@ -89,7 +89,7 @@ impl Migration {
             Self::Expand => expand(&link.client, &before, steps).await,
             Self::Contract => contract(&link.client, &before, steps).await,
         };
-        migrated.map_err(|error| error.told(address))
+        migrated.map_err(|error| error.at(address))
     }
 }
 
@@ -123,7 +123,7 @@ async fn expand(client: &Client, before: &Recognised, steps: &[&str]) -> Result<
         let row = client.query_one("SELECT expanded, (SELECT source FROM transfer) FROM cluster", &[]).await?;
         let expanded: i32 = row.try_get(0)?;
         if let Some(dir) = row.try_get::<_, Option<String>>(1)? {
-            return Err(Refusal::Told(format!(
+            return Err(Refusal::Reason(format!(
                 "it holds an unfinished import of {dir}: finish that first, with the version that began it"
             )));
         }
@@ -149,7 +149,7 @@ async fn expand(client: &Client, before: &Recognised, steps: &[&str]) -> Result<
 async fn contract(client: &Client, before: &Recognised, steps: &[&str]) -> Result<Migrated, Refusal> {
     let newest = newest(steps);
     if before.schema < newest {
-        return Err(Refusal::Told(format!(
+        return Err(Refusal::Reason(format!(
             "it has schema {} and this version has {newest}: run `doorbell migrate` without --contract first",
             before.schema
         )));
@@ -168,7 +168,7 @@ async fn begin(client: &Client) -> Result<(), Refusal> {
     if client.query_one(LOCK, &[]).await?.try_get(0)? {
         return Ok(());
     }
-    Err(Refusal::Told("another `doorbell migrate` runs on it: wait for its end".into()))
+    Err(Refusal::Reason("another `doorbell migrate` runs on it: wait for its end".into()))
 }
 
 /// Runs `texts` in one transaction, with `without` only if no program of an older schema uses the database. Tries again
@@ -194,7 +194,7 @@ async fn attempt(client: &Client, without: Option<i32>, texts: &[&str]) -> Resul
     if let Some(number) = without {
         if let Some(row) = client.query_opt(OLDER_PROGRAM, &[&number]).await? {
             let holder: &str = row.try_get(0)?;
-            return Err(Refusal::Told(format!(
+            return Err(Refusal::Reason(format!(
                 "a program of an older schema uses it ({holder}): start this version instead, then run this again"
             )));
         }

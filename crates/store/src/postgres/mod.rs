@@ -91,7 +91,7 @@ impl PostgresEngine {
             let address = Address::of(options)?;
             connection::runtime().map_err(OpenError::Thread)?.block_on(async {
                 let link = schema::connect(&address).await?;
-                let cluster = schema::cluster(&link.client).await.map_err(|error| error.told(&address))?;
+                let cluster = schema::cluster(&link.client).await.map_err(|error| error.at(&address))?;
                 Ok(Identity { database: address.shown, cluster })
             })
         };
@@ -155,7 +155,7 @@ async fn open(options: &PostgresOptions, limits: Limits) -> Result<Opened, OpenE
             return Err(refused);
         }
     };
-    let link = Link::open(&address, Purpose::Batches).await.map_err(|error| Refusal::from(error).told(&address))?;
+    let link = Link::open(&address, Purpose::Batches).await.map_err(|error| Refusal::from(error).at(&address))?;
     // What follows sees all that the life before has committed.
     let sums = sums(&link).await.map_err(failed)?;
     warn_of_reached(&address, &sums.totals, &limits);

@@ -69,11 +69,11 @@ pub(super) struct Recognised {
 /// Checks the server, and creates the tables in an empty database.
 pub(super) async fn prepare(address: &Address, demands: &Demands<'_>) -> Result<(), OpenError> {
     let link = connect(address).await?;
-    check_settings(&link.client, demands).await.map_err(|error| error.told(address))?;
+    check_settings(&link.client, demands).await.map_err(|error| error.at(address))?;
     let recognised = recognise(&link.client, demands.creates_tables.then_some(STEPS)).await;
-    let Recognised { cluster, schema, schema_min } = recognised.map_err(|error| error.told(address))?;
+    let Recognised { cluster, schema, schema_min } = recognised.map_err(|error| error.at(address))?;
     check_schema(address, schema, schema_min)?;
-    check_cluster(demands.cluster, cluster.as_deref()).map_err(|error| error.told(address))
+    check_cluster(demands.cluster, cluster.as_deref()).map_err(|error| error.at(address))
 }
 
 /// Checks that a database of the cluster `found` may be used.
@@ -94,7 +94,7 @@ fn check_cluster(expected: Option<&Cluster>, found: Option<&str>) -> Result<(), 
              a backup"
         ),
     };
-    Err(Refusal::Told(reason))
+    Err(Refusal::Reason(reason))
 }
 
 fn check_schema(address: &Address, schema: i32, schema_min: i32) -> Result<(), OpenError> {
@@ -112,8 +112,8 @@ fn check_schema(address: &Address, schema: i32, schema_min: i32) -> Result<(), O
 pub(super) async fn claim(client: &Client, address: &Address, expected: Option<&Cluster>) -> Result<String, OpenError> {
     let own = expected.map_or_else(random_id, |cluster| cluster.id().to_owned());
     let row = client.query_one(CLAIM, &[&own]).await.and_then(|row| row.try_get(0));
-    let cluster: String = row.map_err(|error| Refusal::from(error).told(address))?;
-    check_cluster(expected, Some(&cluster)).map_err(|error| error.told(address))?;
+    let cluster: String = row.map_err(|error| Refusal::from(error).at(address))?;
+    check_cluster(expected, Some(&cluster)).map_err(|error| error.at(address))?;
     Ok(cluster)
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn check_served(client: &Client, address: &Address) -> Result<(
         let row = client.query_one(read, &[]).await?;
         Ok::<(i32, i32, Option<String>), Error>((row.try_get(0)?, row.try_get(1)?, row.try_get(2)?))
     };
-    let (schema, schema_min, unfinished) = look.await.map_err(|error| Refusal::from(error).told(address))?;
+    let (schema, schema_min, unfinished) = look.await.map_err(|error| Refusal::from(error).at(address))?;
     check_schema(address, schema, schema_min)?;
     match unfinished {
         Some(dir) => Err(OpenError::UnfinishedImport { database: address.shown.clone(), dir }),
@@ -135,14 +135,14 @@ pub(super) async fn check_served(client: &Client, address: &Address) -> Result<(
 /// Why a database is refused: an error of the server, or what is wrong with it.
 pub(super) enum Refusal {
     Engine(Error),
-    Told(String),
+    Reason(String),
 }
 
 impl Refusal {
-    pub(super) fn told(self, address: &Address) -> OpenError {
+    pub(super) fn at(self, address: &Address) -> OpenError {
         let reason = match self {
             Self::Engine(error) => explain(&error),
-            Self::Told(reason) => reason,
+            Self::Reason(reason) => reason,
         };
         OpenError::Database { database: address.shown.clone(), reason }
     }
@@ -158,11 +158,11 @@ impl From<ConnectError> for Refusal {
     fn from(error: ConnectError) -> Self {
         match error {
             ConnectError::Engine(error) if text(&error).contains("does not allow writes") => {
-                Self::Told("it is a standby, or read-only: name the primary, or all hosts of the cluster".into())
+                Self::Reason("it is a standby, or read-only: name the primary, or all hosts of the cluster".into())
             }
             ConnectError::Engine(error) => Self::Engine(error),
             ConnectError::Silent => {
-                Self::Told("it does not answer: restart the server, or correct host and port".into())
+                Self::Reason("it does not answer: restart the server, or correct host and port".into())
             }
         }
     }
@@ -183,7 +183,7 @@ pub(super) async fn in_time<T>(
 ) -> Result<T, OpenError> {
     match timeout(STEP_MAX, step).await {
         Ok(done) => done,
-        Err(_) => Err(Refusal::Told(NO_COMMIT.into()).told(address)),
+        Err(_) => Err(Refusal::Reason(NO_COMMIT.into()).at(address)),
     }
 }
 
@@ -217,17 +217,17 @@ pub(super) fn explain(error: &Error) -> String {
 }
 
 pub(super) async fn connect(address: &Address) -> Result<Link, OpenError> {
-    Link::open(address, Purpose::Any).await.map_err(|error| Refusal::from(error).told(address))
+    Link::open(address, Purpose::Any).await.map_err(|error| Refusal::from(error).at(address))
 }
 
 async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Refusal> {
     let before = clock::wall_ms();
     let row = client.query_one(SETTINGS, &[]).await?;
     let after = clock::wall_ms();
-    let refuse = |reason: &str| Err(Refusal::Told(reason.to_owned()));
+    let refuse = |reason: &str| Err(Refusal::Reason(reason.to_owned()));
     let version: i32 = row.try_get(0)?;
     if version < VERSION_MIN {
-        return Err(Refusal::Told(format!(
+        return Err(Refusal::Reason(format!(
             "its version is {}: use PostgreSQL {} or newer",
             version / 10_000,
             VERSION_MIN / 10_000
@@ -246,7 +246,7 @@ async fn check_settings(client: &Client, demands: &Demands<'_>) -> Result<(), Re
     if setting(3)?.trim().is_empty() && !demands.allow_single_copy {
         return refuse(SINGLE_COPY);
     }
-    clock::check(before, row.try_get(5)?, after).map_err(Refusal::Told)
+    clock::check(before, row.try_get(5)?, after).map_err(Refusal::Reason)
 }
 
 /// Which cluster it is; `None`: no service uses it yet, or it is not ours.
@@ -266,20 +266,20 @@ pub(super) async fn recognise(client: &Client, steps: Option<&[&str]>) -> Result
     let found = client.query_one(RECOGNISE, &[]).await?;
     let (is_ours, relations): (bool, i64) = (found.try_get(0)?, found.try_get(1)?);
     if !is_ours && relations > 0 {
-        return Err(Refusal::Told(
+        return Err(Refusal::Reason(
             "it has tables that are not doorbell's: give doorbell a database of its own; nothing was changed".into(),
         ));
     }
     if !is_ours {
         let Some(steps) = steps else {
-            return Err(Refusal::Told("it is empty: name the database of the service".into()));
+            return Err(Refusal::Reason("it is empty: name the database of the service".into()));
         };
         migrate::create(client, steps).await?;
         tracing::info!(schema = steps.len(), "the tables were created");
     }
     let read = "SELECT cluster_id, schema, schema_min FROM cluster WHERE id = 1";
     let Some(row) = client.query_opt(read, &[]).await? else {
-        return Err(Refusal::Told("the row of its table cluster is missing: restore it from a backup".into()));
+        return Err(Refusal::Reason("the row of its table cluster is missing: restore it from a backup".into()));
     };
     client.batch_execute("COMMIT").await?;
     Ok(Recognised { cluster: row.try_get(0)?, schema: row.try_get(1)?, schema_min: row.try_get(2)? })
