@@ -1,13 +1,14 @@
 //! The near end of a link: an agent's socket is at this node, and the mailbox is at the owner of its slot.
 //!
 //! Every error of the way has one answer: the link is opened again, at the owner that the map names then, with a greater
-//! number and with what the socket holds. The new owner takes those messages as sent; frames of an older opening are
-//! dropped. So nothing is offered twice on one socket, and the socket stays open.
+//! number; frames of an older opening are dropped. The new owner sends everything that waits once more, and the near end,
+//! which knows what the socket has, drops that. So nothing comes twice on one socket whatever an owner knows, the socket
+//! stays open, and the owner's window counts what the agent has.
 //!
 //! After an opening an owner offers nothing before it has read what waits, in a read that also shows that its life goes
 //! on. Otherwise a node that was stopped, and that is asked by one with an old map, would send what was ended meanwhile.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::NodeId;
@@ -26,11 +27,19 @@ pub enum ToOwner {
     Connect {
         /// The number of the opening.
         opening: u64,
-        /// Messages that were sent on the socket, and whose end the owner has not confirmed.
-        holding: Vec<i64>,
     },
     /// The agent has ended a message.
     Settle {
+        /// The message.
+        id: i64,
+    },
+    /// The agent has the message, as its transport shows, and has not ended it.
+    Arrived {
+        /// The message.
+        id: i64,
+    },
+    /// The agent did not take the message: it may come again.
+    Declined {
         /// The message.
         id: i64,
     },
@@ -80,8 +89,8 @@ pub struct Link {
     slot: Slot,
     opening: u64,
     state: State,
-    /// Sent on the socket, and not ended by the agent.
-    held: BTreeSet<i64>,
+    /// Sent on the socket, and not ended by the agent. Whether the agent has it, as its transport shows.
+    held: BTreeMap<i64, bool>,
     /// Ended by the agent, which the owner has not confirmed.
     settling: BTreeSet<i64>,
 }
@@ -90,7 +99,7 @@ impl Link {
     /// A socket of an agent of `slot`. It opens with the next [`Link::route`].
     pub fn new(slot: Slot) -> Self {
         let state = State::Closed { open_at: Duration::ZERO };
-        Self { slot, opening: 0, state, held: BTreeSet::new(), settling: BTreeSet::new() }
+        Self { slot, opening: 0, state, held: BTreeMap::new(), settling: BTreeSet::new() }
     }
 
     /// The node with the far end.
@@ -133,14 +142,20 @@ impl Link {
         }
         self.opening += 1;
         self.state = State::Opening { at, until: now + ANSWER_MAX };
-        let holding = self.held.union(&self.settling).copied().collect();
-        frames.push(ToOwner::Connect { opening: self.opening, holding });
+        frames.push(ToOwner::Connect { opening: self.opening });
         // The one before may have got them, or not: the end of a message does no harm twice.
         frames.extend(self.settling.iter().map(|id| ToOwner::Settle { id: *id }));
     }
 
-    /// Takes a frame of the owner, for the opening with this number.
-    pub fn receive(&mut self, opening: u64, frame: FromOwner, now: Duration, events: &mut Vec<AtSocket>) {
+    /// Takes a frame of the owner, for the opening with this number, and answers what it need not have sent.
+    pub fn receive(
+        &mut self,
+        opening: u64,
+        frame: FromOwner,
+        now: Duration,
+        events: &mut Vec<AtSocket>,
+        frames: &mut Vec<ToOwner>,
+    ) {
         if opening != self.opening {
             return;
         }
@@ -150,14 +165,19 @@ impl Link {
                     self.state = State::Open { at };
                 }
             }
-            // What the socket has, it does not get twice, whatever the owner knows.
-            FromOwner::Put(id) => {
-                if !self.settling.contains(&id) && self.held.insert(id) {
+            // Its end is on the way to this owner.
+            FromOwner::Put(id) if self.settling.contains(&id) => {}
+            FromOwner::Put(id) => match self.held.get(&id) {
+                None => {
+                    self.held.insert(id, false);
                     events.push(AtSocket::Send(id));
                 }
-            }
+                // Otherwise the agent's next messages would wait for its end, or for a time-out.
+                Some(true) => frames.push(ToOwner::Arrived { id }),
+                Some(false) => {}
+            },
             FromOwner::Recall(id) => {
-                if self.held.remove(&id) {
+                if self.held.remove(&id).is_some() {
                     events.push(AtSocket::Recall(id));
                 }
             }
@@ -172,11 +192,30 @@ impl Link {
 
     /// The agent has ended a message.
     pub fn settle(&mut self, id: i64, frames: &mut Vec<ToOwner>) {
-        if self.held.remove(&id) {
+        if self.held.remove(&id).is_some() {
             self.settling.insert(id);
-            if self.owner().is_some() {
-                frames.push(ToOwner::Settle { id });
-            }
+            self.tell(ToOwner::Settle { id }, frames);
+        }
+    }
+
+    /// The agent's transport shows that it has a message.
+    pub fn arrived(&mut self, id: i64, frames: &mut Vec<ToOwner>) {
+        if let Some(has_arrived) = self.held.get_mut(&id) {
+            *has_arrived = true;
+            self.tell(ToOwner::Arrived { id }, frames);
+        }
+    }
+
+    /// The agent did not take a message. Without an owner the next one offers it anyway.
+    pub fn declined(&mut self, id: i64, frames: &mut Vec<ToOwner>) {
+        if self.held.remove(&id).is_some() {
+            self.tell(ToOwner::Declined { id }, frames);
+        }
+    }
+
+    fn tell(&self, frame: ToOwner, frames: &mut Vec<ToOwner>) {
+        if self.owner().is_some() {
+            frames.push(frame);
         }
     }
 
@@ -223,7 +262,7 @@ mod tests {
     impl Bed {
         fn open(at: u16) -> Self {
             let mut bed = Self { link: Link::new(Slot(7)), member: member(NodeId(at)) };
-            assert_eq!(bed.route(ms(0)), [ToOwner::Connect { opening: 1, holding: vec![] }]);
+            assert_eq!(bed.route(ms(0)), [ToOwner::Connect { opening: 1 }]);
             assert_eq!(bed.receives(1, FromOwner::Connected), []);
             assert!(bed.link.is_open() && bed.link.next_deadline().is_none());
             bed
@@ -235,42 +274,66 @@ mod tests {
             frames
         }
 
+        /// With what it answers to the owner.
+        fn answers(&mut self, opening: u64, frame: FromOwner) -> (Vec<AtSocket>, Vec<ToOwner>) {
+            let (mut events, mut frames) = (Vec::new(), Vec::new());
+            self.link.receive(opening, frame, ms(0), &mut events, &mut frames);
+            (events, frames)
+        }
+
         fn receives(&mut self, opening: u64, frame: FromOwner) -> Vec<AtSocket> {
-            let mut events = Vec::new();
-            self.link.receive(opening, frame, ms(0), &mut events);
+            let (events, frames) = self.answers(opening, frame);
+            assert_eq!(frames, []);
             events
         }
 
-        fn settles(&mut self, id: i64) -> Vec<ToOwner> {
+        fn tells(&mut self, what: impl FnOnce(&mut Link, &mut Vec<ToOwner>)) -> Vec<ToOwner> {
             let mut frames = Vec::new();
-            self.link.settle(id, &mut frames);
+            what(&mut self.link, &mut frames);
             frames
+        }
+
+        fn settles(&mut self, id: i64) -> Vec<ToOwner> {
+            self.tells(|link, frames| link.settle(id, frames))
         }
     }
 
     #[test]
-    fn what_the_socket_has_goes_to_the_next_owner_and_comes_once() {
+    fn what_the_socket_has_comes_once_although_the_next_owner_sends_it_again() {
         let mut bed = Bed::open(2);
         for id in [10, 11, 12] {
             assert_eq!(bed.receives(1, FromOwner::Put(id)), [AtSocket::Send(id)]);
         }
         assert_eq!(bed.settles(11), [ToOwner::Settle { id: 11 }]);
         bed.member = member(NodeId(3));
-        let opened = [ToOwner::Connect { opening: 2, holding: vec![10, 11, 12] }, ToOwner::Settle { id: 11 }];
-        assert_eq!(bed.route(ms(5)), opened);
+        assert_eq!(bed.route(ms(5)), [ToOwner::Connect { opening: 2 }, ToOwner::Settle { id: 11 }]);
         assert_eq!(bed.link.owner(), Some(NodeId(3)));
         assert_eq!(bed.receives(1, FromOwner::Put(13)), [], "the owner before is over");
-        assert_eq!(bed.receives(2, FromOwner::Put(10)), [], "an owner that does not know better");
-        assert_eq!(bed.receives(2, FromOwner::Put(11)), []);
+        assert_eq!(bed.receives(2, FromOwner::Put(10)), [], "the new owner does not know that it was sent");
+        assert_eq!(bed.receives(2, FromOwner::Put(11)), [], "it ends");
         assert_eq!(bed.receives(2, FromOwner::Settled(11)), [AtSocket::Settled(11)]);
         assert_eq!(bed.receives(2, FromOwner::Recall(12)), [AtSocket::Recall(12)]);
         assert_eq!(bed.receives(2, FromOwner::Put(13)), [AtSocket::Send(13)]);
     }
 
     #[test]
+    fn the_next_owner_learns_again_what_has_arrived_and_what_was_declined_may_come_again() {
+        let mut bed = Bed::open(2);
+        bed.receives(1, FromOwner::Put(10));
+        bed.receives(1, FromOwner::Put(11));
+        assert_eq!(bed.tells(|link, frames| link.arrived(10, frames)), [ToOwner::Arrived { id: 10 }]);
+        assert_eq!(bed.tells(|link, frames| link.declined(11, frames)), [ToOwner::Declined { id: 11 }]);
+        assert_eq!(bed.tells(|link, frames| link.arrived(11, frames)), [], "it is not here any more");
+        bed.member = member(NodeId(3));
+        bed.route(ms(5));
+        assert_eq!(bed.answers(2, FromOwner::Put(10)), (vec![], vec![ToOwner::Arrived { id: 10 }]));
+        assert_eq!(bed.receives(2, FromOwner::Put(11)), [AtSocket::Send(11)]);
+    }
+
+    #[test]
     fn an_opening_is_made_again_after_silence_a_lost_connection_and_a_wrong_owner() {
         let mut bed = Bed { link: Link::new(Slot(7)), member: member(NodeId(2)) };
-        let connect = |opening| [ToOwner::Connect { opening, holding: vec![] }];
+        let connect = |opening| [ToOwner::Connect { opening }];
         assert_eq!(bed.route(ms(0)), connect(1));
         assert_eq!(bed.route(ms(999)), []);
         assert_eq!(bed.route(ms(1_000)), connect(2));
@@ -292,7 +355,7 @@ mod tests {
         bed.link.lost(NodeId(2), ms(10));
         assert_eq!(bed.settles(10), []);
         assert_eq!(bed.settles(10), [], "once");
-        assert_eq!(bed.route(ms(10)), [ToOwner::Connect { opening: 2, holding: vec![10] }, ToOwner::Settle { id: 10 }]);
+        assert_eq!(bed.route(ms(10)), [ToOwner::Connect { opening: 2 }, ToOwner::Settle { id: 10 }]);
         assert_eq!(bed.link.close(), Some(ToOwner::Disconnect { opening: 2 }));
     }
 }

@@ -26,6 +26,8 @@ enum Bug {
     OneMark,
     /// A batch out of a buffer is taken although it was barred.
     LateBatch,
+    /// With each opening the near end of a link forgets what its socket has.
+    LinkForgets,
 }
 
 fn schedules(default: u64) -> u64 {
@@ -55,6 +57,7 @@ fn every_planted_bug_is_found() {
         Bug::UnknownIsRepeated,
         Bug::OneMark,
         Bug::LateBatch,
+        Bug::LinkForgets,
     ] {
         let found = (0..400).find(|seed| !World::run(*seed, Some(bug)).wrong.is_empty());
         println!("{bug:?}: seed {found:?}");

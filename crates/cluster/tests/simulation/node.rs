@@ -86,7 +86,7 @@ impl Node {
             flight: None,
             life: None,
             router: Router::default(),
-            sockets: Sockets::default(),
+            sockets: Sockets::new(bug),
             posts: BTreeMap::new(),
             given_up: 0,
             remote: BTreeMap::new(),
@@ -300,8 +300,8 @@ impl Node {
         self.sockets.lost(process, since_start(now));
     }
 
-    pub(crate) fn serve_sockets(&mut self, random: &mut Random, now: Time) {
-        self.sockets.go_on(&self.member, random, since_start(now));
+    pub(crate) fn serve_sockets(&mut self, is_calm: bool, random: &mut Random, now: Time) {
+        self.sockets.go_on(&self.member, is_calm, random, since_start(now));
         let to_owners = std::mem::take(&mut self.sockets.to_owners);
         self.outbox.extend(to_owners.into_iter().map(|(node, frame)| (node.0.into(), frame)));
         self.outbox.append(&mut self.sockets.to_processes);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use doorbell_cluster::{AtSocket, FromOwner, Holder, Link, Member, NodeId, Slot, ToOwner};
 
+use crate::Bug;
 use crate::database::Database;
 use crate::node::Frame;
 use crate::random::Random;
@@ -28,6 +29,15 @@ struct Socket {
     to_settle: Vec<i64>,
 }
 
+impl Socket {
+    /// What the link knows of the socket, as if it had been declined.
+    fn forget(&mut self) {
+        for id in &self.received {
+            self.link.declined(*id, &mut Vec::new());
+        }
+    }
+}
+
 /// The far end of a link.
 struct Far {
     process: usize,
@@ -46,6 +56,7 @@ struct Mailbox {
 /// What a node has of agents.
 #[derive(Default)]
 pub(crate) struct Sockets {
+    bug: Option<Bug>,
     sockets: BTreeMap<u8, Socket>,
     mailboxes: BTreeMap<u8, Mailbox>,
     /// To processes, or to the owner with this number.
@@ -56,6 +67,10 @@ pub(crate) struct Sockets {
 }
 
 impl Sockets {
+    pub(crate) fn new(bug: Option<Bug>) -> Self {
+        Self { bug, ..Self::default() }
+    }
+
     pub(crate) fn connect(&mut self, agent: u8, number: u64) {
         let link = Link::new(slot_of(agent));
         self.sockets
@@ -66,15 +81,22 @@ impl Sockets {
         self.sockets.contains_key(&agent)
     }
 
-    /// Opens links, and lets agents acknowledge.
-    pub(crate) fn go_on(&mut self, member: &Member, random: &mut Random, now: Duration) {
+    /// Opens links, and lets agents deal with what came: while `is_calm`, each acknowledges.
+    pub(crate) fn go_on(&mut self, member: &Member, is_calm: bool, random: &mut Random, now: Duration) {
         for (&agent, socket) in &mut self.sockets {
             let mut frames = Vec::new();
             socket.link.route(member, now, &mut frames);
             if random.percent(20)
                 && let Some(id) = socket.to_settle.pop()
             {
-                socket.link.settle(id, &mut frames);
+                match if is_calm { 2 } else { random.below(4) } {
+                    0 if socket.received.remove(&id) => socket.link.declined(id, &mut frames),
+                    1 => {
+                        socket.link.arrived(id, &mut frames);
+                        socket.to_settle.insert(0, id);
+                    }
+                    _ => socket.link.settle(id, &mut frames),
+                }
             }
             let number = socket.number;
             for frame in frames {
@@ -152,27 +174,45 @@ impl Sockets {
                 self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::NotOwner }));
                 None
             }
-            ToOwner::Connect { opening, holding } => {
+            ToOwner::Connect { opening } => {
                 let mailbox = self.mailboxes.entry(agent).or_default();
                 if mailbox.far.as_ref().is_some_and(|far| (far.socket, far.opening) >= (socket, opening)) {
                     return None;
                 }
-                let sent = holding.into_iter().collect();
-                mailbox.far = Some(Far { process: from, socket, opening, sent });
+                mailbox.far = Some(Far { process: from, socket, opening, sent: BTreeSet::new() });
                 mailbox.is_loaded = false;
                 self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::Connected }));
                 None
             }
             ToOwner::Settle { id } => is_open.then_some(id),
-            ToOwner::Disconnect { .. } => None,
+            ToOwner::Declined { id } => {
+                if let Some(far) = self.mailboxes.get_mut(&agent).and_then(|of| of.far.as_mut())
+                    && far.process == from
+                    && far.socket == socket
+                {
+                    far.sent.remove(&id);
+                    self.offer(agent);
+                }
+                None
+            }
+            ToOwner::Arrived { .. } | ToOwner::Disconnect { .. } => None,
         }
     }
 
     /// A frame of the owner.
     pub(crate) fn at_socket(&mut self, agent: u8, socket: u64, opening: u64, frame: FromOwner, now: Duration) {
+        let forgets = self.bug == Some(Bug::LinkForgets);
         let Some(socket) = self.sockets.get_mut(&agent).filter(|of| of.number == socket) else { return };
-        let mut events = Vec::new();
-        socket.link.receive(opening, frame, now, &mut events);
+        if forgets && frame == FromOwner::Connected {
+            socket.forget();
+        }
+        let (mut events, mut frames) = (Vec::new(), Vec::new());
+        socket.link.receive(opening, frame, now, &mut events, &mut frames);
+        if let Some(owner) = socket.link.owner() {
+            let number = socket.number;
+            self.to_owners
+                .extend(frames.into_iter().map(|frame| (owner, Frame::Link { agent, socket: number, frame })));
+        }
         for event in events {
             if let AtSocket::Send(id) = event {
                 self.came.push((id.cast_unsigned(), !socket.received.insert(id)));

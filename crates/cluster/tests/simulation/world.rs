@@ -105,13 +105,14 @@ impl World {
         }
         self.connect();
         self.deliver();
+        let is_calm = !self.has_faults();
         let all: Vec<_> = self.nodes.keys().copied().collect();
         for process in all {
             let node = self.nodes.get_mut(&process).unwrap();
             if !node.is_paused {
                 node.ask(&mut self.database, &mut self.random, self.now);
                 node.route(self.now);
-                node.serve_sockets(&mut self.random, self.now);
+                node.serve_sockets(is_calm, &mut self.random, self.now);
             }
             self.send(process);
         }
