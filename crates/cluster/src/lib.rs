@@ -4,12 +4,14 @@
 //! may serve a slot; that nothing is written for a slot by a life that does not hold it is the database's matter, because
 //! each batch updates the row of its own life first. So a wrong decision here costs time and never a message.
 
+mod ids;
 mod link;
 mod map;
 mod member;
 mod router;
 mod slot;
 
+pub use ids::IdReserve;
 pub use link::{AtSocket, FromOwner, Link, ToOwner};
 pub use map::{Holder, Map, NodeRow, NodeState};
 pub use member::{Effect, Input, Member, Rules};

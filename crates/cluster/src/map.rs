@@ -25,8 +25,8 @@ pub struct NodeRow {
     pub state: NodeState,
     /// Its lease is over, by the clock of the database.
     pub is_late: bool,
-    /// It has renewed its lease for five seconds without a gap: it may end the lives of others. After a failover no node
-    /// is steady, because all leases have lapsed at once.
+    /// It has renewed its lease for five seconds without a gap of two: it may end the lives of others. After an outage of the
+    /// database so long that a lease could lapse, no node is steady before each has had time to renew.
     pub is_steady: bool,
     /// Whether it takes slots.
     pub owns_slots: bool,

@@ -55,6 +55,23 @@ id!(
     ReceiptSubscriptionId
 );
 
+/// The least id that is minted at this moment, by whatever node.
+pub const fn first_id_at(at: UnixMs) -> i64 {
+    ms_since_epoch(at) << (NODE_BITS + COUNTER_BITS)
+}
+
+/// What fits into the 41 bits of an id.
+const fn ms_since_epoch(at: UnixMs) -> i64 {
+    let ms = at.as_millis() - EPOCH_MS;
+    if ms < 0 {
+        0
+    } else if ms >= 1 << 41 {
+        (1 << 41) - 1
+    } else {
+        ms
+    }
+}
+
 /// Makes ids: 41 bits of milliseconds since 2026, 10 bits of node, 12 bits of counter; strictly increasing.
 #[derive(Debug)]
 pub struct Mint {
@@ -70,8 +87,7 @@ impl Mint {
 
     /// The next id, greater than all before it even when the clock steps back.
     pub fn next(&self, now: UnixMs) -> i64 {
-        let ms = (now.as_millis() - EPOCH_MS).clamp(0, (1 << 41) - 1);
-        let fresh = ms << (NODE_BITS + COUNTER_BITS) | self.node << COUNTER_BITS;
+        let fresh = first_id_at(now) | self.node << COUNTER_BITS;
         let step = |last: i64| {
             if fresh > last { fresh } else { self.after(last) }
         };
@@ -110,6 +126,15 @@ mod tests {
             assert_eq!((id >> COUNTER_BITS) & 0x3ff, 7);
             last = id;
         }
+    }
+
+    #[test]
+    fn no_id_of_a_moment_is_below_the_first_one() {
+        for node in [0, 1, 1023] {
+            let id = Mint::new(node, 0).next(NOON);
+            assert!(first_id_at(NOON) <= id && id < first_id_at(UnixMs::from_millis(NOON.as_millis() + 1)));
+        }
+        assert_eq!(first_id_at(UnixMs::from_millis(0)), 0);
     }
 
     #[test]

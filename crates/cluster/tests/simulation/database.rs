@@ -11,6 +11,9 @@ use crate::{Bug, Time};
 
 const LEASE: Time = 5_000;
 const STEADY: Time = 5_000;
+/// A longer gap between two renewals breaks the run of a node. It is so much shorter than a lease that after an outage
+/// either all leases last, or no run does.
+const GAP: Time = 2_000;
 const ACCUSED: Time = 1_500;
 
 /// What a batch does.
@@ -29,6 +32,7 @@ pub(crate) struct Batch {
     pub(crate) by: Holder,
     pub(crate) number: u64,
     pub(crate) ops: Vec<Op>,
+    pub(crate) ids_end: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -57,6 +61,8 @@ struct Row {
     barred: u64,
     lease_until: Time,
     steady_since: Time,
+    /// No life of this number has minted an id from here on.
+    ids_end: i64,
 }
 
 /// A batch that the server has.
@@ -82,6 +88,8 @@ pub(crate) struct Database {
     /// A map of before.
     old: Map,
     pub(crate) may_be_old: bool,
+    /// Lives that others have ended.
+    pub(crate) ended: Vec<Holder>,
     /// What was written by a life that did not hold the slot.
     pub(crate) faults: Vec<String>,
 }
@@ -101,6 +109,7 @@ impl Database {
             connections: 0,
             old: Map::empty(),
             may_be_old: true,
+            ended: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -123,15 +132,16 @@ impl Database {
         self.now += time;
     }
 
-    /// Begins a life of the lowest free number.
-    pub(crate) fn join(&mut self) -> Holder {
+    /// Begins a life of the lowest free number. Its ids begin behind those of the lives before.
+    pub(crate) fn join(&mut self) -> (Holder, i64) {
         let is_free = |row: &Row| row.state == NodeState::Ended;
         let node = (1..).map(NodeId).find(|node| self.rows.get(node).is_none_or(is_free)).unwrap();
         let life = self.rows.get(&node).map_or(1, |row| row.life + 1);
         let (lease_until, steady_since) = (self.now + LEASE, self.now);
-        let row = Row { life, state: NodeState::Up, batch: 0, barred: 0, lease_until, steady_since };
+        let ids_end = self.rows.get(&node).filter(|_| self.bug != Some(Bug::NoReserve)).map_or(0, |row| row.ids_end);
+        let row = Row { life, state: NodeState::Up, batch: 0, barred: 0, lease_until, steady_since, ids_end };
         self.rows.insert(node, row);
-        Holder { node, life: Life(life) }
+        (Holder { node, life: Life(life) }, ids_end)
     }
 
     /// A read, which a server that was replaced may answer.
@@ -160,7 +170,8 @@ impl Database {
     }
 
     fn is_steady(&self, row: &Row) -> bool {
-        row.lease_until >= self.now && self.now - row.steady_since >= STEADY
+        row.lease_until >= self.now + LEASE - GAP
+            && (self.now - row.steady_since >= STEADY || self.bug == Some(Bug::EndsAtOnce))
     }
 
     /// A node sends a batch on a new or used connection, which is its number.
@@ -221,7 +232,8 @@ impl Database {
         let row = self.rows.get_mut(&batch.by.node).unwrap();
         if row.life == batch.by.life.0 && row.state != NodeState::Ended {
             row.batch = row.batch.max(batch.number);
-            if row.lease_until < now {
+            row.ids_end = row.ids_end.max(batch.ids_end);
+            if row.lease_until < now + LEASE - GAP {
                 row.steady_since = now;
             }
             row.lease_until = now + LEASE;
@@ -292,7 +304,9 @@ impl Database {
         let is_late = self.rows.get(&victim.node).is_some_and(|row| {
             row.life == victim.life.0 && row.state != NodeState::Ended && row.lease_until < self.now
         });
-        may && is_late && self.leave(victim)
+        let ends = may && is_late && self.leave(victim);
+        self.ended.extend(ends.then_some(victim));
+        ends
     }
 
     /// Ends a life and frees its slots.

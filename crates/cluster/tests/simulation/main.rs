@@ -28,6 +28,10 @@ enum Bug {
     LateBatch,
     /// With each opening the near end of a link forgets what its socket has.
     LinkForgets,
+    /// The next life of a number does not know how far the last one has minted.
+    NoReserve,
+    /// A node may end others although it has only just renewed its own lease.
+    EndsAtOnce,
 }
 
 fn schedules(default: u64) -> u64 {
@@ -58,6 +62,8 @@ fn every_planted_bug_is_found() {
         Bug::OneMark,
         Bug::LateBatch,
         Bug::LinkForgets,
+        Bug::NoReserve,
+        Bug::EndsAtOnce,
     ] {
         let found = (0..400).find(|seed| !World::run(*seed, Some(bug)).wrong.is_empty());
         println!("{bug:?}: seed {found:?}");

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use doorbell_cluster::{Effect, FromOwner, Holder, Input, Life, Member, NodeId, Route, Router, Rules, Slot, ToOwner};
+use doorbell_cluster::{
+    Effect, FromOwner, Holder, IdReserve, Input, Life, Member, NodeId, Route, Router, Rules, Slot, ToOwner,
+};
+use doorbell_protocol::id::Mint;
+use doorbell_protocol::time::UnixMs;
 
 use crate::database::{Answer, Batch, Database, Op, Seen};
 use crate::random::Random;
-use crate::sockets::{Sockets, slot_of};
+use crate::sockets::{Sockets, agent_of, slot_of};
 use crate::{Bug, Time};
 
 const BATCH_MAX: usize = 16;
+const START_MS: Time = 1_800_000_000_000;
 
 /// What nodes send each other. Senders and receivers are processes: numbers of nodes are used again.
 #[derive(Clone, Debug)]
@@ -47,6 +52,11 @@ pub(crate) struct Node {
     bug: Option<Bug>,
     pub(crate) member: Member,
     pub(crate) is_paused: bool,
+    /// Since when it has not stood still.
+    pub(crate) runs_since: Time,
+    /// How far its clock is ahead.
+    skew: Time,
+    ids: Option<(Mint, IdReserve)>,
     queue: VecDeque<Op>,
     flight: Option<InFlight>,
     /// The life that the writer writes for, and the number of its last batch.
@@ -77,11 +87,14 @@ fn since_start(now: Time) -> Duration {
 }
 
 impl Node {
-    pub(crate) fn new(bug: Option<Bug>) -> Self {
+    pub(crate) fn new(bug: Option<Bug>, skew: Time, now: Time) -> Self {
         Self {
             bug,
             member: Member::new(Rules::default(), true),
             is_paused: false,
+            runs_since: now,
+            skew,
+            ids: None,
             queue: VecDeque::new(),
             flight: None,
             life: None,
@@ -104,10 +117,28 @@ impl Node {
         }
     }
 
-    pub(crate) fn post(&mut self, id: u64, slot: Slot, now: Time) {
-        let id = id.cast_signed();
+    pub(crate) fn pause(&mut self) {
+        self.is_paused = true;
+    }
+
+    pub(crate) fn resume(&mut self, now: Time) {
+        if std::mem::take(&mut self.is_paused) {
+            self.runs_since = now;
+        }
+    }
+
+    fn clock(&self, now: Time) -> UnixMs {
+        UnixMs::from_millis(START_MS + now + self.skew)
+    }
+
+    /// Takes a message of a sender. Returns its id; `None`: it may not mint one now.
+    pub(crate) fn post(&mut self, now: Time) -> Option<u64> {
+        let (mint, reserve) = self.ids.as_ref()?;
+        let id = Some(mint.next(self.clock(now))).filter(|id| reserve.allows(*id))?;
+        let slot = slot_of(agent_of(id.cast_unsigned()));
         self.posts.insert(id, slot);
         self.router.submit(id, slot, since_start(now));
+        Some(id.cast_unsigned())
     }
 
     pub(crate) fn waits(&self) -> usize {
@@ -146,7 +177,7 @@ impl Node {
         self.router.dropped_here(since_start(now));
         self.sockets.close(|_| true);
         self.remote.clear();
-        self.life = None;
+        (self.life, self.ids) = (None, None);
         self.flight = None;
     }
 
@@ -157,8 +188,9 @@ impl Node {
         }
         if self.joins && !database.is_down {
             self.joins = false;
-            let me = database.join();
+            let (me, ids_end) = database.join();
             self.life = Some((me, 0));
+            self.ids = Some((Mint::new(me.node.0, ids_end), IdReserve::new(ids_end)));
             self.input(Input::Joined(Some(me)), now);
         }
         if std::mem::take(&mut self.reads) {
@@ -197,12 +229,14 @@ impl Node {
 
     /// Sends the next batch, or finds out what became of the last one.
     fn write(&mut self, database: &mut Database, random: &mut Random, now: Time) {
+        let clock = self.clock(now);
         let Some((me, number)) = &mut self.life else { return };
         match &self.flight {
             None if !self.queue.is_empty() => {
                 *number += 1;
                 let ops = self.queue.drain(..self.queue.len().min(BATCH_MAX)).collect();
-                let batch = Batch { by: *me, number: *number, ops };
+                let ids_end = self.ids.as_ref().map_or(0, |(_, reserve)| reserve.wanted(clock));
+                let batch = Batch { by: *me, number: *number, ops, ids_end };
                 let connection = Some(database.send(batch.clone()));
                 self.flight = Some(InFlight { batch, connection });
             }
@@ -265,6 +299,9 @@ impl Node {
     /// `None`: it happened, and its answer was lost.
     fn settled(&mut self, batch: &Batch, done: Option<&[bool]>, now: Time) {
         self.flight = None;
+        if let Some((_, reserve)) = &mut self.ids {
+            reserve.committed(batch.ids_end);
+        }
         self.input(Input::Committed(batch.by.life, batch.number), now);
         for (at, op) in batch.ops.iter().enumerate() {
             match *op {

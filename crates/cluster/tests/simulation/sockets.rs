@@ -13,7 +13,7 @@ use crate::random::Random;
 pub(crate) const AGENTS: u8 = 12;
 
 pub(crate) fn agent_of(id: u64) -> u8 {
-    (id % u64::from(AGENTS)) as u8
+    (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u8 % AGENTS
 }
 
 pub(crate) fn slot_of(agent: u8) -> Slot {

@@ -7,13 +7,15 @@ use doorbell_cluster::{Input, NodeId, Slot};
 use crate::database::Database;
 use crate::node::{Frame, Node};
 use crate::random::Random;
-use crate::sockets::{AGENTS, agent_of, slot_of};
+use crate::sockets::AGENTS;
 use crate::{Bug, Time};
 
 const STEP: Time = 20;
 const FAULTS_UNTIL: Time = 40_000;
 const END: Time = FAULTS_UNTIL + 20_000;
 const NODES: usize = 3;
+/// A node that has run for so long has renewed its lease, whatever else happens.
+const RUNS_FOR: Time = 8_000;
 
 pub(crate) struct World {
     bug: Option<Bug>,
@@ -30,7 +32,7 @@ pub(crate) struct World {
     sockets: u64,
     /// One-way.
     cuts: BTreeSet<(usize, usize)>,
-    posts: u64,
+    minted: BTreeSet<u64>,
     pub(crate) accepted: BTreeSet<u64>,
     delivered: BTreeSet<u64>,
     pub(crate) given_up: usize,
@@ -52,7 +54,7 @@ impl World {
             last: BTreeMap::new(),
             sockets: 0,
             cuts: BTreeSet::new(),
-            posts: 0,
+            minted: BTreeSet::new(),
             accepted: BTreeSet::new(),
             delivered: BTreeSet::new(),
             given_up: 0,
@@ -69,7 +71,8 @@ impl World {
 
     fn start(&mut self) {
         self.processes += 1;
-        self.nodes.insert(self.processes, Node::new(self.bug));
+        let skew = (self.random.next() % 4_001).cast_signed() - 2_000;
+        self.nodes.insert(self.processes, Node::new(self.bug, skew, self.now));
     }
 
     fn stop(&mut self, process: usize) {
@@ -141,8 +144,10 @@ impl World {
         let process = all[self.random.below(all.len())];
         let node = self.nodes.get_mut(&process).unwrap();
         if node.waits() < 32 && self.random.percent(80) {
-            self.posts += 1;
-            node.post(self.posts, slot_of(agent_of(self.posts)), self.now);
+            let Some(id) = node.post(self.now) else { return };
+            if !self.minted.insert(id) {
+                self.wrong.push(format!("{id} was minted twice"));
+            }
         }
     }
 
@@ -155,8 +160,8 @@ impl World {
         let process = all[self.random.below(all.len())];
         let node = self.nodes.get_mut(&process).unwrap();
         match self.random.below(12) {
-            0 => node.is_paused = true,
-            1 | 2 => node.is_paused = false,
+            0 => node.pause(),
+            1 | 2 => node.resume(self.now),
             3..=5 => node.lose_connection(&mut self.database, &mut self.random),
             6 => {
                 let other = all[self.random.below(all.len())];
@@ -193,7 +198,7 @@ impl World {
     fn heal(&mut self) {
         self.cuts.clear();
         (self.database.is_down, self.database.may_be_old) = (false, false);
-        self.nodes.values_mut().for_each(|node| node.is_paused = false);
+        self.nodes.values_mut().for_each(|node| node.resume(self.now));
         let left: Vec<_> = self.nodes.iter().filter(|(_, node)| node.member.has_left()).map(|(of, _)| *of).collect();
         for process in left {
             self.stop(process);
@@ -266,6 +271,12 @@ impl World {
 
     fn judge(&mut self) {
         self.wrong.append(&mut self.database.faults);
+        for ended in std::mem::take(&mut self.database.ended) {
+            let runs = |node: &&Node| node.member.me() == Some(ended) && !node.is_paused;
+            if self.nodes.values().find(runs).is_some_and(|node| self.now - node.runs_since > RUNS_FOR) {
+                self.wrong.push(format!("{ended:?} was ended although it runs"));
+            }
+        }
         for node in self.nodes.values_mut() {
             self.given_up += std::mem::take(&mut node.given_up);
             for id in node.accepted.drain(..) {
