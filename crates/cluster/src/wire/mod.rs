@@ -46,7 +46,7 @@ pub const FRAME_MAX: usize = 1 << 20;
 /// The longest name of a cluster, in bytes.
 pub const CLUSTER_MAX: usize = 64;
 
-/// The newest version of the frames that both nodes have; `None`: there is no such version, and they cannot talk.
+/// The newest version of the frames that both nodes have; `None`: there is no such version, and the connection must end.
 /// Each range is that of one node's [`Frame::Hello`], from `wire_min` to `wire_max`; an empty one has no versions.
 pub fn negotiate(ours: RangeInclusive<u16>, theirs: RangeInclusive<u16>) -> Option<u16> {
     let oldest = *ours.start().max(theirs.start());
