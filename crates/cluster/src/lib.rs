@@ -3,6 +3,8 @@
 //! The database is the only arbiter. A [`Member`] decides what to ask it for and what of its answers means that the node
 //! may serve a slot; that nothing is written for a slot by a life that does not hold it is the database's matter, because
 //! each batch updates the row of its own life first. So a wrong decision here costs time and never a message.
+//!
+//! [`wire`] has the frames that the nodes of a cell send each other.
 
 mod ids;
 mod link;
@@ -10,6 +12,7 @@ mod map;
 mod member;
 mod router;
 mod slot;
+pub mod wire;
 
 pub use ids::IdReserve;
 pub use link::{AtSocket, FromOwner, Link, ToOwner};
