@@ -44,7 +44,7 @@ pub enum NodeState {
 }
 
 /// Who holds a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder {
     /// The node.
     pub node: NodeId,

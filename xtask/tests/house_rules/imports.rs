@@ -9,6 +9,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("mailbox", &["protocol"]),
     ("cluster", &["protocol"]),
+    ("peers", &["protocol", "cluster"]),
     ("store", &["protocol", "private-file", "postgres-server"]),
     ("private-file", &[]),
     ("postgres-server", &[]),
