@@ -1,7 +1,7 @@
 //! `doorbell export`: moves a service's messages from a database to a state directory.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +11,7 @@ use doorbell_service::config::DatabaseArgs;
 use doorbell_service::{cluster_of, prepare_state_dir, release_from_cluster};
 
 use doorbell_store::Cluster;
+use doorbell_store::transfer::Progress;
 
 use crate::browser::status;
 use crate::{state, transfer};
@@ -73,8 +74,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     prepare_state_dir(&dir)?;
     copy_keys(&keys, &dir)?;
     let (options, there) = (database.options(Some(Cluster::Bound(cluster))), dir.clone());
-    let report = transfer::run(move |progress| doorbell_store::transfer::export(&options, &there, progress)).await?;
-    release_from_cluster(&dir)?;
+    let export = move |progress: &mut (dyn FnMut(Progress) + Send)| {
+        let release = || release_from_cluster(&there).map_err(io::Error::other);
+        doorbell_store::transfer::export(&options, &there, progress, release)
+    };
+    let report = transfer::run(export).await?;
     transfer::print(&report)?;
     status(&format!(
         "start `doorbell serve --state-dir {}` without --database; do not start it with the database again, which \

@@ -1,11 +1,13 @@
 //! `doorbell import`: moves a service's messages from its state directory to a database.
 
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use doorbell_service::config::DatabaseArgs;
 use doorbell_service::{bind_to_cluster, cluster_for};
+use doorbell_store::transfer::Progress;
 
 use crate::browser::status;
 use crate::transfer;
@@ -44,8 +46,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let cluster = cluster_for(&dir)?;
     let options = database.options(Some(cluster.clone()));
     let there = dir.clone();
-    let report = transfer::run(move |progress| doorbell_store::transfer::import(&there, &options, progress)).await?;
-    bind_to_cluster(&dir, &cluster)?;
+    let import = move |progress: &mut (dyn FnMut(Progress) + Send)| {
+        let bind = || bind_to_cluster(&there, &cluster).map_err(io::Error::other);
+        doorbell_store::transfer::import(&there, &options, progress, bind)
+    };
+    let report = transfer::run(import).await?;
     transfer::print(&report)?;
     status(&format!(
         "start `doorbell serve --state-dir {} --database …`; doorbell.db there is not used any more: move it away once \

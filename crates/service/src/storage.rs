@@ -1,6 +1,7 @@
 //! Where a service stores its messages: which engine, which files of the state directory, and what does not belong
 //! together.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -125,10 +126,15 @@ pub(crate) fn continued(clock: &Clock, record: &ClockRecord, greatest_id: i64) -
 
 fn in_directory(config: &Config, limits: Limits, clock: &Clock) -> Result<Storage, StorageError> {
     let dir = &config.state_dir;
-    if let Some(cluster) = cluster_of(dir)? {
-        return Err(StorageError::NeedsDatabase { cluster });
-    }
+    let check_unbound = || match cluster_of(dir)? {
+        Some(cluster) => Err(StorageError::NeedsDatabase { cluster }),
+        None => Ok(()),
+    };
+    check_unbound()?;
+    Store::check_first_cell(dir)?;
     let first = FirstCell::sqlite(SqliteEngine::open(dir, limits)?, dir);
+    // A move to a database may have ended while the store waited for its lock.
+    check_unbound()?;
     let store = with_cells(config, first, limits, clock)?;
     Ok(Storage { store, status: StoreStatus { engine: "sqlite", database: None }, lock: None })
 }
@@ -231,8 +237,10 @@ fn write_cluster(dir: &Path, text: &str) -> Result<(), StorageError> {
 #[cfg(feature = "postgres")]
 pub fn release_from_cluster(dir: &Path) -> Result<(), StorageError> {
     let path = dir.join(CLUSTER);
-    match std::fs::remove_file(&path) {
-        Err(source) if source.kind() != ErrorKind::NotFound => Err(StorageError::ClusterFile { path, source }),
-        _ => Ok(()),
-    }
+    let removed = match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        // It must not come back with a power failure.
+        removed => removed.and_then(|()| File::open(dir)?.sync_all()),
+    };
+    removed.map_err(|source| StorageError::ClusterFile { path, source })
 }

@@ -235,6 +235,14 @@ pub trait Engine: Send + 'static {
     /// The greatest id that was ever committed, for the service's [`Mint`](doorbell_protocol::id::Mint); at first 0.
     fn greatest_id(&self) -> i64;
 
+    /// A few agents, if this engine cannot show otherwise whose data it has: they must belong here.
+    ///
+    /// # Errors
+    /// They could not be read.
+    fn some_agents(&self) -> Result<Vec<AgentId>, OpenError> {
+        Ok(Vec::new())
+    }
+
     /// The last record of the service's clock when the engine was opened.
     fn clock(&self) -> ClockRecord;
 

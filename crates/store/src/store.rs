@@ -90,8 +90,7 @@ impl Store {
     }
 
     /// A store of several cells, each on an engine, to which `plan` distributes the agents. The bounds of what is stored
-    /// are those of all cells together: each may hold what the others leave. The bounds of what waits in queues are
-    /// divided; threads, batches and disks are each cell's own.
+    /// are those of all cells together: each may hold what the others leave. The bounds of writes that wait are divided.
     ///
     /// # Errors
     /// [`OpenError::Thread`], or that a reader could not be opened.
@@ -106,24 +105,20 @@ impl Store {
     }
 
     fn start_all(engines: Vec<Box<dyn Engine>>, plan: Option<CellPlan>, limits: Limits) -> Result<Self, OpenError> {
-        let (sender, failure) = failure::channel();
-        let count = engines.len();
-        let limits = Limits {
-            queued_writes_max: limits.queued_writes_max.div_ceil(count),
-            queued_bytes_max: limits.queued_bytes_max.div_ceil(count),
-            queued_reads_max: limits.queued_reads_max.div_ceil(count),
-            ..limits
-        };
-        let published: Vec<_> =
-            engines.iter().map(|engine| Published::new(engine.receipt_room(), engine.contents())).collect();
+        let ((sender, failure), count) = (failure::channel(), engines.len());
+        let [queued_writes_max, queued_bytes_max] =
+            [limits.queued_writes_max, limits.queued_bytes_max].map(|max| max.div_ceil(count));
+        let limits = Limits { queued_writes_max, queued_bytes_max, ..limits };
+        let publish = |engine: &Box<dyn Engine>| Published::new(engine.receipt_room(), engine.contents());
+        let published: Vec<_> = engines.iter().map(publish).collect();
         let mut cells = Vec::with_capacity(count);
         for (place, engine) in engines.into_iter().enumerate() {
             let others = published.iter().enumerate().filter(|(other, _)| *other != place);
             let others = others.map(|(_, other)| other.clone()).collect();
             cells.push(Cell::start(engine, published[place].clone(), others, limits, sender.clone())?);
         }
-        let queues = || cells.iter().map(|cell| Arc::clone(&cell.writes)).collect();
-        let routes = plan.map(|plan| Arc::new(Routes::new(plan, queues(), &limits)));
+        let queues = cells.iter().map(|cell| Arc::clone(&cell.writes)).collect();
+        let routes = plan.map(|plan| Arc::new(Routes::new(plan, queues, &limits)));
         let first = cells.remove(0);
         Ok(Self { inner: Arc::new(Inner { first, others: cells, routes, failure }) })
     }
@@ -138,9 +133,14 @@ impl Store {
         &self.inner.first.clock
     }
 
-    /// Whether what is `Unavailable` now for this agent may succeed later without a restart ([`Engine::recovers`]).
+    /// Whether what is `Unavailable` for this agent may succeed later without a restart ([`Engine::recovers`]).
     pub fn recovers(&self, agent: AgentId) -> bool {
         self.inner.of(agent).recovers
+    }
+
+    /// Whether that is so for some agents.
+    pub fn recovers_somewhere(&self) -> bool {
+        self.inner.cells().any(|cell| cell.recovers)
     }
 
     /// Whether there was room after the last commit for one more message that is not stored (TTL 0) and wants a receipt.

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use doorbell_protocol::id::{AgentId, Mint, ReceiptSubscriptionId};
 use doorbell_store::{Receipt, ReceiptPosition, Store, StoreError};
@@ -18,6 +19,9 @@ use crate::locked::Locked;
 
 /// Receipts read from the store at a time.
 const PAGE_MAX: u32 = 100;
+
+/// A store that cannot be read is read again after so long.
+const BETWEEN_READS: Duration = Duration::from_secs(1);
 
 /// Ids that are minted for one receipt subscription at most, so that it is in the cell of its first message.
 const MINTED_MAX: u32 = 256;
@@ -120,6 +124,11 @@ impl Receipts {
         .await
     }
 
+    /// Removes a receipt subscription that no client knows, some time. If that fails, the idle expiry removes it.
+    pub(crate) fn remove_later(&self, id: ReceiptSubscriptionId) {
+        drop(self.store.delete_receipt_subscription(id));
+    }
+
     /// Something changed for this receipt subscription.
     pub(super) fn wake(&self, id: ReceiptSubscriptionId) {
         self.waiters.wake(id);
@@ -163,6 +172,13 @@ impl ReceiptStream {
                 Ok(Some(receipt)) => return ReceiptEvent::Receipt(receipt),
                 Ok(None) => {}
                 Err(HubError::Gone) => return ReceiptEvent::Gone,
+                Err(error) if self.repeats(&error) => {
+                    let clock = &self.receipts.clock;
+                    tokio::select! {
+                        () = clock.sleep_until(clock.now().plus(BETWEEN_READS)) => continue,
+                        _ = self.stopping.wait_for(|stop| *stop) => return ReceiptEvent::Stopping,
+                    }
+                }
                 Err(error) => return ReceiptEvent::Failed(error),
             }
             tokio::select! {
@@ -171,6 +187,11 @@ impl ReceiptStream {
                 _ = self.stopping.wait_for(|stop| *stop) => return ReceiptEvent::Stopping,
             }
         }
+    }
+
+    /// Whether what failed is tried again, because it is a cell of the store on a database that is away.
+    pub(crate) fn repeats(&self, error: &HubError) -> bool {
+        matches!(error, HubError::Unavailable | HubError::Overloaded) && self.receipts.store.recovers_somewhere()
     }
 
     /// The next receipt, if there is one now.

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[cfg(feature = "postgres")]
 use aws_lc_rs::digest::{SHA256, digest};
 use doorbell_private_file as private_file;
-use doorbell_protocol::id::MessageId;
+use doorbell_protocol::id::{AgentId, MessageId};
 use doorbell_protocol::time::UnixMs;
 
 use super::plan::{CELLS_MAX, CellPlan};
@@ -58,6 +58,21 @@ enum Place {
 }
 
 impl FirstCell {
+    /// Refuses the first of several cells without its plan.
+    fn check_alone(&self, plan: &Path) -> Result<(), OpenError> {
+        let Place::Dir(dir) = &self.place else { return Ok(()) };
+        if self.engine.greatest_id() == 0 || read_id(dir)?.is_none() {
+            return Ok(());
+        }
+        Err(OpenError::Cells(format!(
+            "{} is missing, and {} was one of several cells: bring it back from a backup, and name all cells in `cells`; \
+             if no cell was ever added, remove {}",
+            plan.display(),
+            self.place.name(),
+            dir.join(ID).display()
+        )))
+    }
+
     /// The store in a directory.
     pub fn sqlite(engine: SqliteEngine, dir: &Path) -> Self {
         Self { engine: Box::new(engine), place: Place::Dir(dir.into()) }
@@ -77,6 +92,16 @@ pub(crate) fn has_plan(state_dir: &Path) -> bool {
 }
 
 impl Store {
+    /// Checks that the state directory of a store with several cells has the messages of the first one: to open it would
+    /// create an empty one.
+    ///
+    /// # Errors
+    /// [`OpenError::Cells`].
+    pub fn check_first_cell(state_dir: &Path) -> Result<(), OpenError> {
+        let Some(known) = PlanFile::load(&state_dir.join(PLAN))? else { return Ok(()) };
+        check_store(state_dir, 0, &known.members)
+    }
+
     /// The store in `first` and `others`, in their order, with the plan in the directory `state_dir`, which the caller has
     /// locked. Cells can be added at the end, and move no agent: new ones go there from a minute later on. `now` gets the
     /// clock and the greatest id of the store, and returns the service's time.
@@ -93,6 +118,7 @@ impl Store {
         let path = state_dir.join(PLAN);
         let known = PlanFile::load(&path)?;
         if known.is_none() && others.is_empty() {
+            first.check_alone(&path)?;
             return Self::start_cells(vec![first.engine], CellPlan::new(1), limits);
         }
         let known_members = known.as_ref().map_or(&[][..], |known| &known.members);
@@ -103,6 +129,12 @@ impl Store {
         let mut engines = vec![first.engine];
         for (place, source) in (1..).zip(others) {
             let (engine, member) = source.open(place, &store, known_members, limits)?;
+            if let Some(same) = members.iter().find(|other: &&Member| other.id == member.id) {
+                return Err(OpenError::Cells(format!(
+                    "{} is a copy of {}: name an empty one instead",
+                    member.name, same.name
+                )));
+            }
             engines.push(engine);
             members.push(member);
         }
@@ -112,6 +144,9 @@ impl Store {
             None if greatest_id == 0 => CellPlan::new(count),
             None => CellPlan::new(1),
         };
+        for (place, engine) in engines.iter().enumerate() {
+            check_agents(engine.some_agents()?, place, &plan, &members[place].name)?;
+        }
         if plan.cells() < count {
             let minted = MessageId::from_raw(greatest_id).minted_at();
             let now = now(&engines[0].clock(), greatest_id).max(minted).max(plan.newest());
@@ -141,6 +176,7 @@ impl CellSource {
                 // Before it is opened, which would create it.
                 if place < known.len() {
                     check_id(read_id(dir)?.as_deref(), place, known, &shown(dir))?;
+                    check_store(dir, place, known)?;
                 }
                 (Box::new(SqliteEngine::open(dir, limits)?), Place::Dir(dir.clone()))
             }
@@ -151,7 +187,7 @@ impl CellSource {
                     check_id(found.cluster.as_deref(), place, known, &found.database)?;
                     cluster::Cluster::Bound(known[place].id.clone())
                 } else {
-                    cluster::Cluster::New(new_database(store, place))
+                    cluster::Cluster::New(new_database(store, &PostgresEngine::identify(options)?.database))
                 };
                 let options = PostgresOptions { cluster: Some(expected), ..options.clone() };
                 let FirstCell { engine, place } = FirstCell::postgres(PostgresEngine::open(&options, limits)?);
@@ -160,7 +196,8 @@ impl CellSource {
         };
         if place >= known.len() && engine.greatest_id() > 0 {
             return Err(OpenError::Cells(format!(
-                "{} is to be added and holds agents already, which would not be found there: name an empty one",
+                "{} is to be added and holds agents already, which would not be found there: name an empty one, or, if it \
+                 was a cell of this service before, bring {PLAN} back from a backup",
                 at.name()
             )));
         }
@@ -189,14 +226,42 @@ impl Place {
         match self {
             Self::Dir(dir) => shown(dir),
             #[cfg(feature = "postgres")]
-            Self::Database { name, .. } => name.clone(),
+            Self::Database { name, .. } => on_one_line(name),
         }
     }
 }
 
 /// On one line.
 fn shown(dir: &Path) -> String {
-    dir.display().to_string().replace('\n', "?")
+    on_one_line(&dir.display().to_string())
+}
+
+fn on_one_line(name: &str) -> String {
+    name.replace(char::is_control, "?")
+}
+
+/// Refuses a directory without the messages that it had.
+fn check_store(dir: &Path, place: usize, known: &[Member]) -> Result<(), OpenError> {
+    let is_dir = place > 0 || read_id(dir)?.is_some();
+    if !is_dir || SqliteEngine::exists(dir) {
+        return Ok(());
+    }
+    let (name, number) = (&known[place].name, place + 1);
+    Err(OpenError::Cells(format!(
+        "cell {number} ({name}) has no doorbell.db any more: bring it back from a backup, or its agents are lost"
+    )))
+}
+
+/// Refuses a cell with agents of another one: its files were restored to the wrong place.
+fn check_agents(some: Vec<AgentId>, place: usize, plan: &CellPlan, name: &str) -> Result<(), OpenError> {
+    match some.iter().map(|agent| plan.cell_of(agent.raw())).find(|cell| *cell != place) {
+        None => Ok(()),
+        Some(other) => Err(OpenError::Cells(format!(
+            "{name} is cell {} and has the agents of cell {}: bring each doorbell.db back to the directory that it is from",
+            place + 1,
+            other + 1
+        ))),
+    }
 }
 
 fn check_count(count: usize, known: &[Member]) -> Result<(), OpenError> {
@@ -239,17 +304,22 @@ fn check_id(found: Option<&str>, place: usize, known: &[Member], name: &str) -> 
 fn read_id(dir: &Path) -> Result<Option<String>, OpenError> {
     let path = dir.join(ID);
     match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Ok(text) => {
+            let id = text.trim();
+            let is_id = id.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+            let damaged = || OpenError::Cells(format!("{} is damaged: bring it back from a backup", path.display()));
+            is_id.then(|| Some(id.to_owned())).ok_or_else(damaged)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(OpenError::Io { path, source }),
     }
 }
 
-/// The id of a database that becomes the cell at `place` of `store`. It is no random one: a start that ended before it had
-/// saved the plan is repeated with the same.
+/// The id of a database with this name that becomes a cell of `store`. It is no random one: a start that ended before it
+/// had saved the plan is repeated with the same.
 #[cfg(feature = "postgres")]
-fn new_database(store: &str, place: usize) -> String {
-    let hash = digest(&SHA256, format!("{store} {place}").as_bytes());
+fn new_database(store: &str, database: &str) -> String {
+    let hash = digest(&SHA256, format!("{store} {database}").as_bytes());
     cluster::id_of(hash.as_ref().first_chunk().expect("the hash has 32 bytes"))
 }
 

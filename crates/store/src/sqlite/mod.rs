@@ -51,6 +51,9 @@ const RETURNS_MAX: usize = 4;
 /// Agents whose usage is cached, in each of two generations: about 4 MiB in all.
 const USAGE_GENERATION_MAX: usize = 32_768;
 
+/// At each end of the table.
+const SOME_AGENTS: u32 = 16;
+
 /// Receipt subscriptions whose number of receipts is cached, in each of two generations.
 const UNTAKEN_GENERATION_MAX: usize = 4_096;
 
@@ -345,6 +348,15 @@ impl Engine for SqliteEngine {
 
     fn greatest_id(&self) -> i64 {
         self.sums.marks.greatest.id
+    }
+
+    fn some_agents(&self) -> Result<Vec<AgentId>, OpenError> {
+        let read = || {
+            let mut statement = self.conn.prepare(sql::SOME_AGENTS)?;
+            let ids = statement.query_map([SOME_AGENTS], |row| row.get(0).map(AgentId::from_raw))?;
+            ids.collect::<rusqlite::Result<Vec<_>>>()
+        };
+        read().map_err(|error| schema::engine(&self.path, &error))
     }
 
     fn clock(&self) -> ClockRecord {

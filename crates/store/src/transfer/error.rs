@@ -1,5 +1,7 @@
 //! Why a move did not end. Each text is one line for the operator, with what to do.
 
+use std::io;
+
 use thiserror::Error;
 
 use crate::error::OpenError;
@@ -16,6 +18,9 @@ pub enum TransferError {
     /// It ended on the way: what was moved stays.
     #[error("{0}: run the command again, which continues")]
     Interrupted(String),
+    /// It is complete, and the next start does not know.
+    #[error("everything is moved, and that could not be recorded in the state directory ({0}): run the command again")]
+    Record(io::Error),
     /// It is complete, and not the same as the source.
     #[error(
         "the copy differs from its source ({tables}): empty the target (drop and create the database, or remove \

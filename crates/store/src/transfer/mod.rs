@@ -12,6 +12,7 @@ mod sqlite;
 mod table;
 
 use std::fmt::{Display, Formatter};
+use std::io;
 use std::path::Path;
 
 use crate::error::OpenError;
@@ -93,7 +94,8 @@ pub struct Report {
     pub was_complete: bool,
 }
 
-/// Moves what the store in `dir` holds to an empty database. `dir` stays as it is. Blocks until it is done.
+/// Moves what the store in `dir` holds to an empty database. `dir` stays as it is. Blocks until it is done. `record` notes
+/// for the next start where the data is now, while neither side can be served.
 ///
 /// # Errors
 /// [`TransferError`].
@@ -101,16 +103,20 @@ pub fn import(
     dir: &Path,
     options: &PostgresOptions,
     progress: &mut (dyn FnMut(Progress) + Send),
+    record: impl FnOnce() -> io::Result<()> + Send,
 ) -> Result<Report, TransferError> {
     connection::outside_runtimes(|| {
         let mut source = Directory::source(dir)?;
         let mut target = Database::target(options)?;
-        copy::run(&mut source, &mut target, progress)
+        let report = copy::run(&mut source, &mut target, progress)?;
+        record().map_err(TransferError::Record)?;
+        Ok(report)
     })
     .map_err(OpenError::Thread)?
 }
 
-/// Moves what a database holds to the store in `dir`, which is created if it is missing. Blocks until it is done.
+/// Moves what a database holds to the store in `dir`, which is created if it is missing. Blocks until it is done. `record`
+/// is that of [`import`].
 ///
 /// # Errors
 /// [`TransferError`].
@@ -118,11 +124,14 @@ pub fn export(
     options: &PostgresOptions,
     dir: &Path,
     progress: &mut (dyn FnMut(Progress) + Send),
+    record: impl FnOnce() -> io::Result<()> + Send,
 ) -> Result<Report, TransferError> {
     connection::outside_runtimes(|| {
         let mut source = Database::source(options)?;
         let mut target = Directory::target(dir)?;
-        copy::run(&mut source, &mut target, progress)
+        let report = copy::run(&mut source, &mut target, progress)?;
+        record().map_err(TransferError::Record)?;
+        Ok(report)
     })
     .map_err(OpenError::Thread)?
 }

@@ -70,8 +70,7 @@ impl Doors {
             Err(error) => {
                 // The message was rejected: no client knows the new receipt subscription.
                 if let Some(id) = receipt.filter(|_| is_new && error != HubError::Unavailable) {
-                    // If the removal fails, the idle expiry removes it later.
-                    let _ = self.hub.receipts().remove(id).await;
+                    self.hub.receipts().remove_later(id);
                 }
                 return Err(error.into());
             }

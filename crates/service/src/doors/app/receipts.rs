@@ -212,6 +212,8 @@ impl Events {
                 Ok(Some(receipt)) => return Some(Ok(self.event(&receipt))),
                 Ok(None) => {}
                 Err(HubError::Gone) => return None,
+                // The stream waits for it.
+                Err(error) if !self.no_wait && self.stream.repeats(&error) => {}
                 Err(_) => return Some(Err(Cut)),
             }
             if self.no_wait {

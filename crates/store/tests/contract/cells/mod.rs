@@ -14,6 +14,7 @@ use crate::bed::NOON;
 /// Opens the store in `dir` with further cells in directories of these names.
 fn try_open(dir: &Path, others: &[&str]) -> Result<Store, OpenError> {
     let limits = Limits { reserve_bytes: 0, ..Limits::default() };
+    Store::check_first_cell(dir)?;
     let first = FirstCell::sqlite(SqliteEngine::open(dir, limits)?, dir);
     let others: Vec<_> = others.iter().map(|name| CellSource::Sqlite(dir.join(name))).collect();
     Store::open_cells(dir, first, &others, limits, |_, _| NOON)

@@ -142,3 +142,60 @@ async fn a_damaged_plan_is_refused_also_by_a_start_without_further_cells() {
         assert!(error.contains("bring it back from a backup"), "{error}");
     }
 }
+
+fn remove_store(dir: &Path) {
+    for name in ["doorbell.db", "doorbell.db-wal", "doorbell.db-shm"] {
+        fs::remove_file(dir.join(name)).ok();
+    }
+}
+
+#[tokio::test]
+async fn files_that_were_restored_to_the_wrong_cell_or_not_at_all_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    three(at).await;
+    let file = |cell: &str| at.join(cell).join("doorbell.db");
+    // Each directory keeps its cell.id, as after a restore of the databases alone.
+    fs::rename(file("disk2"), at.join("kept")).unwrap();
+    fs::rename(file("disk3"), file("disk2")).unwrap();
+    fs::rename(at.join("kept"), file("disk3")).unwrap();
+    let text = refusal(at, &["disk2", "disk3"]);
+    assert!(
+        text.contains("is cell 2 and has the agents of cell 3") && text.contains("bring each doorbell.db"),
+        "{text}"
+    );
+
+    remove_store(&at.join("disk2"));
+    let text = refusal(at, &["disk2", "disk3"]);
+    assert!(text.contains("cell 2 (") && text.contains("has no doorbell.db any more"), "{text}");
+    assert!(!file("disk2").exists(), "no empty one is made");
+    remove_store(at);
+    let text = refusal(at, &["disk2", "disk3"]);
+    assert!(text.contains("cell 1 (") && text.contains("bring it back from a backup"), "{text}");
+}
+
+#[tokio::test]
+async fn a_store_whose_plan_is_missing_is_refused_with_and_without_its_further_cells() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    three(at).await;
+    fs::remove_file(plan_file(at)).unwrap();
+    let text = refusal(at, &[]);
+    assert!(text.contains("cells.plan is missing") && text.contains("bring it back from a backup"), "{text}");
+    let text = refusal(at, &["disk2", "disk3"]);
+    assert!(text.contains("bring cells.plan back from a backup"), "{text}");
+}
+
+#[tokio::test]
+async fn a_copy_of_a_cell_and_a_damaged_id_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path();
+    open(at, &["disk2"]).close().await.unwrap();
+    fs::create_dir(at.join("disk3")).unwrap();
+    fs::copy(at.join("disk2/cell.id"), at.join("disk3/cell.id")).unwrap();
+    let text = refusal(at, &["disk2", "disk3"]);
+    assert!(text.contains("disk3 is a copy of") && text.contains("name an empty one"), "{text}");
+    fs::write(at.join("disk3/cell.id"), "two words\n").unwrap();
+    let text = refusal(at, &["disk2", "disk3"]);
+    assert!(text.contains("cell.id is damaged"), "{text}");
+}

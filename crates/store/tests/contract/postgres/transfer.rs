@@ -10,7 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use doorbell_store::transfer::{Progress, Report, TransferError, export, import, known_columns};
-use doorbell_store::{ClockReading, ClockRecord, Limits, Migration, OpenError, PostgresOptions, Store, Subscription};
+use doorbell_store::{
+    ClockReading, ClockRecord, Limits, Migration, OpenError, PostgresEngine, PostgresOptions, SqliteEngine, Store,
+    Subscription,
+};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::TempDir;
@@ -88,11 +91,18 @@ fn rows(dir: &Path) -> BTreeMap<String, Vec<Vec<Value>>> {
 }
 
 fn moved_in(dir: &Path, options: &PostgresOptions) -> Report {
-    import(dir, options, &mut |_| {}).unwrap()
+    // Where the data is now is recorded before a service can open either side.
+    let record = || {
+        assert!(matches!(SqliteEngine::open(dir, Limits::default()), Err(OpenError::InUse { .. })));
+        let held = PostgresEngine::open(options, Limits::default()).map(|_| ()).unwrap_err();
+        assert!(matches!(held, OpenError::DatabaseInUse { .. }), "{held}");
+        Ok(())
+    };
+    import(dir, options, &mut |_| {}, record).unwrap()
 }
 
 fn moved_out(options: &PostgresOptions, dir: &Path) -> Report {
-    export(options, dir, &mut |_| {}).unwrap()
+    export(options, dir, &mut |_| {}, || Ok(())).unwrap()
 }
 
 fn refusal(done: Result<Report, TransferError>) -> String {
@@ -192,8 +202,8 @@ fn child_that_moves() {
         (variable(DIR), PostgresOptions { url: variable(URL), password: None, allow_single_copy: true, cluster: None });
     let mut progress = |at| println!("at {at}");
     let report = match &variable(DIRECTION)[..] {
-        "import" => import(dir.as_ref(), &options, &mut progress),
-        _ => export(&options, dir.as_ref(), &mut progress),
+        "import" => import(dir.as_ref(), &options, &mut progress, || Ok(())),
+        _ => export(&options, dir.as_ref(), &mut progress, || Ok(())),
     };
     println!("done {}", report.unwrap().was_complete);
 }
@@ -292,8 +302,8 @@ async fn a_move_whose_connections_are_ended_all_the_time_goes_on() {
             // It may be ended while it is opened, when a person sees the error.
             moves.push(loop {
                 let done = match direction {
-                    "import" => import(source.path(), &options, &mut |_| {}),
-                    _ => export(&options, target.path(), &mut |_| {}),
+                    "import" => import(source.path(), &options, &mut |_| {}, || Ok(())),
+                    _ => export(&options, target.path(), &mut |_| {}, || Ok(())),
                 };
                 match done {
                     Ok(report) => break report,
@@ -321,44 +331,47 @@ async fn what_is_served_or_is_not_empty_or_is_of_another_version_is_refused() {
     let (other, empty) = (filled(5).await, tempfile::tempdir().unwrap());
 
     let serving = open(source.path(), Limits::default());
-    let refused = refusal(import(source.path(), &options, &mut |_| {}));
+    let refused = refusal(import(source.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("in use by another process"), "{refused}");
     serving.close().await.unwrap();
     let serving = opened(&options, Limits::default());
-    for refused in [import(source.path(), &options, &mut |_| {}), export(&options, empty.path(), &mut |_| {})] {
+    for refused in [
+        import(source.path(), &options, &mut |_| {}, || Ok(())),
+        export(&options, empty.path(), &mut |_| {}, || Ok(())),
+    ] {
         let refused = refusal(refused);
         assert!(refused.contains("in use by another process of doorbell (pid"), "{refused}");
     }
     serving.close().await.unwrap();
 
-    let refused = refusal(import(&empty.path().join("none"), &options, &mut |_| {}));
+    let refused = refusal(import(&empty.path().join("none"), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("is no directory"), "{refused}");
-    let refused = refusal(import(empty.path(), &options, &mut |_| {}));
+    let refused = refusal(import(empty.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("holds no store"), "{refused}");
     fs::copy(FORMAT_3, empty.path().join("doorbell.db")).unwrap();
-    let refused = refusal(import(empty.path(), &options, &mut |_| {}));
+    let refused = refusal(import(empty.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("has format 3") && refused.contains("`doorbell serve` on it once"), "{refused}");
-    let refused = refusal(export(&options, empty.path(), &mut |_| {}));
+    let refused = refusal(export(&options, empty.path(), &mut |_| {}, || Ok(())));
     assert!(refused.contains("holds a store of an older version"), "{refused}");
     assert_eq!(fs::read(empty.path().join("doorbell.db")).unwrap(), fs::read(FORMAT_3).unwrap());
-    let refused = refusal(export(&server.fresh(), &empty.path().join("new"), &mut |_| {}));
+    let refused = refusal(export(&server.fresh(), &empty.path().join("new"), &mut |_| {}, || Ok(())));
     assert!(refused.contains("it is empty"), "{refused}");
     let foreign = server.fresh();
     server.sql(database(&foreign), "CREATE TABLE orders (id int)");
-    let refused = refusal(import(source.path(), &foreign, &mut |_| {}));
+    let refused = refusal(import(source.path(), &foreign, &mut |_| {}, || Ok(())));
     assert!(refused.contains("give doorbell a database of its own"), "{refused}");
 
     // Complete, so the same is verified again, and another is refused.
     moved_in(source.path(), &options);
     assert!(moved_in(source.path(), &options).was_complete);
-    let refused = refusal(import(other.path(), &options, &mut |_| {}));
+    let refused = refusal(import(other.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("is not empty"), "{refused}");
-    let refused = refusal(export(&options, other.path(), &mut |_| {}));
+    let refused = refusal(export(&options, other.path(), &mut |_| {}, || Ok(())));
     assert!(refused.contains("is not empty"), "{refused}");
     let store = opened(&options, Limits::default());
     store.append(news(300_000)).await.unwrap();
     store.close().await.unwrap();
-    let refused = refusal(import(source.path(), &options, &mut |_| {}));
+    let refused = refusal(import(source.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("is not empty"), "{refused}");
 }
 
@@ -369,18 +382,18 @@ async fn an_unfinished_move_of_another_source_is_refused_and_a_row_that_differs_
     Migration::Expand.run(&options).unwrap();
     let mut break_off = |at: Progress| assert!(at.table != "message" || at.done == 0, "as a defect would end it");
     let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        import(source.path(), &options, &mut break_off).map(drop)
+        import(source.path(), &options, &mut break_off, || Ok(())).map(drop)
     }));
     assert!(broken.is_err());
     assert_eq!(server.sql(database(&options), "SELECT count(*) > 0 FROM message"), "t");
-    let refused = refusal(import(other.path(), &options, &mut |_| {}));
+    let refused = refusal(import(other.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains(&format!("unfinished import of {}", source.path().display())), "{refused}");
-    let refused = refusal(export(&options, other.path(), &mut |_| {}));
+    let refused = refusal(export(&options, other.path(), &mut |_| {}, || Ok(())));
     assert!(refused.contains("run `doorbell import --from-sqlite"), "{refused}");
 
     let change = "UPDATE message SET body = 'x' WHERE id = (SELECT min(id) FROM message)";
     server.sql(database(&options), change);
-    let refused = refusal(import(source.path(), &options, &mut |_| {}));
+    let refused = refusal(import(source.path(), &options, &mut |_| {}, || Ok(())));
     assert!(refused.contains("the copy differs from its source (message: source 2504 rows"), "{refused}");
     let refused = Store::open_postgres(&options, Limits::default()).map(drop).unwrap_err().to_string();
     assert!(refused.contains("unfinished import"), "{refused}");
