@@ -1,7 +1,6 @@
 //! Where a service stores its messages: which engine, which files of the state directory, and what does not belong
 //! together.
 
-use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -240,7 +239,7 @@ pub fn release_from_cluster(dir: &Path) -> Result<(), StorageError> {
     let removed = match std::fs::remove_file(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         // It must not come back with a power failure.
-        removed => removed.and_then(|()| File::open(dir)?.sync_all()),
+        removed => removed.and_then(|()| std::fs::File::open(dir)?.sync_all()),
     };
     removed.map_err(|source| StorageError::ClusterFile { path, source })
 }

@@ -109,8 +109,8 @@ impl Store {
         let [queued_writes_max, queued_bytes_max] =
             [limits.queued_writes_max, limits.queued_bytes_max].map(|max| max.div_ceil(count));
         let limits = Limits { queued_writes_max, queued_bytes_max, ..limits };
-        let publish = |engine: &Box<dyn Engine>| Published::new(engine.receipt_room(), engine.contents());
-        let published: Vec<_> = engines.iter().map(publish).collect();
+        let publish = |engine: &dyn Engine| Published::new(engine.receipt_room(), engine.contents());
+        let published: Vec<_> = engines.iter().map(|engine| publish(&**engine)).collect();
         let mut cells = Vec::with_capacity(count);
         for (place, engine) in engines.into_iter().enumerate() {
             let others = published.iter().enumerate().filter(|(other, _)| *other != place);

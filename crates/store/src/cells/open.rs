@@ -60,7 +60,11 @@ enum Place {
 impl FirstCell {
     /// Refuses the first of several cells without its plan.
     fn check_alone(&self, plan: &Path) -> Result<(), OpenError> {
-        let Place::Dir(dir) = &self.place else { return Ok(()) };
+        let dir = match &self.place {
+            Place::Dir(dir) => dir,
+            #[cfg(feature = "postgres")]
+            Place::Database { .. } => return Ok(()),
+        };
         if self.engine.greatest_id() == 0 || read_id(dir)?.is_none() {
             return Ok(());
         }
