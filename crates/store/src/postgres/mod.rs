@@ -55,8 +55,8 @@ pub struct PostgresOptions {
 
 /// An engine on a database.
 pub struct PostgresEngine {
-    // The order matters: the lease is renewed until the life is over.
-    runtime: Runtime,
+    /// `None`: the engine is being dropped.
+    runtime: Option<Runtime>,
     writer: Writer,
     keeper: Option<Keeper>,
     /// What its readers found.
@@ -79,7 +79,7 @@ impl PostgresEngine {
             opened.map(|opened| (runtime, opened))
         });
         let (runtime, Opened { writer, keeper, clock, cluster }) = opened.map_err(OpenError::Thread)??;
-        Ok(Self { runtime, writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
+        Ok(Self { runtime: Some(runtime), writer, keeper: Some(keeper), damages: Arc::default(), clock, cluster })
     }
 
     /// Looks which database it is, and changes nothing.
@@ -196,7 +196,8 @@ async fn sums(link: &Link) -> Result<Sums, tokio_postgres::Error> {
 
 impl Engine for PostgresEngine {
     fn commit(&mut self, batch: &[Write]) -> Result<Vec<Result<Written, StoreError>>, CommitError> {
-        self.runtime.block_on(self.writer.commit_in_time(batch))
+        let runtime = self.runtime.as_ref().expect("it is not being dropped");
+        runtime.block_on(self.writer.commit_in_time(batch))
     }
 
     fn flush_lines(&self, at_end: bool) {
@@ -248,10 +249,16 @@ impl Drop for PostgresEngine {
     /// Ends the life, so that the next process need not wait for its lease.
     fn drop(&mut self) {
         drop(self.keeper.take());
-        let Some(link) = self.writer.link.take() else { return };
+        let (runtime, link, life) = (self.runtime.take(), self.writer.link.take(), self.writer.shared.life);
         // What is in flight may still happen: the next process waits for the lease.
-        if self.writer.flight.is_none() {
-            self.runtime.block_on(fence::end(&link, self.writer.shared.life));
+        let link = link.filter(|_| self.writer.flight.is_none());
+        let end = move || {
+            if let (Some(runtime), Some(link)) = (&runtime, &link) {
+                runtime.block_on(fence::end(link, life));
+            }
+        };
+        if let Err(error) = connection::outside_runtimes(end) {
+            tracing::debug!(%error, "the life was not ended: the next process waits for its lease");
         }
     }
 }

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use doorbell_protocol::id::AgentId;
 use doorbell_store::{
-    ClockReading, ClockRecord, Limits, MESSAGE_OVERHEAD_BYTES, NewMessage, PostgresOptions, Store, StoreError,
+    ClockReading, ClockRecord, Limits, MESSAGE_OVERHEAD_BYTES, NewMessage, PostgresEngine, PostgresOptions, Store,
+    StoreError,
 };
 
 use crate::bed::*;
@@ -25,6 +26,14 @@ use server::Databases;
 
 fn opened(options: &PostgresOptions, limits: Limits) -> Store {
     Store::open_postgres(options, limits).unwrap()
+}
+
+#[tokio::test]
+async fn an_engine_can_be_dropped_in_a_runtime_and_its_life_is_over() {
+    let Some(server) = server::shared() else { return };
+    let options = server.fresh();
+    drop(PostgresEngine::open(&options, Limits::default()).unwrap());
+    assert_eq!(server.sql(server::database(&options), "SELECT state FROM node"), "2");
 }
 
 async fn reopen(options: &PostgresOptions, store: Store, limits: Limits) -> Store {
