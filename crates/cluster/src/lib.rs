@@ -6,6 +6,7 @@
 //!
 //! [`wire`] has the frames that the nodes of a cell send each other.
 
+mod far;
 mod ids;
 mod link;
 mod map;
@@ -14,6 +15,7 @@ mod router;
 mod slot;
 pub mod wire;
 
+pub use far::{FarEnds, FarLink, Opening};
 pub use ids::IdReserve;
 pub use link::{AtSocket, FromOwner, Link, ToOwner};
 pub use map::{Holder, Map, NodeRow, NodeState};

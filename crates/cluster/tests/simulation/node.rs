@@ -165,7 +165,7 @@ impl Node {
             Effect::AskYield(node, slot) => self.outbox.push((node.0.into(), Frame::YieldSlot(slot, NodeId(0)))),
             Effect::Open(_) => {}
             // Its messages are in the queue, or come again.
-            Effect::Close(closed) => self.sockets.close(|slot| slot == closed),
+            Effect::Close(closed) => self.sockets.close(Some(closed)),
             Effect::CloseAll => self.fenced(now),
             Effect::BeginDrain(life) => self.drains = Some(life),
             Effect::Leave(_) => self.leaves = self.life.map(|(me, _)| me),
@@ -175,7 +175,7 @@ impl Node {
     fn fenced(&mut self, now: Time) {
         self.queue.clear();
         self.router.dropped_here(since_start(now));
-        self.sockets.close(|_| true);
+        self.sockets.close(None);
         self.remote.clear();
         (self.life, self.ids) = (None, None);
         self.flight = None;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use doorbell_cluster::{AtSocket, FromOwner, Holder, Link, Member, NodeId, Slot, ToOwner};
+use doorbell_cluster::{AtSocket, FarEnds, FarLink, FromOwner, Holder, Link, Member, NodeId, Opening, Slot, ToOwner};
 
 use crate::Bug;
 use crate::database::Database;
@@ -38,11 +38,10 @@ impl Socket {
     }
 }
 
-/// The far end of a link.
+/// The newest subscriber of a mailbox: the others of an agent are silent here.
 struct Far {
     process: usize,
     socket: u64,
-    opening: u64,
     sent: BTreeSet<i64>,
 }
 
@@ -58,7 +57,11 @@ struct Mailbox {
 pub(crate) struct Sockets {
     bug: Option<Bug>,
     sockets: BTreeMap<u8, Socket>,
+    /// The agents of sockets that have connected here.
+    agents: BTreeMap<u64, u8>,
     mailboxes: BTreeMap<u8, Mailbox>,
+    /// By processes, as each pair has one connection.
+    far: FarEnds<usize>,
     /// To processes, or to the owner with this number.
     pub(crate) to_processes: Vec<(usize, Frame)>,
     pub(crate) to_owners: Vec<(NodeId, Frame)>,
@@ -123,9 +126,15 @@ impl Sockets {
 
     fn offer(&mut self, agent: u8) {
         let Some(Mailbox { is_loaded: true, waiting, far: Some(far) }) = self.mailboxes.get_mut(&agent) else { return };
-        let (socket, opening) = (far.socket, far.opening);
-        for id in waiting.iter().filter(|id| far.sent.insert(**id)) {
-            self.to_processes.push((far.process, Frame::Back { agent, socket, opening, frame: FromOwner::Put(*id) }));
+        let new: Vec<_> = waiting.iter().copied().filter(|id| far.sent.insert(*id)).collect();
+        let (process, socket) = (far.process, far.socket);
+        new.into_iter().for_each(|id| self.back(agent, process, socket, FromOwner::Put(id)));
+    }
+
+    /// Says something to the near end of a link, if it is open.
+    fn back(&mut self, agent: u8, process: usize, socket: u64, frame: FromOwner) {
+        if let Some(FarLink { opening, .. }) = self.far.find(process, socket) {
+            self.to_processes.push((process, Frame::Back { agent, socket, opening, frame }));
         }
     }
 
@@ -145,18 +154,17 @@ impl Sockets {
         mailbox.waiting.remove(&id);
         if let Some(far) = &mut mailbox.far {
             far.sent.remove(&id);
-            let frame = Frame::Back { agent, socket: far.socket, opening: far.opening, frame: FromOwner::Settled(id) };
-            self.to_processes.push((far.process, frame));
+            let (process, socket) = (far.process, far.socket);
+            self.back(agent, process, socket, FromOwner::Settled(id));
         }
     }
 
-    /// The node serves these slots no more.
-    pub(crate) fn close(&mut self, is_closed: impl Fn(Slot) -> bool) {
-        let closed: Vec<_> = self.mailboxes.keys().copied().filter(|agent| is_closed(slot_of(*agent))).collect();
-        for agent in closed {
-            if let Some(Far { process, socket, opening, .. }) = self.mailboxes.remove(&agent).and_then(|of| of.far) {
-                self.to_processes.push((process, Frame::Back { agent, socket, opening, frame: FromOwner::NotOwner }));
-            }
+    /// The node serves this slot no more, or none.
+    pub(crate) fn close(&mut self, slot: Option<Slot>) {
+        self.mailboxes.retain(|agent, _| slot.is_some_and(|slot| slot_of(*agent) != slot));
+        for FarLink { connection: process, link: socket, opening } in self.far.close(slot) {
+            let agent = self.agents[&socket];
+            self.to_processes.push((process, Frame::Back { agent, socket, opening, frame: FromOwner::NotOwner }));
         }
     }
 
@@ -170,18 +178,22 @@ impl Sockets {
         is_open: bool,
     ) -> Option<i64> {
         match frame {
-            ToOwner::Connect { opening, .. } if !is_open => {
-                self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::NotOwner }));
-                None
-            }
             ToOwner::Connect { opening } => {
-                let mailbox = self.mailboxes.entry(agent).or_default();
-                if mailbox.far.as_ref().is_some_and(|far| (far.socket, far.opening) >= (socket, opening)) {
-                    return None;
+                self.agents.insert(socket, agent);
+                let link = FarLink { connection: from, link: socket, opening };
+                let answer = match self.far.connect(link, slot_of(agent), is_open) {
+                    Opening::Late => return None,
+                    Opening::NotOwner => FromOwner::NotOwner,
+                    Opening::Open { .. } => FromOwner::Connected,
+                };
+                self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: answer }));
+                if answer == FromOwner::Connected {
+                    let mailbox = self.mailboxes.entry(agent).or_default();
+                    if mailbox.far.as_ref().is_none_or(|far| far.socket <= socket) {
+                        mailbox.far = Some(Far { process: from, socket, sent: BTreeSet::new() });
+                        mailbox.is_loaded = false;
+                    }
                 }
-                mailbox.far = Some(Far { process: from, socket, opening, sent: BTreeSet::new() });
-                mailbox.is_loaded = false;
-                self.to_processes.push((from, Frame::Back { agent, socket, opening, frame: FromOwner::Connected }));
                 None
             }
             ToOwner::Settle { id } => is_open.then_some(id),
@@ -195,7 +207,11 @@ impl Sockets {
                 }
                 None
             }
-            ToOwner::Arrived { .. } | ToOwner::Disconnect { .. } => None,
+            ToOwner::Arrived { .. } => None,
+            ToOwner::Disconnect { opening } => {
+                self.far.disconnect(FarLink { connection: from, link: socket, opening });
+                None
+            }
         }
     }
 
@@ -235,8 +251,10 @@ impl Sockets {
                 socket.link.lost(owner, now);
             }
         }
-        for mailbox in self.mailboxes.values_mut() {
-            mailbox.far.take_if(|far| far.process == process);
+        for lost in self.far.lost(process) {
+            if let Some(mailbox) = self.mailboxes.get_mut(&self.agents[&lost.link]) {
+                mailbox.far.take_if(|far| (far.process, far.socket) == (process, lost.link));
+            }
         }
     }
 }
