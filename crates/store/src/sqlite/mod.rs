@@ -52,7 +52,7 @@ const RETURNS_MAX: usize = 4;
 const USAGE_GENERATION_MAX: usize = 32_768;
 
 /// At each end of the table.
-const SOME_AGENTS: u32 = 16;
+const SOME_AGENTS: i64 = 16;
 
 /// Receipt subscriptions whose number of receipts is cached, in each of two generations.
 const UNTAKEN_GENERATION_MAX: usize = 4_096;
@@ -351,12 +351,13 @@ impl Engine for SqliteEngine {
     }
 
     fn some_agents(&self) -> Result<Vec<AgentId>, OpenError> {
-        let read = || {
-            let mut statement = self.conn.prepare(sql::SOME_AGENTS)?;
-            let ids = statement.query_map([SOME_AGENTS], |row| row.get(0).map(AgentId::from_raw))?;
+        let read = |text, from: i64| {
+            let mut statement = self.conn.prepare(text)?;
+            let ids = statement.query_map([from, SOME_AGENTS], |row| row.get(0).map(AgentId::from_raw))?;
             ids.collect::<rusqlite::Result<Vec<_>>>()
         };
-        read().map_err(|error| schema::engine(&self.path, &error))
+        let both = || Ok([read(sql::FIRST_AGENTS, i64::MIN)?, read(sql::LAST_AGENTS, i64::MAX)?].concat());
+        both().map_err(|error| schema::engine(&self.path, &error))
     }
 
     fn clock(&self) -> ClockRecord {

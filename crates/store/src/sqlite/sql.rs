@@ -9,9 +9,8 @@ pub(super) const NOTE_CLOCK: &str =
     "UPDATE mark SET served = ?1, time = ?2, wall = ?3, newest_wall = ?4, boot = ?5, boot_id = ?6";
 
 pub(super) const AGENT_EXISTS: &str = "SELECT EXISTS (SELECT 1 FROM agent WHERE id = ?1)";
-/// The oldest and the newest ones.
-pub(super) const SOME_AGENTS: &str = "SELECT id FROM (SELECT id FROM agent ORDER BY id LIMIT ?1) \
-    UNION ALL SELECT id FROM (SELECT id FROM agent ORDER BY id DESC LIMIT ?1)";
+pub(super) const FIRST_AGENTS: &str = "SELECT id FROM agent WHERE id >= ?1 ORDER BY id LIMIT ?2";
+pub(super) const LAST_AGENTS: &str = "SELECT id FROM agent WHERE id <= ?1 ORDER BY id DESC LIMIT ?2";
 pub(super) const INSERT_AGENT: &str =
     "INSERT INTO agent (id, created, last_seen, used, empty) VALUES (?1, ?2, ?2, 0, 1)";
 pub(super) const AGENT_LAST_SEEN: &str = "SELECT last_seen FROM agent WHERE id = ?1";
@@ -133,7 +132,8 @@ mod tests {
         GREATEST_MESSAGE,
         RAISE_MARK,
         AGENT_EXISTS,
-        SOME_AGENTS,
+        FIRST_AGENTS,
+        LAST_AGENTS,
         INSERT_AGENT,
         DELETE_AGENT,
         AGENT_LAST_SEEN,
